@@ -263,22 +263,21 @@ def write_report(
     """
     from analysis.common import arguments
     from analysis.report import written_report
+    from analysis.study.study import ReportOptions
 
     arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     arguments.check(output=output, confidence=confidence, variance=variance, paper=paper, log=log, groups=groups)
     arguments.check(min_accuracy=min_accuracy, fairness_value=fairness_value)
-    return written_report.write(
-        experiment,
-        Path(output),
-        tracking_uri=tracking_uri,
-        ignore_params=ignore_params,
+    options = ReportOptions(
         confidence=confidence,
         variance=variance,
         paper=paper,
-        log=log,
         groups=groups or (),
         min_accuracy=min_accuracy,
         fairness_value=fairness_value,
+    )
+    return written_report.write(
+        experiment, Path(output), options, tracking_uri=tracking_uri, ignore_params=ignore_params, log=log
     )
 
 

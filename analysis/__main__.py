@@ -1,7 +1,6 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +15,7 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 # The sections that `--help` shows options in; a command shows the options that it has of each.
 SECTIONS = {
     "Predictions": ("before", "after", "test_before", "test_after", "control", "pair_by_order", "max_data_gib"),
+    "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
     "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss"),
@@ -108,6 +108,23 @@ def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
     )
 
 
+_PAIR_BY_ORDER = _true_or_false(
+    "--pair-by-order",
+    "Pair several files in the order given, those of a folder or a glob by name and number, and not by their names.",
+)
+_MAX_DATA_GIB = click.option(
+    "--max-data-gib",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Most memory, in GiB, that the classes in one file may take. A larger file is refused.",
+)
+
+
+def _no_auto(ctx: click.Context, param: click.Parameter, sources: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(source for source in sources if source != "auto")
+
+
 def _experiment(experiment: str | None, study: str | None) -> str | None:
     """Return the experiment that the options --experiment and --study name together."""
     if study is None:
@@ -150,14 +167,11 @@ def cli() -> None:
     "--control",
     multiple=True,
     metavar="SOURCE",
-    callback=lambda ctx, param, value: tuple(source for source in value if source != "auto"),
+    callback=_no_auto,
     help="Predictions of the model before after the same retraining without pruning, as many as after. The losses are "
     "then those beyond the control. If nothing was retrained, the control is what --before has.  [default: none]",
 )
-@_true_or_false(
-    "--pair-by-order",
-    "Pair several files in the order given, those of a folder or a glob by name and number, and not by their names.",
-)
+@_PAIR_BY_ORDER
 @click.option(
     "--groups",
     type=_OrAuto(click.Path(path_type=Path)),
@@ -172,13 +186,7 @@ def cli() -> None:
     show_default=True,
     help="Folder that audit.md, audit.csv and audit.png are written to.",
 )
-@click.option(
-    "--max-data-gib",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Most memory, in GiB, that the classes in one file may take. A larger file is refused.",
-)
+@_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
     "Exit with code 3 if a class lost recall beyond doubt, or if a network guesses after compression alone, for use in "
@@ -190,8 +198,8 @@ def cli() -> None:
     type=_OrAuto(click.FLOAT),
     metavar="POINTS",
     help="Largest loss of recall to accept of any class, beyond the control if there is one, in percentage points from "
-    "0 to 100. The exit code is 0 if the upper bound of every loss is below, 3 if a loss is surely above, and 4 if "
-    "neither is shown.  [default: no limit]",
+    "0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below, 3 if a loss is surely "
+    "above, and 4 if neither is shown.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
@@ -241,6 +249,96 @@ def audit(
     if fail_on_damage and result.fails:
         ctx.exit(3)
     ctx.exit(limits.EXIT_CODES[gate.state] if gate else 0)
+
+
+@cli.command(
+    sections=SECTIONS,
+    examples=(
+        'pruning-analysis power --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
+        "pruning-analysis power --classes 10 --images 1000 --movement 2",
+    ),
+)
+@click.option(
+    "--before",
+    multiple=True,
+    metavar="SOURCE",
+    callback=_no_auto,
+    help="Predictions of two or more networks before pruning, as `audit` takes them.  [default: none]",
+)
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="SOURCE",
+    callback=_no_auto,
+    help="Predictions of the pruned networks for the same images, given in the same way.  [default: none]",
+)
+@click.option(
+    "--control",
+    multiple=True,
+    metavar="SOURCE",
+    callback=_no_auto,
+    help="Predictions of the networks before after the same retraining without pruning.  [default: none]",
+)
+@_PAIR_BY_ORDER
+@_MAX_DATA_GIB
+@click.option("--classes", type=_OrAuto(click.INT), help="Number of classes.  [default: that of the predictions]")
+@click.option(
+    "--images",
+    type=_OrAuto(click.INT),
+    help="Number of test images of each class.  [default: that of the predictions]",
+)
+@click.option(
+    "--movement",
+    type=_OrAuto(click.FLOAT),
+    metavar="POINTS",
+    help="How far the recall of a class changes by chance between networks that are trained in the same way: one "
+    "standard deviation, in percentage points.  [default: estimated from the predictions]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("power"),
+    show_default=True,
+    help="Folder that power.csv and power.png are written to.",
+)
+def power(
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    control: tuple[str, ...],
+    pair_by_order: bool,
+    max_data_gib: float,
+    classes: int | None,
+    images: int | None,
+    movement: float | None,
+    output: Path,
+) -> None:
+    """Say how many networks an audit needs.
+
+    The table has the smallest loss of a class that an audit finds four times in five, for numbers of networks from 2 to
+    30 a side. How far classes move by chance is estimated from predictions of two networks a side or more, or given by
+    three numbers. The audits are simulated.
+    """
+    from analysis.audit import power, prediction_files
+    from analysis.common import overwriting
+
+    numbers = {"--classes": classes, "--images": images, "--movement": movement}
+    missing = [name for name, value in numbers.items() if value is None]
+    if (before or after or control) and len(missing) < len(numbers):
+        raise click.UsageError("give predictions, or --classes, --images and --movement, and not both")
+    if before and after:
+        overwriting.check_inputs(
+            output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
+        )
+        found = power.power(before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
+    elif before or after or control:
+        raise click.UsageError(f"{'--after' if before else '--before'} is missing: give predictions before and after")
+    elif classes is None or images is None or movement is None:
+        raise click.UsageError(f"{missing[0]} is missing: give predictions, or --classes, --images and --movement")
+    else:
+        found = power.simulated(power.of_points(classes, images, movement))
+    power.write(found, output)
+    click.echo(power.summary(found))
+    click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")
 
 
 _LOGITS = click.Path(path_type=Path)
@@ -331,8 +429,8 @@ def offsets(
     type=float,
     default=0.01,
     show_default=True,
-    help="Largest loss of accuracy to accept, accuracy before minus accuracy after pruning: 0.01 is one percentage "
-    "point.",
+    help="Largest loss of accuracy to accept, as a share: accuracy before minus accuracy after pruning, of which 0.01 "
+    "is one percentage point. The option of `audit` is in points.",
 )
 @click.option(
     "--max-alpha",
@@ -345,8 +443,8 @@ def offsets(
 @click.option(
     "--max-class-loss",
     type=_OrAuto(click.FLOAT),
-    help="Largest loss of a class to accept beyond that of the accuracy: with 0.05 no class may lose five points of "
-    "recall more than the accuracy loses.  [default: no limit]",
+    help="Largest loss of a class to accept beyond that of the accuracy, as a share: with 0.05 no class may lose five "
+    "points of recall more than the accuracy loses. The option of `audit` is in points.  [default: no limit]",
 )
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE
@@ -415,22 +513,13 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.report.tuning import exports as tuning_exports
-    from analysis.runs import characteristics, exports, frames, primaries, pull, robustness, validation_counts
+    from analysis.study.study import StudyData
 
-    experiment = _experiment(experiment, study)
-    pulled = pull.study(experiment, ignore_params=ignore_params)
-    if dataset is not None:
-        pulled = exports.select_dataset(pulled, dataset)
-    written = exports.write(pulled, partial(pull.predictions, names=frames.PREDICTED_ARRAYS), output)
-    written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
-    written += primaries.export(experiment, output)
-    written += robustness.TABLE.export(robustness.pulled(pulled.runs, experiment), output)
-    written += characteristics.TABLE.export(characteristics.pulled(pulled.runs), output)
-    written += validation_counts.TABLE.export(validation_counts.pulled(pulled.runs), output)
+    data = StudyData.from_store(_experiment(experiment, study), ignore_params=ignore_params, dataset=dataset)
+    written = data.export(output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
-        f"{len(pulled.runs):,} pruned and {len(pulled.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
+        f"{len(data.runs):,} pruned and {len(data.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
     )
 
 
@@ -483,13 +572,8 @@ def report(
     ignore_params: tuple[str, ...],
     folders: tuple[Path, ...],
     output: Path,
-    confidence: float,
-    variance: Literal["welch", "pooled"],
-    paper: bool,
-    groups: tuple[str, ...],
-    min_accuracy: float | None,
-    fairness_value: float | None,
     no_log: bool,
+    **options: Any,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
 
@@ -503,44 +587,17 @@ def report(
     from analysis.common import overwriting
     from analysis.rendering import page
     from analysis.report import report
-    from analysis.report.tuning import exports as tuning_exports
-    from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
+    from analysis.study.study import ReportOptions, StudyData
 
     overwriting.check_inputs(output, folders, "runs")
-    report.check_output(output, groups)
+    report.check_output(output, options["groups"])
+    report_options = ReportOptions(**options)
     if folders:
-        pulled, predictions = exports.read(folders)
-        tunings = tuning_exports.read(folders)
-        planned = primaries.read(folders)
-        corrupted = robustness.TABLE.read(folders)
-        known = characteristics.TABLE.read(folders)
-        result = report.from_runs(
-            pulled.runs,
-            predictions,
-            tunings,
-            confidence=confidence,
-            variance=variance,
-            primaries=planned,
-            corrupted=corrupted,
-            characteristics=known,
-            validation=validation_counts.TABLE.read(folders),
-            paper=paper,
-            groups=groups,
-            min_accuracy=min_accuracy,
-            fairness_value=fairness_value,
-        )
+        data = StudyData.from_frames(folders)
     else:
         experiment = _experiment(experiment, study)
-        result = report.report(
-            experiment,
-            ignore_params=ignore_params,
-            confidence=confidence,
-            variance=variance,
-            paper=paper,
-            groups=groups,
-            min_accuracy=min_accuracy,
-            fairness_value=fairness_value,
-        )
+        data = StudyData.from_store(experiment, ignore_params=ignore_params)
+    result = report.report(data, report_options)
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
@@ -566,9 +623,10 @@ def compare(
     from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull
     from analysis.study import cells
+    from analysis.study.arrays import run_arrays
 
     runs = pull.runs(_experiment(experiment, study), ignore_params=ignore_params)
-    frame = tables.compare(runs, cells.alphas(runs), variance=variance)
+    frame = tables.compare(runs, cells.alphas(run_arrays(runs)), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     advice = [] if len(frame) else [tables.CELLS_IN_PRINT]
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"], *advice]:

@@ -1,13 +1,15 @@
-"""False alarms of `audit --fail-on-damage` on networks that differ by retraining alone.
+"""False alarms and power of the audit, on stored networks and on simulated ones.
 
-    python benchmarks/false_alarms.py
+    python benchmarks/false_alarms.py [one] [several] [simulated]
 
-The networks are stored in results/: dense ones, and the same fine-tuned without being pruned (pruner none). No class is
-damaged in any of them, so every alarm is false. A pair of seeds differs by retraining from scratch. Takes two minutes
-on one core. docs/audit.md shows and discusses the table.
+The networks are stored in results/: dense ones, the same fine-tuned without being pruned (pruner none), and pruned
+ones. Where networks differ by training alone no class is damaged, so every alarm is false. A pair of seeds differs by
+training from scratch. Without an argument all tables are made. docs/false-alarms.md has them, and docs/audit.md
+discusses them.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import numpy as np
 from analysis.audit.audit import audit_predictions
 from analysis.audit.result import Audit
 from analysis.runs import exports, schema
+from analysis.statistics import class_losses, moderation, two_way
+from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.study.settings import CONTROL
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -29,40 +33,80 @@ STUDIES = (
 )
 # Audits of each row: all there are, or so many drawn without replacement.
 MOST_AUDITS = 300
-# A pruning ratio whose losses the rule should find, for its power.
-STRONG = 50
+# The same of several networks a side.
+MOST_OF_SEVERAL = 100
+# Pruning ratios whose losses the rule should find, for its power.
+MILD, STRONG = 20, 50
+NETWORKS = (2, 3, 5, 10)
+# Classes, simulated audits of each row, and networks a side.
+SIMULATED = ((10, 1000), (100, 200))
+SIMULATED_NETWORKS = (2, 3, 5, 10, 30)
+# A simulated loss, in standard errors of a class of usual variance.
+LOSS = 5.0
 
 
 def main() -> None:
+    """Print the tables that the command line names, or all."""
+    tables = {"one": print_one, "several": print_several, "simulated": print_simulated}
+    for name in sys.argv[1:] or tables:
+        tables[name]()
+
+
+def print_one() -> None:
+    """Print how often an audit of one network a side fails."""
     print("| networks | comparison | audits | a class differs | --fail-on-damage |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, dataset in STUDIES:
         label, dense, tuned, pruned = networks(RESULTS / name / "frames", dataset)
-        for comparison, audits in comparisons(label, dense, tuned, pruned):
+        for comparison, audits in comparisons(label, dense, tuned, pruned[STRONG]):
             found = list(audits)
             differs, fails = (np.mean([bool(each) for each in values]) for values in zip(*found, strict=True))
-            print(
-                f"| {name}, {dataset} | {comparison} | {len(found)} | {differs:.1%} | {fails:.1%} |",
-                flush=True,
-            )
+            print(f"| {name}, {dataset} | {comparison} | {len(found)} | {differs:.1%} | {fails:.1%} |", flush=True)
 
 
-def networks(folder: Path, dataset: str) -> tuple[np.ndarray, ...]:
-    """Return a data set's labels, and what dense, fine-tuned and strongly pruned networks predict, (seeds, images)."""
+def print_several() -> None:
+    """Print how often a class is damaged by the plain and the moderated test, and how often intervals hold 0."""
+    print("| networks | a side | comparison | plain | moderated | coverage, plain | coverage, moderated |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    for name, dataset in STUDIES:
+        for row in several(*networks(RESULTS / name / "frames", dataset)):
+            print(f"| {name}, {dataset} | {' | '.join(row)} |", flush=True)
+
+
+def print_simulated() -> None:
+    """Print false alarms, coverage and power where the variances of the classes are known."""
+    print("| classes | networks | variances | plain | moments | moderated | coverage | power, plain | moderated |")
+    print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for row in simulated():
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def networks(folder: Path, dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+    """Return labels, and what dense, fine-tuned and, by ratio, pruned networks predict, (seeds, images)."""
     study, predictions = exports.read([folder])
     runs = exports.select_dataset(study, dataset).runs.sort_values(schema.SEED)
     tuned = runs[runs[schema.PRUNER] == CONTROL]
-    strong = runs[(runs[schema.PRUNER] == "mp") & (runs[schema.RATIO] == STRONG)].drop_duplicates(schema.DENSE_RUN_ID)
-    ids = [list(tuned[schema.DENSE_RUN_ID]), list(tuned["run_id"]), list(strong["run_id"])]
+    by_ratio = {
+        ratio: runs[(runs[schema.PRUNER] == "mp") & (runs[schema.RATIO] == ratio)].drop_duplicates(schema.DENSE_RUN_ID)
+        for ratio in (MILD, STRONG)
+    }
+    ids = [
+        list(tuned[schema.DENSE_RUN_ID]),
+        list(tuned["run_id"]),
+        *(list(rows["run_id"]) for rows in by_ratio.values()),
+    ]
     found = predictions([run_id for side in ids for run_id in side])
-    sides = (np.array([found[run_id][schema.PREDICTED] for run_id in side]) for side in ids)
-    return found[ids[0][0]][schema.LABEL], *sides
+    dense, fine_tuned, *pruned = (np.array([found[run_id][schema.PREDICTED] for run_id in side]) for side in ids)
+    return found[ids[0][0]][schema.LABEL], dense, fine_tuned, dict(zip(by_ratio, pruned, strict=True))
 
 
 def comparisons(
     label: np.ndarray, dense: np.ndarray, tuned: np.ndarray, pruned: np.ndarray
 ) -> Iterator[tuple[str, Iterator[tuple[list[str], bool]]]]:
-    """Yield each comparison, and its audits: the classes that differ, and whether --fail-on-damage fails."""
+    """Yield each comparison of one network a side, and its audits.
+
+    Of an audit there are the classes that differ, and whether --fail-on-damage fails.
+    """
     rng = np.random.default_rng(0)
     seeds = range(len(dense))
     pairs = drawn(rng, permutations(seeds, 2))
@@ -74,26 +118,122 @@ def comparisons(
         (audited(label, dense[i], tuned[i], tuned[j]) for i, j in pairs),
     )
     yield "with a control, three seeds", (audited(label, dense[i], tuned[j], tuned[k]) for i, j, k in triples)
-    if len(seeds) >= 6:
-        sixes = [rng.permutation(len(seeds))[:6] for _ in range(MOST_AUDITS)]
-        yield "three networks a side, fine-tuned", (audited(label, dense[s[:3]], tuned[s[:3]]) for s in sixes)
-        yield "three networks a side, other seeds", (audited(label, tuned[s[:3]], tuned[s[3:]]) for s in sixes)
-        yield (
-            "three networks a side with a control",
-            (audited(label, dense[s[:3]], tuned[s[:3]], tuned[s[3:]]) for s in sixes),
-        )
     both = range(min(len(tuned), len(pruned)))
     yield f"(pruned to 1/{STRONG}, with a control)", (audited(label, dense[i], pruned[i], tuned[i]) for i in both)
 
 
 def drawn(rng: np.random.Generator, every: Iterator[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return `MOST_AUDITS` of them, in any order."""
     every = list(every)
     return [every[place] for place in rng.permutation(len(every))[:MOST_AUDITS]]
 
 
 def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
+    """Return the classes that differ, and whether --fail-on-damage fails."""
     result: Audit = audit_predictions(*sides)
     return result.damaged, result.fails
+
+
+def several(
+    label: np.ndarray, dense: np.ndarray, tuned: np.ndarray, pruned: dict[int, np.ndarray]
+) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each number of networks and comparison: how often a class is damaged, and the coverage of 0."""
+    dense, tuned = dense == label, tuned == label
+    sides = {ratio: predicted == label for ratio, predicted in pruned.items()}
+    for n in (n for n in NETWORKS if 2 * n <= len(tuned)):
+        rng = np.random.default_rng(0)
+        draws = [rng.permutation(len(tuned))[: 2 * n] for _ in range(MOST_OF_SEVERAL)]
+        pairs = {
+            "fine-tuned": (dense, lambda draw, n=n: draw[:n], tuned, lambda draw, n=n: draw[:n]),
+            "other seeds": (tuned, lambda draw, n=n: draw[:n], tuned, lambda draw, n=n: draw[n:]),
+        }
+        for comparison, (before, first, after, second) in pairs.items():
+            yield (
+                str(n),
+                comparison,
+                *told([tested(label, before[first(d)], after[second(d)]) for d in draws], null=True),
+            )
+        for ratio, after in sides.items():
+            # Networks at chance are left out of an audit.
+            if len(after) == len(tuned) and after.mean() > 0.2:
+                found = [tested(label, tuned[draw[:n]], after[draw[:n]]) for draw in draws]
+                yield str(n), f"(pruned to 1/{ratio}, with controls)", *told(found, null=False)
+
+
+def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[tuple[bool, float], tuple[bool, float]]:
+    """Return whether a class is damaged, and the share of intervals that hold 0: of the plain test, and moderated."""
+    changes = class_losses.of_few_images(class_losses.from_predictions(label, before, after), np.bincount(label))
+    recall = class_losses.from_answers(label, [(before.astype(float) + after) / 2]).groups[0].mean(0)
+    found = []
+    for each in (changes, class_losses.moderated(changes, recall)):
+        estimated = class_losses.estimates(each, np.eye(len(recall)))
+        p = corrected(estimated["p"], len(recall))[1]
+        covered = ~((estimated["low"] > 0) | (estimated["high"] < 0))
+        found.append((bool(((p <= LEVEL) & (estimated["value"] < 0)).any()), float(covered.mean())))
+    return found[0], found[1]
+
+
+def told(found: list[tuple[tuple[bool, float], tuple[bool, float]]], *, null: bool) -> tuple[str, ...]:
+    """Return the means of what `tested` returns, as text: without coverage if the classes did lose."""
+    alarms, coverage = np.array(found).mean(0).T
+    return *(f"{alarm:.1%}" for alarm in alarms), *((f"{share:.1%}" for share in coverage) if null else ("", ""))
+
+
+SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "equal": lambda rng, classes: np.ones(classes),
+    "prior of four degrees of freedom": lambda rng, classes: 4 / rng.chisquare(4, classes),
+    "log-normal, standard deviation 1.5": lambda rng, classes: np.exp(rng.normal(0, 1.5, classes)),
+    "every second class thirtyfold": lambda rng, classes: np.where(np.arange(classes) % 2, 1.0, 30.0),
+    "one class tenfold": lambda rng, classes: np.where(np.arange(classes), 1.0, 10.0),
+    "one class a hundredfold": lambda rng, classes: np.where(np.arange(classes), 1.0, 100.0),
+}
+
+
+def simulated() -> Iterator[tuple[str, ...]]:
+    """Yield a row for each number of classes and networks, and spread of the classes' variances."""
+    for classes, audits in SIMULATED:
+        for n in SIMULATED_NETWORKS:
+            for name, spread in SPREADS.items():
+                rng = np.random.default_rng(0)
+                truth = np.array([spread(rng, classes) for _ in range(audits)])
+                estimated = truth * rng.chisquare(n - 1, truth.shape) / (n - 1)
+                change = rng.normal(size=truth.shape) * np.sqrt(truth)
+                yield str(classes), str(n), name, *simulated_row(change, estimated, n - 1)
+
+
+def simulated_row(change: np.ndarray, estimated: np.ndarray, dof: int) -> tuple[str, ...]:
+    """Return false alarms, coverage and power as text; all arrays are (audits, classes)."""
+    lost = change.copy()
+    lost[:, 1] += LOSS
+    plain = estimated, np.full(estimated.shape, float(dof))
+    ones = np.ones(estimated.shape[1])
+    found = [moderation.moderated(each, dof, ones) for each in estimated]
+    rules = {
+        "plain": plain,
+        "moments": by_moments(estimated, dof),
+        "moderated": (np.array([each.variances for each in found]), np.array([each.dof for each in found])),
+    }
+    p = {name: p_values(change, *rule) for name, rule in rules.items()}
+    alarms = (f"{(each.min(1) * each.shape[1] <= LEVEL).mean():.1%}" for each in p.values())
+    coverage = f"{(p['moderated'] > LEVEL).mean():.1%}"
+    power = (
+        f"{(p_values(lost, *rules[name])[:, 1] * len(ones) <= LEVEL).mean():.1%}" for name in ("plain", "moderated")
+    )
+    return *alarms, coverage, *power
+
+
+def by_moments(estimated: np.ndarray, dof: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances and degrees of freedom of Smyth (2004), for comparison."""
+    priors = [moderation.prior(each, dof) for each in estimated]
+    # More degrees of freedom than this are those of a normal variable.
+    variance, added = np.array([(each.variance, min(each.dof, 1e6)) for each in priors]).T[:, :, np.newaxis]
+    return (dof * estimated + added * variance) / (dof + added), np.broadcast_to(dof + added, estimated.shape)
+
+
+def p_values(change: np.ndarray, variances: np.ndarray, dof: np.ndarray) -> np.ndarray:
+    """Return two-sided p of changes whose variance over networks alone is known, (audits, classes)."""
+    all_of_them = two_way.Variances([(variances.ravel(), dof.ravel())])
+    return two_way.p_values(all_of_them, change.ravel()).reshape(change.shape)
 
 
 if __name__ == "__main__":

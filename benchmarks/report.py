@@ -41,11 +41,11 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
     from analysis.report import report
     from analysis.report.verdict import verdict
     from analysis.runs import exports
-    from analysis.study.study import AnalyzedStudy
+    from analysis.study.study import StudyData
 
     seconds, (read, predictions) = timed(lambda: exports.read(exports.below(folder)))
     yield "reading", seconds
-    study = AnalyzedStudy(report.with_python_texts(read.runs), predictions)
+    study = StudyData(report.with_python_texts(read.runs), predictions)
     for name in ("alphas", "cells", "classes"):
         yield name, timed(lambda name=name: getattr(study, name))[0]
     seconds, said = timed(lambda: verdict(study))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,11 @@ import click
 
 from analysis.common import masked_output
 from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
+from analysis.common.errors import option_name
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs.options.commands import sections
-from analysis.runs.options.record import AUTO, default_text, option_name
+from analysis.runs.options.record import AUTO, default_text
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
@@ -179,12 +179,11 @@ def study(file: Path, **typed: Any) -> None:
 
     FILE is a YAML file that lists the values of the options.
     """
-    since = time.monotonic()
     config = StudyConfig(**typed)
     if config.dry_run:
         from pruning_study.study import dry_run
 
-        click.echo(dry_run.show(file, config, since))
+        click.echo(dry_run.show(file, config))
         return
     from pruning_study.study import processes
 

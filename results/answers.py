@@ -18,6 +18,7 @@ from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import cells, labels
+from analysis.study.arrays import run_arrays
 
 NOT_COMPARABLE = "not comparable"
 WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
@@ -196,7 +197,7 @@ def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
 def lightest_cells(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
     """Return the cells of MP at ratio 2, which are analysed alone so that their intervals are at 95 %."""
     chosen = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
-    return cells.cells(chosen, predictions)
+    return cells.cells(run_arrays(chosen), predictions)
 
 
 # Columns of cells.csv: an estimate, and its interval.

@@ -27,6 +27,7 @@ _CONTROL, _PRUNED = "control", "pruned"
 _DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
 _OUTCOME = "beyond_floor"
+_SECONDARY = ("accuracy_before", "accuracy", "alpha", "raw_slope")
 _RESAMPLES = 4000
 _FEWEST = 10
 
@@ -41,10 +42,13 @@ def write(results: Path) -> None:
     """
     for study in STUDIES:
         if (results / study / "frames").is_dir():
-            networks = primary_networks(folders.runs(results, study)[0])
+            runs = folders.runs(results, study)[0]
+            networks = primary_networks(runs)
             with files.aside(results / study) as folder:
                 for name, make in _TABLES.items():
                     csv_text.write(make(networks), folder / name, missing=NOT_AVAILABLE)
+                if _has_offsets(runs).any():
+                    csv_text.write(offsets(runs), folder / "class_offsets.csv", missing=NOT_AVAILABLE)
                 (folder / "figures").mkdir()
                 figure_files.write({"recalls": recalls(networks)}, folder / "figures", [figure_files.PNG], processes=1)
 
@@ -59,8 +63,11 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
         points; alpha and raw_slope; `gaps`, the dense network's recall minus accuracy, in points, of each of its
         `classes`.
     """
-    primary = runs[_is_primary(runs)].reset_index(drop=True)
-    names, study = np.array(frames.class_names(primary)), run_arrays(primary)
+    return _measured(runs[_is_primary(runs) & ~is_mitigated(runs)].reset_index(drop=True))
+
+
+def _measured(runs: pd.DataFrame) -> pd.DataFrame:
+    study = run_arrays(runs)
     rows = []
     for places, classes in study.class_sets():
         before, after, accuracy_before, accuracy_after = study.measured(places, classes)
@@ -78,7 +85,7 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
                 alpha=alpha(*study.balances(places, classes)),
                 raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
                 gaps=list(100 * (before - accuracy_before[:, None])),
-                classes=[names[classes]] * len(places),
+                classes=[study.names[classes]] * len(places),
             )
         )
     order = [list(_DATASETS), [CONSTANT, COSINE, AVERAGE], [_CONTROL, _PRUNED]]
@@ -93,7 +100,11 @@ def _is_primary(runs: pd.DataFrame) -> pd.Series:
     gradual = runs[schema.PRUNER].eq("mp") & runs[schema.RATIO].eq(_PRIMARY_RATIO)
     gradual &= runs[frames.column(schema.SCHEDULE)].eq("cubic")
     by_labels = _param(runs, schema.DISTILL, 0).astype(float).eq(0)
-    return (gradual | runs[schema.PRUNER].eq(CONTROL)) & ~is_mitigated(runs) & by_labels
+    return (gradual | runs[schema.PRUNER].eq(CONTROL)) & by_labels
+
+
+def _has_offsets(runs: pd.DataFrame) -> pd.Series:
+    return _is_primary(runs) & _param(runs, schema.CLASS_OFFSETS, "none").eq("dense")
 
 
 def _trainings(runs: pd.DataFrame) -> np.ndarray:
@@ -120,8 +131,15 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tests(networks: pd.DataFrame) -> pd.DataFrame:
+def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
     """Return the paired tests of README.md's families, with Holm's correction within each.
+
+    Parameters
+    ----------
+    networks : DataFrame
+        As `primary_networks` returns them.
+    outcome : str
+        The column that is compared.
 
     Returns
     -------
@@ -129,7 +147,7 @@ def tests(networks: pd.DataFrame) -> pd.DataFrame:
         family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
     """
     outcomes = networks.pivot_table(
-        _OUTCOME, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
+        outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
     )
     compared = pd.DataFrame(_comparisons(outcomes))
     compared["p_holm"] = compared.groupby("family", sort=False)["p"].transform(lambda p: corrected(p, len(p))[1])
@@ -155,6 +173,33 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
             yield {"family": family, schema.DATASET: dataset, "of": training, **row}
 
 
+def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
+    rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
+    return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
+
+
+def offsets(runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare the primary networks with class offsets with the same ones without, seed by seed.
+
+    Returns
+    -------
+    DataFrame, one row per outcome, data set, training and method
+        outcome, dataset, training, method, `with_offsets` and `without`, the means, and the row of `paired`.
+    """
+    without = primary_networks(runs)
+    spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
+    keys = [schema.DATASET, "training", "method", schema.SEED]
+    both = spared.merge(without, on=keys, suffixes=("", "_without"))
+    rows = []
+    for outcome in ("accuracy", "largest_excess", _OUTCOME, "alpha"):
+        for key, cell in both.groupby(keys[:-1], observed=True):
+            one, other = cell[outcome], cell[f"{outcome}_without"]
+            row = {"outcome": outcome, **dict(zip(keys, key, strict=False))}
+            rows.append(row | {"with_offsets": one.mean(), "without": other.mean(), **paired(one, other)})
+    return pd.DataFrame(rows)
+
+
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
     """Return how much dense networks of one training differ in each class's recall minus accuracy.
 
@@ -176,8 +221,33 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _variance(gaps: np.ndarray) -> float:
-    return float(gaps.var(0, ddof=1).mean())
+def needed(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how many times as many networks the constant rate needs for the same interval of pruned minus control.
+
+    Returns
+    -------
+    DataFrame, one row per data set and training
+        dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
+        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. An interval's width goes
+        with the root of the variance over the number of networks, so that this is the ratio of these numbers.
+    """
+    outcomes = networks.pivot_table(
+        _OUTCOME, [schema.DATASET, "training", schema.SEED], "method", observed=True, aggfunc="first"
+    )
+    differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
+    rows = []
+    for dataset, cells in differences.groupby(schema.DATASET, observed=True):
+        by_training = {name: cell.to_numpy()[:, None] for name, cell in cells.groupby("training", observed=True)}
+        for training, values in by_training.items():
+            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
+            row["deviation"] = _variance(values) ** 0.5
+            rows.append(row | _ratio(by_training.get(CONSTANT), values))
+    return pd.DataFrame(rows)
+
+
+def _variance(values: np.ndarray) -> float:
+    """Return the variance over seeds, the rows, as a mean over the columns."""
+    return float(values.var(0, ddof=1).mean())
 
 
 def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
@@ -226,4 +296,10 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread}
+_TABLES = {
+    "trainings.csv": levels,
+    "training_tests.csv": paired_tests,
+    "secondary_tests.csv": secondary_tests,
+    "spread.csv": spread,
+    "networks_needed.csv": needed,
+}

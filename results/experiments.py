@@ -78,7 +78,7 @@ def at_equal_weights(results: Path) -> pd.DataFrame:
 def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
     runs = pd.concat([up, other], ignore_index=True)
     compared = methods.compare(
-        runs, predictions, baseline=other[schema.PRUNER].iloc[0], baseline_ratios=_RATIOS, primaries=[]
+        run_arrays(runs), predictions, baseline=other[schema.PRUNER].iloc[0], baseline_ratios=_RATIOS, primaries=[]
     )
     kept = [rows.groupby([schema.DATASET, schema.RATIO])[schema.REALIZED_RATIO].mean() for rows in (up, other)]
     kept[1] = kept[1].rename({ratio: asked for asked, ratio in _RATIOS.items()}, level=schema.RATIO)
@@ -112,7 +112,7 @@ _RANDOM = ("mp", "rp")
 
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
     """Return accuracy and slopes of the networks that do not guess, and of how many networks alpha is below 0."""
-    by_ratio = cells.alphas(runs).groupby(schema.RATIO)
+    by_ratio = cells.alphas(run_arrays(runs)).groupby(schema.RATIO)
     told = {
         "accuracy": by_ratio.apply(_told, "accuracy_after", 3),
         "alpha": by_ratio.apply(_mean_above_chance, "alpha"),

@@ -7,7 +7,7 @@ from textwrap import fill
 from answers import NOT_COMPARABLE, WITHOUT_INTERVAL, Answer, Estimate
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import Interval, draw_intervals, interval_limits, page
+from analysis.rendering.drawing import DrawnInterval, draw_intervals, interval_limits, page
 from analysis.report.methods import compare as methods
 from analysis.report.methods.figures import color_of
 from analysis.report.methods.tables import TITLES
@@ -68,7 +68,7 @@ def _outcome(title: str) -> str:
     return next((outcome for beginning, outcome in _BEGINNINGS.items() if title.startswith(beginning)), title)
 
 
-def _interval(outcome: str, estimate: Estimate, no_effect: int) -> Interval:
+def _interval(outcome: str, estimate: Estimate, no_effect: int) -> DrawnInterval:
     value, low, high, is_significant = estimate
     color = color_of(outcome, low, high, no_effect)
-    return Interval(value, low, high, color, is_significant, words=NOT_COMPARABLE)
+    return DrawnInterval(value, low, high, color, is_significant, words=NOT_COMPARABLE)

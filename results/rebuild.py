@@ -18,8 +18,8 @@ import front_page
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
 from analysis.report import report
-from analysis.report.tuning import exports as tuning_exports
-from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
+from analysis.runs import exports
+from analysis.study.study import ReportOptions, StudyData
 
 RESULTS = Path(__file__).parent
 # The studies that repeat the papers' experiments. In a study of other questions the papers' pictures would show what
@@ -90,21 +90,12 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     list of Path
         The files written, relative to `output`.
     """
-    exported = exports.below(study / "frames")
-    read, predictions = exports.read(exported)
-    tunings = tuning_exports.read(exported)
-    made = report.from_runs(
-        read.runs,
-        predictions,
-        tunings,
-        primaries=primaries.read(exported),
-        corrupted=robustness.TABLE.read(exported),
-        characteristics=characteristics.TABLE.read(exported),
-        validation=validation_counts.TABLE.read(exported),
+    options = ReportOptions(
         paper=True,
         paper_pictures=study.name in WITH_PAPER_PICTURES,
         groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
+    made = report.report(StudyData.from_frames(exports.below(study / "frames")), options)
     made = replace(made, sections=[_without_large_tables(section) for section in made.sections])
     return page.write_markdown(made, output, processes=1)  # each core has a study of its own
 

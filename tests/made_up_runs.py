@@ -49,8 +49,13 @@ def with_images(made: pd.DataFrame) -> pd.DataFrame:
     return made.assign(**more)
 
 
+def dense(made: pd.DataFrame) -> pd.DataFrame:
+    """The frame of the dense runs of some runs."""
+    columns = ["dataset", "model", "seed", "accuracy_before", "dense_run_id"]
+    return made.drop_duplicates("dense_run_id", ignore_index=True)[columns]
+
+
 def export(folder: Path, *cells: pd.DataFrame) -> None:
     """Write the frames of cells of one data set below a study's folder, without predictions."""
     made = study(*cells)
-    dense = made.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
-    exports.write(Study(made, dense), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])
+    exports.write(Study(made, dense(made)), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.report.tuning.results import Tuning, comparisons
+from analysis.study.tuning.results import Tuning, comparisons
 
 TEST = {
     # accuracy of each dense model, alpha of each

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click.testing
 import mlflow
 import pytest
 import yaml
@@ -28,6 +29,25 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     assert run.data.metrics["damaged_classes"] == 1
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [
+        pytest.param("pruned by torch-pruning", marks=pytest.mark.structured),
+        pytest.param("quantized by onnxruntime", marks=pytest.mark.onnx),
+    ],
+)
+def test_the_block_on_a_tool_runs(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    page = PAGE.read_text()
+    blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]
+    own = re.search("```py\\n(.*?)```", page.split(f"## A model {tool}")[1], re.DOTALL)[1]
+    for block in [*blocks, own]:
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert len(names["result"].table) == 10
+    assert names["result"].accuracy_after > 0.3
+
+
 def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
     (block,) = re.findall("```yaml\\n(.*?)```", PAGE.read_text(), re.DOTALL)
     *_, gate, report = yaml.safe_load(block)["jobs"]["audit"]["steps"]
@@ -35,6 +55,20 @@ def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
     context = analysis.commands[name].make_context(name, arguments, parent=analysis.make_context(program, [name]))
     assert context.params["max_class_loss"] == 5
     assert (report["if"], report["with"]["path"]) == ("always()", str(context.params["output"]))
+
+
+@pytest.mark.slow
+def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").symlink_to(PAGE.parent.parent / "results")
+    section = PAGE.read_text().split("### Three gates")[1].split("\n## ")[0]
+    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(PAGE), "exec"), {})
+    codes = []
+    for command, last in re.findall("```console\npruning-analysis (.*)\n(.*)\n```", section):
+        result = click.testing.CliRunner().invoke(analysis, shlex.split(command))
+        assert result.output.splitlines()[-1] == last
+        codes.append(result.exit_code)
+    assert codes == [0, 4, 3]
 
 
 @pytest.mark.parametrize(

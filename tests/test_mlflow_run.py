@@ -93,12 +93,12 @@ def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz)
     )
     file = tiny_npz.with_name("grid.yaml")
     file.write_text(grid)
-    arguments = ("-e", "study", "-P", f"file={file}", "-P", "workers=2", "--experiment-name", "a study")
+    arguments = ("-e", "study", "-P", f"file={file}", "-P", "workers=2")
     code, output = mlflow_run(*arguments)
     assert code == 0, output
     assert "4 runs: 0 found, 4 to make" in output
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("a study").experiment_id
+    experiment = client.get_experiment_by_name("grid").experiment_id
     made = client.search_runs([experiment])
     assert Counter(run.data.tags["kind"] for run in made) == {"study": 1, "dense": 2, "pruned": 2}
     assert {run.info.status for run in made} == {"FINISHED"}

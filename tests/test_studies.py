@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis.report import published
-from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import exports, primaries
+from analysis.study.tuning import exports as tuning_exports
 from pruning_study.study import grid
 from pruning_study.training.recipes import RECIPES
 

@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,10 @@ Groups = Mapping[str, np.ndarray]
 _PLAIN_TEST = (
     f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} do not show how much "
     "their variances differ."
+)
+_TWO_NETWORKS = (
+    "Two networks a side show little of how much a single class varies: a class that varies a hundred times as much as "
+    "the others may be found falsely. Three networks a side rule that out."
 )
 
 
@@ -64,15 +68,11 @@ def audit(
         If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
         their names do not match; and as `audit_predictions` says.
     """
-    limit = SizeLimit(max_data_gib, "--max-data-gib")
-    sides = {"before": before, "after": after, "control": control}
+    limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
-        found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
-        found = prediction_sources.in_pairs(found, by_order=pair_by_order)
-        label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
-        movements, diagnoses = movement.of_files({side: list(called) for side, called in found.items()}, limit)
-    ends = np.cumsum([len(side) for side in found.values()])
-    networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
+        read = read_sides({"before": before, "after": after, "control": control}, Path(downloads), limit, pair_by_order)
+        movements, diagnoses = movement.of_files({side: list(called) for side, called in read.found.items()}, limit)
+    label, networks = read.label, read.networks
     result = audit_predictions(
         label,
         networks["before"],
@@ -80,7 +80,34 @@ def audit(
         networks["control"] if control else None,
         image_groups.read(groups, len(label)).groupings if groups else None,
     )
-    return result._replace(notes=[*prediction_sources.described(found), *result.notes, *diagnoses], movements=movements)
+    return result._replace(
+        notes=[*prediction_sources.described(read.found), *result.notes, *diagnoses], movements=movements
+    )
+
+
+class Sides(NamedTuple):
+    """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images)."""
+
+    found: dict[str, dict[Path, str]]
+    label: np.ndarray
+    networks: dict[str, np.ndarray]
+
+
+def read_sides(given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool) -> Sides:
+    """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
+
+    Parameters
+    ----------
+    given : mapping of str to sequence of str
+        Sources of the sides before, after and control.
+    downloads : Path
+        Folder for predictions of runs.
+    """
+    found = {side: prediction_sources.find(sources, f"--{side}", downloads) for side, sources in given.items()}
+    found = prediction_sources.in_pairs(found, by_order=pair_by_order)
+    label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
+    ends = np.cumsum([len(side) for side in found.values()])
+    return Sides(found, label, dict(zip(given, np.split(predicted, ends[:-1]), strict=True)))
 
 
 def audit_predictions(
@@ -162,14 +189,13 @@ def audit_predictions(
     tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
     summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
     notes += map(sentence, summaries)
-    are_plain = min(map(len, right.values())) > 1 and min(map(len, tables)) < FEWEST_CLASSES
     compared = populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
         slopes=_slopes(place, right, guessing, paired, notes),
-        notes=[*notes, *compared.notes, *([_PLAIN_TEST] if are_plain else [])],
+        notes=[*notes, *compared.notes, *_on_variances(right, tables)],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
         guessing=guessing,
@@ -178,6 +204,14 @@ def audit_predictions(
         losses=_all_losses(called, place, groupings, right, paired),
         dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
     )
+
+
+def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
+    """Return what limits the test of several networks a side, if anything does."""
+    networks = min(map(len, right.values()))
+    if networks > 1 and min(map(len, tables)) < FEWEST_CLASSES:
+        return [_PLAIN_TEST]
+    return [_TWO_NETWORKS] if networks == 2 else []
 
 
 def _slopes(
@@ -243,7 +277,7 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
     if control and control[0] != after:
         raise StudyError(
             f"{control[0]} networks in the control and {after} after: give as many, in the same order",
-            option="--control",
+            option="control",
         )
     notes = []
     if len(untested):

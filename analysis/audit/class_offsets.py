@@ -101,9 +101,9 @@ def fit_files(
     StudyError
         If a file is damaged or too large, if the files are not of the same images, or as `fit` says.
     """
-    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    limit = SizeLimit(max_data_gib, "max_data_gib")
     if (test_before is None) != (test_after is None):
-        missing = "--test-before" if test_before is None else "--test-after"
+        missing = "test_before" if test_before is None else "test_after"
         raise StudyError("test images need the logits of both networks", option=missing)
     first, second = logit_files.read_pair(before, after, limit)
     test = None
@@ -153,7 +153,7 @@ def fit(
     class_offsets.check(before, after, label, class_names)
     names = [str(each) for each in (class_names if class_names is not None else range(before.shape[1]))]
     if not 0 <= shrinkage < np.inf:
-        raise StudyError(f"shrinkage is {shrinkage}: give a number of 0 or more", option="--shrinkage")
+        raise StudyError(f"shrinkage is {shrinkage}: give a number of 0 or more", option="shrinkage")
     tested = None if test is None else _test_arrays(test, names)
     table = class_offsets.table(before, after, label, names, shrinkage=shrinkage)
     if tested is None:

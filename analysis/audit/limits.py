@@ -3,6 +3,7 @@
 An upper bound decides, so that few networks or few images never help to pass.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.statistics import class_table
+from analysis.statistics import class_table, two_way
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.sample_size import Spread, images_needed, networks_needed
 
 State = Literal["within", "beyond", "undecided"]
 ACCURACY = "accuracy"
@@ -45,7 +47,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     StudyError
         If a limit is below 0 or above 100.
     """
-    for name, points in (("--max-class-loss", class_loss), ("--max-accuracy-loss", accuracy_loss)):
+    for name, points in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if points is not None and not 0 <= points <= 100:
             raise StudyError(f"{points:g} is no limit: give percentage points from 0 to 100", option=name)
     return Limits(*(None if points is None else points / 100 for points in (class_loss, accuracy_loss)))
@@ -69,22 +71,47 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     -------
     DataFrame, the accuracy first
         name, support, loss; high, the upper end of its 95 % interval; low, the lower end of the interval that holds
-        for all classes together.
+        for all classes together; and the numbers of its `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
-    of_all = _bounds([ACCURACY], np.zeros_like(label), sides, paired)
-    # The accuracy's bounds rest on those of the classes if there is one network.
-    loss, low, high = class_table.accuracy_loss_bounds(label, *sides, paired=paired)
-    of_all = of_all.assign(loss=loss, low=low, high=high)
-    return pd.concat([of_all, _bounds(names, label, sides, paired)], ignore_index=True)
-
-
-def _bounds(
-    names: list[str], label: np.ndarray, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None], paired: bool
-) -> pd.DataFrame:
+    accuracy = class_table.accuracy_loss_bounds(label, *sides, paired=paired)
     loss, _, high = class_table.loss_bounds(label, *sides, paired=paired)
     _, low, _ = class_table.loss_bounds(label, *sides, paired=paired, level=LEVEL / len(names))
-    return pd.DataFrame({"name": names, "support": np.bincount(label), "loss": loss, "low": low, "high": high})
+    table = pd.DataFrame(
+        {
+            "name": [ACCURACY, *names],
+            "support": [len(label), *np.bincount(label)],
+            "loss": [accuracy[0], *loss],
+            "low": [accuracy[1], *low],
+            "high": [accuracy[2], *high],
+        }
+    )
+    spreads = [_spreads(each, sides, paired) for each in (np.zeros_like(label), label)]
+    if spreads[0] is None or spreads[1] is None:
+        return table.assign(**_spread_of_one(table, sides)._asdict())
+    return table.assign(**pd.concat(spreads, ignore_index=True))
+
+
+def _spreads(
+    label: np.ndarray, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None], paired: bool
+) -> pd.DataFrame | None:
+    """Return the spread of each class's loss; None of single networks."""
+    variances = class_table.loss_variances(label, *sides, paired=paired)
+    if variances is None:
+        return None
+    over_networks = np.sum([np.asarray(variance) for variance, _ in variances.networks], axis=0)
+    dof = np.min([np.broadcast_to(dof, np.shape(over_networks)) for _, dof in variances.networks], axis=0)
+    networks = min(len(side) for side in sides[:2] if len(side) > 1)
+    images = {"over_images": variances.images, "in_both": variances.in_both}
+    return pd.DataFrame({"networks": networks, "over_networks": over_networks, "dof": dof, **images})
+
+
+def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
+    """Return the spread of single networks: that of the images, unless retraining adds to it."""
+    before, _, control = sides
+    retrained = control is None or not np.array_equal(before, control)
+    over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))
+    return Spread(1, 0.0, np.inf, np.nan if retrained else over_images, 0.0)
 
 
 def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Gate:
@@ -121,7 +148,39 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
         return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {_points(worst['high'])}.")
     worst = open_rows.loc[(open_rows["high"] - open_rows["limit"]).idxmax()]
     said = f"Undecided: {_loss(worst)} may be up to {_points(worst['high'])}."
-    return Gate("undecided", f"{said} More networks a side, or more images, would decide.")
+    return Gate("undecided", f"{said} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
+
+
+def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
+    """Say how many networks or images would decide, if losses and variances stay what they are."""
+    beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
+    if len(beyond):
+        # One loss that is surely above its limit decides; it has to be sure of all classes together.
+        first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
+        margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
+    else:
+        margins = [(row, row["limit"] - row["loss"], LEVEL) for _, row in open_rows.iterrows()]
+    if any(np.isnan(row["over_images"]) for row, *_ in margins):
+        return "Several networks a side, each with its control, would show more."
+    spreads = [(Spread(*(row[name] for name in Spread._fields)), *rest) for row, *rest in margins]
+    networks = [needed for each in spreads if (needed := networks_needed(*each)) is not None]
+    times = [share for each in spreads if (share := images_needed(*each)) is not None]
+    said = []
+    if len(networks) == len(margins):
+        said.append(f"{max(networks):,} networks a side")
+    if len(times) == len(margins):
+        support = [_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True)]
+        of_classes = any(row["name"] != ACCURACY for row, *_ in margins)
+        said.append(f"{max(support):,} images{' of each class' if of_classes else ''}")
+    if not said:
+        return "The loss is too near its limit for more networks or images to decide."
+    return f"If the losses stay what they are, {' or '.join(said)} would decide."
+
+
+def _rounded_up(images: float) -> int:
+    """Return a number with two digits that is no smaller."""
+    unit = 10 ** max(math.floor(math.log10(images)) - 1, 0)
+    return math.ceil(images / unit) * unit
 
 
 def _points(share: float) -> str:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import PurePath
 from typing import NamedTuple
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.checks import some
 
@@ -80,8 +80,8 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
 
     Examples
     --------
-    >>> matched({"--before": ["a/seed_2.csv", "a/seed_10.csv"], "--after": ["b/pruned_10.npz", "b/pruned_02.npz"]})
-    {'--before': [0, 1], '--after': [1, 0]}
+    >>> matched({"before": ["a/seed_2.csv", "a/seed_10.csv"], "after": ["b/pruned_10.npz", "b/pruned_02.npz"]})
+    {'before': [0, 1], 'after': [1, 0]}
     """
     keys = dict(zip(sides, _keys([_side(paths) for paths in sides.values()]), strict=True))
     for option, own in keys.items():
@@ -93,7 +93,7 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
         for option, own in keys.items()
     }
     if any(alone.values()):
-        listed = "; ".join(f"{option} {some(paths, 10)}" for option, paths in alone.items() if paths)
+        listed = "; ".join(f"{option_name(option)} {some(paths, 10)}" for option, paths in alone.items() if paths)
         raise StudyError(f"no file of the same number or name belongs to {listed}; {_HINT}", option=[*alone][-1])
     first = next(iter(keys.values()))
     return {option: [own.index(key) for key in first] for option, own in keys.items()}

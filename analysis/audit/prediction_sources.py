@@ -68,9 +68,9 @@ def in_pairs(found: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[st
     are_files = all(str(path) == name for called in sides.values() for path, name in called.items())
     if by_order or len(sides) < 2 or not are_files:
         return dict(found)
-    orders = matched({f"--{side}": list(called.values()) for side, called in sides.items()})
+    orders = matched({side: list(called.values()) for side, called in sides.items()})
     placed = {side: list(called.items()) for side, called in sides.items()}
-    return {**found, **{side: dict(placed[side][place] for place in orders[f"--{side}"]) for side in sides}}
+    return {**found, **{side: dict(placed[side][place] for place in orders[side]) for side in sides}}
 
 
 def described(found: Mapping[str, dict[Path, str]]) -> list[str]:

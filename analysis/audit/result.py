@@ -395,7 +395,7 @@ _READING = (
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
-    "stated. With five classes or more, the variance of each over networks is moderated: it is averaged with that of "
+    "stated. With ten classes or more, the variance of each over networks is moderated: it is averaged with that of "
     "all classes, in proportion to R (1 - R) for the recall R. The raw slope says what became of the differences "
     "between recalls: above 1 they grew, below 1 they shrank "
     "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "

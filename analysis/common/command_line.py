@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from analysis.common.errors import StudyError, first_line
+from analysis.common.errors import StudyError, first_line, option_name
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 
@@ -88,7 +88,8 @@ class CommandGroup(click.Group):
             raise
         except StudyError as error:
             if error.option:
-                raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
+                typed = error.option if error.option.isupper() else option_name(error.option)
+                raise click.BadParameter(str(error), ctx, param_hint=typed) from error
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.name} is not installed: pip install 'pruning-study[train]'") from error

@@ -13,6 +13,11 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean {near[0]}?" if near else otherwise or f"it takes {', '.join(names)}"
 
 
+def option_name(name: str) -> str:
+    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without secrets, at most 500 characters.
 
@@ -31,7 +36,8 @@ class StudyError(Exception):
         One line that says what is wrong, where, and what to do; further lines if several things are wrong.
         Secrets in it are masked.
     option : str, optional
-        The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
+        The option whose value is wrong, by the name of its field (`batch_size`), or an argument in capitals (`FILE`).
+        It makes the error a usage error with exit code 2.
     """
 
     def __init__(self, *lines: str, option: str | None = None) -> None:

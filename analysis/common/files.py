@@ -47,7 +47,7 @@ def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
         if is_new:
             with suppress(OSError):  # it holds files
                 output.rmdir()
-        option = None if error.errno in _NO_ROOM else "--output"
+        option = None if error.errno in _NO_ROOM else "output"
         raise StudyError(fault(error, output), option=option) from error
 
 

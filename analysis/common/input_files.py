@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 
 GIB = 2**30
 
@@ -18,7 +18,7 @@ class SizeLimit(NamedTuple):
     gib : float, > 0
         Gibibytes, of 2^30 bytes.
     option : str, optional
-        The command-line option that sets the limit, for the error.
+        The option that sets the limit, for the error.
     """
 
     gib: float = 16.0
@@ -30,7 +30,7 @@ class SizeLimit(NamedTuple):
             needed, hint = f"{size / GIB:,.3g}", "make sure that it is what you expect"
             raise StudyError(
                 f"{where}: {needed} GiB of memory are needed, and the limit is {self.gib:g} GiB: {hint}"
-                + (f", then raise {self.option}" if self.option else ""),
+                + (f", then raise {option_name(self.option)}" if self.option else ""),
                 option=self.option,
             )
 

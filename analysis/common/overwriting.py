@@ -54,7 +54,7 @@ def check_inputs(
     read: str,
     *,
     names: Sequence[str] = (),
-    option: str = "--output",
+    option: str = "output",
 ) -> None:
     """Raise a usage error if an output is an input, by whatever name, or lies in a folder that is read.
 
@@ -84,7 +84,7 @@ def is_there(path: Path | str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises an error of a text that is too long
 
 
-def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *, option: str = "--output") -> None:
+def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *, option: str = "output") -> None:
     """Raise a usage error if an output file is a folder, or as `check_inputs` does."""
     if output is None:
         return

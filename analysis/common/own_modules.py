@@ -1,4 +1,7 @@
-"""Find the modules that a user's own module imports, by reading source: no module is run for this."""
+"""Find the modules that a user's own module imports, by reading source: no module is run for this.
+
+Python's `modulefinder` would read all of PyTorch too, which a user's module imports.
+"""
 
 import ast
 import sysconfig

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.report.verdict import PLACE, SAFE_EXCESS, calls_safe, choice, safe_choices
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, ITERATION, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 
 class Agreement(NamedTuple):
@@ -29,7 +29,7 @@ class Agreement(NamedTuple):
     unsafe: bool
 
 
-def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, study: AnalyzedStudy) -> Agreement:
+def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, study: StudyData) -> Agreement:
     """Hold a recommendation against the verdict of the same runs.
 
     Parameters
@@ -39,7 +39,7 @@ def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | Non
         As `Recommendation.tried`.
     best : Series, optional
         The row of it that is recommended.
-    study : AnalyzedStudy
+    study : StudyData
 
     Returns
     -------
@@ -60,7 +60,7 @@ def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | Non
     return Agreement(safest, stopped[0], unsafe)
 
 
-def sentences(found: Agreement, limits: str, study: AnalyzedStudy) -> Iterator[str]:
+def sentences(found: Agreement, limits: str, study: StudyData) -> Iterator[str]:
     """Say in a line each where the two differ, and why; nothing where they agree."""
     safest = "no choice" if found.safest is None else choice(found.safest, study)
     if found.stopped is not None:

@@ -20,7 +20,7 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope, slope_parts
 
 
-class Answers(NamedTuple):
+class ValidationAnswers(NamedTuple):
     """Classes of validation images, and whether a network is right about each before and after pruning."""
 
     label: np.ndarray  # (images,)
@@ -31,6 +31,11 @@ class Answers(NamedTuple):
     def support(self) -> np.ndarray:
         """Images of each label, (labels,)."""
         return np.bincount(self.label)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Recall of each label, (labels,), the mean of before and after."""
+        return np.bincount(self.label, (self.before.astype(float) + self.after) / 2) / self.support
 
     @property
     def guesses(self) -> tuple[bool, bool]:
@@ -83,7 +88,7 @@ class Measured(NamedTuple):
         return Bounded(*values.max(0).tolist()) if len(values) else Bounded(np.nan, np.nan)
 
 
-def answers(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) -> list[Answers]:
+def answers(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) -> list[ValidationAnswers]:
     """Return the answers of a cell's networks, one entry for each network.
 
     Parameters
@@ -114,7 +119,9 @@ def answers(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) 
             "the images of their dense run."
         )
     return [
-        Answers(dense[schema.LABEL], *(run[schema.PREDICTED] == dense[schema.LABEL] for run in (dense, pruned)))
+        ValidationAnswers(
+            dense[schema.LABEL], *(run[schema.PREDICTED] == dense[schema.LABEL] for run in (dense, pruned))
+        )
         for dense, pruned in pairs
     ]
 
@@ -129,14 +136,15 @@ def _prediction_pairs(
     return [(dense, pruned) for dense, pruned in pairs if np.array_equal(dense[schema.LABEL], pruned[schema.LABEL])]
 
 
-def measure(networks: list[Answers], level: float) -> Measured:
+def measure(networks: list[ValidationAnswers], level: float) -> Measured:
     """Measure what the networks of a cell lost, over the classes of which each network has images.
 
-    A network whose dense network guesses counts nowhere.
+    A network whose dense network guesses counts nowhere. The variances of the classes over networks are moderated
+    (`class_losses.moderated`).
 
     Parameters
     ----------
-    networks : list of Answers
+    networks : list of ValidationAnswers
     level : float
         Chance that a bound is too low. The bounds hold for any number of networks (`two_way.half_width`). If no
         prediction changed, those of the losses are by the rule of three, from the images of one network.
@@ -155,7 +163,8 @@ def measure(networks: list[Answers], level: float) -> Measured:
         return Measured(0, guessing, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
     (loss,) = _bounded_losses(_changes(sound, level, whole=True), np.ones((1, 1)), level)
-    excess = _bounded_losses(_changes(sound, level), class_losses.excess_weights(share), level)
+    changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
+    excess = _bounded_losses(changes, class_losses.excess_weights(share), level)
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)
@@ -170,17 +179,17 @@ def measure(networks: list[Answers], level: float) -> Measured:
     )
 
 
-def _common_classes(networks: list[Answers]) -> tuple[list[int], list[Answers]]:
+def _common_classes(networks: list[ValidationAnswers]) -> tuple[list[int], list[ValidationAnswers]]:
     """Return the labels that all networks have images of, and the answers for these, with labels counted from 0."""
     classes = reduce(np.intersect1d, (np.unique(network.label) for network in networks))
     kept = [np.isin(network.label, classes) for network in networks]
     return classes.tolist(), [
-        Answers(np.searchsorted(classes, network.label[has]), network.before[has], network.after[has])
+        ValidationAnswers(np.searchsorted(classes, network.label[has]), network.before[has], network.after[has])
         for network, has in zip(networks, kept, strict=True)
     ]
 
 
-def _slopes(networks: list[Answers]) -> tuple[np.ndarray, np.ndarray]:
+def _slopes(networks: list[ValidationAnswers]) -> tuple[np.ndarray, np.ndarray]:
     """Return alpha and the raw slope of each network."""
     sides = [[(network, network.before) for network in networks], [(network, network.after) for network in networks]]
     recalls = [np.array([np.bincount(own.label, right) / own.support for own, right in side]) for side in sides]
@@ -189,7 +198,7 @@ def _slopes(networks: list[Answers]) -> tuple[np.ndarray, np.ndarray]:
     return intensification.alpha(*balances), intensification.raw_slope(*recalls, *accuracies)
 
 
-def _changes(networks: list[Answers], level: float, *, whole: bool = False) -> Changes:
+def _changes(networks: list[ValidationAnswers], level: float, *, whole: bool = False) -> Changes:
     """Return the changes of recall of all networks, or those of their accuracies as the recall of one class."""
     label_of = np.zeros_like if whole else np.asarray
     if all(np.array_equal(network.before, network.after) for network in networks):
@@ -214,7 +223,7 @@ def _no_change(networks: int, support: np.ndarray, level: float) -> Changes:
     return Changes([np.zeros((networks, len(support)))], images, np.zeros(len(support)))
 
 
-def _pooled_slope(networks: list[Answers]) -> PooledSlope:
+def _pooled_slope(networks: list[ValidationAnswers]) -> PooledSlope:
     """Return alpha on new images of all networks together."""
     if shared := _of_the_same_images(networks):
         return pooled_slope(slope_parts(*shared))
@@ -224,11 +233,11 @@ def _pooled_slope(networks: list[Answers]) -> PooledSlope:
     return pooled_slope(SlopeParts(np.hstack([parts.sums for parts in each]), np.array(moves)))
 
 
-def _alone(network: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _alone(network: ValidationAnswers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return network.label, network.before[np.newaxis], network.after[np.newaxis]
 
 
-def _of_the_same_images(networks: list[Answers]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _of_the_same_images(networks: list[ValidationAnswers]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return labels and answers, (networks, images), before and after, if all networks have the same labels."""
     label = networks[0].label
     if not all(np.array_equal(network.label, label) for network in networks):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,20 +18,20 @@ from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
 from analysis.report.verdict import costs, to_know
-from analysis.runs import checks, frames, pull, schema
+from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
-from analysis.study.cells import alphas, cells, control_rows
+from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label
 from analysis.study.operating_points import Preference
-from analysis.study.settings import CONTROL, ITERATION, is_iterated, shown_settings
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import CONTROL, ITERATION, is_iterated
+from analysis.study.study import StudyData
 
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
@@ -66,11 +67,11 @@ def recommend(
     Parameters, result and errors are those of `analysis.recommend_ratio`.
     """
     if not 0 <= max_accuracy_loss < 1:
-        raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="--max-accuracy-loss")
+        raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="max_accuracy_loss")
     if not 0 < max_alpha < math.inf:
-        raise StudyError(f"{max_alpha} should be a number above 0", option="--max-alpha")
+        raise StudyError(f"{max_alpha} should be a number above 0", option="max_alpha")
     if max_class_loss is not None and not 0 <= max_class_loss <= 1:
-        raise StudyError(f"{max_class_loss} should be between 0 and 1", option="--max-class-loss")
+        raise StudyError(f"{max_class_loss} should be between 0 and 1", option="max_class_loss")
     given = operating_points.preference(min_accuracy, fairness_value)
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
@@ -84,12 +85,17 @@ def recommend(
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
-    limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
-    study = AnalyzedStudy(runs, on_test)
+    limits = Limits(max_accuracy_loss, max_alpha, max_class_loss)
+    is_regressed = is_iterated(runs).any()
+    study = StudyData(
+        runs,
+        on_test,
+        characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_regressed else None,
+    )
     found = {
         place: _recommendation(
             rows,
-            shown,
+            study.shown,
             limits,
             on_validation,
             class_names(rows, on_test),
@@ -103,7 +109,7 @@ def recommend(
         for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    return Recommendations(found, runs, tracking_uri)
+    return Recommendations(found, replace(study, predictions=None))
 
 
 def _on_quantized(number: int) -> Iterator[str]:
@@ -149,7 +155,7 @@ def _recommendation(
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
 
-def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str:
+def _use(place: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
     """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
     found = study.cells[(study.cells[PLACE] == list(place)).all(axis=1)]
     cell = agreement.matching(row, found, [schema.PRUNER, schema.RATIO, *study.shown])
@@ -158,7 +164,7 @@ def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str
 
 
 def _beside_the_verdict(
-    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: AnalyzedStudy
+    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: StudyData
 ) -> Iterator[str]:
     """Say where a report's verdict differs; of networks at chance nothing."""
     if not tried[_CHANCE].all():
@@ -347,11 +353,12 @@ def _on_validation_images(row: pd.Series) -> str:
 
 def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Return the results of the chosen runs on test images. Test images had no part in the choice."""
-    slopes = alphas(chosen)
+    study = StudyData(chosen)
+    slopes = study.alphas
     sound = chosen[chosen[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
     if sound.empty:
         return "On test images all these networks are at chance."
-    cell = cells(chosen).iloc[0]
+    cell = study.cells.iloc[0]
     alpha = f"Alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):
         new = with_interval(cell["alpha_new"], cell["alpha_new_low"], cell["alpha_new_high"], decimals(2))
@@ -375,7 +382,7 @@ def _on_groups(
     image_groups: Mapping[str, ImageGroups],
 ) -> Grouped:
     """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
-    return by_group(pd.concat([chosen, _controls(chosen, runs)]), predictions, image_groups)
+    return by_group(run_arrays(pd.concat([chosen, _controls(chosen, runs)])), predictions, image_groups)
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ import pandas as pd
 from analysis.common import csv_text, files, overwriting
 from analysis.common.printable import printable
 from analysis.rendering.formats import NOT_AVAILABLE, short_ratio
-from analysis.runs import characteristics, frames, schema
+from analysis.runs import frames, schema
 from analysis.study.labels import method_label
 from analysis.study.settings import is_iterated
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _COLUMNS = 100  # of a terminal
 _LONGEST_METHOD, _LONGEST_CLASS = 26, 12  # characters, so that a table fits
@@ -75,17 +75,14 @@ class Recommendations(list[Recommendation]):
     ----------
     found : mapping of tuple to Recommendation
         By data set and model.
-    runs : DataFrame
-        What they rest on, as `pull.runs` returns it.
-    tracking_uri : str, optional
-        Where the runs are from.
+    study : StudyData
+        What they rest on, with the characteristics of its classes if it has levels of iterative pruning. It needs no
+        predictions.
     """
 
-    def __init__(
-        self, found: Mapping[tuple[str, str], Recommendation], runs: pd.DataFrame, tracking_uri: str | None
-    ) -> None:
+    def __init__(self, found: Mapping[tuple[str, str], Recommendation], study: StudyData) -> None:
         super().__init__(found.values())
-        self._places, self._runs, self._tracking_uri = list(found), runs, tracking_uri
+        self._places, self._study = list(found), study
 
     def __str__(self) -> str:
         return "\n\n".join(map(summary, self))
@@ -139,14 +136,13 @@ class Recommendations(list[Recommendation]):
         return pd.concat(named, ignore_index=True)
 
     def _regression(self) -> tuple[pd.DataFrame, list[str]]:
-        if not is_iterated(self._runs).any():
+        if not is_iterated(self._study.runs).any():
             return pd.DataFrame(), []
         from analysis.report.papers.prune_responsibly.section import (
             fitted_regression,  # a choice must not wait for its pictures
         )
 
-        known = characteristics.pulled(self._runs, tracking_uri=self._tracking_uri)
-        found = fitted_regression(AnalyzedStudy(self._runs, characteristics=known))
+        found = fitted_regression(self._study)
         return found.table, found.notes
 
 

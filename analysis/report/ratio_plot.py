@@ -25,7 +25,7 @@ from analysis.report.verdict import leading_ratio, mostly_sound, places
 from analysis.runs import schema
 from analysis.study.labels import TEACHER
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 TITLE_SIZE = 10  # of the letters above a panel, in points
 _AS_IN_PRINT = "as in print"
@@ -95,7 +95,7 @@ class Drawn(NamedTuple):
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
-def groups(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[list[Place]]:
+def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
     """Return what is drawn of every data set and model, at most four columns a figure.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
@@ -105,7 +105,7 @@ def groups(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[list[Place]]:
     cells : DataFrame
         As `cells.cells` returns them. Data sets and models with no cell whose networks mostly do not guess are left
         out.
-    study : AnalyzedStudy
+    study : StudyData
     """
     group: list[Place] = []
     for name, rows in places(cells):
@@ -121,7 +121,7 @@ def groups(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[list[Place]]:
         yield group
 
 
-def _columns(name: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> list[Place]:
+def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[Place]:
     """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
     lines = lines_of(cells, study)
     pruned = [method for method in lines if method.pruner != CONTROL]
@@ -143,7 +143,7 @@ def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
 def against_ratio(
     group: Sequence[Place],
     rows: Mapping[str, Callable[[Axes, Column], None]],
-    study: AnalyzedStudy,
+    study: StudyData,
     title: str,
     note: str,
     handles: Sequence[Line2D] = (),
@@ -156,7 +156,7 @@ def against_ratio(
         As `groups` yields it.
     rows : dict of label -> function
         What draws each panel of a row, by the label of its axis.
-    study : AnalyzedStudy
+    study : StudyData
     title, note : str
     handles : sequence of Line2D
         Of the legend, after those of the methods.
@@ -262,7 +262,7 @@ def _told(axes: Axes, places: np.ndarray, values: np.ndarray) -> Iterator[tuple[
             yield float(places[near].min()), low if low == high else f"{low} to {high}"
 
 
-def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
+def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
     """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()

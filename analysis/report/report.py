@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,25 +23,16 @@ from analysis.report.papers.compressed_networks import robustness_section as rob
 from analysis.report.papers.compressed_networks import section as compressed_networks
 from analysis.report.papers.prune_responsibly import section as prune_responsibly
 from analysis.report.papers.recall_distortion import section as recall_distortion
-from analysis.report.tuning import exports as tuning_exports
 from analysis.report.tuning import section as tuning
-from analysis.report.tuning.results import Tuning
 from analysis.report.verdict import reading, to_know, verdict
-from analysis.runs import characteristics as class_characteristics
-from analysis.runs import primaries as planned
-from analysis.runs import robustness as counts
-from analysis.runs import schema, validation_counts
-from analysis.runs.frames import PREDICTED_ARRAYS, ReadPredictions
-from analysis.runs.primaries import Primary
-from analysis.statistics.hypothesis_tests import Variance
-from analysis.study.groups import GivenGroups, files_of_datasets, named_files
-from analysis.study.operating_points import preference
-from analysis.study.study import AnalyzedStudy, notes
+from analysis.runs import schema
+from analysis.study.groups import GivenGroups, named_files
+from analysis.study.study import ReportOptions, StudyData, notes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
+SectionFunction: TypeAlias = Callable[[StudyData], Section | None]
 
 # In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
@@ -65,7 +57,7 @@ def _on_ratios(section: SectionFunction) -> SectionFunction:
     """Return a section that leaves out number formats and iterative pruning, which its paper has none of."""
 
     @wraps(section)
-    def on_ratios(study: AnalyzedStudy) -> Section | None:
+    def on_ratios(study: StudyData) -> Section | None:
         return section(study.with_ratios) if len(study.with_ratios.runs) else None
 
     return on_ratios
@@ -113,58 +105,6 @@ PAPER_PICTURES = frozenset(
 )
 
 
-def report(
-    experiment: str | None = None,
-    *,
-    tracking_uri: str | None = None,
-    ignore_params: Sequence[str] = (),
-    confidence: float = 0.95,
-    variance: Variance = "welch",
-    paper: bool = False,
-    groups: GivenGroups = (),
-    min_accuracy: float | None = None,
-    fairness_value: float | None = None,
-) -> Report:
-    """Analyse an experiment.
-
-    Parameters
-    ----------
-    experiment, tracking_uri, ignore_params
-        As `pull.runs` takes them.
-    confidence : float, above 0 and below 1
-        Joint confidence of the intervals of one data set, model and pruner over its ratios.
-    variance : {"welch", "pooled"}
-        Variance of the tests between independent groups of networks.
-    paper, groups, min_accuracy, fairness_value
-        As for `from_runs`.
-
-    Raises
-    ------
-    StudyError
-        If `confidence` is out of range, or the experiment cannot be read, as `pull.runs` says.
-    """
-    from analysis.runs import pull  # a report from files needs no MLflow, which takes seconds to import
-
-    if not 0 < confidence < 1:
-        raise StudyError(f"{confidence} should be above 0 and below 1", option="--confidence")
-    pulled = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
-    return from_runs(
-        pulled.runs,
-        partial(pull.predictions, names=PREDICTED_ARRAYS, tracking_uri=tracking_uri),
-        tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
-        primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
-        corrupted=counts.pulled(pulled.runs, experiment, tracking_uri=tracking_uri),
-        characteristics=class_characteristics.pulled(pulled.runs, tracking_uri=tracking_uri),
-        validation=validation_counts.pulled(pulled.runs, tracking_uri=tracking_uri),
-        confidence=confidence,
-        variance=variance,
-        paper=paper,
-        groups=groups,
-        min_accuracy=min_accuracy,
-        fairness_value=fairness_value,
-    )
-
-
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
@@ -177,67 +117,30 @@ def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
 # Several threads per matrix product gain a seventh on an idle machine. Beside other programs the threads wait for each
 # other, and the report takes six times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def from_runs(
-    runs: pd.DataFrame,
-    predictions: ReadPredictions | None = None,
-    tunings: Sequence[Tuning] = (),
-    *,
-    confidence: float = 0.95,
-    variance: Variance = "welch",
-    primaries: Sequence[Primary] = (),
-    corrupted: pd.DataFrame | None = None,
-    characteristics: pd.DataFrame | None = None,
-    validation: pd.DataFrame | None = None,
-    paper: bool = False,
-    paper_pictures: bool = True,
-    groups: GivenGroups = (),
-    min_accuracy: float | None = None,
-    fairness_value: float | None = None,
-) -> Report:
-    """Analyse runs.
+def report(study: StudyData, options: ReportOptions) -> Report:
+    """Analyse a study.
 
-    Parameters
-    ----------
-    runs, predictions, tunings, confidence, variance, primaries, corrupted, characteristics, validation
-        As `AnalyzedStudy` takes them.
-    paper : bool
-        Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
-        the slopes of precision and F1.
-    paper_pictures : bool
-        Whether those sections include `PAPER_PICTURES`.
-    groups : path, sequence of str, or mapping of str to path
-        Tables of groups of test images, as `groups.files_of_datasets` takes them.
-    min_accuracy, fairness_value : float, optional
-        What a choice among the networks takes into account, as `operating_points.preference` takes them.
+    Raises
+    ------
+    StudyError
+        If a table of groups cannot be read.
     """
-    study = AnalyzedStudy(
-        with_python_texts(runs),
-        predictions,
-        tunings,
-        confidence=confidence,
-        variance=variance,
-        primaries=primaries,
-        corrupted=corrupted,
-        characteristics=characteristics,
-        validation=validation,
-        preference=preference(min_accuracy, fairness_value),
-        group_files=files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET]))),
-    )
+    study = replace(study, runs=with_python_texts(study.runs), options=options)
     _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
-    searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
-    of_paper = [section for section in PAPER_SECTIONS if paper_pictures or section not in PAPER_PICTURES]
-    to_make = [*SECTIONS, *searches, *(of_paper if paper else ())]
+    searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(study.tunings))]
+    of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
+    to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]
     made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
     sections = [section for section in made if section]
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
         verdict=verdict(study),
-        to_know=[*filter(None, [" ".join(reading(study))]), *to_know(runs)],
+        to_know=[*filter(None, [" ".join(reading(study))]), *to_know(study.runs)],
         sections=[*sections, _left_out(study, sections)],
     )
 
 
-def _left_out(study: AnalyzedStudy, sections: Sequence[Section]) -> Section:
+def _left_out(study: StudyData, sections: Sequence[Section]) -> Section:
     said = [*notes(study.runs, study.alphas, study.cells), *(note for section in sections for note in section.notes)]
     return Section("What was left out, and what to know", [Items(list(dict.fromkeys(said)))] if said else [])
 

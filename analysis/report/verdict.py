@@ -13,8 +13,8 @@ from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
 from analysis.study.decay_advice import decay_advice
-from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
+from analysis.study.study import StudyData
 
 SMALL_LOSS = 0.01
 # Of a single class, beyond the accuracy: what a choice must rule out to be called safe.
@@ -46,8 +46,9 @@ _BEYOND_CONTROL = (
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
-    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy."
+    f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
+    "be worse than in the control, and the data rule out for every class that it loses more than "
+    f"{100 * SAFE_EXCESS:g} points beyond the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
@@ -86,7 +87,7 @@ class Decision(NamedTuple):
     detailed: pd.Series
 
 
-def verdict(study: AnalyzedStudy) -> list[str]:
+def verdict(study: StudyData) -> list[str]:
     """Return a line for each data set and model: what to use, what it costs, which class pays, and how sure this is.
 
     A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
@@ -108,20 +109,20 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     return [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
 
 
-def reading(study: AnalyzedStudy) -> list[str]:
+def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict, none where it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     return list(_reading(compressed)) if mostly_sound(compressed).any() else []
 
 
-def decision(cells: pd.DataFrame, study: AnalyzedStudy) -> Decision:
+def decision(cells: pd.DataFrame, study: StudyData) -> Decision:
     """Decide what to use.
 
     Parameters
     ----------
     cells : DataFrame
         Rows of `study.cells`, of pruned networks of one data set and model; most networks of some row do not guess.
-    study : AnalyzedStudy
+    study : StudyData
     """
     detailed = by_accuracy(cells, leading_ratio(cells)).iloc[0]
     if not calls_safe(cells, study):
@@ -131,7 +132,7 @@ def decision(cells: pd.DataFrame, study: AnalyzedStudy) -> Decision:
     return Decision(cell, not safe.empty, detailed)
 
 
-def costs(cell: pd.Series, study: AnalyzedStudy) -> Iterator[str]:
+def costs(cell: pd.Series, study: StudyData) -> Iterator[str]:
     """Say what the networks of a cell cost: how much accuracy, and which classes pay."""
     yield f"It {_cost(cell)}."
     yield from _payers(class_rows(study, cell), cell)
@@ -191,13 +192,13 @@ def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
     return loss.round(9)  # one point is one point
 
 
-def class_rows(study: AnalyzedStudy, cell: pd.Series) -> pd.DataFrame:
+def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
     """Return the rows of `study.classes` that are of a cell."""
     return _rows_of(cell, study.classes, study)
 
 
-def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
-    columns = [*CELL, *study.shown]
+def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
+    columns = study.cell_key
     same = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
     return frame[np.logical_and.reduce(same)]
 
@@ -207,7 +208,7 @@ def beyond(cell: pd.Series) -> str:
     return "_beyond_control" if cell["n_none"] else ""
 
 
-def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
     rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
     weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
     where = f"On {place[0]} with {place[1]}"
@@ -226,7 +227,7 @@ def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy
     yield from decay_advice(rows)
 
 
-def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
     if not mostly_sound(cells).any():
         dataset, model = cells.iloc[0][PLACE]
         yield f"On {dataset} with {model}, most pruned networks are at chance at every ratio."
@@ -237,25 +238,28 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
         yield from costs(cell, study)
         if cell.name == detailed.name:
             yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
-            yield "This is safe, and no larger ratio is."
+            yield "This is safe, and no larger ratio is shown to be."
             return
-        yield f"{choice(detailed, study)} does not count as safe: it {_cost(detailed)}."
+        yield f"{choice(detailed, study)} {_cost(detailed)} and is not shown to be safe."
     else:
-        unsafe = "no choice counts as safe. " if is_safe is False else ""
+        unsafe = "nothing is shown to be safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
-    yield from _payers(class_rows(study, detailed), detailed)
+    rows = class_rows(study, detailed)
+    yield from _payers(rows, detailed)
+    if is_safe is not None and _may_pay_too_much(rows, detailed):
+        yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may decide."
     if detailed["n_none"]:
         yield _gaps(detailed)
     else:
         yield _NO_CONTROL if is_safe is None else _NOT_FINE_TUNED
 
 
-def choice(cell: pd.Series, study: AnalyzedStudy) -> str:
+def choice(cell: pd.Series, study: StudyData) -> str:
     """Return the method and the ratio of a cell in words."""
     return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
-def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool) -> Iterator[str]:
+def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, named: bool) -> Iterator[str]:
     """Say what the number format costs that costs most; `named` if data set and model were named before.
 
     Those of dense networks are spoken of, and those of the control where there are no others.
@@ -292,7 +296,7 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     if rows[f"{excess}_p"].isna().all():
         yield "Whether single classes lose more than that is unknown."
     elif paying.empty:
-        yield f"No class is shown to lose more than the accuracy{_up_to(rows[f'{excess}_high'].max())}."
+        yield f"No class is shown to lose more than the accuracy{_up_to(rows, f'{excess}_high')}."
         if _worst_class_pays(cell):
             points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
             more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
@@ -310,8 +314,18 @@ def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
     return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
 
 
-def _up_to(high: float) -> str:
-    return f"; a single class may lose up to {100 * high:.1f} points more" if np.isfinite(high) else ""
+def _up_to(rows: pd.DataFrame, high: str) -> str:
+    if not np.isfinite(rows[high]).any():
+        return ""
+    widest = rows.loc[rows[high].idxmax()]
+    return f"; the data allow at most {100 * widest[high]:.1f} points more ({widest['class']})"
+
+
+def _may_pay_too_much(rows: pd.DataFrame, cell: pd.Series) -> bool:
+    """Return whether no class is shown to pay, but the data allow one to lose more than `SAFE_EXCESS`."""
+    excess = f"excess{beyond(cell)}"
+    harm = _pays(rows, excess).any() or _worst_class_pays(cell)
+    return not harm and bool((rows[f"{excess}_high"] > SAFE_EXCESS).any())
 
 
 def _worst_class_pays(cell: pd.Series) -> bool:
@@ -343,7 +357,7 @@ def _gaps(cell: pd.Series) -> str:
     if high - low > _WIDEST:
         return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
     if np.isfinite(low):
-        return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
+        return f"Whether its gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
 
 
@@ -367,7 +381,7 @@ def _reversed(cell: pd.Series) -> str:
     )
 
 
-def calls_safe(cells: pd.DataFrame, study: AnalyzedStudy) -> bool:
+def calls_safe(cells: pd.DataFrame, study: StudyData) -> bool:
     """Return whether a verdict says which choice of pruned networks is safe.
 
     It does if the networks that it leads with have a control, or need none because they were pruned as they were
@@ -379,11 +393,11 @@ def calls_safe(cells: pd.DataFrame, study: AnalyzedStudy) -> bool:
     return bool(best["n_none"]) or _need_no_control(best, study)
 
 
-def _need_no_control(cell: pd.Series, study: AnalyzedStudy) -> bool:
+def _need_no_control(cell: pd.Series, study: StudyData) -> bool:
     return bool(starts_anew(_rows_of(cell, study.runs, study)).all())
 
 
-def safe_choices(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate."""
     small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
     safe = small.loc[[index for index, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]]

@@ -1,12 +1,14 @@
 """A report that was written to a folder, as a notebook shows it."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.common.printable import printable
 from analysis.rendering import page
 from analysis.report import report
+from analysis.study.study import ReportOptions, StudyData
 
 
 class WrittenReport(NamedTuple):
@@ -36,11 +38,18 @@ class WrittenReport(NamedTuple):
 
 
 def write(
-    experiment: str | None, output: Path, *, tracking_uri: str | None, log: bool, **options: Any
+    experiment: str | None,
+    output: Path,
+    options: ReportOptions,
+    *,
+    tracking_uri: str | None,
+    ignore_params: Sequence[str],
+    log: bool,
 ) -> WrittenReport:
     """Return what `analysis.write_report` does."""
-    report.check_output(output, options["groups"])
-    made = report.report(experiment, tracking_uri=tracking_uri, **options)
+    report.check_output(output, options.groups)
+    study = StudyData.from_store(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    made = report.report(study, options)
     written = page.write(made, output)
     run_id = report.log(written, output, experiment, tracking_uri, verdict=made.verdict) if log else None
     return WrittenReport(output, written, list(made.verdict), run_id)

@@ -36,7 +36,6 @@ _ROUNDING = 0.015
 _COINCIDENCE = 1e-9
 # A param with more values than this is no setting that somebody has typed.
 _MOST_SPELLINGS = 1_000
-_LOOK_ALIKE = str.maketrans("аеорсухіјѕԁһԛԝοανρτικ", "aeopcyxijsdhqwoavptik")  # Cyrillic and Greek letters
 
 
 def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -224,7 +223,7 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _as_read(value: str) -> Any:
-    """Return what a reader sees of a text: a number, or words without case, invisible characters and look-alikes."""
+    """Return what a reader sees of a text: a number, or words without case and invisible characters."""
     try:
         number = float(value)
     except ValueError:
@@ -233,7 +232,7 @@ def _as_read(value: str) -> Any:
         return number
     plain = unicodedata.normalize("NFKC", value).casefold()
     visible = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
-    return " ".join(visible.translate(_LOOK_ALIKE).split())
+    return " ".join(visible.split())
 
 
 def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:

@@ -129,7 +129,7 @@ def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
     left_out = list(runs.attrs["left_out"])
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
-        raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="--frames")
+        raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="frames")
     runs.attrs = {"left_out": list(dict.fromkeys([*left_out, *checks.notes(runs, dense_runs)]))}
     return frames.Study(runs, dense_runs)
 
@@ -158,7 +158,7 @@ def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
     """
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
-        raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="--dataset")
+        raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="dataset")
     return frames.Study(*(_select_dataset(frame, dataset) for frame in study))
 
 
@@ -176,7 +176,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if same:
         raise StudyError(
             f"runs {same[0]} and {same[1]} have the same settings and seed, and only one can count: leave a folder out",
-            option="--frames",
+            option="frames",
         )
     said = [line for part in parts for line in part.attrs["left_out"]]
     joined.attrs = {"left_out": list(dict.fromkeys(said))}
@@ -203,7 +203,7 @@ def _concatenated(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _disagreement(run_id: str, what: str) -> StudyError:
     return StudyError(
-        f"two folders have run {run_id}, and differ in {what}: leave one out, or export both again", option="--frames"
+        f"two folders have run {run_id}, and differ in {what}: leave one out, or export both again", option="frames"
     )
 
 
@@ -383,9 +383,7 @@ def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.n
 def _read(folder: Path) -> tuple[frames.Study, dict[str, _Stored]]:
     path = folder / CONTENTS
     if not path.is_file():
-        raise StudyError(
-            f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders", option="--frames"
-        )
+        raise StudyError(f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders", option="frames")
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = described["format"]

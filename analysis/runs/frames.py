@@ -1,9 +1,7 @@
 """The columns of the frames of runs that `pull` and `exports` return."""
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,29 +35,10 @@ NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits 
 # Run ids -> run id -> arrays `label` and `predicted`, and `in_top5` if it is known, without the runs that have none.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 
-T = TypeVar("T")
-
 
 def class_names(columns: Iterable[str], start: str = RECALL_BEFORE) -> list[str]:
     """Return the names of the classes that have a column, such as `recall_before/<class>`, in the columns' order."""
     return [name.removeprefix(start) for name in columns if name.startswith(start)]
-
-
-def once_per_frame(make: Callable[[pd.DataFrame], T]) -> Callable[[pd.DataFrame], T]:
-    """Return a function that remembers what `make` made of a frame, until the frame changes or is gone."""
-    made: dict[int, tuple[pd.DataFrame, T]] = {}
-
-    @wraps(make)
-    def remembered(frame: pd.DataFrame) -> T:
-        known = made.get(id(frame))
-        if known is None:
-            weakref.finalize(frame, made.pop, id(frame), None).atexit = False
-        if known is None or not known[0].equals(frame):
-            # From pandas 3, a change of the frame in place does not reach a copy, shallow though it is.
-            known = made[id(frame)] = frame.copy(deep=pd.__version__ < "3"), make(frame)
-        return known[1]
-
-    return remembered
 
 
 class Study(NamedTuple):

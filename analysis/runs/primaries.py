@@ -156,15 +156,14 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
     return _different(newest.values())
 
 
-def export(experiment: str | None, folder: Path) -> list[Path]:
-    """Write the primary comparisons of an experiment to a folder.
+def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:
+    """Write primary comparisons to a folder.
 
     Returns
     -------
     list of Path
         The files written, relative to `folder`.
     """
-    primaries = pulled(experiment)
     with files.aside(folder) as scratch:
         (scratch / schema.PRIMARY).write_text(described(primaries), encoding="utf-8")
         return files.written(scratch)
@@ -176,7 +175,7 @@ def read(folders: Iterable[Path]) -> list[Primary]:
     Raises
     ------
     StudyError
-        If their file is not what `export` writes.
+        If their file is not what `write` writes.
     """
     paths = [path for folder in folders if (path := folder / schema.PRIMARY).is_file()]
     return _different(_read(path.read_bytes(), str(path))[1] for path in paths)

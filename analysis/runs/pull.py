@@ -313,10 +313,10 @@ def _ignoring(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -
     logged = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
     for name in names:
         if name in frames.BARE:
-            raise StudyError(f"{name} is needed of every run, and cannot be ignored", option="--ignore-param")
+            raise StudyError(f"{name} is needed of every run, and cannot be ignored", option="ignore_param")
         if name not in logged:
             hint = did_you_mean(name, sorted(logged), "leave the option out")
-            raise StudyError(f"no run has a param {name!r}, {hint}", option="--ignore-param")
+            raise StudyError(f"no run has a param {name!r}, {hint}", option="ignore_param")
     ignored = [PARAM + name for name in names]
     yield from (frame.drop(columns=ignored, errors="ignore") for frame in (dense, pruned))
 

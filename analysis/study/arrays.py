@@ -1,7 +1,7 @@
 """Runs as arrays, and the rows of each cell."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,23 +12,33 @@ from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.weak_dense import WeakDense, weak_dense
 from analysis.study.labels import need_all_digits
+from analysis.study.once import once
 from analysis.study.settings import (
+    CELL,
+    CONTROL,
     ITERATION,
     cell_columns,
+    control_columns,
     ignore_options,
+    is_mitigated,
+    mitigation_columns,
     most_frequent,
+    networks,
+    never_fine_tuned,
     shown_settings,
     splitting_params,
 )
 
 
-class RunArrays(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class RunArrays:
     """Runs with their class recalls as arrays.
 
-    Attributes
+    Parameters
     ----------
     runs : DataFrame
         The runs without the columns of single classes.
+    names : (classes of all data sets,), text
     shown : list of str
         As `shown_settings` returns it.
     exact : bool
@@ -43,6 +53,7 @@ class RunArrays(NamedTuple):
     """
 
     runs: pd.DataFrame
+    names: np.ndarray
     shown: list[str]
     exact: bool
     before: np.ndarray
@@ -53,6 +64,11 @@ class RunArrays(NamedTuple):
     accuracy_after: np.ndarray
     at_chance: np.ndarray
     notes: list[str]
+
+    @property
+    def cell_key(self) -> list[str]:
+        """The columns that tell cells apart in tables: those of `settings.CELL`, and the settings that are shown."""
+        return [*CELL, *self.shown]
 
     def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised recall balance before and after, each (rows, classes)."""
@@ -71,9 +87,20 @@ class RunArrays(NamedTuple):
         part = np.ix_(rows, classes)
         return largest_excess_floor(self.before[part], self.after[part], self.both_right[part], self.support[part])
 
+    @once
     def cells(self) -> list[np.ndarray]:
         """Return the rows of every cell, cells sorted."""
-        return _positions(_cell_numbers(self.runs))
+        return _positions(_cell_numbers(self.runs, self.shown))
+
+    @property
+    @once
+    def controls(self) -> np.ndarray:
+        """The row of each run's control, as `control_rows` returns it."""
+        return control_rows(self.runs)
+
+    def with_control(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows whose control is there and does not guess."""
+        return rows[(self.controls[rows] >= 0) & ~self.at_chance[self.controls[rows]]]
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows that have the same classes, and which classes these are."""
@@ -91,12 +118,6 @@ class RunArrays(NamedTuple):
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
     """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
-    study = _run_arrays(runs)
-    return study._replace(notes=[*study.notes])
-
-
-@frames.once_per_frame
-def _run_arrays(runs: pd.DataFrame) -> RunArrays:
     names, shown = class_names(runs), shown_settings(runs)
     notes = []
     if splitting := splitting_params(runs):
@@ -104,15 +125,16 @@ def _run_arrays(runs: pd.DataFrame) -> RunArrays:
             f"every cell has one network only, because {', '.join(splitting)} differs in every run: if that does not "
             f"describe the experiment, add {ignore_options(splitting)}"
         )
-    runs = _with_cells_classes(runs, names, notes)
+    runs = _with_cells_classes(runs, names, shown, notes)
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
     )
     accuracies = runs[frames.ACCURACY_BEFORE].to_numpy(float), runs[frames.ACCURACY_AFTER].to_numpy(float)
     return RunArrays(
         runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
+        np.array(names),
         shown,
-        need_all_digits(runs),
+        need_all_digits(runs, shown),
         before,
         after,
         support,
@@ -122,6 +144,32 @@ def _run_arrays(runs: pd.DataFrame) -> RunArrays:
         at_chance=_guesses(before, support, accuracies),
         notes=notes,
     )
+
+
+def control_rows(runs: pd.DataFrame) -> np.ndarray:
+    """Return the row of each run's control: (runs,).
+
+    The control is the run of `none` of the same dense network with the same values of the columns that
+    `control_columns` returns. Where classes were spared, it has the same mitigation; if no network has such a control,
+    it has no mitigation. -1 where there is no such run, for the runs of `none` themselves, and for dense networks in
+    another number format, in which fine-tuning plays no part.
+    """
+    keys = control_columns(runs)
+    with_mitigation = [*keys, *mitigation_columns(runs)]
+    numbered = runs[with_mitigation].assign(network=networks(runs).factorize()[0])
+    is_control = runs[schema.PRUNER] == CONTROL
+    same, plain = numbered[is_control], numbered[is_control & ~is_mitigated(runs)]
+    found = _rows_alike(numbered, same, [*with_mitigation, "network"])
+    has_none = _rows_alike(numbered, same, with_mitigation).isna()
+    found = found.mask(has_none, _rows_alike(numbered, plain, [*keys, "network"]))
+    return found.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
+
+
+def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Return the index of the first candidate that agrees with each run in some columns; NaN where none does."""
+    first = candidates[columns].drop_duplicates()
+    found = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
+    return found.set_axis(runs.index)
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
@@ -160,10 +208,10 @@ def common_support(support: np.ndarray) -> np.ndarray | None:
     return support[0] if len(support) and (support == support[0]).all() else None
 
 
-def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) -> pd.DataFrame:
+def _with_cells_classes(runs: pd.DataFrame, names: list[str], shown: list[str], notes: list[str]) -> pd.DataFrame:
     runs = runs.reset_index(drop=True)
     has = runs[[RECALL_BEFORE + name for name in names]].notna().to_numpy()
-    keys = pd.DataFrame({"cell": _cell_numbers(runs), "class_set": _row_numbers(has), "row": runs.index})
+    keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": _row_numbers(has), "row": runs.index})
     kept = most_frequent(keys, ["cell"], ["class_set"])["row"]
     if left := len(runs) - len(kept):
         notes.append(f"{left:,} runs left out, most runs of their cell have other classes")
@@ -171,9 +219,8 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) 
     return runs
 
 
-@frames.once_per_frame
-def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
-    columns = cell_columns(runs)
+def _cell_numbers(runs: pd.DataFrame, shown: list[str]) -> np.ndarray:
+    columns = cell_columns(runs, shown)
     if ITERATION in columns:
         runs = runs.assign(**{ITERATION: runs[ITERATION].str.zfill(6)})  # 2 before 10
     return runs.groupby(columns, dropna=False).ngroup().to_numpy()

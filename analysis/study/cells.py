@@ -15,42 +15,35 @@ from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 from analysis.statistics.arithmetic import mean
-from analysis.study.arrays import RunArrays, common_support, run_arrays
+from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import OTHER_METRICS, Pairs, Predictions
 from analysis.study.settings import (
     ALPHA_COLUMNS,
-    CELL,
     CELL_COLUMNS,
     CONTROL,
     cell_columns,
     control_columns,
     ignore_options,
-    is_mitigated,
     is_pruned,
-    mitigation_columns,
     network_columns,
-    networks,
-    never_fine_tuned,
     pruner_settings,
 )
 
 
-def alphas(runs: pd.DataFrame) -> pd.DataFrame:
+def alphas(study: RunArrays) -> pd.DataFrame:
     """Return the slope of every run, computed from its recalls (`alpha.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
 
     Returns
     -------
-    DataFrame, one row per run in the order of `runs`
-        `ALPHA_COLUMNS`, then `shown_settings(runs)`, then the digest of given weights if there is one. alpha,
+    DataFrame, one row per run in the order of the arrays
+        `ALPHA_COLUMNS`, then `study.shown`, then the digest of given weights if there is one. alpha,
         correlation and spread_ratio are NaN where every class has the accuracy as its recall. A run of the pruner
         `none` has ratio 1 and pairs with every ratio.
     """
-    study = run_arrays(runs)
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
     for rows, classes in study.class_sets():
@@ -62,24 +55,24 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
     frame = study.runs.assign(**measured, raw_slope=raw_slope, at_chance=study.at_chance)
     frame = frame[[*ALPHA_COLUMNS, *study.shown, *digests]]
     undefined = frame.loc[frame["alpha"].isna(), "run_id"]
+    notes = [*study.notes]
     if len(undefined):
-        study.notes.append(
+        notes.append(
             f"alpha is undefined in {len(undefined):,} runs, every class has the accuracy as its recall: "
             f"{', '.join(undefined[:3])}"
         )
-    frame.attrs = {"notes": study.notes}
+    frame.attrs = {"notes": notes}
     return frame
 
 
 def cells(
-    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None, *, confidence: float = 0.95
+    study: RunArrays, predictions: ReadPredictions | Predictions | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Return all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions, optional
         Takes run ids and returns what they predicted, as `analysis.runs.pull.predictions` does; called once a cell.
         With it the interval of alpha_new is for new seeds and new images, and the slopes of precision and F1 are there.
@@ -89,7 +82,7 @@ def cells(
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`, then `shown_settings(runs)`, then the rest of `summaries.cell_summary`, and:
+        `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and:
 
         - confidence: of all intervals of the row, 1 - (1 - confidence) / K. K is the number of ratios of the same data
           set, model and pruner, and of the same settings. Settings that depend on the pruner do not count here, such
@@ -103,16 +96,15 @@ def cells(
           that the raw slope differs from that of `none` by less than .05.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
-        - realized_ratio: the mean over the runs, if `runs` has it.
+        - realized_ratio: the mean over the runs, if they have it.
 
         alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
-    study, known = run_arrays(runs), Predictions.shared(predictions)
-    ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
+    known = Predictions.shared(predictions)
+    ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     shared = control_columns(study.runs)
-    none = control_rows(study.runs)
-    rows_of_cells = study.cells()
-    summarized = [_summary(study, rows, none, 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells]
+    rows_of_cells, notes = study.cells(), [*study.notes]
+    summarized = [_summary(study, rows, 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells]
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
@@ -120,28 +112,28 @@ def cells(
         realized = study.runs[schema.REALIZED_RATIO]
         frame = frame.assign(**{schema.REALIZED_RATIO: [realized.iloc[rows].mean() for rows in rows_of_cells]})
     if study.shown:
-        study.notes.append(f"cells are told apart by {', '.join(map(frames.param, study.shown))} too")
+        notes.append(f"cells are told apart by {', '.join(map(frames.param, study.shown))} too")
     if repeated := sum(_has_dense_twice(study, rows) for rows in rows_of_cells):
-        study.notes.append(
+        notes.append(
             f"alpha_shared and alpha_other_seed are n/a in {repeated:,} of {len(frame):,} cells: they need a dense "
             "network for every seed, and several runs there are of the same one"
         )
     if without := int(frame["alpha_new"].isna().sum()):
-        study.notes.append(
+        notes.append(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
             "each class, or the share of them that is right before and after"
         )
     if known and known.missing:
-        study.notes.append(_note_on_predictions(study, rows_of_cells, known))
-    study.notes.extend(_notes_on_controls(study.runs, shared, none))
-    frame.attrs = {"notes": study.notes}
+        notes.append(_note_on_predictions(study, rows_of_cells, known))
+    notes.extend(_notes_on_controls(study, shared))
+    frame.attrs = {"notes": notes}
     return frame
 
 
-def _family_columns(runs: pd.DataFrame) -> list[str]:
+def _family_columns(study: RunArrays) -> list[str]:
     """Return the columns within which the intervals of several ratios hold together."""
-    left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(runs)}
-    return [column for column in cell_columns(runs) if column not in left_out]
+    left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(study.runs)}
+    return [column for column in cell_columns(study.runs, study.shown) if column not in left_out]
 
 
 def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], predictions: Predictions) -> str:
@@ -154,12 +146,12 @@ def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], 
     )
 
 
-def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) -> Iterator[str]:
+def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
     """Yield a note if pruned networks have no control because an undeclared param differs."""
-    pruned = is_pruned(runs)
+    runs, pruned = study.runs, is_pruned(study.runs)
     unknown = [column for column in shared if frames.param(column) not in schema.PARAM_ROLES]
     differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
-    without = int((pruned & (none < 0)).sum())
+    without = int((pruned & (study.controls < 0)).sum())
     if differing and without and (runs[schema.PRUNER] == CONTROL).any():
         yield (
             f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
@@ -167,46 +159,14 @@ def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) 
         )
 
 
-def control_rows(runs: pd.DataFrame) -> np.ndarray:
-    """Return the row of each run's control: (runs,).
-
-    The control is the run of `none` of the same dense network with the same values of the columns that
-    `control_columns` returns. Where classes were spared, it has the same mitigation; if no network has such a control,
-    it has no mitigation. -1 where there is no such run, for the runs of `none` themselves, and for dense networks in
-    another number format, in which fine-tuning plays no part.
-    """
-    keys = control_columns(runs)
-    with_mitigation = [*keys, *mitigation_columns(runs)]
-    numbered = runs[with_mitigation].assign(network=networks(runs).factorize()[0])
-    is_control = runs[schema.PRUNER] == CONTROL
-    same, plain = numbered[is_control], numbered[is_control & ~is_mitigated(runs)]
-    found = _rows_alike(numbered, same, [*with_mitigation, "network"])
-    has_none = _rows_alike(numbered, same, with_mitigation).isna()
-    found = found.mask(has_none, _rows_alike(numbered, plain, [*keys, "network"]))
-    return found.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
-
-
-def _rows_alike(runs: pd.DataFrame, among: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the index of the first of some runs that agrees with each run in some columns; NaN where none does."""
-    first = among[columns].drop_duplicates()
-    found = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
-    return found.set_axis(runs.index)
-
-
-def with_control(study: RunArrays, rows: np.ndarray, none: np.ndarray) -> np.ndarray:
-    """Return those of some rows whose control is there and does not guess; `none` is as `control_rows` returns it."""
-    return rows[(none[rows] >= 0) & ~study.at_chance[none[rows]]]
-
-
-def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
+def ratio_summaries(study: RunArrays) -> pd.DataFrame:
     """Return alpha beside the mean of the intensification ratios, for every cell (supplement, Section G).
 
     Returns
     -------
     DataFrame, one row per cell with a defined alpha, sorted
-        dataset, model, pruner, ratio, `shown_settings(runs)`, n, and what `summaries.ratio_summary` returns.
+        dataset, model, pruner, ratio, `study.shown`, n, and what `summaries.ratio_summary` returns.
     """
-    study = run_arrays(runs)
     defined = [pair for pair in (study.counted(rows) for rows in study.cells()) if len(pair[0])]
     summarized = [
         {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, classes)) for rows, classes in defined
@@ -216,7 +176,7 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summarized: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return a table of the cells' summaries, after the columns that identify each cell."""
-    which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][[*CELL, *study.shown]]
+    which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][study.cell_key]
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summarized)], axis=1)
 
 
@@ -224,9 +184,7 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
     return bool(study.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any())
 
 
-def _summary(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: Predictions | None
-) -> dict[str, Any]:
+def _summary(study: RunArrays, rows: np.ndarray, confidence: float, predictions: Predictions | None) -> dict[str, Any]:
     kept, classes = study.counted(rows)
     part = np.ix_(kept, classes)
     both_right = study.both_right[part]
@@ -242,7 +200,7 @@ def _summary(
         | {"n_at_chance": int(study.at_chance[rows].sum())}
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_new_image_slopes(found, confidence) if found else {})
-        | _against_none(study, kept, classes, none, confidence)
+        | _against_none(study, kept, classes, confidence)
         | _between_seeds(study, rows, kept, classes)
         | _other_metrics(found, confidence)
     )
@@ -257,12 +215,10 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, kept: np.ndarray, classes
     return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(kept) > 1 else np.nan}
 
 
-def _against_none(
-    study: RunArrays, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
-) -> dict[str, Any]:
+def _against_none(study: RunArrays, rows: np.ndarray, classes: np.ndarray, confidence: float) -> dict[str, Any]:
     """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
-    rows = with_control(study, rows, none)
-    none = none[rows]
+    rows = study.with_control(rows)
+    none = study.controls[rows]
     before, after = study.balances(rows, classes)
     without_pruning = study.balances(none, classes)
     own, of_none = study.measured(rows, classes), study.measured(none, classes)

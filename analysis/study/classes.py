@@ -7,33 +7,34 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
-from analysis.runs.frames import RUN_ID, ReadPredictions, class_names
+from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
-from analysis.study.arrays import RunArrays, common_support, run_arrays
-from analysis.study.cells import control_rows, with_control
+from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, Predictions
-from analysis.study.settings import CELL, CONTROL
+from analysis.study.settings import CONTROL
 
 # Recalls that were rounded to three digits differ by less, before and after together.
 _SAME_RECALL = 0.004
+# Endings of the columns of a loss, and of those whose variances are moderated.
+_ENDS = ("low", "high", "p", "p_holm")
+_MODERATED = "_moderated"
 
 
-def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
     """Return what every class lost in every cell of a pruned network (`classes.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions, optional
         As for `cells.cells`. With it intervals are over networks and images, else over networks alone.
 
     Returns
     -------
     DataFrame, one row per cell and class
-        dataset, model, pruner, ratio, `shown_settings(runs)`, class, support, n (networks), recall_before,
+        dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before,
         recall_after, and then, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over
         the classes of the cell (`_p_holm`):
 
@@ -42,26 +43,25 @@ def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | Non
         - loss_beyond_control, excess_beyond_control: the same with the control `none` in place of the dense network.
           n_none counts the networks that have a control; recall_control is the recall of their controls.
 
+        `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with the
+        variances over networks moderated, as an audit has them (`class_losses.moderated`).
+
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
-    study, shared = run_arrays(runs), Predictions.shared(predictions)
-    names = np.array(class_names(runs))
-    none = control_rows(study.runs)
+    shared = Predictions.shared(predictions)
     pruned = study.runs[schema.PRUNER] != CONTROL
-    cells = [_cell(study, rows, none, names, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
+    cells = [_cell(study, rows, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
     return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 
-def _cell(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: Predictions | None
-) -> pd.DataFrame:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> pd.DataFrame:
     kept, has = study.counted(rows)
-    paired = with_control(study, kept, none)
+    none, paired = study.controls, study.with_control(kept)
     before, after, *_ = study.measured(kept, has)
     support = common_support(study.support[np.ix_(kept, has)])
     columns = {
-        **study.runs.iloc[rows[0]][[*CELL, *study.shown]],
-        "class": names[has],
+        **study.runs.iloc[rows[0]][study.cell_key],
+        "class": study.names[has],
         "support": np.nan if support is None else support,
         "n": len(kept),
         "recall_before": before.mean(0) if len(kept) else np.nan,
@@ -86,22 +86,28 @@ def _losses(
     found: dict[str, Any] = {}
     changes = _changes(study, rows, none, has, predictions) if len(rows) else (None, None)
     for name, change in zip(("loss", "excess"), changes, strict=True):
-        titles = [f"{name}{ending}{end}" for end in ("", "_low", "_high", "_p")]
+        title = f"{name}{ending}"
         if change is None:
-            found |= dict.fromkeys([*titles, f"{name}{ending}_p_holm"], np.nan)
+            found |= dict.fromkeys(
+                [title, *(f"{title}{each}_{end}" for each in ("", _MODERATED) for end in _ENDS)], np.nan
+            )
             continue
-        # A loss is a change with its sign turned.
-        estimates = class_losses.estimates(change.changes, -change.weights, LEVEL)
-        found |= dict(zip(titles, estimates.values(), strict=True))
-        found[f"{name}{ending}_p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
+        moderated = class_losses.moderated(change.changes, change.recall)
+        for each, of_each in (("", change.changes), (_MODERATED, moderated)):
+            # A loss is a change with its sign turned.
+            estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
+            estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
+            found[title] = estimates["value"]
+            found |= {f"{title}{each}_{end}": estimates[end] for end in _ENDS}
     return found
 
 
 class _Weighted(NamedTuple):
-    """Changes of recall, and the weights, (classes, classes), of the sums that are told."""
+    """Changes of recall, weights, (classes, classes), of the sums that are told, and the mean recall, (classes,)."""
 
     changes: Changes
     weights: np.ndarray
+    recall: np.ndarray
 
 
 def _changes(
@@ -121,18 +127,18 @@ def _changes(
     run_ids = study.runs[RUN_ID].iloc
     before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if none is None else run_ids[none]
     found = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
-    each_class = np.eye(int(has.sum()))
+    each_class, mean = np.eye(int(has.sum())), (recalls[0] + recalls[1]).mean(0) / 2
     if found and (label := _label_by_column(found, recalls)) is not None:
         changes = class_losses.from_predictions(label, *found.right)
         share = np.bincount(label) / len(label)
-        return _Weighted(changes, each_class), _Weighted(changes, class_losses.excess_weights(share))
+        return _Weighted(changes, each_class, mean), _Weighted(changes, class_losses.excess_weights(share), mean)
     balances = (
         recalls[0] - accuracy[from_rows, np.newaxis],
         recalls[1] - study.accuracy_after[rows, np.newaxis],
     )
     return (
-        _Weighted(class_losses.from_recalls(*recalls), each_class),
-        _Weighted(class_losses.from_recalls(*balances), each_class),
+        _Weighted(class_losses.from_recalls(*recalls), each_class, mean),
+        _Weighted(class_losses.from_recalls(*balances), each_class, mean),
     )
 
 

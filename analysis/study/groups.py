@@ -21,12 +21,11 @@ from analysis.statistics.class_table import LOSS, changes_beyond_control, recall
 from analysis.statistics.group_excess import excess_losses
 from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
-from analysis.study.arrays import RunArrays, run_arrays
-from analysis.study.cells import control_rows, with_control
+from analysis.study.arrays import RunArrays
 from analysis.study.predictions import Predictions
-from analysis.study.settings import CELL, CONTROL
+from analysis.study.settings import CONTROL
 
-OPTION = "--groups"
+OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
 # A file, files as `DATASET=FILE.csv`, or a file for each data set.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
@@ -38,14 +37,14 @@ class Grouped(NamedTuple):
     Attributes
     ----------
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
-        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, group, images, n (networks), accuracy_before,
+        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (networks), accuracy_before,
         accuracy_after, change, and excess_loss, which is how much more accuracy the group lost than all images; each
         with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control,
         change_beyond_control and excess_loss_beyond_control (the excess loss from the control on) are there too. p is
         of excess_loss_beyond_control, or of excess_loss without a control: whether the group lost more, or less, than
         all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
-        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, and what `grouping.summary` returns.
+        dataset, model, pruner, ratio, `study.shown`, grouping, and what `grouping.summary` returns.
     notes : list of str
     """
 
@@ -155,7 +154,7 @@ def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def groups(
-    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
+    study: RunArrays, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
     """Return what pruning did to groups of test images, in every cell of pruned networks.
 
@@ -164,15 +163,13 @@ def groups(
 
     Parameters
     ----------
-    runs : DataFrame
-        As `pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions
         Takes run ids and returns what the runs predicted.
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
     """
-    study, shared = run_arrays(runs), Predictions.shared(predictions)
-    none, without, other = control_rows(study.runs), 0, 0
+    shared, without, other = Predictions.shared(predictions), 0, 0
     members_of = {
         dataset: {name: members(group) for name, group in table.groupings.items()}
         for dataset, table in of_images.items()
@@ -182,14 +179,14 @@ def groups(
         cell = study.runs.iloc[rows[0]]
         if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
             continue
-        answers = cell_answers(study, rows, none, shared)
+        answers = cell_answers(study, rows, shared)
         if answers is None:
             without += 1
             continue
         if len(answers.label) != of_images[cell[schema.DATASET]].images:
             other += 1
             continue
-        key = cell[[*CELL, *study.shown]].to_dict()
+        key = cell[study.cell_key].to_dict()
         for name, (names, images, place) in members_of[cell[schema.DATASET]].items():
             table, whole = _cell(names, place, answers.of(images))
             of_groups.append(table)
@@ -202,26 +199,23 @@ def groups(
     groupings = pd.DataFrame(of_groupings)
     if not of_groups:
         return Grouped(pd.DataFrame(), groupings, notes)
-    which = groupings[[*CELL, *study.shown, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
+    which = groupings[[*study.cell_key, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
     table = pd.concat([which.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
     return Grouped(table, groupings, notes)
 
 
-def cell_answers(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions | None
-) -> Answers | None:
-    """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions.
-
-    `none` is as `cells.control_rows` returns it.
-    """
+def cell_answers(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> Answers | None:
+    """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions."""
     sound = rows[~study.at_chance[rows]]
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
     pairs = predictions.of_pairs(dense_ids[sound], run_ids[sound]) if predictions and len(sound) else None
     if pairs is None:
         return None
     before, after = pairs.right
-    has_control = len(with_control(study, sound, none)) == len(sound)
-    control = predictions.of_pairs(dense_ids[sound], run_ids[none[sound]]) if predictions and has_control else None
+    has_control = len(study.with_control(sound)) == len(sound)
+    control = (
+        predictions.of_pairs(dense_ids[sound], run_ids[study.controls[sound]]) if predictions and has_control else None
+    )
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.rendering.formats import short_ratio
 from analysis.runs import frames, schema
-from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope, shown_settings
+from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope
 
 # Of Paganini (2020): labels leave it out.
 _PAPERS_KEEP = "0.8"
@@ -93,9 +93,8 @@ def in_words(label: str, *, with_weight: bool) -> str:
     return _DISTILL.sub(teacher, label)
 
 
-def need_all_digits(runs: pd.DataFrame) -> bool:
+def need_all_digits(runs: pd.DataFrame, shown: Sequence[str]) -> bool:
     """Return whether two settings of a study have the same label where numbers are shortened."""
-    shown = shown_settings(runs)
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
     return len({(row[schema.PRUNER], _setting(row, shown)) for row in rows}) > len(
         {method_label(row, shown) for row in rows}
@@ -111,7 +110,7 @@ def setting_label(
     return letters.get(_setting(params, shown), plain)
 
 
-def setting_letters(runs: pd.DataFrame) -> Letters:
+def setting_letters(runs: pd.DataFrame, shown: Sequence[str]) -> Letters:
     """Return the letters of those settings of a study whose own label is too long for a table or a picture.
 
     A label is too long if it has more than 26 characters, or 51 where it names a mitigation, or if another setting has
@@ -122,7 +121,6 @@ def setting_letters(runs: pd.DataFrame) -> Letters:
     dict of setting -> str
         A, B, ..., Z, AA, AB, ...
     """
-    shown = shown_settings(runs)
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
     labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
     used = Counter(labels.values())
@@ -134,9 +132,8 @@ def _most_letters(setting: Setting) -> int:
     return _LONGEST_MITIGATION if set(dict(setting)) & set(schema.mitigations()) else _LONGEST_LABEL
 
 
-def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
+def letter_key(runs: pd.DataFrame, shown: Sequence[str], letters: Letters) -> pd.DataFrame:
     """Return a table of what the letters of a study stand for: a row for each, and a column for each param of them."""
-    shown = shown_settings(runs)
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
     named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
     table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))

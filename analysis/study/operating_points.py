@@ -4,7 +4,7 @@ Unfairness is between classes: the greatest minus the lowest recall, or the mean
 Section 4.2). A choice rests on the means over the networks of a level.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,9 +63,9 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
         If an option is out of range.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="--min-accuracy")
+        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="min_accuracy")
     if fairness_value is not None and not 0 <= fairness_value < np.inf:
-        raise StudyError(f"{fairness_value} should be a number of at least 0", option="--fairness-value")
+        raise StudyError(f"{fairness_value} should be a number of at least 0", option="fairness_value")
     if min_accuracy is None and fairness_value is None:
         return None
     return Preference(min_accuracy, PAPERS_FAIRNESS_VALUE if fairness_value is None else fairness_value)
@@ -86,11 +86,11 @@ def on_test(runs: pd.DataFrame) -> pd.DataFrame:
         sparsity, accuracy, unfairness, unfairness_mean_min.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
-    _, before, after = arrays.recalls(runs)
+    shown, (_, before, after) = shown_settings(runs), arrays.recalls(runs)
     return pd.concat(
         [
-            _measured(_dense(runs), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
-            _measured(_pruned(runs), after, frames.ACCURACY_AFTER),
+            _measured(_dense(runs, shown), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
+            _measured(_pruned(runs, shown), after, frames.ACCURACY_AFTER),
         ],
         ignore_index=True,
     )
@@ -110,7 +110,8 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFr
     found = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
     right = {run_id: (run[schema.LABEL], run[schema.PREDICTED] == run[schema.LABEL]) for run_id, run in found.items()}
     classes = 1 + max((int(label.max()) for label, _ in right.values()), default=0)
-    rows = pd.concat([_dense(runs), _pruned(runs)], ignore_index=True)
+    shown = shown_settings(runs)
+    rows = pd.concat([_dense(runs, shown), _pruned(runs, shown)], ignore_index=True)
     rows = rows[rows[frames.RUN_ID].isin(right.keys())].reset_index(drop=True)
     recalls = np.full((len(rows), classes), np.nan)
     for place, run_id in enumerate(rows[frames.RUN_ID]):
@@ -132,20 +133,20 @@ def _first_of_dense(runs: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(~runs.duplicated([*CELL[:2], schema.DENSE_RUN_ID]))
 
 
-def _pruned(runs: pd.DataFrame) -> pd.DataFrame:
-    columns = [*CELL, *shown_settings(runs), schema.DENSE_RUN_ID, frames.RUN_ID]
+def _pruned(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    columns = [*CELL, *shown, schema.DENSE_RUN_ID, frames.RUN_ID]
     accuracies = [frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]
     return runs[[*columns, *accuracies]].assign(**{SPARSITY: sparsity(runs)})
 
 
-def _dense(runs: pd.DataFrame) -> pd.DataFrame:
+def _dense(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
-    own = [name for name in shown_settings(runs) if is_of_dense(runs, name)]
+    own = [name for name in shown if is_of_dense(runs, name)]
     columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
     rows = runs.iloc[_first_of_dense(runs)][columns].reset_index(drop=True)
     rows[frames.RUN_ID] = rows[schema.DENSE_RUN_ID]
     rows = rows.assign(**{schema.PRUNER: DENSE, schema.RATIO: 1.0, SPARSITY: 0.0})
-    return rows.assign(**{ITERATION: "0"}) if ITERATION in shown_settings(runs) else rows
+    return rows.assign(**{ITERATION: "0"}) if ITERATION in shown else rows
 
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
@@ -219,9 +220,9 @@ def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
     )
 
 
-def _front(among: np.ndarray, *goods: np.ndarray) -> np.ndarray:
-    on_front = np.zeros(len(among), dtype=bool)
-    on_front[among] = pareto.front(np.column_stack(goods)[among])
+def _front(candidates: np.ndarray, *goods: np.ndarray) -> np.ndarray:
+    on_front = np.zeros(len(candidates), dtype=bool)
+    on_front[candidates] = pareto.front(np.column_stack(goods)[candidates])
     return on_front
 
 

@@ -124,21 +124,16 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     are shown wherever they are not float32, what spares classes wherever it does, and what tells the levels of
     iterative pruning apart wherever there are such levels.
     """
-    return list(_shown_settings(runs))
-
-
-@frames.once_per_frame
-def _shown_settings(runs: pd.DataFrame) -> tuple[str, ...]:
     has_levels = is_iterated(runs).any()
     mitigations = set(map(frames.column, schema.mitigations()))
-    return tuple(
+    return [
         column
         for column in further_settings(runs)
         if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
         or (column in _OF_BITS and (runs[column] != schema.FLOAT32).any())
         or (column in mitigations and is_mitigated(runs[[column]]).any())
         or (column in _OF_ITERATIONS and has_levels)
-    )
+    ]
 
 
 def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
@@ -192,9 +187,8 @@ def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:
     return bool((frame.groupby(list(within), dropna=False)[column].nunique(dropna=False) > 1).any())
 
 
-def cell_columns(frame: pd.DataFrame) -> list[str]:
+def cell_columns(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
     """Return the columns of all settings, those that are shown before the others so that cells are sorted by them."""
-    shown = shown_settings(frame)
     return [*CELL, *shown, *(column for column in further_settings(frame) if column not in shown)]
 
 

@@ -1,42 +1,133 @@
-"""One study and what all sections of its report share: every frame is worked out once, when a section first asks."""
+"""One study: its runs, what belongs to them, and the frames that follow, each of which is worked out once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.runs import frames, schema
+from analysis.common.errors import StudyError
+from analysis.runs import characteristics, exports, frames, primaries, robustness, schema, validation_counts
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
 from analysis.runs.validation_counts import Recalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
-from analysis.study import cells, classes, groups
+from analysis.study import cells, classes, groups, operating_points
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.groups import GivenGroups
 from analysis.study.labels import (
     Letters,
     has_several_teachers,
     in_words,
     method_label,
-    need_all_digits,
     setting_label,
     setting_letters,
 )
+from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import Predictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
+from analysis.study.tuning import exports as tunings
+from analysis.study.tuning.results import Tuning
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How to analyse a study, and what its report has.
+
+    Parameters
+    ----------
+    confidence : float, above 0 and below 1
+        Joint confidence of the intervals of one data set, model and pruner over its ratios.
+    variance : {"welch", "pooled"}
+        Variance of the tests between independent groups of networks.
+    paper : bool
+        Whether the report has the sections on the papers too: their tables, figures and sentences.
+    paper_pictures : bool
+        Whether those sections include the ones that have pictures and nothing else.
+    groups : path, sequence of str, or mapping of str to path
+        Tables of groups of test images, as `groups.files_of_datasets` takes them.
+    min_accuracy, fairness_value : float, optional
+        What a choice among the networks takes into account, as `operating_points.preference` takes them.
+
+    Raises
+    ------
+    StudyError
+        If an option is out of range.
+    """
+
+    confidence: float = 0.95
+    variance: Variance = "welch"
+    paper: bool = False
+    paper_pictures: bool = True
+    groups: GivenGroups = ()
+    min_accuracy: float | None = None
+    fairness_value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise StudyError(f"{self.confidence} should be above 0 and below 1", option="confidence")
+        operating_points.preference(self.min_accuracy, self.fairness_value)
+
+    @property
+    def preference(self) -> Preference | None:
+        """What a choice among the networks takes into account; None if nobody said."""
+        return operating_points.preference(self.min_accuracy, self.fairness_value)
+
+
+class _Source(NamedTuple):
+    """Where a field of a study comes from.
+
+    Attributes
+    ----------
+    pull : callable
+        Takes the runs, the experiment and the tracking URI.
+    read : callable
+        Takes the folders of exports.
+    write : callable
+        Takes the field's value and a folder; returns the files written, relative to the folder.
+    """
+
+    pull: Callable[[pd.DataFrame, str | None, str | None], Any]
+    read: Callable[[Sequence[Path]], Any]
+    write: Callable[[Any, Path], list[Path]]
+
+
+# Of every field of a study beside its runs and their predictions.
+_SOURCES = {
+    "tunings": _Source(
+        lambda _, experiment, uri: tunings.pulled(experiment, tracking_uri=uri), tunings.read, tunings.write
+    ),
+    "primaries": _Source(
+        lambda _, experiment, uri: primaries.pulled(experiment, tracking_uri=uri), primaries.read, primaries.write
+    ),
+    "corrupted": _Source(
+        lambda runs, experiment, uri: robustness.pulled(runs, experiment, tracking_uri=uri),
+        robustness.TABLE.read,
+        robustness.TABLE.export,
+    ),
+    "characteristics": _Source(
+        lambda runs, _, uri: characteristics.pulled(runs, tracking_uri=uri),
+        characteristics.TABLE.read,
+        characteristics.TABLE.export,
+    ),
+    "validation": _Source(
+        lambda runs, _, uri: validation_counts.pulled(runs, tracking_uri=uri),
+        validation_counts.TABLE.read,
+        validation_counts.TABLE.export,
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
-class AnalyzedStudy:
-    """The runs of a study, how to analyse them, and the frames that follow.
+class StudyData:
+    """The runs of a study, what belongs to them, and the frames that follow.
 
-    Frames that belong to one paper are worked out by that paper's functions, `once` for all its sections.
+    Whatever follows from a study is worked out `once`, by its properties and by the functions of its sections.
 
     Parameters
     ----------
@@ -44,12 +135,8 @@ class AnalyzedStudy:
         As `pull.runs` returns it.
     predictions : callable, optional
         As `cells.cells` takes it. Predictions that contradict their runs are not used.
-    tunings : sequence of tuning.results.Tuning
+    tunings : sequence of Tuning
         Searches of epsilon.
-    confidence : float
-        Joint confidence of the intervals of one data set, model and pruner over its ratios.
-    variance : {"welch", "pooled"}
-        Variance of the tests between independent groups of networks.
     primaries : sequence of Primary
         The comparisons that the study was made for.
     corrupted : DataFrame, optional
@@ -58,28 +145,93 @@ class AnalyzedStudy:
         What is known of each class before training, as `characteristics.pulled` returns it.
     validation : DataFrame, optional
         How many validation images of each class networks have right, as `validation_counts.pulled` returns it.
-    preference : Preference, optional
-        What a choice among the networks takes into account, as `operating_points.preference` returns it.
-    group_files : mapping of str to Path
-        Tables of groups of a data set's test images, as `groups.files_of_datasets` returns them.
+    dense_runs : DataFrame
+        As `pull.study` returns it; only an export needs it.
+    options : ReportOptions
     """
 
     runs: pd.DataFrame
     predictions: ReadPredictions | None = None
-    tunings: Sequence[Any] = ()
     _: KW_ONLY
-    confidence: float = 0.95
-    variance: Variance = "welch"
+    tunings: Sequence[Tuning] = ()
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
     characteristics: pd.DataFrame | None = None
     validation: pd.DataFrame | None = None
-    preference: Preference | None = None
-    group_files: Mapping[str, Path] = field(default_factory=dict)
-    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+    dense_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    options: ReportOptions = field(default_factory=ReportOptions)
 
-    @cached_property
-    def with_ratios(self) -> "AnalyzedStudy":
+    @classmethod
+    def from_store(
+        cls,
+        experiment: str | None = None,
+        *,
+        tracking_uri: str | None = None,
+        ignore_params: Sequence[str] = (),
+        dataset: str | None = None,
+    ) -> "StudyData":
+        """Pull an experiment from the tracking store.
+
+        Parameters
+        ----------
+        experiment, tracking_uri, ignore_params
+            As `pull.runs` takes them.
+        dataset : str, optional
+            Take the runs of this data set alone.
+
+        Raises
+        ------
+        StudyError
+            If the experiment cannot be read, as `pull.runs` says, or has no run of the data set.
+        """
+        from analysis.runs import pull  # folders need no MLflow, which takes seconds to import
+
+        study = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+        if dataset is not None:
+            study = exports.select_dataset(study, dataset)
+        predictions = partial(pull.predictions, names=frames.PREDICTED_ARRAYS, tracking_uri=tracking_uri)
+        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in _SOURCES.items()}
+        return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
+
+    @classmethod
+    def from_frames(cls, folders: Sequence[Path]) -> "StudyData":
+        """Read folders that `export` has written, as if one experiment held all their runs.
+
+        Raises
+        ------
+        StudyError
+            If they cannot be read, as `exports.read` says.
+        """
+        study, predictions = exports.read(folders)
+        sides = {name: source.read(folders) for name, source in _SOURCES.items()}
+        return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write the study to a folder of small files; of the searches, those that have one of its runs as a finalist.
+
+        Returns
+        -------
+        list of Path
+            The files written, relative to `folder`.
+
+        Raises
+        ------
+        StudyError
+            As `exports.write` does.
+        """
+        predictions = self.predictions or (lambda _: {})
+        written = exports.write(frames.Study(self.runs, self.dense_runs), predictions, folder)
+        run_ids = self.runs[frames.RUN_ID]
+        own = [search for search in self.tunings if search.finalists[frames.RUN_ID].isin(run_ids).any()]
+        exported = replace(self, tunings=own)
+        for name, source in _SOURCES.items():
+            if (value := getattr(exported, name)) is not None:
+                written += source.write(value, folder)
+        return written
+
+    @property
+    @once
+    def with_ratios(self) -> "StudyData":
         """The study without networks that have no pruning ratio of their own choice.
 
         These are networks that keep all weights in another number format, and levels of iterative pruning, whose ratios
@@ -89,21 +241,35 @@ class AnalyzedStudy:
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
 
     @property
+    @once
+    def arrays(self) -> RunArrays:
+        """The runs as arrays."""
+        return run_arrays(self.runs)
+
+    @property
     def datasets(self) -> list[str]:
         """Names of the data sets, in the order of the runs."""
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
-    @cached_property
+    @property
+    @once
     def shown(self) -> list[str]:
         """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return shown_settings(self.runs)
 
-    @cached_property
+    @property
+    def cell_key(self) -> list[str]:
+        """The columns that tell cells apart in tables, as in `arrays`."""
+        return [*CELL, *self.shown]
+
+    @property
+    @once
     def letters(self) -> Letters:
         """The letters of settings with a long label, as `labels.setting_letters` returns them."""
-        return setting_letters(self.runs)
+        return setting_letters(self.runs, self.shown)
 
-    @cached_property
+    @property
+    @once
     def has_several_teachers(self) -> bool:
         """Whether labels name the weight of a teacher."""
         return has_several_teachers(self.runs)
@@ -118,63 +284,65 @@ class AnalyzedStudy:
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
         """Return whether any two of some cells have a dense network in common, as `settings` says."""
-        columns = [*CELL, *self.shown]
-        return share_dense_networks(self.runs.merge(rows[columns], on=columns), columns)
+        key = self.cell_key
+        return share_dense_networks(self.runs.merge(rows[key], on=key), key)
 
-    @cached_property
+    @property
+    @once
     def names(self) -> dict[str, str]:
         """What tables and pictures call each method, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
-        exact = need_all_digits(self.runs)
-        return {method_label(row, self.shown, exact=exact): self.method(row) for row in rows}
+        return {method_label(row, self.shown, exact=self.arrays.exact): self.method(row) for row in rows}
 
-    @cached_property
+    @property
+    @once
     def _checked(self) -> CheckedPredictions | None:
         return CheckedPredictions(self.runs, self.predictions) if self.predictions else None
 
-    @cached_property
+    @property
+    @once
     def predicted(self) -> Predictions | None:
         """What the networks predicted, without what contradicts their runs."""
         return Predictions.shared(self._checked)
 
-    @cached_property
+    @property
+    @once
     def alphas(self) -> pd.DataFrame:
         """One row per run, as `cells.alphas` returns it."""
-        return cells.alphas(self.runs)
+        return cells.alphas(self.arrays)
 
-    @cached_property
+    @property
+    @once
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
-        frame = cells.cells(self.runs, self.predicted, confidence=self.confidence)
+        frame = cells.cells(self.arrays, self.predicted, confidence=self.options.confidence)
         frame.attrs["notes"] += self._checked.notes if self._checked else []
         return frame
 
-    @cached_property
+    @property
+    @once
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
-        return classes.classes(self.runs, self.predicted)
+        return classes.classes(self.arrays, self.predicted)
 
-    @cached_property
+    @property
+    @once
     def on_validation(self) -> Recalls:
         """What the networks have right on validation images."""
         return Recalls(self.validation)
 
-    @cached_property
+    @property
+    @once
     def image_groups(self) -> dict[str, ImageGroups]:
         """The groups of test images, by data set."""
-        return groups.read_groups(self.group_files, self.runs, self.predicted)
+        files = groups.files_of_datasets(self.options.groups, self.datasets)
+        return groups.read_groups(files, self.runs, self.predicted)
 
-    @cached_property
+    @property
+    @once
     def groups(self) -> groups.Grouped:
         """What pruning did to groups of test images, as `groups.groups` returns it."""
-        return groups.groups(self.runs, self.predicted, self.image_groups)
-
-    def once(self, make: Callable[["AnalyzedStudy"], T]) -> T:
-        """Return what a function makes of this study; it is called the first time."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        made: T = self._made[make]
-        return made
+        return groups.groups(self.arrays, self.predicted, self.image_groups)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:

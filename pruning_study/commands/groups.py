@@ -16,7 +16,7 @@ def write(config: GroupsConfig) -> str:
     StudyError
         If the data set cannot be read, or a file not be written.
     """
-    outputs = (("--output", config.output), ("--picture", config.picture))
+    outputs = (("output", config.output), ("picture", config.picture))
     for option, path in outputs:
         overwriting.check_file(path, [], "images", option=option)
     source = datasets.source(config.dataset, data_dir=config.data_dir)

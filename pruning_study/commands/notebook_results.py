@@ -17,7 +17,7 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs import schema
-from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
 from analysis.statistics.class_table import class_table
 from pruning_study.commands import iterate as iterate_command
@@ -247,7 +247,7 @@ def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
     arguments.check(file=file)
     config, typed = _config(StudyConfig, options)
     if config.dry_run:
-        raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="--dry-run")
+        raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="dry_run")
     return run.run(Path(file), config, {"file": str(file), **typed})
 
 
@@ -257,7 +257,7 @@ def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[li
     try:
         numbers = (None,) if given is None else seeds(schema.text(given))
     except ValueError as error:
-        raise StudyError(str(error), option=option_name(schema.SEED)) from None
+        raise StudyError(str(error), option=schema.SEED) from None
     found, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
     return list(found), typed[0]
 

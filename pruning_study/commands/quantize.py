@@ -66,7 +66,7 @@ def quantize_each(
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
-        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="--seed")
+        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="seed")
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
@@ -98,14 +98,14 @@ def quantize_each(
 def _given(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
     """Return the runs that are named, or all dense ones; those of a data set beside each other."""
     if config.all and run_ids:
-        raise StudyError("it stands for every dense network of the experiment: name no run", option="--all")
+        raise StudyError("it stands for every dense network of the experiment: name no run", option="all")
     if run_ids:
         return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
     if not config.all:
         return []
     newest = {run.data.tags.get(schema.CONFIG_HASH, run.info.run_id): run for run in store.of_kinds([schema.DENSE])}
     if not newest:
-        raise StudyError("the experiment has no finished dense run: train networks, or name another", option="--all")
+        raise StudyError("the experiment has no finished dense run: train networks, or name another", option="all")
     return sorted(newest.values(), key=lambda run: (run.data.params.get(schema.DATASET, ""), run.info.start_time))
 
 

@@ -124,12 +124,12 @@ def load(
         _download(dataset, path)
     name = dataset_name(dataset)
     if fault := fault_of_name(name):
-        raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="--dataset")
-    limit = SizeLimit(max_data_gib, "--max-data-gib")
+        raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="dataset")
+    limit = SizeLimit(max_data_gib, "max_data_gib")
     if path.is_dir():
         return _from_folder(path, name, image_size, limit, test_fraction, data_dir)
     if test_fraction is not None:
-        raise StudyError(f"{dataset} has test images of its own", option="--test-fraction")
+        raise StudyError(f"{dataset} has test images of its own", option="test_fraction")
     return _from_npz(path, name, image_size, limit)
 
 
@@ -191,7 +191,7 @@ def _located(dataset: str, data_dir: Path) -> Path | None:
         path = Path(dataset).expanduser()
         if path.suffix == ".npz":
             if not path.is_file():
-                raise StudyError(f"{path}: no such file exists", option="--dataset")
+                raise StudyError(f"{path}: no such file exists", option="dataset")
             return path
         named = _named(dataset, data_dir)
         if os.sep not in dataset and named.is_file():
@@ -201,7 +201,7 @@ def _located(dataset: str, data_dir: Path) -> Path | None:
         if path.is_dir():
             return path
     except (OSError, RuntimeError) as error:  # the name is too long, or `~user` has no home
-        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
+        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="dataset") from error
     raise _unknown(dataset, data_dir)
 
 
@@ -217,7 +217,7 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     else:
         choices = f"choose one of {', '.join(names)}, or give the path of an .npz file or of a folder of images"
         hint = did_you_mean(dataset, names, choices)
-    return StudyError(f"{dataset!r} is no data set: {hint}", option="--dataset")
+    return StudyError(f"{dataset!r} is no data set: {hint}", option="dataset")
 
 
 def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:

@@ -34,7 +34,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
 # What Windows writes into folders that somebody looks at.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
-OPTION = "--folder"
+OPTION = "folder"
 HOLDS = "a data set folder holds images in train/<class>/ and test/<class>/"
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def read(
     else:
         fraction = None
         if test_fraction is not None:
-            raise StudyError(f"{folder} has test images of its own, in {folder / 'test'}", option="--test-fraction")
+            raise StudyError(f"{folder} has test images of its own, in {folder / 'test'}", option="test_fraction")
         parts = ("train", "val", "test") if "val" in named else ("train", "test")
         classes = _classes_of(folder, parts)
         train, *own, test = (_files(folder / part, classes) for part in parts)
@@ -402,7 +402,7 @@ def _written(file: Path, what: str) -> Iterator[IO[bytes]]:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise StudyError(
-            f"{file}: the {what} cannot be written ({first_line(error)}): name a folder for them", option="--data-dir"
+            f"{file}: the {what} cannot be written ({first_line(error)}): name a folder for them", option="data_dir"
         ) from error
 
 

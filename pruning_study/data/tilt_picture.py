@@ -30,7 +30,7 @@ def tilt_picture(data: Dataset) -> Figure:
     slopes, first_columns = ink_lines(data.test_images)
     known = np.flatnonzero(~np.isnan(slopes))
     if not len(known):
-        raise StudyError(f"no test image of {data.name} has ink in two rows: leave --picture out", option="--picture")
+        raise StudyError(f"no test image of {data.name} has ink in two rows: leave --picture out", option="picture")
     by_tilt = known[slopes[known].argsort(kind="stable")]
     chosen = by_tilt[[round(quantile * (len(by_tilt) - 1)) for quantile in _QUANTILES]]
     figure = Figure((11, 5.6), dpi=120, layout="constrained")

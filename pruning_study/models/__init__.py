@@ -32,7 +32,7 @@ MODELS = {
 LIBRARIES = ("torchvision", "timm")
 
 
-OPTION = "--model"
+OPTION = "model"
 
 
 def is_built_in(name: str) -> bool:

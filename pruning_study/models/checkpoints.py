@@ -31,7 +31,7 @@ LONGEST_HEADER = 4 * 2**20
 LARGEST_IMAGE = 2**22
 # A weights file may hold these in place of the model's own type of numbers.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-OPTION = "--weights"
+OPTION = "weights"
 # What `torch.save` writes starts with one of these: an archive, or a pickle of older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 # DataParallel and torch.compile wrap a model, and put these in front of the names of its weights.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError, did_you_mean
 
-OPTION = "--model"
+OPTION = "model"
 # In training these two return the logits of further classifiers too, unless they are told not to have them.
 WITH_FURTHER_CLASSIFIERS = ("googlenet", "inception_v3")
 

@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
-from analysis.runs.options.record import checked_value, option_name
+from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
     Data,
     Exemplars,
@@ -76,17 +76,19 @@ class TrainConfig(Data, Reading, Training, NumberFormat, Machine):
 
     def _check_average(self, epochs: int, decay: str, phase: str = "") -> None:
         """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
-        option = f"--{phase}average-epochs"
+        option = f"{phase}average_epochs"
         if epochs == 1:
             raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
         if epochs and decay != "none":
             raise StudyError(
                 f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
-                f"--{phase}decay none",
+                f"{option_name(phase)}decay none",
                 option=option,
             )
         if epochs and self.kept_epoch == "best":
-            raise StudyError(f"best keeps one epoch, and {option} the mean of {epochs}", option="--kept-epoch")
+            raise StudyError(
+                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}", option="kept_epoch"
+            )
 
 
 @command("prune")
@@ -101,24 +103,22 @@ class PruneConfig(TrainConfig, Pruning, FineTuning):
         self._check_start()
         self._check_losses()
         if not self.starts_anew:
-            self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine-tune-")
+            self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine_tune_")
         if self.is_gradual:
-            pruners.check_gradual(self.pruner, "--start" if self.starts_anew else "--schedule")
+            pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
     def _set_ratio(self) -> None:
         """Set the default ratio. With a sparsity there is none until the network is known, and the ratio is empty."""
         if self.sparsity and self.ratio:
-            raise StudyError("give a ratio or a sparsity, not both", option="--sparsity")
+            raise StudyError("give a ratio or a sparsity, not both", option="sparsity")
         prunes = pruners.prunes(self.pruner)
         if self.sparsity and not prunes:
-            raise StudyError(f"the pruner {self.pruner} prunes nothing: leave the sparsity out", option="--sparsity")
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: leave the sparsity out", option="sparsity")
         if self.ratio is None:
             auto = (10.0,) if prunes else (1.0,)
             object.__setattr__(self, "ratio", () if self.sparsity else auto)
         if not prunes and self.ratio != (1.0,):
-            raise StudyError(
-                f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
-            )
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="ratio")
 
     def _check_start(self) -> None:
         """Raise a StudyError if an option does not belong to the start."""
@@ -128,18 +128,19 @@ class PruneConfig(TrainConfig, Pruning, FineTuning):
         for item in fields(self):
             if item.name in refused and getattr(self, item.name) != item.default:
                 other = "dense" if self.starts_anew else schema.INITIALIZATION
-                raise StudyError(f"it belongs to --start {other}", option=option_name(item.name))
+                raise StudyError(f"it belongs to --start {other}", option=item.name)
 
     def _check_losses(self) -> None:
         """Raise a StudyError if two options change the loss of images, each in its own way."""
-        given = [option_name(name) for name in self.weighing]
+        given = self.weighing
+        first = option_name(given[0]) if given else ""
         if len(given) > 1:
-            raise StudyError(f"{given[0]} weighs images too: take one of them", option=given[1])
+            raise StudyError(f"{first} weighs images too: take one of them", option=given[1])
         if given and self.data_quotas != "none":
-            raise StudyError(f"{given[0]} weighs images, and quotas leave some out: take one", option="--data-quotas")
+            raise StudyError(f"{first} weighs images, and quotas leave some out: take one", option="data_quotas")
         if self.distill and self.performance_weighted != "none":
             raise StudyError(
-                "it learns from the dense network already: leave --distill out", option="--performance-weighted"
+                "it learns from the dense network already: leave --distill out", option="performance_weighted"
             )
 
     @property
@@ -221,16 +222,16 @@ class IterateConfig(TrainConfig, Pruning, Iteration):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pruners.check_gradual(self.pruner, "--pruner")
+        pruners.check_gradual(self.pruner, "pruner")
         if self.scope:
             pruners.check_scope(self.pruner, self.scope)
         if self.weights and self.rewinds:
             raise StudyError(
                 "initial values of given weights are not known: leave them out, or take --weight-treatment finetune",
-                option="--weights",
+                option="weights",
             )
         if self.rewind_step and not self.rewinds:
-            raise StudyError("it belongs to --weight-treatment rewind", option="--rewind-step")
+            raise StudyError("it belongs to --weight-treatment rewind", option="rewind_step")
 
     @property
     def rewinds(self) -> bool:
@@ -257,9 +258,9 @@ class StudyConfig(Study, Reading, Machine):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.executor == "ray" and self.workers:
-            raise StudyError("a Ray cluster has as many workers as it has cores", option="--workers")
+            raise StudyError("a Ray cluster has as many workers as it has cores", option="workers")
         if self.executor != "ray" and self.gpus_per_step:
-            raise StudyError("it takes --executor ray", option="--gpus-per-step")
+            raise StudyError("it takes --executor ray", option="gpus_per_step")
 
 
 @command("tune")
@@ -273,16 +274,16 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
         if self.n_trials < anchors:
             raise StudyError(
                 f"{self.n_trials} is below {anchors}: each ratio has {anchors_per_ratio} reference trials (anchors)",
-                option="--n-trials",
+                option="n_trials",
             )
         if self.tune_schedule and self.schedule != ONE_SHOT:
-            raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="--schedule")
+            raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="schedule")
         if self.tune_schedule and not self.ramp:
             raise StudyError(
-                "0 prunes at once: with --tune-schedule the gradual reference trials need a ramp", option="--ramp"
+                "0 prunes at once: with --tune-schedule the gradual reference trials need a ramp", option="ramp"
             )
         if self.confirm_seeds == 1:
-            raise StudyError("1 is too few: a paired comparison takes 2 or more", option="--confirm-seeds")
+            raise StudyError("1 is too few: a paired comparison takes 2 or more", option="confirm_seeds")
         self._check_mitigation()
         if self.tune_decay:
             self._check_tuned_decay()
@@ -293,28 +294,28 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
         if self.tune_mitigation and len(given) != 1:
             which = " and ".join(given) or "none is given"
             raise StudyError(
-                f"it takes one of {', '.join(map(option_name, STRENGTHS))}: {which}", option="--tune-mitigation"
+                f"it takes one of {', '.join(map(option_name, STRENGTHS))}: {which}", option="tune_mitigation"
             )
         if self.tune_mitigation and self.objective == "accuracy":
             raise StudyError(
                 "a mitigation costs accuracy, so that the weakest one would win: take alpha or both",
-                option="--objective",
+                option="objective",
             )
 
     def _check_tuned_decay(self) -> None:
         """Raise a StudyError if another option sets the decay of fine-tuning, or leaves none to search."""
         if self.fine_tune_decay:
             raise StudyError(
-                f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="--fine-tune-decay"
+                f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="fine_tune_decay"
             )
         if self.fine_tune_epochs == 0:
-            raise StudyError("0 epochs leave --tune-decay no fine-tuning", option="--fine-tune-epochs")
+            raise StudyError("0 epochs leave --tune-decay no fine-tuning", option="fine_tune_epochs")
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
                 f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay lets it fall to 0: "
                 "give 0, or leave --tune-decay out",
-                option="--fine-tune-average-epochs",
+                option="fine_tune_average_epochs",
             )
 
     @property
@@ -335,11 +336,11 @@ class ExemplarsConfig(Exemplars, Reading, Machine):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        named = [option_name(name) for name in ("frames", "study", "experiment") if getattr(self, name) is not None]
+        named = [name for name in ("frames", "study", "experiment") if getattr(self, name) is not None]
         if len(named) > 1:
-            raise StudyError(f"it takes the place of {named[1]}: leave one of them out", option=named[0])
+            raise StudyError(f"it takes the place of {option_name(named[1])}: leave one of them out", option=named[0])
         if self.images % 2:
-            raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="--images")
+            raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="images")
 
 
 @command("groups")
@@ -358,7 +359,7 @@ class RobustnessConfig(Robustness, Reading, Machine):
         check_fields(self)
         for item in fields(self) if self.folder else ():
             if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
-                raise StudyError("it belongs to test images: leave it or --folder out", option=option_name(item.name))
+                raise StudyError("it belongs to test images: leave it or --folder out", option=item.name)
 
 
 @command("quantize")
@@ -381,7 +382,7 @@ class ExportConfig(Data, Reading, Machine, Export):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.shrink and self.output is None:
-            raise StudyError("the smaller network is written to a file: name it (--output)", option="--shrink")
+            raise StudyError("the smaller network is written to a file: name it (--output)", option="shrink")
 
     @property
     def training(self) -> TrainConfig:

@@ -3,8 +3,9 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from analysis.common.errors import option_name
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.record import Option, option_name
+from analysis.runs.options.record import Option
 from pruning_study.options.config import IterateConfig, TrainConfig, TuneConfig
 
 # A search of the schedule sets these itself.

@@ -265,7 +265,7 @@ def check_scope(unit: str, scope: str) -> None:
         units = {"channel": "input channels", "filter": "output channels"}[unit]
         raise StudyError(
             f"{units} are compared within their layer: take layer, or leave it out",
-            option="--scope",
+            option="scope",
         )
 
 
@@ -282,7 +282,7 @@ def _left(numbers: Mapping[str, int], keep: float, prunings: int, what: str, lea
             raise StudyError(
                 f"{keep:g} leaves {too_few} of {first} at iteration {iteration}, of {numbers[first]:,}: keep a larger "
                 f"share{fewer}",
-                option="--keep",
+                option="keep",
             )
     return left
 
@@ -379,7 +379,7 @@ class Budget:
         if k < 1:
             raise StudyError(
                 f"{ratio:g} would keep no prunable weight: the largest attainable ratio is {self.largest_ratio()}",
-                option="--ratio",
+                option="ratio",
             )
         return k
 
@@ -402,19 +402,19 @@ class Budget:
 
         Examples
         --------
-        >>> Budget(total=1000, prunable=900).check_filters(ratio=4, fewest=300, option="--ratio")
+        >>> Budget(total=1000, prunable=900).check_filters(ratio=4, fewest=300, option="ratio")
         Traceback (most recent call last):
         analysis.common.errors.StudyError: 4 is above 3.33, the largest ratio that leaves a channel in every layer: ...
         """
         if fewest <= round(self.total / ratio):
             return
-        if option == "--sparsity":
+        if option == "sparsity":
             weights = self.counted or self.prunable
             given, largest = (self.total - self.total / ratio) / weights, (self.total - fewest) * 10_000 // weights
             above = f"{given:.4g} is above {largest / 10_000:g}, the largest sparsity"
         else:
             above = f"{ratio:.4g} is above {self.total * 100 // fewest / 100:g}, the largest ratio"
-        auto = " (auto is 10)" if option == "--ratio" else ""
+        auto = " (auto is 10)" if option == "ratio" else ""
         raise StudyError(f"{above} that leaves a channel in every layer: take a smaller one{auto}", option=option)
 
     def ratio_of(self, sparsity: float) -> float:
@@ -438,7 +438,7 @@ class Budget:
         k = round(self.prunable * (1 - sparsity))
         if k < 1:
             raise StudyError(
-                f"{sparsity:g} would keep none of the {self.prunable:,} prunable weights", option="--sparsity"
+                f"{sparsity:g} would keep none of the {self.prunable:,} prunable weights", option="sparsity"
             )
         counted = self.counted or self.prunable
         return self.total / (self.total - counted + k * counted / self.prunable)

@@ -204,7 +204,7 @@ def feature_maps(model: nn.Module, found: Filters) -> Iterator[dict[str, Tensor]
             handle.remove()
 
 
-_NONE, _OPTION = -1, "--pruner"
+_NONE, _OPTION = -1, "pruner"
 _SAME = 1e-4  # difference of numbers that are equal but for rounding, as a share of the largest
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stages, and 3.33

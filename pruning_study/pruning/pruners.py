@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ARGUMENTS = ("theta", "grad", "epsilon", "generator")
-OPTION = "--pruner"
+OPTION = "pruner"
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def check_scope(name: str, scope: str) -> None:
     budget.check_scope(own_unit(name), scope)
     if scope == "global" and name in PRUNERS and PRUNERS[name].ordinal:
         raise StudyError(
-            f"the pruner {name} compares weights within their layer: take layer, or leave it out", option="--scope"
+            f"the pruner {name} compares weights within their layer: take layer, or leave it out", option="scope"
         )
 
 

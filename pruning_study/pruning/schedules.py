@@ -110,8 +110,9 @@ class Ramp:
 
     Parameters
     ----------
-    kept : mapping of int to int
-        Batch, from 0 over all epochs, -> number of weights kept from it on. The last masks are final.
+    kept : mapping of int to int or sequence of int
+        Batch, from 0 over all epochs, -> number of weights kept from it on, in all layers together or in each layer.
+        The last masks are final.
     choose : callable
         Makes masks, given the model, its prunable weights, how many to keep, and masks of the weights to choose from.
     regrow : bool
@@ -123,8 +124,8 @@ class Ramp:
         The weights that were not pruned before the ramp began; no other may come back. All by default.
     """
 
-    kept: Mapping[int, int]
-    choose: Callable[[nn.Module, Mapping[str, Tensor], int, Masks | None], Masks]
+    kept: Mapping[int, int | Sequence[int]]
+    choose: Callable[[nn.Module, Mapping[str, Tensor], int | Sequence[int], Masks | None], Masks]
     regrow: bool
     left: Masks | None = None
     trains_pruned: bool = False

@@ -44,6 +44,19 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def settings_hash(kind: str, params: Mapping[str, str]) -> str:
+    """Return the hash that runs share which differ at most in seed, ratio and iteration, and so take about as long.
+
+    Parameters
+    ----------
+    kind : {"dense", "pruned", "quantized"}
+    params : mapping of str
+    """
+    own = (schema.SEED, schema.RATIO, schema.ITERATION)
+    shared = {name: value for name, value in hashed_params(params).items() if name not in own}
+    return hashlib.sha256(json.dumps([kind, shared], sort_keys=True).encode()).hexdigest()
+
+
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
     """Return the params, except those that a later version added and that have the value of all earlier runs.
 

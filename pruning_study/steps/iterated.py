@@ -1,7 +1,7 @@
 """Iterative pruning: a chain of levels, each pruned from the one before and trained again."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,15 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import number_of_batches
+from pruning_study.data.examples import Normalization, number_of_batches
 from pruning_study.options.config import IterateConfig
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.steps import pruned, selection
 from pruning_study.steps.identity import config_hash
+from pruning_study.steps.loaded import Loaded
 from pruning_study.steps.measured import fit_setting, training_of
+from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.resolved import ResolvedPruning, pruning_params
 from pruning_study.steps.runs import LoadedRun, find_or_make, finished, load
 from pruning_study.steps.settings import PruneSetting
@@ -33,7 +35,8 @@ class IterateSetting(PruneSetting):
     Parameters
     ----------
     config : IterateConfig
-    data : Dataset, optional
+    data, loaded, normalization
+        As for `TrainSetting`.
 
     Raises
     ------
@@ -44,11 +47,24 @@ class IterateSetting(PruneSetting):
 
     default_validation_fraction = IterateConfig.validation_fraction
 
-    def __init__(self, config: IterateConfig, data: Dataset | None = None) -> None:
-        super().__init__(config.pruning, data)
+    def __init__(
+        self,
+        config: IterateConfig,
+        data: Dataset | None = None,
+        *,
+        loaded: Loaded | None = None,
+        normalization: Normalization | None = None,
+    ) -> None:
+        super().__init__(config.pruning, data, loaded=loaded, normalization=normalization)
         self.chain = config
         self.kept_after(config.iterations - 1)  # an error where nothing is left
         self._check_rewind_step()
+
+    def normalized_as(self, normalization: Normalization) -> "IterateSetting":
+        """Return this setting with another normalisation; the setting itself if its normalisation is the same."""
+        if normalization == self.normalization:
+            return self
+        return IterateSetting(self.chain, loaded=self.loaded, normalization=normalization)
 
     def _check_rewind_step(self) -> None:
         training = self.training.hyperparameters
@@ -57,7 +73,7 @@ class IterateSetting(PruneSetting):
             raise StudyError(
                 f"step {self.chain.rewind_step:,} is beyond the training of the dense network: give at most {steps}, "
                 "the number of its steps",
-                option="--rewind-step",
+                option="rewind_step",
             )
 
     def _resolved_pruning(self) -> ResolvedPruning:
@@ -72,17 +88,19 @@ class IterateSetting(PruneSetting):
             self.prunable_shapes, keep=self.chain.keep, prunings=prunings, unit=pruner.unit, scope=self.pruning.scope
         )
 
-    def level_params(self, dense: dict[str, str], iteration: int) -> dict[str, str]:
-        """Return every resolved setting that can change a level, and what follows from them, as canonical text.
+    def level_plan(self, dense: Mapping[str, str], parent_hash: str, iteration: int) -> PrunePlan:
+        """Work out what a level will be.
 
         Parameters
         ----------
-        dense : dict of str
+        dense : mapping of str
             Params of the dense run at the root.
+        parent_hash : str
+            Hash of the run that is pruned.
         iteration : int, >= 1
             Number of prunings since the dense run, this one included.
         """
-        return {
+        params = {
             **dense,
             **pruning_params(self.config, self.pruning, self.level_ratio(iteration), iteration),
             schema.KEEP: text(self.chain.keep),
@@ -91,6 +109,14 @@ class IterateSetting(PruneSetting):
             schema.RATIO_PRUNABLE: text(self.budget.prunable / self._weights_after(iteration)),
             schema.SPARSITY: text(self.level_sparsity(iteration)),
         }
+        return PrunePlan(
+            ratio=self.level_ratio(iteration),
+            kept={0: self.kept_after(iteration)},
+            steps={},
+            params=params,
+            name=self.level_name(iteration, dense.get(schema.SEED, "")),
+            hash=config_hash(schema.PRUNED, params, parent_hash),
+        )
 
     @cached_property
     def rewound(self) -> nn.Module:
@@ -141,8 +167,8 @@ class IterateSetting(PruneSetting):
     def job_name(self) -> str:
         return self.named("iterate", self.method)
 
-    def level_name(self, iteration: int) -> str:
-        return self.named(f"{self.level_ratio(iteration):.4g}x", f"{self.method} iteration {iteration}")
+    def level_name(self, iteration: int, seed: str = "") -> str:
+        return self.named(f"{self.level_ratio(iteration):.4g}x", f"{self.method} iteration {iteration}", seed)
 
 
 def levels(store: Store, job_run_id: str, setting: IterateSetting, dense: LoadedRun) -> Iterator[LoadedRun]:
@@ -170,27 +196,22 @@ def level(store: Store, job_run_id: str, setting: IterateSetting, parent: Loaded
     StudyError
         If scores are not finite, if training diverges, or if the store does not take the run.
     """
-    iteration = parent.iteration + 1
-    params = setting.level_params(parent.dense.params, iteration)
-    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
-    planned = pruned.PlannedRun(
-        setting.level_name(iteration),
-        setting.note(parent.run_id),
-        params,
-        own_hash,
-    )
+    plan = setting.level_plan(parent.dense.params, parent.config_hash, parent.iteration + 1)
 
     def read(run: Run) -> LoadedRun:
-        finished(store, run, setting, own_hash)
+        finished(store, run, setting, plan.hash)
         return load(store, run, setting)
+
+    def train(setting: IterateSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
+        return _trained(setting, parent, plan, saved, on_epoch)
 
     return find_or_make(
         store,
         schema.PRUNED,
-        own_hash,
+        plan.hash,
         force=setting.config.force,
         read=read,
-        make=lambda: pruned.make(store, job_run_id, setting, parent, planned, _trained),
+        make=lambda: pruned.make(store, job_run_id, setting, parent, plan, setting.note(parent.run_id), train),
         counts=lambda run: _is_in_chain(run, parent, setting),
     )
 
@@ -203,21 +224,24 @@ def _is_in_chain(run: Run, parent: LoadedRun, setting: IterateSetting) -> bool:
     return not setting.config.dense_run_id or run.data.tags.get(schema.DENSE_RUN_ID) == parent.dense.run_id
 
 
-def _trained(setting: IterateSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
+def _trained(
+    setting: IterateSetting, parent: LoadedRun, plan: PrunePlan, saved: Path, on_epoch: OnEpoch
+) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, or of the model that it goes back to, and train it."""
-    masks = level_masks(setting, parent)
+    masks = level_masks(setting, parent, plan)
     model = copy.deepcopy(setting.rewound if setting.chain.rewinds else parent.model)
     stream = f"iteration {parent.iteration + 1}"
     return model, fit_setting(setting, model, setting.pruning.fine_tuning, stream, saved, on_epoch, masks=masks)
 
 
-def level_masks(setting: IterateSetting, parent: LoadedRun) -> Masks:
+def level_masks(setting: IterateSetting, parent: LoadedRun, plan: PrunePlan) -> Masks:
     """Return the masks of the level that follows a parent; the parent's trained weights are scored.
 
     Parameters
     ----------
     setting : IterateSetting
     parent : LoadedRun
+    plan : PrunePlan
 
     Returns
     -------
@@ -228,7 +252,6 @@ def level_masks(setting: IterateSetting, parent: LoadedRun) -> Masks:
     StudyError
         If a score is NaN or infinite.
     """
-    kept = setting.kept_after(parent.iteration + 1)
     theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
     left = pruned.weights_left(setting, parent)
-    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
+    return selection.select(setting, parent.model, theta, plan.kept[0], left, gradient=parent.gradient)

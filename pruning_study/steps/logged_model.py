@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OPTION = "--log-model"
+OPTION = "log_model"
 EXAMPLES = 4  # test images that are stored with the model as its input example
 COMPARED = 32  # test images for which ONNX Runtime and torch are compared
 LINKED = (schema.TEST_ACCURACY, schema.TEST_LOSS, schema.ALPHA, schema.RAW_SLOPE, schema.REALIZED_RATIO)

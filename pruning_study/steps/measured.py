@@ -13,7 +13,7 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics import class_metrics
-from pruning_study.data.examples import Normalization
+from pruning_study.data.examples import Examples, Normalization
 from pruning_study.models import checkpoints
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.writer import Writer
@@ -32,6 +32,8 @@ def fit_setting(
     stream: str,
     saved: Path | None,
     on_epoch: OnEpoch,
+    *,
+    train: Examples | None = None,
     **pruning: Any,
 ) -> Fit:
     """Train a model in place on a setting's examples.
@@ -43,18 +45,26 @@ def fit_setting(
     hyperparameters : Hyperparameters
     stream, saved, on_epoch
         As `Training` and `fit` take them.
+    train : Examples, optional
+        The images to train on; all of the setting by default.
     pruning
         Masks, ramp and distillation, as `Training` takes them.
     """
     if saved and setting.config.force:
         saved.unlink(missing_ok=True)
-    return fit(model, training_of(setting, hyperparameters, stream, **pruning), saved=saved, on_epoch=on_epoch)
+    return fit(model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved, on_epoch=on_epoch)
 
 
-def training_of(setting: TrainSetting, hyperparameters: Hyperparameters, stream: str, **pruning: Any) -> Training:
+def training_of(
+    setting: TrainSetting,
+    hyperparameters: Hyperparameters,
+    stream: str,
+    train: Examples | None = None,
+    **pruning: Any,
+) -> Training:
     """Return a training on a setting's examples; parameters as of `fit_setting`."""
     return Training(
-        setting.train,
+        setting.train if train is None else train,
         setting.validation,
         hyperparameters,
         seed=setting.config.seed,

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
 from mlflow.entities import Run
@@ -17,19 +18,19 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics.class_metrics import class_metrics
-from pruning_study.data.examples import number_of_batches
+from pruning_study.data.examples import Examples, number_of_batches
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
-from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
     fit_setting,
     log_fit,
     run_tags,
     write_evaluation,
 )
+from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
@@ -47,23 +48,6 @@ from pruning_study.training.weighting import Weighting
 
 Setting = TypeVar("Setting", bound=PruneSetting)
 Train: TypeAlias = Callable[[Setting, LoadedRun, Path, OnEpoch], tuple[nn.Module, Fit]]
-
-
-class PlannedRun(NamedTuple):
-    """What a pruned run will be.
-
-    Attributes
-    ----------
-    name, note : str
-        What the run is, in a few words and in a sentence.
-    params : dict of str
-    config_hash : str
-    """
-
-    name: str
-    note: str
-    params: dict[str, str]
-    config_hash: str
 
 
 def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRun, ratio: float) -> FinishedRun:
@@ -89,30 +73,41 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     StudyError
         If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
-    params = setting.pruned_params(parent.dense.params, ratio, iteration=parent.iteration + 1)
-    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
-    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
-    if setting.config.starts_anew:
-        how = " while it was trained again" if setting.pruning_steps else ""
-    planned = PlannedRun(
-        setting.pruned_name(ratio, iteration=parent.iteration + 1),
-        f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{how}",
-        params,
-        own_hash,
-    )
+    plan = planned(setting, parent, ratio)
 
     def train(as_trained: PruneSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
-        return _pruned(as_trained, parent, ratio, saved, on_epoch)
+        return _pruned(as_trained, parent, plan, saved, on_epoch)
 
     return find_or_make(
         store,
         schema.PRUNED,
-        own_hash,
+        plan.hash,
         force=setting.config.force,
-        read=lambda run: finished(store, run, setting, own_hash),
-        make=lambda: make(store, job_run_id, setting, parent, planned, train),
+        read=lambda run: finished(store, run, setting, plan.hash),
+        make=lambda: make(store, job_run_id, setting, parent, plan, _note(setting, parent, plan), train),
         counts=lambda run: is_child(run, parent, setting),
     )
+
+
+def planned(setting: PruneSetting, parent: LoadedRun, ratio: float) -> PrunePlan:
+    """Work out what the run will be that prunes a parent's model at a ratio; errors as of `PruneSetting.plan`."""
+    left = None if setting.pruning.pruner.unit == "filter" else weights_left(setting, parent)
+    return setting.plan(
+        ratio,
+        parent.dense.params,
+        parent.config_hash,
+        iteration=parent.iteration + 1,
+        left=_count(left) if left else None,
+        images=len(_fine_tuning_indices(setting, parent)),
+    )
+
+
+def _note(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> str:
+    """Return a sentence that says what a pruned run is."""
+    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
+    if setting.config.starts_anew:
+        how = " while it was trained again" if plan.steps else ""
+    return f"Run {parent.run_id}, pruned by {setting.method} at ratio {plan.ratio:g}{how}"
 
 
 def is_child(run: Run, parent: LoadedRun, setting: PruneSetting) -> bool:
@@ -125,7 +120,13 @@ def is_child(run: Run, parent: LoadedRun, setting: PruneSetting) -> bool:
 
 
 def make(
-    store: Store, job_run_id: str, setting: Setting, parent: LoadedRun, planned: PlannedRun, train: Train[Setting]
+    store: Store,
+    job_run_id: str,
+    setting: Setting,
+    parent: LoadedRun,
+    plan: PrunePlan,
+    note: str,
+    train: Train[Setting],
 ) -> LoadedRun:
     """Make a pruned run.
 
@@ -136,19 +137,21 @@ def make(
         The job that asks for the run.
     setting : PruneSetting
     parent : LoadedRun
-    planned : PlannedRun
+    plan : PrunePlan
+    note : str
+        A sentence that says what the run is.
     train : callable
         Prunes and trains a copy of the parent's model, given the setting with the parent's normalisation.
     """
     start = time.perf_counter()
     setting = setting.normalized_as(parent.normalization)
-    saved = store.saved_training(planned.config_hash)
+    saved = store.saved_training(plan.hash)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
-        planned.name,
-        note=planned.note,
-        tags=run_tags(schema.PRUNED, planned.config_hash, setting) | lineage,
-        params=planned.params,
+        plan.name,
+        note=note,
+        tags=run_tags(schema.PRUNED, plan.hash, setting) | lineage,
+        params=dict(plan.params),
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
@@ -165,14 +168,12 @@ def make(
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
-        metrics |= write_comparison(
-            run, setting, parent.dense, predictions, val_predictions, planned.name, planned.note
-        )
+        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, plan.name, note)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
-        config_hash=planned.config_hash,
+        config_hash=plan.hash,
         found=False,
         metrics=metrics,
         model=model,
@@ -201,7 +202,7 @@ def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions
         If scores are not finite, or if fine-tuning diverges.
     """
     setting = setting.normalized_as(parent.normalization)
-    model, _ = _pruned(setting, parent, ratio)
+    model, _ = _pruned(setting, parent, planned(setting, parent, ratio))
     if setting.config.class_offsets == "none":
         return predict(model, setting.validation, setting.engine)[0]
     logits = class_offsets.held_out_logits(
@@ -210,14 +211,14 @@ def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions
     return from_logits(logits, setting.validation.labels.cpu())[0]
 
 
-def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Masks:
+def pruning_masks(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> Masks:
     """Return the masks that fine-tuning starts with: the final ones, where pruning is not gradual.
 
     Parameters
     ----------
     setting : PruneSetting
     parent : LoadedRun
-    ratio : float
+    plan : PrunePlan
 
     Returns
     -------
@@ -227,32 +228,30 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Mas
     Raises
     ------
     StudyError
-        If a score is NaN or infinite, or if the parent has fewer weights left than the ratio keeps.
+        If a score is NaN or infinite.
     """
     theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
     if setting.pruning.pruner.unit == "filter":
-        return selection.select_filters(setting, parent.model, theta, ratio)
+        return selection.select_filters(setting, parent.model, theta, plan.ratio)
     left = weights_left(setting, parent)
-    kept = _kept_numbers(setting, left, ratio)[0]
+    kept = plan.kept[0]
     if left and kept == _count(left):
         return left
     return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
 
 
 def _pruned(
-    setting: PruneSetting, parent: LoadedRun, ratio: float, saved: Path | None = None, on_epoch: OnEpoch = ignore
+    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
     config = setting.config
     if config.starts_anew:
-        return _pruned_while_trained(setting, parent, ratio, saved, on_epoch)
+        return _pruned_while_trained(setting, parent, plan, saved, on_epoch)
     model = copy.deepcopy(parent.model)
     ramp = distillation = None
-    whole, setting = setting, _thinned(setting, parent)
     if config.is_gradual:
         left = weights_left(setting, parent)
-        kept = setting.kept_at(ratio, _count(left) if left else None)
-        ramp = Ramp(kept, partial(selection.select, whole), config.regrows, left)
+        ramp = Ramp(plan.kept, partial(selection.select, setting), config.regrows, left)
     if config.distill:
         # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
         distillation = Distillation(parent.model, config.distill, config.temperature)
@@ -266,7 +265,8 @@ def _pruned(
         "fine-tuning",
         saved,
         on_epoch,
-        masks=pruning_masks(whole, parent, ratio),
+        train=_fine_tuning_images(setting, parent),
+        masks=pruning_masks(setting, parent, plan),
         ramp=ramp,
         distillation=distillation,
         weighting=_weighting(setting, parent, ramp),
@@ -310,23 +310,30 @@ def _fold_offsets(setting: PruneSetting, parent: LoadedRun, model: nn.Module) ->
     )
 
 
-def _thinned(setting: PruneSetting, parent: LoadedRun) -> PruneSetting:
-    """Return the setting for the fine-tuning of the parent's model. Scores are of all training images, all the same."""
+def _fine_tuning_images(setting: PruneSetting, parent: LoadedRun) -> Examples:
+    """Return the images that the parent's model is fine-tuned on. Scores are of all training images, all the same."""
+    if setting.config.data_quotas == "none":
+        return setting.train
+    return setting.images.training(_fine_tuning_indices(setting, parent))
+
+
+def _fine_tuning_indices(setting: PruneSetting, parent: LoadedRun) -> np.ndarray:
     dense = parent.dense.val_predictions
-    return setting.thinned_by(class_metrics(dense.label, dense.predicted, len(setting.data.classes)).recall)
+    recall = class_metrics(dense.label, dense.predicted, len(setting.data.classes)).recall
+    return setting.fine_tuning_indices(recall)
 
 
 def _pruned_while_trained(
-    setting: PruneSetting, parent: LoadedRun, ratio: float, saved: Path | None, on_epoch: OnEpoch
+    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
     """Train the network of the parent's initial weights as the parent was trained, and prune it meanwhile.
 
     A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
     """
-    if not setting.pruning_steps:
-        return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, 1.0))
+    if not plan.steps:
+        return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, plan))
     model = copy.deepcopy(setting.model).to(setting.device)
-    kept, regrows = setting.kept_at(ratio), setting.config.regrows
+    kept, regrows = plan.kept, setting.config.regrows
     theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
     masks = selection.select(setting, model, theta, kept[0])
     ramp = Ramp(kept, partial(selection.select, setting), regrows, trains_pruned=regrows)
@@ -342,17 +349,12 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     if others := sorted(parent.masks.keys() - set(setting.prunable)):
         raise StudyError(
             f"run {parent.run_id} has pruned the output layer, {others[0]}, which these options leave alone: set it",
-            option="--prune-output-layer",
+            option="prune_output_layer",
         )
     return {
         name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))
         for name in setting.prunable
     }
-
-
-def _kept_numbers(setting: PruneSetting, left: Masks | None, ratio: float) -> tuple[int, ...]:
-    """Numbers of weights kept at the steps of the ramp, from those that the parent has left."""
-    return setting.kept_numbers(ratio, _count(left) if left else None)
 
 
 def _count(masks: Masks) -> int:

@@ -105,7 +105,7 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
     }
     what = next((part for part, is_wanted in parts.items() if is_wanted), "")
     if what and not fine_tuning.epochs:
-        raise StudyError(f"0 epochs leave no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
+        raise StudyError(f"0 epochs leave no fine-tuning, and {what} is part of it", option="fine_tune_epochs")
     epsilon = protocol.epsilon if config.epsilon is None else config.epsilon
     if epsilon is None:
         epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
@@ -140,13 +140,13 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
     epochs = fine_tuning.epochs
     batches = number_of_batches(images, fine_tuning.batch_size)
     if config.ramp_steps > batches:
-        raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
+        raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="ramp_steps")
     if schedules.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
         longest = 1 - 1 / (epochs * config.ramp_steps)
         raise StudyError(
             f"{config.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {config.ramp_steps} steps), and a "
             f"step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
-            option="--ramp",
+            option="ramp",
         )
 
 
@@ -239,14 +239,14 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
         for given in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
     )
     if steps < 2:
-        raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="--epochs")
+        raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="epochs")
     if begin > end:
-        raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="--end")
+        raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="end")
     if end >= steps:
         raise StudyError(
             f"{end} leaves no step with the last masks ({training.epochs} epochs of {batches} steps): give at most "
             f"{steps - 1}, or a smaller share",
-            option="--end",
+            option="end",
         )
     return {"begin": begin, "end": end, "frequency": config.frequency or _FREQUENCY}
 

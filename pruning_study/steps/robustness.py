@@ -26,7 +26,8 @@ from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import RobustnessConfig, checked
-from pruning_study.steps.settings import check_finished, resolved_device
+from pruning_study.steps.loaded import resolved_device
+from pruning_study.steps.settings import check_finished
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
@@ -189,7 +190,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     params, run_id = run.data.params, run.info.run_id
     given = config.dataset or params[schema.DATASET]
     if not config.dataset and datasets.is_path(given):
-        raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="--dataset")
+        raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="dataset")
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
     except StudyError as error:
@@ -202,7 +203,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
         test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
-        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="--dataset")
+        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="dataset")
     return data
 
 
@@ -229,7 +230,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Ima
         config.folder,
         _network(store, run, config).classes,
         size,
-        SizeLimit(config.max_data_gib, "--max-data-gib"),
+        SizeLimit(config.max_data_gib, "max_data_gib"),
         decoded=config.data_dir / "decoded" / name,
     )
     images = _with_channels(images, int(run.data.params[schema.IMAGE_SHAPE].split("x")[0]))
@@ -351,7 +352,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> Network:
     run_id, name = run.info.run_id, run.data.params[schema.MODEL]
     own = None if models.is_built_in(name) else name
     if own and config.model != own:
-        raise StudyError(f"run {run_id} has a network of your own, {shortened(own)[1:-1]}: name it", option="--model")
+        raise StudyError(f"run {run_id} has a network of your own, {shortened(own)[1:-1]}: name it", option="model")
     device = resolved_device(config.device)
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)

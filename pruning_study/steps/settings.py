@@ -1,4 +1,4 @@
-"""Resolved options with the data set and the model loaded."""
+"""Resolved options with their data set and model, and what they make of a network."""
 
 import copy
 import hashlib
@@ -12,23 +12,23 @@ import numpy as np
 import torch
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import Run
-from torch import Tensor, nn
 
-from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.record import option_name
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.data import datasets, labels
+from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
+from pruning_study.data.examples import Examples, Normalization, number_of_batches
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
-from pruning_study.steps import engine
+from pruning_study.steps.identity import config_hash
+from pruning_study.steps.loaded import Images, Loaded
+from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.resolved import (
     ResolvedPruning,
     check_average,
@@ -48,19 +48,21 @@ from pruning_study.training.mitigation import class_offsets, data_quotas
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # Those of them that say nothing about a network whose weights were given.
 _OF_TRAINING = {"decay", "average_epochs"}
-# What depends on the normalisation: examples, and the network that iterative pruning goes back to.
-_NORMALIZED = ("train", "validation", "test", "rewound")
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
 class TrainSetting:
-    """Data, model and hyperparameters for training a dense model.
+    """Options with their data and model, and hyperparameters for training a dense model.
 
     Parameters
     ----------
     config : TrainConfig
     data : Dataset, optional
         The data set, if it has been read already.
+    loaded : Loaded, optional
+        Data set and network, if they are in memory already: those of options that differ at most in pruning.
+    normalization : Normalization, optional
+        Normalisation of the model that is pruned or evaluated; by default the one of the training.
 
     Raises
     ------
@@ -70,88 +72,31 @@ class TrainSetting:
 
     default_validation_fraction = TrainConfig.validation_fraction
 
-    def __init__(self, config: TrainConfig, data: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Dataset | None = None,
+        *,
+        loaded: Loaded | None = None,
+        normalization: Normalization | None = None,
+    ) -> None:
         self.config = config
         self.training = resolve_training(config)
-        self.device = resolved_device(config.device)
-        models.set_threads(config.model)
-        self.data = data or datasets.load(
-            config.dataset,
-            data_dir=config.data_dir,
-            image_size=config.image_size,
-            max_data_gib=config.max_data_gib,
-            test_fraction=config.test_fraction,
-        )
-        indices, self.validation_indices = self._split()
-        self.train_indices = self._thinned(indices)
-        check_decay(self.training.hyperparameters, len(self.train_indices), "--decay")
-        check_average(self.training.hyperparameters, "--average-epochs")
-        weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
-        self.model = self._initial_model(weights)
-        self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
-        self.memory_format = models.memory_format(self.model, self.data.image_shape)
-        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self._other_normalization: Self | None = None
+        self.loaded = loaded or Loaded(config, data, self.default_validation_fraction)
+        self.data, self.model, self.device = self.loaded.data, self.loaded.model, self.loaded.device
+        self.train_indices, self.validation_indices = self.loaded.train_indices, self.loaded.validation_indices
+        self._own_normalization = normalization
+        check_decay(self.training.hyperparameters, len(self.train_indices), "decay")
+        check_average(self.training.hyperparameters, "average_epochs")
 
-    def _split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices of the images to train on, and of those for validation."""
-        data, fraction = self.data, self.config.validation_fraction
-        if data.validation_indices is None:
-            return labels.split(data.train_labels, fraction, self.config.seed)
-        if fraction != self.default_validation_fraction:
-            raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
-        return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
-
-    def _thinned(self, indices: np.ndarray) -> np.ndarray:
-        """Return the indices of the training images without those that `--class-fractions` leaves out."""
-        given = [item.rpartition("=") for item in self.config.class_fractions or ()]
-        data, classes = self.data, self.data.classes
-        for name, _, _ in given:
-            if name not in classes:
-                hint = did_you_mean(name, classes, f"its classes are {labels.some(list(classes))}")
-                raise StudyError(f"{data.name} has no class {shortened(name)}: {hint}", option="--class-fractions")
-        shares = {classes.index(name): float(share) for name, _, share in given}
-        kept = labels.thinned(data.train_labels, indices, shares, self.config.seed)
-        left = np.bincount(data.train_labels[kept], minlength=len(classes))
-        for label, share in shares.items():
-            if not left[label]:
-                raise StudyError(
-                    f"{share:g} leaves no training image of class {shortened(classes[label])}: keep a larger share",
-                    option="--class-fractions",
-                )
-        return kept
-
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        """The training back end, chosen at its first use, since the native engine may have to be compiled."""
-        return engine.choose(
-            self.config.engine,
-            self.model,
-            self.data.image_shape,
-            device=self.device,
-            precision=self.config.precision,
-        )
+        """The training back end."""
+        return self.loaded.engine
 
-    def _initial_model(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        channels, height, width = self.data.image_shape
-        with seeded(self.config.seed, "initial weights", torch.device("cpu")):
-            model = models.build(
-                self.config.model,
-                num_classes=len(self.data.classes),
-                in_channels=channels,
-                image_size=(height, width),
-            )
-        if path := self.config.weights:
-            weights = checkpoints.without_wrapper(weights, model, str(path))
-            checkpoints.load_weights(model, weights, str(path), len(self.data.classes))
-        return model
-
-    @cached_property
+    @property
     def normalization(self) -> Normalization:
-        """The normalisation that the weights file names, otherwise that of the training split."""
-        return self._named_normalization or Normalization(
-            *datasets.normalization(self.data.train_images, self.train_indices)
-        )
+        return self._own_normalization or self.loaded.normalization
 
     def normalized_as(self, normalization: Normalization) -> Self:
         """Return this setting with another normalisation; the setting itself if its normalisation is the same.
@@ -163,29 +108,24 @@ class TrainSetting:
         """
         if normalization == self.normalization:
             return self
-        if self._other_normalization is None or self._other_normalization.normalization != normalization:
-            other = copy.copy(self)
-            other.__dict__ = {name: value for name, value in vars(self).items() if name not in _NORMALIZED}
-            other.normalization = normalization
-            other._other_normalization = None
-            self._other_normalization = other
-        return self._other_normalization
+        return type(self)(self.config, loaded=self.loaded, normalization=normalization)
 
-    @cached_property
+    @property
+    def images(self) -> Images:
+        """The images in the setting's normalisation."""
+        return self.loaded.images(self.normalization)
+
+    @property
     def train(self) -> Examples:
-        return self._examples(self.data.train_images, self.data.train_labels, self.train_indices)
+        return self.images.train
 
-    @cached_property
+    @property
     def validation(self) -> Examples:
-        return self._examples(self.data.train_images, self.data.train_labels, self.validation_indices)
+        return self.images.validation
 
-    @cached_property
+    @property
     def test(self) -> Examples:
-        return self._examples(self.data.test_images, self.data.test_labels)
-
-    def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | None = None) -> Examples:
-        layout = self.engine.layout or self.memory_format
-        return to_device(images, labels, self.normalization, self.device, layout, chosen)
+        return self.images.test
 
     @cached_property
     def params(self) -> dict[str, str]:
@@ -212,9 +152,9 @@ class TrainSetting:
         """Name of the dense run."""
         return self.named(schema.DENSE)
 
-    def named(self, start: str, end: str = "") -> str:
+    def named(self, start: str, end: str = "", seed: str = "") -> str:
         """Return a run's name. MLflow shows about fifteen characters, so that what differs stands first."""
-        parts = [start, f"s{self.config.seed}", end, self.config.model, self.data.name]
+        parts = [start, f"s{seed or self.config.seed}", end, self.config.model, self.data.name]
         return " ".join(part for part in parts if part)
 
     @property
@@ -223,12 +163,13 @@ class TrainSetting:
 
 
 class PruneSetting(TrainSetting):
-    """Data and model of a dense run, and how the model is then pruned and fine-tuned.
+    """Options with their data and model, and how the model is pruned and fine-tuned: `plan` says it for a ratio.
 
     Parameters
     ----------
     config : PruneConfig
-    data : Dataset, optional
+    data, loaded, normalization
+        As for `TrainSetting`.
 
     Raises
     ------
@@ -238,22 +179,42 @@ class PruneSetting(TrainSetting):
 
     config: PruneConfig
 
-    def __init__(self, config: PruneConfig, data: Dataset | None = None) -> None:
-        super().__init__(config, data)
+    def __init__(
+        self,
+        config: PruneConfig,
+        data: Dataset | None = None,
+        *,
+        loaded: Loaded | None = None,
+        normalization: Normalization | None = None,
+    ) -> None:
+        super().__init__(config, data, loaded=loaded, normalization=normalization)
         self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = self.training.protocol.budget(self.model, self.prunable)
         self.config = self.with_ratios(config)
-        self._resolve_pruning()
+        self.pruning = self._resolved_pruning()
+        self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
+        self._check_fine_tuning(len(self.train_indices))
         self._filter_numbers: dict[float, dict[str, int]] = {}
-        option = "--sparsity" if config.sparsity else "--ratio"
+        self._check_ratios("sparsity" if config.sparsity else "ratio")
+        if config.class_offsets != "none":
+            class_offsets.check(self.model, self.data.image_shape, self._validation_support, self.data.classes)
+
+    def _check_ratios(self, option: str) -> None:
+        """Raise a StudyError if a ratio cannot be attained."""
         for ratio in self.config.ratio:
             if self.pruning.pruner.unit == "filter":
                 self.filter_numbers(ratio, option)  # an error where a layer has none left
             numbers = self.kept_numbers(ratio)
             if self.pruning.pruner.unit == "channel":
                 budget.check_channels(self.prunable_shapes, numbers[-1], option)
-        if config.class_offsets != "none":
-            class_offsets.check(self.model, self.data.image_shape, self._validation_support, self.data.classes)
+
+    def _check_fine_tuning(self, images: int) -> None:
+        """Raise a StudyError if the fine-tuning on so many images has too few steps for what the options ask."""
+        training = self.pruning.fine_tuning
+        check_ramp(self.config, training, images)
+        check_decay(training, images, "fine_tune_decay")
+        option = "average_epochs" if self.config.starts_anew else "fine_tune_average_epochs"
+        check_average(training, option, final_epochs(self.config, training, images))
 
     @property
     def _validation_support(self) -> np.ndarray:
@@ -272,7 +233,7 @@ class PruneSetting(TrainSetting):
         image = torch.zeros(1, *self.data.image_shape)
         return filters.removable(model, image, self.prunable, calls=onnx_export.with_plain_layers(model))
 
-    def filter_numbers(self, ratio: float, option: str = "--ratio") -> dict[str, int]:
+    def filter_numbers(self, ratio: float, option: str = "ratio") -> dict[str, int]:
         """Return how many filters each convolution keeps at a ratio.
 
         Parameters
@@ -309,29 +270,11 @@ class PruneSetting(TrainSetting):
             return config
         ratios = tuple(map(self.budget.ratio_of, config.sparsity))
         if len(set(ratios)) < len(ratios):
-            raise StudyError("two sparsities keep as many weights of this network", option="--sparsity")
+            raise StudyError("two sparsities keep as many weights of this network", option="sparsity")
         return replace(config, ratio=ratios, sparsity=None)
-
-    def _resolve_pruning(self) -> None:
-        self.pruning = self._resolved_pruning()
-        training, images = self.pruning.fine_tuning, len(self.train_indices)
-        check_ramp(self.config, training, images)
-        check_decay(training, images, "--fine-tune-decay")
-        self.pruning_steps = pruning_steps(self.config, training, images)
-        option = "--average-epochs" if self.config.starts_anew else "--fine-tune-average-epochs"
-        check_average(training, option, final_epochs(self.config, training, images))
 
     def _resolved_pruning(self) -> ResolvedPruning:
         return resolve_pruning(self.config, self.training)
-
-    @property
-    def gradient_images(self) -> int:
-        """Number of training images whose gradient a pruning takes."""
-        needs = self.pruning.pruner.needs
-        if "grad" not in needs:
-            return len(self.train_indices) if "class_grads" in needs else 0
-        batches = self.pruning.gradient_batches or len(self.train_indices)
-        return min(len(self.train_indices), batches * self.training.hyperparameters.batch_size)
 
     def kept_numbers(self, ratio: float, left: int | None = None) -> tuple[int, ...]:
         """Return the numbers of prunable weights kept at the steps of the ramp, the last one for good.
@@ -349,10 +292,21 @@ class PruneSetting(TrainSetting):
         """
         return tuple(self.kept_at(ratio, left).values())
 
-    def kept_at(self, ratio: float, left: int | None = None) -> dict[int, int]:
-        """Return from which step of the training on each of the `kept_numbers` is kept; parameters and errors as there.
+    def kept_at(self, ratio: float, left: int | None = None, images: int | None = None) -> dict[int, int]:
+        """Return from which step of the training on each of the `kept_numbers` is kept; errors as there.
 
-        A step is a batch of the training that follows or accompanies pruning.
+        Parameters
+        ----------
+        ratio : float
+        left : int, optional
+            Number of prunable weights that are not pruned yet; all of them by default.
+        images : int, optional
+            Number of images of the training that follows or accompanies pruning; all for training by default.
+
+        Returns
+        -------
+        dict of int to int
+            Batch of that training -> number of weights kept from it on.
         """
         left = self.budget.prunable if left is None else left
         kept = self._finally_kept(ratio, left)
@@ -360,13 +314,13 @@ class PruneSetting(TrainSetting):
             raise StudyError(
                 f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {left:,} left: "
                 "take a larger ratio",
-                option="--ratio",
+                option="ratio",
             )
         if self.pruning_steps:
             return {0: left} | schedules.while_training(left, kept, **self.pruning_steps)
         ramp = self.config.ramp * self.pruning.fine_tuning.epochs if self.config.is_gradual else 0.0
         numbers = schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
-        batches = number_of_batches(len(self.train_indices), self.pruning.fine_tuning.batch_size)
+        batches = number_of_batches(images or len(self.train_indices), self.pruning.fine_tuning.batch_size)
         return schedules.at_batches(numbers, self.config.ramp_steps, batches)
 
     def _finally_kept(self, ratio: float, left: int) -> int:
@@ -376,21 +330,17 @@ class PruneSetting(TrainSetting):
         return self.budget.kept(ratio) if pruner.prunes else left
 
     def at(self, **options: Any) -> "PruneSetting":
-        """Return this setting with another epsilon, schedule, ramp or distillation, sharing the data and the model.
+        """Return the setting of other options of pruning, sharing the data and the model.
 
         Parameters
         ----------
         options
             Options of `prune` that neither the dense model nor the data depend on.
         """
-        other = copy.copy(self)
-        other.config = replace(self.config, **options)
-        other._other_normalization = None
-        other._resolve_pruning()
-        return other
+        return PruneSetting(replace(self.config, **options), loaded=self.loaded)
 
-    def thinned_by(self, recall: np.ndarray) -> Self:
-        """Return this setting with the training images that `--data-quotas` keeps for fine-tuning; all without it.
+    def fine_tuning_indices(self, recall: np.ndarray) -> np.ndarray:
+        """Return the indices of the training images that `--data-quotas` keeps for fine-tuning; of all without it.
 
         Parameters
         ----------
@@ -402,43 +352,66 @@ class PruneSetting(TrainSetting):
         StudyError
             If no image of a class is kept, or if an epoch of fine-tuning has fewer batches than steps of the ramp.
         """
-        config, data, other = self.config, self.data, copy.copy(self)
+        config, data = self.config, self.data
         if config.data_quotas == "none":
-            return self
-        other.normalization = self.normalization  # of all training images, as the network has been trained
-        other.__dict__.pop("train", None)
-        other._other_normalization = None
-        other.train_indices = data_quotas.chosen(
+            return self.train_indices
+        indices = data_quotas.chosen(
             *(data.train_labels, self.train_indices, recall, config.data_density),
             seed=config.seed,
             classes=data.classes,
         )
-        other._resolve_pruning()
-        return other
+        self._check_fine_tuning(len(indices))
+        return indices
 
-    def pruned_params(self, dense: dict[str, str], ratio: float, *, iteration: int = 1) -> dict[str, str]:
-        """Return every resolved setting that can change the pruned model, as canonical text.
+    def plan(
+        self,
+        ratio: float,
+        dense: Mapping[str, str],
+        parent_hash: str = "",
+        *,
+        iteration: int = 1,
+        left: int | None = None,
+        images: int | None = None,
+    ) -> PrunePlan:
+        """Work out what a pruned run will be.
 
         Parameters
         ----------
-        dense : dict of str
-            Params of the dense run at the root.
         ratio : float
+        dense : mapping of str
+            Params of the dense run at the root.
+        parent_hash : str
+            Hash of the run that is pruned.
         iteration : int
             Number of prunings since the dense run, this one included.
+        left, images
+            As `kept_at` takes them.
+
+        Raises
+        ------
+        StudyError
+            If the ratio keeps no weight, or more than are left.
         """
         kept = self._finally_kept(ratio, self.budget.prunable)
-        params = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
-        return {**dense, **params, schema.SPARSITY: text(self.budget.sparsity_of(kept))}
+        own = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
+        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(kept))}
+        return PrunePlan(
+            ratio=ratio,
+            kept=self.kept_at(ratio, left, images),
+            steps=self.pruning_steps,
+            params=params,
+            name=self.pruned_name(ratio, iteration=iteration, seed=dense.get(schema.SEED, "")),
+            hash=config_hash(schema.PRUNED, params, parent_hash),
+        )
 
     @property
     def method(self) -> str:
         """`PruneConfig.method` with the pruner as it is logged."""
         return replace(self.config, pruner=self.pruning.pruner.name).method
 
-    def pruned_name(self, *ratios: float, iteration: int = 1) -> str:
+    def pruned_name(self, *ratios: float, iteration: int = 1, seed: str = "") -> str:
         again = f" iteration {iteration}" if iteration > 1 else ""
-        return self.named(_times(ratios), f"{self.method}{again}")
+        return self.named(_times(ratios), f"{self.method}{again}", seed)
 
     @property
     def job_name(self) -> str:
@@ -450,7 +423,7 @@ def _times(ratios: Iterable[float]) -> str:
     return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"
 
 
-def following(config: Config, dense: Run, option: str | None = "--dense-run-id") -> Config:
+def following(config: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
     """Return the options, with the options of the dense model taken from a dense run.
 
     Parameters
@@ -469,11 +442,11 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)
     if config.weights:
-        raise StudyError("the dense run has its weights already", option="--weights")
+        raise StudyError("the dense run has its weights already", option="weights")
     is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
-        "--start": isinstance(config, PruneConfig) and config.starts_anew,
-        "--weight-treatment": isinstance(config, IterateConfig) and config.rewinds,
+        "start": isinstance(config, PruneConfig) and config.starts_anew,
+        "weight_treatment": isinstance(config, IterateConfig) and config.rewinds,
     }
     for name, needs in needs_initial_weights.items():
         if needs and is_given:
@@ -494,12 +467,12 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
         if given != item.default:
             if said != there:
                 has = "none" if there is None else text(there)
-                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=option_name(item.name))
+                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=item.name)
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
         if item.name == schema.DATASET and datasets.is_path(there):
-            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
+            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="dataset")
         taken[item.name] = there
     if schema.IMAGE_SHAPE in dense.data.params:
         _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
@@ -537,16 +510,3 @@ def _followed(item: Field[Any], param: str, where: str, option: str | None) -> A
         return item.metadata["check"](param)
     except ValueError as error:
         raise StudyError(f"{where}: its param {item.name}: {error}", option=option) from None
-
-
-def resolved_device(name: str | None) -> str:
-    """Return the device that an option names: without a name the GPU, if there is one.
-
-    Raises
-    ------
-    StudyError
-        If a GPU is named and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise StudyError("torch finds no CUDA device here", option="--device")
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -22,7 +22,7 @@ from pruning_study.steps.settings import PruneSetting, TrainSetting
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking.store import Store
 
-OPTION = "--shrink"
+OPTION = "shrink"
 COMPARED = 32  # test images for which the smaller network is compared with the whole one
 _READING = (
     "MACs: products of a weight and an input. Times: PyTorch on one thread. Zeroed channels: input channels of layers\n"

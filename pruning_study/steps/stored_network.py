@@ -47,7 +47,9 @@ def check_predictions(
     """
     data = setting.data
     chosen = np.arange(0, len(data.test_labels), math.ceil(len(data.test_labels) / COMPARED))
-    images = to_device(data.test_images, data.test_labels, normalization, setting.device, setting.memory_format, chosen)
+    images = to_device(
+        data.test_images, data.test_labels, normalization, setting.device, setting.loaded.memory_format, chosen
+    )
     predictions, _ = predict(model, images, TORCH)
     differing = int((predictions.predicted != stored.predicted[chosen]).sum())
     if differing > math.ceil(ALMOST_TIED * len(chosen)):

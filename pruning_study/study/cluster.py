@@ -64,14 +64,14 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if not any(node["Resources"].get("CPU", 0) >= 1 and node["Resources"].get("GPU", 0) >= gpus for node in nodes):
         ray.shutdown()
-        raise StudyError(f"no machine of the cluster has a core and {gpus:g} GPUs", option="--gpus-per-step")
+        raise StudyError(f"no machine of the cluster has a core and {gpus:g} GPUs", option="gpus_per_step")
     machines = {node["NodeManagerAddress"] for node in nodes}
     if len(machines) > 1 and not tracking_uri.startswith("http"):
         ray.shutdown()
         raise StudyError(
             f"{without_password(tracking_uri)} is a file or a database, and the cluster has {len(machines)} machines: "
             "start `mlflow server` and set MLFLOW_TRACKING_URI=http://...",
-            option="--executor",
+            option="executor",
         )
 
 
@@ -89,7 +89,7 @@ def _no_cluster(reason: str) -> StudyError:
     return StudyError(
         f"no Ray cluster answers ({reason}): start one with `ray start --head`, and on each further machine "
         "`ray start --address=HOST:6379`; or set RAY_ADDRESS",
-        option="--executor",
+        option="executor",
     )
 
 

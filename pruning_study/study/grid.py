@@ -12,13 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.errors import StudyError, did_you_mean, first_line, option_name
 from analysis.common.input_files import opened
 from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import OVERRIDES as OVERRIDES_KEY
-from analysis.runs.options.record import option_name
 from analysis.runs.options.table import OPTIONS, PRUNES
 from analysis.runs.options.values import LARGEST, utf8_text
 from analysis.runs.primaries import Primary
@@ -67,7 +66,7 @@ class GridCell:
     config : PruneConfig or IterateConfig
         The options of the run, with one ratio, or of the chain.
     keys : mapping of str
-        The place in the file of each option's value, such as `grids[1].ratios[2]` for `--ratio`.
+        The place in the file of each option's value, such as `grids[1].ratios[2]` for `ratio`.
     """
 
     config: Config
@@ -316,23 +315,23 @@ def _cells(
 ) -> Iterator[GridCell]:
     own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
     overrides = _overrides(grid.get("overrides", {}), places["overrides"], own, faults)
-    override_keys = {option_name(name): f"{places['overrides']}.{name}" for name in overrides}
+    override_keys = {name: f"{places['overrides']}.{name}" for name in overrides}
     for key in _SINGLE:
         if key in grid:
             with _noting(places[key], faults):
                 overrides[key] = _checked(key, grid[key], own)
-                override_keys[option_name(key)] = places[key]
+                override_keys[key] = places[key]
     _check_keys(grid, places, own, faults)
     lists = [_values(key, grid[key], places[key], own, faults) if key in grid else {None: ""} for key in own.lists]
     for chosen in product(*(values.items() for values in lists)):
         values = {name: value for name, (value, _) in zip(own.lists.values(), chosen, strict=True) if value is not None}
         options = _with_effect({**overrides, **given, **values})
-        list_keys = {option_name(name): key for name, (_, key) in zip(own.lists.values(), chosen, strict=True)}
+        list_keys = {name: key for name, (_, key) in zip(own.lists.values(), chosen, strict=True)}
         keys = override_keys | list_keys
         try:
             yield GridCell(own.config(**options), keys)
         except StudyError as error:  # options that do not go together
-            faults.append(f"{keys.get(error.option or '') or error.option}: {error}")
+            faults.append(f"{keys.get(error.option or '') or option_name(error.option or '')}: {error}")
 
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:

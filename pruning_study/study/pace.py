@@ -1,97 +1,33 @@
-"""How long steps take, one by one and together on several workers."""
+"""How long steps take, judged by the runs that were made."""
 
-import heapq
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from statistics import fmean
 
-from analysis.runs import schema
 from pruning_study.study.plan import Step
 
-Workload = tuple[str, str]  # data set, model
-Key = tuple[object, ...]
 Seconds = Callable[[Step], float | None]
 
 
-class Costs(NamedTuple):
-    """Seconds that the parts of a step take with one data set and model, while the other workers are busy too.
-
-    Attributes
-    ----------
-    dense, pruned : float
-        Everything of a run but the images: pictures, files, the tracking store, and the choice of the weights.
-    trained : float
-        One image in training, or in a gradient.
-    predicted : float
-        One image in an evaluation.
-    """
-
-    dense: float
-    pruned: float
-    trained: float
-    predicted: float
-
-    def seconds(self, step: Step) -> float | None:
-        """Return how long a worker takes for a step; None if the step's images are unknown."""
-        if step.trained is None:
-            return None
-        run = self.dense if step.kind == schema.DENSE else self.pruned
-        return run + step.trained * self.trained + step.predicted * self.predicted
-
-
-class MeasuredCosts(NamedTuple):
-    """What a short measurement found.
-
-    Attributes
-    ----------
-    start : float
-        Seconds until the workers make their first step, and what that step takes longer than a later one.
-    costs : mapping of Costs
-        Data sets and models that could not be measured are missing.
-    """
-
-    start: float
-    costs: Mapping[Workload, Costs]
-
-    def seconds(self, step: Step) -> float | None:
-        """Return how long a worker takes for a step; None if that is unknown."""
-        costs = self.costs.get(workload(step))
-        return costs.seconds(step) if costs else None
-
-
 class Pace:
-    """How long steps took that were made, and how long others will take."""
+    """How long runs took, by what they have in common."""
 
     def __init__(self) -> None:
-        self._units: dict[Key, int] = defaultdict(int)
-        self._seconds: dict[Key, float] = defaultdict(float)
+        self._times: dict[Hashable, list[float]] = defaultdict(list)
 
-    def add(self, step: Step, seconds: float) -> None:
-        """Record that a worker took some seconds for a step."""
-        for key, units in _units(step):
-            self._units[key] += units
-            self._seconds[key] += seconds
+    def add(self, seconds: float, *keys: Hashable) -> None:
+        """Record that a run took some seconds, below each of its keys."""
+        for key in keys:
+            self._times[key].append(seconds)
 
-    def seconds(self, step: Step) -> float | None:
-        """Return the mean of the steps that go through as many images.
-
-        Without such a step, each image counts as in the other steps of the data set and model; None if there are none.
-        """
-        for key, units in _units(step):
-            if self._units.get(key):
-                return units * self._seconds[key] / self._units[key]
-        return None
+    def seconds(self, *keys: Hashable) -> float | None:
+        """Return the mean of the runs below the first key that has any; None if no key has one."""
+        return next((fmean(self._times[key]) for key in keys if key in self._times), None)
 
 
-def workload(step: Step) -> Workload:
-    """Return data set and model of a step; steps that agree in both cost the same for an image."""
+def workload(step: Step) -> tuple[str, str]:
+    """Return data set and model of a step."""
     return step.dataset, step.config.model
-
-
-def _units(step: Step) -> list[tuple[Key, int]]:
-    """Return what the time of a step is compared by: first with steps that are alike, else image by image."""
-    alike = (*workload(step), step.kind, step.trained, step.predicted)
-    return [(alike, 1), (workload(step), (step.trained or 0) + step.predicted)]
 
 
 def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
@@ -102,14 +38,12 @@ def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
-    """Return how long workers take for some steps, if each worker always has a step where one is ready.
-
-    A step is ready once the run that it starts from is made, and goes before those that start from nothing.
+    """Return how long workers take for some steps: their equal share of the work, or the longest chain of steps.
 
     Parameters
     ----------
     steps : sequence of Step
-        A step whose parent is not among them is ready at once.
+        A parent comes before its children.
     seconds : callable
         How long a worker takes for a step; None if that is unknown.
     workers : int
@@ -118,23 +52,13 @@ def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | 
     -------
     float ; None if it is unknown for one of the steps.
     """
-    left = {step.config_hash: seconds(step) for step in steps}
-    waiting: dict[str, list[str]] = defaultdict(list)
+    whole = together(steps, seconds)
+    if whole is None:
+        return None
+    chains: dict[str, float] = {}  # seconds until the run of a hash is made, if no step waits for a worker
     for step in steps:
-        waiting[step.parent_hash if step.parent_hash in left else ""].append(step.config_hash)
-    ready = deque(waiting.pop("", []))
-    busy: list[tuple[float, str]] = []  # the time at which each worker ends, and its step
-    now = 0.0
-    while ready or busy:
-        while ready and len(busy) < workers:
-            key = ready.popleft()
-            took = left[key]
-            if took is None:
-                return None
-            heapq.heappush(busy, (now + took, key))
-        now, key = heapq.heappop(busy)
-        ready.extendleft(reversed(waiting.pop(key, [])))
-    return now
+        chains[step.config_hash] = chains.get(step.parent_hash, 0.0) + (seconds(step) or 0.0)
+    return max(whole / workers, *chains.values(), 0.0)
 
 
 def duration(seconds: float | None) -> str:

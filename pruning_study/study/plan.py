@@ -13,16 +13,16 @@ from analysis.runs.schema import text
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
-from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
 from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
 from pruning_study.study.grid import Config, Grid, GridCell
+from pruning_study.tracking.connect import DEFAULT_EXPERIMENT_ID
 from pruning_study.tracking.store import Store
 
 Source = tuple[str, int | None, float | None]  # data set as given, image size, test fraction
-
-_NAMES_EXPERIMENT = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,8 @@ class Step:
         Hash of the run itself; both hashes are empty where the data set is not on this machine.
     iteration : int
         Number of prunings since the dense run, this run's included.
-    trained : int, optional
-        Images that the step trains on, in all its epochs together; an image of a gradient counts too. It is unknown
-        where the data set is not on this machine.
-    predicted : int
-        Images that the step predicts, in all its evaluations together.
+    settings_hash : str
+        Hash that runs share which differ at most in seed, ratio and iteration; empty where the run's own hash is.
     """
 
     kind: str
@@ -52,8 +49,7 @@ class Step:
     parent_hash: str = ""
     config_hash: str = ""
     iteration: int = 0
-    trained: int | None = None
-    predicted: int = 0
+    settings_hash: str = ""
 
     @property
     def name(self) -> str:
@@ -94,9 +90,16 @@ def read(file: Path, config: StudyConfig) -> Grid:
 def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
 
-    The option `--experiment` comes first, then the variables, which `mlflow run` sets too, then the study's file.
+    The option `--experiment` comes first, then the variables, then the study's file. `mlflow run` sets the variables
+    too: to MLflow's Default if its caller named no experiment, and then the study's file counts.
     """
-    return config.experiment or (None if any(map(os.environ.get, _NAMES_EXPERIMENT)) else grid_read.experiment)
+    if config.experiment:
+        return config.experiment
+    if os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return None
+    is_job = bool(os.environ.get("MLFLOW_RUN_ID"))
+    unnamed = DEFAULT_EXPERIMENT_ID if is_job else None
+    return grid_read.experiment if os.environ.get("MLFLOW_EXPERIMENT_ID") == unnamed else None
 
 
 def plan(grid_read: Grid, *, download: bool) -> Plan:
@@ -160,10 +163,9 @@ def dense_step(config: Config, setting: PruneSetting) -> Step:
     setting : PruneSetting
         Its config differs from `config` at most in seed and ratio.
     """
-    own_hash = config_hash(schema.DENSE, _training_params(config, setting))
-    epochs = 0 if config.weights else setting.training.hyperparameters.epochs
-    trained = len(setting.train_indices) * (epochs + 1)  # the gradient takes as long as an epoch
-    return Step(schema.DENSE, config, config_hash=own_hash, trained=trained, predicted=_predicted(setting, epochs))
+    params = _training_params(config, setting)
+    own_hash, alike = config_hash(schema.DENSE, params), settings_hash(schema.DENSE, params)
+    return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
 
 
 def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Step:
@@ -183,26 +185,12 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     StudyError
         If the ratio cannot be attained.
     """
-    (ratio,) = config.ratio
+    (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        ramp = len(setting.kept_numbers(ratio)) - 1
+        planned = setting.plan(ratio, _training_params(config, setting), parent.config_hash, iteration=iteration)
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
-    iteration = parent.iteration + 1
-    params = setting.pruned_params(_training_params(config, setting), ratio, iteration=iteration)
-    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
-    fine_tuning = setting.pruning.fine_tuning
-    # A gradient is computed at each step of the ramp, and takes as long as training on its images.
-    gradients = ramp * setting.gradient_images
-    epochs = 0 if config.starts_anew and not setting.pruning_steps else fine_tuning.epochs
-    share = config.data_density if config.data_quotas != "none" else 1.0
-    images = round(len(setting.train_indices) * share)
-    trained = images * epochs + gradients
-    predicted = _predicted(setting, epochs)
-    if config.distill or config.performance_weighted != "none":
-        # The teacher predicts the training images once, or in every epoch if they are augmented.
-        predicted += images * (1 if fine_tuning.augmentation == "none" else fine_tuning.epochs)
-    return Step(schema.PRUNED, config, parent.config_hash, own_hash, iteration, trained, predicted)
+    return _pruned(config, planned, parent.config_hash, iteration)
 
 
 def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
@@ -215,19 +203,16 @@ def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
         Its config differs from `config` at most in the seed.
     """
     steps = [dense_step(config, setting)]
-    fine_tuning, dense_params = setting.pruning.fine_tuning, _training_params(config, setting)
+    dense_params = _training_params(config, setting)
     for iteration in range(1, config.iterations):
         parent_hash = steps[-1].config_hash
-        own_hash = config_hash(schema.PRUNED, setting.level_params(dense_params, iteration), parent_hash)
-        trained = len(setting.train_indices) * fine_tuning.epochs + setting.gradient_images
-        predicted = _predicted(setting, fine_tuning.epochs)
-        steps.append(Step(schema.PRUNED, config, parent_hash, own_hash, iteration, trained, predicted))
+        steps.append(_pruned(config, setting.level_plan(dense_params, parent_hash, iteration), parent_hash, iteration))
     return steps
 
 
-def _predicted(setting: PruneSetting, epochs: int) -> int:
-    """Return how many images a run predicts: those for validation after each epoch, and in the end all but training."""
-    return len(setting.validation_indices) * (epochs + 1) + len(setting.data.test_labels)
+def _pruned(config: Config, planned: PrunePlan, parent_hash: str, iteration: int) -> Step:
+    alike = settings_hash(schema.PRUNED, planned.params)
+    return Step(schema.PRUNED, config, parent_hash, planned.hash, iteration, alike)
 
 
 def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
@@ -263,7 +248,7 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
                     test_fraction=test_fraction,
                 )
         except StudyError as error:
-            faults.append(cell.place(StudyError(str(error), option="--dataset")))
+            faults.append(cell.place(StudyError(str(error), option="dataset")))
     return data
 
 

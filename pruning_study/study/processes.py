@@ -1,4 +1,7 @@
-"""Processes of this machine that make one step after the other, and are replaced when they die."""
+"""Processes of this machine that make one step after the other, and are replaced when they die.
+
+`concurrent.futures` and joblib end all workers when one dies, and give no step to the worker that holds its parent.
+"""
 
 import ctypes
 import io

@@ -3,13 +3,14 @@
 import math
 import sys
 import time
+from collections.abc import Hashable
 from typing import Self
 
 from tqdm import tqdm
 
 from analysis.common.printable import printable
 from analysis.runs import schema
-from pruning_study.study.pace import Pace, duration, time_left
+from pruning_study.study.pace import Pace, duration, time_left, workload
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue
 
@@ -54,10 +55,10 @@ class Progress:
     def ended(self, step: Step, outcome: Outcome) -> None:
         """Show that a step has ended, and how the study stands; the queue has the outcome already."""
         if outcome.state == MADE:
-            self._pace.add(step, outcome.seconds)
+            self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            seconds = time_left(self._queue.left(), self._pace.seconds, len(self._doing))
+            seconds = time_left(self._queue.left(), self._seconds, len(self._doing))
             self._left = "" if seconds is None else f"{duration(seconds)} left"
         counts = self._queue.counts
         self._bar.n = len(self._queue.outcomes)
@@ -67,9 +68,17 @@ class Progress:
         if self._bar.disable or outcome.error:
             self.say(f"[{self._bar.n:,}/{self._bar.total:,}] {step.name}: {_how(outcome)}; {self._left}".rstrip("; "))
 
+    def _seconds(self, step: Step) -> float | None:
+        return self._pace.seconds(*_keys(step))
+
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""
         tqdm.write(printable(line), file=sys.stderr)
+
+
+def _keys(step: Step) -> tuple[Hashable, ...]:
+    """Return what the time of a step is judged by: runs of the same settings, else those of the data set and model."""
+    return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 
 def _how(outcome: Outcome) -> str:

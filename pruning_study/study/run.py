@@ -184,7 +184,7 @@ def _executor(store: Store, config: StudyConfig, left: int) -> Executor:
         from pruning_study.study import cluster
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed: pip install 'pruning-study[cluster]'"
-        raise StudyError(missing, option="--executor") from error
+        raise StudyError(missing, option="executor") from error
     cluster.connect(store.uri, gpus=config.gpus_per_step)
     # Ray shows the lines of its processes itself.
     return Executor(cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=config.gpus_per_step))

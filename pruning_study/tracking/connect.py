@@ -10,10 +10,12 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.common import arguments
 from analysis.common.errors import StudyError, first_line
 from analysis.common.printable import shortened
+from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.store_errors import explained
@@ -33,7 +35,7 @@ def connect(experiment: str | None = None) -> Store:
     ----------
     experiment : str, optional
         The experiment that runs go to; it is created if it does not exist. The default is MLflow's current one.
-        Under `mlflow run` only the experiment of its run can be used.
+        Under `mlflow run --experiment-name NAME` only that experiment can be used.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def connect(experiment: str | None = None) -> Store:
         client = reach.client(uri)
         job_run_id = os.environ.get("MLFLOW_RUN_ID")
         if job_run_id:
-            return Store(client, uri, _job_experiment_id(client, uri, job_run_id, experiment), job_run_id)
+            return _store_of_job(client, uri, job_run_id, experiment)
         return Store(client, uri, _experiment_id(client, experiment))
     except reach.STORE_ERRORS as error:
         raise StudyError(explained(uri, error, saying="the tracking store cannot be used")) from error
@@ -81,7 +83,7 @@ def connect_to_runs(experiment: str | None = None) -> Store:
     """
     if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
         named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"
-        raise StudyError(f"{without_password(mlflow.get_tracking_uri())} has {named}", option="--experiment")
+        raise StudyError(f"{without_password(mlflow.get_tracking_uri())} has {named}", option="experiment")
     return connect(experiment)
 
 
@@ -137,7 +139,8 @@ def end_job(status: str, reason: str) -> None:
         log.warning("the run of this call could not be ended: %s", first_line(error))
 
 
-def _job_experiment_id(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> str:
+def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> Store:
+    """Open the store under `mlflow run`, which made the run `job_run_id`; that run may point to another experiment."""
     try:
         job = client.get_run(job_run_id)
     except MlflowException as error:
@@ -146,13 +149,18 @@ def _job_experiment_id(client: MlflowClient, uri: str, job_run_id: str, experime
             "MLFLOW_TRACKING_URI from the project's folder; make it absolute"
         ) from error
     current = client.get_experiment(job.info.experiment_id)
-    if experiment not in (None, current.name):
+    if experiment in (None, current.name):
+        return Store(client, uri, current.experiment_id, job_run_id)
+    if current.experiment_id != DEFAULT_EXPERIMENT_ID:
         raise StudyError(
             f"{experiment!r}: under `mlflow run` all runs go to its experiment, which is {current.name!r}; choose "
             f"another with: mlflow run . --experiment-name {experiment}",
-            option="--experiment",
+            option="experiment",
         )
-    return current.experiment_id
+    store = Store(client, uri, _experiment_id(client, experiment))
+    client.set_tag(job_run_id, schema.KIND, schema.JOB)
+    client.set_tag(job_run_id, MLFLOW_RUN_NOTE, f"The runs are in experiment {markdown_line(experiment)}.")
+    return store
 
 
 def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
@@ -163,7 +171,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     if found is None or not found.experiment_id:
         raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
     if found.lifecycle_stage != "active":
-        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="--experiment")
+        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
     return found.experiment_id
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -107,6 +108,11 @@ class Store:
         """Return the FINISHED runs of some kinds, the oldest first."""
         found = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
         return [run for run in found if run.data.tags.get(schema.KIND) in kinds]
+
+    def newest_finished(self, kinds: Collection[str], most: int) -> list[Run]:
+        """Return those of the newest FINISHED runs that are of some kinds, of so many at most."""
+        newest = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"])
+        return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
         """Return the newest FINISHED run for each config hash whose artifacts and dense run are all there.

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.rendering import drawing
 from analysis.report import report
+from analysis.study.study import ReportOptions, StudyData
 
 RATIOS = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0)
 LONG = "a_name_of_20_letters"
@@ -80,7 +81,7 @@ def test_words_that_lie_over_one_another_or_leave_a_picture_are_found():
 
 
 def all_misplaced(frame):
-    made = report.from_runs(frame, paper=True)
+    made = report.report(StudyData(frame), ReportOptions(paper=True))
     assert {"figure_01", "figure_05", "figure_09", "figure_13", "accuracy", "slopes"} <= made.figures.keys()
     found = {
         name: sorted(set(misplaced(figure))) for name, figure in made.figures.items() if isinstance(figure, Figure)

@@ -50,13 +50,27 @@ def test_the_largest_excess_is_in_points(primary):
 def test_trainings_are_compared_network_by_network(primary):
     """Without the floor the differences of the three seeds are -2, -3 and -4, and pruned minus control is 2."""
     without_floor = primary.assign(beyond_floor=primary["largest_excess"])
-    rows = decay.tests(without_floor).set_index(["family", "of"])
+    rows = decay.paired_tests(without_floor).set_index(["family", "of"])
     control = rows.loc[("cosine minus constant", "control")]
     assert control["difference"] == pytest.approx(-3)
     assert control["difference_high"] == pytest.approx(-3 + 4.302653 / 3**0.5)  # t of 2 degrees of freedom
     assert rows.loc[("pruned minus control", "constant"), "difference"] == pytest.approx(2)
     both = rows.loc["cosine minus constant", "p"]
     assert rows.loc["cosine minus constant", "p_holm"].max() == pytest.approx(2 * both.min(), abs=both.max())
+
+
+def test_class_offsets_are_compared_with_the_same_networks_without_them():
+    """Class b of the pruned networks loses 3 points beyond the accuracy, and 1, 1 and 2 with offsets."""
+    runs = made_up_runs.study(
+        networks("cosine", "mp", 20, [1.3, 1.3, 1.3], class_offsets="none"),
+        networks("cosine", "mp", 20, [1.1, 1.1, 1.2], class_offsets="dense"),
+    )
+    rows = decay.offsets(runs).set_index("outcome")
+    row = rows.loc["largest_excess"]
+    assert (row["training"], row["method"], row["n"]) == ("cosine", "pruned", 3)
+    assert (row["with_offsets"], row["without"]) == pytest.approx((4 / 3, 3))
+    assert row["difference"] == pytest.approx(-5 / 3)
+    assert rows.loc["accuracy", "difference"] == 0
 
 
 def test_averaged_networks_are_a_training_of_their_own():
@@ -78,5 +92,20 @@ def test_the_spread_is_the_mean_variance_of_the_classes():
         ]
     )
     rows = decay.spread(made).set_index("training")
+    assert rows["deviation"].to_dict() == {"constant": 2, "cosine": 1}
+    assert rows.loc["cosine", "variance_ratio"] == 4
+
+
+def test_twice_as_wide_a_difference_needs_four_times_as_many_networks():
+    """Pruned minus control is 0, 2, 4 at the constant rate, and 1, 2, 3 under the cosine."""
+    made = pd.DataFrame(
+        [
+            {"dataset": "mnist", "training": name, "method": method, "seed": seed, "beyond_floor": level + control}
+            for name, values in {"constant": [0, 2, 4], "cosine": [1, 2, 3]}.items()
+            for seed, (level, control) in enumerate(zip(values, [5, 1, 7], strict=True))
+            for method, level, control in [("control", 0, control), ("pruned", level, control)]
+        ]
+    )
+    rows = decay.needed(made).set_index("training")
     assert rows["deviation"].to_dict() == {"constant": 2, "cosine": 1}
     assert rows.loc["cosine", "variance_ratio"] == 4

@@ -21,6 +21,7 @@ from analysis.report.papers.recall_distortion import claims
 from analysis.runs import exports, primaries
 from analysis.runs.primaries import described
 from analysis.study import cells, classes
+from analysis.study.arrays import run_arrays
 from tests import made_up_runs
 
 GRADUAL = ("gradual", "gradual-confirmation", "resnet20-short-gradual")
@@ -83,7 +84,7 @@ def results(tmp_path_factory):
     for name, gained in (("lenet5-up", 0), ("lenet5-up-confirmation", np.array([0.01, 0.02, 0.03]))):
         taken, tuned = (made_up_runs.runs("mnist", "lenet5", "up", 10, UP, epsilon=e) for e in ("0.0005", "0.1"))
         tuned["accuracy_after"] += gained
-        compared = methods.compare(made_up_runs.study(taken, tuned), primaries=planned(name))
+        compared = methods.compare(run_arrays(made_up_runs.study(taken, tuned)), primaries=planned(name))
         compared.to_csv(folder / name / "methods.csv", na_rep="n/a")
     schedules = [
         made_up_runs.with_images(made_up_runs.runs(dataset, "lenet5", "mp", ratio, of, schedule=schedule))
@@ -92,14 +93,14 @@ def results(tmp_path_factory):
         for schedule, of in (("one-shot", UP), ("cubic", MP))
     ]
     for name in GRADUAL:
-        compared = methods.compare(made_up_runs.study(*schedules), primaries=planned(name))
+        compared = methods.compare(run_arrays(made_up_runs.study(*schedules)), primaries=planned(name))
         compared.to_csv(folder / name / "methods.csv", na_rep="n/a")
     of_resnet = made_up_runs.with_images(made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP))
     of_control = made_up_runs.with_images(made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE))
     resnet = made_up_runs.study(of_resnet, of_control)
     for table, make in (("claims", claims.claims), ("methods", methods.compare), ("cells", cells.cells)):
         make(resnet).to_csv(folder / "resnet20-short" / f"{table}.csv", na_rep="n/a", index=False)
-    classes.classes(resnet).to_csv(folder / "resnet20-short" / "classes.csv", na_rep="n/a", index=False)
+    classes.classes(run_arrays(resnet)).to_csv(folder / "resnet20-short" / "classes.csv", na_rep="n/a", index=False)
     made_up_runs.export(folder / "resnet20-short", of_resnet, random(2, NONE, 0.8), random(10, NONE, 0.8), of_control)
     made_up_runs.export(folder / "resnet20-short-as-pruned", of_resnet, random(2, -UP, 0.5))
     for half, study in enumerate((folders.EQUAL, folders.EQUAL_UNSEEN)):

@@ -16,7 +16,7 @@ from analysis.report.verdict import SMALL_LOSS, beyond, class_rows
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.settings import in_number_format, is_random
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 MOST_CLASSES = 30
 MOST_NAMED = 5
@@ -32,14 +32,14 @@ _RATIO = (
 )
 
 
-def class_recalls(study: AnalyzedStudy, cell: pd.Series) -> Figure:
+def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     """Draw the mean recall of each class: dense, fine-tuned only, and pruned. Without a control it has two stations.
 
     The classes that lose most are named at the right end.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     cell : Series
         A row of `study.cells`.
     """
@@ -68,7 +68,7 @@ def class_recalls(study: AnalyzedStudy, cell: pd.Series) -> Figure:
     return figure
 
 
-def _recalls_title(study: AnalyzedStudy, cell: pd.Series) -> str:
+def _recalls_title(study: StudyData, cell: pd.Series) -> str:
     how = f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
@@ -132,14 +132,14 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
     return places
 
 
-def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
+def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     """Draw what each class loses beyond the control, a panel for each of the first methods.
 
     The class that loses most by the first method is on top.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
     """

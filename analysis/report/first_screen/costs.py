@@ -16,7 +16,7 @@ from analysis.report.ratio_plot import Lines, Method, Place, Styles, add_legend,
 from analysis.report.verdict import mostly_sound
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
 _FEWEST = 3  # networks with an interval: that of two is so wide that nothing else can be seen
@@ -45,7 +45,7 @@ OUTCOMES = (
 )
 
 
-def costs(study: AnalyzedStudy) -> list[Figure]:
+def costs(study: StudyData) -> list[Figure]:
     """Draw a row for each data set and model, at most four a figure: change of accuracy, worst class's excess loss.
 
     Both are differences from the control, network by network; without a control they are from the dense networks. All
@@ -54,14 +54,14 @@ def costs(study: AnalyzedStudy) -> list[Figure]:
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     """
     with_ratio = study.cells[~in_number_format(study.cells)]
     pruned = ([place for place in group if is_pruned(place.cells).any()] for group in groups(with_ratio, study))
     return [_figure(places, study) for places in pruned if places]
 
 
-def _figure(places: Sequence[Place], study: AnalyzedStudy) -> Figure:
+def _figure(places: Sequence[Place], study: StudyData) -> Figure:
     lines = [_pruned_lines(place, study) for place in places]
     styles, handles = styles_of(lines)
     size = _WIDTH, _HEIGHT * len(places) + 0.5
@@ -77,7 +77,7 @@ def _figure(places: Sequence[Place], study: AnalyzedStudy) -> Figure:
     return figure
 
 
-def _pruned_lines(place: Place, study: AnalyzedStudy) -> Lines:
+def _pruned_lines(place: Place, study: StudyData) -> Lines:
     """Return the cells of each method of a place by ratio, those at chance too."""
     cells = place.cells[is_pruned(place.cells)].sort_values(schema.RATIO, kind="stable")
     of_cells = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]

@@ -34,7 +34,7 @@ from analysis.report.ratio_plot import (
 from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, bits, in_number_format, is_iterated, is_pruned, is_random
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # that find room below an axis
@@ -56,21 +56,21 @@ _SLOPES = {
 }
 
 
-def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
+def sizes(study: StudyData, cells: pd.DataFrame) -> list[Figure]:
     """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
 
     Dense networks and the control are at 100 %.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     cells : DataFrame
         As `weakest.with_weakest` returns them.
     """
     return [_against_size(group, study) for group in groups(cells, study) if any(map(_has_compressed, group))]
 
 
-def slopes(study: AnalyzedStudy) -> list[Figure]:
+def slopes(study: StudyData) -> list[Figure]:
     """Draw alpha and the raw slope against the ratio, a column for each data set and model, at most four a figure."""
     title = "Alpha and raw slope against the pruning ratio"
     note = (
@@ -85,21 +85,21 @@ def _has_compressed(place: Place) -> bool:
 
 
 def _against_ratio(
-    cells: pd.DataFrame, rows: dict[str, Drawn], study: AnalyzedStudy, title: str, note: str
+    cells: pd.DataFrame, rows: dict[str, Drawn], study: StudyData, title: str, note: str
 ) -> list[Figure]:
     panels = {label: partial(_draw_panel, drawn=drawn, study=study) for label, drawn in rows.items()}
     with_ratio = cells[~in_number_format(cells)]
     return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio, study)]
 
 
-def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: AnalyzedStudy) -> None:
+def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> None:
     cells = column.cells
     draw_lines(axes, column.lines, column.styles, drawn)
     dense = _draw_dense(axes, cells, drawn, study)
     axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= column.leading)], drawn, dense))
 
 
-def _against_size(group: Sequence[Place], study: AnalyzedStudy) -> Figure:
+def _against_size(group: Sequence[Place], study: StudyData) -> Figure:
     styles, handles = styles_of([place.lines for place in group])
     size = figure_width(group), 4.9
     note = (
@@ -127,7 +127,7 @@ def _draw_sizes(
     cells: pd.DataFrame,
     lines: Lines,
     styles: Styles,
-    study: AnalyzedStudy,
+    study: StudyData,
 ) -> None:
     draw_lines(axes, lines, styles, _WEAKEST, _shares)
     dense = _draw_dense(axes, cells, _WEAKEST, study)
@@ -153,7 +153,7 @@ def _weakest_class(cells: pd.DataFrame, room: float) -> list[str]:
     return lines
 
 
-def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: AnalyzedStudy) -> float:
+def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: StudyData) -> float:
     """Draw a line at the mean of the dense networks and return it; NaN and no line if two cells share none."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
     if drawn.dense and not study.share_dense_networks(cells):

@@ -10,10 +10,9 @@ from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, wit
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
 from analysis.statistics.populations import FEWEST_TESTED, class_significance, paired_counts
-from analysis.study.arrays import run_arrays
-from analysis.study.labels import method_label, need_all_digits
-from analysis.study.settings import CELL, bits, level
-from analysis.study.study import AnalyzedStudy
+from analysis.study.labels import method_label
+from analysis.study.settings import bits, level
+from analysis.study.study import StudyData
 
 _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
@@ -23,26 +22,25 @@ _OF_CLASSES = ("significant", "significant_paired", "significant_paired_holm", "
 _UNITS = ("B", "kB", "MB", "GB")
 
 
-def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
+def number_formats(study: StudyData) -> pd.DataFrame:
     """Return what each cell of quantised networks costs, and its size and latency (`number_formats.csv`).
 
     Returns
     -------
     DataFrame, one row per cell whose number format is not of 32 bits
-        dataset, model, method, level, pruner, ratio, `shown_settings(runs)`, n, n_at_chance, accuracy_before (of the
+        dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
         its floor, as in `cells.csv`. Of cells of two networks or more: how many classes are significant by Welch's
         unpaired test (significant), and what `populations.paired_counts` returns. Where runs have them: model_bytes,
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
-    key = [*CELL, *study.shown]
+    key = study.cell_key
     measured = [name for name in SIZE_AND_LATENCY if name in study.runs]
     means = study.runs.groupby(key, dropna=False)[measured].mean().reset_index()
     cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
     frame = cells.merge(_significant_classes(study, key), on=key, how="left").merge(means, on=key, how="left")
     runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
-    exact = need_all_digits(study.runs)
-    frame.insert(2, "method", [method_label(run, study.shown, exact=exact) for run in runs])
+    frame.insert(2, "method", [method_label(run, study.shown, exact=study.arrays.exact) for run in runs])
     frame.insert(3, "level", [level(run) for run in runs])
     return frame
 
@@ -51,9 +49,9 @@ def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(bits(frame) < max(schema.BITS.values()))
 
 
-def _significant_classes(study: AnalyzedStudy, key: list[str]) -> pd.DataFrame:
+def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     """Return how many classes are significant in every quantised cell of two networks or more."""
-    arrays = run_arrays(study.runs)
+    arrays = study.arrays
     quantised = _is_quantised(arrays.runs)
     found = []
     for rows in arrays.cells():
@@ -66,7 +64,7 @@ def _significant_classes(study: AnalyzedStudy, key: list[str]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
 
 
-def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return some rows of the frame as text."""
     columns = {
         "method": [_named(row, study) for row in frame.to_dict("records")],
@@ -87,7 +85,7 @@ def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
 
-def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
+def _named(row: dict[Any, Any], study: StudyData) -> str:
     method = study.method(row)
     return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {short_ratio(row[schema.RATIO])}"
 

@@ -14,12 +14,13 @@ from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound, pl
 from analysis.runs import schema
 from analysis.statistics.intensification import unbalanced
 from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are three or "
     "more. Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, which is what it "
-    "loses beyond the accuracy; higher is worse. At an edge, a cross is at chance, and a triangle far off."
+    "loses beyond the accuracy; higher is worse. The text above bounds every single class instead, so that its numbers "
+    "are larger. At an edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
@@ -54,7 +55,7 @@ _FILES = (
 )
 
 
-def costs(study: AnalyzedStudy) -> Section | None:
+def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
     drawn = [replace(picture, scrolls=True) for picture in numbered("accuracy", cost_figures.costs(study))]
     if not drawn:
@@ -64,13 +65,13 @@ def costs(study: AnalyzedStudy) -> Section | None:
     return Section("What pruning costs", [*drawn, _COSTS, *without])
 
 
-def sizes(study: AnalyzedStudy) -> Section | None:
+def sizes(study: StudyData) -> Section | None:
     """Return the section on the recall of the weakest class against the size of the model."""
     drawn = numbered("model_size", figures.sizes(study, with_weakest(study)))
     return Section("Model size", drawn) if drawn else None
 
 
-def class_losses(study: AnalyzedStudy) -> Section | None:
+def class_losses(study: StudyData) -> Section | None:
     """Return the section on what each class lost beyond the control, at the ratio that the verdict leads with.
 
     Of a study of number formats alone it has the file and nothing to show.
@@ -90,7 +91,7 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
     return Section("What each class loses", blocks, tables=tables)
 
 
-def number_formats(study: AnalyzedStudy) -> Section | None:
+def number_formats(study: StudyData) -> Section | None:
     """Return the section on the accuracy, the size and the latency of quantised networks, if there are any."""
     frame = quantized.number_formats(study)
     if frame.empty:
@@ -106,7 +107,7 @@ def number_formats(study: AnalyzedStudy) -> Section | None:
     return Section("Number formats", [*blocks, *numbered("format_losses", drawn)], tables={"number_formats.csv": frame})
 
 
-def slopes(study: AnalyzedStudy) -> Section | None:
+def slopes(study: StudyData) -> Section | None:
     """Return the section on alpha and the raw slope; None where every network is in another number format."""
     if in_number_format(study.cells).all():
         return None
@@ -121,12 +122,12 @@ def slopes(study: AnalyzedStudy) -> Section | None:
     return Section("Differences between classes", blocks)
 
 
-def files(study: AnalyzedStudy) -> Section:
+def files(study: StudyData) -> Section:
     """Return the section that says where all other numbers are."""
     return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
 
 
-def _pruned(study: AnalyzedStudy) -> pd.DataFrame:
+def _pruned(study: StudyData) -> pd.DataFrame:
     return study.cells[is_pruned(study.cells)]
 
 
@@ -140,7 +141,7 @@ def _ratios(cells: pd.DataFrame) -> str:
     return f"Ratio {ratios[0]}" if len(ratios) == 1 else f"Ratios {ratios[0]} to {ratios[-1]}, of one iteration"
 
 
-def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def _slope_table(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     columns = {
         "method": [study.method(cell) for _, cell in cells.iterrows()],
         "networks": cells["n"].map(str),

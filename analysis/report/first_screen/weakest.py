@@ -7,13 +7,12 @@ from scipy import stats
 from analysis.runs.frames import RUN_ID
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import arrays
-from analysis.study.settings import CELL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
 
 
-def with_weakest(study: AnalyzedStudy) -> pd.DataFrame:
+def with_weakest(study: StudyData) -> pd.DataFrame:
     """Return the cells of a study with the recall of the weakest class, and the interval of the accuracy.
 
     The weakest class of one network may be another than that of the next. A mean of such minima is too low where
@@ -39,7 +38,7 @@ def with_weakest(study: AnalyzedStudy) -> pd.DataFrame:
         }
     )
     counted = study.alphas[~study.alphas["at_chance"].astype(bool) & study.alphas["alpha"].notna()]
-    cell = [*CELL, *study.shown]
+    cell = study.cell_key
     by_cell = counted.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
     mean, error = (getattr(by_cell[["accuracy_after", WEAKEST_BEFORE, WEAKEST]], name)() for name in ("mean", "sem"))
     half = error.mul(stats.t.isf(LEVEL / 2, by_cell.size() - 1), axis=0)

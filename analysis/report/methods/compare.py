@@ -33,7 +33,7 @@ from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
 from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope
 from analysis.study import settings
-from analysis.study.arrays import RunArrays, common_support, run_arrays
+from analysis.study.arrays import RunArrays, common_support
 from analysis.study.labels import method_label
 from analysis.study.predictions import Images, Predictions
 from analysis.study.settings import CELL, CellKey
@@ -79,7 +79,7 @@ METHOD_COLUMNS = [
 
 
 def compare(
-    runs: pd.DataFrame,
+    study: RunArrays,
     predictions: ReadPredictions | Predictions | None = None,
     *,
     baseline: str = "mp",
@@ -99,8 +99,7 @@ def compare(
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions, optional
         As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
     baseline : str
@@ -137,7 +136,7 @@ def compare(
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
-    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    shared = Predictions.shared(predictions)
     cells = [_cell(study, rows, shared) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
@@ -152,7 +151,7 @@ def compare(
     sizes = {family: max(len(places), family.planned) for family, places in members.items()}
     each = iter(families)
     rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
-    axis = [settings.ITERATION] if settings.is_iterated(runs).any() else []
+    axis = [settings.ITERATION] if settings.is_iterated(study.runs).any() else []
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
     for family, places in members.items():
         frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]

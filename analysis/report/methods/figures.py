@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, Interval, draw_intervals, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, DrawnInterval, draw_intervals, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import name_in_picture
 from analysis.report.methods import compare as methods
@@ -176,12 +176,12 @@ def _against(rows: pd.DataFrame) -> pd.Series:
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
-def _interval(row: Mapping[str, Any], panel: _Panel) -> Interval:
+def _interval(row: Mapping[str, Any], panel: _Panel) -> DrawnInterval:
     value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
     is_tested = panel.column != EQUAL_ACCURACY
     if at_chance(row):
         words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
-        return Interval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
+        return DrawnInterval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
     color = color_of(panel.outcome, low, high)
     mark, words = "D" if row["primary"] else "o", "n/a" if is_tested else "not comparable"
-    return Interval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)
+    return DrawnInterval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)

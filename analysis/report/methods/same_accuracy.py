@@ -10,6 +10,7 @@ from analysis.runs.validation_counts import FEWEST_RATIOS, Recalls
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratio_choice import NONE, nearest
 from analysis.study import settings
+from analysis.study.arrays import run_arrays
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import Predictions
 
@@ -104,7 +105,8 @@ def _controls(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
 def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of methods that have enough ratios to choose from, with a number for each method."""
     pruned = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
-    by_method = pruned.groupby([name for name in settings.cell_columns(runs) if name != schema.RATIO], dropna=False)
+    method = [schema.DATASET, schema.MODEL, schema.PRUNER, *settings.further_settings(runs)]
+    by_method = pruned.groupby(method, dropna=False)
     enough = by_method[schema.RATIO].transform("nunique") >= FEWEST_RATIOS
     return pruned.assign(method=by_method.ngroup())[enough]
 
@@ -127,7 +129,8 @@ def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validatio
 
 def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: str) -> pd.DataFrame:
     """Compare chosen runs as if they had one ratio."""
-    rows = methods.compare(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}), predictions, baseline=baseline)
+    arrays = run_arrays(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}))
+    rows = methods.compare(arrays, predictions, baseline=baseline)
     rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen)
     accuracy = rows[rows["outcome"] == ACCURACY].set_index([*_PLACE, "comparison", "method", "baseline"])
     is_equal = (accuracy["difference_low"] > -EQUAL) & (accuracy["difference_high"] < EQUAL)
@@ -136,7 +139,8 @@ def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: s
 
 def _with_median_ratios(rows: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
     """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
-    shown, exact = settings.shown_settings(chosen), need_all_digits(chosen)
+    shown = settings.shown_settings(chosen)
+    exact = need_all_digits(chosen, shown)
     labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
     by_network = chosen.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
     compared = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()

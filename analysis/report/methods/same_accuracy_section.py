@@ -11,7 +11,7 @@ from analysis.report.methods.figures import forest_at_same_accuracy
 from analysis.report.methods.same_accuracy import BELOW, EQUAL, TOLERANCE, same_accuracy
 from analysis.report.methods.section import baseline
 from analysis.runs import schema
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "More pruning costs accuracy, and with the accuracy all else changes. So here each network has the ratio at which "
@@ -23,7 +23,7 @@ _READING = (
 )
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section; None without validation images or enough ratios to choose from."""
     if study.validation is None or study.validation.empty:
         return None

@@ -9,7 +9,7 @@ from analysis.report.methods import compare as methods
 from analysis.report.methods import figures, tables
 from analysis.runs import schema
 from analysis.study.labels import letter_key
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _PRIMARY = (
     "The study's file names these primary comparisons of a method with a baseline on the same dense networks. Each row "
@@ -26,16 +26,16 @@ _LETTERS = "In tables and pictures a letter stands for these settings."
 _AT_CHANCE = " At chance names the ratios at which most networks guess."
 
 
-def settings(study: AnalyzedStudy) -> Section | None:
+def settings(study: StudyData) -> Section | None:
     """Return the key of the letters, if any setting has one."""
     if not study.letters:
         return None
-    return Section("Settings", [_LETTERS, letter_key(study.runs, study.letters)])
+    return Section("Settings", [_LETTERS, letter_key(study.runs, study.shown, study.letters)])
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section that compares methods with their baselines, if the study has any to compare."""
-    compared = methods.compare(study.runs, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
+    compared = methods.compare(study.arrays, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
     if compared.empty:
         return None
     named = compared.replace({"method": study.names, "baseline": study.names})

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.rendering.drawing import ABOVE, BELOW, page
 from analysis.rendering.picture_text import name_in_picture, width_in_picture
 from analysis.report.mitigation.figures import by_ratio, kind_label
-from analysis.report.mitigation.networks import NOTHING, Cell, Cells
+from analysis.report.mitigation.networks import NOTHING, Cells, MitigationCell
 from analysis.report.published import rank
 from analysis.report.ratio_plot import add_legend, handle
 from analysis.runs import frames, schema
@@ -31,7 +31,7 @@ _CONTROL, _PLAIN = "control: fine-tuned alike, not pruned", "no mitigation"
 _GREY, _BLACK = "#a0a0a0", "black"
 _OF_MITIGATIONS = (BELOW, ABOVE)  # more than two are hard to tell apart
 # What is drawn of a data set: cells with the same networks and their colours, by what the legend calls them.
-_Rows = dict[str, tuple[Cell, str]]
+_Rows = dict[str, tuple[MitigationCell, str]]
 
 
 def by_class(cells: Cells) -> Iterator[Figure]:
@@ -48,9 +48,9 @@ def by_class(cells: Cells) -> Iterator[Figure]:
 class _Compared(NamedTuple):
     """Networks of a data set without a mitigation, and the same with mitigations, by these."""
 
-    plain: Cell
-    control: Cell | None
-    mitigated: dict[str, Cell]
+    plain: MitigationCell
+    control: MitigationCell | None
+    mitigated: dict[str, MitigationCell]
 
 
 def _compared(cells: Cells) -> list[_Compared]:

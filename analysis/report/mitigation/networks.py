@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
 from analysis.statistics import intensification
-from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.arrays import RunArrays
 from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
 
@@ -19,7 +19,7 @@ _SCOPE = frames.column(schema.SCOPE)
 _MAGNITUDE = "mp"  # what pruners that are meant to spare classes are compared with
 
 
-class Cell(NamedTuple):
+class MitigationCell(NamedTuple):
     """The networks of a cell, in the order of their seeds, without those that guess.
 
     Attributes
@@ -69,7 +69,7 @@ class Cell(NamedTuple):
         """The recall of each network's weakest class on test images, (networks,)."""
         return np.asarray(self.recall.min(1))
 
-    def at(self, networks: pd.Index) -> "Cell":
+    def at(self, networks: pd.Index) -> "MitigationCell":
         """Return the cell with these of its networks alone, in this order."""
         rows = self.networks.get_indexer(networks)
         arrays = {name: getattr(self, name)[rows] for name in ("accuracy", "recall", "excess", "floor", "val_excess")}
@@ -81,19 +81,16 @@ class Cells:
 
     Parameters
     ----------
-    runs : DataFrame
-        As `pull.runs` returns it.
+    study : RunArrays
     validation : Recalls
     """
 
-    def __init__(self, runs: pd.DataFrame, validation: Recalls) -> None:
-        study = run_arrays(runs)
+    def __init__(self, study: RunArrays, validation: Recalls) -> None:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
-        names = np.array(frames.class_names(runs))
-        self._with_weight = has_several_teachers(runs)
-        self.all = [_cell(study, rows, names, validation, self.columns, details) for rows in study.cells()]
+        self._with_weight = has_several_teachers(study.runs)
+        self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
         self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
@@ -102,19 +99,19 @@ class Cells:
         """Return what people read for a mitigation: `teacher` for `distill 0.5`."""
         return in_words(mitigation, with_weight=self._with_weight)
 
-    def plain(self, cell: Cell) -> Cell | None:
+    def plain(self, cell: MitigationCell) -> MitigationCell | None:
         """Return the cell that has all but the mitigation of another."""
         return self._found.get((cell.place, NOTHING))
 
-    def control(self, cell: Cell) -> Cell | None:
+    def control(self, cell: MitigationCell) -> MitigationCell | None:
         """Return the same fine-tuning with the same mitigation and without pruning."""
         return self._controls.get((self._control_place(cell), cell.options))
 
-    def plain_control(self, cell: Cell) -> Cell | None:
+    def plain_control(self, cell: MitigationCell) -> MitigationCell | None:
         """Return the same fine-tuning with neither a mitigation nor pruning."""
         return self._controls.get((self._control_place(cell), NOTHING))
 
-    def _control_place(self, cell: Cell) -> tuple[Any, ...]:
+    def _control_place(self, cell: MitigationCell) -> tuple[Any, ...]:
         by_column = dict(zip(self.columns, cell.place, strict=True))
         return tuple(by_column[column] for column in self._of_control)
 
@@ -141,11 +138,10 @@ def _is_mitigation(param: str) -> bool:
 def _cell(
     study: RunArrays,
     rows: np.ndarray,
-    names: np.ndarray,
     validation: Recalls,
     columns: Sequence[str],
     details: Mapping[str, list[str]],
-) -> Cell:
+) -> MitigationCell:
     runs = study.runs.iloc[rows]
     index = networks(runs)
     sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
@@ -154,12 +150,12 @@ def _cell(
     measured = study.measured(kept, classes)
     ids = study.runs.iloc[kept][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
-    return Cell(
+    return MitigationCell(
         place=_place(run, columns),
         mitigation=" + ".join(_pruner(run) + _options(run, details)),
         options=" + ".join(_options(run, details)),
         run=run,
-        classes=names[classes].tolist(),
+        classes=study.names[classes].tolist(),
         networks=index[sound],
         n_at_chance=int(study.at_chance[rows].sum()),
         accuracy=study.accuracy_after[kept],

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.report.mitigation.networks import NOTHING, Cell, Cells
+from analysis.report.mitigation.networks import NOTHING, Cells, MitigationCell
 from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.arithmetic import quotient
@@ -70,12 +70,12 @@ def _ranks(names: pd.Series) -> pd.Series:
     return names.map(order.index)
 
 
-def _key(cell: Cell, cells: Cells) -> dict[str, Any]:
+def _key(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
     place = dict(zip(map(frames.param, cells.columns), cell.place, strict=True))
     return {**place, schema.PRUNER: cell.run[schema.PRUNER], MITIGATION: cell.mitigation}
 
 
-def _row(cell: Cell, cells: Cells) -> dict[str, Any]:
+def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
     plain = cells.plain(cell) if cell.mitigation != NOTHING else None
     control = cells.control(cell) if cell.run[schema.PRUNER] != CONTROL else None
     return {
@@ -103,7 +103,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: _known_mean(values), f"{name}_low": low, f"{name}_high": high}
 
 
-def _beyond(cell: Cell, control: Cell | None) -> dict[str, float]:
+def _beyond(cell: MitigationCell, control: MitigationCell | None) -> dict[str, float]:
     """Return how much larger the largest excess loss is than the control's."""
     if control is None:
         return _mean(BEYOND, np.array([]))
@@ -116,7 +116,7 @@ def _known_mean(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else np.nan
 
 
-def _classes_worse(cell: Cell, control: Cell | None) -> float:
+def _classes_worse(cell: MitigationCell, control: MitigationCell | None) -> float:
     if control is None or control.run is cell.run:
         return np.nan
     method, baseline = _of_the_same_networks(cell, control)
@@ -126,7 +126,7 @@ def _classes_worse(cell: Cell, control: Cell | None) -> float:
     return sum(mean_interval(change, 1 - LEVEL / len(changes))[1] < 0 for change in changes)
 
 
-def _against(cell: Cell, plain: Cell | None) -> dict[str, Any]:
+def _against(cell: MitigationCell, plain: MitigationCell | None) -> dict[str, Any]:
     """Return the differences from the cell without the mitigation."""
     if plain is None:
         return {}
@@ -157,7 +157,7 @@ def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
     return {SURVIVES: share, f"{SURVIVES}_low": low, f"{SURVIVES}_high": high}
 
 
-def _against_controls(cell: Cell, plain: Cell, cells: Cells) -> dict[str, float]:
+def _against_controls(cell: MitigationCell, plain: MitigationCell, cells: Cells) -> dict[str, float]:
     """Return what the mitigation gains without pruning, and with pruning beyond that."""
     controls = cells.control(cell), cells.control(plain)
     if None in controls or controls[0] is controls[1]:
@@ -168,7 +168,7 @@ def _against_controls(cell: Cell, plain: Cell, cells: Cells) -> dict[str, float]
     return {**_mean(CONTROL_GAIN, control_gains), **_mean(GAIN_BEYOND, gains - control_gains)}
 
 
-def _of_the_same_networks(*cells: Cell) -> list[Cell]:
+def _of_the_same_networks(*cells: MitigationCell) -> list[MitigationCell]:
     shared = reduce(pd.Index.intersection, (cell.networks for cell in cells))
     return [cell.at(shared) for cell in cells]
 

@@ -24,7 +24,7 @@ from analysis.report.mitigation.outcomes import (
 )
 from analysis.runs import schema
 from analysis.runs.validation_counts import is_mitigated
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
@@ -46,11 +46,11 @@ _SIGNED = decimals(1, sign=True)
 _MOST_ROWS = 20
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on mitigations; None if no network has one."""
     if not is_mitigated(study.runs).any():
         return None
-    cells = Cells(study.runs, study.on_validation)
+    cells = Cells(study.arrays, study.on_validation)
     found = outcomes(cells)
     if found.empty:
         return None

@@ -1,1 +1,1 @@
-"""Searches of epsilon: their results, files, figures and section."""
+"""Searches of epsilon: their figures and section."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
 from analysis.rendering.picture_text import name_in_picture
-from analysis.report.tuning.results import LAMBDA, Tuning
+from analysis.study.tuning.results import LAMBDA, Tuning
 
 _WON = "#009e73"
 _SHAPES = "osD^vPX"

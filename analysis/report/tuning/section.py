@@ -2,8 +2,8 @@
 
 from analysis.rendering.page import Items, Section, pictures
 from analysis.report.tuning import figures
-from analysis.report.tuning.results import Tuning
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
+from analysis.study.tuning.results import Tuning
 
 _TUNING = (
     "Trials of epsilon, the weight of undecayed pruning, each measured on validation images alone; then the winner and "
@@ -13,7 +13,7 @@ _TUNING = (
 )
 
 
-def section(study: AnalyzedStudy, number: int) -> Section:
+def section(study: StudyData, number: int) -> Section:
     """Return the section on one of the study's searches; the first is number 1."""
     tuning: Tuning = study.tunings[number - 1]
     winner, images, *compared = tuning.sentences

@@ -159,11 +159,6 @@ def section(heading: str) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
-def option_name(name: str) -> str:
-    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
-    return "--" + name.replace("_", "-")
-
-
 def default_text(item: Any) -> str:
     """Return a field's default as it is typed on the command line or in MLproject."""
     return AUTO if item.default is None else text(item.default)
@@ -182,4 +177,4 @@ def checked_value(item: Any, value: Any) -> Any:
     try:
         return item.metadata["check"](text(value))
     except ValueError as error:
-        raise StudyError(str(error), option=option_name(item.name)) from None
+        raise StudyError(str(error), option=item.name) from None

@@ -746,7 +746,7 @@ class Study:
     dry_run: bool = option(
         "false",
         boolean,
-        "Only show the grid, how much of it exists, and how long the rest is expected to take.",
+        "Only show the grid, how much of it exists, and how long finished runs let expect the rest to take.",
         ("study",),
         grid=None,
     )

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.errors import StudyError, did_you_mean, option_name
 from analysis.common.printable import shortened
 from analysis.runs import exports, frames, pull, schema, studies
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.runs.options.record import option_name
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars, exemplars
@@ -96,7 +95,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     for param, _, given in (setting.partition("=") for setting in config.setting or ()):
         if param in (*_OPTIONS, schema.SEED):
             hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
-            raise StudyError(f"{param} is no further param: {hint}", option="--setting")
+            raise StudyError(f"{param} is no further param: {hint}", option="setting")
         wanted[param] = given
     for param, value in wanted.items():
         if value is not None:
@@ -140,7 +139,7 @@ def _choices(runs: pd.DataFrame, column: str) -> str:
 
 
 def _option(param: str) -> str:
-    return option_name(param) if param in _OPTIONS else "--setting"
+    return param if param in _OPTIONS else "setting"
 
 
 def cell_name(run: pd.Series) -> str:
@@ -197,7 +196,7 @@ def load_data(cell: Cell, config: ExemplarsConfig) -> Dataset:
         If it is not the data set that the networks were tested on.
     """
     if config.dataset is None and datasets.is_path(cell.dataset):
-        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give its data", option="--dataset")
+        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give its data", option="dataset")
     data = datasets.load(
         config.dataset or cell.dataset,
         data_dir=config.data_dir,
@@ -215,10 +214,10 @@ def load_data(cell: Cell, config: ExemplarsConfig) -> Dataset:
             raise StudyError(
                 f"{data.source}: {param} is {value}, and {there} in the runs: give the data and the options that the "
                 "runs were made with",
-                option="--dataset",
+                option="dataset",
             )
     if not np.array_equal(data.test_labels, cell.label):
-        raise StudyError(f"{data.source}: the labels of the test images are not those in the runs", option="--dataset")
+        raise StudyError(f"{data.source}: the labels of the test images are not those in the runs", option="dataset")
     if (largest := max(cell.dense.max(), cell.compressed.max())) >= len(data.classes):
         raise StudyError(f"{data.source} has {len(data.classes)} classes, and a network predicts class {largest}")
     return data

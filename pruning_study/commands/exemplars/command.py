@@ -63,7 +63,7 @@ def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
     for new in (sheet, key):
         there = output / new.name
         if there.exists() and there.read_bytes() != new.read_bytes():
-            raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="--output")
+            raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="output")
 
 
 def _counts(read: Cell, pies: int) -> str:

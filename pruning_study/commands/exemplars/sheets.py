@@ -51,12 +51,12 @@ def read_key(path: Path) -> Key:
     StudyError
         If the file is no such key.
     """
-    rows = _by_item(_table(path, (ITEM, *LABELS, PIE), option="--key"), option="--key")
+    rows = _by_item(_table(path, (ITEM, *LABELS, PIE), option="key"), option="key")
     for row in rows.values():
         if row.values[PIE] not in ("0", "1"):
-            raise StudyError(f"{row.where}: {PIE} is {shortened(row.values[PIE])} and should be 0 or 1", option="--key")
+            raise StudyError(f"{row.where}: {PIE} is {shortened(row.values[PIE])} and should be 0 or 1", option="key")
     if not rows:
-        raise StudyError(f"{path}: no image in it", option="--key")
+        raise StudyError(f"{path}: no image in it", option="key")
     is_pie = np.array([row.values[PIE] == "1" for row in rows.values()])
     return Key({item: row.labels for item, row in rows.items()}, is_pie)
 

@@ -17,12 +17,12 @@ from optuna import Trial
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.report.tuning import figures as tuning_figures
-from analysis.report.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
+from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
@@ -120,7 +120,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         setting = setting.at(schedule=CUBIC, distill=1.0)
         searched = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
-    params = hashed_params(setting.pruned_params(setting.params, config.ratio[0]))
+    params = hashed_params(setting.plan(config.ratio[0], setting.params).params)
     if config.tune_decay:
         _check_decays(setting)
         searched = searched | {schema.FINE_TUNE_DECAY}
@@ -148,7 +148,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
 def _check_decays(setting: PruneSetting) -> None:
     """Check that the fine-tuning has steps to decay in."""
     for decay in DECAYS:
-        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "--tune-decay")
+        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "tune_decay")
 
 
 def _longest_ramp(epochs: int) -> float:
@@ -162,11 +162,7 @@ def _default_name(config: TuneConfig, setting: PruneSetting, space: Space) -> st
 
 
 def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
-    networks = [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
-    for network in networks:
-        # These are cached properties. Read here, they are shared by the settings that are made for the trials.
-        _ = network.setting.train, network.setting.validation, network.setting.engine
-    return networks
+    return [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
@@ -178,7 +174,7 @@ def _check_alpha(networks: Sequence[Network]) -> None:
         raise StudyError(
             "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
             "give a larger --validation-fraction or more --seeds",
-            option="--objective",
+            option="objective",
         )
 
 
@@ -219,7 +215,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     with store.run(
-        f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
+        f"trial {trial.number}: {anchor or point} ratio {point.ratio:g}",
         note=f"Trial of the search {search.name}, on validation images only",
         tags={
             schema.KIND: schema.TRIAL,

@@ -247,7 +247,7 @@ class Search:
             if found is None:
                 self._study.set_user_attr(SPACE, space.params)
         if found not in (None, space.params):
-            raise StudyError(_other_space(name, found, space.params), option="--study-name")
+            raise StudyError(_other_space(name, found, space.params), option="study_name")
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:

@@ -8,7 +8,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from pruning_study.data import labels
 
-OPTION = "--data-quotas"
+OPTION = "data_quotas"
 
 
 def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:

@@ -706,7 +706,7 @@ def test_a_file_is_given_once(tmp_path):
     good = csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])
     with pytest.raises(StudyError, match="given twice") as caught:
         audit.audit([good], [good, good])
-    assert caught.value.option == "--after"
+    assert caught.value.option == "after"
 
 
 def test_files_are_written_and_nothing_else(tmp_path):

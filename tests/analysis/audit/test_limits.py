@@ -1,5 +1,7 @@
 """Gates on what is ruled out."""
 
+import re
+
 import click.testing
 import mlflow
 import numpy as np
@@ -11,7 +13,7 @@ from mlflow.models import MetricThreshold
 from analysis import audit_predictions
 from analysis.__main__ import cli
 from analysis.audit.limits import in_points
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from tests.stored_runs import empty_store
 
 
@@ -56,11 +58,59 @@ def test_one_network_without_a_control_never_passes_and_a_gross_loss_fails():
     assert gate([0] * 9 + [400], (5, None), control=False).state == "beyond"
 
 
+def test_images_that_would_decide_are_worked_out():
+    # One network that was not retrained: 1 % lost of 100 images has the upper bound 5.4 by Tango's interval. Half the
+    # distance to the limit takes four times the images.
+    near, far = (gate([1] * 10, (points, None), images=100).reason for points in (3.2, 2.1))
+    needed = [
+        int(re.search(r"([\d,]+) images of each class would decide", said)[1].replace(",", "")) for said in (near, far)
+    ]
+    assert needed[0] == pytest.approx(400, rel=0.1)
+    assert needed[1] == pytest.approx(1600, rel=0.1)
+
+
+def networks_that_move(points, networks, images=1000):
+    """Predictions of networks that lose 2 % of each class's images on average, and so many points more or less."""
+    lost = np.full((networks, 10), 0.02) + points * np.resize([-0.01, 0.01], (10, networks)).T
+    return np.array([predictions((images * each).round().astype(int), images)[1] for each in lost])
+
+
+def test_networks_that_would_decide_do_decide():
+    label, _ = predictions([0] * 10)
+    limits = in_points(3, None)
+    found = audit_predictions(label, np.array([label] * 4), networks_that_move(1, 4), np.array([label] * 4)).gate(
+        limits
+    )
+    assert found.state == "undecided"
+    needed = int(re.search(r"(\d+) networks a side", found.reason)[1])
+    more = networks_that_move(1, needed)
+    assert audit_predictions(label, np.array([label] * needed), more, np.array([label] * needed)).gate(
+        limits
+    ).state == ("within")
+
+
+def test_a_retrained_network_says_that_several_are_needed():
+    label, after = predictions([10] * 10)
+    _, control = predictions([5] * 10)
+    assert "Several networks" in audit_predictions(label, label, after, control).gate(in_points(1, None)).reason
+
+
+def test_two_classes_and_a_class_that_does_not_vary_have_bounds():
+    label, _ = predictions([0, 0], classes=2)
+    after = np.array([predictions([lost, 0], classes=2)[1] for lost in (10, 20, 30)])
+    result = audit_predictions(label, np.array([label] * 3), after, np.array([label] * 3))
+    found = result.losses.set_index("name")
+    # t for two degrees of freedom is 4.303; the standard error is .01 / sqrt(3).
+    assert found["high"]["0"] == pytest.approx(0.02 + 4.303 * 0.01 / 3**0.5, abs=0.002)
+    assert 0 < found["high"]["1"] < 0.01
+    assert any("own variance alone" in note for note in result.notes)
+
+
 @pytest.mark.parametrize(("limits", "option"), [((-1, None), "--max-class-loss"), ((5, 101), "--max-accuracy-loss")])
 def test_a_limit_is_a_number_of_points(limits, option):
     with pytest.raises(StudyError, match="from 0 to 100") as raised:
         in_points(*limits)
-    assert raised.value.option == option
+    assert option_name(raised.value.option) == option
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from analysis.common.errors import StudyError
 
 def pairs(before, after, *control):
     """Each name before with those of its partners."""
-    sides = dict(zip(("--before", "--after", "--control"), (before, after, *control), strict=False))
+    sides = dict(zip(("before", "after", "control"), (before, after, *control), strict=False))
     return list(zip(*([sides[side][place] for place in order] for side, order in matched(sides).items()), strict=True))
 
 

@@ -98,7 +98,7 @@ def test_an_archive_that_promises_64_tebibytes__is_refused_before_memory_is_take
         assert "promises 70,368,744,177," in refusal(archive_of(tmp_path / "a.npz", content))
         said = refusal(archive_of(tmp_path / "b.npz", content, claimed=size))
         assert re.search(r"b\.npz: 6\.55e\+04 GiB of memory are needed, and the limit is 16 GiB", said)
-        whole = SizeLimit(1e6, "--max-data-gib")
+        whole = SizeLimit(1e6, "max_data_gib")
         assert "not a complete .npz file" in refusal(tmp_path / "b.npz", limit=whole)
 
 

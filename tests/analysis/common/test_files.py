@@ -51,7 +51,7 @@ def test_an_output_that_is_no_folder_is_the_fault_of_the_option(tmp_path):
     (tmp_path / "report").touch()
     with pytest.raises(StudyError, match="File exists") as error:
         write(tmp_path / "report", 5)
-    assert error.value.option == "--output"
+    assert error.value.option == "output"
 
 
 def test_a_fault_names_the_file_or_else_the_folder(tmp_path):

@@ -19,7 +19,7 @@ def decorator(function):
 
 def test_the_digest_is_that_of_the_file_that_defines_the_callable():
     digest = hashlib.sha256(Path(imports.__file__).read_bytes()).hexdigest()[:32]
-    inside = imports.import_callable("analysis.common.imports:source_digest", option="--model")
+    inside = imports.import_callable("analysis.common.imports:source_digest", option="model")
     assert inside is imports.source_digest
     for imported in (inside, functools.partial(functools.partial(inside, None)), decorator(inside)):
         assert imports.source_digest(imported) == digest
@@ -29,7 +29,7 @@ def test_what_is_compiled_has_no_source():
     assert imports.source_digest(len) == "unknown"
 
 
-@pytest.mark.parametrize("option", ["--model", "--pruner"])
+@pytest.mark.parametrize("option", ["model", "pruner"])
 def test_an_error_names_the_option(option):
     with pytest.raises(StudyError, match=r"'os:nothing' cannot be imported \(AttributeError") as error:
         imports.import_callable("os:nothing", option=option)
@@ -43,7 +43,7 @@ def test_a_module_of_the_user_that_ends_or_fails_at_its_import__is_one_line(tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", *imports.sys.path])
     with pytest.raises(StudyError, match=r"'ending:net' cannot be imported \(\w+: "):
-        imports.import_callable("ending:net", option="--model")
+        imports.import_callable("ending:net", option="model")
 
 
 PACKAGES = [Path(imports.__file__).parents[2] / name for name in ("analysis", "pruning_study")]

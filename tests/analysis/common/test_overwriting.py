@@ -46,7 +46,7 @@ def test_an_input_is_refused_as_an_output_by_whatever_name(place, detour, output
     start = Path(os.path.relpath(place)) if is_relative else place
     with pytest.raises(StudyError, match="images are read from") as error:
         check_file(start.joinpath(*detour, output), [None, place.joinpath(*other_detour, given_as)], "images")
-    assert error.value.option == "--output"
+    assert error.value.option == "output"
 
 
 @given(

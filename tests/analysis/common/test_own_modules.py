@@ -36,7 +36,7 @@ def forget():
 def digest(path="own.models:net"):
     """Return the digest of a factory as another process would: nothing of the package has been imported before."""
     forget()
-    return imports.source_digest(imports.import_callable(path, option="--model"), path)
+    return imports.source_digest(imports.import_callable(path, option="model"), path)
 
 
 def of_bytes(source):

@@ -20,11 +20,11 @@ from analysis.common.printable import fault_of_name, printable, shortened
     ],
 )
 def test_a_text_that_commands_the_terminal__is_shown_with_escapes(text, shown):
-    error = StudyError(text, "and more", option="--dataset")
+    error = StudyError(text, "and more", option="dataset")
     assert printable(text) == str(StudyError(text)) == shown
     assert first_line(OSError(text.replace("\n", " ").replace("\u2028", " "))).isprintable()
     copy = pickle.loads(pickle.dumps(error))  # as it comes from a worker
-    assert (str(copy), copy.option) == (f"{shown}\n  and more", "--dataset")
+    assert (str(copy), copy.option) == (f"{shown}\n  and more", "dataset")
 
 
 def test_what_people_write_stays():

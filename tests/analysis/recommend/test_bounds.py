@@ -7,7 +7,7 @@ from scipy import stats
 
 from analysis.common.errors import StudyError
 from analysis.recommend import bounds
-from analysis.recommend.bounds import Answers
+from analysis.recommend.bounds import ValidationAnswers
 
 RUNS = pd.DataFrame({"dense_run_id": ["d"], "run_id": ["p"]})
 
@@ -40,7 +40,7 @@ def test_other_images_than_the_dense_runs_do_not_count():
 def test_losses_by_hand_and_a_class_without_images_is_none():
     label = np.repeat([0, 2], 100)
     networks = [
-        Answers(label, right(np.repeat([0, 1], 100), before), right(np.repeat([0, 1], 100), after))
+        ValidationAnswers(label, right(np.repeat([0, 1], 100), before), right(np.repeat([0, 1], 100), after))
         for before, after in (((0.9, 0.7), (0.8, 0.4)), ((0.9, 0.7), (0.9, 0.5)))
     ]
     found = bounds.measure(networks, 0.05)
@@ -64,7 +64,9 @@ def test_the_bound_over_images_of_each_networks_own_is_that_of_the_t_test():
     for seed, loss in enumerate((0.05, 0.10, 0.20)):
         own = other_images(label, seed)
         place = np.argsort(np.argsort(own, kind="stable"))
-        networks.append(Answers(own, right(label, (0.9, 0.7))[place], right(label, (0.9 - loss, 0.7 - loss))[place]))
+        networks.append(
+            ValidationAnswers(own, right(label, (0.9, 0.7))[place], right(label, (0.9 - loss, 0.7 - loss))[place])
+        )
     found = bounds.measure(networks, 0.05)
     losses = np.array([0.05, 0.10, 0.20])
     t_bound = losses.mean() + stats.t.isf(0.05, 2) * losses.std(ddof=1) / 3**0.5
@@ -77,7 +79,7 @@ def test_networks_that_lose_the_same_do_not_hide_that_their_images_vary():
     for seed in range(3):
         own = other_images(label, seed)
         place = np.argsort(np.argsort(own, kind="stable"))
-        networks.append(Answers(own, right(label, (0.9, 0.7))[place], right(label, (0.8, 0.7))[place]))
+        networks.append(ValidationAnswers(own, right(label, (0.9, 0.7))[place], right(label, (0.8, 0.7))[place]))
     found = bounds.measure(networks, 0.05)
     # Of each network 50 of 1,000 images are lost.
     of_images = 0.05 * 0.95 / 999 / 3
@@ -91,7 +93,7 @@ def test_networks_that_lose_the_same_do_not_hide_that_their_images_vary():
 def test_where_no_prediction_changed_losses_are_bounded_by_the_rule_of_three(networks):
     label = np.repeat([0, 1], 500)
     same = right(label, (0.9, 0.7))
-    found = bounds.measure([Answers(label, same, same)] * networks, 0.05)
+    found = bounds.measure([ValidationAnswers(label, same, same)] * networks, 0.05)
     # (1 - x)^1000 = .05 at x = .002991.
     assert (found.loss.value, found.loss.high) == (0, pytest.approx(0.002991, abs=1e-6))
     # Of each class (1 - x)^500 = .05 at x = .005974; half of it for each of both classes, by their squares.
@@ -103,10 +105,10 @@ def test_networks_that_guess_are_left_out_and_those_pruned_to_it_counted():
     label = np.repeat([0, 1], 500)
     sound, guess = right(label, (0.9, 0.7)), right(label, (0.5, 0.53))
     networks = [
-        Answers(label, sound, sound),
-        Answers(label, sound, guess),
-        Answers(label, guess, guess),
-        Answers(label, guess, sound),
+        ValidationAnswers(label, sound, sound),
+        ValidationAnswers(label, sound, guess),
+        ValidationAnswers(label, guess, guess),
+        ValidationAnswers(label, guess, sound),
     ]
     found = bounds.measure(networks, 0.05)
     assert (found.n, found.n_at_chance, found.loss.value) == (1, 1, 0)
@@ -119,7 +121,7 @@ def test_a_class_of_one_image_hides_alpha_and_not_the_losses():
     label = np.append(np.repeat([0, 1], 500), 2)
     before = np.append(right(np.repeat([0, 1], 500), (0.9, 0.7)), True)
     after = np.append(right(np.repeat([0, 1], 500), (0.8, 0.7)), True)
-    found = bounds.measure([Answers(label, before, after)] * 2, 0.05)
+    found = bounds.measure([ValidationAnswers(label, before, after)] * 2, 0.05)
     assert found.loss.high == pytest.approx(50 / 1001 + stats.norm.isf(0.05) * (50 / 1001 * 951 / 1001 / 1000) ** 0.5)
     assert np.isnan(found.alpha_new.high)
     assert found.excess[0].value < found.excess[0].high < 0.1
@@ -128,7 +130,7 @@ def test_a_class_of_one_image_hides_alpha_and_not_the_losses():
 def test_alpha_that_is_not_identified_has_no_bound():
     label = np.repeat([0, 1], 50)
     networks = [
-        Answers(label, right(label, recalls), right(label, recalls))
+        ValidationAnswers(label, right(label, recalls), right(label, recalls))
         for recalls in ((0.9, 0.9), (0.88, 0.92), (0.92, 0.88))
     ]
     assert np.isnan(bounds.measure(networks, 0.025).alpha_new.high)
@@ -149,8 +151,25 @@ def test_bounds_are_seldom_too_low(networks):
             own = other_images(label, seed)
             loss = lost + rng.normal(0, 0.03) + rng.normal(0, 0.03, 10)
             draw = rng.random(len(own))
-            cell.append(Answers(own, draw < share[own], draw < (share - loss)[own]))
+            cell.append(ValidationAnswers(own, draw < share[own], draw < (share - loss)[own]))
         found = bounds.measure(cell, 0.05)
         too_low += found.loss.high < true_loss, found.largest_excess.high < (lost - true_loss).max()
     # .05 and three standard errors of 200 draws.
     assert (too_low / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5).all()
+
+
+def test_bounds_of_ten_classes_have_moderated_variances():
+    label = np.repeat(np.arange(10), 100)
+    # Class i loses i, 2 i and 3 i of 100 images in three networks.
+    networks = [
+        ValidationAnswers(label, right(label, [0.9] * 10), right(label, 0.9 - 0.01 * times * np.arange(10)))
+        for times in (1, 2, 3)
+    ]
+    found = bounds.measure(networks, 0.05)
+    few = bounds.measure([ValidationAnswers(*(each[label < 9] for each in network)) for network in networks], 0.05)
+    # By the plain test of nine classes, t for two degrees of freedom and a one-sided level of 5 % is 2.92.
+    excess = 0.01 * np.outer([1, 2, 3], np.arange(9) - 4)
+    plain = excess.mean(0) + 2.92 * excess.std(0, ddof=1) / 3**0.5
+    assert few.largest_excess.high >= plain.max() - 1e-3
+    assert found.largest_excess.value == pytest.approx(0.09)
+    assert found.largest_excess.high < 0.09 + 2.92 * 0.045 / 3**0.5

@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="file") as caught:
         page.write(report(), tmp_path / "file")
-    assert caught.value.option == "--output"
+    assert caught.value.option == "output"
 
 
 def measured(html, width, script, folder):

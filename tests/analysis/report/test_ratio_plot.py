@@ -10,7 +10,7 @@ from matplotlib.collections import PathCollection
 from analysis.rendering.drawing import NEUTRAL, page
 from analysis.report import ratio_plot
 from analysis.report.ratio_plot import Drawn, Method
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -19,7 +19,7 @@ SPREAD = np.linspace(-0.1, 0.1, 4)
 
 def study(*ways, datasets=("toy",), **params):
     cells = [made_up_runs.runs(name, "net", *way, 1 + SPREAD, **params) for name in datasets for way in ways]
-    return AnalyzedStudy(made_up_runs.with_images(made_up_runs.study(*cells)))
+    return StudyData(made_up_runs.with_images(made_up_runs.study(*cells)))
 
 
 def test_the_control_is_last_and_each_method_has_its_cells_by_ratio():
@@ -83,7 +83,7 @@ def test_more_than_eight_methods_have_a_panel_for_each_treatment_with_one_axis()
     """Five pruners and two treatments: the fewest panels of eight methods or fewer are two."""
     runs = made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none"))
     further = [runs[runs["pruner"] == "l1-structured"].assign(pruner=pruner) for pruner in ("mine", "ours", "yours")]
-    made = AnalyzedStudy(pd.concat([runs, *further], ignore_index=True))
+    made = StudyData(pd.concat([runs, *further], ignore_index=True))
     pruners = ["global-unstructured", "l1-structured", "mine", "ours", "yours"]
     (group,) = ratio_plot.groups(made.cells, made)
     assert [place.name[2:] for place in group] == [("finetune",), ("rewind",)]
@@ -98,7 +98,7 @@ def test_more_than_eight_methods_have_a_panel_for_each_treatment_with_one_axis()
 
 
 def test_few_methods_have_one_panel():
-    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
+    made = StudyData(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
     ((place,),) = ratio_plot.groups(made.cells, made)
     assert (len(place.name), len(place.lines)) == (2, 6)
 
@@ -122,7 +122,7 @@ def test_values_beyond_an_axis_are_marked_at_its_ends_and_said():
 
 
 def test_the_control_of_a_chain_is_drawn_along_the_iterations_where_the_pruned_networks_of_each_stand():
-    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
+    made = StudyData(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
     lines = ratio_plot.lines_of(made.cells, made)
     drawn = Drawn("accuracy_after")
     _, ((axes,),) = page((1, 1), (4, 4), "", "")

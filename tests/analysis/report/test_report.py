@@ -17,6 +17,7 @@ from analysis.report import report
 from analysis.report.papers.recall_distortion.comparisons import TEST_COLUMNS
 from analysis.runs import exports
 from analysis.study.settings import ALPHA_COLUMNS, CELL_COLUMNS
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs, made_up_tuning
 from tests.analysis.rendering.test_markdown_text import parsed
 from tests.analysis.rendering.test_page import Elements, measured
@@ -32,7 +33,7 @@ def made():
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alpha + SPREAD) for pruner, t, alpha in cells]
     study = made_up_runs.study(*runs)
     study.attrs["left_out"] = ["3 pruned runs left out, failed: x, y, z"]
-    return report.from_runs(study, paper=True)
+    return report.report(StudyData(study), ReportOptions(paper=True))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written):
     assert "The paper's sentences, held against this study" in [section.title for section in made.shown]
 
 
-def words(*args, **options):
-    return len(page.markdown(report.from_runs(*args, **options)).split())
+def words(*args):
+    return len(page.markdown(report.report(StudyData(*args), ReportOptions())).split())
 
 
 def test_one_data_set_and_model_take_few_words():
@@ -132,14 +133,14 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     runs = made_up_runs.study(
         *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
     )
-    page.write(report.from_runs(runs), tmp_path)
+    page.write(report.report(StudyData(runs), ReportOptions()), tmp_path)
     assert "<b>" not in (tmp_path / "report.html").read_text()
 
 
 def reported(*cells, **params):
     """Return the report of cells of one model, (pruner, ratio, alphas), and its page as text."""
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
-    made = report.from_runs(made_up_runs.study(*runs))
+    made = report.report(StudyData(made_up_runs.study(*runs)), ReportOptions())
     return made, page.markdown(made)
 
 
@@ -153,7 +154,7 @@ def test_one_network_has_no_interval_and_no_test(tmp_path):
 
 def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
-    made = report.from_runs(runs, tunings=[made_up_tuning.tuning()])
+    made = report.report(StudyData(runs, tunings=[made_up_tuning.tuning()]), ReportOptions())
     files = {str(path) for path in page.write(made, tmp_path)}
     assert {"figures/tuning_1_epsilon.png", "figures/tuning_1_history.svg"} <= files
     markdown = (tmp_path / "report.md").read_text()
@@ -170,7 +171,7 @@ def test_several_schedules_have_a_section_of_methods_compared(made):
         for t in (10, 20)
         for alpha, params in ((1.5, one_shot), (1.2, cubic))
     ]
-    report_of_both = report.from_runs(made_up_runs.study(*runs), paper=True)
+    report_of_both = report.report(StudyData(made_up_runs.study(*runs)), ReportOptions(paper=True))
     assert "methods.csv" in report_of_both.tables
     assert "methods_1_schedule" in report_of_both.figures
     section = page.markdown(report_of_both).split("## Methods compared")[1]
@@ -181,7 +182,7 @@ def test_several_schedules_have_a_section_of_methods_compared(made):
     assert set(tests["n"]) == {8}
     assert set(made.tables["methods.csv"]["comparison"]) == {"pruner", "control"}
     apart = made_up_runs.study(*(run.assign(**{"params.epochs": str(place)}) for place, run in enumerate(runs)))
-    assert "methods.csv" not in report.from_runs(apart).tables
+    assert "methods.csv" not in report.report(StudyData(apart), ReportOptions()).tables
 
 
 def test_the_released_protocol_is_marked_before_any_number():
@@ -194,14 +195,14 @@ def test_the_released_protocol_is_marked_before_any_number():
 def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha():
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs = runs.assign(**{"support/a": 600.0, "support/b": 400.0})
-    assert "| weighted alpha |" in page.markdown(report.from_runs(runs))
+    assert "| weighted alpha |" in page.markdown(report.report(StudyData(runs), ReportOptions()))
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
-    assert "| weighted alpha |" not in page.markdown(report.from_runs(balanced))
+    assert "| weighted alpha |" not in page.markdown(report.report(StudyData(balanced), ReportOptions()))
 
 
 def test_a_setting_that_tells_cells_apart_has_a_column():
     runs = [made_up_runs.runs("mnist", "lenet5", "up", 2, 1 + SPREAD, epsilon=epsilon) for epsilon in ("0.1", "0.2")]
-    made = report.from_runs(made_up_runs.study(*runs))
+    made = report.report(StudyData(made_up_runs.study(*runs)), ReportOptions())
     assert made.tables["cells.csv"]["params.epsilon"].tolist() == ["0.1", "0.2"]
     assert "| up (epsilon 0.2) |" in page.markdown(made)
 
@@ -221,7 +222,7 @@ def two_recipes(*, apart):
 
 
 def test_settings_have_letters_and_one_key_before_any_number():
-    made = report.from_runs(two_recipes(apart=True))
+    made = report.report(StudyData(two_recipes(apart=True)), ReportOptions())
     key = made.shown[0]
     assert key.title == "Settings"
     assert key.blocks[1].to_dict("records") == [
@@ -238,12 +239,13 @@ def test_settings_have_letters_and_one_key_before_any_number():
         "mp (epochs 30, learning_rate 0.01, batch_size 128)",
         "mp (epochs 5, learning_rate 0.005, batch_size 64)",
     }
-    assert report.from_runs(two_recipes(apart=True)[:16]).shown[0].title == "What pruning costs"
+    one = StudyData(two_recipes(apart=True)[:16])
+    assert report.report(one, ReportOptions()).shown[0].title == "What pruning costs"
 
 
 def test_no_line_is_the_mean_of_dense_networks_that_settings_do_not_share():
     for apart in (False, True):
-        figures = report.from_runs(two_recipes(apart=apart)).figures
+        figures = report.report(StudyData(two_recipes(apart=apart)), ReportOptions()).figures
         (axes,) = figures["model_size"].axes
         dashed = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == "black"]
         assert [line.get_ydata()[0] for line in dashed] == ([] if apart else [pytest.approx(0.7)])
@@ -306,7 +308,7 @@ def of_names(dataset, model, pruner, classes, setting, value):
     ]
     study = made_up_runs.study(*cells)
     study.attrs["left_out"] = [f"class {classes[0]} left out of 1 pruned run, no test image"]
-    return report.from_runs(study, paper=True)
+    return report.report(StudyData(study), ReportOptions(paper=True))
 
 
 @pytest.mark.attack

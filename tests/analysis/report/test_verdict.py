@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.report.verdict import by_accuracy, leading_ratio, reading, to_know, verdict
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
@@ -22,7 +22,7 @@ def none(alpha=1.0, **settings):
 
 
 def judged(*cells):
-    study = AnalyzedStudy(made_up_runs.study(*cells))
+    study = StudyData(made_up_runs.study(*cells))
     return [*verdict(study), *([" ".join(reading(study))] if reading(study) else [])]
 
 
@@ -34,8 +34,8 @@ def test_cost_classes_gaps_and_the_largest_safe_ratio():
     line, how_to_read = judged(worse, same, none())
     assert line == (
         "On mnist with lenet5 (8 networks), use mp at ratio 2. It costs 0.0 points of accuracy (0.0 to 0.0). "
-        "No class is shown to lose more than the accuracy; a single class may lose up to 0.6 points more. "
-        "mp at ratio 10 does not count as safe: it costs 1.0 points of accuracy (1.0 to 1.0). "
+        "No class is shown to lose more than the accuracy; the data allow at most 0.6 points more (a). "
+        "mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0) and is not shown to be safe. "
         "b loses 4.0 points (2.8 to 5.2) more than the accuracy. "
         "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains."
     )
@@ -59,7 +59,7 @@ def lower(made, loss):
         (runs(noise=SPREAD / 10), "Gaps of weak classes change by less than 5 %, by an equivalence test"),
         (runs(alpha=0.5), "Gaps shrink 50 % (38 to 62)"),
         # 6 * SPREAD has a half-width of .351.
-        (runs(alpha=1.1, noise=5 * SPREAD), "Whether gaps grow or shrink is not known (-25 to +45 %)"),
+        (runs(alpha=1.1, noise=5 * SPREAD), "Whether its gaps grow or shrink is not known (-25 to +45 %)"),
         # 20 * SPREAD has a half-width of 1.17.
         (runs(alpha=1.1, noise=20 * SPREAD), "8 networks are too few to say whether gaps grow or shrink"),
         # Alpha is 1.25 times the raw slope, and rises by .25.
@@ -102,21 +102,21 @@ def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_
         "On mnist with lenet5 (8 networks), use mp at ratio 10",
         "It costs 0.0 points of accuracy (0.0 to 0.0)",
     ]
-    assert said[2] == "No class is shown to lose more than the accuracy; a single class may lose up to 1.2 points more"
-    assert said[-1] == "This is safe, and no larger ratio is"
+    assert said[2] == "No class is shown to lose more than the accuracy; the data allow at most 1.2 points more (a)"
+    assert said[-1] == "This is safe, and no larger ratio is shown to be"
 
 
 def test_a_worst_class_that_is_another_one_in_each_network_is_told():
     # Some class loses 5 points in every network. In the control the worst class loses |SPREAD| tenths, .57 points in
     # the mean, with a half-width of 2.365 * .3415 / sqrt 8.
     said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
-    assert said[0].endswith("no choice counts as safe")
+    assert said[0].endswith("nothing is shown to be safe")
     assert said[2].startswith("No class is shown to lose more")
     assert said[3].endswith("loses 4.4 points (4.1 to 4.7) more than in the control")
 
 
 def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
-    unsafe = "On mnist with lenet5 ({} networks), no choice counts as safe"
+    unsafe = "On mnist with lenet5 ({} networks), nothing is shown to be safe"
     assert sentences(runs().iloc[::7], none().iloc[::7])[0] == unsafe.format(2)
     assert sentences(runs(alpha=1.5), runs("gp", alpha=1.8), none())[0] == unsafe.format(8)
 
@@ -268,4 +268,4 @@ def test_networks_pruned_while_they_were_trained_are_compared_with_the_dense_one
     anew = runs(noise=SPREAD / 10, start="initialization", schedule="cubic", after=0.798)
     said = sentences(anew, none(start="dense", schedule="one-shot", fine_tune_epochs="15"))
     assert "Fine-tuning plays no part in it, so that it is compared with the dense networks" in said
-    assert said[-1] == "This is safe, and no larger ratio is"
+    assert said[-1] == "This is safe, and no larger ratio is shown to be"

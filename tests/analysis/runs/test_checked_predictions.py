@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.runs.checked_predictions import CheckedPredictions
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 LABEL = np.repeat([0, 1, 2], [40, 50, 60])
 NAMES = ("ant", "bee", "cow")
@@ -110,10 +110,10 @@ GROUPS = ("recall_before", "recall_after", "both_right")
 
 @pytest.mark.attack
 def test_a_report_on_predictions_that_contradict_their_runs__does_without_them_and_says_so(runs, found):
-    study = AnalyzedStudy(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids})
+    study = StudyData(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids})
     assert study.cells["alpha_f1"].notna().all()
     found[pruned(1)] = found[pruned(2)]
-    study = AnalyzedStudy(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids})
+    study = StudyData(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids})
     assert study.cells["alpha_f1"].isna().all()
     assert any("they contradict the recalls" in note for note in study.cells.attrs["notes"])
 

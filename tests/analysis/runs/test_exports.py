@@ -22,6 +22,7 @@ from analysis.common.input_files import SizeLimit
 from analysis.rendering import page
 from analysis.report import report
 from analysis.runs import exports, pull
+from analysis.study.study import ReportOptions, StudyData
 
 EXPERIMENT = "two data sets"
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
@@ -265,7 +266,7 @@ def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_cou
     exports.write(renamed, lambda run_ids: {}, tmp_path)
     with pytest.raises(StudyError, match="only one can count") as error:
         exports.read([written, tmp_path])
-    assert error.value.option == "--frames"
+    assert error.value.option == "frames"
 
 
 @pytest.mark.attack
@@ -365,7 +366,7 @@ class TestCommands:
             result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)
             assert result.exit_code == 0, result.output
         assert f"4 pruned and 2 dense runs in {tmp_path / 'digits'}, " in result.output
-        of_store = report.report(EXPERIMENT, paper=True)
+        of_store = report.report(StudyData.from_store(EXPERIMENT), ReportOptions(paper=True))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
         result = self.run("report", "--frames", "digits", "--frames", "pets", "--paper", "--output", "of files")
         assert result.exit_code == 0, result.output

@@ -106,5 +106,6 @@ def test_the_newest_run_of_each_study_counts_whatever_became_of_it(session_store
         client.set_terminated(run, state)
     assert primaries.pulled("of studies", tracking_uri=uri) == [ONE, TWO]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert list(map(str, primaries.export("of studies", tmp_path / "exported"))) == [schema.PRIMARY]
+    found = primaries.pulled("of studies")
+    assert list(map(str, primaries.write(found, tmp_path / "exported"))) == [schema.PRIMARY]
     assert primaries.read([tmp_path / "exported"]) == [ONE, TWO]

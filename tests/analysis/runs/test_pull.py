@@ -286,7 +286,7 @@ def test_a_param_that_cannot_be_ignored_is_a_usage_error(writer, name, message):
     pair(writer, writer.client.create_experiment("paths"), 0, output="a")
     with pytest.raises(StudyError, match=message) as caught:
         pull.runs("paths", tracking_uri=writer.uri, ignore_params=[name])
-    assert caught.value.option == "--ignore-param"
+    assert caught.value.option == "ignore_param"
 
 
 def assert_same_study(left: pull.Study, right: pull.Study) -> None:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import polygamma
 
 from analysis.statistics import two_way
-from analysis.statistics.moderation import moderated, prior, trigamma_inverse
+from analysis.statistics.moderation import expected_prior, moderated, prior, trigamma_inverse
 
 TWENTY = np.array([20, 25, 10, 15, 25, 30, 110, 30, 15, 20, 20, 25, 30, 15, 25, 20, 20, 25, 15, 10.0])
 
@@ -32,16 +33,43 @@ def test_variances_that_differ_less_than_chance_allows_have_one_mean():
     assert prior(np.array([1.0, 2.0, 3.0]), 2) == (2.0, np.inf)
 
 
-def test_other_classes_add_three_degrees_of_freedom_to_ten_and_six_to_a_hundred():
-    for classes, added in ((10, 3), (100, 6)):
-        assert moderated(np.tile([1.0, 2.0], classes // 2), 2, np.ones(classes)).dof == pytest.approx(2 + added)
+@pytest.mark.parametrize(("dof", "variances"), [(2, TWENTY), (1, TWENTY[:10] ** 2), (15, TWENTY)])
+def test_expected_prior_is_the_integral_over_densities_of_f(dof, variances):
+    reciprocals, logarithms = np.linspace(0.0025, 1.9975, 400), np.linspace(-4, 10, 701)
+    ratios = variances / np.exp(logarithms)[:, np.newaxis]
+    densities = np.array([stats.f.logpdf(ratios, dof, 1 / each).sum(1) for each in reciprocals])
+    weights = np.exp(densities - len(variances) * logarithms - (densities - len(variances) * logarithms).max())
+    weights /= weights.sum()
+    found = expected_prior(variances, dof)
+    assert 1 / found.dof == pytest.approx(weights.sum(1) @ reciprocals, rel=0.02)
+    assert np.log(found.variance) == pytest.approx(weights.sum(0) @ logarithms, abs=0.02)
 
 
-def test_common_variance_is_between_the_prior_and_the_mean():
-    # Of limma's prior 21.86946 and the mean 25.25; 3 log10(20) degrees of freedom are added.
-    added, between = 3 * np.log10(20), (21.86946 * 25.25) ** 0.5
-    found = moderated(TWENTY, 15, np.ones(20))
-    assert found.variances == pytest.approx((15 * TWENTY + added * between) / (15 + added), rel=1e-6)
+def test_expected_prior_of_thousands_of_classes_is_that_they_were_drawn_from():
+    rng = np.random.default_rng(0)
+    found = expected_prior(3 * 4 / rng.chisquare(4, 3000) * rng.chisquare(2, 3000) / 2, 2)
+    assert found == pytest.approx((3, 4), rel=0.15)
+
+
+def test_no_more_than_eight_degrees_of_freedom_are_added():
+    assert moderated(np.ones(1000), 9, np.ones(1000)).dof.tolist() == [17] * 1000
+
+
+def test_variances_are_averaged_by_degrees_of_freedom():
+    variances = TWENTY**2
+    common = expected_prior(variances, 2)
+    assert common.dof < 8
+    found = moderated(variances, 2, np.ones(20))
+    assert found.variances[0] == pytest.approx((2 * 400 + common.dof * common.variance) / (2 + common.dof))
+    assert found.dof[0] == pytest.approx(2 + common.dof)
+
+
+def test_a_class_that_varies_far_more_than_the_others_keeps_its_own_variance():
+    variances = np.append(np.random.default_rng(0).chisquare(4, 99) / 4, 1000)
+    found = moderated(variances, 4, np.ones(100))
+    assert found.variances[-1] == pytest.approx(1000, rel=0.02)
+    assert found.dof[-1] == pytest.approx(4, abs=0.1)
+    assert np.median(found.dof) > 6
 
 
 def test_variances_are_compared_in_units_of_the_scale():
@@ -50,16 +78,22 @@ def test_variances_are_compared_in_units_of_the_scale():
     assert found.variances == pytest.approx(unscaled.variances * scale)
 
 
-def test_fewer_than_five_classes_keep_their_variances():
-    found = moderated(np.array([1.0, 2.0, 3.0, 4.0, 0.0]), 2, np.ones(5))
-    assert found.variances.tolist() == [1, 2, 3, 4, 0]
-    assert found.dof.tolist() == [2] * 5
+@pytest.mark.parametrize("variances", [np.arange(1.0, 10), np.append(np.zeros(6), [1.0, 2, 3, 4])])
+def test_fewer_than_ten_classes_or_five_that_vary_keep_their_variances(variances):
+    found = moderated(variances, 2, np.ones(len(variances)))
+    assert found.variances.tolist() == variances.tolist()
+    assert found.dof.tolist() == [2] * len(variances)
 
 
 def test_a_class_that_did_not_vary_gets_a_variance_and_one_of_scale_0_keeps_its_own():
-    found = moderated(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0]), 2, np.array([1.0] * 6 + [0.0]))
-    assert found.variances[5] > 0
-    assert (found.variances[6], found.dof[6]) == (0, 2)
+    found = moderated(np.append(np.arange(1.0, 11), [0, 0]), 2, np.array([1.0] * 11 + [0.0]))
+    assert found.variances[10] > 0
+    assert (found.variances[11], found.dof[11]) == (0, 2)
+
+
+def test_a_variance_that_is_rounding_is_none():
+    variances = np.append(np.tile([1.0, 2.0], 6), 1e-30)
+    assert moderated(variances, 2, np.ones(13)).dof[0] == moderated(variances[:12], 2, np.ones(12)).dof[0]
 
 
 def test_no_variance_is_below_the_least():

@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from analysis.report.methods import compare as methods
+from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas, cells, ratio_summaries
 from analysis.study.settings import ALPHA_COLUMNS, CELL_COLUMNS
 from tests.made_up_runs import runs, study
@@ -14,7 +15,7 @@ def toy(pruner, ratio, values, **more):
 
 
 def test_alphas_are_computed_from_the_recalls():
-    frame = alphas(toy("mp", 2, [1.5, 0.5, -0.5]))
+    frame = alphas(run_arrays(toy("mp", 2, [1.5, 0.5, -0.5])))
     assert list(frame.columns) == ALPHA_COLUMNS
     assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5, -0.5])
     assert frame["correlation"].tolist() == pytest.approx([1, 1, -1])
@@ -26,7 +27,7 @@ def test_the_raw_slope_is_alpha_without_the_accuracies():
     # Recalls .9 and .7 before, .7 and .5 after: both lose .2, and alpha is 4/3 (design, the paper's worked example).
     made = toy("mp", 2, [1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
     made = with_supports(made, 5000)
-    row = alphas(made).iloc[0]
+    row = alphas(run_arrays(made)).iloc[0]
     assert (row["raw_slope"], row["alpha"]) == (pytest.approx(1), pytest.approx(4 / 3))
 
 
@@ -38,16 +39,16 @@ def with_supports(made, *supports):
 def test_without_supports_a_network_below_one_and_a_half_over_classes_is_at_chance():
     made = toy("mp", 2, [1, 1])
     made["accuracy_after"] = [0.74, 0.76]
-    assert alphas(made)["at_chance"].tolist() == [True, False]
+    assert alphas(run_arrays(made))["at_chance"].tolist() == [True, False]
 
 
 def test_the_worked_example_guesses_only_without_supports():
     made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
-    assert alphas(made)["at_chance"].tolist() == [True, True]
-    assert cells(made)[["n", "n_at_chance"]].to_numpy().tolist() == [[0, 2]]
+    assert alphas(run_arrays(made))["at_chance"].tolist() == [True, True]
+    assert cells(run_arrays(made))[["n", "n_at_chance"]].to_numpy().tolist() == [[0, 2]]
     known = with_supports(made, 500)
-    assert alphas(known)["at_chance"].tolist() == [False, False]
-    cell = cells(known).iloc[0]
+    assert alphas(run_arrays(known))["at_chance"].tolist() == [False, False]
+    cell = cells(run_arrays(known)).iloc[0]
     assert (cell["n"], cell["n_at_chance"], cell["alpha_mean"]) == (2, 0, pytest.approx(4 / 3))
 
 
@@ -55,29 +56,29 @@ def test_chance_is_the_share_of_the_largest_class_by_a_binomial_bound():
     # Of 100 images of which 60 are of one class, 71 may be right by guessing and 72 may not.
     made = with_supports(toy("mp", 2, [1, 1, 1]), 60, 40).assign(accuracy_after=[0.71, 0.72, 0.72])
     made.loc[2, "accuracy_before"] = 0.71
-    assert alphas(made)["at_chance"].tolist() == [True, False, True]
+    assert alphas(run_arrays(made))["at_chance"].tolist() == [True, False, True]
 
 
 def test_supports_of_data_sets_are_told_apart():
     made = study(
         with_supports(toy("mp", 2, [1]), 60, 40), runs("other", "net", "mp", 2, [1], classes="cd"), toy("gp", 2, [1])
     ).assign(accuracy_after=[0.72, 0.72, 0.72])
-    assert alphas(made)["at_chance"].tolist() == [False, True, True]
+    assert alphas(run_arrays(made))["at_chance"].tolist() == [False, True, True]
 
 
 def test_data_sets_have_classes_of_their_own():
-    frame = alphas(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd")))
+    frame = alphas(run_arrays(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd"))))
     assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5])
 
 
 def test_an_undefined_alpha_is_named_and_not_counted():
     made = toy("mp", 2, [1.5, 0.5, 0.7])
     made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
-    frame = alphas(made)
+    frame = alphas(run_arrays(made))
     assert np.isnan(frame["alpha"][1])
     assert "undefined in 1 runs" in frame.attrs["notes"][0]
     assert "toy net mp 2 1" in frame.attrs["notes"][0]
-    cell = cells(made).iloc[0]
+    cell = cells(run_arrays(made)).iloc[0]
     assert cell["n"] == 2
     assert cell["alpha_mean"] == pytest.approx(1.1)
 
@@ -85,15 +86,15 @@ def test_an_undefined_alpha_is_named_and_not_counted():
 def test_a_cell_without_a_defined_alpha_has_no_numbers():
     made = toy("mp", 2, [1.5, 0.5])
     made[["recall_before/a", "recall_before/b"]] = 0.8
-    cell = cells(made).iloc[0]
+    cell = cells(run_arrays(made)).iloc[0]
     assert cell["n"] == 0
     assert np.isnan([cell["alpha_mean"], cell["ci_low"], cell["alpha_shared"], cell["alpha_other_seed"]]).all()
-    assert ratio_summaries(made).empty
+    assert ratio_summaries(run_arrays(made)).empty
 
 
 def test_a_run_with_other_classes_than_its_cell_is_left_out():
     made = study(toy("mp", 2, [1.5, 0.5]), toy("mp", 2, [1.5], classes="cd").assign(seed=2))
-    frame = alphas(made)
+    frame = alphas(run_arrays(made))
     assert frame["seed"].tolist() == [0, 1]
     (note,) = frame.attrs["notes"]
     assert note.startswith("1 runs left out")
@@ -103,13 +104,13 @@ def test_a_run_with_other_classes_than_its_cell_is_left_out():
 def test_relabelling_the_classes_changes_nothing():
     made = study(toy("mp", 2, [1.5, 0.6, 0.8]), toy("none", 1, [1.1, 1, 0.9]))
     swapped = made.rename(columns=lambda name: name.replace("/a", "/z"))[reversed(made.columns.str.replace("/a", "/z"))]
-    pd.testing.assert_frame_equal(cells(made), cells(swapped))
+    pd.testing.assert_frame_equal(cells(run_arrays(made)), cells(run_arrays(swapped)))
 
 
 def test_params_that_differ_make_cells_of_their_own():
     made = study(toy("mp", 2, [1, 1.2], epochs="5"), toy("mp", 2, [0.6, 0.8], epochs="10"))
-    assert alphas(made).columns[-1] == "params.epochs"
-    frame = cells(made)
+    assert alphas(run_arrays(made)).columns[-1] == "params.epochs"
+    frame = cells(run_arrays(made))
     assert frame["params.epochs"].tolist() == ["10", "5"]
     assert frame["alpha_mean"].tolist() == pytest.approx([0.7, 1.1])
 
@@ -119,23 +120,23 @@ def test_the_settings_that_split_cells_are_named():
         toy("up", 2, [1, 1.2], weight_decay="0.1", epsilon="0.1"),
         toy("up", 2, [1, 1.2], weight_decay="0.2", epsilon="0.2"),
     )
-    (note,) = [note for note in cells(made).attrs["notes"] if "told apart" in note]
+    (note,) = [note for note in cells(run_arrays(made)).attrs["notes"] if "told apart" in note]
     assert "weight_decay, epsilon" in note
-    assert not any("told apart" in note for note in cells(toy("up", 2, [1, 1.2])).attrs["notes"])
+    assert not any("told apart" in note for note in cells(run_arrays(toy("up", 2, [1, 1.2]))).attrs["notes"])
 
 
 def test_the_realized_ratio_is_a_mean_and_no_setting():
     made = study(toy("mp", 2, [1, 1.2]), toy("mp", 4, [1, 1.2])).assign(realized_ratio=[1.5, 2, 4, 4])
-    frame = cells(made)
+    frame = cells(run_arrays(made))
     assert frame["realized_ratio"].tolist() == [1.75, 4]
     assert frame.columns.get_loc("realized_ratio") >= len(CELL_COLUMNS)
-    assert "realized_ratio" not in cells(toy("mp", 2, [1, 1.2]))
-    assert "realized_ratio" not in alphas(made)
+    assert "realized_ratio" not in cells(run_arrays(toy("mp", 2, [1, 1.2])))
+    assert "realized_ratio" not in alphas(run_arrays(made))
 
 
 def test_seeds_that_share_a_dense_network_say_nothing_of_other_seeds():
     shared = toy("mp", 2, [1, 1.2, 1.4, 1.6]).assign(dense_run_id="one")
-    frame = cells(study(shared, toy("mp", 4, [1, 1.2, 1.4, 1.6]))).set_index("ratio")
+    frame = cells(run_arrays(study(shared, toy("mp", 4, [1, 1.2, 1.4, 1.6])))).set_index("ratio")
     between = ["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"]
     assert frame.loc[2.0, between].isna().all()
     assert not frame.loc[2.0, "alpha_shared_identified"]
@@ -146,7 +147,7 @@ def test_seeds_that_share_a_dense_network_say_nothing_of_other_seeds():
 
 
 def test_columns_and_hand_worked_numbers_of_a_cell():
-    frame = cells(toy("mp", 2, [1.1, 1.2, 1.3]))
+    frame = cells(run_arrays(toy("mp", 2, [1.1, 1.2, 1.3])))
     assert list(frame.columns[: len(CELL_COLUMNS)]) == CELL_COLUMNS
     cell = frame.iloc[0]
     assert (cell["n"], cell["n_at_chance"], cell["mark"], cell["confidence"]) == (3, 0, "?", 0.95)
@@ -163,7 +164,7 @@ def test_the_raw_slope_and_the_largest_excess_of_a_cell_by_hand():
     # Accuracies .8 and .78: both recalls are .02 lower, and the balances are .1 alpha as before.
     lower = {name: made[name] - 0.02 for name in ("accuracy_after", "recall_after/a", "recall_after/b")}
     none = toy("none", 1, [1.0, 1.1, 1.05])
-    frame = cells(study(made.assign(**lower), none)).set_index("pruner")
+    frame = cells(run_arrays(study(made.assign(**lower), none))).set_index("pruner")
     cell = frame.loc["mp"]
     half = 4.302653 * 0.1 / 3**0.5
     names = ["raw_slope_mean", "raw_slope_low", "raw_slope_high"]
@@ -186,10 +187,10 @@ def test_the_floor_of_the_largest_excess_is_that_of_two_normal_variables():
     # Recalls stay at .9 and .7. A tenth of each class is lost, and a tenth won; of the control nothing moves.
     kept = np.where(made["pruner"] == "mp", 0.1, 0)
     made = made.assign(**{f"both_right/{name}": recall - kept for name, recall in (("a", 0.9), ("b", 0.7))})
-    cell = cells(made).set_index("pruner").loc["mp"]
+    cell = cells(run_arrays(made)).set_index("pruner").loc["mp"]
     assert cell["largest_excess_floor"] == pytest.approx(np.sqrt(2 * 0.2 / 100 / (2 * np.pi)), rel=1e-5)
     assert cell["largest_excess_floor_none"] == 0
-    assert np.isnan(cells(made.drop(columns="both_right/a"))["largest_excess_floor"]).all()
+    assert np.isnan(cells(run_arrays(made.drop(columns="both_right/a")))["largest_excess_floor"]).all()
 
 
 def test_the_raw_slope_is_equivalent_to_the_controls_by_two_one_sided_tests():
@@ -199,14 +200,14 @@ def test_the_raw_slope_is_equivalent_to_the_controls_by_two_one_sided_tests():
         stats.ttest_1samp(differences, margin, alternative=side).pvalue
         for margin, side in ((-0.05, "greater"), (0.05, "less"))
     )
-    p = cells(made).set_index("pruner").loc["mp", "raw_slope_equivalence_p"]
+    p = cells(run_arrays(made)).set_index("pruner").loc["mp", "raw_slope_equivalence_p"]
     assert p == pytest.approx(max(lower, upper))
     assert p < 0.05
 
 
 def test_the_largest_excess_is_above_0_whichever_class_it_is_of():
     # The strong class loses in one network, the weak one in the other.
-    cell = cells(toy("mp", 2, [0.8, 1.4])).iloc[0]
+    cell = cells(run_arrays(toy("mp", 2, [0.8, 1.4]))).iloc[0]
     assert cell["largest_excess"] == pytest.approx((0.02 + 0.04) / 2)
 
 
@@ -215,8 +216,8 @@ def test_networks_that_guess_are_out_of_all_numbers_of_a_cell():
     none = toy("none", 1, [1.0, 1.0, 9.0, 1.0, 1.0])
     made.loc[3, "accuracy_after"] = none.loc[2, "accuracy_after"] = 0.5
     made.loc[4, "accuracy_before"] = none.loc[4, "accuracy_before"] = 0.5
-    cell = cells(study(made, none)).set_index("pruner").loc["mp"]
-    alone = cells(made[:3]).iloc[0]
+    cell = cells(run_arrays(study(made, none))).set_index("pruner").loc["mp"]
+    alone = cells(run_arrays(made[:3])).iloc[0]
     assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 2, 2)
     same = [
         "alpha_mean",
@@ -234,14 +235,14 @@ def test_networks_that_guess_are_out_of_all_numbers_of_a_cell():
 
 
 def test_a_cell_whose_networks_all_guess_has_a_row_without_numbers():
-    cell = cells(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)).iloc[0]
+    cell = cells(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5))).iloc[0]
     assert (cell["n"], cell["n_at_chance"], cell["mark"]) == (0, 2, "")
     assert np.isnan([cell[name] for name in ("alpha_mean", "raw_slope_mean", "largest_excess", "accuracy_after")]).all()
 
 
 def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
     made = study(*(toy("mp", ratio, [1.1, 1.2, 1.3]) for ratio in (2, 4, 10, 20, 50)), toy("none", 1, [1, 1.1, 1]))
-    frame = cells(made).set_index(["pruner", "ratio"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "ratio"])
     assert frame.loc["mp", "confidence"].tolist() == pytest.approx([0.99] * 5)
     assert frame.loc[("none", 1.0), "confidence"] == 0.95
     # 9.924843 x .1 / sqrt(3)
@@ -251,7 +252,7 @@ def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
 def test_every_ratio_is_set_against_none_of_the_same_seed():
     none = toy("none", 1, [1, 1, 1.1])
     made = study(toy("mp", 2, [1.2, 1.3, 1.5]), toy("mp", 10, [2, 2, 2, 2]), none)
-    frame = cells(made).set_index(["pruner", "ratio"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "ratio"])
     low = frame.loc[("mp", 2.0)]
     assert (low["n_none"], low["alpha_minus_none"]) == (3, pytest.approx(0.3))
     # .3 -+ t x .1 / sqrt(3), of two ratios: t(.9875, 2 dof) = 6.205347
@@ -269,7 +270,7 @@ def test_none_of_another_setting_is_no_control_but_a_pruners_own_params_do_not_c
         toy("up", 2, [1.5, 1.5], epochs="9", epsilon="0.1"),
         toy("none", 1, [1, 1], epochs="5"),
     )
-    frame = cells(made).set_index(["pruner", "params.epochs", "params.epsilon"]).sort_index()
+    frame = cells(run_arrays(made)).set_index(["pruner", "params.epochs", "params.epsilon"]).sort_index()
     assert frame.loc[("up", "5", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("up", "5", "0.2"), "alpha_minus_none"] == pytest.approx(0.7)
     assert frame.loc[("up", "9", "0.1"), "n_none"] == 0
@@ -285,7 +286,7 @@ def with_images(made):
 
 
 def test_alpha_new_needs_images():
-    frame = cells(toy("mp", 2, [1.1, 1.2]))
+    frame = cells(run_arrays(toy("mp", 2, [1.1, 1.2])))
     assert np.isnan(frame["alpha_new"][0])
     (note,) = frame.attrs["notes"]
     assert "alpha_new" in note
@@ -293,7 +294,7 @@ def test_alpha_new_needs_images():
 
 
 def test_alpha_new_and_reliability_of_the_same_network():
-    cell = cells(with_images(toy("mp", 2, [1, 1, 1]))).iloc[0]
+    cell = cells(run_arrays(with_images(toy("mp", 2, [1, 1, 1])))).iloc[0]
     assert cell["alpha_new"] == pytest.approx(1)
     # 1 - K(v) / sum b^2 with v = .9 x .1 / 99 and .7 x .3 / 99, K(v) = (1 - 1/2)(sum v) / .64, sum b^2 = 1/32.
     assert cell["reliability"] == pytest.approx(1 - 0.5 * (0.09 + 0.21) / 99 / 0.64 * 32)
@@ -302,7 +303,7 @@ def test_alpha_new_and_reliability_of_the_same_network():
 def test_supports_that_differ_leave_alpha_new_out():
     made = with_images(toy("mp", 2, [1.1, 1.2]))
     made.loc[1, "support/a"] = 50.0
-    assert np.isnan(cells(made)["alpha_new"][0])
+    assert np.isnan(cells(run_arrays(made))["alpha_new"][0])
 
 
 LABEL = np.repeat([0, 1], 4)
@@ -323,7 +324,7 @@ def stored(found):
 def test_precision_and_f1_from_predictions():
     made = toy("mp", 2, [1.1, 1.2])
     found = dict.fromkeys(made["dense_run_id"], BEFORE) | dict.fromkeys(made["run_id"], AFTER)
-    cell = cells(made, stored(found)).iloc[0]
+    cell = cells(run_arrays(made), stored(found)).iloc[0]
     # Precision 3/5, 2/3 before: b = -+1/19; 2/3, 1 after: b = -+1/5.
     assert cell["alpha_precision"] == pytest.approx(19 / 5)
     # F1 2/3, 4/7 before: b = +-1/13; 4/5, 2/3 after: b = +-1/11.
@@ -336,7 +337,7 @@ def test_predictions_that_some_run_lacks_or_of_other_images_are_not_used():
     found = dict.fromkeys(made["dense_run_id"], BEFORE) | {made["run_id"][0]: AFTER}
     other = {"label": LABEL[::-1], "predicted": AFTER["predicted"]}
     for more in ({}, {made["run_id"][1]: other}):
-        cell = cells(made, stored(found | more)).iloc[0]
+        cell = cells(run_arrays(made), stored(found | more)).iloc[0]
         assert np.isnan(cell["alpha_precision"])
         assert cell["alpha_new_resampled"] == "seeds"
 
@@ -344,22 +345,22 @@ def test_predictions_that_some_run_lacks_or_of_other_images_are_not_used():
 def test_a_note_names_the_runs_whose_predictions_are_missing_if_others_are_there():
     made = with_images(study(toy("mp", 2, [1.1, 1.2]), toy("mp", 4, [1.1, 1.2])))
     found = dict.fromkeys(made["dense_run_id"], BEFORE) | dict.fromkeys(made["run_id"][1:], AFTER)
-    assert cells(made, stored(found)).attrs["notes"] == [
+    assert cells(run_arrays(made), stored(found)).attrs["notes"] == [
         "1 of 2 cells have no PIEs, and no intervals over images, because predictions.npz is missing or not used for: "
         "toy net mp 2 0 "
     ]
-    assert cells(made, stored({})).attrs["notes"] == []
+    assert cells(run_arrays(made), stored({})).attrs["notes"] == []
 
 
 def test_the_same_network_before_and_after_has_slopes_of_one():
     made = toy("mp", 2, [1, 1, 1])
     found = dict.fromkeys([*made["dense_run_id"], *made["run_id"]], BEFORE)
-    cell = cells(made, stored(found)).iloc[0]
+    cell = cells(run_arrays(made), stored(found)).iloc[0]
     assert cell[["alpha_mean", "alpha_precision", "alpha_f1"]].tolist() == pytest.approx([1, 1, 1])
 
 
 def test_ratio_summaries_of_classes_that_all_change_alike():
-    summary = ratio_summaries(toy("mp", 2, [1.2, 1.4, 1.9])).iloc[0]
+    summary = ratio_summaries(run_arrays(toy("mp", 2, [1.2, 1.4, 1.9]))).iloc[0]
     assert summary[["pooled_alpha", "alpha_mean", "ratio_mean", "ratio_max"]].tolist() == pytest.approx(
         [1.5, 1.5, 1.5, 1.9]
     )
@@ -390,7 +391,7 @@ def by_schedule_and_distillation():
 
 
 def test_the_control_has_any_schedule_and_the_same_distillation():
-    frame = cells(by_schedule_and_distillation()).set_index(["pruner", "params.schedule", "params.distill"])
+    frame = cells(run_arrays(by_schedule_and_distillation())).set_index(["pruner", "params.schedule", "params.distill"])
     for schedule, plain, distilled in (("one-shot", 0.5, 0.6), ("cubic", 0.3, 0.4)):
         for distill, difference in (("0.0", plain), ("0.5", distilled)):
             cell = frame.loc[("mp", schedule, distill)]
@@ -401,10 +402,12 @@ def test_the_control_has_any_schedule_and_the_same_distillation():
 def test_without_the_control_of_its_distillation_a_cell_has_none():
     made = by_schedule_and_distillation()
     made = made[(made["pruner"] != "none") | (made["params.distill"] == "0.0")]
-    frame = cells(made).set_index(["pruner", "params.schedule", "params.distill"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "params.schedule", "params.distill"])
     assert frame.loc[("mp", "cubic", "0.0"), "n_none"] == 3
     assert frame.loc[("mp", "cubic", "0.5"), "n_none"] == 0
-    alone = cells(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
+    alone = cells(
+        run_arrays(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
+    )
     assert alone.set_index("pruner").loc["mp", "n_none"] == 0
 
 
@@ -415,7 +418,7 @@ def test_a_pruner_that_was_never_distilled_does_not_lift_the_temperature():
         toy("none", 1, [1, 1], **ONE_SHOT, distill="0.5", temperature="4.0"),
         toy("rp", 20, [1, 1], **ONE_SHOT, **PLAIN),
     )
-    frame = cells(made).set_index(["pruner", "params.temperature"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "params.temperature"])
     assert frame.loc[("mp", "4.0"), "alpha_minus_none"] == pytest.approx(0.7)
     assert frame.loc[("mp", "2.0"), "n_none"] == 0
 
@@ -428,10 +431,10 @@ def test_what_was_not_fine_tuned_is_not_compared_with_what_was():
     made = study(
         toy("mp", 2, [1.5, 1.5], **TUNED), toy("rp", 2, [-1, -1], **AS_PRUNED), toy("none", 1, [1, 1], **TUNED)
     )
-    frame = cells(made).set_index("pruner")
+    frame = cells(run_arrays(made)).set_index("pruner")
     assert frame.loc["mp", "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc["rp", "n_none"] == 0
-    pairs = methods.compare(made)[["method", "baseline"]].drop_duplicates()
+    pairs = methods.compare(run_arrays(made))[["method", "baseline"]].drop_duplicates()
     assert pairs.to_numpy().tolist() == [["mp (fine_tune_epochs 3)", "none (fine_tune_epochs 3)"]]
 
 
@@ -443,7 +446,7 @@ def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
         toy("none", 1, [1, 1], **faster),
         toy("rp", 2, [-1, -1], **AS_PRUNED),
     )
-    frame = cells(made).set_index(["pruner", "params.fine_tune_learning_rate"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "params.fine_tune_learning_rate"])
     assert frame.loc[("mp", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("mp", "0.01"), "n_none"] == 0
 
@@ -454,17 +457,17 @@ def test_the_same_seed_with_other_weights_is_another_network_of_the_cell():
         toy("mp", 2, [1.2, 1.5, 1.9]).assign(seed=[0, 0, 1], **weights),
         toy("none", 1, [1.0, 1.1, 1.3]).assign(seed=[0, 0, 1], **weights),
     )
-    cell = cells(made).set_index("pruner").loc["mp"]
+    cell = cells(run_arrays(made)).set_index("pruner").loc["mp"]
     assert (cell["n"], cell["n_none"]) == (3, 3)
     # .2, .4 and .6: each network is set against its own control.
     assert cell["alpha_minus_none"] == pytest.approx(0.4)
     assert cell["alpha_minus_none_low"] == pytest.approx(0.4 - 4.302653 * 0.2 / 3**0.5, abs=1e-6)
-    assert alphas(made)["params.weights_digest"].tolist() == ["one", "two", "one"] * 2
+    assert alphas(run_arrays(made))["params.weights_digest"].tolist() == ["one", "two", "one"] * 2
 
 
 def test_a_pruners_own_unknown_param_does_not_hide_its_control():
     made = study(toy("chip", 2, [1.5, 1.5], maps="8"), toy("chip", 2, [1.7, 1.7], maps="16"), toy("none", 1, [1, 1]))
-    frame = cells(made).set_index(["pruner", "params.maps"])
+    frame = cells(run_arrays(made)).set_index(["pruner", "params.maps"])
     assert frame.loc[("chip", "8"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("chip", "16"), "alpha_minus_none"] == pytest.approx(0.7)
 
@@ -472,10 +475,10 @@ def test_a_pruners_own_unknown_param_does_not_hide_its_control():
 def test_a_param_that_makes_every_network_a_cell_is_named_with_the_option_that_ignores_it():
     made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]))
     made["params.output"] = [f"runs/{run}" for run in made["run_id"]]
-    frame = cells(made)
+    frame = cells(run_arrays(made))
     assert frame["n"].tolist() == [1] * 4
     assert "--ignore-param output" in frame.attrs["notes"][0]
-    assert frame.attrs["notes"][0] in alphas(made).attrs["notes"]
-    without = cells(made.drop(columns="params.output"))
+    assert frame.attrs["notes"][0] in alphas(run_arrays(made)).attrs["notes"]
+    without = cells(run_arrays(made.drop(columns="params.output")))
     assert without["n"].tolist() == [2, 2]
     assert not any("--ignore-param" in note for note in without.attrs["notes"])

@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 
 from analysis.report.methods import compare as methods
+from analysis.statistics import moderation
 from analysis.statistics.hypothesis_tests import corrected
+from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas, cells
 from analysis.study.classes import classes
 from tests.made_up_runs import runs, study
@@ -25,7 +27,7 @@ ALPHAS = np.array([1.1, 1.2, 1.5])
 
 
 def test_losses_and_excess_by_hand():
-    frame = classes(lower(toy("mp", 2, ALPHAS), 0.02))
+    frame = classes(run_arrays(lower(toy("mp", 2, ALPHAS), 0.02)))
     assert frame[["dataset", "model", "pruner", "ratio", "class", "support", "n"]].to_numpy().tolist() == [
         ["toy", "net", "mp", 2, name, 100, 3] for name in "ab"
     ]
@@ -50,20 +52,20 @@ def test_losses_and_excess_by_hand():
 
 def test_losses_beyond_the_control_are_of_networks_that_have_one():
     none = lower(toy("none", 1, [1.0, 1.1]), 0.01)
-    frame = classes(study(lower(toy("mp", 2, ALPHAS), 0.02), none))
+    frame = classes(run_arrays(study(lower(toy("mp", 2, ALPHAS), 0.02), none)))
     assert set(frame["pruner"]) == {"mp"}
     weak = frame.set_index("class").loc["b"]
     # Of seeds 0 and 1: the pruned networks lose .1 times .1 more than the control, and .01.
     assert (weak["n"], weak["n_none"]) == (3, 2)
     assert weak["loss_beyond_control"] == pytest.approx(0.02)
     assert weak["excess_beyond_control"] == pytest.approx(0.01)
-    assert classes(lower(toy("mp", 2, ALPHAS), 0.02))["n_none"].tolist() == [0, 0]
-    assert np.isnan(classes(toy("mp", 2, ALPHAS))["loss_beyond_control"]).all()
+    assert classes(run_arrays(lower(toy("mp", 2, ALPHAS), 0.02)))["n_none"].tolist() == [0, 0]
+    assert np.isnan(classes(run_arrays(toy("mp", 2, ALPHAS)))["loss_beyond_control"]).all()
 
 
 def test_without_supports_losses_follow_from_recalls_and_accuracies():
     made = lower(runs("toy", "net", "mp", 2, ALPHAS), 0.02)
-    frame, known = classes(made), classes(lower(toy("mp", 2, ALPHAS), 0.02))
+    frame, known = classes(run_arrays(made)), classes(run_arrays(lower(toy("mp", 2, ALPHAS), 0.02)))
     assert frame["support"].isna().all()
     assert frame.drop(columns="support").equals(known.drop(columns="support"))
 
@@ -81,11 +83,11 @@ def test_labels_of_predictions_may_be_in_another_order_than_names():
     def predictions(run_ids):
         return {run: {"label": label, "predicted": np.where(right[run], label, 1 - label)} for run in run_ids}
 
-    frame = classes(made, predictions).set_index("class")
+    frame = classes(run_arrays(made), predictions).set_index("class")
     assert frame["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.2})
     assert frame["excess"].to_dict() == pytest.approx({"a": -0.1, "b": 0.1})
     # Predictions that are not those of the recalls are not used.
-    other = classes(made.assign(**{"recall_after/b": 0.6}), predictions).set_index("class")
+    other = classes(run_arrays(made.assign(**{"recall_after/b": 0.6})), predictions).set_index("class")
     assert other["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.1})
     assert np.isnan(other["loss_low"]).all()
 
@@ -107,9 +109,9 @@ def test_the_accuracy_is_that_of_all_images_where_classes_differ_in_size():
         return {run: {"label": label, "predicted": np.where(right[run], label, 1 - label)} for run in run_ids}
 
     excess = [0.1 - 10 / 300, -0.1 - 10 / 300]
-    assert classes(made)["excess"].tolist() == pytest.approx(excess)
-    assert classes(made, predictions)["excess"].tolist() == pytest.approx(excess)
-    assert cells(made)["largest_excess"][0] == pytest.approx(excess[0])
+    assert classes(run_arrays(made))["excess"].tolist() == pytest.approx(excess)
+    assert classes(run_arrays(made), predictions)["excess"].tolist() == pytest.approx(excess)
+    assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(excess[0])
 
 
 def test_predictions_add_the_variance_over_images():
@@ -123,7 +125,7 @@ def test_predictions_add_the_variance_over_images():
     def predictions(run_ids):
         return {run: {"label": label, "predicted": np.where(sides[run], label, 1 - label)} for run in run_ids}
 
-    b = classes(made, predictions).set_index("class").loc["b"]
+    b = classes(run_arrays(made), predictions).set_index("class").loc["b"]
     # The networks do not vary. The same 20 of 100 images are lost.
     half = 1.959964 * (0.2 * 0.8 / 99) ** 0.5
     assert b[["loss", "loss_low", "loss_high"]].tolist() == pytest.approx([0.2, 0.2 - half, 0.2 + half])
@@ -131,16 +133,16 @@ def test_predictions_add_the_variance_over_images():
     # Half of this loss is beyond that of the accuracy.
     assert b["excess_high"] == pytest.approx(0.1 + half / 2)
     # Recalls alone cannot tell how sure two networks that agree are.
-    assert np.isnan(classes(made)["loss_low"]).all()
+    assert np.isnan(classes(run_arrays(made))["loss_low"]).all()
 
 
 def test_the_largest_excess_of_a_cell_is_that_of_its_classes_where_networks_agree():
     made = lower(toy("mp", 2, [1.3, 1.3]), 0.05)
-    assert cells(made)["largest_excess"][0] == pytest.approx(classes(made)["excess"].max())
+    assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(classes(run_arrays(made))["excess"].max())
     # Where they do not, the mean of the largest is at least the largest of the means.
     made = lower(toy("mp", 2, [0.7, 1.3]), 0.05)
-    assert cells(made)["largest_excess"][0] == pytest.approx(0.03)
-    assert classes(made)["excess"].tolist() == pytest.approx([0, 0])
+    assert cells(run_arrays(made))["largest_excess"][0] == pytest.approx(0.03)
+    assert classes(run_arrays(made))["excess"].tolist() == pytest.approx([0, 0])
 
 
 def with_guessers():
@@ -155,14 +157,14 @@ def with_guessers():
 def test_all_files_agree_on_which_networks_count():
     made = with_guessers()
     # 114 of 200 right answers may be guesses, and 117 may not be.
-    at_chance = alphas(made).set_index(["pruner", "seed"])["at_chance"]
+    at_chance = alphas(run_arrays(made)).set_index(["pruner", "seed"])["at_chance"]
     assert at_chance.loc["mp"].tolist() == [True, True, True, False, False, False]
     assert at_chance.loc["none"].tolist() == [False, False, True, True, False, False]
-    cell = cells(made).set_index("pruner").loc["mp"]
+    cell = cells(run_arrays(made)).set_index("pruner").loc["mp"]
     assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 3, 2)
-    of_class = classes(made)
+    of_class = classes(run_arrays(made))
     assert of_class[["n", "n_none"]].drop_duplicates().to_numpy().tolist() == [[3, 2]]
-    compared = methods.compare(made).set_index("outcome")
+    compared = methods.compare(run_arrays(made)).set_index("outcome")
     assert (compared.loc["alpha", "n"], compared.loc["alpha", "n_at_chance"]) == (2, 4)
     # And on what follows from them.
     assert of_class.set_index("class").loc["a", "recall_after"] == pytest.approx(0.8 + 0.1 * (1.4 + 1.2 + 1.5) / 3)
@@ -170,10 +172,34 @@ def test_all_files_agree_on_which_networks_count():
 
 
 def test_a_cell_whose_networks_all_guess_has_rows_without_numbers():
-    frame = classes(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5))
+    frame = classes(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)))
     assert frame["n"].tolist() == [0, 0]
     assert frame[["recall_before", "loss", "excess_p_holm", "support"]].isna().all(axis=None)
 
 
 def test_a_study_without_pruned_networks_has_no_rows():
-    assert classes(toy("none", 1, [1.0, 1.1])).empty
+    assert classes(run_arrays(toy("none", 1, [1.0, 1.1]))).empty
+
+
+def test_moderated_intervals_of_two_classes_are_the_plain_ones():
+    frame = classes(run_arrays(toy("mp", 2, ALPHAS)))
+    for name in ("loss", "excess"):
+        plain, moderated = ([f"{name}{each}_{end}" for end in ("low", "high", "p")] for each in ("", "_moderated"))
+        assert frame[plain].to_numpy() == pytest.approx(frame[moderated].to_numpy())
+
+
+def test_moderated_losses_of_ten_classes_have_the_variances_of_an_audit():
+    names, changes = "abcdefghij", np.outer([-1, 0, 1], 0.01 * np.arange(1, 11))
+    # The recall of class i is .9 before, and .8 after plus or minus i points.
+    columns = {f"recall_before/{name}": 0.9 for name in names}
+    columns |= {f"recall_after/{name}": 0.8 + change for name, change in zip(names, changes.T, strict=True)}
+    made = runs("toy", "net", "mp", 2, ALPHAS).assign(**columns, **{f"support/{name}": 100.0 for name in names})
+    frame = classes(run_arrays(made))
+    variances, dof = moderation.moderated(np.var(changes, axis=0, ddof=1) / 3, 2, np.full(10, 0.85 * 0.15))
+    assert (dof > 2).all()
+    half = stats.t.ppf(0.975, dof) * np.sqrt(variances)
+    assert frame["loss_moderated_low"].tolist() == pytest.approx((0.1 - half).tolist())
+    assert frame["loss_moderated_high"].tolist() == pytest.approx((0.1 + half).tolist())
+    assert frame["loss_moderated_p_holm"].tolist() == pytest.approx(
+        corrected(frame["loss_moderated_p"], 10)[1].tolist()
+    )

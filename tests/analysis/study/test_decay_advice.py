@@ -7,7 +7,7 @@ import pytest
 from analysis.recommend import recommend
 from analysis.report.verdict import verdict
 from analysis.study.decay_advice import control_movement, decay_advice
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 # Recall of class b goes from .7 to .8 - .1 alpha, and the accuracy stays: it loses 4, 5, 6 and 5 points.
@@ -72,7 +72,7 @@ def study() -> pd.DataFrame:
 
 
 def test_the_verdict_ends_with_the_advice():
-    line, *_ = verdict(AnalyzedStudy(study()))
+    line, *_ = verdict(StudyData(study()))
     (advice,) = decay_advice(study())
     assert line.endswith(advice)
     assert "--decay cosine" in advice

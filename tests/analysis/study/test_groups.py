@@ -10,6 +10,7 @@ from analysis.common.errors import StudyError
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import change_interval, corrected
 from analysis.study import cells, groups
+from analysis.study.arrays import run_arrays
 from tests.made_up_groups import AFTER, LABEL, WRITER, study, write
 
 
@@ -18,7 +19,7 @@ def found(tmp_path_factory):
     runs, predictions = study()
     path = write(tmp_path_factory.mktemp("groups"))
     of_images = groups.read_groups({"digits": path}, runs, predictions)
-    return groups.groups(runs, predictions, of_images)
+    return groups.groups(run_arrays(runs), predictions, of_images)
 
 
 def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_images(found):
@@ -76,8 +77,8 @@ def test_groups_that_are_the_classes_give_the_cells_own_numbers():
     rng = np.random.default_rng(1)
     runs, predictions = study(after=[AFTER & (rng.random(len(AFTER)) < 0.98) for _ in range(3)])
     classes = ImageGroups({"class": np.array(["a", "b"])[LABEL]}, {})
-    row = groups.groups(runs, predictions, {"digits": classes}).groupings.iloc[0]
-    cell = cells.cells(runs, predictions).set_index("pruner").loc["mp"]
+    row = groups.groups(run_arrays(runs), predictions, {"digits": classes}).groupings.iloc[0]
+    cell = cells.cells(run_arrays(runs), predictions).set_index("pruner").loc["mp"]
     same = {"alpha": "alpha_mean", "raw_slope": "raw_slope_mean", "largest_excess": "largest_excess"}
     same |= {"alpha_new": "alpha_new", "largest_excess_control": "largest_excess_none"}
     for name, of_cell in same.items():
@@ -86,7 +87,7 @@ def test_groups_that_are_the_classes_give_the_cells_own_numbers():
 
 def test_one_network_has_the_intervals_of_paired_counts():
     runs, predictions = study(seeds=1)
-    found = groups.groups(runs, predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    found = groups.groups(run_arrays(runs), predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
     row = found.groups.iloc[0]
     # Of 160 images one is won and 56 are lost.
     ends = (row["change_beyond_control_low"], row["change_beyond_control_high"])
@@ -96,7 +97,9 @@ def test_one_network_has_the_intervals_of_paired_counts():
 
 def test_a_cell_without_predictions_is_counted():
     runs, _ = study()
-    found = groups.groups(runs, lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    found = groups.groups(
+        run_arrays(runs), lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})}
+    )
     assert found.groups.empty
     assert found.notes == ["1 cells have no groups: all their networks guess or lack predictions"]
 
@@ -113,7 +116,7 @@ def test_networks_that_were_tested_on_other_images_are_left_out():
         cut = {f"half {run_id}": {name: values[::2] for name, values in arrays.items()} for run_id, arrays in halves}
         return {**read([run_id for run_id in ids if not run_id.startswith("half ")]), **cut}
 
-    found = groups.groups(both, predictions, {"digits": ImageGroups({"writer": WRITER.astype(str)}, {})})
+    found = groups.groups(run_arrays(both), predictions, {"digits": ImageGroups({"writer": WRITER.astype(str)}, {})})
     assert found.groups["ratio"].unique().tolist() == [10]
     assert found.notes == ["1 cells have no groups: their test images are not those of the table"]
 
@@ -160,4 +163,4 @@ def test_runs_without_predictions_have_no_groups(tmp_path):
 
 def test_no_groups_are_an_empty_frame():
     runs, predictions = study()
-    assert groups.groups(runs, predictions, {}).groups.equals(pd.DataFrame())
+    assert groups.groups(run_arrays(runs), predictions, {}).groups.equals(pd.DataFrame())

@@ -7,12 +7,25 @@ from analysis.report import ratio_plot
 from analysis.report.methods.compare import compare
 from analysis.runs import frames
 from analysis.runs.primaries import Method
+from analysis.study.arrays import run_arrays
 from analysis.study.labels import in_words, letter_key, method_label, need_all_digits, setting_letters
 from analysis.study.settings import CellKey, further_settings, shown_settings
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_levels
 from tests.made_up_runs import runs, study
 from tests.made_up_settings import CUBIC, DISTILLED, OFFSETS, ONE_SHOT, PLAIN, UNSPARED, WEIGHTED, toy
+
+
+def letters_of(made):
+    return setting_letters(made, shown_settings(made))
+
+
+def key_of(made, letters):
+    return letter_key(made, shown_settings(made), letters)
+
+
+def all_digits(made):
+    return need_all_digits(made, shown_settings(made))
 
 
 def names_read(made, names):
@@ -52,7 +65,7 @@ def test_details_of_mitigations_have_short_names_and_those_that_follow_from_othe
         *constrained, *(toy("mp", 2, [1], **WEIGHTED | {"class_weight_power": power}) for power in ("1.0", "2.0"))
     )
     shown = shown_settings(made)
-    names = [method_label(run, shown, setting_letters(made)) for run in made.to_dict("records")]
+    names = [method_label(run, shown, letters_of(made)) for run in made.to_dict("records")]
     assert list(dict.fromkeys(names)) == [
         "mp cubic constraint ceag (images train)",
         "mp cubic constraint ceag (images validation)",
@@ -98,7 +111,7 @@ def test_people_read_of_a_teacher(label, read):
 def test_the_weight_of_a_teacher_is_named_where_a_study_has_several(weights, named):
     """The names of methods in tables that programs read keep the param."""
     runs = study(toy("mp", 2, [1, 1.1], **PLAIN), *(toy("mp", 2, [1, 1.1], distill=weight) for weight in weights))
-    made = AnalyzedStudy(runs)
+    made = StudyData(runs)
     assert list(made.names.values()) == (named or ["mp", "mp, teacher 0.5", "mp, teacher 1.0"])
     assert list(made.names) == ["mp", *(f"mp distill {weight}" for weight in weights)]
     settings = [made.setting(run) for run in runs.drop_duplicates("params.distill").to_dict("records")]
@@ -130,8 +143,8 @@ def test_a_scope_that_is_the_pruners_own_goes_without_saying():
 def test_settings_with_long_labels_get_letters_sorted_by_their_values():
     made = study(*(toy(pruner, 2, [1, 1.1], **params) for params in FIVE for pruner in ("mp", "up")))
     for runs_in_any_order in (made, made[::-1]):
-        letters = setting_letters(runs_in_any_order)
-        key = letter_key(runs_in_any_order, letters)
+        letters = letters_of(runs_in_any_order)
+        key = key_of(runs_in_any_order, letters)
         assert set(key.columns) == {"letter", "epochs", "learning_rate"}
         assert key[["letter", "epochs", "learning_rate"]].to_numpy().tolist() == [
             ["A", "5", "0.01"],
@@ -148,40 +161,40 @@ def test_settings_with_long_labels_get_letters_sorted_by_their_values():
 def test_settings_with_short_labels_keep_them():
     both = {"distill": "0.5", "schedule": "cubic"}
     made = study(toy("mp", 2, [1], **ONE_SHOT, **PLAIN), toy("mp", 2, [1], **both))
-    assert setting_letters(made) == {}
-    assert letter_key(made, {}).empty
-    assert setting_letters(toy("mp", 2, [1, 1.1])) == {}
+    assert letters_of(made) == {}
+    assert key_of(made, {}).empty
+    assert letters_of(toy("mp", 2, [1, 1.1])) == {}
 
 
 def test_a_letter_stands_for_a_label_that_is_too_long_or_that_two_settings_have():
     """`(epsilon 0.07159)` has 17 letters, `distill 0.5 (epsilon 0.07159)` has 29; digits behind the fourth are cut."""
     epsilons = "0.071587001", "0.071587002"
     one, two = (toy("up", 2, [1, 1.1], epsilon=epsilon, **PLAIN) for epsilon in epsilons)
-    assert list(setting_letters(study(one, two)).values()) == ["A", "B"]
-    assert setting_letters(study(one, toy("up", 2, [1], epsilon="0.1", **PLAIN))) == {}
+    assert list(letters_of(study(one, two)).values()) == ["A", "B"]
+    assert letters_of(study(one, toy("up", 2, [1], epsilon="0.1", **PLAIN))) == {}
     longer = toy("up", 2, [1], epsilon="0.071587001", **DISTILLED)
     made = study(one, longer, toy("up", 2, [1], epsilon="0.1", **PLAIN))
-    letters = setting_letters(made)
+    letters = letters_of(made)
     assert letters == {(("distill", "0.5"), ("epsilon", "0.071587001")): "A"}
-    assert letter_key(made, letters).to_dict("records") == [{"letter": "A", "distill": "0.5", "epsilon": "0.07159"}]
+    assert key_of(made, letters).to_dict("records") == [{"letter": "A", "distill": "0.5", "epsilon": "0.07159"}]
 
 
 def test_labels_and_the_key_have_all_digits_where_four_do_not_tell_two_settings_apart():
     near = [toy("up", 2, [1], epsilon=epsilon) for epsilon in ("0.071587001", "0.071587002")]
     far = [toy("up", 2, [1], epsilon=epsilon) for epsilon in ("0.071587001", "0.081587002")]
-    assert need_all_digits(study(*near))
-    assert not need_all_digits(study(*far))
+    assert all_digits(study(*near))
+    assert not all_digits(study(*far))
     assert method_label(near[0].iloc[0], ["params.epsilon"], exact=True) == "up (epsilon 0.071587001)"
-    key = letter_key(study(*near), setting_letters(study(*near)))
+    key = key_of(study(*near), letters_of(study(*near)))
     assert key["epsilon"].tolist() == ["0.071587001", "0.071587002"]
-    named = compare(study(*near, toy("mp", 2, [1])))["method"].unique().tolist()
+    named = compare(run_arrays(study(*near, toy("mp", 2, [1]))))["method"].unique().tolist()
     assert named == ["up (epsilon 0.071587001)", "up (epsilon 0.071587002)"]
 
 
 def test_after_z_come_two_letters():
     made = study(*(toy("mp", 2, [1], epochs=str(n), learning_rate="0.123456") for n in range(1, 30)))
     made["params.learning_rate"] = made["params.learning_rate"].mask(made["params.epochs"] == "1", "0.1")
-    assert list(setting_letters(made).values())[24:] == ["Y", "Z", "AA", "AB", "AC"]
+    assert list(letters_of(made).values())[24:] == ["Y", "Z", "AA", "AB", "AC"]
 
 
 def test_the_share_that_a_level_keeps_is_named_where_it_is_not_that_of_the_paper():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from analysis.study import operating_points
 from analysis.study.operating_points import DENSE, Preference, on_test, on_validation, points, preference
 from tests import made_up_levels, made_up_runs
@@ -177,7 +177,7 @@ def test_pareto_csv_has_the_settings_by_name_and_iterations_as_numbers():
 def test_a_preference_out_of_range_is_an_error(accuracy, worth, option):
     with pytest.raises(StudyError) as raised:
         preference(accuracy, worth)
-    assert raised.value.option == option
+    assert option_name(raised.value.option) == option
     assert preference(None, None) is None
     assert preference(0.9, None) == Preference(0.9, 100.0)
 

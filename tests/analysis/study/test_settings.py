@@ -6,7 +6,7 @@ import pytest
 
 from analysis.runs import frames, schema
 from analysis.study import cells
-from analysis.study.arrays import run_arrays
+from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.labels import method_label, need_all_digits, setting_letters
 from analysis.study.settings import (
     CellKey,
@@ -73,12 +73,12 @@ def test_one_run_more_changes_nothing_of_the_other_cells(param):
     """Their networks, controls and confidence stay as they are; another ratio alone shares the confidence."""
     if schema.role(param).role == "consequence":
         return
-    made = cells.cells(MADE).set_index(["pruner", "ratio", "n", "alpha_mean"])
+    made = cells.cells(run_arrays(MADE)).set_index(["pruner", "ratio", "n", "alpha_mean"])
     more = one_more_of_each_cell(param, "new", accuracy_after=0.7)
     if schema.role(param).concerns != "network":
         more = more[more["pruner"] != "none"]  # a run of the control is the same whatever the settings of pruning say
     for runs_of_both in (study(MADE, more), study(more, MADE)):
-        again = cells.cells(runs_of_both).set_index(["pruner", "ratio", "n", "alpha_mean"])
+        again = cells.cells(run_arrays(runs_of_both)).set_index(["pruner", "ratio", "n", "alpha_mean"])
         kept = again.index.intersection(made.index)
         assert len(kept) == len(made)
         for name in SAME_WHATEVER_IS_ADDED:
@@ -178,7 +178,7 @@ def test_a_control_shares_all_settings_but_those_of_pruning():
 
 def controls_of(made):
     """The run id of each pruned network's control, by its run id."""
-    rows = cells.control_rows(made)
+    rows = control_rows(made)
     return {made["run_id"][place]: made["run_id"].get(row, "") for place, row in enumerate(rows) if row >= 0}
 
 
@@ -279,7 +279,7 @@ def test_a_second_pruning_has_a_control_of_its_own():
     made = study(toy("mp", 2, [1.2, 1.4], iteration="1"), toy("none", 1, [1, 1], iteration="1"))
     more = toy("none", 1, [2, 2], iteration="2")
     for both in (study(made, more), study(more, made)):
-        summaries = cells.cells(both).set_index("pruner")
+        summaries = cells.cells(run_arrays(both)).set_index("pruner")
         assert summaries.loc["mp", "alpha_minus_none"] == pytest.approx(0.3)
 
 
@@ -329,7 +329,7 @@ def test_methods_are_named_by_what_differs_and_levels_are_ratios_sparsities_or_b
         ("fixed-int8", 8.0),
         ("none fixed-int8", 8.0),
     ]
-    assert setting_letters(made) == {}
+    assert setting_letters(made, shown_settings(made)) == {}
 
 
 def test_the_level_of_a_run_without_a_sparsity_is_its_ratio():
@@ -367,7 +367,7 @@ def test_dense_networks_in_another_number_format_have_no_control(tuned):
         toy("fixed-int8", 1, [1], number_format="fixed-int8"),
         toy("none fixed-int8", 1, [1], number_format="fixed-int8", **tuned),
     )
-    assert cells.control_rows(made).tolist() == [-1, 0, -1, 0]
+    assert control_rows(made).tolist() == [-1, 0, -1, 0]
 
 
 def test_levels_of_iterative_pruning_are_one_method_and_cells_of_their_own():
@@ -378,7 +378,7 @@ def test_levels_of_iterative_pruning_are_one_method_and_cells_of_their_own():
     assert {method_label(run, columns) for run in made.to_dict("records")} == {
         *("l1-structured finetune", "l1-structured rewind", "none finetune", "none rewind")
     }
-    assert not need_all_digits(made)
+    assert not need_all_digits(made, shown_settings(made))
 
 
 def test_levels_of_an_iteration_stand_together_though_rounding_moves_their_ratios():
@@ -396,13 +396,13 @@ def test_levels_of_an_iteration_stand_together_though_rounding_moves_their_ratio
 def test_a_level_has_the_control_of_its_iteration_and_weight_treatment():
     made = made_up_levels.runs(pruners=("l1-structured", "none"), treatments=("finetune", "rewind"), levels=2, seeds=1)
     made = made[~(made["pruner"].eq("none") & made["params.weight_treatment"].eq("rewind"))].reset_index(drop=True)
-    none = cells.control_rows(made)
+    none = control_rows(made)
     found = [made["run_id"][row] if row >= 0 else "" for row in none]
     assert found == [*(f"mnist lenet5 none finetune 0 {level}" for level in (1, 2)), "", "", "", ""]
 
 
 def test_cells_of_a_chain_are_in_the_order_of_its_iterations():
     made = made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), levels=11)
-    frame = cells.cells(made)
+    frame = cells.cells(run_arrays(made))
     assert frame["params.iteration"].tolist() == [*map(str, range(1, 12)), *map(str, range(1, 12))]
     assert frame["n_none"].tolist() == [2] * 11 + [0] * 11

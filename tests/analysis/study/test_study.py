@@ -3,8 +3,10 @@
 import pandas as pd
 import pytest
 
-from analysis.study.study import AnalyzedStudy, notes
-from tests import made_up_runs
+from analysis.common.errors import StudyError
+from analysis.runs.primaries import Primary
+from analysis.study.study import ReportOptions, StudyData, notes
+from tests import made_up_levels, made_up_runs
 
 RUNS = made_up_runs.study(
     *(
@@ -15,13 +17,13 @@ RUNS = made_up_runs.study(
 
 
 def test_every_frame_is_worked_out_once():
-    study = AnalyzedStudy(RUNS)
+    study = StudyData(RUNS)
     assert study.alphas is study.alphas
     assert study.cells is study.cells
 
 
 def test_frames_follow_from_the_runs_and_the_confidence():
-    study = AnalyzedStudy(RUNS, confidence=0.9)
+    study = StudyData(RUNS, options=ReportOptions(confidence=0.9))
     assert study.datasets == ["mnist", "cifar10"]
     assert study.shown == ["params.epsilon"]
     assert study.alphas["alpha"].tolist() == pytest.approx([1.0, 1.1, 1.2] * 3)
@@ -31,7 +33,43 @@ def test_frames_follow_from_the_runs_and_the_confidence():
 
 def test_a_study_is_not_changed():
     with pytest.raises(AttributeError):
-        AnalyzedStudy(RUNS).confidence = 0.5
+        StudyData(RUNS).confidence = 0.5
+
+
+def test_what_a_study_has_comes_back_from_the_folder_it_was_exported_to(tmp_path):
+    runs = made_up_levels.runs()
+    images = pd.DataFrame({"run_id": runs["run_id"].iloc[:1], "label": 3, "images": 10, "right": 7})
+    measured = images[["run_id"]].assign(
+        corruption="fog", severity=2, **{"class": "cat"}, support=10, right=4, right_top5=9, measured="x"
+    )
+    made = StudyData(
+        runs,
+        lambda run_ids: {},
+        primaries=[Primary("mp", "none", 10.0, ("accuracy",))],
+        corrupted=measured,
+        characteristics=made_up_levels.characteristics(runs),
+        validation=images,
+        dense_runs=made_up_runs.dense(runs),
+    )
+    assert len(made.export(tmp_path)) == 7
+    read = StudyData.from_frames([tmp_path])
+    assert read.primaries == made.primaries
+    for name in ("runs", "dense_runs", "corrupted", "characteristics", "validation"):
+        pd.testing.assert_frame_equal(getattr(read, name), getattr(made, name), check_dtype=False, check_like=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"confidence": 1.0}, "confidence"),
+        ({"min_accuracy": 2.0}, "min_accuracy"),
+        ({"fairness_value": -1.0}, "fairness_value"),
+    ],
+)
+def test_an_option_out_of_range_is_named(options, named):
+    with pytest.raises(StudyError) as caught:
+        ReportOptions(**options)
+    assert caught.value.option == named
 
 
 def test_notes_stand_in_the_order_of_the_frames():

@@ -153,7 +153,7 @@ class TestUnknown:
     def test_is_a_usage_error(self, tmp_path, dataset, message):
         with pytest.raises(StudyError, match=message) as error:
             load(dataset, tmp_path)
-        assert error.value.option == "--dataset"
+        assert error.value.option == "dataset"
 
 
 class TestFolder:

@@ -59,7 +59,7 @@ class TestValidation:
         setting(config(dataset=str(folder), validation_fraction=own))
         with pytest.raises(StudyError, match="has images for validation, in val") as error:
             setting(config(dataset=str(folder), validation_fraction=other))
-        assert error.value.option == "--validation-fraction"
+        assert error.value.option == "validation_fraction"
 
     def test_which_images_they_are_is_part_of_the_digest(self, folder):
         before = load(folder).digest
@@ -132,7 +132,7 @@ class TestOneFolderOfClasses:
         for dataset in (folder.parent / "parts", tiny_npz, Path("fashion-mnist-mini")):
             with pytest.raises(StudyError, match="has test images of its own") as error:
                 datasets.load(str(dataset), data_dir=folder, test_fraction=0.2)
-            assert error.value.option == "--test-fraction"
+            assert error.value.option == "test_fraction"
 
     def test_a_class_with_two_images_is_too_small(self, folder):
         write(folder, {"emu": 2})
@@ -295,4 +295,4 @@ class TestMapped:
         (folder.parent / "data").write_text("in the way")
         with pytest.raises(StudyError, match="the decoded images cannot be written") as error:
             load(folder)
-        assert error.value.option == "--data-dir"
+        assert error.value.option == "data_dir"

@@ -89,7 +89,7 @@ class TestGiven:
     def test_that_is_not_there_is_a_usage_error(self, tmp_path):
         with pytest.raises(StudyError, match=r"gone\.safetensors: no such file exists") as error:
             checkpoints.load_given(tmp_path / "gone.safetensors")
-        assert error.value.option == "--weights"
+        assert error.value.option == "weights"
 
     @pytest.mark.parametrize("new", [True, False])
     def test_of_torch_save__is_not_read_and_two_lines_convert_it(self, lenet5, tmp_path, monkeypatch, new):

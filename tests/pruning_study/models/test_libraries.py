@@ -67,7 +67,7 @@ def test_shapes_are_those_of_the_network_and_take_no_memory(name):
 def test_a_name_that_a_library_cannot_make_is_one_line(name, message):
     with pytest.raises(StudyError, match=message) as error:
         models.build(name, **{**SIZES, "image_size": (20, 20)})
-    assert error.value.option == "--model"
+    assert error.value.option == "model"
     assert "\n" not in str(error.value)
 
 

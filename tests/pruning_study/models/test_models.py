@@ -173,7 +173,7 @@ class TestOwnModel:
     def test_that_cannot_be_used_is_one_line(self, name, message):
         with pytest.raises(StudyError, match=message) as error:
             models.build(name, **self.sizes)
-        assert error.value.option == "--model"
+        assert error.value.option == "model"
         assert "\n" not in str(error.value)
 
     def test_may_be_a_partial(self):

@@ -29,8 +29,8 @@ class Looping(nn.Module):
 def test_a_missing_package_is_a_usage_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(StudyError, match=r"onnxruntime: pip install 'pruning-study\[onnx\]'") as error:
-        onnx_export.check_installed(option="--log-model")
-    assert error.value.option == "--log-model"
+        onnx_export.check_installed(option="log_model")
+    assert error.value.option == "log_model"
 
 
 @pytest.mark.onnx

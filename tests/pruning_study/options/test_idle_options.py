@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from analysis.runs.options.record import default_text, option_name
+from analysis.common.errors import option_name
+from analysis.runs.options.record import default_text
 from pruning_study.options.config import PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options.idle_options import idle_options
 from pruning_study.pruning.pruners import PRUNERS

@@ -94,4 +94,4 @@ def test_gradients_that_are_not_finite__are_an_error_of_one_line(value):
 def test_scope_global_with_fairgrape__is_an_error_of_one_line(config):
     with pytest.raises(StudyError, match="the pruner fairgrape compares weights within their layer") as error:
         config(pruner="fairgrape", scope="global")
-    assert error.value.option == "--scope"
+    assert error.value.option == "scope"

@@ -128,12 +128,12 @@ class TestBudget:
     def test_a_sparsity_that_keeps_nothing_is_an_error(self):
         with pytest.raises(StudyError, match=r"0\.999999 would keep none of the 58,998 prunable weights") as error:
             self.exact.ratio_of(0.999999)
-        assert error.value.option == "--sparsity"
+        assert error.value.option == "sparsity"
 
     def test_a_ratio_that_cannot_be_attained_names_the_largest(self):
         with pytest.raises(StudyError, match=r"100 .* largest attainable ratio is 55\.77") as error:
             self.exact.kept(100)
-        assert error.value.option == "--ratio"
+        assert error.value.option == "ratio"
         assert self.exact.kept(55.77) == 1
 
     def test_the_largest_ratio_where_biases_are_counted_can_be_attained(self):
@@ -204,7 +204,7 @@ class TestKeptAfter:
     def test_a_layer_that_loses_every_channel_is_an_error_that_names_it(self):
         with pytest.raises(StudyError, match=r"0\.1 leaves no input channel of conv at iteration 1, of 3:") as error:
             self.after(1, "channel", keep=0.1)
-        assert error.value.option == "--keep"
+        assert error.value.option == "keep"
 
     def test_the_first_iteration_that_leaves_nothing_is_named(self):
         """A pruning by .7 makes 3 of 10 weights, 1 of 3 and 0 of 1; 100 become 30, 9 and 3."""
@@ -252,11 +252,11 @@ class TestNearestFilters:
         """One of each leaves 40 of 140 parameters: 100 of 120 weights are pruned, or of 125 that biases are among."""
         exact, biases = Budget(140, 120), Budget(140, 120, counted=125)
         with pytest.raises(StudyError, match=r"^3\.6 is above 3\.5, the largest ratio that leaves a channel") as error:
-            exact.check_filters(3.6, 40, "--ratio")
-        assert error.value.option == "--ratio"
+            exact.check_filters(3.6, 40, "ratio")
+        assert error.value.option == "ratio"
         for budget, largest in ((exact, 0.8333), (biases, 0.8)):
             with pytest.raises(StudyError, match=rf"^0\.9 is above {largest}, the largest sparsity") as error:
-                budget.check_filters(budget.ratio_of(0.9), 40, "--sparsity")
-            assert error.value.option == "--sparsity"
-            budget.check_filters(budget.ratio_of(0.8), 40, "--sparsity")
-            budget.check_filters(3.5, 40, "--ratio")
+                budget.check_filters(budget.ratio_of(0.9), 40, "sparsity")
+            assert error.value.option == "sparsity"
+            budget.check_filters(budget.ratio_of(0.8), 40, "sparsity")
+            budget.check_filters(3.5, 40, "ratio")

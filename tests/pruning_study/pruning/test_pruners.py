@@ -160,7 +160,7 @@ class TestOwnPruner:
     def test_what_is_no_pruner_is_one_line(self, name, message):
         with pytest.raises(StudyError, match=message) as error:
             pruners.pruner(name)
-        assert error.value.option == "--pruner"
+        assert error.value.option == "pruner"
         assert "\n" not in str(error.value)
 
     def test_its_digest_changes_with_its_source(self, own):

@@ -295,7 +295,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._pruned(setting, dense, 20.0)
+    model, fitted = steps._pruned(setting, dense, steps.planned(setting, dense, 20.0))
     return model.state_dict(), fitted.masks
 
 
@@ -310,7 +310,7 @@ class TestPruning:
         ramp_0 = setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3)
         for given, wanted in zip(pruned(dense, ramp_0), one_shot, strict=True):
             torch.testing.assert_close(given, wanted, rtol=0, atol=0)
-        assert ramp_0.pruned_params({}, 20.0) == setting_with(setting, pruner=pruner).pruned_params({}, 20.0)
+        assert ramp_0.plan(20.0, {}) == setting_with(setting, pruner=pruner).plan(20.0, {})
 
     @pytest.mark.parametrize("regrow", [False, True])
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -323,7 +323,8 @@ class TestPruning:
             pruner == "up-signed" and kept > gradual.kept_numbers(20.0)[-1]
         )
         assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
-        one_shot = steps.pruning_masks(setting_with(setting, pruner=pruner), dense, 20.0)
+        at_once = setting_with(setting, pruner=pruner)
+        one_shot = steps.pruning_masks(at_once, dense, steps.planned(at_once, dense, 20.0))
         differ = any(not torch.equal(masks[name], one_shot[name]) for name in masks)
         assert differ == (pruner != "rp")
 
@@ -342,7 +343,7 @@ class TestPruning:
         training = Training(
             *(setting.train, setting.validation, setting.pruning.fine_tuning),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
-            masks=steps.pruning_masks(setting, dense, 20.0),
+            masks=steps.pruning_masks(setting, dense, steps.planned(setting, dense, 20.0)),
             ramp=Ramp(setting.kept_at(20.0), choose, False),
         )
         fit(copy.deepcopy(dense.model), training)

@@ -4,21 +4,52 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import schema
-from pruning_study.options.config import PruneConfig
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps.identity import config_hash, hashed_params
+from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting
+from pruning_study.study import plan
 
-# Recorded before params were given roles and runs a parent: stores made then have to be found.
-RECORDED = [json.loads(line) for line in (Path(__file__).parent / "config_hashes.jsonl").read_text().splitlines()]
+FOLDER = Path(__file__).parent
+# Recorded by earlier versions: the stores that they made have to be found.
+RECORDED = [json.loads(line) for line in (FOLDER / "config_hashes.jsonl").read_text().splitlines()]
+RECORDED_CHAINS = [json.loads(line) for line in (FOLDER / "chain_hashes.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: json.dumps(recorded["options"]))
 def test_the_hash_of_every_setting_is_what_it_was(recorded):
     setting = PruneSetting(PruneConfig(**recorded["options"]))
     dense = config_hash(schema.DENSE, setting.params)
-    params = setting.pruned_params(setting.params, setting.config.ratio[0])
     assert dense == recorded["dense"]
-    assert config_hash(schema.PRUNED, params, dense) == recorded["pruned"]
+    assert setting.plan(setting.config.ratio[0], setting.params, dense).hash == recorded["pruned"]
+
+
+@pytest.mark.parametrize("recorded", RECORDED_CHAINS, ids=lambda recorded: json.dumps(recorded["options"]))
+def test_the_hash_of_every_iteration_is_what_it_was(recorded):
+    setting = IterateSetting(IterateConfig(**recorded["options"]))
+    assert [step.config_hash for step in plan.chain(setting.chain, setting)] == recorded["chain"]
+
+
+def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
+    config = PruneConfig(ratio="10")
+    setting = PruneSetting(config)
+    dense = plan.dense_step(config, setting)
+    once = plan.pruned_step(config, setting, dense)
+    twice = plan.pruned_step(PruneConfig(ratio="20"), setting, once)
+    assert twice.config_hash == "a792a56f2c3902d0d6a2c78e36eb083f0e8beac6fa5959acbb6be3ab36b161a0"
+
+
+def test_the_hashes_of_quantised_networks_are_what_they_were():
+    setting = PruneSetting(PruneConfig(ratio="10"))
+    dense = config_hash(schema.DENSE, setting.params)
+    pruned = setting.plan(10.0, setting.params, dense)
+    assert [
+        config_hash(schema.QUANTIZED, {**setting.params, "number_format": "float16"}, dense),
+        config_hash(schema.QUANTIZED, {**pruned.params, "number_format": "dynamic-int8"}, pruned.hash),
+    ] == [
+        "62fc6fe1ad1a8c9e00b6b0c2dffaa0da33d1e671e012702517894f3fed668efd",
+        "25c2f582226a26624469c5a055428d41b13e8d77fba1ea2625fc47701fb56f6f",
+    ]
 
 
 def test_a_later_param_is_hashed_only_where_it_differs_from_what_was_always_done():

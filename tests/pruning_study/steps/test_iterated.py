@@ -155,7 +155,9 @@ def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, 
         still = copy.copy(setting)
         slow = replace(setting.training.hyperparameters, phases=(Phase(1, 1e-30),))
         still.pruning = replace(setting.pruning, fine_tuning=slow)
-        start, _ = iterated._trained(still, made[iteration - 1], tiny_npz.with_suffix(".none"), loop.ignore)
+        parent, saved = made[iteration - 1], tiny_npz.with_suffix(".none")
+        plan = still.level_plan(parent.dense.params, parent.config_hash, iteration)
+        start, _ = iterated._trained(still, parent, plan, saved, loop.ignore)
         masks = level.masks
         for name, weight in start.state_dict().items():
             assert torch.equal(weight, state_after_steps[name] * masks.get(name, torch.tensor(True)))
@@ -173,7 +175,7 @@ def test_step_0_is_the_initial_network_and_the_runs_of_before_the_option_are_fou
     setting, made = chain(weight_treatment="rewind", iterations=3)
     for name, weight in setting.rewound.state_dict().items():
         assert torch.equal(weight, setting.model.state_dict()[name])
-    params = setting.level_params(setting.params, 1)
+    params = setting.level_plan(setting.params, "", 1).params
     assert params["rewind_step"] == "0"
     assert "rewind_step" not in hashed_params(params)
     _, again = chain(weight_treatment="rewind", iterations=3, rewind_step=0)
@@ -193,7 +195,7 @@ def test_each_step_has_levels_of_its_own_and_one_dense_network(chain):
 def test_the_control_goes_back_to_the_step_too(chain):
     setting, made = chain(**REWINDING, pruner="none")
     assert all(mask.all() for run in made[1:] for mask in run.masks.values())
-    assert setting.level_params({}, 3)["ratio_prunable"] == "1.0"
+    assert setting.level_plan({}, "", 3).params["ratio_prunable"] == "1.0"
 
 
 class Normalised(nn.Sequential):
@@ -359,13 +361,13 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
     checkpoints.save(weights, setting.model.state_dict())
     with pytest.raises(StudyError, match="not known") as error:
         IterateConfig(weights=weights, weight_treatment="rewind")
-    assert error.value.option == "--weights"
+    assert error.value.option == "weights"
     _, (root, level) = chain(weights=weights, iterations=2)
     assert level.iteration == 1
     rewinding = IterateConfig(dataset=str(tiny_npz), dense_run_id=root.run_id, weight_treatment="rewind")
     with pytest.raises(StudyError, match="not known") as error:
         following(rewinding, store.get(root.run_id))
-    assert error.value.option == "--weight-treatment"
+    assert error.value.option == "weight_treatment"
 
 
 @pytest.mark.attack
@@ -383,7 +385,7 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
 def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, options, message):
     with pytest.raises(StudyError, match=message) as error:
         IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
-    assert error.value.option == "--keep"
+    assert error.value.option == "keep"
 
 
 @pytest.mark.attack
@@ -394,7 +396,7 @@ def test_a_step_beyond_the_training__is_an_error_before_any_run(tiny_npz):
         StudyError, match=r"step 7 is beyond the training .*: give at most 6, the number of its steps$"
     ) as error:
         IterateSetting(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 7}))
-    assert error.value.option == "--rewind-step"
+    assert error.value.option == "rewind_step"
     with pytest.raises(StudyError, match="belongs to --weight-treatment rewind"):
         IterateConfig(rewind_step=1)
 
@@ -405,7 +407,7 @@ def test_the_ratio_over_the_weights_pruned_over_is_that_of_table_12(tiny_npz, le
     """It is 1 / .8^L. Each level rounds by half a weight at most: together that is less than .5 / (1 - .8) = 2.5."""
     config = IterateConfig(dataset=str(tiny_npz), iterations=21, keep=0.8, prune_output_layer=output_layer)
     setting = IterateSetting(config)
-    ratio = float(setting.level_params({}, level)["ratio_prunable"])
+    ratio = float(setting.level_plan({}, "", level).params["ratio_prunable"])
     assert setting.budget.prunable == 58_998 + output_layer * 840
     assert abs(setting.budget.prunable / ratio - setting.budget.prunable * 0.8**level) <= 2.5
     assert ratio == pytest.approx(float(published.table(12)["Pruning ratio"][level]), rel=0.002)
@@ -429,6 +431,6 @@ def test_options_are_checked(option, value, message):
 def test_params_hold_no_surprise_for_the_hash(tiny_npz):
     """What follows from others is not hashed; each of the others makes another run."""
     setting = IterateSetting(IterateConfig(dataset=str(tiny_npz)))
-    params = setting.level_params(setting.params, 2)
+    params = setting.level_plan(setting.params, "", 2).params
     assert params.keys() - hashed_params(params).keys() >= {"sparsity", "ratio_prunable"}
     assert {"keep", "weight_treatment", "iteration", "ratio"} <= hashed_params(params).keys()

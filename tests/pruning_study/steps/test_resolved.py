@@ -1,6 +1,6 @@
 import pytest
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.resolved import (
     check_average,
@@ -128,7 +128,7 @@ def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
 def test_without_fine_tuning_there_is_no_part_of_it(options):
     with pytest.raises(StudyError, match="fine-tuning") as error:
         resolved(fine_tune_epochs="0", **options)
-    assert error.value.option == "--fine-tune-epochs"
+    assert error.value.option == "fine_tune_epochs"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_ramp_ends_before_fine_tuning_does(options, images, option):
     config, _, pruning = resolved(schedule="cubic", **options)
     with pytest.raises(StudyError) as error:
         check_ramp(config, pruning.fine_tuning, images)
-    assert error.value.option == option
+    assert option_name(error.value.option) == option
 
 
 def test_a_ramp_that_fits_is_no_error():
@@ -182,14 +182,14 @@ def test_steps_outside_the_training_are_refused(options, option):
     config, _, pruning = resolved(**FROM_INITIALIZATION, **options)
     with pytest.raises(StudyError) as error:
         pruning_steps(config, pruning.fine_tuning, 5000)
-    assert error.value.option == option
+    assert option_name(error.value.option) == option
 
 
 def test_a_training_of_one_batch_leaves_no_room():
     config, _, pruning = resolved(**{**FROM_INITIALIZATION, "epochs": "1"})
     with pytest.raises(StudyError, match="more epochs") as error:
         pruning_steps(config, pruning.fine_tuning, 100)
-    assert error.value.option == "--epochs"
+    assert error.value.option == "epochs"
 
 
 def test_a_network_that_is_not_pruned_has_no_steps():
@@ -223,10 +223,10 @@ def test_a_decay_to_0_keeps_the_last_epoch(options, keeps_last):
 
 def test_a_decay_needs_two_steps_in_every_phase():
     _, training, _ = resolved(decay="cosine", epochs="1")
-    check_decay(training.hyperparameters, 256, "--decay")
+    check_decay(training.hyperparameters, 256, "decay")
     with pytest.raises(StudyError, match="single step") as caught:
-        check_decay(training.hyperparameters, 128, "--decay")
-    assert caught.value.option == "--decay"
+        check_decay(training.hyperparameters, 128, "decay")
+    assert caught.value.option == "decay"
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,11 @@ def test_as_many_epochs_of_fine_tuning_are_averaged_as_of_training_unless_it_is_
 
 def test_no_more_epochs_are_averaged_than_there_are():
     _, training, _ = resolved(average_epochs="30")
-    check_average(training.hyperparameters, "--average-epochs")
+    check_average(training.hyperparameters, "average_epochs")
     _, training, _ = resolved(average_epochs="31")
     with pytest.raises(StudyError, match=r"31 is above 30") as caught:
-        check_average(training.hyperparameters, "--average-epochs")
-    assert caught.value.option == "--average-epochs"
+        check_average(training.hyperparameters, "average_epochs")
+    assert caught.value.option == "average_epochs"
 
 
 def test_only_epochs_with_the_last_masks_are_averaged():
@@ -265,11 +265,11 @@ def test_only_epochs_with_the_last_masks_are_averaged():
     """
     config, _, pruning = resolved(schedule="cubic", ramp_steps="2", average_epochs="8")
     assert final_epochs(config, pruning.fine_tuning, 54_000) == 8
-    check_average(pruning.fine_tuning, "--fine-tune-average-epochs", 8)
+    check_average(pruning.fine_tuning, "fine_tune_average_epochs", 8)
     config, _, pruning = resolved(schedule="cubic", average_epochs="8")
     assert final_epochs(config, pruning.fine_tuning, 54_000) == 7
     with pytest.raises(StudyError, match="8 is above 7"):
-        check_average(pruning.fine_tuning, "--fine-tune-average-epochs", 7)
+        check_average(pruning.fine_tuning, "fine_tune_average_epochs", 7)
     for options, epochs in (({}, 8), ({"end": "0.5"}, 15), ({"pruner": "none"}, 30)):
         config, _, pruning = resolved(start="initialization", **options)
         assert final_epochs(config, pruning.fine_tuning, 54_000) == epochs

@@ -82,7 +82,7 @@ def test_the_control_keeps_what_its_parent_has_left(store, tiny_npz):
     setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
     once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
     control = PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="none", **OPTIONS))
-    masks = pruned.pruning_masks(control, once, 1.0)
+    masks = pruned.pruning_masks(control, once, pruned.planned(control, once, 1.0))
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
 
 
@@ -134,7 +134,7 @@ def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_n
     without = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
     with pytest.raises(StudyError, match="output layer") as error:
         pruned.prune(store, "0", without, once, 8.0)
-    assert error.value.option == "--prune-output-layer"
+    assert error.value.option == "prune_output_layer"
 
 
 @pytest.fixture
@@ -177,9 +177,11 @@ def changed(run, name, function):
 @pytest.mark.attack
 def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weights(store, dense_run, caplog):
     setting, run = dense_run
-    masks = pruned.pruning_masks(setting, runs.load(store, run, setting), 4.0)
+    loaded = runs.load(store, run, setting)
+    plan = pruned.planned(setting, loaded, 4.0)
+    masks = pruned.pruning_masks(setting, loaded, plan)
     with changed(run, "gradient.safetensors", lambda tensors: tensors["fc1.weight"][3].fill_(float("nan"))):
-        again = pruned.pruning_masks(setting, runs.load(store, run, setting), 4.0)
+        again = pruned.pruning_masks(setting, runs.load(store, run, setting), plan)
     assert all(torch.equal(masks[name], again[name]) for name in masks)
     (line,) = [record.getMessage() for record in caplog.records if "gradient" in record.getMessage()]
     assert line == (

@@ -213,7 +213,7 @@ class TestOwnPruner:
     def test_that_returns_no_score_is_one_line(self, setting, name, message):
         with pytest.raises(StudyError, match=message) as error:
             select(changed(setting, pruner=f"my_scores:{name}"))
-        assert error.value.option == "--pruner"
+        assert error.value.option == "pruner"
         assert "\n" not in str(error.value)
 
     def test_whose_scores_are_not_finite_is_one_line(self, setting):
@@ -302,7 +302,7 @@ class TestFilters:
         masks = select_filters(setting, 3.33)
         left = [int(masks[name].sum()) for name in setting.prunable]
         assert left == [9, 18, 6_000, 10_080]
-        logged = float(setting.pruned_params({}, 3.33)["sparsity"])
+        logged = float(setting.plan(3.33, {}).params["sparsity"])
         assert round(logged, 5) == 0.72699
         assert round(58_998 * (1 - logged)) == sum(left) == setting.kept_numbers(3.33)[-1]
 

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
 def test_a_ratio_that_keeps_more_than_is_left_names_both_numbers(setting):
     with pytest.raises(StudyError, match=r"28,961 .* 1,000") as error:
         setting.kept_numbers(2.0, left=1_000)
-    assert error.value.option == "--ratio"
+    assert error.value.option == "ratio"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
         f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
         "take a sparsity below 0.5"
     )
-    assert error.value.option == f"--{next(iter(options))}"
+    assert error.value.option == next(iter(options))
     PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
 
 
@@ -92,7 +93,16 @@ def test_normalised_in_another_way_it_is_another_setting(setting):
     assert other.model is setting.model
     assert other.normalized_as(Normalization([0.0], [1.0])) is other
     assert setting.normalized_as(setting.normalization) is setting
-    assert setting.normalized_as(Normalization([0.0], [1.0])) is other
+    assert setting.normalized_as(Normalization([0.0], [1.0])).train is other.train
+
+
+def test_images_stay_in_memory_in_the_two_normalisations_that_were_used_last(setting):
+    first, second, third = (setting.normalized_as(Normalization([mean], [1.0])) for mean in (0.0, 0.1, 0.2))
+    images = first.images, second.images
+    assert (first.images, second.images) == images
+    _ = third.images
+    assert second.images is images[1]
+    assert first.images is not images[0]
 
 
 def test_given_weights_may_name_their_normalisation(tiny_npz, tmp_path):
@@ -110,6 +120,27 @@ def test_at_another_point_data_and_model_are_shared(setting):
     assert (setting.pruning.epsilon, setting.config.distill) == (5e-4, 0.0)
     assert other.data is setting.data
     assert other.model is setting.model
+    assert other.train is setting.train
+
+
+def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
+    plan = PruneSetting(config).plan(10.0, {"seed": "7"}, "parent", iteration=2, left=10_000)
+    assert (plan.ratio, plan.steps, plan.kept[0]) == (10.0, {}, 10_000)
+    assert list(plan.kept.values())[-1] == 4_931
+    assert plan.params["iteration"] == "2"
+    assert plan.name == "10x s7 mp cubic iteration 2 lenet5 tiny"
+    assert plan.hash == config_hash("pruned", plan.params, "parent")
+    with pytest.raises(FrozenInstanceError):
+        plan.ratio = 2.0
+
+
+def test_a_plan_of_pruning_while_training_has_its_batches(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", start="initialization", begin=3, end=9, frequency=3)
+    plan = PruneSetting(config).plan(10.0, {})
+    assert plan.steps == {"begin": 3, "end": 9, "frequency": 3}
+    assert list(plan.kept) == [0, 3, 6, 9]
+    assert (plan.kept[0], plan.kept[9]) == (58_998, 4_931)
 
 
 def test_validation_is_a_stratified_tenth(setting):
@@ -134,7 +165,7 @@ def test_shares_of_classes_thin_the_training_images_alone(tiny_npz, setting):
 def test_the_precision_is_a_param_and_hashed_where_it_is_not_float32(tiny_npz, setting):
     bf16 = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="2", precision="bf16"))
     for one, precision in ((setting, "float32"), (bf16, "bf16")):
-        params = one.params, one.pruned_params(one.params, 2.0)
+        params = one.params, one.plan(2.0, one.params).params
         assert [each["precision"] for each in params] == [precision, precision]
     before = {name: value for name, value in setting.params.items() if name != "precision"}
     assert config_hash("dense", setting.params) == config_hash("dense", before)
@@ -152,7 +183,7 @@ def test_the_precision_is_a_param_and_hashed_where_it_is_not_float32(tiny_npz, s
 def test_shares_that_no_class_can_have_are_refused(tiny_npz, shares, message):
     with pytest.raises(StudyError, match=message) as error:
         TrainSetting(TrainConfig(dataset=str(tiny_npz), class_fractions=shares))
-    assert error.value.option == "--class-fractions"
+    assert error.value.option == "class_fractions"
 
 
 def test_the_same_seed_has_the_same_initial_weights(tiny_npz):
@@ -245,7 +276,7 @@ def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epo
     assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
     with pytest.raises(StudyError, match=f"linear is not what dense run ab has: {decay}") as error:
         following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
-    assert error.value.option == "--decay"
+    assert error.value.option == "decay"
 
 
 def test_iterations_of_given_weights_may_end_as_the_options_say():

@@ -59,7 +59,7 @@ def test_without_the_extra_is_one_line_before_anything_is_made(command, name, mo
 def test_the_smaller_network_needs_a_file():
     with pytest.raises(StudyError, match="the smaller network is written to a file: name it") as error:
         ExportConfig(shrink="true")
-    assert error.value.option == "--shrink"
+    assert error.value.option == "shrink"
 
 
 @pytest.mark.structured

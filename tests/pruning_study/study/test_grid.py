@@ -198,8 +198,8 @@ def test_the_experiment_is_named_as_the_study_unless_the_file_says_so(read):
 
 def test_an_error_found_later_names_the_key(read):
     cell = read("{seeds: 0-1, grids: [{ratios: [2]}, {ratios: [4, 100]}]}").cells[-1]
-    assert cell.place(StudyError("too large", option="--ratio")) == "grids[1].ratios[1]: too large"
-    assert cell.place(StudyError("so", option="--seed")) == "seeds: so"
+    assert cell.place(StudyError("too large", option="ratio")) == "grids[1].ratios[1]: too large"
+    assert cell.place(StudyError("so", option="seed")) == "seeds: so"
     assert cell.place(StudyError("so")) == "so"
 
 

@@ -80,41 +80,21 @@ def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):
     assert [(step.kind, step.config_hash) for step in steps] == [("dense", ""), ("pruned", ""), ("pruned", "")]
 
 
-def images(tmp_path, text):
-    """Return images trained on and predicted, by kind and method."""
+def test_runs_that_differ_in_seed_ratio_and_iteration_alone_share_their_settings(tmp_path):
+    text = "{pruners: [mp, none], schedules: [one-shot, cubic], ratios: [2, 10], seeds: 0-1}"
     steps = read(tmp_path, text).steps
-    return {(step.kind, step.config.method): (step.trained, step.predicted) for step in steps}
-
-
-def test_images_of_training_gradient_and_evaluation(tmp_path):
-    """5,400 of 6,000 images are trained on; 600 are predicted after each epoch, and 1,600 in the end."""
-    assert images(tmp_path, "{pruners: [mp], overrides: {epochs: 10, fine_tune_epochs: 5}}") == {
-        ("dense", "mp"): (10 * 5400 + 5400, 11 * 600 + 1000),
-        ("pruned", "mp"): (5 * 5400, 6 * 600 + 1000),
+    shared = {(step.kind, step.config.method): set() for step in steps}
+    for step in steps:
+        shared[step.kind, step.config.method].add(step.settings_hash)
+    assert {key: len(hashes) for key, hashes in shared.items()} == {
+        ("dense", "mp"): 1,
+        ("pruned", "mp"): 1,
+        ("pruned", "mp cubic"): 1,
+        ("pruned", "none"): 1,
     }
-
-
-def test_without_fine_tuning_images_are_predicted_alone(tmp_path):
-    counted = images(tmp_path, "{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
-    assert {counted["pruned", "mp"], counted["pruned", "gp"]} == {(0, 1600)}
-
-
-@pytest.mark.parametrize(("recipe", "times"), [("lenet5", 1), ("resnet-cifar", 5)])
-def test_a_teacher_predicts_the_training_images_once_or_in_every_epoch_if_they_are_augmented(tmp_path, recipe, times):
-    overrides = "overrides: {fine_tune_epochs: 5}"
-    counted = images(tmp_path, f"{{pruners: [mp], recipes: [{recipe}], distill: [0, 0.5], {overrides}}}")
-    assert counted["pruned", "mp"] == (5 * 5400, 6 * 600 + 1000)
-    assert counted["pruned", "mp distill 0.5"] == (5 * 5400, 6 * 600 + 1000 + times * 5400)
-    weighted = images(tmp_path, f"{{recipes: [{recipe}], performance_weighted: ['0.5,1'], {overrides}}}")
-    assert weighted["pruned", "mp performance-weighted 0.5,1.0"] == counted["pruned", "mp distill 0.5"]
-
-
-def test_quotas_leave_a_share_of_the_images_to_fine_tuning_and_to_the_teacher(tmp_path):
-    """0.2 of 5,400 images are 1,080; the dense network is trained on all."""
-    keys = "data_quotas: [recall], distill: [0.5], data_densities: [0.2], overrides: {epochs: 10, fine_tune_epochs: 5}"
-    dense, pruned = images(tmp_path, f"{{{keys}}}").values()
-    assert dense == (10 * 5400 + 5400, 11 * 600 + 1000)
-    assert pruned == (5 * 1080, 6 * 600 + 1000 + 1080)
+    assert len(set().union(*shared.values())) == 4
+    levels = read(tmp_path, "{iterations: 4}").steps
+    assert len({step.settings_hash for step in levels if step.kind == "pruned"}) == 1
 
 
 def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
@@ -126,12 +106,3 @@ def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     assert ratio.startswith("  ratios[1]: 0.5 ")
     assert epochs.startswith("  overrides.fine_tune_epochs: 0 ")
     assert "gradual pruning" in epochs
-
-
-def test_gradients_of_a_ramp_count_as_images(tmp_path):
-    """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
-    schedules = "pruners: [mp, gp], schedules: [one-shot, cubic]"
-    whole, two = (images(tmp_path, f"{{{schedules}, overrides: {text}}}") for text in ("{}", "{gradient_batches: 2}"))
-    assert whole["pruned", "gp"][0] == whole["pruned", "mp cubic"][0] == 15 * 5400
-    assert whole["pruned", "gp cubic"][0] == (15 + 8) * 5400
-    assert two["pruned", "gp cubic"][0] == 15 * 5400 + 8 * 256

@@ -220,7 +220,6 @@ class TestBadInput:
 
 class TestDryRun:
     def test_shows_the_grid_and_makes_nothing(self, study, write, tmp_path, monkeypatch):
-        """The time of a training that diverges is unknown, as that of a data set that is elsewhere."""
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
         file = write(
             "pruners: [mp, none]\nratios: [2, 10]\nseeds: 0-4\ngrids: [{}, {datasets: [cifar10]}]\n"
@@ -237,6 +236,23 @@ class TestDryRun:
         assert rows[4] == ["cifar10", "lenet5", "mp", "2", "10", "5", "10", "?", "?", "unknown"]
         assert "cifar10 is not on this machine" in output
         assert set(tmp_path.rglob("*")) == before
+
+    def test_tells_the_time_from_finished_runs_of_the_same_settings(self, study, write):
+        """Pruned runs took 20 s and 40 s: four more take 120 s, and two workers 60 s."""
+        quick = "overrides: {epochs: 1, fine_tune_epochs: 1}"
+        study(write(f"pruners: [mp]\nratios: [2, 10]\nseeds: [0]\n{quick}"))
+        made = [*runs("dense"), *runs("pruned")]
+        for run, seconds in zip(made, (12, 20, 40), strict=True):
+            MlflowClient().log_metric(run.info.run_id, "duration_seconds", seconds)
+        shown = study(
+            write(f"pruners: [mp, gp]\nratios: [2, 10, 20]\nseeds: 0-1\n{quick}"), "--dry-run", "--workers", 2
+        )
+        rows = {line.split()[2]: line.split() for line in shown.splitlines() if line.startswith("tiny")}
+        assert {name: " ".join(row[-3:]) for name, row in rows.items()} == {
+            "dense": "1 6 s",
+            "mp": "4 60 s",
+            "gp": "0 6 unknown",
+        }
 
     def test_an_experiment_that_is_not_there_is_not_made(self, study, write, tmp_path):
         file = write("grids: [{datasets: [cifar10]}]")  # it is not on this machine, so that nothing is measured

@@ -64,7 +64,7 @@ class TestExperiment:
         store.client.delete_experiment(store.experiment_id)
         with pytest.raises(StudyError, match="'gone' is deleted") as error:
             connect.connect("gone")
-        assert error.value.option == "--experiment"
+        assert error.value.option == "experiment"
 
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
         store = connect.connect("of the job")
@@ -74,7 +74,17 @@ class TestExperiment:
         assert connect.connect("of the job").experiment_id == store.experiment_id
         with pytest.raises(StudyError, match="--experiment-name other") as error:
             connect.connect("other")
-        assert error.value.option == "--experiment"
+        assert error.value.option == "experiment"
+
+    def test_under_mlflow_run_without_one_is_the_one_that_is_asked_for(self, store_uri, monkeypatch):
+        client = connect.connect().client
+        run_id = client.create_run("0").info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        store = connect.connect("asked for")
+        assert client.get_experiment(store.experiment_id).name == "asked for"
+        assert store.job_run_id is None
+        tags = client.get_run(run_id).data.tags
+        assert (tags["kind"], tags["mlflow.note.content"]) == ("job", "The runs are in experiment asked for.")
 
     def test_under_mlflow_run_with_another_store_is_an_error(self, store_uri, monkeypatch):
         monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
@@ -103,7 +113,7 @@ class TestExisting:
         assert connect.connect_to_runs("there").experiment_id == store.experiment_id
         with pytest.raises(StudyError, match="has no experiment 'thre'") as error:
             connect.connect_to_runs("thre")
-        assert error.value.option == "--experiment"
+        assert error.value.option == "experiment"
         assert store.client.get_experiment_by_name("thre") is None
 
     def test_for_runs_that_exist_a_missing_store_is_not_made(self, store_uri, tmp_path, monkeypatch):

@@ -13,28 +13,27 @@ import numpy as np
 import pandas as pd
 
 from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
-from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
-from analysis.report.papers.compressed_networks.populations import Recalls, recalls
+from analysis.report.papers.compressed_networks.populations import ComparedNetworks, recalls
 from analysis.report.published import rank
 from analysis.runs import schema
 from analysis.statistics.halves import group_of, groups, jackknife_values
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import placebo_significance, welch
-from analysis.study.arrays import run_arrays
+from analysis.study.arrays import RunArrays
 from analysis.study.settings import CONTROL
 
 _PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accuracy", "recall"
 
 
-def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+def claims(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """Hold every claim against a study (`forgotten_claims.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
-    found : Found
+    study : RunArrays
+    found : CellExemplars
         As `exemplars.exemplars` returns it.
 
     Returns
@@ -42,13 +41,13 @@ def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
     DataFrame, one row per comparison, by claim and place
         As `papers.claims.held` returns it; n is the number of groups of networks, and t in `where` is the level.
     """
-    frame = measured(runs, found)
+    frame = measured(study, found)
     by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []
     places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
     return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
 
 
-def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+def measured(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
     Cells most of whose networks guess are left out.
@@ -61,7 +60,6 @@ def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
         jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
         decrease_minus_increase. NaN where a cell has no predictions, or too few networks for PIEs of halves.
     """
-    study = run_arrays(runs)
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     pies = {(*_key(cell), dense): (split, placebo) for cell, dense, split, placebo in found.halves}
@@ -113,11 +111,11 @@ def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.n
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
 
-def _placebo(cell: Recalls, kept: np.ndarray) -> float:
+def _placebo(cell: ComparedNetworks, kept: np.ndarray) -> float:
     return float(placebo_significance(cell.dense[kept], cell.dense_accuracy[kept]).sum())
 
 
-def _on_classes(cell: Recalls, placebo: np.ndarray) -> dict[str, np.ndarray]:
+def _on_classes(cell: ComparedNetworks, placebo: np.ndarray) -> dict[str, np.ndarray]:
     count = _without_groups(len(cell.rows), partial(_count, cell))
     more = _without_groups(len(cell.rows), partial(_decrease_minus_increase, cell))
     return {
@@ -127,18 +125,18 @@ def _on_classes(cell: Recalls, placebo: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _count(cell: Recalls, kept: np.ndarray) -> float:
+def _count(cell: ComparedNetworks, kept: np.ndarray) -> float:
     return float(_significant(cell, kept).sum())
 
 
-def _significant(cell: Recalls, kept: np.ndarray) -> np.ndarray:
+def _significant(cell: ComparedNetworks, kept: np.ndarray) -> np.ndarray:
     """Return which classes are significant between some of the networks, (classes,), bool."""
     before = cell.dense[kept] - cell.dense_accuracy[kept, np.newaxis]
     after = cell.compressed[kept] - cell.compressed_accuracy[kept, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
 
 
-def _decrease_minus_increase(cell: Recalls, kept: np.ndarray) -> float:
+def _decrease_minus_increase(cell: ComparedNetworks, kept: np.ndarray) -> float:
     """Return how much larger the mean decrease of significant classes is than the mean increase; NaN without either."""
     change = (cell.compressed[kept] - cell.dense[kept]).mean(0)[_significant(cell, kept)]
     falls, rises = change[change < 0], change[change > 0]

@@ -16,8 +16,7 @@ from analysis.statistics import halves, populations, resampling
 from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars
-from analysis.study.arrays import RunArrays, run_arrays
-from analysis.study.cells import control_rows, with_control
+from analysis.study.arrays import RunArrays
 from analysis.study.predictions import Pairs, Predictions
 
 # A network's five most probable classes say nothing about so many classes or fewer.
@@ -27,7 +26,7 @@ _CONFIDENCE = 0.95
 PARTS = ("pie", "non_pie", "all")
 
 
-class Found(NamedTuple):
+class CellExemplars(NamedTuple):
     """The exemplars of a study's cells.
 
     Attributes
@@ -46,13 +45,12 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> Found:
+def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | None) -> CellExemplars:
     """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions, optional
         As for `cells.cells`; without it there is no row.
 
@@ -83,9 +81,7 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
     """
     shared = Predictions.shared(predictions)
     if shared is None:
-        return Found(pd.DataFrame(), pd.DataFrame(), [], [])
-    study = run_arrays(runs)
-    none = control_rows(study.runs)
+        return CellExemplars(pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_halves, without = [], [], [], []
     for rows in study.cells():
@@ -110,10 +106,10 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
             split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
             between_halves = _of_halves(split, placebo)
             of_halves.append((name, dense, split, placebo))
-        summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, none, shared)})
+        summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, shared)})
         images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
-    return Found(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
+    return CellExemplars(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
 
 
 def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
@@ -195,13 +191,11 @@ def _beyond(more: np.ndarray) -> tuple[float, float, float]:
     return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
 
 
-def _against_control(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions
-) -> dict[str, float]:
+def _against_control(study: RunArrays, rows: np.ndarray, predictions: Predictions) -> dict[str, float]:
     """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
-    rows = with_control(study, rows, none)
+    rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
-    sides = run_ids[none[rows]], run_ids[rows]
+    sides = run_ids[study.controls[rows]], run_ids[rows]
     counts = np.nan, np.nan
     if len(set(sides[0])) >= FEWEST and predictions.of_pairs(*sides):
         found = _between(predictions, *sides)

@@ -21,8 +21,8 @@ from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.modal_labels import FEWEST
 from analysis.study.labels import level_label
-from analysis.study.settings import CELL, CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
+from analysis.study.study import StudyData
 
 MOST_CLASSES = 30
 MOST_NAMED = 5
@@ -36,16 +36,16 @@ _MOST_COLUMNS = 5
 _FAR = 5  # times the loss of accuracy of the level before
 
 
-def counts(study: AnalyzedStudy, summary: pd.DataFrame, tested: pd.DataFrame) -> list[Figure]:
+def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> list[Figure]:
     """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     summary, tested : DataFrame
         As `exemplars.exemplars` and `populations.significant_classes` return them.
     """
-    key = [*CELL, *study.shown]
+    key = study.cell_key
     counted = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
     cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))
@@ -91,7 +91,7 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
 
 
-def _of_same_networks(group: Sequence[Place], study: AnalyzedStudy) -> str:
+def _of_same_networks(group: Sequence[Place], study: StudyData) -> str:
     """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
     said = []
     # A data set and model with many methods have several columns, each with all cells.
@@ -103,7 +103,7 @@ def _of_same_networks(group: Sequence[Place], study: AnalyzedStudy) -> str:
     return f" PIEs of the same networks, all dense against all compressed, in {'; '.join(said)}." if said else ""
 
 
-def _draw_exemplars(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
     drawn = Drawn("n_pie_halves", "n_pie_halves_low", "n_pie_halves_high")
     draw_lines(axes, column.lines, column.styles, drawn)
     _draw_placebo(axes, column, "n_pie_placebo", study)
@@ -117,7 +117,7 @@ def _draw_exemplars(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
     axes.set_yticks([])
 
 
-def _draw_significant(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+def _draw_significant(axes: Axes, column: Column, study: StudyData) -> None:
     draw_lines(axes, column.lines, column.styles, Drawn("significant"))
     _draw_placebo(axes, column, "placebo", study)
     _set_counts(axes, pd.concat(column.lines.values())[["significant", "placebo_high"]])
@@ -136,7 +136,7 @@ def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _draw_placebo(axes: Axes, column: Column, name: str, study: AnalyzedStudy) -> None:
+def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> None:
     """Draw the placebo of the largest population, and its splits; one for each method if they share no networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
@@ -164,7 +164,7 @@ def _set_decades(axes: Axes, low: float, high: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
+def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
     Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
@@ -172,7 +172,7 @@ def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: p
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     cells : DataFrame
         Rows of `study.cells` of one data set and model that are pruned.
     significance : DataFrame
@@ -211,19 +211,19 @@ def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: p
     return figure
 
 
-def accuracies(study: AnalyzedStudy, populations: pd.DataFrame) -> list[Figure]:
+def accuracies(study: StudyData, populations: pd.DataFrame) -> list[Figure]:
     """Draw how accuracies are distributed at each level, a figure for each data set and model (Table 1 in print).
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     populations : DataFrame
         As `populations.accuracies` returns it.
     """
     return [_draw_accuracies(study, name, rows) for name, rows in places(populations)]
 
 
-def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
+def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
     labels = [study.method(cell) for cell in rows.to_dict("records")]
     methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
     of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
@@ -285,9 +285,7 @@ def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
     return len(smaller) > 0 and bool(loss > _FAR * smaller.max())
 
 
-def _levels(
-    study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame
-) -> list[tuple[pd.Series, pd.DataFrame]]:
+def _levels(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Return the cells of the method of the verdict, by ratio, each with its classes."""
     leading = by_accuracy(cells, leading_ratio(cells)).head(1)
     axis = [ITERATION] if is_iterated(leading).any() else []

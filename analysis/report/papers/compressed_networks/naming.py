@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.study.arrays import RunArrays
 from analysis.study.labels import method_label
-from analysis.study.settings import CELL, level
+from analysis.study.settings import level
 
 METHOD, LEVEL = "method", "level"
 
@@ -17,7 +17,7 @@ def named(study: RunArrays, row: int) -> dict[str, Any]:
     """Return what names the cell of a run: its settings, as in `cells.cells`, and method and level."""
     run = study.runs.iloc[row]
     return {
-        **{column: run[column] for column in [*CELL, *study.shown]},
+        **{column: run[column] for column in study.cell_key},
         METHOD: method_label(run, study.shown, exact=study.exact),
         LEVEL: level(run),
     }

@@ -11,18 +11,17 @@ import pandas as pd
 
 from analysis.report.papers.compressed_networks.naming import named
 from analysis.runs import schema
-from analysis.runs.frames import class_names
 from analysis.statistics import populations
 from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import FEWEST_TESTED, paired_counts
-from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.arrays import RunArrays
 from analysis.study.settings import CELL
 
 _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
 
-class Recalls(NamedTuple):
+class ComparedNetworks(NamedTuple):
     """The networks of a cell that do not guess, each with its own dense network.
 
     Attributes
@@ -50,22 +49,21 @@ class Recalls(NamedTuple):
     n_at_chance: int
 
 
-def recalls(study: RunArrays) -> Iterator[Recalls]:
+def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Return every cell of two networks or more; a network that is there twice is no second network."""
     for rows in study.cells():
         kept, has = study.counted(rows)
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
         if len(set(dense)) == len(kept) >= FEWEST_TESTED:
-            yield Recalls(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
+            yield ComparedNetworks(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
 
 
-def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
+def accuracies(study: RunArrays) -> pd.DataFrame:
     """Return how the accuracies of every cell of two networks or more are distributed (`populations.csv`; Table 1).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
 
     Returns
     -------
@@ -73,7 +71,6 @@ def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
         What `naming.named` returns, n, and mean, standard deviation, minimum, quartiles and maximum of the accuracies
         of the compressed networks (`accuracy_mean`, ...) and of their dense networks (`dense_mean`, ...).
     """
-    study = run_arrays(runs)
     found = [
         named(study, cell.rows[0])
         | {"n": len(cell.rows)}
@@ -90,13 +87,12 @@ def _distribution(name: str, accuracy: np.ndarray) -> dict[str, float]:
     return moments | dict(zip((f"{name}_{end}" for end in _QUARTILES), ends, strict=True))
 
 
-def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
+def class_significance(study: RunArrays) -> pd.DataFrame:
     """Return the paper's test of every class in every cell of two networks or more (`class_significance.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
 
     Returns
     -------
@@ -109,8 +105,6 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
         same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
         over that of the dense network (equation 3).
     """
-    study = run_arrays(runs)
-    names = np.array(class_names(runs))
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     found = []
     for cell in recalls(study):
@@ -124,7 +118,7 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
             relative = (cell.compressed / cell.dense).mean(0)
         columns = {
             **named(study, cell.rows[0]),
-            "class": names[cell.has],
+            "class": study.names[cell.has],
             "recall_dense": cell.dense.mean(0),
             "recall_compressed": cell.compressed.mean(0),
             **{name: getattr(test, name) for name in TESTED},

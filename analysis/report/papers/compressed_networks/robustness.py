@@ -16,8 +16,7 @@ from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import alpha, at_chance, excess_loss, recall_balance
 from analysis.statistics.relative_change import relative_change
 from analysis.statistics.resampling import mean_interval
-from analysis.study.arrays import RunArrays, run_arrays
-from analysis.study.cells import control_rows, with_control
+from analysis.study.arrays import RunArrays
 
 MEAN = "mean"  # over severities
 _CONDITION = ["corruption", "severity"]
@@ -52,13 +51,12 @@ class Measured(NamedTuple):
     guesses: np.ndarray
 
 
-def corruptions(runs: pd.DataFrame, counts: pd.DataFrame | None) -> pd.DataFrame:
+def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     """Return a row for each cell and condition under which its networks and their dense networks were measured.
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     counts : DataFrame, optional
         As `analysis.runs.robustness.pulled` returns it; without it there is no row.
 
@@ -75,15 +73,13 @@ def corruptions(runs: pd.DataFrame, counts: pd.DataFrame | None) -> pd.DataFrame
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
-    study = run_arrays(runs)
-    none = control_rows(study.runs)
     of_data_sets = {name: _measured(counts, part) for name, part in study.runs.groupby(schema.DATASET)}
     found = []
     for rows in study.cells():
         measured = of_data_sets[study.runs[schema.DATASET].iloc[rows[0]]]
         kept, _ = study.counted(rows)
         if measured and len(kept):
-            found += _rows(study, kept, none, measured)
+            found += _rows(study, kept, measured)
     return pd.DataFrame(found)
 
 
@@ -154,14 +150,14 @@ def _with_mean(single: Measured, condition: tuple[str, str], places: list[int]) 
     )
 
 
-def _rows(study: RunArrays, kept: np.ndarray, none: np.ndarray, measured: Measured) -> list[dict[str, Any]]:
+def _rows(study: RunArrays, kept: np.ndarray, measured: Measured) -> list[dict[str, Any]]:
     """Return the rows of a cell, of which the runs at `kept` count."""
     dense_ids, run_ids = (study.runs[name].to_numpy(object) for name in (schema.DENSE_RUN_ID, RUN_ID))
     known = measured.rows
     kept = np.array([row for row in kept if dense_ids[row] in known and run_ids[row] in known], dtype=int)
     if not len(kept):
         return []
-    controlled = with_control(study, kept, none)
+    none, controlled = study.controls, study.with_control(kept)
     controlled = np.array([row for row in controlled if run_ids[none[row]] in known], dtype=int)
     pairs = _pair(measured, dense_ids[kept], run_ids[kept])
     of_control = _pair(measured, dense_ids[controlled], run_ids[none[controlled]])

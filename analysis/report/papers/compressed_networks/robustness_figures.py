@@ -18,7 +18,7 @@ from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
 from analysis.study.settings import CONTROL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 MOST_METHODS = 6
 _ACROSS = 3  # panels in a row
@@ -35,14 +35,14 @@ _NOTE = (
 )
 
 
-def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.DataFrame) -> Figure:
+def relative_accuracy(study: StudyData, place: tuple[str, str], means: pd.DataFrame) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
     The control is drawn too. Of more than six methods those are drawn that cost most.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
     place : (str, str)
         Data set and model.
     means : DataFrame
@@ -72,7 +72,7 @@ def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.Da
     return figure
 
 
-def _by_method(study: AnalyzedStudy, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each method that is drawn, by its label, the costliest first and the control last."""
     labels = [study.method(row) for row in means.to_dict("records")]
     cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")

@@ -13,8 +13,9 @@ from analysis.report.verdict import PLACE, places
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
+from analysis.study.once import once
 from analysis.study.settings import CONTROL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 # Of a method with more levels, the least and the largest are in the table.
 _MOST_ROWS = 12
@@ -35,14 +36,15 @@ _PRINTED_NATURAL = "compressed_networks_imagenet_a"
 _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 
 
-def found(study: AnalyzedStudy) -> pd.DataFrame:
+@once
+def found(study: StudyData) -> pd.DataFrame:
     """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
-    return corruptions(study.runs, study.corrupted)
+    return corruptions(study.arrays, study.corrupted)
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on corrupted images; None if no network was measured on them."""
-    table = study.once(found)
+    table = found(study)
     if not len(table):
         return None
     means = _means(table)
@@ -54,9 +56,9 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
 
 
-def published_values(study: AnalyzedStudy) -> Section | None:
+def published_values(study: StudyData) -> Section | None:
     """Return the section with the values in print; None for a study without them."""
-    table = study.once(found)
+    table = found(study)
     rows = _beside_print(_compressed(_means(table))) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 
@@ -70,7 +72,7 @@ def _compressed(table: pd.DataFrame) -> pd.DataFrame:
     return table[table[schema.PRUNER].ne(CONTROL)]
 
 
-def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:
+def _shown(study: StudyData, means: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each method and level: changes on clean images, on corrupted ones, and the costliest."""
     key = [schema.PRUNER, *study.shown, LEVEL]
     groups = [(rows.iloc[0], rows.set_index("corruption")) for _, rows in means.groupby(key, dropna=False)]
@@ -80,7 +82,7 @@ def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([_row(study, first, rows) for first, rows in groups])
 
 
-def _row(study: AnalyzedStudy, first: pd.Series, rows: pd.DataFrame) -> dict[str, str]:
+def _row(study: StudyData, first: pd.Series, rows: pd.DataFrame) -> dict[str, str]:
     others = rows.drop(index=[CLEAN, ALL], errors="ignore")
     worst = others["top1_norm"].idxmin() if others["top1_norm"].notna().any() else None
     changes = {"clean": CLEAN, "mean of corruptions": ALL, "costliest": worst}

@@ -7,14 +7,15 @@ from analysis.rendering.formats import NOT_AVAILABLE, decimals, rounded, short_r
 from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
-from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
 from analysis.report.verdict import leading_ratio, places
 from analysis.runs import schema
 from analysis.statistics import modal_labels
 from analysis.study.labels import level_label
-from analysis.study.settings import CELL, CONTROL, in_number_format, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.once import once
+from analysis.study.settings import CONTROL, in_number_format, is_pruned
+from analysis.study.study import StudyData
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
@@ -49,28 +50,31 @@ _SUMMARY = (
 )
 
 
-def significance(study: AnalyzedStudy) -> pd.DataFrame:
+@once
+def significance(study: StudyData) -> pd.DataFrame:
     """Return the class tests of a study, as `populations.class_significance` does."""
-    return populations.class_significance(study.runs)
+    return populations.class_significance(study.arrays)
 
 
-def tested(study: AnalyzedStudy) -> pd.DataFrame:
+@once
+def tested(study: StudyData) -> pd.DataFrame:
     """Return the significant classes of a study, as `populations.significant_classes` does."""
-    return populations.significant_classes(study.once(significance))
+    return populations.significant_classes(significance(study))
 
 
-def found_exemplars(study: AnalyzedStudy) -> Found:
+@once
+def found_exemplars(study: StudyData) -> CellExemplars:
     """Return the exemplars of a study, as `exemplars.exemplars` does."""
-    return exemplars.exemplars(study.runs, study.predicted)
+    return exemplars.exemplars(study.arrays, study.predicted)
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on what compressed networks forget; None for a study of single networks."""
-    tests, found = study.once(significance), study.once(found_exemplars)
+    tests, found = significance(study), found_exemplars(study)
     made = {
-        "populations.csv": written(populations.accuracies(study.runs), ["n"], study.shown),
+        "populations.csv": written(populations.accuracies(study.arrays), ["n"], study.shown),
         "class_significance.csv": written(tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown),
-        "significant_classes.csv": written(study.once(tested), [], study.shown),
+        "significant_classes.csv": written(tested(study), [], study.shown),
         "pie_summary.csv": written(found.summary, _SUMMARY, study.shown),
         "pie.csv": written(found.images, [], study.shown),
     }
@@ -81,9 +85,9 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
 
 
-def accuracies(study: AnalyzedStudy) -> Section | None:
+def accuracies(study: StudyData) -> Section | None:
     """Return the section on the distributions of the accuracy; None for a study of single networks."""
-    table = populations.accuracies(study.runs)
+    table = populations.accuracies(study.arrays)
     if table.empty:
         return None
     return Section(
@@ -91,9 +95,9 @@ def accuracies(study: AnalyzedStudy) -> Section | None:
     )
 
 
-def normalised_recall(study: AnalyzedStudy) -> Section | None:
+def normalised_recall(study: StudyData) -> Section | None:
     """Return the section on the normalised change of each class's recall; None for a study of single networks."""
-    tests = study.once(significance)
+    tests = significance(study)
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if not len(tests) or not len(compressed):
         return None
@@ -101,26 +105,26 @@ def normalised_recall(study: AnalyzedStudy) -> Section | None:
     return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
-def beside_print(study: AnalyzedStudy) -> Section | None:
+def beside_print(study: StudyData) -> Section | None:
     """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
-    tests, found = study.once(significance), study.once(found_exemplars)
-    compared = published_values.compare(populations.accuracies(study.runs), tests, found.summary)
+    tests, found = significance(study), found_exemplars(study)
+    compared = published_values.compare(populations.accuracies(study.arrays), tests, found.summary)
     if compared.empty:
         return None
     tables = {"forgotten_in_print.csv": compared}
     return Section("Forgotten images, in print", [_PRINTED, rounded(compared)], tables, published_values.SLIPS)
 
 
-def paper_claims(study: AnalyzedStudy) -> Section | None:
+def paper_claims(study: StudyData) -> Section | None:
     """Return the section that holds the paper's sentences against the study; None where none can be tried."""
-    found = claims.claims(study.runs, study.once(found_exemplars))
+    found = claims.claims(study.arrays, found_exemplars(study))
     if (found["verdict"] == UNTRIED).all():
         return None
     tables = {"forgotten_claims.csv": found}
     return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
 
 
-def _blocks(study: AnalyzedStudy, summary: pd.DataFrame) -> list[Block]:
+def _blocks(study: StudyData, summary: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
         ratio = leading_ratio(_of_verdict(cells))
@@ -128,7 +132,7 @@ def _blocks(study: AnalyzedStudy, summary: pd.DataFrame) -> list[Block]:
         beside = here[_beside(here, ratio)]
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
-    drawn = figures.counts(study, summary, study.once(tested))
+    drawn = figures.counts(study, summary, tested(study))
     return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
 
 
@@ -146,9 +150,9 @@ def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
 
 
-def _table(study: AnalyzedStudy, summary: pd.DataFrame) -> pd.DataFrame:
-    key = [*CELL, *study.shown]
-    counts = study.once(tested).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
+def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
+    key = study.cell_key
+    counts = tested(study).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
     rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
     cells = rows.to_dict("records")
     columns = {

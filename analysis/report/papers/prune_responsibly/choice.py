@@ -10,8 +10,9 @@ from analysis.report.papers.prune_responsibly import choice_figures as figures
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
 from analysis.study import operating_points
+from analysis.study.once import once
 from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "Unfairness is the greatest minus the lowest recall of a class. A network is on the Pareto front if no other is at "
@@ -23,15 +24,16 @@ _READING = (
 _MOST_ROWS = 8
 
 
-def found_points(study: AnalyzedStudy) -> pd.DataFrame:
+@once
+def found_points(study: StudyData) -> pd.DataFrame:
     """Return the points of a study, as `operating_points.points` does; an empty frame if no choice is shown."""
-    wanted = operating_points.wanted_of(study.runs, study.preference)
+    wanted = operating_points.wanted_of(study.runs, study.options.preference)
     return operating_points.points(operating_points.on_test(study.runs), wanted) if wanted else pd.DataFrame()
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on the trade-off of sparsity, accuracy and fairness; None if no choice is shown."""
-    found = study.once(found_points)
+    found = found_points(study)
     if found.empty:
         return None
     tables = {"pareto.csv": operating_points.table(found)}
@@ -42,8 +44,8 @@ def section(study: AnalyzedStudy) -> Section | None:
     )
 
 
-def _blocks(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Block]:
-    wanted = operating_points.wanted_of(study.runs, study.preference)
+def _blocks(found: pd.DataFrame, study: StudyData) -> Iterator[Block]:
+    wanted = operating_points.wanted_of(study.runs, study.options.preference)
     assert wanted
     for place, rows in places(found):
         yield Caption(", ".join(place) + ".", " ".join(operating_points.sentences(rows, wanted, study.method)))
@@ -52,7 +54,7 @@ def _blocks(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Block]:
             yield _table(front.head(_MOST_ROWS), study)
 
 
-def _table(front: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def _table(front: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return the front as text, the greatest value first; shares in points of 100."""
     columns = {
         "method": [study.method(row) for row in front.to_dict("records")],

@@ -29,7 +29,7 @@ from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.study.operating_points import ACCURACY, BELOW_MEAN, DENSE, SPARSITY, UNFAIRNESS
 from analysis.study.settings import CONTROL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 NAMES = {
     SPARSITY: "weights pruned",
@@ -59,14 +59,14 @@ _PANELS = (
 )
 
 
-def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
+def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
     """Draw the Pareto front of sparsity and fairness, and that with accuracy in three projections (Figure 4).
 
     Parameters
     ----------
     points : DataFrame
         Of one data set and model, as `operating_points.points` returns them.
-    study : AnalyzedStudy
+    study : StudyData
     """
     first = points.iloc[0]
     dense = points[points[schema.PRUNER] == DENSE]
@@ -126,7 +126,7 @@ def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense:
     axes.grid(alpha=0.3)
 
 
-def curves(points: pd.DataFrame, study: AnalyzedStudy) -> list[Figure]:
+def curves(points: pd.DataFrame, study: StudyData) -> list[Figure]:
     """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
 
     As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, of all data sets and models.
@@ -136,7 +136,7 @@ def curves(points: pd.DataFrame, study: AnalyzedStudy) -> list[Figure]:
     return [_curves(group, study) for group in groups]
 
 
-def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: AnalyzedStudy) -> Figure:
+def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData) -> Figure:
     lines = [_lines(rows, study) for _, rows in group]
     styles, handles = styles_of(lines)
     size = figure_width(group), 7.4
@@ -176,7 +176,7 @@ def set_sparsities(axes: Axes, greatest: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _lines(points: pd.DataFrame, study: AnalyzedStudy) -> Lines:
+def _lines(points: pd.DataFrame, study: StudyData) -> Lines:
     """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
     rows = points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable")
     methods = [Method(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]

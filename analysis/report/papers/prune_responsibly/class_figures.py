@@ -19,7 +19,7 @@ from analysis.report.published import rank
 from analysis.runs import schema
 from analysis.study import arrays
 from analysis.study.operating_points import SPARSITY, sparsity
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _COLORS = colormaps["viridis"]
 _PANELS_A_ROW = 4
@@ -28,14 +28,14 @@ _GAP = 0.15  # inches, between a panel and its colour bar, and the bar's width
 _LETTERS = 9  # points, of the names of classes
 
 
-def class_curves(runs: pd.DataFrame, study: AnalyzedStudy) -> Figure:
+def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
     """Draw the mean recall of each class against sparsity, a panel for each method (Figures 3a, 5 and 7).
 
     Parameters
     ----------
     runs : DataFrame
         Pruned runs of one data set and model.
-    study : AnalyzedStudy
+    study : StudyData
     """
     _, before, after = arrays.recalls(runs)
     has = ~np.isnan(before).all(axis=0)

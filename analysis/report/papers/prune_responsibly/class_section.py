@@ -12,7 +12,7 @@ from analysis.report.papers.prune_responsibly.choice import found_points
 from analysis.report.papers.prune_responsibly.levels import ACCURACY_0, CLASS, IMAGES, trained_classes
 from analysis.report.verdict import places
 from analysis.study.settings import is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _CURVES = (
     "The mean recall of each class at each sparsity. The colour is the recall before pruning, so that colours in order "
@@ -24,16 +24,16 @@ _IMAGES = (
 )
 
 
-def class_curves(study: AnalyzedStudy) -> Section | None:
+def class_curves(study: StudyData) -> Section | None:
     """Return the section on the recall of each class at each sparsity; None if no choice is shown."""
-    if study.once(found_points).empty:
+    if found_points(study).empty:
         return None
     runs = study.runs[is_pruned(study.runs)]
     drawn = [figures.class_curves(rows, study) for _, rows in places(runs)]
     return Section("Recall of each class, by sparsity", [_CURVES, *numbered("class_curves", drawn)])
 
 
-def training_images(study: AnalyzedStudy) -> Section | None:
+def training_images(study: StudyData) -> Section | None:
     """Return the section on the training images of each class; None where they are not known."""
     found = trained_classes(study.runs, study.characteristics)
     if found.empty:

@@ -18,8 +18,9 @@ from analysis.report.papers.prune_responsibly.levels import (
 from analysis.report.papers.prune_responsibly.printed_terms import published_terms
 from analysis.runs import frames, schema
 from analysis.statistics import regression
+from analysis.study.once import once
 from analysis.study.settings import CONTROL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 LEVEL = 0.05  # of significance
 # With fewer groups, or with fewer than terms, standard errors clustered by them are too small.
@@ -52,7 +53,8 @@ class Regression(NamedTuple):
     notes: list[str]
 
 
-def fitted(study: AnalyzedStudy) -> Regression:
+@once
+def fitted(study: StudyData) -> Regression:
     """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
     guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
     notes = _note_on_guessing(study.runs, guesses)

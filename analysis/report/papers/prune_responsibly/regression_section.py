@@ -22,7 +22,7 @@ from analysis.report.papers.prune_responsibly.levels import CLASS, ENTROPY, IMBA
 from analysis.runs import schema
 from analysis.statistics import regression
 from analysis.statistics.regression import one_tailed
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
@@ -46,9 +46,9 @@ _MEANINGS = {
 _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on the regression; None for a study without levels of iterative pruning."""
-    found = study.once(fitted)
+    found = fitted(study)
     if found.fitted is None:
         return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
     networks = int(found.fitted.rows[regression.NETWORK].nunique())

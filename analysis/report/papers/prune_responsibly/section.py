@@ -7,22 +7,22 @@ from analysis.report.papers.prune_responsibly import choice, class_section
 from analysis.report.papers.prune_responsibly import regression_section as regression
 from analysis.report.papers.prune_responsibly import writers_section as writers
 from analysis.report.papers.prune_responsibly.coefficients import Regression, fitted
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 # In the order of the page.
-SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
+SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
     regression.section,
     choice.section,
     writers.section,
 )
 # Only where a report is asked for the paper.
-PAPER_SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
+PAPER_SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
     class_section.class_curves,
     class_section.training_images,
     writers.figures_in_print,
 )
 
 
-def fitted_regression(study: AnalyzedStudy) -> Regression:
+def fitted_regression(study: StudyData) -> Regression:
     """Return the regression over a study's levels of iterative pruning."""
-    return study.once(fitted)
+    return fitted(study)

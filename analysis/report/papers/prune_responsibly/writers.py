@@ -15,11 +15,8 @@ from analysis.runs import frames, schema
 from analysis.statistics import group_lines, group_spread
 from analysis.statistics.groups import MEASURE, ImageGroups, members
 from analysis.statistics.worst_groups import picked_and_judged
-from analysis.study.arrays import run_arrays
-from analysis.study.cells import control_rows
 from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
-from analysis.study.settings import CELL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
 ALL, COHORT = "all", "cohort"
@@ -92,22 +89,22 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
     return found.iloc[-1] if len(found) else None
 
 
-def is_cell(table: pd.DataFrame, cell: pd.Series, study: AnalyzedStudy) -> np.ndarray:
+def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
     """Return which rows of a table are of a cell of a study, (rows,)."""
-    columns = [*CELL, *study.shown]
+    columns = study.cell_key
     same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
     return np.asarray(np.logical_and.reduce(same), dtype=bool)
 
 
-def answers_of(study: AnalyzedStudy, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
+def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
     """Return the answers of a cell's networks and their seeds.
 
     None if there are no predictions of them, or if they are of other images than the table of groups.
     """
-    arrays = run_arrays(study.runs)
+    arrays = study.arrays
     cells = arrays.cells()
     rows = cells[int(is_cell(arrays.runs.iloc[[rows[0] for rows in cells]], cell, study).argmax())]
-    answers = cell_answers(arrays, rows, control_rows(arrays.runs), study.predicted)
+    answers = cell_answers(arrays, rows, study.predicted)
     if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:
         return None
     return answers, arrays.runs[schema.SEED].iloc[rows[~arrays.at_chance[rows]]].to_numpy()

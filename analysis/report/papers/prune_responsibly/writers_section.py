@@ -15,8 +15,9 @@ from analysis.report.verdict import PLACE, mostly_sound, places
 from analysis.runs import schema
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
+from analysis.study.once import once
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
@@ -44,7 +45,7 @@ _PRINTED_ALL = "full"
 _SAME_IMAGES = ("qmnist", "mnist")  # data sets with the test images of print
 
 
-class Found(NamedTuple):
+class UnitTables(NamedTuple):
     """What is looked at closely on one data set and model: the networks, and their units, worst units and placebos."""
 
     place: tuple[str, str]
@@ -66,12 +67,13 @@ class Found(NamedTuple):
         return dict(zip(PLACE, self.place, strict=True))
 
 
-def found_units(study: AnalyzedStudy) -> list[Found]:
+@once
+def found_units(study: StudyData) -> list[UnitTables]:
     """Return the units of each data set and model that has a table of groups and networks to look at."""
     return list(_found(study)) if study.image_groups else []
 
 
-def _found(study: AnalyzedStudy) -> Iterator[Found]:
+def _found(study: StudyData) -> Iterator[UnitTables]:
     cells = study.cells[study.cells[schema.DATASET].isin(study.image_groups) & is_pruned(study.cells)]
     for place, rows in places(cells[mostly_sound(cells)]):
         cell = writers.level(rows)
@@ -80,7 +82,7 @@ def _found(study: AnalyzedStudy) -> Iterator[Found]:
             continue
         groups = study.image_groups[place[0]]
         units = writers.units(groups, *answers, cell.to_dict())
-        yield Found(
+        yield UnitTables(
             place,
             f"{study.method(cell)} {_level(cell)}",
             units,
@@ -95,11 +97,11 @@ def _level(cell: pd.Series) -> str:
     return f"iteration {cell[ITERATION]} ({reached})" if is_iterated(cell.to_frame().T).all() else reached
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on groups of test images; None without a table of groups."""
     if not study.image_groups:
         return None
-    found = study.once(found_units)
+    found = found_units(study)
     blocks: list[Block] = [_READING] if found else []
     for number, each in enumerate(found):
         blocks += _blocks(each, number)
@@ -115,11 +117,11 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Groups of test images", blocks, tables, study.groups.notes)
 
 
-def figures_in_print(study: AnalyzedStudy) -> Section | None:
+def figures_in_print(study: StudyData) -> Section | None:
     """Return the section with the paper's figures of writers and its Table 1; None without their measures."""
     blocks: list[Block] = []
     compared = []
-    for number, each in enumerate(study.once(found_units)):
+    for number, each in enumerate(found_units(study)):
         blocks += _numbered_figures(each, number)
         compared.append(_beside_print(each))
     table = pd.concat(compared, ignore_index=True) if compared else pd.DataFrame()
@@ -132,13 +134,13 @@ def figures_in_print(study: AnalyzedStudy) -> Section | None:
     return Section("Writers of digits, in print", blocks, tables)
 
 
-def _joined(found: list[Found], parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _joined(found: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Return tables of several data sets and models as one, which names these."""
     named = [part.assign(**each.key)[[*PLACE, *part.columns]] for each, part in zip(found, parts, strict=True)]
     return pd.concat(named, ignore_index=True) if named else pd.DataFrame()
 
 
-def _blocks(found: Found, number: int) -> list[Block]:
+def _blocks(found: UnitTables, number: int) -> list[Block]:
     units = found.units
     blocks: list[Block] = [
         Caption(f"{', '.join(found.place)}.", f"Networks: {found.networks}, {len(units.after)} seeds."),
@@ -154,7 +156,7 @@ def _blocks(found: Found, number: int) -> list[Block]:
     return [*blocks, _WORST, _picked(found), _worst_table(found)]
 
 
-def _groupings_table(found: Found) -> pd.DataFrame:
+def _groupings_table(found: UnitTables) -> pd.DataFrame:
     spreads = found.placebos[found.placebos["side"] == "change"].drop(columns="side")
     rows = found.groupings.merge(spreads, on=GROUPING)
     largest = 100 * rows[["largest_excess", "largest_excess_low", "largest_excess_high"]]
@@ -194,7 +196,7 @@ def _of(grouping: str) -> str:
     return f"{GROUP} ({grouping})"
 
 
-def _picked(found: Found) -> str:
+def _picked(found: UnitTables) -> str:
     """Say what the worst units lose where they are picked, and elsewhere."""
     units, table = found.units, found.worst
     first = table.drop_duplicates(schema.SEED)
@@ -214,7 +216,7 @@ def _picked(found: Found) -> str:
     )
 
 
-def _worst_table(found: Found) -> pd.DataFrame:
+def _worst_table(found: UnitTables) -> pd.DataFrame:
     """Return the unit that each network picks first."""
     first = found.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
     percent = decimals(1)
@@ -234,7 +236,7 @@ def _worst_table(found: Found) -> pd.DataFrame:
     )
 
 
-def _numbered_figures(found: Found, number: int) -> list[Block]:
+def _numbered_figures(found: UnitTables, number: int) -> list[Block]:
     """Return the paper's figures that the table of groups has the measures for."""
     units, made = found.units, {}
     if len(units.names) < _FEWEST:
@@ -257,7 +259,7 @@ def _numbered_figures(found: Found, number: int) -> list[Block]:
     return blocks
 
 
-def _beside_print(found: Found) -> pd.DataFrame:
+def _beside_print(found: UnitTables) -> pd.DataFrame:
     """Return Table 1: lines on absolute tilt, here and in print where a cohort has the name of a printed series."""
     lines = writers.lines(found.units)
     if lines.empty:

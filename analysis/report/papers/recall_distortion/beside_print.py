@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, three_decimals, with_interval
 from analysis.report.published import label, original, table
 from analysis.runs import frames, schema
-from analysis.study.settings import CELL, ITERATION
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import ITERATION
+from analysis.study.study import StudyData
 
 LEVEL = "level"
 _DATASET, _MODEL = "CIFAR-10", "ResNet-56"
@@ -97,23 +97,23 @@ def minus_control(row: Mapping[Any, Any], outcome: str) -> str:
     return with_interval(value, low, high, decimals(3, sign=True))
 
 
-def name(rows: pd.DataFrame, study: AnalyzedStudy) -> str:
+def name(rows: pd.DataFrame, study: StudyData) -> str:
     """Return the method, data set and model of cells of one method."""
     first = rows.iloc[0]
     return f"{study.method(first)}, {first[schema.DATASET]}, {first[schema.MODEL]}"
 
 
-def title(rows: pd.DataFrame, study: AnalyzedStudy, of_print: Printed) -> str:
+def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
     """Return what a table shows, what its networks do where print says nothing, and what they do otherwise than print.
 
     Parameters
     ----------
     rows : DataFrame
         Cells of one method.
-    study : AnalyzedStudy
+    study : StudyData
     of_print : Printed
     """
-    key = [*CELL, *study.shown]
+    key = study.cell_key
     runs = study.runs.merge(rows[key].drop_duplicates(), on=key)
     here = [f"{param} {value}" for param in of_print.left_open if (value := _value(runs, param))]
     values = {param: _value(runs, param) for param in of_print.params}

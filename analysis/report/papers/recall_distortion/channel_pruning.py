@@ -13,8 +13,8 @@ from analysis.rendering.page import Block, Caption, Section
 from analysis.report.papers.recall_distortion import beside_print
 from analysis.report.papers.recall_distortion.beside_print import Printed, minus_control
 from analysis.runs import schema
-from analysis.study.settings import CELL, is_iterated
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import is_iterated
+from analysis.study.study import StudyData
 
 PRUNER = "chip"
 _TABLE = Printed(
@@ -50,7 +50,7 @@ _PRINT = (
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on CHIP (Table 13); None for a study without it."""
     found = cells(study)
     if found.empty:
@@ -61,12 +61,12 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Removed channels", [*blocks, _PRINT], {"removed_channels.csv": found})
 
 
-def cells(study: AnalyzedStudy) -> pd.DataFrame:
+def cells(study: StudyData) -> pd.DataFrame:
     """Return the cells of CHIP beside those of Table 13.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
 
     Returns
     -------
@@ -77,7 +77,7 @@ def cells(study: AnalyzedStudy) -> pd.DataFrame:
     """
     chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]
     ends = [f"{name}_{end}" for name in _ENDS for end in ("low", "high")]
-    wanted = [*CELL, *study.shown, schema.REALIZED_RATIO, "n", "n_at_chance", "accuracy_before", "accuracy_after"]
+    wanted = [*study.cell_key, schema.REALIZED_RATIO, "n", "n_at_chance", "accuracy_before", "accuracy_after"]
     printed = _TABLE.values.rename(columns={"printed_ratio": schema.RATIO})
     rows = chip.reindex(columns=[*wanted, *_OUTCOMES, *ends]).merge(printed, on=schema.RATIO, how="left")
     rows = beside_print.with_differences(rows, _TABLE)

@@ -99,7 +99,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | No
         (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
     """
     study, shared = run_arrays(runs), Predictions.shared(predictions)
-    frame = cells.alphas(runs)
+    frame = cells.alphas(study)
     at_chance = frame["at_chance"].to_numpy(bool)
     by_cell = []
     for rows in study.cells():

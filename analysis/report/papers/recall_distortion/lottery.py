@@ -29,8 +29,8 @@ from analysis.report.ratio_plot import (
     title_room,
 )
 from analysis.runs import frames, schema
-from analysis.study.settings import CELL, CONTROL, ITERATION, is_by_layer, is_iterated
-from analysis.study.study import AnalyzedStudy
+from analysis.study.settings import CONTROL, ITERATION, is_by_layer, is_iterated
+from analysis.study.study import StudyData
 
 RATIO = schema.RATIO_PRUNABLE
 _KEEP, _TREATMENT = frames.column(schema.KEEP), frames.column(schema.WEIGHT_TREATMENT)
@@ -77,7 +77,7 @@ _PRINT = (
 )
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on lottery tickets (Table 12); None for a study without networks that are rewound."""
     found = levels(study)
     pruned = found[found[schema.PRUNER] != CONTROL]
@@ -95,12 +95,12 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Lottery tickets", blocks, {"lottery_tickets.csv": found.drop(columns=ITERATION)})
 
 
-def levels(study: AnalyzedStudy) -> pd.DataFrame:
+def levels(study: StudyData) -> pd.DataFrame:
     """Return the levels of lottery tickets and of their controls, beside those of Table 12.
 
     Parameters
     ----------
-    study : AnalyzedStudy
+    study : StudyData
 
     Returns
     -------
@@ -114,7 +114,7 @@ def levels(study: AnalyzedStudy) -> pd.DataFrame:
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
     rows = rows.assign(**{LEVEL: rows.get(ITERATION, pd.Series(dtype=str)).astype(int)})
-    rows = rows[[*CELL, *study.shown, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
+    rows = rows[[*study.cell_key, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
     rows = beside_print.with_differences(rows, _TABLE)
     return rows.sort_values([*beside_print.method_columns(rows), LEVEL], kind="stable", ignore_index=True)
 
@@ -142,9 +142,9 @@ def _ratios(runs: pd.DataFrame) -> pd.Series:
     return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
 
 
-def _of_cells(study: AnalyzedStudy, values: pd.Series) -> np.ndarray:
+def _of_cells(study: StudyData, values: pd.Series) -> np.ndarray:
     """Return the value of the first run of each cell, (cells,)."""
-    keys = [*CELL, *study.shown]
+    keys = study.cell_key
     first = values.groupby([study.runs[key].fillna("") for key in keys]).first()
     return first.reindex(pd.MultiIndex.from_frame(study.cells[keys].fillna(""))).to_numpy()
 
@@ -194,7 +194,7 @@ class _Dip(NamedTuple):
         return f"lies above 1 from level {self.above_from} on" if self.above_from else "does not stay above 1"
 
 
-def _sentence(rows: pd.DataFrame, study: AnalyzedStudy) -> str:
+def _sentence(rows: pd.DataFrame, study: StudyData) -> str:
     name = beside_print.name(rows, study)
     sound = rows[rows["alpha_mean"].notna()]
     if sound.empty:
@@ -216,14 +216,14 @@ def _in_print() -> str:
     return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 
-def figures(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Figure]:
+def figures(found: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
     """Draw alpha at every level, ours and print's, at most four data sets and models a figure.
 
     Parameters
     ----------
     found : DataFrame
         As `levels` returns it.
-    study : AnalyzedStudy
+    study : StudyData
     """
     printed = _TABLE.values.iloc[1:]
     for group in groups(found, study):

@@ -11,8 +11,7 @@ from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.recall_distortion import channel_pruning, claims, comparisons, figures, lottery, tables
 from analysis.runs import schema
 from analysis.study import cells
-from analysis.study.settings import CELL
-from analysis.study.study import AnalyzedStudy, notes
+from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
@@ -41,13 +40,13 @@ _METRICS = (
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
 
-def tradeoff(study: AnalyzedStudy) -> Section:
+def tradeoff(study: StudyData) -> Section:
     """Return the section on accuracy against distortion (Figure 13)."""
     drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.shown)})
     return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
 
 
-def metrics(study: AnalyzedStudy) -> Section:
+def metrics(study: StudyData) -> Section:
     """Return the section that sets the slope of recall beside those of precision and F1."""
     title = "Recall, precision and F1"
     known = study.cells[study.cells["alpha_precision"].notna()]
@@ -60,27 +59,27 @@ def metrics(study: AnalyzedStudy) -> Section:
     return Section(title, [_METRICS, shown])
 
 
-def boxplots(study: AnalyzedStudy) -> Section:
+def boxplots(study: StudyData) -> Section:
     """Return the section with the box plots of alpha (Figures 1-4)."""
     drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.shown))
     return Section("Alpha by pruning ratio", [_BOXES, *drawn])
 
 
-def intervals(study: AnalyzedStudy) -> Section:
+def intervals(study: StudyData) -> Section:
     """Return the section with the confidence intervals of alpha (Figures 9-12)."""
     drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.shown))
     return Section("Its confidence intervals", drawn)
 
 
-def scatter(study: AnalyzedStudy) -> Section:
+def scatter(study: StudyData) -> Section:
     """Return the section with the classes' recall balance before and after pruning (Figures 5-8)."""
     drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.shown))
     return Section("Recall balance before and after", [_SCATTER, *drawn])
 
 
-def paper_tables(study: AnalyzedStudy) -> Section:
+def paper_tables(study: StudyData) -> Section:
     """Return the section with the paper's tables, filled with the study's values."""
-    tests = comparisons.paper_tests(study.alphas, variance=study.variance)
+    tests = comparisons.paper_tests(study.alphas, variance=study.options.variance)
     ours = {
         index: tables.paper_table(index, runs=study.runs, alphas=study.alphas, tests=tests) for index in tables.NUMBERS
     }
@@ -94,7 +93,7 @@ def paper_tables(study: AnalyzedStudy) -> Section:
     )
 
 
-def paper_claims(study: AnalyzedStudy) -> Section | None:
+def paper_claims(study: StudyData) -> Section | None:
     """Return the section that holds the paper's sentences against the study; None if it has nothing of the paper."""
     found = claims.claims(study.runs, study.predicted)
     tried = (found["verdict"] != UNTRIED).any()
@@ -107,28 +106,28 @@ def paper_claims(study: AnalyzedStudy) -> Section | None:
     )
 
 
-def lottery_tickets(study: AnalyzedStudy) -> Section | None:
+def lottery_tickets(study: StudyData) -> Section | None:
     """Return the section on networks that are pruned level by level and rewound (Table 12)."""
     return lottery.section(study)
 
 
-def removed_channels(study: AnalyzedStudy) -> Section | None:
+def removed_channels(study: StudyData) -> Section | None:
     """Return the section on networks without whole channels (Table 13)."""
     return channel_pruning.section(study)
 
 
-def mean_ratios(study: AnalyzedStudy) -> Section | None:
+def mean_ratios(study: StudyData) -> Section | None:
     """Return the section that sets alpha beside the mean of the intensification ratios."""
-    summaries = cells.ratio_summaries(study.runs)
+    summaries = cells.ratio_summaries(study.arrays)
     if summaries.empty:
         return None
-    numbers = rounded(summaries.drop(columns=[*CELL, *study.shown]))
+    numbers = rounded(summaries.drop(columns=study.cell_key))
     return Section("Why alpha, and not the mean of the ratios", [_RATIOS, _named(summaries, study).join(numbers)])
 
 
-def published_values(study: AnalyzedStudy) -> Section:
+def published_values(study: StudyData) -> Section:
     """Return the section that sets the study's values beside the published ones."""
-    compared = tables.compare(study.runs, study.alphas, variance=study.variance)
+    compared = tables.compare(study.runs, study.alphas, variance=study.options.variance)
     return Section(
         "Beside the published values",
         [_COMPARED, rounded(compared)] if len(compared) else [],
@@ -157,7 +156,7 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
             yield table
 
 
-def _named(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return what names each cell, as text."""
     labels = [f"{study.method(cell)}, ratio {short_ratio(cell[schema.RATIO])}" for _, cell in frame.iterrows()]
     return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.report.first_screen import costs
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -26,7 +26,7 @@ def none(**settings):
 
 
 def panels(*cells):
-    (figure,) = costs.costs(AnalyzedStudy(made_up_runs.study(*cells)))
+    (figure,) = costs.costs(StudyData(made_up_runs.study(*cells)))
     return figure.axes
 
 
@@ -110,7 +110,7 @@ def test_no_interval_is_cut_no_mark_hides_another_and_the_width_is_used(networks
     chance = np.random.default_rng(0)
     ways = [("none", 1), *((pruner, ratio) for pruner in PRUNERS[:methods] for ratio in RATIOS)]
     made = [random_runs(*way, networks, classes, chance) for way in ways]
-    (figure,) = costs.costs(AnalyzedStudy(pd.concat(made, ignore_index=True)))
+    (figure,) = costs.costs(StudyData(pd.concat(made, ignore_index=True)))
     assert hidden_texts(figure) == []
     assert sum(axes.get_position().width for axes in figure.axes) >= 0.7
     for axes in figure.axes:

@@ -7,7 +7,7 @@ import pytest
 from analysis.rendering.page import Picture
 from analysis.report.first_screen import costs, figures, number_formats, section
 from analysis.report.first_screen.weakest import with_weakest
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
@@ -30,7 +30,7 @@ BOTH = runs("mp", 4, after=0.75, measured=SMALL, number_format="fixed-int8")
 
 
 def study(*cells):
-    return AnalyzedStudy(made_up_runs.study(*cells))
+    return StudyData(made_up_runs.study(*cells))
 
 
 def shown(made):

@@ -9,7 +9,7 @@ import pytest
 from analysis.rendering.drawing import ABOVE
 from analysis.rendering.page import Picture
 from analysis.report.first_screen import class_figures, figures, section
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -27,7 +27,7 @@ def none(*, noise=-SPREAD, **settings):
 
 
 def study(*cells):
-    return AnalyzedStudy(made_up_runs.study(*cells))
+    return StudyData(made_up_runs.study(*cells))
 
 
 def tables(made):
@@ -187,7 +187,7 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
     cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
     cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="猫W" * 20, weakest_count=5)
-    many = AnalyzedStudy(cells)
+    many = StudyData(cells)
     drawn = list(figures.sizes(many, cells))
     assert [hidden_texts(figure) for figure in drawn] == [[]] * 2
     # Twenty methods on each data set: a panel for each of the four pruners.
@@ -208,7 +208,7 @@ def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_withou
     cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
     cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
     cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="a", weakest_count=5)
-    many = AnalyzedStudy(cells)
+    many = StudyData(cells)
     drawn = list(figures.sizes(many, cells))
     assert [hidden_texts(figure) for figure in drawn] == [[]]
     for figure in drawn:

@@ -14,6 +14,7 @@ from analysis.runs import exports
 from analysis.runs.primaries import Primary
 from analysis.statistics import two_way
 from analysis.statistics.new_images import pooled_slope, slope_parts
+from analysis.study.arrays import run_arrays
 from tests import made_up_levels, made_up_runs
 
 ONE_SHOT = {"schedule": "one-shot"}
@@ -52,7 +53,7 @@ def one(frame, outcome, **of):
 
 
 def test_every_method_is_compared_with_its_baseline_and_nothing_else():
-    frame = methods.compare(grid(ratios=[20]))
+    frame = methods.compare(run_arrays(grid(ratios=[20])))
     assert list(frame.columns) == METHOD_COLUMNS
     assert pairs(frame) == {
         *(("schedule", 20.0, f"{p} cubic{d}", f"{p}{d}") for p in ("mp", "gp", "up") for d in ("", " distill 0.5")),
@@ -84,7 +85,7 @@ def test_what_spares_classes_is_compared_with_nothing_that_does_and_with_a_contr
         *(toy("none", 1, [1, 1.1], spared) for spared in (unspared, offsets)),
         toy("none", 1, [1, 1.1], weighted | {"class_weight_power": "2.0"}),
     )
-    every = pairs(methods.compare(made))
+    every = pairs(methods.compare(run_arrays(made)))
     weights = "class weights (power 1.0)"
     together = f"class offsets {weights}"
     assert {pair[1:] for pair in every if pair[0] == "mitigation"} == {
@@ -100,7 +101,7 @@ def test_what_spares_classes_is_compared_with_nothing_that_does_and_with_a_contr
 
 def test_the_control_is_no_method_beside_magnitude_pruning_at_ratio_1():
     made = made_up_runs.study(toy("mp", 1, [1, 1.1], ONE_SHOT), toy("none", 1, [1, 1.1], ONE_SHOT))
-    assert pairs(methods.compare(made)) == {("control", 1.0, "mp", "none")}
+    assert pairs(methods.compare(run_arrays(made))) == {("control", 1.0, "mp", "none")}
 
 
 def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
@@ -111,7 +112,7 @@ def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
         toy("up", 20, [1, 1.1], ONE_SHOT, {"epsilon": "0.1"}),
         toy("up", 20, [1, 1.1], ONE_SHOT, {"epsilon": "0.2"}),
     )
-    assert pairs(methods.compare(made)) == {
+    assert pairs(methods.compare(run_arrays(made))) == {
         ("schedule", 20.0, "mp cubic (ramp 0.5)", "mp"),
         ("schedule", 20.0, "mp cubic (ramp 0.25)", "mp"),
         ("pruner", 20.0, "up (epsilon 0.1)", "mp"),
@@ -132,7 +133,7 @@ def test_pruning_while_training_is_compared_with_one_shot_and_not_with_the_contr
         toy("gp", 20, [1.2, 1.3], {"schedule": "cubic"}, anew),
         toy("none", 1, [1, 1.1], ONE_SHOT, dense, tuned),
     )
-    frame = methods.compare(made)
+    frame = methods.compare(run_arrays(made))
     assert pairs(frame) == {
         ("schedule", 20.0, "mp cubic", "mp"),
         ("start", 20.0, "mp initialization scope layer", "mp"),
@@ -150,7 +151,7 @@ def test_pruners_are_compared_though_each_has_a_scope_of_its_own():
         toy("gp", 20, [1, 1.1], layer),
         toy("l1-unstructured", 20, [1, 1.1], layer),
     )
-    assert pairs(methods.compare(made)) == {("pruner", 20.0, "l1-unstructured", "mp")}
+    assert pairs(methods.compare(run_arrays(made))) == {("pruner", 20.0, "l1-unstructured", "mp")}
 
 
 def test_a_number_format_of_a_pruned_network_is_compared_with_32_bits():
@@ -162,7 +163,7 @@ def test_a_number_format_of_a_pruned_network_is_compared_with_32_bits():
         toy("none", 1, [1, 1.1], {"number_format": "float32"}),
         toy("fixed-int8", 1, [1.1, 1.2], {"number_format": "fixed-int8"}),
     )
-    assert pairs(methods.compare(made)) == {
+    assert pairs(methods.compare(run_arrays(made))) == {
         ("number_format", 20.0, "mp fixed-int8", "mp"),
         ("control", 20.0, "mp", "none"),
         ("control", 20.0, "mp fixed-int8", "none"),
@@ -177,7 +178,7 @@ def test_each_epsilon_is_compared_with_the_papers():
         toy("up", 10, [1.1, 1.5], {"epsilon": "0.1"}),
         toy("up-sum", 10, [1.1, 1.5], {"epsilon": "0.0005"}),
     )
-    frame = methods.compare(made, primaries=[Primary("up", "up epsilon 5e-4", 20.0, ("alpha",))])
+    frame = methods.compare(run_arrays(made), primaries=[Primary("up", "up epsilon 5e-4", 20.0, ("alpha",))])
     assert pairs(frame) == {("epsilon", 20.0, "up (epsilon 0.1)", "up (epsilon 0.0005)")}
     alpha = one(frame, "alpha")
     assert (alpha["n"], alpha["primary"]) == (2, True)
@@ -193,11 +194,11 @@ def test_any_pruner_may_be_the_baseline_at_ratios_of_its_own():
         toy("mp", 20, [1.1, 1.3, 1.5]),
     )
     made = made_up_runs.with_images(made)
-    against_gp = methods.compare(made, baseline="gp")
+    against_gp = methods.compare(run_arrays(made), baseline="gp")
     assert pairs(against_gp) == {("pruner", 20.0, "mp", "gp"), ("pruner", 20.0, "up", "gp")}
     # .10, .11 and .09
     assert one(against_gp, "accuracy", method="up")["difference"] == pytest.approx(0.1)
-    against_12 = methods.compare(made[made["pruner"] != "mp"], baseline="gp", baseline_ratios={20.0: 12.0})
+    against_12 = methods.compare(run_arrays(made[made["pruner"] != "mp"]), baseline="gp", baseline_ratios={20.0: 12.0})
     assert pairs(against_12) == {("pruner", 20.0, "up", "gp")}
     # .05, .06 and .07
     assert one(against_12, "accuracy")["difference"] == pytest.approx(0.06)
@@ -209,7 +210,7 @@ def test_networks_are_paired_by_seed_and_given_weights():
         toy("up", 20, [1.3, 1.4, 1.8], accuracy_after=[0.80, 0.82, 0.84], **weights)[::-1],
         toy("mp", 20, [1.1, 1.3, 1.5], accuracy_after=[0.75, 0.76, 0.77], **weights),
     )
-    accuracy = one(methods.compare(made), "accuracy")
+    accuracy = one(methods.compare(run_arrays(made)), "accuracy")
     # .05, .06 and .07, of standard deviation .01
     assert (accuracy["n"], accuracy["difference"]) == (3, pytest.approx(0.06))
     assert accuracy["difference_low"] == pytest.approx(0.06 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
@@ -221,7 +222,7 @@ def test_methods_with_the_same_label_are_shown_apart():
         toy("up", 20, [1.1, 1.5], {"epsilon": "0.07158712345678901"}),
         toy("mp", 20, [1.1, 1.3]),
     )
-    shown = tables.shown(methods.compare(made))
+    shown = tables.shown(methods.compare(run_arrays(made)))
     assert shown["method"].tolist() == [f"up (epsilon 0.071587{end})" for end in ("07475562237", "12345678901")]
     assert shown["alpha"].nunique() == 2
 
@@ -231,7 +232,7 @@ def test_other_settings_are_never_mixed_and_nothing_is_compared_without_a_baseli
         toy("mp", 20, [1, 1.1], ONE_SHOT, {"epochs": "5"}), toy("mp", 20, [1, 1.1], CUBIC, {"epochs": "10"})
     )
     made = made_up_runs.study(made, toy("mp", 20, [1, 1.1], ONE_SHOT, {"epochs": "20"}))
-    frame = methods.compare(made)
+    frame = methods.compare(run_arrays(made))
     assert frame.empty
     assert list(frame.columns) == METHOD_COLUMNS
 
@@ -240,7 +241,7 @@ def test_differences_by_hand():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.75, 0.76, 0.77])
     # In another order, and with a seed that the other lacks.
     one_shot = toy("mp", 20, [1.5, 1.3, 1.9, 9.0], ONE_SHOT, accuracy_after=[0.70, 0.72, 0.74, 0.1])[::-1]
-    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
+    frame = methods.compare(run_arrays(made_up_runs.with_images(made_up_runs.study(gradual, one_shot))))
     accuracy = one(frame, "accuracy")
     assert accuracy["n"] == 3
     assert [accuracy["of_method"], accuracy["of_baseline"]] == pytest.approx([0.76, 0.72])
@@ -259,7 +260,7 @@ def test_differences_by_hand():
 
 def test_alpha_of_new_images_is_pooled_and_its_interval_over_seeds_by_hand():
     made = made_up_runs.study(toy("mp", 20, [1.2, 1.1, 1.6], CUBIC), toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT))
-    row = one(methods.compare(made_up_runs.with_images(made)), "alpha_new")
+    row = one(methods.compare(run_arrays(made_up_runs.with_images(made))), "alpha_new")
     # Numerators alpha / 32; denominators 1/32 - K(v), v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) sum v / .64.
     known = 1 - 32 * 0.5 * (0.09 + 0.21) / 99 / 0.64
     assert [row["of_method"], row["of_baseline"]] == pytest.approx([1.3 / known, 4.7 / 3 / known])
@@ -273,22 +274,22 @@ def test_alpha_of_new_images_is_pooled_and_its_interval_over_seeds_by_hand():
 
 def test_without_images_there_is_no_alpha_of_new_ones():
     made = made_up_runs.study(toy("mp", 20, [1.2, 1.1], CUBIC), toy("mp", 20, [1.5, 1.3], ONE_SHOT))
-    row = one(methods.compare(made), "alpha_new")
+    row = one(methods.compare(run_arrays(made)), "alpha_new")
     assert np.isnan([row["difference"], row["p"], row["p_holm"], row["difference_low"]]).all()
 
 
 def test_classes_that_cannot_be_told_apart_have_no_alpha_of_new_images():
     made = made_up_runs.study(toy("mp", 20, [1.2, 1.1], CUBIC), toy("mp", 20, [1.5, 1.3], ONE_SHOT))
     made[["recall_before/a", "recall_before/b"]] = [0.81, 0.79]
-    assert np.isnan(one(methods.compare(made_up_runs.with_images(made)), "alpha_new")["difference"])
-    assert np.isfinite(one(methods.compare(made_up_runs.with_images(made)), "alpha")["difference"])
+    assert np.isnan(one(methods.compare(run_arrays(made_up_runs.with_images(made))), "alpha_new")["difference"])
+    assert np.isfinite(one(methods.compare(run_arrays(made_up_runs.with_images(made))), "alpha")["difference"])
 
 
 def test_networks_at_chance_are_out_of_every_outcome():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6, 1.0], CUBIC)
     # 100 of 200 images is what anyone gets who always names the same class.
     one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.5, 0.7, 0.8, 0.75])
-    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
+    frame = methods.compare(run_arrays(made_up_runs.with_images(made_up_runs.study(gradual, one_shot))))
     assert set(frame["n"]) == {3}
     assert set(frame["n_at_chance"]) == {1}
     # (.8 - .7, .8 - .8, .8 - .75) / 3
@@ -300,7 +301,7 @@ def test_largest_excess_and_raw_slope_by_hand():
     # The accuracy falls by .1. One recall falls from .9 to .8 + .1 alpha, the other from .7 to .8 - .1 alpha.
     gradual = toy("mp", 20, [0.5, 1.5, 2.0], CUBIC, accuracy_after=0.7)
     one_shot = toy("mp", 20, [1.0, 1.0, 1.0], ONE_SHOT, accuracy_after=0.8)
-    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
+    frame = methods.compare(run_arrays(made_up_runs.with_images(made_up_runs.study(gradual, one_shot))))
     excess, slope = one(frame, "largest_excess"), one(frame, "raw_slope")
     # The worst classes lose .05 - .1, .05 - .1 and .1 - .1.
     assert excess["of_method"] == pytest.approx((-0.05 - 0.05 + 0.0) / 3)
@@ -329,7 +330,7 @@ def with_images(*cells):
 def test_at_equal_accuracy_by_hand():
     baseline = list(at_accuracies("mp", (10, 0.78, 1.1), (20, 0.70, 1.5)))
     method = list(at_accuracies("up", (10, 0.76, 1.25), (20, 0.72, 1.3), (50, 0.66, 1.9)))
-    frame = methods.compare(with_images(*baseline, *method))
+    frame = methods.compare(run_arrays(with_images(*baseline, *method)))
     # At .76, a quarter of the way from .78 to .70, the baseline has 1.2; at .72 it has 1.4.
     at_10, at_20 = (one(frame, "alpha", ratio=ratio) for ratio in (10.0, 20.0))
     assert [at_10["at_equal_accuracy"], at_20["at_equal_accuracy"]] == pytest.approx([0.05, -0.1])
@@ -342,7 +343,7 @@ def test_at_equal_accuracy_by_hand():
 def test_a_method_outside_the_range_of_its_baseline_is_not_comparable():
     baseline = list(at_accuracies("mp", (10, 0.78, 1.1), (20, 0.70, 1.5)))
     for accuracy in (0.79, 0.69):
-        frame = methods.compare(with_images(*baseline, *at_accuracies("up", (20, accuracy, 1.3))))
+        frame = methods.compare(run_arrays(with_images(*baseline, *at_accuracies("up", (20, accuracy, 1.3)))))
         row = one(frame, "alpha")
         assert np.isnan([row["at_equal_accuracy"], row["at_equal_accuracy_low"]]).all()
         assert row["difference"] == pytest.approx(-0.2)
@@ -350,13 +351,13 @@ def test_a_method_outside_the_range_of_its_baseline_is_not_comparable():
 
 def test_one_ratio_of_the_baseline_is_no_curve():
     made = with_images(*at_accuracies("mp", (10, 0.75, 1.1)), *at_accuracies("up", (10, 0.75, 1.3)))
-    assert np.isnan(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+    assert np.isnan(one(methods.compare(run_arrays(made)), "alpha")["at_equal_accuracy"])
 
 
 def test_the_control_is_the_baseline_at_ratio_1():
     control = at_accuracies("none", (1, 0.80, 1.0))
     made = with_images(*control, *at_accuracies("mp", (10, 0.76, 1.4)), *at_accuracies("up", (10, 0.77, 1.35)))
-    frame = methods.compare(made)
+    frame = methods.compare(run_arrays(made))
     # Three quarters of the way from the control to magnitude pruning: 1.3.
     row = one(frame, "alpha", comparison="pruner")
     assert row["at_equal_accuracy"] == pytest.approx(0.05)
@@ -367,9 +368,9 @@ def test_a_ratio_at_which_a_network_guesses_is_no_part_of_the_curve():
     cells = [*at_accuracies("mp", (10, 0.78, 1.1), (20, 0.74, 1.2)), *at_accuracies("mp", (50, 0.70, 1.0))]
     cells[-1].loc[0, "accuracy_after"] = 0.5
     made = with_images(*cells, *at_accuracies("up", (20, 0.72, 1.3)))
-    assert np.isnan(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+    assert np.isnan(one(methods.compare(run_arrays(made)), "alpha")["at_equal_accuracy"])
     made.loc[8, "accuracy_after"] = 0.70
-    assert np.isfinite(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+    assert np.isfinite(one(methods.compare(run_arrays(made)), "alpha")["at_equal_accuracy"])
 
 
 def noisy(made):
@@ -383,14 +384,14 @@ def noisy(made):
 
 def test_the_primary_comparison_has_a_level_of_its_own():
     made = noisy(grid(alphas=np.zeros(6)))
-    frame = methods.compare(made, primaries=[PRIMARY])
+    frame = methods.compare(run_arrays(made), primaries=[PRIMARY])
     primary = frame[frame["primary"]]
     assert set(primary["outcome"]) == {"alpha_new", "accuracy", "weakest_recall"}
     assert pairs(primary) == {("schedule", 20.0, "mp cubic", "mp")}
     smallest = primary.loc[primary["p"].idxmin()]
     assert smallest["p_holm"] == pytest.approx(min(3 * smallest["p"], 1))
     # Level .05 / 3 against .05 / 1 of one outcome.
-    alone = methods.compare(made, primaries=[PRIMARY._replace(outcomes=("accuracy",))])
+    alone = methods.compare(run_arrays(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
     assert alone["primary"].sum() == 1
     assert (
         one(alone[alone["primary"]], "accuracy")["detectable_difference"]
@@ -399,7 +400,7 @@ def test_the_primary_comparison_has_a_level_of_its_own():
 
 
 def test_slopes_that_say_nearly_the_same_share_no_family():
-    frame = methods.compare(noisy(grid(alphas=np.zeros(6), ratios=[20])))
+    frame = methods.compare(run_arrays(noisy(grid(alphas=np.zeros(6), ratios=[20]))))
     assert not frame["primary"].any()
     for is_control in (True, False):
         rest = frame[(frame["comparison"] == "control") == is_control]
@@ -411,14 +412,14 @@ def test_slopes_that_say_nearly_the_same_share_no_family():
 def test_methods_that_share_no_dense_network_are_not_compared():
     cubic = toy("mp", 20, [1.0, 1.2, 1.1], CUBIC, {"epochs": "5"})
     one_shot = toy("mp", 20, [1.0, 1.2, 1.1], ONE_SHOT, {"epochs": "30"})
-    assert methods.compare(made_up_runs.study(cubic, one_shot), primaries=[PRIMARY])["primary"].any()
+    assert methods.compare(run_arrays(made_up_runs.study(cubic, one_shot)), primaries=[PRIMARY])["primary"].any()
     apart = one_shot.assign(dense_run_id=["x", "y", "z"])
-    assert methods.compare(made_up_runs.study(cubic, apart), primaries=[PRIMARY]).empty
+    assert methods.compare(run_arrays(made_up_runs.study(cubic, apart)), primaries=[PRIMARY]).empty
 
 
 def test_slopes_share_no_family_of_a_primary_comparison_either():
     made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
-    frame = methods.compare(made, primaries=[PRIMARY._replace(outcomes=("accuracy", "alpha", "alpha_new"))])
+    frame = methods.compare(run_arrays(made), primaries=[PRIMARY._replace(outcomes=("accuracy", "alpha", "alpha_new"))])
     primary = frame[frame["primary"]]
     alpha, rest = one(primary, "alpha"), primary[primary["outcome"] != "alpha"]
     assert alpha["p_holm"] == alpha["p"]
@@ -428,13 +429,13 @@ def test_slopes_share_no_family_of_a_primary_comparison_either():
 def test_a_family_has_as_many_tests_as_were_planned():
     made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
     planned = PRIMARY._replace(outcomes=("accuracy",), datasets=("toy", "of another folder"))
-    (row,) = methods.compare(made, primaries=[planned]).query("primary").to_dict("records")
+    (row,) = methods.compare(run_arrays(made), primaries=[planned]).query("primary").to_dict("records")
     assert row["p_holm"] == pytest.approx(min(2 * row["p"], 1))
 
 
 @pytest.mark.parametrize("outcome", ["accuracy", "alpha", "alpha_new"])
 def test_a_difference_that_was_predicted_has_a_one_sided_p(outcome):
-    made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
+    made = run_arrays(noisy(grid(alphas=np.zeros(6), ratios=[20])))
     two, less, greater = (
         one(methods.compare(made, primaries=[PRIMARY._replace(outcomes=(outcome,), direction=direction)]), outcome,
             primary=True)
@@ -454,7 +455,7 @@ def test_a_primary_comparison_may_be_of_any_two_methods():
         toy("gp", 20, [1.3, 1.4, 1.8], ONE_SHOT),
         toy("up", 20, [1.2, 1.3, 1.4], CUBIC),
     )
-    frame = methods.compare(made, primaries=[Primary("up cubic", "gp", 20.0, ("alpha",))])
+    frame = methods.compare(run_arrays(made), primaries=[Primary("up cubic", "gp", 20.0, ("alpha",))])
     (row,) = frame[frame["primary"]].to_dict("records")
     assert (row["comparison"], row["method"], row["baseline"]) == ("other", "up cubic", "gp")
     assert row["difference"] == pytest.approx(-0.2)
@@ -471,11 +472,11 @@ def test_a_primary_comparison_may_be_of_any_two_methods():
     ],
 )
 def test_a_study_may_not_have_the_primary_comparison(other):
-    assert not methods.compare(grid(ratios=[20]), primaries=[PRIMARY._replace(**other)])["primary"].any()
+    assert not methods.compare(run_arrays(grid(ratios=[20])), primaries=[PRIMARY._replace(**other)])["primary"].any()
 
 
 def test_a_study_may_have_no_primary_comparison():
-    assert not methods.compare(grid(ratios=[20]))["primary"].any()
+    assert not methods.compare(run_arrays(grid(ratios=[20])))["primary"].any()
 
 
 def test_several_primary_comparisons_and_those_with_the_control_are_families_each():
@@ -487,7 +488,7 @@ def test_several_primary_comparisons_and_those_with_the_control_are_families_eac
     both = made_up_runs.study(made, made.assign(dataset="other", dense_run_id=made["dense_run_id"] + "o"))
     both["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(both))
     of_up, of_control = Primary("up", "mp", 10.0, ("alpha",)), Primary("mp", "none", 2.0, ("alpha",))
-    frame = methods.compare(both, primaries=[of_up, of_control])
+    frame = methods.compare(run_arrays(both), primaries=[of_up, of_control])
     primary = frame[frame["primary"]]
     assert primary[["dataset", "method", "baseline"]].to_numpy().tolist() == [
         ["other", "up", "mp"], ["toy", "up", "mp"], ["other", "mp", "none"], ["toy", "mp", "none"]
@@ -527,8 +528,8 @@ def answered(made):
 def test_predictions_make_the_interval_one_for_new_images_too():
     made = made_up_runs.study(toy("mp", 20, np.ones(8), CUBIC), toy("mp", 20, np.ones(8), ONE_SHOT))
     made, predictions = answered(made)
-    alone = one(methods.compare(made), "alpha_new")
-    row = one(methods.compare(made, predictions), "alpha_new")
+    alone = one(methods.compare(run_arrays(made)), "alpha_new")
+    row = one(methods.compare(run_arrays(made), predictions), "alpha_new")
     assert (row["resampled"], alone["resampled"]) == ("seeds and images", "seeds")
     assert [row["difference"], row["effect_size"]] == pytest.approx([alone["difference"], alone["effect_size"]])
     # Networks that agree by chance do not make it narrower than the images allow.
@@ -540,7 +541,7 @@ def test_predictions_make_the_interval_one_for_new_images_too():
 def test_images_that_move_both_methods_alike_do_not_count():
     made = made_up_runs.study(toy("mp", 20, np.ones(4), CUBIC), toy("mp", 20, np.ones(4), ONE_SHOT))
     made, predictions = answered(made)
-    row = one(methods.compare(made, predictions), "alpha_new")
+    row = one(methods.compare(run_arrays(made), predictions), "alpha_new")
     slopes = []
     for schedule in ("cubic", "one-shot"):
         sides = made.loc[made["params.schedule"] == schedule, ["dense_run_id", "run_id"]].to_numpy().T
@@ -568,7 +569,7 @@ def test_images_in_another_order_are_not_drawn_together():
             for run_id, found in predictions(run_ids).items()
         }
 
-    row = one(methods.compare(made, of_other_images), "alpha_new")
+    row = one(methods.compare(run_arrays(made), of_other_images), "alpha_new")
     assert np.isfinite(row["p"])
     assert row["resampled"] == "seeds"
 
@@ -576,7 +577,7 @@ def test_images_in_another_order_are_not_drawn_together():
 def test_what_is_shown_has_a_row_for_each_comparison():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.85, 0.86, 0.87])
     one_shot = toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT, accuracy_after=[0.80, 0.82, 0.84])
-    compared = methods.compare(made_up_runs.study(gradual, one_shot), primaries=[PRIMARY])
+    compared = methods.compare(run_arrays(made_up_runs.study(gradual, one_shot)), primaries=[PRIMARY])
     (row,) = tables.shown(compared).to_dict("records")
     assert (row["ratio"], row["method"], row["baseline"], row["n"]) == ("20", "mp cubic", "mp", "3")
     # By Holm's correction of three, one of which is missing: .0153 x 3 of the weakest recall, and so of the accuracy.
@@ -592,7 +593,7 @@ def test_of_several_baselines_the_one_with_the_same_settings_counts():
     )
     other = made_up_runs.runs("toy", "net", "gp", 10, [3.0, 3.1], gradient_batches="4")
     for runs in (made, made_up_runs.study(made, other), made_up_runs.study(other, made)):
-        compared = methods.compare(runs, baseline="gp")
+        compared = methods.compare(run_arrays(runs), baseline="gp")
         (row,) = compared[(compared["comparison"] == "pruner") & (compared["outcome"] == "alpha")].to_dict("records")
         assert row["difference"] == pytest.approx(0.15)
 
@@ -602,7 +603,7 @@ def test_where_no_baseline_is_nearer_than_another_nothing_is_compared():
         made_up_runs.runs("toy", "net", "mp", 10, [1.3, 1.4]),
         *(made_up_runs.runs("toy", "net", "up", 10, [1.2, 1.2], epsilon=epsilon) for epsilon in ("0.1", "0.2")),
     )
-    compared = methods.compare(made, baseline="up")
+    compared = methods.compare(run_arrays(made), baseline="up")
     assert "pruner" not in set(compared["comparison"])
 
 
@@ -623,7 +624,9 @@ def test_at_equal_accuracy_beside_what_a_review_found_by_drawing_networks(
     read, _ = exports.read([RESULTS / study / "frames"])
     found = exports.select_dataset(read, dataset)
     made = found.runs[found.runs["pruner"].isin(["mp", "none", of[1].split()[0]])].reset_index(drop=True)
-    row = one(methods.compare(made), "alpha_new", **dict(zip(("comparison", "method", "ratio"), of, strict=True)))
+    row = one(
+        methods.compare(run_arrays(made)), "alpha_new", **dict(zip(("comparison", "method", "ratio"), of, strict=True))
+    )
     assert row["difference"] == pytest.approx(difference, abs=0.002)
     assert row["at_equal_accuracy"] == pytest.approx(at_equal_accuracy[0], abs=0.001)
     # The review's ends are quantiles of drawn networks, ours are the jackknife's.
@@ -635,7 +638,7 @@ def test_levels_of_an_iteration_are_compared_though_their_ratios_differ_and_trea
     levels = made_up_levels.runs(pruners=("l1-structured", "global-unstructured", "none"), levels=2)
     other = levels["pruner"] == "l1-structured"
     levels = levels.assign(ratio=levels["ratio"].mask(other, levels["ratio"] - 0.01))
-    frame = methods.compare(levels, baseline="global-unstructured")
+    frame = methods.compare(run_arrays(levels), baseline="global-unstructured")
     assert list(frame.columns) == [*METHOD_COLUMNS, "params.iteration"]
     named = frame[["comparison", "params.iteration", "method", "baseline"]].drop_duplicates()
     names, expected = ("l1-structured", "global-unstructured", "none"), set()
@@ -663,7 +666,7 @@ def test_weights_rewound_to_a_step_are_compared_with_those_rewound_to_the_first_
     rewound = first[first["params.weight_treatment"] == "rewind"]
     early = rewound.assign(accuracy_after=rewound["accuracy_after"] + 0.01)
     both = pd.concat([first.assign(**{"params.rewind_step": "0"}), early.assign(**{"params.rewind_step": "375"})])
-    frame = methods.compare(both.reset_index(drop=True), baseline="global-unstructured")
+    frame = methods.compare(run_arrays(both.reset_index(drop=True)), baseline="global-unstructured")
     found = frame[(frame["comparison"] == "rewind_step") & (frame["outcome"] == "accuracy")]
     assert found["params.iteration"].tolist() == ["1", "2"]
     assert set(found["baseline"]) == {"global-unstructured rewind"}

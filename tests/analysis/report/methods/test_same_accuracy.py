@@ -6,7 +6,7 @@ from analysis.rendering.page import Picture
 from analysis.report.methods.same_accuracy import same_accuracy
 from analysis.report.methods.same_accuracy_section import section
 from analysis.runs.validation_counts import Recalls
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
 
@@ -155,10 +155,10 @@ def test_the_report_has_a_table_for_each_accuracy():
     control = made_up.cell("none", 1, [(90, 90, 90), (90, 90, 90)])
     cells = [control, *method((0, 1, 3, 9)), *method((0, 0, 1, 3), weak=2, pruner="up")]
     runs, counts = made_up.study(*cells)
-    made = section(AnalyzedStudy(runs, validation=counts))
+    made = section(StudyData(runs, validation=counts))
     assert list(made.tables) == ["equal_accuracy.csv"]
     at_one, at_three = (block for block in made.blocks if hasattr(block, "columns"))
     assert at_one["ratios"].tolist() == ["8 and 4"]
     assert at_three["networks"].tolist() == ["2 of 2"]
     assert [block.name for block in made.blocks if isinstance(block, Picture)] == ["same_accuracy", "same_accuracy_2"]
-    assert section(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
+    assert section(StudyData(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None

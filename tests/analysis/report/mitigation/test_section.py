@@ -3,8 +3,8 @@
 import pytest
 
 from analysis.report.mitigation import section
-from analysis.report.report import from_runs
-from analysis.study.study import AnalyzedStudy
+from analysis.report.report import report
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
 from tests.text_boxes import hidden_texts
@@ -13,7 +13,7 @@ from tests.text_boxes import hidden_texts
 @pytest.fixture(scope="module")
 def made():
     runs, counts = made_up.mitigated()
-    return section.section(AnalyzedStudy(runs, validation=counts))
+    return section.section(StudyData(runs, validation=counts))
 
 
 def figures(section):
@@ -54,7 +54,7 @@ def test_words_are_seen_with_few_mitigations_and_with_many(count):
         params = {"performance_weighted": f"0.{number},{number + 1}.5"}
         cells.append(made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=params))
     runs, counts = made_up.study(*cells)
-    picture = figures(section.section(AnalyzedStudy(runs, validation=counts)))["mitigation"]
+    picture = figures(section.section(StudyData(runs, validation=counts)))["mitigation"]
     assert len(picture.axes[0].get_yticklabels()) == count
     assert not hidden_texts(picture)
 
@@ -65,7 +65,7 @@ def test_settings_of_equal_values_are_kinds_of_their_own():
         cells.append(made_up.cell("mp", 20, [(78, 87, 90), (75, 90, 90)], params=setting))
         cells.append(made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=setting | made_up.OFFSETS))
     runs, counts = made_up.study(*cells)
-    made = section.section(AnalyzedStudy(runs, validation=counts))
+    made = section.section(StudyData(runs, validation=counts))
     assert len([block for block in made.blocks if hasattr(block, "columns")]) == 3
     picture = figures(made)["mitigation"]
     assert [axes.get_title() for axes in picture.axes] == [
@@ -78,6 +78,6 @@ def test_settings_of_equal_values_are_kinds_of_their_own():
 
 def test_reports_have_the_section_only_where_a_network_has_a_mitigation():
     runs, counts = made_up.mitigated()
-    assert "mitigation.csv" in from_runs(runs, validation=counts).tables
+    assert "mitigation.csv" in report(StudyData(runs, validation=counts), ReportOptions()).tables
     plain = made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1])
-    assert "mitigation.csv" not in from_runs(plain).tables
+    assert "mitigation.csv" not in report(StudyData(plain), ReportOptions()).tables

@@ -14,8 +14,8 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.common.errors import StudyError
-from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import stores
+from analysis.study.tuning import exports as tuning_exports
 from pruning_study.__main__ import cli
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
@@ -134,7 +134,10 @@ class TestASearch:
         dense = step_runs.load(store, runs("dense")[0], setting)
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
             other = PruneSetting(replace(config, pruner=pruner), setting.data)
-            masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon=epsilon), other)]
+            masks = [
+                steps.pruning_masks(each, dense, steps.planned(each, dense, 10.0))
+                for each in (setting.at(epsilon=epsilon), other)
+            ]
             assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
 
     def test_the_winner_is_the_most_accurate_trial(self, output):

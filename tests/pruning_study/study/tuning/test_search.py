@@ -359,7 +359,7 @@ def test_a_search_of_another_space_is_told_apart(store, request, other, told):
     Search(store, request.node.name, space())
     with pytest.raises(StudyError, match=told) as error:
         Search(store, request.node.name, space(**other))
-    assert error.value.option == "--study-name"
+    assert error.value.option == "study_name"
 
 
 def test_a_damaged_journal_is_named(store, request):

@@ -81,7 +81,7 @@ POOLED = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
 def test_a_network_without_a_place_for_offsets_is_one_line(layers, said):
     with pytest.raises(StudyError, match=said) as error:
         class_offsets.check(network(*layers), SHAPE, ENOUGH, CLASSES)
-    assert error.value.option == "--class-offsets"
+    assert error.value.option == "class_offsets"
 
 
 def test_offsets_that_a_trained_layer_would_change_leave_the_network_as_it_is():

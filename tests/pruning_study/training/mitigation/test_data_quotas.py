@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training.mitigation import data_quotas
@@ -68,50 +69,49 @@ def setting(tiny, tmp_path_factory):
 RECALL = np.array([0.6, *[0.9] * 8, 0.8])  # errors of .4, eight times .1, and .2
 
 
-class TestThinnedSetting:
-    def test_has_the_quotas_of_images_and_the_normalization_of_all(self, setting):
+class TestImagesOfFineTuning:
+    def test_are_the_quotas_of_images_in_the_normalization_of_all(self, setting):
         """At density .35, 126 images are shared as 4 : 1 (eight times) : 2, 9 images to a part."""
-        thinned = replace_density(setting, 0.35).thinned_by(RECALL)
-        kept = setting.data.train_labels[thinned.train_indices]
-        assert np.bincount(kept).tolist() == [36, *[9] * 8, 18]
-        assert set(thinned.train_indices) < set(setting.train_indices)
-        assert (len(thinned.train), len(setting.train)) == (126, 360)
-        assert thinned.normalization == setting.normalization
-        assert thinned.validation_indices is setting.validation_indices
+        indices = chosen(setting, 0.35)
+        assert np.bincount(setting.data.train_labels[indices]).tolist() == [36, *[9] * 8, 18]
+        assert set(indices) < set(setting.train_indices)
+        images = setting.images.training(indices)
+        assert (len(images), len(setting.train)) == (126, 360)
+        pixels = torch.from_numpy(setting.data.train_images[indices])
+        assert torch.allclose(images.batch(torch.arange(126))[0], setting.normalization(pixels))
 
-    def test_has_the_same_images_again_and_more_of_the_same_at_a_larger_density(self, setting):
-        small, again, large = (replace_density(setting, share).thinned_by(RECALL) for share in (0.1, 0.1, 0.35))
-        assert small.train_indices.tolist() == again.train_indices.tolist()
-        assert set(small.train_indices) < set(large.train_indices)
+    def test_are_the_same_again_and_more_of_the_same_at_a_larger_density(self, setting):
+        small, again, large = (chosen(setting, share) for share in (0.1, 0.1, 0.35))
+        assert small.tolist() == again.tolist()
+        assert set(small) < set(large)
 
-    def test_of_another_seed_has_others(self, setting):
-        other = PruneSetting(replace(setting.config, seed=1, data_density=0.1), setting.data).thinned_by(RECALL)
-        assert set(other.train_indices) != set(replace_density(setting, 0.1).thinned_by(RECALL).train_indices)
+    def test_are_others_for_another_seed(self, setting):
+        other = PruneSetting(replace(setting.config, seed=1, data_density=0.1), setting.data)
+        assert set(other.fine_tuning_indices(RECALL)) != set(chosen(setting, 0.1))
 
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
         """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
-        thinned = replace_density(setting, 0.35).thinned_by(RECALL)
-        assert list(setting.kept_at(10.0))[:3] == [0, 3, 6]
-        assert list(thinned.kept_at(10.0))[:3] == [0, 1, 2]
-        assert thinned.kept_numbers(10.0) == setting.kept_numbers(10.0)
+        whole, thinned = setting.plan(10.0, {}), setting.plan(10.0, {}, images=126)
+        assert list(whole.kept)[:3] == [0, 3, 6]
+        assert list(thinned.kept)[:3] == [0, 1, 2]
+        assert list(thinned.kept.values()) == list(whole.kept.values())
 
-    def test_is_the_setting_itself_without_quotas(self, setting):
-        plain = setting.at(data_quotas="none")
-        assert plain.thinned_by(RECALL) is plain
+    def test_are_all_without_quotas(self, setting):
+        assert setting.at(data_quotas="none").fine_tuning_indices(RECALL) is setting.train_indices
 
     @pytest.mark.attack
     def test_a_class_that_the_dense_network_gets_all_right__is_an_error_of_one_line(self, setting):
         with pytest.raises(StudyError) as error:
-            setting.thinned_by(np.array([0.5, 1.0, *[0.5] * 8]))
+            setting.fine_tuning_indices(np.array([0.5, 1.0, *[0.5] * 8]))
         assert str(error.value) == (
             "the quota of class 'Trouser' is no training image, for the dense network gets 100.00% of its validation "
             "images right: take more of them (--validation-fraction)"
         )
-        assert error.value.option == "--data-quotas"
+        assert error.value.option == "data_quotas"
 
 
-def replace_density(setting, density):
-    return setting.at(data_density=density)
+def chosen(setting, density):
+    return setting.at(data_density=density).fine_tuning_indices(RECALL)
 
 
 @pytest.mark.attack
@@ -125,7 +125,7 @@ def replace_density(setting, density):
 def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(options, option, message):
     with pytest.raises(StudyError, match=message) as error:
         PruneConfig(data_quotas="recall", **options)
-    assert error.value.option == option
+    assert option_name(error.value.option) == option
     assert "\n" not in str(error.value)
 
 

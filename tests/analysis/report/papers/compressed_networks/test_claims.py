@@ -9,6 +9,7 @@ from analysis.report.papers.compressed_networks.claims import CLAIMS, claims, me
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.statistics import halves
 from analysis.statistics.populations import class_significance
+from analysis.study.arrays import run_arrays
 from tests import made_up_runs
 
 NETWORKS, IMAGES = 12, 400
@@ -30,7 +31,7 @@ DENSE = networks(0)
 def study(**cells):
     """Runs of cells, each `<pruner>_<ratio>`, of the same dense networks, and their exemplars."""
     runs, read = made_up(**cells)
-    return runs, exemplars(runs, read)
+    return runs, exemplars(run_arrays(runs), read)
 
 
 def made_up(**cells):
@@ -53,7 +54,8 @@ def made_up(**cells):
 
 
 def verdicts(**cells):
-    frame = claims(*study(**cells))
+    runs, found = study(**cells)
+    frame = claims(run_arrays(runs), found)
     return dict(zip(frame["slug"], frame["verdict"], strict=True))
 
 
@@ -72,7 +74,8 @@ def test_harm_to_one_class_that_grows_with_pruning():
 
 
 def test_pruning_that_harms_many_classes_and_a_number_format_that_harms_none():
-    frame = claims(*study(mp_10=HARMED, fixed_int8_1=networks(4)))
+    runs, found = study(mp_10=HARMED, fixed_int8_1=networks(4))
+    frame = claims(run_arrays(runs), found)
     (row,) = frame[frame["slug"] == "pruning-above-quantization"].to_dict("records")
     assert row["where"] == "mp, t=10 minus fixed-int8, t=8"
     assert row["estimate"] == pytest.approx(2)
@@ -87,7 +90,7 @@ def test_no_harm_is_no_more_than_chance():
 
 def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks():
     runs, found = study(mp_10=HARMED)
-    frame = measured(runs, found)
+    frame = measured(run_arrays(runs), found)
     assert len(frame) == halves.groups(NETWORKS)
     split = halves.Halves(DENSE, LABEL).against(HARMED)
     placebo = halves.Halves(DENSE, LABEL).placebo
@@ -106,17 +109,17 @@ def test_levels_at_which_most_networks_guess_are_left_out():
     predicted = HARMED.copy()
     predicted[:6] = 1  # half of the networks name one class
     runs, found = study(mp_2=HARMED_LESS, mp_10=predicted)
-    assert set(measured(runs, found)["ratio"]) == {2.0}
+    assert set(measured(run_arrays(runs), found)["ratio"]) == {2.0}
     predicted[5] = HARMED[5]
     runs, found = study(mp_2=HARMED_LESS, mp_10=predicted)
-    assert set(measured(runs, found)["ratio"]) == {2.0, 10.0}
+    assert set(measured(run_arrays(runs), found)["ratio"]) == {2.0, 10.0}
 
 
 def test_pies_of_fewer_networks_are_held_against_a_placebo_of_as_few():
     runs, read = made_up(mp_2=networks(5), mp_10=networks(6))
     fewer = runs[(runs["ratio"] == 2) | (runs["seed"] < 10)]
-    found = exemplars(fewer, read)
-    (row,) = claims(fewer, found)[lambda frame: frame["slug"].eq("pies-grow")].to_dict("records")
+    found = exemplars(run_arrays(fewer), read)
+    (row,) = claims(run_arrays(fewer), found)[lambda frame: frame["slug"].eq("pies-grow")].to_dict("records")
     summary = found.summary.set_index("level")
     assert summary["n_pie_placebo"][10] != summary["n_pie_placebo"][2]
     beyond = summary["n_pie_halves"] - summary["n_pie_placebo"]
@@ -125,8 +128,8 @@ def test_pies_of_fewer_networks_are_held_against_a_placebo_of_as_few():
 
 def test_a_study_without_predictions_has_the_claims_on_classes_alone():
     runs, _ = study(mp_2=HARMED_LESS, mp_10=HARMED)
-    frame = claims(runs, exemplars(runs, None))
+    frame = claims(run_arrays(runs), exemplars(run_arrays(runs), None))
     tried = set(frame["slug"][frame["verdict"] != UNTRIED])
     assert tried == {"significant-classes-grow", "significant-classes-beyond-chance"}
-    none = claims(runs.iloc[:4], exemplars(runs.iloc[:4], None))
+    none = claims(run_arrays(runs.iloc[:4]), exemplars(run_arrays(runs.iloc[:4]), None))
     assert none["verdict"].tolist() == [UNTRIED] * len(CLAIMS)

@@ -13,7 +13,8 @@ from analysis.rendering.page import Picture
 from analysis.report.papers.compressed_networks import figures
 from analysis.report.papers.compressed_networks.populations import accuracies
 from analysis.report.papers.compressed_networks.section import normalised_recall
-from analysis.study.study import AnalyzedStudy
+from analysis.study.arrays import run_arrays
+from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -27,7 +28,7 @@ def study(places=("toy",), ratios=(2.0, 10.0)):
     ways = [*product(PRUNED, ratios), (NONE, 1.0)]
     cells = [made_up_runs.runs(place, "net", *way, 1 + SPREAD) for place in places for way in ways]
     made = made_up_runs.with_images(made_up_runs.study(*cells))
-    return AnalyzedStudy(made.assign(accuracy_after=np.where(made["pruner"] == "gp", 0.79, 0.8)))
+    return StudyData(made.assign(accuracy_after=np.where(made["pruner"] == "gp", 0.79, 0.8)))
 
 
 def frames(cells, pies, significant, placebo=(40.0, 0.4), bar=0):
@@ -107,7 +108,7 @@ def test_panels_of_too_few_networks_for_halves_say_so():
 def test_the_note_has_the_exemplars_of_the_same_networks_of_number_formats():
     quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
     control = made_up_runs.runs("toy", "net", NONE, 1, 1 + SPREAD)
-    made = AnalyzedStudy(made_up_runs.with_images(made_up_runs.study(quantised, control)))
+    made = StudyData(made_up_runs.with_images(made_up_runs.study(quantised, control)))
     keys = made.cells[["dataset", "model", "pruner", "ratio", *made.shown]]
     found = [
         frame.drop(columns=["level", *KEY, "pruner", "ratio"]).join(keys)
@@ -148,7 +149,7 @@ def test_methods_of_other_dense_networks_have_a_placebo_each():
     runs = made.runs.assign(dense_run_id=made.runs["pruner"] + made.runs["dense_run_id"])
     summary, classes = COUNTS
     summary = summary.assign(n_pie_placebo=summary["pruner"].map({"mp": 40.0, "gp": 60.0, NONE: 50.0}))
-    (figure,) = figures.counts(AnalyzedStudy(runs), summary, classes)
+    (figure,) = figures.counts(StudyData(runs), summary, classes)
     color = {line.get_marker(): line.get_color() for line in figure.axes[0].lines}
     dashed = {line.get_color(): line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"}
     assert dashed == {color["o"]: 40.0, color["s"]: 60.0, NEUTRAL: 50.0}
@@ -157,7 +158,7 @@ def test_methods_of_other_dense_networks_have_a_placebo_each():
 def test_a_cell_whose_networks_guess_is_not_drawn():
     made = study()
     guesses = (made.runs["pruner"] == "gp") & (made.runs["ratio"] == 10)
-    (figure,) = figures.counts(AnalyzedStudy(made.runs.assign(accuracy_after=np.where(guesses, 0.5, 0.8))), *COUNTS)
+    (figure,) = figures.counts(StudyData(made.runs.assign(accuracy_after=np.where(guesses, 0.5, 0.8))), *COUNTS)
     assert heights(figure.axes[0])["s"] == [50.0]
 
 
@@ -248,8 +249,8 @@ def test_of_many_classes_the_sorted_changes_are_a_line_and_the_worst_five_are_na
 def test_the_section_of_a_study_has_a_picture_for_each_data_set_and_single_networks_have_none():
     made = normalised_recall(study(("toy", "other")))
     assert [block.name for block in made.blocks[1:]] == ["normalised_recall", "normalised_recall_2"]
-    assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
-    assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", NONE, 1, [1.0, 1.1]))) is None
+    assert normalised_recall(StudyData(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
+    assert normalised_recall(StudyData(made_up_runs.runs("toy", "net", NONE, 1, [1.0, 1.1]))) is None
 
 
 def test_accuracies_are_boxes_of_quartiles_by_level_with_the_dense_networks_on_top():
@@ -258,7 +259,7 @@ def test_accuracies_are_boxes_of_quartiles_by_level_with_the_dense_networks_on_t
     loss = [changed.get(key, 0.02) for key in zip(made.runs["pruner"], made.runs["ratio"], strict=True)]
     spread = np.tile(np.linspace(-0.01, 0.01, 6), 7)
     runs = made.runs.assign(accuracy_before=0.8 + spread, accuracy_after=0.8 + spread - loss)
-    (figure,) = figures.accuracies(AnalyzedStudy(runs), accuracies(runs))
+    (figure,) = figures.accuracies(StudyData(runs), accuracies(run_arrays(runs)))
     (of_mp, *_) = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["mp", "gp", "none"]
     assert [label.get_text() for label in of_mp.get_yticklabels()] == ["dense", "ratio 2", "ratio 10", "ratio 50"]
@@ -289,17 +290,17 @@ def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_f
     lossy = made_up_runs.runs("toy", "net", "mp", 10, 1 + SPREAD, number_format="float32")
     quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
     made = made_up_runs.with_images(made_up_runs.study(lossy.assign(accuracy_after=0.7), quantised))
-    section = normalised_recall(AnalyzedStudy(made))
+    section = normalised_recall(StudyData(made))
     (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
     assert title == "Normalised change of recall, mp: toy, net"
-    section = normalised_recall(AnalyzedStudy(made[made["pruner"] == "float16"].reset_index(drop=True)))
+    section = normalised_recall(StudyData(made[made["pruner"] == "float16"].reset_index(drop=True)))
     (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
     assert title == "Normalised change of recall, float16: toy, net"
 
 
 def test_levels_of_iterative_pruning_are_one_method_and_its_control_has_iterations():
-    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=3))
-    (picture,) = figures.accuracies(made, accuracies(made.runs))
+    made = StudyData(made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=3))
+    (picture,) = figures.accuracies(made, accuracies(run_arrays(made.runs)))
     assert [axes.get_title() for axes in picture.axes] == ["global-unstructured\nrewind", "none\nrewind"]
     labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in picture.axes]
     assert labels[0][:3] == ["dense", "ratio 1.244", "ratio 1.545"]

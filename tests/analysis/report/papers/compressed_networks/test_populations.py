@@ -7,6 +7,7 @@ from scipy import stats
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.report.papers.compressed_networks.populations import accuracies, class_significance, significant_classes
 from analysis.statistics import halves, populations
+from analysis.study.arrays import run_arrays
 from analysis.study.labels import level_label
 from tests.made_up_runs import runs, study
 
@@ -39,7 +40,7 @@ def stacked(column):
 
 
 def test_rows_are_what_the_functions_of_arrays_give():
-    summary, images, _, notes = exemplars(MADE, read)
+    summary, images, _, notes = exemplars(run_arrays(MADE), read)
     assert notes == []
     assert summary[["dataset", "model", "method", "level"]].to_numpy().tolist() == [
         ["toy", "net", "mp", 10],
@@ -91,37 +92,37 @@ def test_rows_are_what_the_functions_of_arrays_give():
 
 def test_a_cell_needs_five_networks_for_exemplars_and_two_for_class_tests():
     four = PRUNED.iloc[:4]
-    assert [len(frame) for frame in exemplars(four, read)[:2]] == [0, 0]
-    assert len(class_significance(four)) == 2
-    assert class_significance(PRUNED.iloc[:1]).empty
-    assert len(exemplars(PRUNED.iloc[:5], read).summary) == 1
-    assert [len(frame) for frame in exemplars(PRUNED, None)[:2]] == [0, 0]
+    assert [len(frame) for frame in exemplars(run_arrays(four), read)[:2]] == [0, 0]
+    assert len(class_significance(run_arrays(four))) == 2
+    assert class_significance(run_arrays(PRUNED.iloc[:1])).empty
+    assert len(exemplars(run_arrays(PRUNED.iloc[:5]), read).summary) == 1
+    assert [len(frame) for frame in exemplars(run_arrays(PRUNED), None)[:2]] == [0, 0]
 
 
 def test_halves_of_fewer_than_five_networks_have_no_exemplars():
-    found = exemplars(PRUNED.iloc[:9], read)
+    found = exemplars(run_arrays(PRUNED.iloc[:9]), read)
     (row,) = found.summary.to_dict("records")
     of_halves = [name for name in row if "halves" in name or "placebo" in name]
     assert len(of_halves) == 16
     assert np.isnan([row[name] for name in of_halves]).all()
     assert row["n_pie"] > 0
     assert found.halves == []
-    assert exemplars(PRUNED, read).summary[of_halves].notna().all(axis=None)
+    assert exemplars(run_arrays(PRUNED), read).summary[of_halves].notna().all(axis=None)
 
 
 def test_a_dense_network_that_is_there_twice_is_in_one_half_alone():
     twice = PRUNED["dense_run_id"].where(PRUNED["seed"] > 0, PRUNED["dense_run_id"].iloc[1])
-    (row,) = exemplars(PRUNED.assign(dense_run_id=twice), read).summary.to_dict("records")
+    (row,) = exemplars(run_arrays(PRUNED.assign(dense_run_id=twice)), read).summary.to_dict("records")
     assert (row["n_dense"], row["n_compressed"]) == (9, 10)
     assert np.isnan(row["n_pie_halves"])
     four = [PRUNED["dense_run_id"].iloc[place % 4] for place in range(NETWORKS)]
-    assert exemplars(PRUNED.assign(dense_run_id=four), read).summary.empty
+    assert exemplars(run_arrays(PRUNED.assign(dense_run_id=four)), read).summary.empty
 
 
 def test_a_cell_whose_networks_predict_different_images_is_named():
     other = PRUNED["run_id"].iloc[2]
     fewer = FOUND | {other: {name: values[1:] for name, values in FOUND[other].items()}}
-    found = exemplars(MADE, lambda run_ids: {run: fewer[run] for run in run_ids})
+    found = exemplars(run_arrays(MADE), lambda run_ids: {run: fewer[run] for run in run_ids})
     assert found.summary["method"].tolist() == ["none"]
     (note,) = found.notes
     assert note.startswith("no PIEs of one cell, ")
@@ -130,7 +131,7 @@ def test_a_cell_whose_networks_predict_different_images_is_named():
 
 def test_a_cell_that_lacks_predictions_is_left_to_the_note_of_the_cells():
     lacking = PRUNED["run_id"].iloc[2]
-    found = exemplars(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids if run != lacking})
+    found = exemplars(run_arrays(MADE), lambda run_ids: {run: FOUND[run] for run in run_ids if run != lacking})
     assert found.summary["method"].tolist() == ["none"]
     assert found.notes == []
 
@@ -144,7 +145,7 @@ def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
     known = {run: FOUND[run] | {"in_top5": right} for run, right in in_top5.items()}
 
     def first_row(made, predictions):
-        return exemplars(made, lambda run_ids: {run: predictions[run] for run in run_ids}).summary.iloc[0]
+        return exemplars(run_arrays(made), lambda run_ids: {run: predictions[run] for run in run_ids}).summary.iloc[0]
 
     row = first_row(many, known)
     # Network i lacks i of ten images: 0 to 9, 4.5 in the mean.
@@ -161,7 +162,7 @@ def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
 @pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, for the dense networks are alike
 def test_class_rows_are_what_the_function_of_arrays_gives():
     varied = runs("toy", "net", "mp", 10, [1.1, 1.3, 1.2, 1.5])
-    frame = class_significance(varied)
+    frame = class_significance(run_arrays(varied))
     names = ["recall_before/a", "recall_before/b"], ["recall_after/a", "recall_after/b"]
     dense, compressed = (varied[list(columns)].to_numpy() for columns in names)
     expected = populations.class_significance(
@@ -183,14 +184,14 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
 
 def test_significant_classes_are_counted_with_their_mean_decrease_and_increase():
     # Recalls of a rise by .1 alpha - .1 and those of b fall by as much: 2, 3 and 4 points.
-    counted = significant_classes(class_significance(runs("toy", "net", "mp", 10, [1.2, 1.3, 1.4, 1.3])))
+    counted = significant_classes(class_significance(run_arrays(runs("toy", "net", "mp", 10, [1.2, 1.3, 1.4, 1.3]))))
     (row,) = counted.to_dict("records")
     assert (row["classes"], row["significant"], row["decreased"], row["increased"]) == (2, 2, 1, 1)
     assert row["mean_decrease"] == pytest.approx(0.03)
     assert row["mean_increase"] == pytest.approx(0.03)
     assert row["significant_holm"] == row["significant_ratio"] == 2
     assert (row["placebo"], row["placebo_low"], row["placebo_high"], row["n_dense"]) == (0, 0, 0, 4)
-    assert significant_classes(class_significance(PRUNED.iloc[:1])).empty
+    assert significant_classes(class_significance(run_arrays(PRUNED.iloc[:1]))).empty
 
 
 def test_a_small_change_of_the_same_networks_is_significant_by_the_paired_test_alone():
@@ -199,7 +200,7 @@ def test_a_small_change_of_the_same_networks_is_significant_by_the_paired_test_a
     own, lost = np.array([-0.05, -0.02, 0.03, 0.05]), np.array([0.004, 0.005, 0.005, 0.006])
     recalls = {"recall_before/a": 0.8 + own, "recall_after/a": 0.8 + own - lost}
     recalls |= {"recall_before/b": 0.8 - own, "recall_after/b": 0.8 - own + lost}
-    tests = class_significance(made.assign(accuracy_before=0.8, accuracy_after=0.8, **recalls))
+    tests = class_significance(run_arrays(made.assign(accuracy_before=0.8, accuracy_after=0.8, **recalls)))
     wanted = stats.ttest_1samp(lost, 0).pvalue
     assert tests["p_paired"].tolist() == pytest.approx([wanted, wanted])
     assert tests["p_paired_holm"].tolist() == pytest.approx([2 * wanted, 2 * wanted])
@@ -213,7 +214,7 @@ def test_a_small_change_of_the_same_networks_is_significant_by_the_paired_test_a
 
 def test_accuracies_are_described_by_numpys_quantiles():
     made = PRUNED.iloc[:6].assign(accuracy_after=[0.80, 0.82, 0.84, 0.86, 0.88, 0.90])
-    (row,) = accuracies(made).to_dict("records")
+    (row,) = accuracies(run_arrays(made)).to_dict("records")
     assert row["n"] == 6
     ends = [row[f"accuracy_{end}"] for end in ("min", "q1", "median", "q3", "max")]
     assert ends == pytest.approx([0.80, 0.825, 0.85, 0.875, 0.90])
@@ -226,7 +227,7 @@ def test_a_cell_is_named_by_method_and_level():
     formats = {"params.number_format": "fixed-int8"}
     quantised = PRUNED.assign(pruner="fixed-int8", ratio=1.0, **formats)
     gradual = PRUNED.assign(**{"params.start": "initialization", "params.sparsity": "0.9"})
-    named = accuracies(study(PRUNED, quantised, gradual))
+    named = accuracies(run_arrays(study(PRUNED, quantised, gradual)))
     assert {(row["method"], row["level"]) for row in named.to_dict("records")} == {
         ("mp", 10.0),
         ("fixed-int8", 8.0),
@@ -238,7 +239,7 @@ def test_a_cell_is_named_by_method_and_level():
         "sparsity 0.9",
     ]
     # All runs of a study may start from initial weights, so that no table says it.
-    (alone,) = accuracies(gradual).to_dict("records")
+    (alone,) = accuracies(run_arrays(gradual)).to_dict("records")
     assert (alone["method"], level_label(alone, alone["level"])) == ("mp", "sparsity 0.9")
     near = [PRUNED.assign(**{"params.epsilon": epsilon}) for epsilon in ("0.071587001", "0.071587002")]
-    assert accuracies(study(*near))["method"].nunique() == 2
+    assert accuracies(run_arrays(study(*near)))["method"].nunique() == 2

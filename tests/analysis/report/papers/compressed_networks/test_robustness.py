@@ -9,7 +9,8 @@ from analysis.report import report
 from analysis.report.papers.compressed_networks import robustness_section
 from analysis.report.papers.compressed_networks.robustness import corruptions
 from analysis.runs.robustness import COLUMNS
-from analysis.study.study import AnalyzedStudy
+from analysis.study.arrays import run_arrays
+from analysis.study.study import ReportOptions, StudyData
 from tests.made_up_runs import runs, study
 
 PRUNED = runs("toy", "net", "mp", 10, [1.2] * 2)
@@ -56,7 +57,7 @@ def row(table, corruption, severity, method="mp"):
 
 
 def test_accuracies_and_their_relative_change():
-    table = corruptions(MADE, COUNTS)
+    table = corruptions(run_arrays(MADE), COUNTS)
     fog = row(table, "fog", "1")
     assert (fog["dataset"], fog["model"], fog["level"], fog["n"]) == ("toy", "net", 10, 2)
     # Dense: 170 and 174 of 200 images. Pruned: 140 and 144.
@@ -71,7 +72,7 @@ def test_accuracies_and_their_relative_change():
 
 
 def test_severities_are_averaged_before_the_change_is_taken():
-    table = corruptions(MADE, COUNTS)
+    table = corruptions(run_arrays(MADE), COUNTS)
     mean = row(table, "fog", "mean")
     assert [mean["top1_dense"], mean["top1"]] == pytest.approx([(0.86 + 0.41) / 2, (0.71 + 0.36) / 2])
     assert mean["top1_norm"] == pytest.approx(100 * (1.07 / 1.27 - 1))
@@ -80,12 +81,12 @@ def test_severities_are_averaged_before_the_change_is_taken():
 
 def test_the_mean_of_corruptions_counts_each_alike():
     more = COUNTS[COUNTS["corruption"].eq("fog") & COUNTS["severity"].eq(3)].assign(corruption="contrast")
-    table = corruptions(MADE, pd.concat([COUNTS, more]))
+    table = corruptions(run_arrays(MADE), pd.concat([COUNTS, more]))
     assert row(table, "all", "mean")["top1"] == pytest.approx((0.535 + 0.36) / 2)
 
 
 def test_alpha_and_the_largest_excess_stand_beside_the_controls():
-    fog = row(corruptions(MADE, COUNTS), "fog", "1")
+    fog = row(corruptions(run_arrays(MADE), COUNTS), "fog", "1")
     # Balances of the first network: +-.05 / .85 dense, +-.15 / .7 pruned. Of the second: +-.05 / .87 and +-.15 / .72.
     expected = np.mean([3 * 0.85 / 0.7, 3 * 0.87 / 0.72])
     assert fog["alpha"] == pytest.approx(expected)
@@ -93,7 +94,7 @@ def test_alpha_and_the_largest_excess_stand_beside_the_controls():
     assert (fog["largest_excess"], fog["worst_class"]) == (pytest.approx(0.1), "b")
     assert fog["largest_excess_none"] == pytest.approx(0)
     # In fog of severity 3 the accuracies are .35 and .37: with two classes these may be guesses.
-    severe = row(corruptions(MADE, COUNTS), "fog", "3")
+    severe = row(corruptions(run_arrays(MADE), COUNTS), "fog", "3")
     assert severe["n_at_chance"] == 2
     assert np.isnan(severe["alpha"])
     assert severe["top1"] == pytest.approx(0.36)
@@ -101,20 +102,20 @@ def test_alpha_and_the_largest_excess_stand_beside_the_controls():
 
 def test_a_folder_may_have_some_of_the_classes():
     folder = COUNTS[COUNTS["severity"].eq(0) & COUNTS["class"].eq("a")].assign(corruption="photos", measured="b2")
-    photos = row(corruptions(MADE, pd.concat([COUNTS, folder])), "photos", "0")
+    photos = row(corruptions(run_arrays(MADE), pd.concat([COUNTS, folder])), "photos", "0")
     assert [photos["top1_dense"], photos["top1"]] == pytest.approx([0.91, 0.81])
     assert np.isnan(photos["alpha"])  # one class has no balance
 
 
 def test_networks_that_were_measured_on_other_images_are_not_compared():
     other = COUNTS.assign(measured=COUNTS["measured"].mask(COUNTS["run_id"].eq(PRUNED["run_id"][0]), "zz"))
-    assert row(corruptions(MADE, other), "fog", "1")["n"] == 1
-    assert corruptions(MADE, None).empty
-    assert corruptions(MADE, COUNTS.iloc[:0]).empty
+    assert row(corruptions(run_arrays(MADE), other), "fog", "1")["n"] == 1
+    assert corruptions(run_arrays(MADE), None).empty
+    assert corruptions(run_arrays(MADE), COUNTS.iloc[:0]).empty
 
 
 def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
-    section = robustness_section.section(AnalyzedStudy(MADE, corrupted=COUNTS))
+    section = robustness_section.section(StudyData(MADE, corrupted=COUNTS))
     (table,) = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
     assert table[["method", "level", "networks", "which"]].to_numpy().tolist() == [
         ["mp", "ratio 10", "2", "fog"],
@@ -124,23 +125,23 @@ def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     file = section.tables["corruptions.csv"]
     assert list(file)[:6] == ["dataset", "model", "method", "level", "corruption", "severity"]
     assert set(file["severity"]) == {"0", "1", "3", "mean"}
-    assert robustness_section.section(AnalyzedStudy(MADE)) is None
-    assert robustness_section.published_values(AnalyzedStudy(MADE, corrupted=COUNTS)) is None
+    assert robustness_section.section(StudyData(MADE)) is None
+    assert robustness_section.published_values(StudyData(MADE, corrupted=COUNTS)) is None
 
 
 def test_values_in_print_stand_beside_those_of_imagenet():
     params = {"start": "initialization", "sparsity": "0.9"}
     made = runs("imagenet", "resnet50", "mp", 8, [1.2] * 2, **params)
     measured = counts(dict.fromkeys(made["dense_run_id"], DENSE) | dict.fromkeys(made["run_id"], PRUNED_RIGHT))
-    section = robustness_section.published_values(AnalyzedStudy(made, corrupted=measured))
+    section = robustness_section.published_values(StudyData(made, corrupted=measured))
     rows = section.blocks[1].set_index("accuracy")
     assert rows.loc["top1", ["corruption", "level"]].tolist() == ["fog", "0.900"]
     assert rows.loc["top5", "printed"] == "-5.230"
     assert rows.loc["top1", "ours"] == f"{100 * (1.05 / 1.25 - 1):.3f}"
     other = made.assign(model="resnet20")
-    assert robustness_section.published_values(AnalyzedStudy(other, corrupted=measured)) is None
-    titles = [section.title for section in report.from_runs(made, corrupted=measured, paper=True).sections]
-    assert "Corrupted images, in print" in titles
+    assert robustness_section.published_values(StudyData(other, corrupted=measured)) is None
+    written = report.report(StudyData(made, corrupted=measured), ReportOptions(paper=True))
+    assert "Corrupted images, in print" in [section.title for section in written.sections]
 
 
 @pytest.mark.parametrize("folder", ["imagenet-a", "ImageNet_A"])
@@ -150,7 +151,7 @@ def test_a_folder_of_imagenet_a_stands_beside_its_values_in_print(folder):
     corrupted = measured["corruption"] == "fog"
     measured = measured.assign(corruption=measured["corruption"].mask(corrupted, folder))
     measured.loc[corrupted, "severity"] = 0
-    section = robustness_section.published_values(AnalyzedStudy(made, corrupted=measured))
+    section = robustness_section.published_values(StudyData(made, corrupted=measured))
     rows = section.blocks[1].set_index("accuracy")
     assert rows["corruption"].tolist() == ["imagenet-a"] * 2
     assert rows["printed"].tolist() == ["-59.800", "-40.960"]
@@ -161,7 +162,7 @@ def drawn(*ratios):
     rest = [runs("toy", "net", "mp", ratio, [1.2] * 2) for ratio in ratios]
     same = [dict(zip(PRUNED["run_id"], other["run_id"], strict=True)) for other in rest]
     measured = pd.concat([COUNTS, *(COUNTS.assign(run_id=COUNTS["run_id"].map(ids)).dropna() for ids in same)])
-    section = robustness_section.section(AnalyzedStudy(study(*rest, MADE), corrupted=measured))
+    section = robustness_section.section(StudyData(study(*rest, MADE), corrupted=measured))
     (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
     return picture
 

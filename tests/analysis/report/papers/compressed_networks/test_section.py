@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from analysis.rendering.page import Caption
 from analysis.report.papers.compressed_networks.section import section
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests.analysis.report.papers.compressed_networks.test_populations import FOUND, MADE, NETWORKS, PRUNED, read
 
 OF_RECALLS = {"populations.csv", "class_significance.csv", "significant_classes.csv"}
-STUDY = AnalyzedStudy(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids})
+STUDY = StudyData(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids})
 
 
 def with_recalls_of(found):
@@ -50,9 +50,9 @@ def test_too_few_networks_for_halves_are_told_once():
 
 
 def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
-    alone = section(AnalyzedStudy(PRUNED))
+    alone = section(StudyData(PRUNED))
     assert (alone.tables.keys(), alone.blocks) == (OF_RECALLS, [])
-    assert section(AnalyzedStudy(PRUNED.iloc[:1], read)) is None
+    assert section(StudyData(PRUNED.iloc[:1], read)) is None
 
 
 def test_the_files_have_the_columns_that_others_read():

@@ -5,8 +5,8 @@ from matplotlib.collections import LineCollection
 
 from analysis.rendering.page import Caption
 from analysis.report.papers.prune_responsibly import choice, class_section
-from analysis.report.report import from_runs
-from analysis.study.study import AnalyzedStudy
+from analysis.report.report import report
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -15,7 +15,7 @@ SLOW = {"global-unstructured": 0.01, "l1-structured": 0.02, "none": 0.0}
 
 def study(**options):
     pruners = ("global-unstructured", "l1-structured", "none")
-    return AnalyzedStudy(made_up_levels.runs(pruners=pruners, loss=SLOW, levels=6), **options)
+    return StudyData(made_up_levels.runs(pruners=pruners, loss=SLOW, levels=6), **options)
 
 
 def figures(section):
@@ -71,15 +71,16 @@ def test_curves_have_a_line_for_each_method_and_dense_networks_across(section):
 
 def test_one_shot_pruning_has_the_section_only_where_it_is_asked_for():
     runs = made_up_runs.study(*(made_up_runs.runs("toy", "net", "mp", ratio, [1.0, 1.2]) for ratio in (2, 10)))
-    assert choice.section(AnalyzedStudy(runs)) is None
-    assert class_section.class_curves(AnalyzedStudy(runs)) is None
-    assert "pareto.csv" not in from_runs(runs).tables
-    assert from_runs(runs, min_accuracy=0.5, fairness_value=1.0).tables["pareto.csv"]["recommended"].sum() == 1
+    assert choice.section(StudyData(runs)) is None
+    assert class_section.class_curves(StudyData(runs)) is None
+    assert "pareto.csv" not in report(StudyData(runs), ReportOptions()).tables
+    asked = ReportOptions(min_accuracy=0.5, fairness_value=1.0)
+    assert report(StudyData(runs), asked).tables["pareto.csv"]["recommended"].sum() == 1
 
 
 def test_where_no_level_is_accurate_enough_the_section_says_so_and_draws_what_there_is():
     runs = made_up_levels.runs(loss={"global-unstructured": 0.3, "l1-structured": 0.4})
-    section = choice.section(AnalyzedStudy(runs))
+    section = choice.section(StudyData(runs))
     (said,) = (block for block in section.blocks if isinstance(block, Caption))
     assert said.text.startswith("No pruned level reaches an accuracy of 94.8 %")
     assert not any(hasattr(block, "columns") for block in section.blocks)

@@ -7,8 +7,8 @@ from matplotlib.colors import to_rgba
 from analysis.rendering.page import Caption
 from analysis.report.papers.prune_responsibly import class_section
 from analysis.report.papers.prune_responsibly.class_figures import training_images
-from analysis.report.report import from_runs
-from analysis.study.study import AnalyzedStudy
+from analysis.report.report import report
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
 
@@ -20,7 +20,7 @@ def figures(section):
 @pytest.fixture(scope="module")
 def made():
     runs = made_up_levels.runs(levels=6)
-    return AnalyzedStudy(runs, characteristics=made_up_levels.characteristics(runs))
+    return StudyData(runs, characteristics=made_up_levels.characteristics(runs))
 
 
 def test_each_method_has_a_panel_with_a_line_for_each_class(made):
@@ -61,7 +61,7 @@ def test_the_caption_ranks_the_classes_with_most_and_fewest_images(made):
 
 
 def test_balanced_classes_are_not_ranked(made):
-    balanced = AnalyzedStudy(made.runs, characteristics=made.characteristics.assign(training_images=250))
+    balanced = StudyData(made.runs, characteristics=made.characteristics.assign(training_images=250))
     (said,) = (block for block in class_section.training_images(balanced).blocks if isinstance(block, Caption))
     assert said.text == "All classes have as many training images."
 
@@ -74,17 +74,17 @@ def test_networks_that_are_pruned_once_or_never_have_their_images_counted_once_e
     images = {"toy net 0": (500, 300), "toy net 1": (300, 100)}
     rows = [(run, name, place, images[run][place], 0.1, 1.0) for run in images for place, name in enumerate("ab")]
     columns = ["run_id", "class", "index", "training_images", "imbalance", "entropy"]
-    made = AnalyzedStudy(runs, characteristics=pd.DataFrame(rows, columns=columns))
+    made = StudyData(runs, characteristics=pd.DataFrame(rows, columns=columns))
     table = class_section.training_images(made).tables["class_images.csv"]
     assert table["training_images"].tolist() == [400, 200]
     assert table["networks"].tolist() == [2, 2]
 
 
 def test_the_section_is_for_the_paper_alone_and_needs_to_know_the_images(made):
-    assert class_section.training_images(AnalyzedStudy(made.runs)) is None
+    assert class_section.training_images(StudyData(made.runs)) is None
     known = {"characteristics": made.characteristics}
-    assert "class_images.csv" not in from_runs(made.runs, **known).tables
-    assert "class_images.csv" in from_runs(made.runs, paper=True, **known).tables
+    assert "class_images.csv" not in report(StudyData(made.runs, **known), ReportOptions()).tables
+    assert "class_images.csv" in report(StudyData(made.runs, **known), ReportOptions(paper=True)).tables
 
 
 @pytest.mark.parametrize(("count", "named"), [(10, True), (62, True), (1000, False)])
@@ -106,4 +106,4 @@ def test_the_words_of_the_colour_bar_fit_however_many_methods_there_are():
     runs = made_up_levels.runs(pruners=pruners, levels=2, loss=dict.fromkeys(pruners, 0.1))
     for name in runs.filter(regex="recall_before"):
         runs[name] = 0.955 + 0.6 * (runs[name] - 0.93)
-    assert not hidden_texts(figures(class_section.class_curves(AnalyzedStudy(runs)))["class_curves"])
+    assert not hidden_texts(figures(class_section.class_curves(StudyData(runs)))["class_curves"])

@@ -5,7 +5,7 @@ from scipy import stats
 
 from analysis.report.papers.prune_responsibly.coefficients import fitted, fitted_rows, survival
 from analysis.statistics import regression
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 
 
@@ -24,7 +24,7 @@ KNOWN = made_up_levels.characteristics(RUNS)
 
 
 def of(runs, known=KNOWN):
-    return fitted(AnalyzedStudy(runs, characteristics=known))
+    return fitted(StudyData(runs, characteristics=known))
 
 
 def test_the_fit_is_over_pruned_networks_alone():

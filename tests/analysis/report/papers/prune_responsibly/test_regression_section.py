@@ -6,7 +6,7 @@ from analysis.rendering import page
 from analysis.rendering.page import Items, Picture
 from analysis.report.papers.prune_responsibly.regression_figures import coefficients, short
 from analysis.report.papers.prune_responsibly.regression_section import one_tailed_tests, section
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 
 RUNS = made_up_levels.runs(levels=6, seeds=4)
@@ -29,7 +29,7 @@ def noisy_study():
         runs[f"recall_after/{name}"] = (runs[f"recall_after/{name}"] + effect + rng.normal(size=len(runs)) / 100).clip(
             0, 1
         )
-    return AnalyzedStudy(runs, characteristics=known)
+    return StudyData(runs, characteristics=known)
 
 
 def sentences(made):
@@ -73,7 +73,7 @@ def test_classes_of_the_same_size_tell_nothing_of_size(noisy):
     of_fashion = made.characteristics["run_id"].str.startswith("fashion")
     balanced = made.characteristics.assign(imbalance=made.characteristics["imbalance"].mask(of_fashion, 0.0))
     size, entropy = [
-        text for text in sentences(section(AnalyzedStudy(made.runs, characteristics=balanced))) if "tell" in text
+        text for text in sentences(section(StudyData(made.runs, characteristics=balanced))) if "tell" in text
     ]
     assert size.startswith("Only 4 classes tell this effect")
     assert entropy.startswith("Only 8 classes tell this effect")
@@ -85,21 +85,21 @@ def test_the_section_is_written_as_a_page(noisy, tmp_path):
 
 
 def test_what_cannot_be_estimated_is_said():
-    made = section(AnalyzedStudy(RUNS))
+    made = section(StudyData(RUNS))
     assert any("effect of imbalance cannot be estimated" in text for text in sentences(made))
     assert "regression: no row has a value of imbalance, which is left out" in made.notes
 
 
 def test_there_is_no_section_without_levels_and_a_note_with_too_few():
-    assert section(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
+    assert section(StudyData(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
     few = made_up_levels.runs(pruners=["l1-structured"], treatments=["rewind"], seeds=1, levels=1)
-    made = section(AnalyzedStudy(few, characteristics=made_up_levels.characteristics(few)))
+    made = section(StudyData(few, characteristics=made_up_levels.characteristics(few)))
     assert not made.blocks
     assert "it needs more rows than terms" in made.notes[0]
 
 
 def made_of(runs):
-    return section(AnalyzedStudy(runs, characteristics=made_up_levels.characteristics(runs)))
+    return section(StudyData(runs, characteristics=made_up_levels.characteristics(runs)))
 
 
 @pytest.mark.parametrize(

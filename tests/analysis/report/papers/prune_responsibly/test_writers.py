@@ -12,7 +12,7 @@ from analysis.report.papers.prune_responsibly.writers_section import figures_in_
 from analysis.statistics.groups import ImageGroups
 from analysis.study import groups
 from analysis.study.groups import Answers
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import ReportOptions, StudyData
 from tests.made_up_groups import AFTER, BEFORE, LABEL, WRITER, study, table, write
 from tests.text_boxes import hidden_texts
 
@@ -25,7 +25,7 @@ def analysed(folder, of_images=None, **how):
     path = write(folder)
     if of_images is not None:
         of_images.to_csv(path, index=False)
-    return AnalyzedStudy(runs, predictions, group_files={runs["dataset"].iloc[0]: path})
+    return StudyData(runs, predictions, options=ReportOptions(groups={runs["dataset"].iloc[0]: path}))
 
 
 def pictures(*sections):
@@ -192,7 +192,7 @@ def test_groups_without_measures_or_cohorts_and_two_groups_alone_are_shown(tmp_p
 
 
 def test_a_report_without_a_table_of_groups_has_no_such_section():
-    without = AnalyzedStudy(*study())
+    without = StudyData(*study())
     assert section(without) is None
     assert figures_in_print(without) is None
 
@@ -201,7 +201,7 @@ def test_a_table_for_one_of_two_data_sets(tmp_path):
     (first, read_first), (second, read_second) = study("digits"), study("letters")
     both = pd.concat([first, second], ignore_index=True)
     files = groups.files_of_datasets([f"letters={write(tmp_path)}"], ["digits", "letters"])
-    found = AnalyzedStudy(both, lambda ids: {**read_first(ids), **read_second(ids)}, group_files=files)
+    found = StudyData(both, lambda ids: {**read_first(ids), **read_second(ids)}, options=ReportOptions(groups=files))
     assert set(section(found).tables["groups.csv"]["dataset"]) == {"letters"}
 
 
@@ -210,5 +210,5 @@ def test_a_table_of_groups_of_other_images__stops_a_report_before_it_begins(tmp_
     path = tmp_path / "groups.csv"
     table().head(100).to_csv(path, index=False)
     with pytest.raises(StudyError, match=r"groups\.csv: 100 rows for 160 test images: give each") as caught:
-        report.from_runs(*study(), groups=path)
+        report.report(StudyData(*study()), ReportOptions(groups=path))
     assert "\n" not in str(caught.value)

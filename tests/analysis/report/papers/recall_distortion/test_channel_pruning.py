@@ -3,9 +3,9 @@
 import pytest
 
 from analysis.report.papers.recall_distortion import channel_pruning
-from analysis.report.report import from_runs
+from analysis.report.report import report
 from analysis.runs.frames import with_former_values
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs
 
 RATIOS = {1.75: 0.5, 3.33: 0.7, 8.27: 1.0, 19.11: 1.5}
@@ -17,7 +17,7 @@ def study(model="resnet56", dataset="cifar10"):
     for ratio, alpha in RATIOS.items():
         cell = made_up_runs.runs(dataset, model, "chip", ratio, [alpha, alpha + 0.01, alpha + 0.02])
         made.append(cell.assign(realized_ratio=ratio + 0.01, accuracy_after=0.8))
-    return AnalyzedStudy(with_former_values(made_up_runs.study(*made)))
+    return StudyData(with_former_values(made_up_runs.study(*made)))
 
 
 def test_cells_stand_beside_those_of_print_and_minus_the_control():
@@ -50,13 +50,13 @@ def test_other_networks_stand_beside_print_without_a_difference():
 
 def test_settings_that_are_not_those_of_print_are_named():
     params = {"recipe": "resnet-cifar", "epochs": "6", "fine_tune_epochs": "6", "batch_size": "128"}
-    made = AnalyzedStudy(study().runs.assign(**{f"params.{name}": value for name, value in params.items()}))
+    made = StudyData(study().runs.assign(**{f"params.{name}": value for name, value in params.items()}))
     text = str(channel_pruning.section(made).blocks)
     assert "Not as in print: 3 networks for 15, epochs 6 for 60, fine_tune_epochs 6 for 400." in text
 
 
 def test_the_table_is_in_a_report_once():
-    written = from_runs(study().runs, paper=True).tables
+    written = report(StudyData(study().runs), ReportOptions(paper=True)).tables
     assert "removed_channels.csv" in written
     assert "table_13.csv" not in written
     assert 13 not in set(written["comparison.csv"]["table"])
@@ -64,4 +64,4 @@ def test_the_table_is_in_a_report_once():
 
 def test_a_study_without_chip_has_no_section():
     runs = made_up_runs.runs("cifar10", "resnet56", "mp", 2, [1.0, 1.1, 1.2])
-    assert channel_pruning.section(AnalyzedStudy(with_former_values(runs))) is None
+    assert channel_pruning.section(StudyData(with_former_values(runs))) is None

@@ -26,7 +26,7 @@ from analysis.report.papers.recall_distortion import claims, section
 from analysis.report.papers.recall_distortion.sentences import CLAIMS
 from analysis.runs.frames import column
 from analysis.statistics.resampling import mean_interval
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 # Sums to 0, so that a cell's mean is its centre.
@@ -459,9 +459,9 @@ def test_levels_are_in_no_sentence_about_ratios():
 
 
 def test_a_report_of_tickets_alone_has_the_sentence_on_them_and_one_of_other_levels_has_none():
-    made = section.paper_claims(AnalyzedStudy(tickets(ABOVE_FROM_12)))
+    made = section.paper_claims(StudyData(tickets(ABOVE_FROM_12)))
     assert verdict(made.tables["claims.csv"], TICKETS) == HOLDS
-    assert section.paper_claims(AnalyzedStudy(tickets(ABOVE_FROM_12, treatment="finetune"))) is None
+    assert section.paper_claims(StudyData(tickets(ABOVE_FROM_12, treatment="finetune"))) is None
 
 
 def test_tickets_that_guess_are_not_read():

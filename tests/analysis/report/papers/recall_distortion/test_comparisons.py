@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from analysis.report.papers.recall_distortion.comparisons import TEST_COLUMNS, paper_tests, unpaired_tests
+from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas
 from tests.made_up_runs import runs, study
 
@@ -16,7 +17,7 @@ def cifar(model, pruner, ratio, values, **params):
 
 
 def results(*cells, **how):
-    return paper_tests(alphas(study(*cells)), **how)
+    return paper_tests(alphas(run_arrays(study(*cells))), **how)
 
 
 def rows_of(frame, table):
@@ -62,7 +63,7 @@ def test_ratios_that_print_has_not_do_not_part_those_that_it_has():
 
 def test_pairs_are_of_one_seed_whatever_the_order():
     made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "mp", 10, [*HIGH, 9.0])[::-1])
-    assert rows_of(paper_tests(alphas(made)), 1)["p"].tolist() == pytest.approx([P_LOW_BELOW_HIGH])
+    assert rows_of(paper_tests(alphas(run_arrays(made))), 1)["p"].tolist() == pytest.approx([P_LOW_BELOW_HIGH])
 
 
 def test_one_seed_is_no_test():
@@ -195,7 +196,7 @@ def test_a_header_is_there_in_parts_too():
 def test_networks_at_chance_are_left_out_of_pairs_and_counted():
     made = study(cifar("resnet56", "mp", 2, [*LOW, 9.0, 9.0]), cifar("resnet56", "mp", 10, [*HIGH, 0.0, 0.0]))
     # The fourth network guesses at ratio 2, the fifth at ratio 10.
-    frame = alphas(made).assign(at_chance=[*[False] * 3, True, False, *[False] * 4, True])
+    frame = alphas(run_arrays(made)).assign(at_chance=[*[False] * 3, True, False, *[False] * 4, True])
     found = paper_tests(frame)
     row = rows_of(found, 1).iloc[0]
     assert row[["n", "n_at_chance"]].tolist() == [3, 2]
@@ -205,7 +206,7 @@ def test_networks_at_chance_are_left_out_of_pairs_and_counted():
 
 def test_networks_at_chance_are_left_out_of_independent_samples_and_counted():
     made = study(cifar("resnet20", "mp", 4, [*LOW, 9.0]), cifar("resnet32", "mp", 4, HIGH))
-    frame = alphas(made)
+    frame = alphas(run_arrays(made))
     row = rows_of(paper_tests(frame.assign(at_chance=[*[False] * 3, True, *[False] * 3])), 5).iloc[0]
     assert row[["n", "n_at_chance"]].tolist() == [6, 1]
     assert row["p"] == pytest.approx(stats.ttest_ind(LOW, HIGH, equal_var=False, alternative="greater").pvalue)
@@ -213,7 +214,7 @@ def test_networks_at_chance_are_left_out_of_independent_samples_and_counted():
 
 def test_where_all_guess_there_is_no_test_but_its_row_which_counts_in_its_family():
     made = study(*(cifar("resnet56", "mp", ratio, values) for ratio, values in ((2, LOW), (10, HIGH), (50, LOW))))
-    frame = alphas(made).assign(at_chance=[*[False] * 6, *[True] * 3])
+    frame = alphas(run_arrays(made)).assign(at_chance=[*[False] * 6, *[True] * 3])
     found = rows_of(paper_tests(frame), 1).set_index("row")
     assert np.isnan(found.loc["10 vs 50", "p"])
     assert found["n_at_chance"].tolist() == [0, 3]
@@ -230,6 +231,6 @@ def test_one_setting_is_tested_and_the_others_are_named():
 
 def test_unpaired_tests_are_of_the_pruners_and_have_the_dof_of_two_samples():
     made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "up", 2, HIGH))
-    frame = unpaired_tests(alphas(made), variance="pooled")
+    frame = unpaired_tests(alphas(run_arrays(made)), variance="pooled")
     assert frame["table"].tolist() == [8, 9]
     assert frame["dof"].tolist() == [4, 4]

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.rendering import drawing
 from analysis.report.papers.recall_distortion import figures
+from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas as alphas_of
 from analysis.study.cells import cells as cells_of
 from analysis.study.settings import CELL
@@ -53,7 +54,7 @@ def recalls(runs, when):
 
 
 def frames(runs):
-    return alphas_of(runs), cells_of(runs), runs
+    return alphas_of(run_arrays(runs)), cells_of(run_arrays(runs)), runs
 
 
 def networks(alpha, *, ratio=10.0, pruner="mp", model="resnet56", dataset="cifar10", chance=(), after=0.8, before=0.9):

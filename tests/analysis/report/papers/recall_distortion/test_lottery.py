@@ -7,7 +7,7 @@ import pytest
 from analysis.report import published
 from analysis.report.papers.recall_distortion import lottery
 from analysis.runs.frames import with_former_values
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 ALPHAS = {"mp": [1.0, 0.8, 1.5], "none": [0.9, 0.9, 0.9]}
@@ -37,7 +37,7 @@ def chain(pruner, alphas, *, dataset="cifar10", model="resnet56", seeds=3, treat
 
 
 def study(*chains):
-    return AnalyzedStudy(with_former_values(made_up_runs.study(*chains)))
+    return StudyData(with_former_values(made_up_runs.study(*chains)))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_settings_that_are_not_those_of_print_are_named():
 def test_studies_without_lottery_tickets_have_no_section(chains):
     made = [chain(pruner, [1.0, 1.1], treatment=treatment, keep=keep) for pruner, treatment, keep in chains]
     assert lottery.section(study(*made)) is None
-    assert lottery.section(AnalyzedStudy(made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.0, 1.1]))) is None
+    assert lottery.section(StudyData(made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.0, 1.1]))) is None
 
 
 def test_levels_rank_the_weights_of_all_layers_together():
@@ -140,7 +140,7 @@ def test_levels_rank_the_weights_of_all_layers_together():
 def test_runs_without_an_iteration_are_no_levels(params):
     made = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.0, 1.1])
     logged = made.assign(**{f"params.{name}": value for name, value in params.items()})
-    assert lottery.levels(AnalyzedStudy(logged)).empty
+    assert lottery.levels(StudyData(logged)).empty
 
 
 def test_the_picture_has_a_line_for_print(tickets):

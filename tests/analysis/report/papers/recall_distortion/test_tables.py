@@ -4,6 +4,7 @@ from scipy import stats
 from analysis.report import published
 from analysis.report.papers.recall_distortion.comparisons import paper_tests
 from analysis.report.papers.recall_distortion.tables import compare, paper_table
+from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas
 from tests.made_up_runs import runs, study
 
@@ -12,7 +13,7 @@ LOW, HIGH = [1.0, 1.1, 1.3], [1.2, 1.5, 1.6]
 
 
 def tables(made):
-    of_runs = alphas(made)
+    of_runs = alphas(run_arrays(made))
     found = paper_tests(of_runs)
     return lambda number: paper_table(number, runs=made, alphas=of_runs, tests=found)
 
@@ -124,7 +125,7 @@ def test_recall_variance_by_hand():
 
 def compared(*cells):
     made = study(*cells)
-    frame = compare(made, alphas(made))
+    frame = compare(made, alphas(run_arrays(made)))
     return frame, frame.set_index(["table", "row", "column"])
 
 
@@ -139,7 +140,7 @@ def test_published_beside_ours():
 
 
 def test_every_printed_cell_of_the_papers_study_is_compared(papers_study):
-    counts = compare(papers_study, alphas(papers_study))["table"].value_counts()
+    counts = compare(papers_study, alphas(run_arrays(papers_study)))["table"].value_counts()
     assert counts.sort_index().to_dict() == {
         1: 20, 2: 20, 3: 16, 4: 16, 5: 20, 6: 20, 7: 15, 8: 30, 9: 25, 10: 16, 11: 66
     }  # fmt: skip
@@ -210,5 +211,5 @@ def test_networks_at_chance_are_out_of_the_tables_of_means():
 def test_a_model_named_as_the_header_of_a_table__has_a_column_of_its_own():
     models = ("Ratios", "resnet56")
     made = study(*(runs("cifar10", model, "mp", t, [1.0, 1.1, 1.3]) for model in models for t in (2, 4)))
-    table = paper_table(1, runs=made, alphas=alphas(made), tests=paper_tests(alphas(made)))
+    table = paper_table(1, runs=made, alphas=alphas(run_arrays(made)), tests=paper_tests(alphas(run_arrays(made))))
     assert [name.strip() for name in table] == ["Ratios", "ResNet-56", "Ratios"]

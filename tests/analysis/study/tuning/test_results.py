@@ -9,9 +9,10 @@ from mlflow import MlflowClient
 from scipy import stats
 
 from analysis.common.errors import StudyError
-from analysis.report.tuning import exports as tuning_exports
-from analysis.report.tuning.results import comparisons
-from tests import made_up_tuning
+from analysis.study.study import StudyData
+from analysis.study.tuning import exports as tuning_exports
+from analysis.study.tuning.results import comparisons
+from tests import made_up_runs, made_up_tuning
 
 RESULTS = Path(__file__).parents[4] / "results"
 
@@ -152,23 +153,22 @@ def searches(session_store, tmp_path_factory):
     return session_store
 
 
-def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatch, tmp_path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
-    folder = tmp_path / "exported"
-    written = tuning_exports.export("searches", ["winner 0", "elsewhere"], folder)
-    assert len(written) == 8
-    for read, pulled in zip(tuning_exports.read([folder]), tuning_exports.pulled("searches"), strict=True):
+def test_searches_come_back_from_a_folder_as_from_the_store(searches, tmp_path):
+    from_store = tuning_exports.pulled("searches", tracking_uri=searches)
+    assert len(tuning_exports.write(from_store, tmp_path)) == 8
+    for read, pulled in zip(tuning_exports.read([tmp_path]), from_store, strict=True):
         assert read.name == pulled.name
         assert read.summary == pulled.summary
         assert read.table().equals(pulled.table())
 
 
-def test_a_search_is_exported_with_the_runs_that_it_tested(searches, monkeypatch, tmp_path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
-    assert tuning_exports.export("searches", ["another"], tmp_path / "none") == []
-    assert tuning_exports.read([tmp_path / "none"]) == []
-    tuning_exports.export("searches", ["elsewhere"], tmp_path / "one")
-    assert [search.name for search in tuning_exports.read([tmp_path / "one"])] == ["other"]
+def test_a_search_is_exported_with_the_runs_that_it_tested(searches, tmp_path):
+    pulled = tuning_exports.pulled("searches", tracking_uri=searches)
+    runs = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.2, 1.3])
+    for run_id, names in (("another", []), ("elsewhere", ["other"])):
+        study = StudyData(runs.assign(run_id=["a", run_id]), tunings=pulled, dense_runs=made_up_runs.dense(runs))
+        study.export(tmp_path / run_id)
+        assert [search.name for search in tuning_exports.read([tmp_path / run_id])] == names
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("a,b\n1,2\n")])

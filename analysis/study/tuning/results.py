@@ -1,7 +1,7 @@
 """The result of a search of epsilon, schedule, mitigation and decay: what won, and whether it holds on test images."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,8 @@ class Tuning:
         alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `comparisons` returns it.
+    files : mapping of str to bytes
+        The files that the search was read from, if it was.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Tuning:
     trials: pd.DataFrame
     finalists: pd.DataFrame
     comparisons: pd.DataFrame
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def winner(self) -> pd.Series:

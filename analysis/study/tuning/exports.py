@@ -2,15 +2,15 @@
 
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError, first_line
-from analysis.report.tuning.results import SEARCHED_PARAMS, Tuning
 from analysis.runs import schema
+from analysis.study.tuning.results import SEARCHED_PARAMS, Tuning
 
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
@@ -26,41 +26,35 @@ _NUMBERS = (
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
     """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
-    return [tuning for _, tuning in _pulled(experiment, tracking_uri)]
+    from analysis.runs import pull  # files need no MLflow
+
+    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in found.items()]
 
 
-def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> list[Path]:
-    """Write the finished searches of an experiment to folders `tuning/1`, `tuning/2` and so on below a folder.
-
-    Parameters
-    ----------
-    experiment : str, optional
-        As for `pull.runs`, whose errors it raises.
-    run_ids : collection of str
-        Pruned runs; a search is written if one of them is a finalist of it.
-    folder : Path
+def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
+    """Write the files of searches to folders `tuning/1`, `tuning/2` and so on below a folder.
 
     Returns
     -------
     list of Path
         The files written, relative to `folder`.
     """
-    searches = [contents for contents, tuning in _pulled(experiment) if tuning.finalists["run_id"].isin(run_ids).any()]
     with files.aside(folder) as scratch:
-        for number, contents in enumerate(searches, start=1):
+        for number, search in enumerate(searches, start=1):
             (scratch / _FOLDER / str(number)).mkdir(parents=True)
-            for name, content in contents.items():
+            for name, content in search.files.items():
                 (scratch / _FOLDER / str(number) / name).write_bytes(content)
         return files.written(scratch)
 
 
 def read(folders: Iterable[Path]) -> list[Tuning]:
-    """Return the searches that `export` has written to folders.
+    """Return the searches that `write` has written to folders.
 
     Raises
     ------
     StudyError
-        If one of their files is missing or is not what `export` writes.
+        If one of their files is missing or is not what `write` writes.
     """
     return [
         _exported(search)
@@ -75,14 +69,6 @@ def _exported(folder: Path) -> Tuning:
     except OSError as error:
         raise StudyError(f"{folder}: not what pruning-analysis export writes ({error}); export again") from error
     return _tuning(contents, str(folder), "export again")
-
-
-def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[tuple[dict[str, bytes], Tuning]]:
-    """Return each search of an experiment as its files and as what they say."""
-    from analysis.runs import pull  # files need no MLflow
-
-    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
-    return [(contents, _tuning(contents, f"run {run_id}", "delete the run")) for run_id, contents in found.items()]
 
 
 def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
@@ -116,6 +102,7 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     trials = frames[schema.TRIALS]
     return Tuning(
         **texts,
+        files=contents,
         trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
         finalists=frames[schema.FINALISTS],
         comparisons=frames[schema.COMPARISONS],

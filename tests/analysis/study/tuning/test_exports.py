@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import exports
+from analysis.study.tuning import exports as tuning_exports
 from pruning_study.tracking import unsent
 from tests import made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged

@@ -1,0 +1,257 @@
+"""How many networks an audit needs: the smallest loss of a class that it finds four times in five."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from analysis.audit.audit import read_sides
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import printable
+from analysis.rendering.drawing import BELOW, DPI
+from analysis.statistics import class_losses, moderation, two_way
+from analysis.statistics.guessing import without_guessing
+from analysis.statistics.hypothesis_tests import LEVEL, POWER
+
+NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
+FILES = ("power.csv", "power.png")
+# Simulated tests of classes for each number of networks, and the fewest and most audits that have them.
+_TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
+# Recall of a class of which only the number of images is known.
+_USUAL_RECALL = 0.9
+
+
+class Movement(NamedTuple):
+    """How far classes move by chance, each (classes,).
+
+    Attributes
+    ----------
+    names : list of str
+    over_networks : array
+        Variance of the change of one network, in which the noise of its own answers to the images is contained.
+    in_one : array
+        The part of it that is noise of the images.
+    over_images : array
+        Variance over images that all networks share.
+    scale : array
+        What the variances are in proportion to, but for chance: R (1 - R) of the recall R.
+    """
+
+    names: list[str]
+    over_networks: np.ndarray
+    in_one: np.ndarray
+    over_images: np.ndarray
+    scale: np.ndarray
+
+
+class Power(NamedTuple):
+    """Smallest losses that are found, in a table.
+
+    Attributes
+    ----------
+    table : DataFrame
+        networks (a side), smallest_loss (of the class in the middle), smallest_loss_least and smallest_loss_most (of
+        the classes that move least and most), class_least, class_most. Losses are shares.
+    classes : int
+    """
+
+    table: pd.DataFrame
+    classes: int
+
+
+def power(
+    before: Sequence[str],
+    after: Sequence[str],
+    control: Sequence[str] = (),
+    *,
+    max_data_gib: float = 1.0,
+    pair_by_order: bool = False,
+) -> Power:
+    """Return the smallest losses that audits of networks such as these find.
+
+    Parameters
+    ----------
+    before, after, control : sequence of str
+        As `audit.audit` takes them. From two networks a side the variances are estimated.
+    max_data_gib, pair_by_order
+        As for `audit.audit`.
+
+    Raises
+    ------
+    StudyError
+        If there are fewer than two pairs of networks that are not at chance, if no class moves, and as `audit.audit`
+        says.
+    """
+    sides = {"before": before, "after": after, "control": control}
+    with tempfile.TemporaryDirectory() as downloads:
+        _, label, networks = read_sides(sides, Path(downloads), SizeLimit(max_data_gib, "max_data_gib"), pair_by_order)
+    return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
+
+
+def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
+    """Estimate how far classes move from networks before, or of the control, to those after.
+
+    Parameters
+    ----------
+    label : (images,)
+        True class of each image.
+    networks : dict of str to (networks, images)
+        Predicted classes before, after and, if there is one, in the control.
+
+    Raises
+    ------
+    StudyError
+        If there are fewer than two pairs of networks that are not at chance, or if no class moves.
+    """
+    names, place = np.unique(label, return_inverse=True)
+    pairs = len(networks["after"])
+    if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
+        counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
+        raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
+    _, right = without_guessing(place, {side: each == label for side, each in networks.items()}, paired=True)
+    after, start = right["after"], right.get("control", right["before"])
+    start = np.broadcast_to(start, after.shape)
+    n = len(after)
+    if n < 2:
+        raise StudyError(
+            f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
+            "and --movement"
+        )
+    changes = class_losses.from_predictions(place, start, after)
+    recall = class_losses.from_answers(place, [(start.astype(float) + after) / 2]).groups[0].mean(0)
+    scale = recall * (1 - recall)
+    estimated = np.var(changes.groups[0], axis=0, ddof=1) / n
+    found = moderation.moderated(estimated, n - 1, scale, changes.in_both).variances
+    over_images = np.maximum(changes.images - changes.in_both, 0)
+    if not (found + over_images).any():
+        raise StudyError("no class moves between these networks: give networks after that are not those before")
+    return Movement(list(map(str, names)), n * found, n * np.minimum(changes.in_both, found), over_images, scale)
+
+
+def of_points(classes: int, images: int, movement: float) -> Movement:
+    """Return how far classes move that are known by numbers alone.
+
+    Parameters
+    ----------
+    classes, images : int
+        Number of classes, and of test images of each.
+    movement : float
+        Standard deviation, in percentage points, of the change of a class's recall between networks that are trained in
+        the same way.
+
+    Raises
+    ------
+    StudyError
+        If there are fewer than two classes, no images, or a movement that is not between 0 and 100.
+    """
+    if classes < 2:
+        raise StudyError(f"{classes} is too few: give two classes or more", option="classes")
+    if images < 1:
+        raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
+    if not 0 < movement <= 100:
+        raise StudyError(f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement")
+    of_each = np.ones(classes)
+    scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
+    noise = scale / images
+    return Movement([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
+
+
+def simulated(movement: Movement) -> Power:
+    """Simulate audits, and return the smallest loss of each class that they find four times in five.
+
+    A class is found if its loss is significant with the level divided by the number of classes.
+    """
+    classes = len(movement.names)
+    rng = np.random.default_rng(0)
+    rows = []
+    for networks in NETWORKS:
+        loss = _smallest_losses(movement, networks, rng)
+        least, most = int(loss.argmin()), int(loss.argmax())
+        rows.append(
+            {
+                "networks": networks,
+                "smallest_loss": float(np.median(loss)),
+                "smallest_loss_least": loss[least],
+                "smallest_loss_most": loss[most],
+                "class_least": movement.names[least],
+                "class_most": movement.names[most],
+            }
+        )
+    return Power(pd.DataFrame(rows), classes)
+
+
+def _smallest_losses(movement: Movement, networks: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the smallest loss of each class, (classes,): what it is found at in as many audits as `POWER` says."""
+    classes, dof = len(movement.names), networks - 1
+    audits = int(np.clip(_TESTS // classes, _FEWEST_AUDITS, _MOST_AUDITS))
+    truth, in_both = movement.over_networks / networks, movement.in_one / networks
+    over_images = movement.over_images + in_both
+    estimated = truth * rng.chisquare(dof, (audits, classes)) / dof
+    noise = rng.normal(size=(audits, classes)) * np.sqrt(truth + movement.over_images)
+    found = np.empty((audits, classes))
+    for place, variances in enumerate(estimated):
+        moderated = moderation.moderated(variances, dof, movement.scale, in_both)
+        half = two_way.half_widths(two_way.Variances([moderated], over_images, in_both), LEVEL / classes)
+        found[place] = half + noise[place]
+    alike = len(set(movement.names)) == 1
+    return np.full(classes, np.quantile(found, POWER)) if alike else np.quantile(found, POWER, axis=0)
+
+
+def summary(result: Power) -> str:
+    """Return the table, in percentage points, for a terminal."""
+    table = result.table
+    shown = pd.DataFrame({"networks a side": table["networks"], "smallest loss": _points(table["smallest_loss"])})
+    if table["class_most"].any():
+        for end in ("least", "most"):
+            named = table[f"class_{end}"].map(printable)
+            shown[f"of the class that moves {end}"] = _points(table[f"smallest_loss_{end}"]) + " (" + named + ")"
+    title = (
+        f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes finds four "
+        "times in five:"
+    )
+    return f"{title}\n\n{shown.to_string(index=False)}"
+
+
+def _points(shares: pd.Series) -> pd.Series:
+    return shares.map(lambda share: f"{100 * share:.1f}")
+
+
+def figure(result: Power) -> Figure:
+    """Draw the smallest loss over the number of networks a side."""
+    table = result.table
+    picture = Figure((7, 4.5), dpi=DPI, layout="constrained")
+    axes = picture.subplots()
+    axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="class in the middle")
+    if table["class_most"].any():
+        least, most = (100 * table[f"smallest_loss_{end}"] for end in ("least", "most"))
+        label = "from the class that moves least to the one that moves most"
+        axes.fill_between(table["networks"], least, most, color=BELOW, alpha=0.2, linewidth=0, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="networks a side", ylabel="loss of recall, percentage points")
+    axes.set_xticks(table["networks"], map(str, table["networks"]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(ScalarFormatter())
+    axes.set_title(f"Smallest loss found four times in five, {result.classes:,} classes")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8, frameon=False)
+    return picture
+
+
+def write(result: Power, output: Path) -> None:
+    """Write power.csv and power.png into a folder.
+
+    Raises
+    ------
+    StudyError
+        If the folder cannot be made or written to.
+    """
+    with files.aside(output) as folder:
+        csv_text.write(result.table, folder / FILES[0])
+        figure(result).savefig(folder / FILES[1])

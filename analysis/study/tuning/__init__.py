@@ -1,0 +1,1 @@
+"""Searches of epsilon: their results and files."""

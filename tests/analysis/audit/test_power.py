@@ -1,0 +1,105 @@
+"""Smallest losses that audits find, held against the noncentral t distribution."""
+
+import click.testing
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize, stats
+
+from analysis.__main__ import cli
+from analysis.audit import power
+from analysis.common.errors import StudyError
+
+
+def of_one_class(variance):
+    one = np.ones(1)
+    return power.Movement(["a"], variance * one, 0 * one, 0 * one, one)
+
+
+@pytest.fixture(scope="module")
+def single():
+    return power.simulated(of_one_class(0.02**2)).table.set_index("networks")
+
+
+@pytest.mark.parametrize("networks", [3, 5, 10, 30])
+def test_a_single_class_has_the_power_of_the_noncentral_t_distribution(single, networks):
+    dof, critical = networks - 1, stats.t.ppf(0.975, networks - 1)
+    shift = optimize.brentq(lambda shift: stats.nct.sf(critical, dof, shift) - 0.8, 0.1, 50)
+    assert single["smallest_loss"][networks] == pytest.approx(shift * 0.02 / networks**0.5, rel=0.05)
+
+
+def test_more_networks_find_smaller_losses_and_more_movement_hides_them():
+    calm, restless = (power.simulated(power.of_points(10, 1000, points)).table for points in (1, 3))
+    assert calm["smallest_loss"].is_monotonic_decreasing
+    assert (restless["smallest_loss"] > 2 * calm["smallest_loss"]).all()
+
+
+def test_images_alone_bound_what_many_networks_find():
+    shared = power.Movement(["a"], np.full(1, 1e-12), np.zeros(1), np.full(1, 0.01**2), np.ones(1))
+    found = power.simulated(shared).table["smallest_loss"]
+    # 1.96 + 0.84 standard errors of a normal variable.
+    assert found.iloc[-1] == pytest.approx(0.028, rel=0.05)
+
+
+def made(seed, networks=4, classes=10, images=200):
+    """Predictions of networks whose recalls are .9; the first class moves between networks, by ten points."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(classes), images)
+    recall = np.full((networks, classes), 0.9)
+    recall[:, 0] = 0.8 + 0.1 * np.resize([-1, 1], networks)
+    wrong = rng.random((networks, len(label))) > recall[:, label]
+    return label, np.where(wrong, (label + 1) % classes, label)
+
+
+def test_the_class_that_moves_most_is_named():
+    (label, before), (_, after) = made(0), made(1)
+    after = np.roll(after, 1, axis=0)
+    table = power.simulated(power.of_networks(label, {"before": before, "after": after})).table
+    assert set(table["class_most"]) == {"0"}
+    assert (table["smallest_loss_most"] > table["smallest_loss"]).all()
+
+
+def test_networks_that_show_no_variance_are_refused():
+    label, networks = made(0)
+    with pytest.raises(StudyError, match=r"two networks a side .* has 1"):
+        power.of_networks(label, {"before": networks[:1], "after": networks[1:2]})
+    with pytest.raises(StudyError, match="no class moves"):
+        power.of_networks(label, {"before": networks, "after": networks})
+    with pytest.raises(StudyError, match=r"pairs of networks .*2 before, 3 after"):
+        power.of_networks(label, {"before": networks[:2], "after": networks[1:]})
+
+
+@pytest.mark.parametrize(
+    ("numbers", "option"),
+    [((1, 100, 2), "classes"), ((10, 0, 2), "images"), ((10, 100, 0), "movement"), ((2, 1, 101), "movement")],
+)
+def test_numbers_out_of_range_name_their_option(numbers, option):
+    with pytest.raises(StudyError) as raised:
+        power.of_points(*numbers)
+    assert raised.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--before b.csv --before c.csv --after c.csv --after d.csv --pair-by-order", 0),
+        ("--classes 2 --images 100 --movement 2", 0),
+        ("--classes 2 --images 100", 2),
+        ("--before b.csv", 2),
+        ("--before b.csv --after c.csv --classes 2", 2),
+        ("", 2),
+    ],
+)
+def test_command(tmp_path, monkeypatch, options, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(power, "NETWORKS", (2, 5))
+    label, networks = made(0, images=20)
+    for name, predicted in zip("bcd", networks[:3], strict=True):
+        pd.DataFrame({"label": label, "predicted": predicted}).to_csv(f"{name}.csv", index=False)
+    result = click.testing.CliRunner().invoke(cli, ["power", *options.split()])
+    assert result.exit_code == code, result.output
+    if code == 0:
+        assert pd.read_csv("power/power.csv")["networks"].tolist() == [2, 5]
+        assert (tmp_path / "power" / "power.png").stat().st_size > 0
+    else:
+        assert "is missing" in result.output or "not both" in result.output
