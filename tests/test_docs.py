@@ -36,6 +36,7 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
         pytest.param("quantized by onnxruntime", marks=pytest.mark.onnx),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # PyTorch's exporter calls what PyTorch deprecates
 def test_the_block_on_a_tool_runs(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}

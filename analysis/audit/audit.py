@@ -103,7 +103,7 @@ def read_sides(given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeL
     downloads : Path
         Folder for predictions of runs.
     """
-    found = {side: prediction_sources.find(sources, f"--{side}", downloads) for side, sources in given.items()}
+    found = {side: prediction_sources.find(sources, side, downloads) for side, sources in given.items()}
     found = prediction_sources.in_pairs(found, by_order=pair_by_order)
     label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
     ends = np.cumsum([len(side) for side in found.values()])

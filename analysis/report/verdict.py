@@ -47,8 +47,7 @@ _BEYOND_CONTROL = (
 )
 _SAFE = (
     f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
-    "be worse than in the control, and the data rule out for every class that it loses more than "
-    f"{100 * SAFE_EXCESS:g} points beyond the accuracy."
+    f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."

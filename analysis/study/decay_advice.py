@@ -67,7 +67,7 @@ def decay_advice(runs: pd.DataFrame) -> list[str]:
     points = with_interval(100 * found.value, 100 * found.low, 100 * found.high, decimals(1))
     return [
         f"To see what pruning costs, decay the learning rate (--decay cosine): even without pruning some class loses "
-        f"{points} points more than the accuracy and noise of the test images explain."
+        f"{points} points more than accuracy and test noise explain."
     ]
 
 

@@ -98,9 +98,12 @@ def results(tmp_path_factory):
     of_resnet = made_up_runs.with_images(made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP))
     of_control = made_up_runs.with_images(made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE))
     resnet = made_up_runs.study(of_resnet, of_control)
-    for table, make in (("claims", claims.claims), ("methods", methods.compare), ("cells", cells.cells)):
-        make(resnet).to_csv(folder / "resnet20-short" / f"{table}.csv", na_rep="n/a", index=False)
-    classes.classes(run_arrays(resnet)).to_csv(folder / "resnet20-short" / "classes.csv", na_rep="n/a", index=False)
+    tables = {"claims": claims.claims(resnet)} | {
+        name: make(run_arrays(resnet))
+        for name, make in (("methods", methods.compare), ("cells", cells.cells), ("classes", classes.classes))
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / "resnet20-short" / f"{name}.csv", na_rep="n/a", index=False)
     made_up_runs.export(folder / "resnet20-short", of_resnet, random(2, NONE, 0.8), random(10, NONE, 0.8), of_control)
     made_up_runs.export(folder / "resnet20-short-as-pruned", of_resnet, random(2, -UP, 0.5))
     for half, study in enumerate((folders.EQUAL, folders.EQUAL_UNSEEN)):

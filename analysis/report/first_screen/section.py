@@ -17,18 +17,18 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are three or "
-    "more. Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, which is what it "
-    "loses beyond the accuracy; higher is worse. The text above bounds every single class instead, so that its numbers "
-    "are larger. At an edge, a cross is at chance, and a triangle far off."
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
+    "Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, what it loses beyond the "
+    "accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
+    "chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the control's "
-    "recall, or without a control that of the dense networks, minus the recall after pruning, in points."
+    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the recall of the "
+    "control, or else of the dense networks, minus that after pruning, in points."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
@@ -36,8 +36,7 @@ _SLOPES = (
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
     "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
-    "same. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios of a method at "
-    "once."
+    "same. Tables are at the verdict's ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "

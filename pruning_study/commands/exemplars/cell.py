@@ -135,7 +135,7 @@ def _choices(runs: pd.DataFrame, column: str) -> str:
     if column == schema.RATIO:  # with all its digits, so that one that stands for a sparsity can be typed
         given = [schema.text(ratio).removesuffix(".0") for ratio in given]
     values = some(map(str, given), most=12)
-    return f"{_option(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
+    return f"{option_name(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
 
 
 def _option(param: str) -> str:
