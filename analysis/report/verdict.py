@@ -46,7 +46,7 @@ _BEYOND_CONTROL = (
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
+    f"Safe: the mean loss of accuracy is at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
     f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
@@ -246,7 +246,7 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
     rows = class_rows(study, detailed)
     yield from _payers(rows, detailed)
     if is_safe is not None and _may_pay_too_much(rows, detailed):
-        yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may decide."
+        yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may settle this."
     if detailed["n_none"]:
         yield _gaps(detailed)
     else:
