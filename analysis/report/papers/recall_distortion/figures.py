@@ -577,7 +577,7 @@ def _draw_tradeoff(
     _draw_lines(upper, lines, "accuracy", dense, styles)
     _draw_lines(lower, lines, "alpha", 1.0, styles)
     counts = pd.concat([line["n"] for line in lines.values()])
-    networks = f"n {counts.min()}" if counts.nunique() == 1 else f"n {counts.min()} to {counts.max()}"
+    networks = f"n {counts.min():g}" if counts.nunique() == 1 else f"n {counts.min():g} to {counts.max():g}"
     upper.set_title(f"{title}, {networks}", fontsize=10, parse_math=False)
     upper.set_ylabel("mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""))
     lower.set_ylabel("mean alpha (above 1 intensifies)")
@@ -636,7 +636,7 @@ def _beyond(count: int, what: str) -> str:
 def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
-        if counts := [f"{short_ratio(row.Index)} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
+        if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in line.itertuples() if row.chance]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""
