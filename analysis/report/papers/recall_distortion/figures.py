@@ -636,7 +636,8 @@ def _beyond(count: int, what: str) -> str:
 def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
-        if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in line.itertuples() if row.chance]:
+        guessing = line[line["chance"] > 0]
+        if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in guessing.itertuples()]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""
