@@ -27,6 +27,8 @@ _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
 _AT_ONCE = 256
 
 _IDS = (schema.DENSE_RUN_ID, RUN_ID)
+# Before pandas 3 numbers lose their last bit without it; since then it is deprecated.
+_EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
     *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY),
@@ -238,7 +240,7 @@ def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.Dat
         text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
     _LARGEST.check("a table of runs", len(text.getbuffer()))
     # Only an empty value is missing, and a text may hold a carriage return.
-    frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n")
+    frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n", **_EXACT)
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
     if version == 1:
