@@ -1,6 +1,6 @@
 """Tables and picture of decay/: how much single classes move under a constant, a decayed and an averaged training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _CONTROL, _PRUNED = "control", "pruned"
 _DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
 _OUTCOME = "beyond_floor"
+_BY_TRAINING = [schema.DATASET, "training"]
 _SECONDARY = ("accuracy_before", "accuracy", "alpha", "raw_slope")
 _RESAMPLES = 4000
 _FEWEST = 10
@@ -48,7 +49,7 @@ def write(results: Path) -> None:
                 for name, make in _TABLES.items():
                     csv_text.write(make(networks), folder / name, missing=NOT_AVAILABLE)
                 if _has_offsets(runs).any():
-                    csv_text.write(offsets(runs), folder / "class_offsets.csv", missing=NOT_AVAILABLE)
+                    csv_text.write(offsets(runs, networks), folder / "class_offsets.csv", missing=NOT_AVAILABLE)
                 (folder / "figures").mkdir()
                 figure_files.write({"recalls": recalls(networks)}, folder / "figures", [figure_files.PNG], processes=1)
 
@@ -179,15 +180,21 @@ def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
 
-def offsets(runs: pd.DataFrame) -> pd.DataFrame:
+def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     """Compare the primary networks with class offsets with the same ones without, seed by seed.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        All runs of the study.
+    without : DataFrame
+        As `primary_networks` returns them.
 
     Returns
     -------
     DataFrame, one row per outcome, data set, training and method
         outcome, dataset, training, method, `with_offsets` and `without`, the means, and the row of `paired`.
     """
-    without = primary_networks(runs)
     spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
     keys = [schema.DATASET, "training", "method", schema.SEED]
     both = spared.merge(without, on=keys, suffixes=("", "_without"))
@@ -210,15 +217,10 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
         `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
         seeds.
     """
-    rows = []
     controls = networks[networks["method"].eq(_CONTROL)]
-    for dataset, cells in controls.groupby(schema.DATASET, observed=True):
-        gaps = {name: np.stack(list(cell["gaps"])) for name, cell in cells.groupby("training", observed=True)}
-        for training, values in gaps.items():
-            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
-            row["deviation"] = _variance(values) ** 0.5
-            rows.append(row | _ratio(gaps.get(CONSTANT), values))
-    return pd.DataFrame(rows)
+    return _deviations(
+        {key: np.stack(list(cell["gaps"])) for key, cell in controls.groupby(_BY_TRAINING, observed=True)}
+    )
 
 
 def needed(networks: pd.DataFrame) -> pd.DataFrame:
@@ -231,17 +233,19 @@ def needed(networks: pd.DataFrame) -> pd.DataFrame:
         rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. An interval's width goes
         with the root of the variance over the number of networks, so that this is the ratio of these numbers.
     """
-    outcomes = networks.pivot_table(
-        _OUTCOME, [schema.DATASET, "training", schema.SEED], "method", observed=True, aggfunc="first"
-    )
+    outcomes = networks.pivot_table(_OUTCOME, [*_BY_TRAINING, schema.SEED], "method", observed=True, aggfunc="first")
     differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
+    return _deviations(
+        {key: cell.to_numpy()[:, np.newaxis] for key, cell in differences.groupby(_BY_TRAINING, observed=True)}
+    )
+
+
+def _deviations(values: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+    """Return the deviation of each data set and training's values, (seeds, columns), beside the constant rate's."""
     rows = []
-    for dataset, cells in differences.groupby(schema.DATASET, observed=True):
-        by_training = {name: cell.to_numpy()[:, None] for name, cell in cells.groupby("training", observed=True)}
-        for training, values in by_training.items():
-            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
-            row["deviation"] = _variance(values) ** 0.5
-            rows.append(row | _ratio(by_training.get(CONSTANT), values))
+    for (dataset, training), own in values.items():
+        row = {schema.DATASET: dataset, "training": training, "n": len(own), "deviation": _variance(own) ** 0.5}
+        rows.append(row | _ratio(values.get((dataset, CONSTANT)), own))
     return pd.DataFrame(rows)
 
 

@@ -124,15 +124,14 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
             f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
             "and --movement"
         )
-    changes = class_losses.from_predictions(place, start, after)
     recall = class_losses.from_answers(place, [(start.astype(float) + after) / 2]).groups[0].mean(0)
-    scale = recall * (1 - recall)
-    estimated = np.var(changes.groups[0], axis=0, ddof=1) / n
-    found = moderation.moderated(estimated, n - 1, scale, changes.in_both).variances
+    changes = class_losses.moderated(class_losses.from_predictions(place, start, after), recall)
+    ((found, _),) = changes.variances(np.eye(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
     if not (found + over_images).any():
         raise StudyError("no class moves between these networks: give networks after that are not those before")
-    return Movement(list(map(str, names)), n * found, n * np.minimum(changes.in_both, found), over_images, scale)
+    in_one = n * np.minimum(changes.in_both, found)
+    return Movement(list(map(str, names)), n * np.asarray(found), in_one, over_images, np.asarray(changes.scale))
 
 
 def of_points(classes: int, images: int, movement: float) -> Movement:

@@ -322,9 +322,11 @@ def _up_to(rows: pd.DataFrame, high: str) -> str:
 
 def _may_pay_too_much(rows: pd.DataFrame, cell: pd.Series) -> bool:
     """Return whether no class is shown to pay, but the data allow one to lose more than `SAFE_EXCESS`."""
-    excess = f"excess{beyond(cell)}"
-    harm = _pays(rows, excess).any() or _worst_class_pays(cell)
-    return not harm and bool((rows[f"{excess}_high"] > SAFE_EXCESS).any())
+    return not _some_class_pays(rows, cell) and bool((rows[f"excess{beyond(cell)}_high"] > SAFE_EXCESS).any())
+
+
+def _some_class_pays(rows: pd.DataFrame, cell: pd.Series) -> bool:
+    return bool(_pays(rows, f"excess{beyond(cell)}").any()) or _worst_class_pays(cell)
 
 
 def _worst_class_pays(cell: pd.Series) -> bool:
@@ -404,10 +406,9 @@ def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
-    excess = f"excess{beyond(cell)}"
     grown = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
-    harm = _pays(rows, excess).any() or _worst_class_pays(cell) or grown
-    return not harm and bool((rows[f"{excess}_high"] <= SAFE_EXCESS).all())
+    harm = _some_class_pays(rows, cell) or grown
+    return not harm and bool((rows[f"excess{beyond(cell)}_high"] <= SAFE_EXCESS).all())
 
 
 def _reading(pruned: pd.DataFrame) -> Iterator[str]:

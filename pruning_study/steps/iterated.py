@@ -60,11 +60,9 @@ class IterateSetting(PruneSetting):
         self.kept_after(config.iterations - 1)  # an error where nothing is left
         self._check_rewind_step()
 
-    def normalized_as(self, normalization: Normalization) -> "IterateSetting":
-        """Return this setting with another normalisation; the setting itself if its normalisation is the same."""
-        if normalization == self.normalization:
-            return self
-        return IterateSetting(self.chain, loaded=self.loaded, normalization=normalization)
+    @property
+    def options(self) -> IterateConfig:
+        return self.chain
 
     def _check_rewind_step(self) -> None:
         training = self.training.hyperparameters

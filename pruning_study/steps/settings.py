@@ -108,7 +108,12 @@ class TrainSetting:
         """
         if normalization == self.normalization:
             return self
-        return type(self)(self.config, loaded=self.loaded, normalization=normalization)
+        return type(self)(self.options, loaded=self.loaded, normalization=normalization)
+
+    @property
+    def options(self) -> TrainConfig:
+        """The options that the setting is made of."""
+        return self.config
 
     @property
     def images(self) -> Images:

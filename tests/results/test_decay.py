@@ -65,7 +65,7 @@ def test_class_offsets_are_compared_with_the_same_networks_without_them():
         networks("cosine", "mp", 20, [1.3, 1.3, 1.3], class_offsets="none"),
         networks("cosine", "mp", 20, [1.1, 1.1, 1.2], class_offsets="dense"),
     )
-    rows = decay.offsets(runs).set_index("outcome")
+    rows = decay.offsets(runs, decay.primary_networks(runs)).set_index("outcome")
     row = rows.loc["largest_excess"]
     assert (row["training"], row["method"], row["n"]) == ("cosine", "pruned", 3)
     assert (row["with_offsets"], row["without"]) == pytest.approx((4 / 3, 3))
