@@ -37,7 +37,7 @@ MOST_AUDITS = 300
 # The same of several networks a side.
 MOST_OF_SEVERAL = 100
 # Losses that a class of one network is made to have, and audits of each.
-LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 200
+LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
 # Share of a class's images that are lost, and as many won, where nothing is retrained.
 EXCHANGED = 0.02
 # Pruning ratios whose losses the rule should find, for its power.

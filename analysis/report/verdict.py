@@ -53,6 +53,10 @@ _SAFE = (
     f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
+_CLASS_TEST = (
+    "Classes are judged by the t-test of an audit, with Holm's correction: of ten classes or more the variances over "
+    "networks are moderated."
+)
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
@@ -439,6 +443,8 @@ def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n_none"] > 0).any():
         yield _BEYOND_CONTROL
         yield _SAFE
+    if (pruned["n"] >= FEWEST_TESTED).any():
+        yield _CLASS_TEST
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
     if pruned["n_at_chance"].any():
