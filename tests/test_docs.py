@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,6 +45,7 @@ if find_spec("torchao"):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # PyTorch's exporter calls what PyTorch deprecates
 def test_the_block_on_a_tool_runs(tool, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    import_module("pruning_study.data.torchvision_import")  # timm imports torchvision, which fails beside a CPU's torch
     names: dict = {}
     page = PAGE.read_text()
     blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]

@@ -442,9 +442,8 @@ def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
 def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n_none"] > 0).any():
         yield _BEYOND_CONTROL
-        yield _SAFE
-    if (pruned["n"] >= FEWEST_TESTED).any():
         yield _CLASS_TEST
+        yield _SAFE
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
     if pruned["n_at_chance"].any():
