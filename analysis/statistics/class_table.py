@@ -185,8 +185,8 @@ def losses(
     start = before if control is None else control
     variances = None
     if len(start) == len(after) == 1:
-        change = _of_single_networks(label, before, after, control)
-        value, bounds = change(LEVEL)[0], np.array([change(level)[1] for level in levels])
+        found = list(map(_of_single_networks(label, before, after, control), levels))
+        value, bounds = found[0][0], np.array([each[1] for each in found])
     else:
         changes = _changes(label, start, after, paired or control is not None)
         value, variances = _on_average(changes)

@@ -258,7 +258,7 @@ def class_significance(
         normalised = np.where(dense.mean(0) > 0, change / dense.mean(0), np.nan)
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
-    p_moderated = _moderated_p(before, after, np.concatenate([dense, compressed]).mean(0), paired)
+    p_moderated = _moderated_p(before, after, (dense.mean(0) + compressed.mean(0)) / 2, paired)
     known = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
     if known.any():
