@@ -103,16 +103,17 @@ def random_runs(pruner, ratio, networks, classes, chance):
     return pd.concat([made.assign(**means), pd.DataFrame(recalls)], axis=1)
 
 
-@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize(("classes", "narrow"), [(10, False), (100, False), (100, True)])
 @pytest.mark.parametrize("methods", [1, 3, 8])
 @pytest.mark.parametrize("networks", [2, 5, 30])
-def test_no_interval_is_cut_no_mark_hides_another_and_the_width_is_used(networks, methods, classes):
+def test_no_interval_is_cut_no_mark_hides_another_and_the_width_is_used(networks, methods, classes, narrow):
     chance = np.random.default_rng(0)
     ways = [("none", 1), *((pruner, ratio) for pruner in PRUNERS[:methods] for ratio in RATIOS)]
     made = [random_runs(*way, networks, classes, chance) for way in ways]
-    (figure,) = costs.costs(StudyData(pd.concat(made, ignore_index=True)))
+    (figure,) = costs.costs(StudyData(pd.concat(made, ignore_index=True)), narrow=narrow)
     assert hidden_texts(figure) == []
-    assert sum(axes.get_position().width for axes in figure.axes) >= 0.7
+    above_each_other = len(figure.axes) if narrow else 1
+    assert sum(axes.get_position().width for axes in figure.axes) >= 0.7 * above_each_other
     for axes in figure.axes:
         low, high = axes.get_ylim()
         ends = intervals(axes)
