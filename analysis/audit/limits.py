@@ -88,7 +88,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     if accuracy.variances is None or of_class.variances is None:
         return table.assign(**_spread_of_one(table, sides)._asdict())
     networks = min(len(side) for side in sides[:2] if len(side) > 1)
-    spreads = [_spreads(each.variances, networks) for each in (accuracy, of_class)]
+    spreads = [_spreads(accuracy.variances, networks), _spreads(of_class.variances, networks)]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 
