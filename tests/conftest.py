@@ -1,5 +1,6 @@
 """Fixtures that the tests share: a tracking store, a small data set of real images, and the command line."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from tests.mlflow_server import free_port, server
 from tests.stored_runs import empty_store, leave_pictures_blank
 
 collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
+
+gc.disable()  # nothing that is imported is garbage
 
 # Hypothesis would end an example after 200 ms, which a busy machine exceeds.
 settings.register_profile("any time", deadline=None)
@@ -43,6 +46,13 @@ if HAS_TORCH:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the tests of whole programs, the longest: at the end the other processes would wait for them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+def pytest_collection_finish() -> None:
+    """Keep garbage collection from looking through all modules and tests again and again, a second each time."""
+    gc.freeze()
+    gc.set_threshold(100_000)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

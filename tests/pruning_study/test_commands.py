@@ -27,7 +27,7 @@ from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
 from tests.deadline import in_time, wait_until
 from tests.stored_runs import artifact, runs
-from tests.warm_processes import WarmProcess, run_code
+from tests.warm_processes import WarmProcess, run_code, run_module
 
 QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
 
@@ -894,13 +894,12 @@ class TestBadInput:
 
 
 def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
-    command = [sys.executable, "-m", "pruning_study", "train", "--epochs", "500"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = WarmProcess(run_module, "pruning_study", "train", "--epochs", 500)
     wait_until(lambda: runs("dense", status="RUNNING"), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    said = process.wait()
     assert process.returncode == 1
-    assert "Traceback" not in errors
+    assert "Traceback" not in said
     killed = runs(status="KILLED")
     assert sorted(run.data.tags["kind"] for run in killed) == ["dense", "job"]
     assert runs(status="RUNNING") == []

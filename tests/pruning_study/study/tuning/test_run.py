@@ -356,6 +356,7 @@ def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
         setting.at(schedule="cubic", ramp=0.9)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
     output = tune(objective="both", ratio="2,10", n_trials=7, seeds=0, validation_fraction=0.6)
     (parent,) = runs("tuning")
