@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tests.mlflow_server import free_port, server
-from tests.stored_runs import empty_store, leave_pictures_blank
-
 collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
 
 gc.disable()  # nothing that is imported is garbage
@@ -29,7 +26,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *fil
 # The tests of the analysis do without it.
 HAS_TORCH = find_spec("torch") is not None
 
-if HAS_TORCH:
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests, not one that hands them to others and so need not import torch."""
+    if not HAS_TORCH or (config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")):
+        return
     import torch
 
     from pruning_study.study.processes import CONTEXT
@@ -80,6 +81,8 @@ def tiny_npz(tiny: dict[str, np.ndarray], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the URI of the SQLite store that the tests of one process share."""
+    from tests.stored_runs import empty_store
+
     return empty_store(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
@@ -96,6 +99,8 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     if HAS_TORCH and "drawn_pictures" not in request.fixturenames:
+        from tests.stored_runs import leave_pictures_blank
+
         leave_pictures_blank(monkeypatch)
     return session_store
 
@@ -111,6 +116,8 @@ def drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Run an MLflow server that the tests of one process share, and yield its port."""
+    from tests.mlflow_server import free_port, server
+
     with server(tmp_path_factory.mktemp("server"), port := free_port()):
         yield port
 
