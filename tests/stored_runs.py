@@ -33,7 +33,7 @@ def leave_pictures_blank(patch):
     from matplotlib.figure import Figure
 
     from analysis.report.tuning import figures
-    from pruning_study.steps import compared, pictures
+    from pruning_study.steps import flipped, pictures
 
     def blank(draw):
         @functools.wraps(draw)
@@ -47,7 +47,7 @@ def leave_pictures_blank(patch):
         patch.setattr(pictures, name, blank(getattr(pictures, name)))
     for name in ("epsilon", "schedule", "mitigation", "history", "pareto_front", "importance"):
         patch.setattr(figures, name, blank(getattr(figures, name)))
-    patch.setattr(compared, "flipped", blank(compared.flipped))
+    patch.setattr(flipped, "flipped", blank(flipped.flipped))
     leave_undrawn(patch)
 
 

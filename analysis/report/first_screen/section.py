@@ -18,12 +18,12 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, what it loses beyond the "
-    "accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
-    "chance, and a triangle far off."
+    "The first panel has the accuracy; lower is worse. The second has the excess loss of the class that loses most, "
+    "what it loses beyond the accuracy; higher is worse. The text above bounds single classes, which is wider. At an "
+    "edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
-    "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
+    "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
@@ -56,7 +56,8 @@ _FILES = (
 
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
-    drawn = [replace(picture, scrolls=True) for picture in numbered("accuracy", cost_figures.costs(study))]
+    wide, narrow = numbered("accuracy", cost_figures.costs(study)), cost_figures.costs(study, narrow=True)
+    drawn = [replace(picture, narrow=figure) for picture, figure in zip(wide, narrow, strict=True)]
     if not drawn:
         return None
     pruned = _pruned(study)
