@@ -1,5 +1,6 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -608,6 +609,9 @@ def compare(
 
 def main() -> None:
     """Run the console script `pruning-analysis`."""
+    # Few of the many objects that imports, frames and figures make are garbage: to look for it takes a twentieth of
+    # the time.
+    gc.set_threshold(50_000)
     masked_output.install()
     cli(prog_name="pruning-analysis")
 
