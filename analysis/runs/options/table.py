@@ -270,8 +270,8 @@ class Pruning:
         "mp",
         choice_or_import_path(PRUNERS, "pruner"),
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
-        "your own. mp prunes the smallest weights, chip whole output channels of convolutions, and those that end in "
-        "-structured whole input channels.",
+        "your own. mp prunes the smallest weights, chip and l1-filter whole output channels of convolutions, and those "
+        "that end in -structured whole input channels.",
         ("prune", "iterate"),
         grid="pruners",
         param=ParamRole(concerns="pruner"),
@@ -305,7 +305,8 @@ class Pruning:
         AUTO,
         choice(("global", "layer")),
         "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: layer for "
-        "l1-unstructured, random-unstructured and the pruners of whole channels (-structured, chip), else global.",
+        "l1-unstructured, random-unstructured, fairgrape and the pruners of whole channels (-structured, chip, "
+        "l1-filter), else global.",
         ("prune", "iterate", "tune"),
         param=ParamRole(legacy_default="global", concerns="pruning"),
         needs=(PRUNES,),
