@@ -1,6 +1,6 @@
 """Structured pruning: scores of a layer's channels, and the masks that keep or prune an input channel as a whole.
 
-The input channels of a weight lie along its axis 1, and all weights of a channel have the same score. The filters, which
+The input channels of a weight lie along its axis 1. All weights of a channel have the same score. The filters, which
 make its output channels, lie along its axis 0.
 """
 
@@ -107,7 +107,7 @@ def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
 
 
 def filter_l1_norm(theta: Tensor) -> Tensor:
-    """Score the sum of |theta| over the weights of each filter (Li et al. 2017, Pruning filters for efficient ConvNets).
+    """Score the sum of |theta| over the weights of each filter, as Li et al. (2017) do.
 
     Parameters
     ----------
