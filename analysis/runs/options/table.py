@@ -453,6 +453,13 @@ class FineTuning:
         param=ParamRole(legacy_default="none"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="decay",
+        in_command={
+            "compress": {
+                "default": "cosine",
+                "help": "How the learning rate of fine-tuning falls, as --decay says. At a constant rate training ends "
+                "with one class or another ahead by chance, which widens the bounds of all losses.",
+            }
+        },
     )
     fine_tune_average_epochs: int | None = option(
         AUTO,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import page
@@ -40,33 +41,38 @@ def front(trials: pd.DataFrame, choice: Choice, limits: Limits, minimize: str, t
     )
     figure, grid = page((1, 1), (9, 5.5), title, note)
     axes = grid[0, 0]
-    cost, lost = trials["cost"] / (1 if minimize == "latency" else 1000), POINTS * trials["class_loss_upper"]
-    accurate = trials["accuracy_loss_upper"] < limits.accuracy_loss
-    for pruner, color in _COLORS.items():
-        for number_format, shape in _SHAPES.items():
-            for hollow in (False, True):
-                which = (trials["pruner"] == pruner) & (trials["number_format"] == number_format) & (accurate != hollow)
-                axes.scatter(
-                    cost[which], lost[which], 45, marker=shape, edgecolors=color, c="none" if hollow else color
-                )
-    line = pd.DataFrame({"cost": cost, "lost": lost})[on_front(trials)].sort_values("cost")
+    shown = trials.assign(
+        cost=trials["cost"] / (1 if minimize == "latency" else 1000),
+        lost=POINTS * trials["class_loss_upper"],
+        accurate=trials["accuracy_loss_upper"] < limits.accuracy_loss,
+    )
+    line = shown[on_front(trials)].sort_values("cost")
     axes.plot(line["cost"], line["lost"], color="black", linewidth=0.8, zorder=0)
     axes.axhline(POINTS * limits.class_loss, color=_BEYOND, linewidth=1, linestyle="--", label="limit of a class")
-    for pruner in trials["pruner"].unique():
-        axes.scatter([], [], 45, c=_COLORS[pruner], label=_KINDS[pruner])
-    for number_format in trials["number_format"].unique():
-        axes.scatter([], [], 45, marker=_SHAPES[number_format], c="black", label=number_format)
-    for place, color, name in (
-        (choice.by_accuracy, _BEYOND, "accuracy alone would choose"),
-        (choice.best, _CHOSEN, "the choice"),
-    ):
+    _draw_chains(axes, shown)
+    chosen = {choice.by_accuracy: (_BEYOND, "by accuracy alone"), choice.best: (_CHOSEN, "the choice")}
+    for place, (color, name) in chosen.items():
         if place is not None:
-            axes.scatter(
-                cost[place], lost[place], 220, marker="o", edgecolors=color, c="none", linewidths=2, label=name
-            )
+            at = shown.loc[place]
+            axes.scatter(at["cost"], at["lost"], 180, marker="o", edgecolors=color, c="none", linewidths=2)
+            axes.scatter([], [], 60, marker="o", edgecolors=color, c="none", linewidths=2, label=name)
     axes.set(xscale="log", xlabel=_COST[minimize], ylabel="most that the worst class may lose, in points")
+    for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatter(lambda value, _: f"{value:g}")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def _draw_chains(axes: Axes, shown: pd.DataFrame) -> None:
+    """Draw a mark for each chain: its colour is of the pruner, its shape of the number format."""
+    for (pruner, number_format, accurate), marks in shown.groupby(["pruner", "number_format", "accurate"]):
+        color, shape = _COLORS[pruner], _SHAPES[number_format]
+        filled = color if accurate else "none"
+        axes.scatter(marks["cost"], marks["lost"], 45, marker=shape, edgecolors=color, c=filled)
+    for pruner in shown["pruner"].unique():
+        axes.scatter([], [], 45, c=_COLORS[pruner], label=_KINDS[pruner])
+    for number_format in shown["number_format"].unique():
+        axes.scatter([], [], 45, marker=_SHAPES[number_format], c="black", label=number_format)
 
 
 def classes(table: pd.DataFrame, title: str) -> Figure:
