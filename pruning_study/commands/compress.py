@@ -32,7 +32,7 @@ from pruning_study.study.compression.judgement import POINTS, Limits
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
-from pruning_study.tracking import reach
+from pruning_study.tracking import logged_models, reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -94,8 +94,11 @@ def compress(config: CompressConfig, options: Mapping[str, str]) -> Compressed:
         _search(store, search, network, config, start)
         trials = _trials(search, config, time.monotonic() - start)
         outcome = _outcome(search, network, config, limits, trials, notes)
-        run_id = _deliver(store, job, network, search, outcome)
-    text = "\n".join([*report.lines(outcome), *_where(store, search, job.run_id, run_id, config)])
+        delivered = _deliver(store, job, network, search, outcome)
+        run_id, model = delivered or ("", None)
+        registered = _register(store, job, model, config, outcome) if model and config.register else []
+    where = [*registered, *_where(store, search, job.run_id, run_id, config)]
+    text = "\n".join([*report.lines(outcome), "", *where])
     return Compressed(text, outcome, job.run_id, run_id)
 
 
@@ -199,8 +202,10 @@ def _confirmed(network: Network, chain: Chain, limits: Limits, config: CompressC
     return report.tested(chain, data.classes, data.test_labels, trying.joined(sides), limits)
 
 
-def _deliver(store: Store, job: Writer, network: Network, search: ChainSearch, outcome: Outcome) -> str:
-    """Write the artifacts of the job, and log the choice as an MLflow model; return its compressed run."""
+def _deliver(
+    store: Store, job: Writer, network: Network, search: ChainSearch, outcome: Outcome
+) -> tuple[str, LoggedModel] | None:
+    """Write the artifacts of the job, and log the choice as an MLflow model; return its compressed run and the model."""
     setting, trials, choice = network.setting, outcome.trials, outcome.choice
     csv_text.write(trials, job.folder / schema.TRIALS)
     title = f"{search.name}: cost and loss of {len(trials)} chains"
@@ -209,7 +214,7 @@ def _deliver(store: Store, job: Writer, network: Network, search: ChainSearch, o
     job.note("\n".join(f"- {markdown_line(line)}" for line in report.sentences(outcome)))
     job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state})
     if choice.best is None or outcome.tested is None:
-        return ""
+        return None
     chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])
     model = compressed.onnx_model(store, run_id)
     logged = logged_model.logged(store, setting, store.get(run_id), model)
@@ -226,7 +231,17 @@ def _deliver(store: Store, job: Writer, network: Network, search: ChainSearch, o
     (job.folder / schema.MODEL_CARD).write_text(card)
     job.tags({schema.COMPRESSED_RUN_ID: run_id})
     job.metrics(_metrics(outcome, choice.best))
-    return run_id
+    return run_id, logged
+
+
+def _register(store: Store, job: Writer, model: LoggedModel, config: CompressConfig, outcome: Outcome) -> list[str]:
+    """Register the choice if test images confirm it, and return the line that says so."""
+    name = str(config.register)
+    if outcome.state != "within":
+        return [f"registered:      not as {name}, since test images do not confirm the choice"]
+    version = logged_models.register(store, model, name)
+    job.tags({"registered_model": f"{name} version {version}"})
+    return [f"registered:      {name}, version {version}"]
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
@@ -265,7 +280,6 @@ def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, conf
     files = [schema.COMPRESSED_MODEL, schema.MODEL_CARD] if run_id else []
     tried = f"{search.name}, {search.count()} of {config.n_trials} chains; repeat the command to continue it"
     return [
-        "",
         *(f"{name + ':':<17}{store.artifact_location(job_run_id, name)}" for name in [*files, schema.FRONT_PICTURE]),
         f"the search:      {tried}",
         f"the runs:        {store.how_to_look(indent=17)}",

@@ -24,6 +24,7 @@ from analysis.runs.options.values import (
     nonempty_text,
     path,
     positive_range,
+    registered_name,
     seeds,
     several,
     steps_or_share,
@@ -886,6 +887,13 @@ class Compression:
         AUTO,
         duration,
         "Time after which no chain is begun, such as 90s, 30m or 2h. Auto: no limit.",
+        ("compress",),
+    )
+    register: str | None = option(
+        AUTO,
+        registered_name,
+        "Name in MLflow's model registry, or NAME@ALIAS, that the network gets if test images confirm the choice. Auto: "
+        "it is not registered.",
         ("compress",),
     )
 

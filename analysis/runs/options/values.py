@@ -184,6 +184,16 @@ def duration(value: str) -> float:
         raise ValueError(f"{shortened(value)} is no time above 0: write 90s, 30m or 2h") from None
 
 
+def registered_name(value: str) -> str:
+    """Return a name of MLflow's model registry, with or without an alias behind `@`, as it is typed."""
+    name, at, alias = utf8_text(value.strip()).partition("@")
+    if not name or re.search("[/:.%\"']", name):
+        raise ValueError(f"{shortened(value)}: MLflow takes no / : . % and no quotes in the name of a model")
+    if at and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
+        raise ValueError(f"{shortened(value)}: an alias has letters, numbers, _ and -, and is neither latest nor v1")
+    return value.strip()
+
+
 def gpu_share(value: str) -> float:
     number = within(0, math.inf, low_too=True)(value)
     if number > 1 and number % 1:

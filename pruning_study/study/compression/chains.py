@@ -71,7 +71,8 @@ class Chain:
         schedule = [] if self.schedule == ONE_SHOT else [self.schedule]
         offsets = [] if self.class_offsets == "none" else ["class offsets"]
         pruned = f"{unit} pruned by {self.pruner} at ratio {self.ratio:g}"
-        return ", ".join([pruned, *schedule, f"{self.fine_tune_epochs} epochs", *offsets, self.number_format])
+        epochs = "1 epoch" if self.fine_tune_epochs == 1 else f"{self.fine_tune_epochs} epochs"
+        return ", ".join([pruned, *schedule, epochs, *offsets, self.number_format])
 
 
 def chain_of(row: Mapping[str, Any]) -> Chain:

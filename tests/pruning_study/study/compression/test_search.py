@@ -70,12 +70,9 @@ class TestChains:
         assert list(map(space.chain, space.first.values())) == [AS_IT_IS, INTEGERS]
 
     def test_other_spaces_have_other_digests(self):
-        others = [
-            ChainSpace("macs", (7, 15)),
-            ChainSpace("size", (15,)),
-            ChainSpace("size", (7, 15), settings={"a": "b"}),
-        ]
-        assert len({space.digest for space in (SPACE, ChainSpace("size", (7, 15)), *others)}) == 5
+        plain, told = ChainSpace("size", (7, 15)), ChainSpace("size", (7, 15), settings={"a": "b"})
+        spaces = [SPACE, plain, told, ChainSpace("macs", (7, 15)), ChainSpace("size", (15,))]
+        assert len({space.digest for space in spaces}) == 5
 
 
 def test_a_space_of_four_chains_ends_with_the_choice_that_is_known_by_hand(store, request):
