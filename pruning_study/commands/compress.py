@@ -205,7 +205,7 @@ def _confirmed(network: Network, chain: Chain, limits: Limits, config: CompressC
 def _deliver(
     store: Store, job: Writer, network: Network, search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
-    """Write the artifacts of the job, and log the choice as an MLflow model; return its compressed run and the model."""
+    """Write the artifacts of the job, and log the choice as an MLflow model; return its run and the model."""
     setting, trials, choice = network.setting, outcome.trials, outcome.choice
     csv_text.write(trials, job.folder / schema.TRIALS)
     title = f"{search.name}: cost and loss of {len(trials)} chains"

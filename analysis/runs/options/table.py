@@ -892,8 +892,8 @@ class Compression:
     register: str | None = option(
         AUTO,
         registered_name,
-        "Name in MLflow's model registry, or NAME@ALIAS, that the network gets if test images confirm the choice. Auto: "
-        "it is not registered.",
+        "Name in MLflow's model registry, or NAME@ALIAS, that the network gets if test images confirm the choice. "
+        "Auto: it is not registered.",
         ("compress",),
     )
 

@@ -12,11 +12,13 @@ import torch
 from mlflow import MlflowClient
 
 import pruning_study
+from analysis.common.errors import StudyError
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import Limits, Sides
+from pruning_study.tracking import connect, logged_models
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
 
@@ -123,7 +125,7 @@ def is_float(run):
 @pytest.mark.structured
 class TestDelivered:
     def test_the_job_holds_the_network_its_card_and_the_pictures(self, compressed):
-        (job,) = runs("job")
+        (job, *_) = runs("job")
         names = {path.name for path in artifact(job, "").iterdir()}
         tables, pictures = {"trials.csv", "class_losses.csv"}, {"front.png", "classes.png"}
         assert names == {"compressed.onnx", "model_card.md"} | tables | pictures
@@ -164,7 +166,7 @@ class TestDelivered:
         assert run.data.metrics["parameters"] == 30 + 224 + 24_000 + 120 + 10_164 + 850
 
     def test_the_model_is_served_without_pickle(self, compressed):
-        (job,) = runs("job")
+        (job, *_) = runs("job")
         (model,) = MlflowClient().search_logged_models(
             [job.info.experiment_id], f"source_run_id = '{job.data.tags['compressed_run_id']}'"
         )
@@ -182,12 +184,29 @@ class TestDelivered:
 
     def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
         before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]
-        result = called(compressed[0], max_class_loss=20, register="hats@champion")
+        result = called(compressed[0], max_class_loss=20)
         assert result.exit_code == 0, result.output
         assert [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"] == before
         assert "4 of 4 chains" in result.output
-        state = runs("job")[-1].data.tags["state"]
-        assert ("registered:      hats@champion, version 1" in result.output) == (state == "within")
+
+    def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
+        registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
+        confirmed = runs("job")[-1].data.tags["state"] == "within"
+        said = "hats@champion, version 1" if confirmed else "not as hats@champion, since test images do not confirm"
+        assert all(f"registered:      {said}" in output for output in registered)
+
+    def test_a_model_is_registered_once_and_its_alias_names_it(self, compressed):
+        (job, *_), store = runs("job"), connect.connect()
+        model = logged_models.find(store, store.get(job.data.tags["compressed_run_id"]))
+        assert [logged_models.register(store, model, "coats@champion") for _ in range(2)] == ["1", "1"]
+        version = MlflowClient().get_model_version_by_alias("coats", "champion")
+        assert (version.version, version.model_id) == ("1", model.model_id)
+        assert mlflow.models.get_model_info("models:/coats@champion").signature
+
+    def test_torch_cannot_load_it_and_the_line_says_what_can(self, compressed):
+        (job, *_) = runs("job")
+        with pytest.raises(StudyError, match=r"is compressed: .* take its artifact model\.onnx"):
+            pruning_study.load_model(job.info.run_id)
 
 
 class TestSaid:
