@@ -163,12 +163,12 @@ def _outcome(
     chains = [chain_of(row) for _, row in trials.iterrows()]
     choice = judgement.choose(trials, limits)
     best, _, by_accuracy = choice
-    found = times = None
+    tested, confirmed, times = None, None, []
     if best is not None:
-        found = _tested(network, chains[best], limits)
+        tested, confirmed = _tested(network, chains[best], limits), _confirmed(network, chains[best], limits, config)
         model = network.model(network.make(chains[best]))
         times = compressed.compared(network.dense_model, model, network.setting.data.test_images, BATCHES)
-    other = by_accuracy is not None and by_accuracy != best
+    other = chains[by_accuracy] if by_accuracy is not None and by_accuracy != best else None
     return Outcome(
         minimize=search.space.minimize,
         limits=limits,
@@ -176,10 +176,10 @@ def _outcome(
         trials=trials,
         choice=choice,
         notes=[*notes, *(f"{chain} cannot be made: {reason}." for chain, reason in search.refused().items())],
-        tested=found,
-        by_accuracy=_tested(network, chains[by_accuracy], limits) if other else None,
-        confirmed=_confirmed(network, chains[best], limits, config) if best is not None else None,
-        times=times or [],
+        tested=tested,
+        by_accuracy=_tested(network, other, limits) if other else None,
+        confirmed=confirmed,
+        times=times,
     )
 
 

@@ -120,7 +120,7 @@ class ChainSpace:
     @cached_property
     def first(self) -> dict[str, dict[str, Any]]:
         """The chains that every search begins with, as Optuna's params, by what they are called."""
-        as_it_is = {schema.PRUNER: NOTHING, schema.NUMBER_FORMAT: schema.FLOAT32}
+        as_it_is: dict[str, Any] = {schema.PRUNER: NOTHING, schema.NUMBER_FORMAT: schema.FLOAT32}
         integers = {schema.NUMBER_FORMAT: schema.FIXED_INT8}
         chains = {DENSE: as_it_is, INTEGERS: as_it_is | integers}
         if self.most_filters:

@@ -15,8 +15,8 @@ from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import POINTS, Choice, Gate, Limits, Sides, on_front
 
 READING = (
-    "A loss is that beyond the control, which is the dense network after the same fine-tuning without pruning, in\n"
-    "points. Behind it stands the most that it may be: the upper end of its 95 % interval."
+    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
+    "pruning. At most: the upper end of the 95 % interval."
 )
 BATCHES = (1, 64)  # images whose time is measured
 _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
@@ -205,21 +205,21 @@ def _table(outcome: Outcome) -> str:
         [
             f"{outcome.chains[place]}{marks.get(place, '')}",
             _cost(outcome.minimize, row["cost"]),
-            _with_bound(row["accuracy_loss"], row["accuracy_loss_upper"]),
+            _points(row["accuracy_loss"]),
+            _points(row["accuracy_loss_upper"]),
             row["worst_class"],
-            _with_bound(row["class_loss"], row["class_loss_upper"]),
+            _points(row["class_loss"]),
+            _points(row["class_loss_upper"]),
         ]
         for place, row in shown.sort_values("cost", kind="stable").iterrows()
     ]
-    header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "worst class", "its loss"]
+    header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "at most", "worst class", "its loss", "at most"]
     return text_table(header, rows)
 
 
 def _on_validation(outcome: Outcome, place: int) -> str:
     row, limits = outcome.trials.loc[place], outcome.limits
-    accuracy, lost = (
-        _with_bound(row[name], row[f"{name}_upper"], "at most") for name in ("accuracy_loss", "class_loss")
-    )
+    accuracy, lost = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
     return (
         f"On validation images the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
         f"worst class, {row['worst_class']}, {lost} (limit {POINTS * limits.class_loss:g})."
@@ -262,10 +262,9 @@ def _cost(minimize: str, cost: float) -> str:
     return f"{cost:.3f}" if minimize == "latency" else f"{cost:,.0f}"
 
 
-def _with_bound(loss: float, upper: float, words: str = "to") -> str:
-    between = ", at most " if words == "at most" else " to "
-    return f"{_points(loss)}{between}{_points(upper)}"
+def _with_bound(row: pd.Series, name: str) -> str:
+    return f"{_points(row[name])}, at most {_points(row[f'{name}_upper'])}"
 
 
 def _points(share: float) -> str:
-    return f"{POINTS * share + 0.0:.1f}"
+    return f"{round(POINTS * share, 1) + 0.0:.1f}"

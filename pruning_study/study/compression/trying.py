@@ -1,6 +1,7 @@
 """Make chains of a dense network, and say which images each network has right."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -140,29 +141,29 @@ def space_of(setting: PruneSetting, minimize: str, more: Mapping[str, str]) -> t
     most = setting.pruning.fine_tuning.epochs
     epochs = tuple(sorted({max(most // 2, min(most, 1)), most}))
     params = hashed_params(setting.plan(1.0, setting.params).params)
-    space = {"minimize": minimize, "epochs": epochs, "settings": {**params, **more}}
+    space = ChainSpace(minimize, epochs, settings={**params, **more})
     try:
         shrunk.follow(setting)
     except StudyError as error:
-        return ChainSpace(**space), [f"Only number formats are tried: {error}."]
+        return space, [f"Only number formats are tried: {error}."]
     lines = []
     try:
         half, largest = _filter_ratios(setting)
         if largest > LEAST_FILTER_RATIO:
-            space |= {"half_ratio": half, "most_filters": largest}
+            space = replace(space, half_ratio=half, most_filters=largest)
     except StudyError as error:
         lines.append(f"No filters are removed: {error}.")
     budget = setting.budget
     weights = min(WEIGHT_RATIOS[1], budget.total / (budget.total - budget.prunable + 1))
     if weights > WEIGHT_RATIOS[0]:
-        space |= {"most_weights": weights, "gradual": epochs[0] > 1}
+        space = replace(space, most_weights=weights, gradual=epochs[0] > 1)
     try:
         data = setting.data
         class_offsets.check(setting.model, data.image_shape, setting.validation_support, data.classes)
-        space["offsets"] = True
+        space = replace(space, offsets=True)
     except StudyError as error:
         lines.append(f"Class offsets are not tried: {error}.")
-    return ChainSpace(**space), lines
+    return space, lines
 
 
 def _filter_ratios(setting: PruneSetting) -> tuple[float, float]:

@@ -115,8 +115,8 @@ def cross_fitted(
     """
     before, after, label = _logits(model, dense, validation, engine)
     bare = after - folded.astype(after.dtype)
-    of_fold = class_offsets.held_out(before, bare, label, shrinkage=shrinkage) - after
-    return logits + of_fold
+    moved: np.ndarray = logits + class_offsets.held_out(before, bare, label, shrinkage=shrinkage) - after
+    return moved
 
 
 def _logits(
