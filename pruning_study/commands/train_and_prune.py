@@ -22,7 +22,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import logged_model, pictures, runs, shrunk
+from pruning_study.steps import logged_model, runs, shrunk
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
@@ -223,6 +223,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
+            from pruning_study.steps import pictures  # matplotlib takes a second to import
+
             table = summary(
                 dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], setting.data.classes
             )

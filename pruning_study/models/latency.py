@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 # A measurement ends after so many calls, or after so many seconds if it has the fewest calls by then.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
@@ -82,5 +81,7 @@ def median_interval(values: list[float]) -> Latency:
     The ends are two of the times: the binomial distribution says between which of them, in order, the median lies
     (Conover 1999, Section 3.2).
     """
+    from scipy import stats  # the command line must not wait for it
+
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Latency(float(np.median(values)), float(interval.low), float(interval.high))
