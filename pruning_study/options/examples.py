@@ -24,8 +24,8 @@ EXAMPLES = {
         "pruning-study tune --objective both --tune-schedule --n-trials 40",
     ),
     "compress": (
-        "pruning-study compress --max-class-loss 10 --max-accuracy-loss 3 --n-trials 10",
-        "pruning-study compress --dataset fashion-mnist --max-class-loss 3 --minimize latency --budget 30m",
+        "pruning-study compress --decay cosine --max-class-loss 15 --max-accuracy-loss 5 --n-trials 8",
+        "pruning-study compress --dataset fashion-mnist --decay cosine --minimize latency --budget 30m",
         "pruning-study compress --dataset photos/ --model timm:resnet18 --image-size 64 --confirm-seeds 3",
     ),
     "exemplars": (
