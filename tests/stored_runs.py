@@ -30,7 +30,7 @@ def leave_pictures_blank(patch):
     # The native engine's tests under sanitizers load this module, and those stop at Matplotlib's import.
     from matplotlib.figure import Figure
 
-    from pruning_study.steps import compared, pictures
+    from pruning_study.steps import flipped, pictures
 
     def blank(draw):
         @functools.wraps(draw)
@@ -42,7 +42,7 @@ def leave_pictures_blank(patch):
 
     for name in ("pruned_confusion", "confusion", "recall_change", "over_ratios", "over_iterations"):
         patch.setattr(pictures, name, blank(getattr(pictures, name)))
-    patch.setattr(compared, "flipped", blank(compared.flipped))
+    patch.setattr(flipped, "flipped", blank(flipped.flipped))
 
 
 @contextmanager
