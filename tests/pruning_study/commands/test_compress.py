@@ -200,7 +200,7 @@ class TestDelivered:
         model = logged_models.find(store, store.get(job.data.tags["compressed_run_id"]))
         assert [logged_models.register(store, model, "coats@champion") for _ in range(2)] == ["1", "1"]
         version = MlflowClient().get_model_version_by_alias("coats", "champion")
-        assert (version.version, version.model_id) == ("1", model.model_id)
+        assert (str(version.version), version.source) == ("1", f"models:/{model.model_id}")
         assert mlflow.models.get_model_info("models:/coats@champion").signature
 
     def test_torch_cannot_load_it_and_the_line_says_what_can(self, compressed):
