@@ -22,6 +22,7 @@ from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.options.config import (
+    CompressConfig,
     ExemplarsConfig,
     ExportConfig,
     GroupsConfig,
@@ -203,6 +204,21 @@ def tune(**typed: Any) -> None:
     from pruning_study.study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["compress"])
+@_options(CompressConfig)
+def compress(**typed: Any) -> None:
+    """Search the smallest or fastest network of which no class loses more than you allow, and write it as ONNX.
+
+    Chains of pruning, fine-tuning, class offsets and number formats are judged on validation images, by upper bounds of
+    what each class loses. The choice is tested once on test images.
+    """
+    config = CompressConfig(**typed)
+    _begin(config.pruning)
+    from pruning_study.commands import compress as compress_command
+
+    click.echo(compress_command.compress(config, _as_typed(typed)).text)
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])

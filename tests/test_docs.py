@@ -80,7 +80,15 @@ def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("exemplars.md", 3), ("groups.md", 2), ("iterate.md", 5), ("pruners.md", 6), ("quantize.md", 5)]
+    ("page", "count"),
+    [
+        ("compress.md", 2),
+        ("exemplars.md", 3),
+        ("groups.md", 2),
+        ("iterate.md", 5),
+        ("pruners.md", 6),
+        ("quantize.md", 5),
+    ],
 )
 def test_the_commands_of_a_page_can_be_typed(page, count):
     lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
