@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pruning_study.commands.notebook_results import Iterating, Pruning, Training
+    from pruning_study.commands.notebook_results import Compression, Iterating, Pruning, Training
     from pruning_study.models.checkpoints import Classifier
 
 __version__ = "0.1.0"
@@ -114,6 +114,42 @@ def iterate(**options: Any) -> "Iterating":
     from pruning_study.commands import notebook_results
 
     return notebook_results.iterate(options)
+
+
+def compress(**options: Any) -> "Compression":
+    """Search the smallest or fastest network of which no class loses more than is allowed.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study compress`, with underscores: `dataset`, `model` or `dense_run_id`,
+        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... What is left out has the command's
+        default; None stands for auto.
+
+    Returns
+    -------
+    Compression
+        `.verdict`, what was chosen and what test images say of it; `.state`, whether test images confirm it; `.table`,
+        the recalls and losses of each class; `.chains`, a row for each chain that was tried; `.run_id` and
+        `.job_run_id`, whose artifacts are the network as ONNX and its model card. A notebook shows the tables.
+
+    Raises
+    ------
+    StudyError
+        If an option is unknown or does not take its value, if a package of the extras onnx and structured is missing,
+        if the validation images are too few for the limits, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import compress
+    >>> quick = {"epochs": 3, "fine_tune_epochs": 1, "n_trials": 4}
+    >>> found = compress(seed=0, max_class_loss=60, max_accuracy_loss=20, **quick)
+    >>> len(found.chains), found.state in ("within", "beyond", "undecided", "none")
+    (4, True)
+    """
+    from pruning_study.commands import notebook_results
+
+    return notebook_results.compress(options)
 
 
 def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":

@@ -1,6 +1,7 @@
 """The command line: it reads options, and prints a table or one line of error."""
 
 import dataclasses
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.options.config import (
+    CompressConfig,
     ExemplarsConfig,
     ExportConfig,
     GroupsConfig,
@@ -204,6 +206,21 @@ def tune(**typed: Any) -> None:
     click.echo(tuning.tune(config, _as_typed(typed)))
 
 
+@cli.command(sections=SECTIONS, examples=EXAMPLES["compress"])
+@_options(CompressConfig)
+def compress(**typed: Any) -> None:
+    """Search the smallest or fastest network of which no class loses more than you allow, and write it as ONNX.
+
+    Chains of pruning, fine-tuning, class offsets and number formats are judged on validation images, by upper bounds of
+    what each class loses. The choice is tested once on test images.
+    """
+    config = CompressConfig(**typed)
+    _begin(config.pruning)
+    from pruning_study.commands import compress as compress_command
+
+    click.echo(compress_command.compress(config, _as_typed(typed)).text)
+
+
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
 @_options(ExemplarsConfig)
 def exemplars(**typed: Any) -> None:
@@ -338,6 +355,9 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Run the console script `pruning-study`."""
+    # Few of the many objects that imports, frames and networks make are garbage: to look for it takes a twentieth of
+    # the time.
+    gc.set_threshold(50_000)
     interrupt_once()
     masked_output.install()
     cli(prog_name="pruning-study")

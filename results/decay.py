@@ -23,6 +23,16 @@ from analysis.study.settings import CONTROL, is_mitigated
 
 STUDIES = ("decay", "decay-confirmation")
 CONSTANT, COSINE, AVERAGE = "constant", "cosine", "average"
+# The rate falls before pruning alone.
+THEN_CONSTANT, THEN_AVERAGE = "cosine, then constant", "cosine, then average"
+_TRAININGS = (CONSTANT, COSINE, AVERAGE, THEN_CONSTANT, THEN_AVERAGE)
+_COMPARED = (
+    (COSINE, CONSTANT),
+    (AVERAGE, CONSTANT),
+    (AVERAGE, COSINE),
+    (THEN_CONSTANT, COSINE),
+    (THEN_AVERAGE, COSINE),
+)
 _CONTROL, _PRUNED = "control", "pruned"
 _DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
@@ -89,7 +99,7 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
                 classes=[study.names[classes]] * len(places),
             )
         )
-    order = [list(_DATASETS), [CONSTANT, COSINE, AVERAGE], [_CONTROL, _PRUNED]]
+    order = [list(_DATASETS), list(_TRAININGS), [_CONTROL, _PRUNED]]
     table = pd.concat(rows)
     keys = [schema.DATASET, "training", "method"]
     for key, values in zip(keys, order, strict=True):
@@ -109,9 +119,16 @@ def _has_offsets(runs: pd.DataFrame) -> pd.Series:
 
 
 def _trainings(runs: pd.DataFrame) -> np.ndarray:
-    averaged = _param(runs, schema.AVERAGE_EPOCHS, 0).astype(float).gt(1)
     decayed = _param(runs, schema.DECAY, "none").eq(COSINE)
-    return np.where(averaged, AVERAGE, np.where(decayed, COSINE, CONSTANT))
+    then_decayed = _param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
+    averaged = _param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
+    is_training = {
+        COSINE: decayed & then_decayed,
+        THEN_AVERAGE: decayed & averaged,
+        THEN_CONSTANT: decayed,
+        AVERAGE: averaged,
+    }
+    return np.select(list(is_training.values()), list(is_training), CONSTANT)
 
 
 def _param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
@@ -156,7 +173,7 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
 
 
 def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
-    for first, second in ((COSINE, CONSTANT), (AVERAGE, CONSTANT), (AVERAGE, COSINE)):
+    for first, second in _COMPARED:
         for dataset, method in product(_DATASETS, (_CONTROL, _PRUNED)):
             one, other = (dataset, first, method), (dataset, second, method)
             if one in outcomes and other in outcomes:
@@ -166,10 +183,10 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
                     "of": method,
                     **paired(outcomes[one], outcomes[other], family=6),
                 }
-    for dataset, training in product(_DATASETS, (CONSTANT, COSINE, AVERAGE)):
+    for dataset, training in product(_DATASETS, _TRAININGS):
         one, other = (dataset, training, _PRUNED), (dataset, training, _CONTROL)
         if one in outcomes and other in outcomes:
-            family = "pruned minus control" + (", average" if training == AVERAGE else "")
+            family = "pruned minus control" + ("" if training in (CONSTANT, COSINE) else f", {training}")
             row = paired(outcomes[one], outcomes[other], family=6)
             yield {"family": family, schema.DATASET: dataset, "of": training, **row}
 
@@ -217,7 +234,8 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
         `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
         seeds.
     """
-    controls = networks[networks["method"].eq(_CONTROL)]
+    has_own = networks["training"].isin([CONSTANT, COSINE, AVERAGE])
+    controls = networks[networks["method"].eq(_CONTROL) & has_own]
     return _deviations(
         {key: np.stack(list(cell["gaps"])) for key, cell in controls.groupby(_BY_TRAINING, observed=True)}
     )

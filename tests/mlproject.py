@@ -24,6 +24,7 @@ ENTRY_POINTS = {
     "quantize": ("pruning_study", "quantize"),
     "export": ("pruning_study", "export"),
     "tune": ("pruning_study", "tune"),
+    "compress": ("pruning_study", "compress"),
     "exemplars": ("pruning_study", "exemplars"),
     "groups": ("pruning_study", "groups"),
     "tally": ("pruning_study", "tally"),

@@ -26,11 +26,11 @@ _PLACE = (schema.DATASET, schema.MODEL)
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and the name of its files, without ending. If it is too wide for the window, it is shrunk or scrolls."""
+    """A figure, the name of its files without ending, and the figure that a narrow window shows instead, if any."""
 
     name: str
     figure: Figure
-    scrolls: bool = False
+    narrow: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,17 @@ class Report:
     @property
     def figures(self) -> dict[str, Figure]:
         """The figures of all sections by file name without ending."""
+        return {picture.name: picture.figure for picture in self._pictures}
+
+    @property
+    def narrow_figures(self) -> dict[str, Figure]:
+        """The figures for narrow windows by file name without ending."""
+        return {_narrow(each.name): each.narrow for each in self._pictures if each.narrow is not None}
+
+    @property
+    def _pictures(self) -> list[Picture]:
         blocks = (block for section in self.sections for block in section.blocks)
-        return {block.name: block.figure for block in blocks if isinstance(block, Picture)}
+        return [block for block in blocks if isinstance(block, Picture)]
 
 
 def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
@@ -122,6 +131,10 @@ def numbered(start: str, drawn: Sequence[Figure | None]) -> list[Picture]:
 def picture_name(start: str, place: int) -> str:
     """Return the name of a kind's figure at a place, counted from 0."""
     return f"{start}_{place + 1}" if place else start
+
+
+def _narrow(name: str) -> str:
+    return f"{name}_narrow"
 
 
 def write(report: Report, output: Path) -> list[Path]:
@@ -147,7 +160,9 @@ def write(report: Report, output: Path) -> list[Path]:
     """
     with files.aside(output) as folder:
         _write_parts(report, folder, [PNG, SVG])
-        drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in report.figures}
+        figure_files.write(report.narrow_figures, folder / "figures", [SVG])
+        names = [*report.figures, *report.narrow_figures]
+        drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in names}
         (folder / "report.html").write_text(_html(report, drawings), encoding="utf-8")
         return files.written(folder)
 
@@ -233,16 +248,17 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
         {"title": section.title, "blocks": [_html_block(block, drawings) for block in section.blocks]}
         for section in report.shown
     ]
+    to_know = [sentence.replace("`", "") for sentence in report.to_know]
     template = environment.get_template("page.html")
-    return template.render(title=report.title, verdict=report.verdict, to_know=report.to_know, sections=sections)
+    return template.render(title=report.title, verdict=report.verdict, to_know=to_know, sections=sections)
 
 
 def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the values that the template needs to show a block."""
     match block:
-        case Picture(name, figure, scrolls):
-            drawn = base64.b64encode(drawings[name]).decode()
-            return {"picture": drawn, "title": _title(figure), "scrolls": scrolls}
+        case Picture(name, figure, narrow):
+            values = {"picture": _encoded(drawings[name]), "title": _title(figure)}
+            return values if narrow is None else {**values, "narrow": _encoded(drawings[_narrow(name)])}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             parts = _under_headings(block)
@@ -254,6 +270,10 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
             return {"sentences": sentences}
         case _:
             return {"text": block}
+
+
+def _encoded(drawing: bytes) -> str:
+    return base64.b64encode(drawing).decode()
 
 
 def _printable(value: Any) -> Any:

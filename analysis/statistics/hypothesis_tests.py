@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import special
 
 Alternative = Literal["two-sided", "less", "greater"]
 Variance = Literal["welch", "pooled"]
@@ -124,6 +124,8 @@ def independent(
         difference = first.mean() - second.mean()
     if np.isnan(difference) or (_constant(first) and _constant(second)):
         return _not_available(difference, n)
+    from scipy import stats  # the command line must not wait for it
+
     equal = variance == "pooled"
     return _row(
         difference,
@@ -215,7 +217,7 @@ def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.9
     (0.0, 0.1611, 0.1611)
     """
     images = np.asarray(images, dtype=float)
-    recall, limit = right / images, stats.norm.isf((1 - confidence) / 2)
+    recall, limit = right / images, -special.ndtri((1 - confidence) / 2)
     shrinkage = 1 + limit**2 / images
     centre = (recall + limit**2 / (2 * images)) / shrinkage
     half = limit * np.sqrt(recall * (1 - recall) / images + limit**2 / (4 * images**2)) / shrinkage
@@ -243,7 +245,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     (0.0703, 0.0703)
     """
     changed = np.add(lost, won)
-    p: np.ndarray = np.minimum(2 * stats.binom.cdf(np.minimum(lost, won), changed, 0.5), 1.0)
+    p: np.ndarray = np.minimum(2 * special.bdtr(np.minimum(lost, won), changed, 0.5), 1.0)
     return p
 
 
@@ -276,7 +278,7 @@ def change_interval(
     """
     lost, won, images = (np.asarray(each, dtype=float) for each in (lost, won, images))
     change = (won - lost) / images
-    limit = stats.norm.isf((1 - confidence) / 2)
+    limit = -special.ndtri((1 - confidence) / 2)
     # The score has poles at -1 and 1.
     end = np.full_like(change, 1 - 1e-9)
     counts = lost, won, images
@@ -343,7 +345,7 @@ def _row(
     n: int,
 ) -> Row:
     low, high = interval
-    error = (high - low) / 2 / stats.t.isf(LEVEL / 2, test.df)
+    error = (low - high) / 2 / special.stdtrit(test.df, LEVEL / 2)
     return {
         "difference": float(difference),
         "difference_low": float(low),
@@ -354,7 +356,7 @@ def _row(
         "p_permutation": p_permutation,
         "effect_size": float(effect_size),
         "detectable_difference": float(error * detectable_in_errors(test.df, LEVEL / family, alternative)),
-        "p_equivalence": float(stats.t.sf((MARGIN - abs(difference)) / error, test.df)),
+        "p_equivalence": float(special.stdtr(test.df, (abs(difference) - MARGIN) / error)),
         "n": n,
     }
 
@@ -408,6 +410,8 @@ def _signs(n: int) -> np.ndarray:
 def _permutation_p(samples: Sequence[np.ndarray], alternative: Alternative) -> float | str:
     if min(map(len, samples)) < _SEEDS_TO_PERMUTE:
         return TOO_FEW
+    from scipy import stats  # the command line must not wait for it
+
     test = stats.permutation_test(
         samples,
         _welch_statistic,
@@ -443,8 +447,10 @@ def detectable_in_errors(dof: float, level: float, alternative: Alternative = "t
     """
     tail = level / (2 if alternative == "two-sided" else 1)
     if np.isinf(dof):
-        return float(stats.norm.isf(tail) + stats.norm.isf(1 - POWER))
-    critical = stats.t.isf(tail, dof)
+        return float(-special.ndtri(tail) - special.ndtri(1 - POWER))
+    from scipy import optimize, stats  # the command line must not wait for it
+
+    critical = -special.stdtrit(dof, tail)
     with warnings.catch_warnings():
         # With two networks and thousands of tests, scipy says that its sum ended before all digits were known.
         warnings.simplefilter("ignore", RuntimeWarning)

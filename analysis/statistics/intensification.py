@@ -347,10 +347,10 @@ def at_chance(accuracy: ArrayLike, classes: int, support: ArrayLike | None = Non
     accuracy = np.asarray(accuracy, dtype=float)
     if support is None:
         return np.asarray(accuracy < 1.5 / classes)
-    from scipy.stats import binom  # training imports this module and must not wait for scipy
+    from scipy.special import bdtrik  # training imports this module and must not wait for scipy
 
     images = int(np.sum(support))
-    most_by_chance = binom.isf(CHANCE_LEVEL, images, np.max(support) / images)
+    most_by_chance = np.ceil(bdtrik(1 - CHANCE_LEVEL, images, np.max(support) / images))
     return np.asarray(np.rint(accuracy * images) <= most_by_chance)
 
 

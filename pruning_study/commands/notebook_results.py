@@ -23,12 +23,12 @@ from analysis.statistics.class_table import class_table
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_table import Table, pruning_table
-from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
+from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table
 
-Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, StudyConfig)
+Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, CompressConfig, StudyConfig)
 SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig, IterateConfig)
 
 
@@ -137,6 +137,60 @@ class Iterating:
     def _repr_html_(self) -> str:
         """Return the table, for a notebook."""
         return _paragraph(_networks(self.runs)) + _html(self.runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Compression:
+    """The smallest or fastest network of which no class loses more than is allowed.
+
+    Attributes
+    ----------
+    verdict : str
+        What was chosen and what test images say of it, a line for each sentence.
+    state : {"within", "beyond", "undecided", "none"}
+        Whether the losses of the choice are within the limits on test images; `none` if no chain keeps to them on
+        validation images.
+    chains : DataFrame
+        A row for each chain that was tried: what it does, what it costs, what it loses on validation images with upper
+        bounds, and its run.
+    table : DataFrame, optional
+        A row for each class on test images: support, recall_before, recall_control, recall_after, and loss beyond the
+        control with its upper bound, loss_upper. None if there is no choice.
+    run_id : str
+        The compressed run of the choice, whose artifact `model.onnx` is the network; empty if there is no choice.
+    job_run_id : str
+        The job, whose artifacts are `compressed.onnx`, `model_card.md` and the pictures.
+    """
+
+    verdict: str
+    state: str
+    chains: pd.DataFrame
+    table: pd.DataFrame | None
+    run_id: str
+    job_run_id: str
+
+    def _repr_html_(self) -> str:
+        """Return the sentences and the tables, for a notebook."""
+        table = "" if self.table is None else _html(self.table)
+        return _paragraph(*self.verdict.splitlines()) + table + _html(self.chains)
+
+
+def compress(options: Mapping[str, Any]) -> Compression:
+    """Return what `pruning_study.compress` does."""
+    from pruning_study.commands import compress as compress_command
+    from pruning_study.study.compression import report
+
+    config, typed = _config(CompressConfig, options)
+    made = compress_command.compress(config, typed)
+    found = made.outcome.tested
+    return Compression(
+        verdict="\n".join(report.sentences(made.outcome)),
+        state=made.outcome.state,
+        chains=made.outcome.trials,
+        table=found.classes if found else None,
+        run_id=made.run_id,
+        job_run_id=made.job_run_id,
+    )
 
 
 def train(options: Mapping[str, Any]) -> Training:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 # A measurement ends after so many calls, or after so many seconds if it has the fewest calls by then.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
@@ -19,6 +18,42 @@ class Latency(NamedTuple):
     median: float
     low: float
     high: float
+
+
+class Compared(NamedTuple):
+    """Times of two networks that take turns, and the time of the second as a share of the first's."""
+
+    first: Latency
+    second: Latency
+    share: Latency
+
+
+def interleaved(first: Callable[[], object], second: Callable[[], object]) -> Compared:
+    """Measure how long two networks take for some images, in turns, so that a busy machine slows both.
+
+    Parameters
+    ----------
+    first, second : callable
+        Each computes a network's outputs for the images.
+    """
+    for _ in range(WARM_UP):
+        first()
+        second()
+    taken: list[tuple[float, float]] = []
+    since = time.perf_counter()
+    while len(taken) < FEWEST_CALLS or (len(taken) < MOST_CALLS and time.perf_counter() - since < 2 * SECONDS):
+        start = time.perf_counter()
+        first()
+        between = time.perf_counter()
+        second()
+        taken.append((between - start, time.perf_counter() - between))
+    ones, others = zip(*taken, strict=True)
+    shares = [other / one for one, other in taken]
+    return Compared(
+        median_interval([1000 * one for one in ones]),
+        median_interval([1000 * other for other in others]),
+        median_interval(shares),
+    )
 
 
 def latency(call: Callable[[], object]) -> Latency:
@@ -40,11 +75,13 @@ def latency(call: Callable[[], object]) -> Latency:
     return median_interval(taken)
 
 
-def median_interval(milliseconds: list[float]) -> Latency:
-    """Return the median of independent times, and the 95 % interval of the median.
+def median_interval(values: list[float]) -> Latency:
+    """Return the median of independent times, or shares of times, and the 95 % interval of the median.
 
     The ends are two of the times: the binomial distribution says between which of them, in order, the median lies
     (Conover 1999, Section 3.2).
     """
-    interval = stats.quantile_test(milliseconds, p=0.5).confidence_interval(0.95)
-    return Latency(float(np.median(milliseconds)), float(interval.low), float(interval.high))
+    from scipy import stats  # the command line must not wait for it
+
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    return Latency(float(np.median(values)), float(interval.low), float(interval.high))

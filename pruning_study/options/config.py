@@ -14,6 +14,7 @@ from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
+    Compression,
     Data,
     Exemplars,
     Export,
@@ -38,6 +39,8 @@ ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
+# Chains that a search of the smallest network always tries: the network as it is, in integers, pruned, and both
+FIRST_CHAINS = 4
 # Options that weigh images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
 
@@ -328,6 +331,30 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
         """Return the options of `prune` for a seed."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
+
+
+@command("compress")
+class CompressConfig(Data, Reading, Training, Machine, Pruning, FineTuning, Search, Compression):
+    """Options of `compress`: those of the dense network, and those of the search."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.n_trials < FIRST_CHAINS:
+            raise StudyError(
+                f"{self.n_trials} is below {FIRST_CHAINS}, the chains that are always tried", option="n_trials"
+            )
+        if self.confirm_seeds == 1:
+            raise StudyError("1 is too few: networks differ, and 2 or more show how much", option="confirm_seeds")
+        if self.confirm_seeds and self.weights:
+            raise StudyError(
+                "new networks cannot be trained as given weights were: leave one of them out", option="confirm_seeds"
+            )
+
+    @property
+    def pruning(self) -> PruneConfig:
+        """The options of `prune` that make the control: the network is fine-tuned without pruning."""
+        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
+        return PruneConfig(pruner="none", ratio=(1.0,), **{name: getattr(self, name) for name in shared})
 
 
 @command("exemplars")

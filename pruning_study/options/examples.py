@@ -23,6 +23,11 @@ EXAMPLES = {
         "pruning-study tune --ratio 10 --n-trials 20",
         "pruning-study tune --objective both --tune-schedule --n-trials 40",
     ),
+    "compress": (
+        "pruning-study compress --decay cosine --max-class-loss 15 --max-accuracy-loss 5 --n-trials 8",
+        "pruning-study compress --dataset fashion-mnist --decay cosine --minimize latency --budget 30m",
+        "pruning-study compress --dataset photos/ --model timm:resnet18 --image-size 64 --confirm-seeds 3",
+    ),
     "exemplars": (
         "pruning-study exemplars --study quick --pruner mp --ratio 10",
         "pruning-study exemplars --frames results/lenet5/frames --dataset fashion-mnist --pruner mp --ratio 10",

@@ -32,8 +32,8 @@ class Pruner:
     score : callable
         A pure function that scores the weights of one layer. Its parameters, `theta` and others of `ARGUMENTS`, say
         what it needs. It may also take `class_grads`, the gradients of the classes' mean losses (classes, *shape of
-        theta). With the unit `filter` it may take `maps`, the layer's feature maps of some images, and then returns
-        the score of each filter for each image.
+        theta). With the unit `filter` it takes `theta` and returns the score of each filter, or it takes `maps`, the
+        layer's feature maps of some images, and returns the score of each filter for each image.
     scope : {"global", "layer"}
         Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
@@ -139,6 +139,7 @@ PRUNERS = {
         _of_channels("random-structured", structured.random_channel),
         Pruner("fairgrape", fairgrape.keeping_shares, scope="layer", ordinal=True),
         Pruner("chip", channels.independence, scope="layer", unit="filter"),
+        Pruner("l1-filter", structured.filter_l1_norm, scope="layer", unit="filter"),
         Pruner("none", scores.unpruned, prunes=False),
     )
 }

@@ -1,6 +1,7 @@
-"""Structured pruning: scores of a layer's input channels, and the masks that keep or prune a channel as a whole.
+"""Structured pruning: scores of a layer's channels, and the masks that keep or prune an input channel as a whole.
 
-The input channels of a weight lie along its axis 1. All weights of a channel have the same score.
+The input channels of a weight lie along its axis 1. All weights of a channel have the same score. The filters, which
+make its output channels, lie along its axis 0.
 """
 
 from __future__ import annotations
@@ -103,6 +104,27 @@ def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
     """
     channels = theta.new_empty(1, theta.shape[1], *[1] * (theta.dim() - 2))
     return random(channels, generator=generator).expand(theta.shape)
+
+
+def filter_l1_norm(theta: Tensor) -> Tensor:
+    """Score the sum of |theta| over the weights of each filter, as Li et al. (2017) do.
+
+    Parameters
+    ----------
+    theta : Tensor, (filters, inputs, ...)
+        Trained weights of a convolution.
+
+    Returns
+    -------
+    Tensor (filters,)
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> filter_l1_norm(tensor([[[[3.0, -1.0]]], [[[-4.0, 2.0]]]])).tolist()
+    [4.0, 6.0]
+    """
+    return theta.abs().flatten(1).sum(1)
 
 
 def largest_channels(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:

@@ -7,9 +7,7 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
 from analysis.statistics.largest_excess import largest_excess_floor
-from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.flipped import flipped
 from pruning_study.steps.measured import confusion_table
 from pruning_study.steps.runs import DenseRun
 from pruning_study.steps.settings import TrainSetting
@@ -40,6 +38,9 @@ def write_comparison(
     note : str
         What the run is; the run's description says the outcome first.
     """
+    from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
+    from pruning_study.steps.flipped import flipped
+
     metrics = _distortion(dense, predictions, val_predictions, setting.data.classes)
     changes = class_changes(setting.data.classes, [dense.predictions], [predictions])
     run.note(markdown_line(f"{changes.outcome()}. {note}"))
@@ -48,16 +49,10 @@ def write_comparison(
     )
     sheet = flipped(setting.data.test_images, dense.predictions, predictions, changes, name)
     sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
-    _write_confusion(run, dense.predictions, predictions, setting.data.classes, name)
+    before, after = (confusion_table(each, setting.data.classes) for each in (dense.predictions, predictions))
+    csv_text.write(after - before, run.folder / schema.CONFUSION_CHANGE, index=True)
+    pictures.pruned_confusion(after, after - before, name).savefig(run.folder / schema.CONFUSION_PICTURE)
     return metrics
-
-
-def _write_confusion(run: Writer, before: Predictions, after: Predictions, classes: tuple[str, ...], name: str) -> None:
-    """Write the picture of the confusion matrix, and how many images more than before each of its cells has."""
-    table = confusion_table(after, classes)
-    change = table - confusion_table(before, classes)
-    csv_text.write(change, run.folder / schema.CONFUSION_CHANGE, index=True)
-    pictures.pruned_confusion(table, change, name).savefig(run.folder / schema.CONFUSION_PICTURE)
 
 
 def _distortion(

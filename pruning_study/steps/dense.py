@@ -13,7 +13,6 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
-from pruning_study.steps import pictures
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import confusion_table, fit_setting, log_fit, run_tags, write_evaluation
 from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
@@ -54,6 +53,8 @@ def _found(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
 
 
 def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) -> LoadedRun:
+    from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
+
     start = time.perf_counter()
     saved = store.saved_training(own_hash)
     model = copy.deepcopy(setting.model).to(setting.device)

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from analysis.runs import schema
 
 # Raise a step's version when its results change for the same settings, so that older runs are not found.
-STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1, schema.QUANTIZED: 1}
+STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1, schema.QUANTIZED: 1, schema.COMPRESSED: 1}
 
 _COMMON = (schema.PREDICTIONS, schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION)
 ARTIFACTS = {
     schema.DENSE: (*_COMMON, schema.CHECKPOINT, schema.GRADIENT, schema.CONFUSION_PICTURE),
     schema.PRUNED: (*_COMMON, schema.CHECKPOINT, schema.MASK, schema.RECALL_PICTURE),
     schema.QUANTIZED: (*_COMMON, schema.ONNX_MODEL, schema.RECALL_PICTURE),
+    schema.COMPRESSED: (schema.VAL_PREDICTIONS, schema.ONNX_MODEL),
 }
 
 
@@ -25,7 +26,7 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
     Parameters
     ----------
-    kind : {"dense", "pruned", "quantized"}
+    kind : {"dense", "pruned", "quantized", "compressed"}
     params : mapping of str
         Every resolved setting that can change the result, as canonical text.
     parent_hash : str

@@ -122,6 +122,13 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return first
 
 
+def examples(setting: TrainSetting, number_format: str) -> np.ndarray:
+    """Return the training images from which ranges are learned; none for a format that learns no ranges."""
+    if number_format != schema.FIXED_INT8:
+        return setting.data.train_images[:0]
+    return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
+
+
 def _found(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
     found = finished(store, run, setting, own_hash, schema.QUANTIZED)
     if missing := [name for name in METRICS if name not in found.metrics]:
@@ -140,7 +147,7 @@ def _quantize(
 ) -> FinishedRun:
     start = time.perf_counter()
     loaded, dense = parent.loaded, parent.loaded.dense
-    model = onnx_quantization.quantized(parent.model(), number_format, _examples(setting, number_format))
+    model = onnx_quantization.quantized(parent.model(), number_format, examples(setting, number_format))
     name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
     note = f"The network of run {loaded.run_id} with weights of {number_format}"
     tags = {
@@ -170,13 +177,6 @@ def _quantize(
         metrics |= measured(setting, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     return FinishedRun(run.run_id, own_hash, found=False, metrics=metrics)
-
-
-def _examples(setting: TrainSetting, number_format: str) -> np.ndarray:
-    """Return the images from which ranges are learned; none for a format that learns no ranges."""
-    if number_format != schema.FIXED_INT8:
-        return setting.data.train_images[:0]
-    return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
 
 
 def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:

@@ -116,7 +116,7 @@ def find_or_make(
     Parameters
     ----------
     store : Store
-    kind : {"dense", "pruned", "quantized"}
+    kind : {"dense", "pruned", "quantized", "compressed"}
     config_hash : str
     force : bool
         Whether the run is made even if it exists.
@@ -220,6 +220,18 @@ def test_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predic
         If they are damaged, or of other images.
     """
     return _predictions(store, run_id, schema.PREDICTIONS, setting.data.test_labels, len(setting.data.classes))
+
+
+def val_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predictions:
+    """Return a run's predictions for the validation images.
+
+    Raises
+    ------
+    StudyError
+        If they are damaged, or of other images.
+    """
+    labels = setting.data.train_labels[setting.validation_indices]
+    return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(setting.data.classes))
 
 
 def _check_fits(run: Run, setting: TrainSetting) -> None:

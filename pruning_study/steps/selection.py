@@ -83,7 +83,7 @@ def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, 
     ----------
     setting : PruneSetting
     model : nn.Module
-        The model whose feature maps are scored.
+        The model whose feature maps are scored, if the pruner scores these.
     theta : mapping of state-dict names to Tensors
         Its prunable weights.
     ratio : float
@@ -98,14 +98,18 @@ def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, 
     StudyError
         If a score is NaN or infinite.
     """
-    numbers, scores = setting.filter_numbers(ratio), _filter_scores(setting, model)
-    chosen = setting.pruning.pruner.masks([scores[name] for name in numbers], list(numbers.values()))
+    numbers, pruner = setting.filter_numbers(ratio), setting.pruning.pruner
+    if "maps" in pruner.needs:
+        scores = _map_scores(setting, model)
+    else:
+        scores = {name: pruner.score(theta=theta[name]) for name in numbers}
+    chosen = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
     whole = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     return whole | filters.masks(setting.filters, dict(zip(numbers, chosen, strict=True)))
 
 
-def _filter_scores(setting: PruneSetting, model: nn.Module) -> dict[str, Tensor]:
-    """Return the score of each filter, averaged over random training images that are not augmented."""
+def _map_scores(setting: PruneSetting, model: nn.Module) -> dict[str, Tensor]:
+    """Return each filter's score of its feature maps, averaged over random training images that are not augmented."""
     pruner, model = setting.pruning.pruner, copy.deepcopy(model).eval()
     order = torch.randperm(len(setting.train), generator=generator(setting.config.seed, "feature maps"))
     batches = order[:MAP_IMAGES].to(setting.train.labels.device).split(_BATCH)

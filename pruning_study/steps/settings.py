@@ -202,7 +202,7 @@ class PruneSetting(TrainSetting):
         self._filter_numbers: dict[float, dict[str, int]] = {}
         self._check_ratios("sparsity" if config.sparsity else "ratio")
         if config.class_offsets != "none":
-            class_offsets.check(self.model, self.data.image_shape, self._validation_support, self.data.classes)
+            class_offsets.check(self.model, self.data.image_shape, self.validation_support, self.data.classes)
 
     def _check_ratios(self, option: str) -> None:
         """Raise a StudyError if a ratio cannot be attained."""
@@ -222,7 +222,7 @@ class PruneSetting(TrainSetting):
         check_average(training, option, final_epochs(self.config, training, images))
 
     @property
-    def _validation_support(self) -> np.ndarray:
+    def validation_support(self) -> np.ndarray:
         """Number of validation images of each class."""
         return np.bincount(self.data.train_labels[self.validation_indices], minlength=len(self.data.classes))
 

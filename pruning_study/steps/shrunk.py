@@ -52,7 +52,12 @@ def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
         If it is missing. The error says how to install it.
     """
     if config.shrink:
-        extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=OPTION)
+        check_package(option=OPTION)
+
+
+def check_package(*, option: str | None = None) -> None:
+    """Check that the package that shrinks networks is there; errors as of `check_installed`."""
+    extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
 
 
 def check_followed(setting: PruneSetting) -> None:
@@ -64,11 +69,22 @@ def check_followed(setting: PruneSetting) -> None:
         If they cannot.
     """
     if setting.config.shrink:
-        network = onnx_export.with_plain_layers(copy.deepcopy(setting.model))
         try:
-            shrink(network, _normalized(setting.normalization, setting, 1))
+            follow(setting)
         except StudyError as error:
             raise StudyError(str(error), option=OPTION) from error
+
+
+def follow(setting: TrainSetting) -> None:
+    """Check that the layers of a setting's network can be followed, so that pruned networks can be made smaller.
+
+    Raises
+    ------
+    StudyError
+        If they cannot.
+    """
+    network = onnx_export.with_plain_layers(copy.deepcopy(setting.model))
+    shrink(network, _normalized(setting.normalization, setting, 1))
 
 
 def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:

@@ -105,7 +105,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     run = store.get(run_id)
     tags = run.data.tags
     if tags.get(schema.KIND) == schema.JOB:
-        names = (schema.QUANTIZED_RUN_IDS, schema.PRUNED_RUN_IDS, schema.DENSE_RUN_ID)
+        names = (schema.COMPRESSED_RUN_ID, schema.QUANTIZED_RUN_IDS, schema.PRUNED_RUN_IDS, schema.DENSE_RUN_ID)
         results = next((tags[name] for name in names if tags.get(name)), "").split(",")
         if len(results) > 1 or not results[0]:
             raise StudyError(f"run {run_id} is a job with several results or none: name one of {', '.join(results)}")
@@ -114,6 +114,11 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
         raise StudyError(
             f"run {run.info.run_id} is quantised: ONNX Runtime runs its network, and torch cannot; take its artifact "
             f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
+        )
+    if run.data.tags.get(schema.KIND) == schema.COMPRESSED:
+        raise StudyError(
+            f"run {run.info.run_id} is compressed: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"{schema.ONNX_MODEL}"
         )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         yield path, run.data.params

@@ -10,9 +10,8 @@ from tests import made_up_runs
 
 def networks(decay_name, pruner, ratio, alphas, **params):
     """Networks of which class b loses a tenth of (alpha - 1) beyond the accuracy, on 100 images a class."""
-    made = made_up_runs.runs(
-        "fashion-mnist", "lenet5", pruner, ratio, alphas, decay=decay_name, schedule="cubic", **params
-    )
+    params = {"decay": decay_name, "fine_tune_decay": decay_name, "schedule": "cubic", **params}
+    made = made_up_runs.runs("fashion-mnist", "lenet5", pruner, ratio, alphas, **params)
     return made_up_runs.with_images(made)
 
 
@@ -73,12 +72,16 @@ def test_class_offsets_are_compared_with_the_same_networks_without_them():
     assert rows.loc["accuracy", "difference"] == 0
 
 
-def test_averaged_networks_are_a_training_of_their_own():
+def test_a_training_is_what_happens_before_pruning_and_what_happens_after():
     runs = made_up_runs.study(
-        networks("none", "none", 1, [1.3, 1.4], average_epochs="0"),
-        networks("none", "none", 1, [1.2, 1.2], average_epochs="7"),
+        networks("none", "none", 1, [1.3], fine_tune_average_epochs="0"),
+        networks("none", "none", 1, [1.2], average_epochs="7", fine_tune_average_epochs="7"),
+        networks("cosine", "none", 1, [1.1], fine_tune_average_epochs="0"),
+        networks("cosine", "none", 1, [1.1], fine_tune_decay="none", fine_tune_average_epochs="0"),
+        networks("cosine", "none", 1, [1.1], fine_tune_decay="none", fine_tune_average_epochs="7"),
     )
-    assert list(decay.primary_networks(runs)["training"]) == ["constant", "constant", "average", "average"]
+    trainings = ["constant", "cosine", "average", "cosine, then constant", "cosine, then average"]
+    assert list(decay.primary_networks(runs)["training"]) == trainings
 
 
 def test_the_spread_is_the_mean_variance_of_the_classes():

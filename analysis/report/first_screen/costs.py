@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.drawing import DPI, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name
 from analysis.report.ratio_plot import Lines, Method, Place, Styles, add_legend, groups, handle, ratio_labels, styles_of
 from analysis.report.verdict import mostly_sound
@@ -21,13 +21,13 @@ from analysis.study.study import StudyData
 FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
 _FEWEST = 3  # networks with an interval: that of two is so wide that nothing else can be seen
 _WIDTH = 12.0  # inches, as wide as the page
+_NARROW = 4.6  # inches; on a telephone its letters are as large as the page's
 _HEIGHT = 3.3  # of a row of panels
 _MOST_MARKS = 70  # that stand side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
-_PITCH = 360.0  # points across a panel
 _LARGEST_MARK = 6.0  # points
 _TITLE_SIZE = 10
-_TITLE_ROOM = 72 * 0.3 * _WIDTH
+_TITLE_ROOM = 72 * 3.6  # points
 
 
 class Outcome(NamedTuple):
@@ -45,8 +45,8 @@ OUTCOMES = (
 )
 
 
-def costs(study: StudyData) -> list[Figure]:
-    """Draw a row for each data set and model, at most four a figure: change of accuracy, worst class's excess loss.
+def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
+    """Draw change of accuracy and worst class's excess loss of each data set and model, at most four a figure.
 
     Both are differences from the control, network by network; without a control they are from the dense networks. All
     intervals are inside the panels; three networks or more have one. Cells at chance, and those farther than `FAR`, are
@@ -55,18 +55,21 @@ def costs(study: StudyData) -> list[Figure]:
     Parameters
     ----------
     study : StudyData
+    narrow : bool
+        Draw the two panels of a data set and model one below the other, for a narrow window.
     """
     with_ratio = study.cells[~in_number_format(study.cells)]
     pruned = ([place for place in group if is_pruned(place.cells).any()] for group in groups(with_ratio, study))
-    return [_figure(places, study) for places in pruned if places]
+    return [_figure(places, study, narrow=narrow) for places in pruned if places]
 
 
-def _figure(places: Sequence[Place], study: StudyData) -> Figure:
+def _figure(places: Sequence[Place], study: StudyData, *, narrow: bool) -> Figure:
     lines = [_pruned_lines(place, study) for place in places]
     styles, handles = styles_of(lines)
-    size = _WIDTH, _HEIGHT * len(places) + 0.5
-    figure, grid = page((len(places), len(OUTCOMES)), size, "", "")
-    for row, place, methods in zip(grid, places, lines, strict=True):
+    rows, columns = (len(places) * len(OUTCOMES), 1) if narrow else (len(places), len(OUTCOMES))
+    size = (_NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
+    figure, grid = page((rows, columns), size, "", "")
+    for row, place, methods in zip(grid.reshape(-1, len(OUTCOMES)), places, lines, strict=True):
         row[0].set_title(_title(place, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
         for axes, outcome in zip(row, OUTCOMES, strict=True):
             _draw(axes, methods, styles, outcome)
@@ -101,7 +104,7 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: Outcome) -> None:
     pitch = 1 / (len(lines) + 1)
     side_by_side = (slots[-1] + 1) / pitch <= _MOST_MARKS
     places = np.array(slots if side_by_side else np.log(ratios), dtype=float)
-    mark = min(_LARGEST_MARK, 0.8 * _PITCH * pitch / (slots[-1] + 1)) if side_by_side else 4.0
+    mark = min(_LARGEST_MARK, 0.8 * _points_across(axes) * pitch / (slots[-1] + 1)) if side_by_side else 4.0
     values = pd.concat([_values(cells, outcome) for cells in lines.values()])
     far = max(100 * FAR, 3 * float(values["value"].abs().median()))
     for index, (method, cells) in enumerate(lines.items()):
@@ -116,6 +119,11 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: Outcome) -> None:
     axes.set_ylabel(outcome.label, fontsize=9)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _points_across(axes: Axes) -> float:
+    """Return the width of a panel before its words are laid out; they leave it no narrower."""
+    return 72 * axes.bbox.width / DPI
 
 
 def _slots(ratios: Sequence[float]) -> list[int]:

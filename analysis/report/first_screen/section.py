@@ -18,17 +18,18 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, what it loses beyond the "
-    "accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
-    "chance, and a triangle far off."
+    "The first panel has the accuracy; lower is worse. The second has the excess loss of the class that loses most, "
+    "what it loses beyond the accuracy; higher is worse. The text above bounds single classes, which is wider. At an "
+    "edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
-    "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
+    "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
     "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the recall of the "
-    "control, or else of the dense networks, minus that after pruning, in points."
+    "control, or else of the dense networks, minus that after pruning, in points. A class is shown to lose more than "
+    "the accuracy by the test of an audit: of ten classes or more the variances over networks are moderated."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
@@ -41,10 +42,10 @@ _SLOPES = (
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
     "dense networks, and the largest excess is the excess loss of the class that lost most, both in points. "
-    "Significant classes changed otherwise than the accuracy at 5 %, by a paired test of networks and their own dense "
-    "networks; beside them stand how many are left after Holm's correction, and the largest of their changes in "
-    "points. Size is that of the model's file. Latency is a median time on one thread. number_formats.csv has the "
-    "numbers."
+    "Significant classes changed otherwise than the accuracy at 5 %, by a paired t-test of networks and their own "
+    "dense networks, with moderated variances from ten classes on; beside them stand how many are left after Holm's "
+    "correction, and the largest of their changes in points. Size is that of the model's file. Latency is a median "
+    "time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
@@ -56,7 +57,8 @@ _FILES = (
 
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
-    drawn = [replace(picture, scrolls=True) for picture in numbered("accuracy", cost_figures.costs(study))]
+    wide, narrow = numbered("accuracy", cost_figures.costs(study)), cost_figures.costs(study, narrow=True)
+    drawn = [replace(picture, narrow=figure) for picture, figure in zip(wide, narrow, strict=True)]
     if not drawn:
         return None
     pruned = _pruned(study)

@@ -17,6 +17,7 @@ PRUNERS = {
     "random-structured": "layer",
     "fairgrape": "layer",
     "chip": "layer",
+    "l1-filter": "layer",
     "none": "global",
 }
 PROTOCOLS = ("paper", "released")

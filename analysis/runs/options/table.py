@@ -18,11 +18,13 @@ from analysis.runs.options.values import (
     choice,
     choice_or_import_path,
     class_fractions,
+    duration,
     gpu_share,
     integer,
     nonempty_text,
     path,
     positive_range,
+    registered_name,
     seeds,
     several,
     steps_or_share,
@@ -45,7 +47,7 @@ HEADINGS = (
 )
 # Commands that have an option
 TRAINING = ("train", "prune", "iterate")
-EVERY_COMMAND = (*TRAINING, "study", "tune", "exemplars", "groups", "robustness", "quantize", "export")
+EVERY_COMMAND = (*TRAINING, "study", "tune", "compress", "exemplars", "groups", "robustness", "quantize", "export")
 
 TRAINED = Prerequisite("with --weights: the network is not trained", lambda config: not config.weights)
 TRAINED_OR_FINE_TUNED = Prerequisite(
@@ -74,7 +76,7 @@ class Data:
         "fashion-mnist-mini",
         nonempty_text,
         "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
-        (*TRAINING, "tune", "groups", "quantize", "export"),
+        (*TRAINING, "tune", "compress", "groups", "quantize", "export"),
         grid="datasets",
         param=ParamRole(),
     )
@@ -86,7 +88,7 @@ class Data:
         "(as it is, most networks for --image-size 224), timm:NAME, or package.module:factory for a function of your "
         "own that makes one. It is called with num_classes and in_channels, and with image_size=(height, width) if it "
         "has a parameter of that name.",
-        (*TRAINING, "tune", "quantize", "export"),
+        (*TRAINING, "tune", "compress", "quantize", "export"),
         grid="models",
         param=ParamRole(),
     )
@@ -95,14 +97,14 @@ class Data:
         path,
         "File of weights (.safetensors) of the network, trained on these classes, to use in place of training. Auto: "
         "train the network.",
-        (*TRAINING, "quantize"),
+        (*TRAINING, "compress", "quantize"),
     )
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),
         f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet18 to resnet110, "
         "wide-resnet for wide ResNets, else lenet5.",
-        (*TRAINING, "tune", "quantize"),
+        (*TRAINING, "tune", "compress", "quantize"),
         grid="recipes",
         param=ParamRole(),
         in_command={
@@ -125,7 +127,7 @@ class Data:
         within(0, 1),
         "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
         "in val needs none.",
-        (*TRAINING, "tune"),
+        (*TRAINING, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
     )
@@ -149,7 +151,7 @@ class Reading:
         within(0, 1),
         "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
         "and test. All seeds test on the same images. Auto: 0.2.",
-        (*TRAINING, "tune", "exemplars", "groups"),
+        (*TRAINING, "tune", "compress", "exemplars", "groups"),
         param=ParamRole(legacy_default="none", value="float"),
     )
     data_dir: Path = option(
@@ -163,7 +165,7 @@ class Reading:
         AUTO,
         integer(1),
         "Height and width in pixels that all images are resized to. Auto: keep their size.",
-        (*TRAINING, "tune", "exemplars", "groups", "quantize", "export"),
+        (*TRAINING, "tune", "compress", "exemplars", "groups", "quantize", "export"),
     )
     max_data_gib: float = option(
         "16",
@@ -184,16 +186,22 @@ class Training:
         integer(0),
         "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
         "written 0-4 or 0,2,5, are one network after the other, each with a job of its own.",
-        (*TRAINING, "quantize"),
+        (*TRAINING, "compress", "quantize"),
         typed=seeds,
         grid="seeds",
         param=ParamRole(role="seed", value="integer"),
+        in_command={
+            "compress": {
+                "typed": None,
+                "help": "Seed of the initial weights, the order of batches and the validation split.",
+            }
+        },
     )
     epochs: int | None = option(
         AUTO,
         integer(1),
         "Epochs of training before pruning. Auto: the recipe's number.",
-        (*TRAINING, "tune", "quantize"),
+        (*TRAINING, "tune", "compress", "quantize"),
         param=ParamRole(value="integer"),
         needs=(TRAINED,),
         in_command={
@@ -206,14 +214,14 @@ class Training:
         AUTO,
         integer(1),
         "Images in a batch. Auto: the recipe's number.",
-        (*TRAINING, "tune"),
+        (*TRAINING, "tune", "compress"),
         param=ParamRole(value="integer"),
     )
     learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
         "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value.",
-        (*TRAINING, "tune"),
+        (*TRAINING, "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(TRAINED,),
     )
@@ -236,7 +244,7 @@ class Training:
         choice(DECAYS),
         "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
         "cosine, or in a line (linear).",
-        (*TRAINING, "tune"),
+        (*TRAINING, "tune", "compress"),
         grid="decays",
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
@@ -270,8 +278,8 @@ class Pruning:
         "mp",
         choice_or_import_path(PRUNERS, "pruner"),
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
-        "your own. mp prunes the smallest weights, chip whole output channels of convolutions, and those that end in "
-        "-structured whole input channels.",
+        "your own. mp prunes the smallest weights, chip and l1-filter whole output channels of convolutions, and those "
+        "that end in -structured whole input channels.",
         ("prune", "iterate"),
         grid="pruners",
         param=ParamRole(concerns="pruner"),
@@ -305,7 +313,8 @@ class Pruning:
         AUTO,
         choice(("global", "layer")),
         "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: layer for "
-        "l1-unstructured, random-unstructured and the pruners of whole channels (-structured, chip), else global.",
+        "l1-unstructured, random-unstructured, fairgrape and the pruners of whole channels (-structured, chip, "
+        "l1-filter), else global.",
         ("prune", "iterate", "tune"),
         param=ParamRole(legacy_default="global", concerns="pruning"),
         needs=(PRUNES,),
@@ -340,7 +349,7 @@ class Pruning:
         nonempty_text,
         "MLflow run ID of the trained network to prune. Auto: the run with the same training options, which is made if "
         "it does not exist.",
-        ("prune", "iterate"),
+        ("prune", "iterate", "compress"),
         grid=None,
     )
     gradient_objective: str | None = option(
@@ -419,15 +428,20 @@ class FineTuning:
         AUTO,
         integer(0),
         "Epochs of training after pruning; 0 leaves the network as pruned. Auto: the recipe's number.",
-        ("prune", "tune"),
+        ("prune", "tune", "compress"),
         param=ParamRole(value="integer"),
         needs=(STARTS_DENSE,),
+        in_command={
+            "compress": {
+                "help": "Most epochs of training after pruning; half of them are tried too. Auto: the recipe's number."
+            }
+        },
     )
     fine_tune_learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
         "Learning rate of the first phase of fine-tuning. Auto: the recipe's value.",
-        ("prune", "tune"),
+        ("prune", "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(STARTS_DENSE, FINE_TUNED),
     )
@@ -435,11 +449,18 @@ class FineTuning:
         AUTO,
         choice(DECAYS),
         "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay.",
-        ("prune", "tune"),
+        ("prune", "tune", "compress"),
         grid="fine_tune_decays",
         param=ParamRole(legacy_default="none"),
         needs=(STARTS_DENSE, FINE_TUNED),
         auto_follows="decay",
+        in_command={
+            "compress": {
+                "default": "cosine",
+                "help": "How the learning rate of fine-tuning falls, as --decay says. At a constant rate training ends "
+                "with one class or another ahead by chance, which widens the bounds of all losses.",
+            }
+        },
     )
     fine_tune_average_epochs: int | None = option(
         AUTO,
@@ -668,7 +689,7 @@ class Machine:
         AUTO,
         choice(("cpu", "cuda")),
         "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu.",
-        (*TRAINING, "study", "tune", "robustness", "quantize"),
+        (*TRAINING, "study", "tune", "compress", "robustness", "quantize"),
         grid=None,
     )
     engine: str | None = option(
@@ -676,14 +697,14 @@ class Machine:
         choice(("torch", "native")),
         "Training back end: torch (PyTorch) or native (C++ that is compiled for this CPU). Auto: native if it can "
         "train the network, else torch.",
-        (*TRAINING, "study", "tune", "quantize"),
+        (*TRAINING, "study", "tune", "compress", "quantize"),
         grid=None,
     )
     experiment: str | None = option(
         AUTO,
         nonempty_text,
         "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
-        (*TRAINING, "study", "tune", "exemplars", "robustness", "quantize", "export"),
+        (*TRAINING, "study", "tune", "compress", "exemplars", "robustness", "quantize", "export"),
         grid=None,
         in_command={
             "study": {
@@ -805,7 +826,13 @@ class Search:
         "20",
         integer(1),
         "Number of trials, the reference trials (anchors) included: each ratio has three, or six with --tune-schedule.",
-        ("tune",),
+        ("tune", "compress"),
+        in_command={
+            "compress": {
+                "default": "40",
+                "help": "Number of chains to try, the first four included, which are always tried.",
+            }
+        },
     )
     timeout: float | None = option(
         AUTO,
@@ -817,13 +844,57 @@ class Search:
         "0",
         integer(0),
         "Number of new dense networks on which the best trial is compared with the reference trials.",
-        ("tune",),
+        ("tune", "compress"),
+        in_command={
+            "compress": {
+                "help": "Number of new dense networks on which the choice is made again and tested; 0, or 2 or more."
+            }
+        },
     )
     study_name: str | None = option(
         AUTO,
         nonempty_text,
         "Name of the search; a search of the same name is continued. Auto: made from the options.",
-        ("tune",),
+        ("tune", "compress"),
+    )
+
+
+@section("Search")
+class Compression:
+    """What `compress` aims at, and when it stops."""
+
+    max_class_loss: float = option(
+        "3",
+        within(0, 100),
+        "Most recall, in percentage points, that any class may lose beyond the control. A chain is chosen only if the "
+        "upper bound of the loss of every class is below.",
+        ("compress",),
+    )
+    max_accuracy_loss: float = option(
+        "1",
+        within(0, 100),
+        "Most accuracy, in percentage points, that may be lost beyond the control. Its upper bound has to be below.",
+        ("compress",),
+    )
+    minimize: str = option(
+        "size",
+        choice(("size", "latency", "macs")),
+        "What the choice has least of: bytes of the ONNX file (size), time for an image in ONNX Runtime on one thread "
+        "(latency), or products of a weight and an input (macs).",
+        ("compress",),
+    )
+    budget: float | None = option(
+        AUTO,
+        duration,
+        "Time after which no chain is begun, such as 90s, 30m or 2h. Auto: no limit.",
+        ("compress",),
+    )
+    register: str | None = option(
+        AUTO,
+        registered_name,
+        "Name in MLflow's model registry, or NAME@ALIAS, that the network gets if test images confirm the choice. "
+        "Auto: it is not registered.",
+        ("compress",),
     )
 
 
@@ -1004,6 +1075,6 @@ class Export:
 
 _SECTIONS = (
     *(Data, Reading, Training, Pruning, Iteration, FineTuning, NumberFormat, Machine),
-    *(Study, Search, Exemplars, Groups, Robustness, Export),
+    *(Study, Search, Compression, Exemplars, Groups, Robustness, Export),
 )
 OPTIONS = tuple(record for group in _SECTIONS for record in vars(group).values() if isinstance(record, Option))

@@ -13,6 +13,7 @@ from analysis.common.printable import shortened
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
 LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 # Turns typed text into a value, and raises ValueError with what the option takes.
 Check = Callable[[str], Any]
 
@@ -170,6 +171,27 @@ def seeds(value: str) -> tuple[int, ...]:
     if twice := [number for number, count in Counter(numbers).items() if count > 1]:
         raise ValueError(f"{_start(value)}: {twice[0]} is given twice")
     return tuple(numbers)
+
+
+def duration(value: str) -> float:
+    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is of seconds."""
+    number, unit = value.strip(), 1
+    if number[-1:] in _SECONDS:
+        number, unit = number[:-1], _SECONDS[number[-1]]
+    try:
+        return unit * within(0, math.inf)(number)
+    except ValueError:
+        raise ValueError(f"{shortened(value)} is no time above 0: write 90s, 30m or 2h") from None
+
+
+def registered_name(value: str) -> str:
+    """Return a name of MLflow's model registry, with or without an alias behind `@`, as it is typed."""
+    name, at, alias = utf8_text(value.strip()).partition("@")
+    if not name or re.search("[/:.%\"']", name):
+        raise ValueError(f"{shortened(value)}: MLflow takes no / : . % and no quotes in the name of a model")
+    if at and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
+        raise ValueError(f"{shortened(value)}: an alias has letters, numbers, _ and -, and is neither latest nor v1")
+    return value.strip()
 
 
 def gpu_share(value: str) -> float:

@@ -88,6 +88,37 @@ def held_out_logits(
     return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
 
 
+def cross_fitted(
+    logits: np.ndarray,
+    folded: np.ndarray,
+    model: nn.Module,
+    dense: nn.Module,
+    validation: Examples,
+    engine: Engine,
+    shrinkage: float,
+) -> np.ndarray:
+    """Return logits of the validation images with the offsets of each image's own fold in the place of those folded in.
+
+    Parameters
+    ----------
+    logits : (images, classes)
+        Of the network with offsets folded in, perhaps in another number format.
+    folded : (classes,)
+        The offsets that were folded in.
+    model, dense : nn.Module
+        The network with offsets folded in, and the dense one.
+    validation : Examples
+        The images that the offsets were fitted on.
+    engine : Engine
+    shrinkage : float, >= 0
+        As `class_offsets.fit` takes it.
+    """
+    before, after, label = _logits(model, dense, validation, engine)
+    bare = after - folded.astype(after.dtype)
+    moved: np.ndarray = logits + class_offsets.held_out(before, bare, label, shrinkage=shrinkage) - after
+    return moved
+
+
 def _logits(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,8 @@
-from pruning_study.models.latency import median_interval
+import time
+
+import pytest
+
+from pruning_study.models.latency import interleaved, median_interval
 
 
 def test_the_interval_of_a_median_ends_at_two_of_the_times():
@@ -6,3 +10,21 @@ def test_the_interval_of_a_median_ends_at_two_of_the_times():
     # Between them is .025, so that the interval goes from the second time to the last but one.
     times = [5.0, 1.0, 9.0, 3.0, 7.0, 2.0, 11.0, 4.0, 10.0, 6.0, 1000.0]
     assert median_interval(times) == (6.0, 2.0, 11.0)
+
+
+def test_two_networks_take_turns_and_the_share_is_of_the_first():
+    turns = []
+
+    def waiting(name, seconds):
+        def call():
+            turns.append(name)
+            time.sleep(seconds)
+
+        return call
+
+    found = interleaved(waiting("slow", 0.004), waiting("fast", 0.001))
+    assert turns == ["slow", "fast"] * (len(turns) // 2)
+    assert found.first.median >= 4
+    assert found.second.median >= 1
+    assert found.share.low <= found.share.median <= found.share.high < 1
+    assert found.share.median == pytest.approx(found.second.median / found.first.median, rel=0.5)

@@ -21,6 +21,7 @@ from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
 from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
+    CompressConfig,
     ExemplarsConfig,
     ExportConfig,
     GroupsConfig,
@@ -41,6 +42,7 @@ COMMANDS = [
     ("main", PruneConfig),
     ("iterate", IterateConfig),
     ("tune", TuneConfig),
+    ("compress", CompressConfig),
     ("exemplars", ExemplarsConfig),
     ("groups", GroupsConfig),
 ]

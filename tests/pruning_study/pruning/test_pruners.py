@@ -22,6 +22,7 @@ from pruning_study.pruning.pruners import PRUNERS
         ("l2-structured", set()),
         ("random-structured", {"generator"}),
         ("chip", {"maps"}),
+        ("l1-filter", set()),
         ("fairgrape", {"class_grads"}),
         ("gp", {"grad"}),
         ("rp", {"generator"}),
@@ -46,6 +47,7 @@ def test_records():
         "random-structured": "channel",
         "fairgrape": "weight",
         "chip": "filter",
+        "l1-filter": "filter",
     }
     assert [name for name, record in PRUNERS.items() if record.ordinal] == ["fairgrape"]
     assert [name for name, record in PRUNERS.items() if not record.prunes] == ["none"]

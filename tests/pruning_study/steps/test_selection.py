@@ -291,6 +291,24 @@ class TestFilters:
         gone = (~masks["conv2.bias"]).nonzero().flatten().tolist()
         assert 5 in gone
 
+    def test_the_filters_of_the_smallest_norm_go(self, setting):
+        """Filter i of six has nine weights of size i + 1, all below 0 in every other filter, so that 4 and 5 are kept.
+
+        Of the second convolution, filter j of sixteen has 6 x 9 weights of size 16 - j, so that 0 to 5 are kept.
+        """
+        setting = changed(setting, pruner="l1-filter", ratio=2.0)
+        model = copy.deepcopy(setting.model)
+        sizes = torch.arange(1.0, 17) * torch.tensor([1.0, -1.0]).repeat(8)
+        with torch.no_grad():
+            model.conv1.weight.copy_(sizes[:6].view(6, 1, 1, 1).expand(6, 1, 3, 3))
+            model.conv2.weight.copy_(sizes.flip(0).view(16, 1, 1, 1).expand(16, 6, 3, 3))
+        theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
+        masks = selection.select_filters(setting, model, theta, 2.0)
+        assert masks["conv1.bias"].tolist() == [False] * 4 + [True] * 2
+        assert masks["conv2.bias"].tolist() == [True] * 6 + [False] * 10
+        assert torch.equal(masks["conv2.weight"].any(0).flatten(1).any(1), masks["conv1.bias"])
+        assert torch.equal(masks["fc1.weight"][0].view(16, 25).all(1), masks["conv2.bias"])
+
     def test_masks_are_the_same_again(self, setting):
         setting = changed(setting, pruner="chip", ratio=2.0)
         first, second = (select_filters(setting, 2.0) for _ in range(2))

@@ -1,0 +1,237 @@
+"""Compressed runs: a dense or pruned network as it ships, without empty channels and in a number format, as ONNX."""
+
+import copy
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.entities import Run
+
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.statistics.class_metrics import class_metrics
+from pruning_study.data.examples import in_layout
+from pruning_study.models import onnx_export, onnx_quantization
+from pruning_study.models.checkpoints import Classifier
+from pruning_study.models.latency import Compared, interleaved
+from pruning_study.pruning.shrink import macs
+from pruning_study.steps import logged_model, quantized, runs, shrunk
+from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.measured import normalization_tags
+from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.tracking import scratch
+from pruning_study.tracking.store import Store
+from pruning_study.training.evaluation import Predictions, from_logits
+from pruning_study.training.mitigation import class_offsets
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+METRICS = (schema.MODEL_BYTES, schema.MACS)
+
+
+class Parts(NamedTuple):
+    """What a compressed run is made of.
+
+    Attributes
+    ----------
+    setting : PruneSetting
+        Of the network that is compressed: how it was pruned, and whether it has class offsets.
+    dense : LoadedRun
+    pruned : FinishedRun, optional
+        The pruned run; None if the dense network itself is compressed.
+    number_format : {"float32", "float16", "dynamic-int8", "fixed-int8"}
+    """
+
+    setting: PruneSetting
+    dense: LoadedRun
+    pruned: FinishedRun | None
+    number_format: str
+
+    @property
+    def parent(self) -> FinishedRun:
+        return self.pruned or self.dense
+
+    @property
+    def hash(self) -> str:
+        """The config hash of the compressed run."""
+        return config_hash(
+            schema.COMPRESSED, {schema.NUMBER_FORMAT: self.number_format}, parent_hash=self.parent.config_hash
+        )
+
+
+def compress(store: Store, job_run_id: str, parts: Parts, name: str) -> FinishedRun:
+    """Find the run that has a network as it ships, or make it. Test images have no part in it.
+
+    Its predictions of validation images are those of the ONNX model. If the network has class offsets, each image has
+    those that were fitted without it.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for the run.
+    parts : Parts
+    name : str
+        The chain in words, the run's name.
+
+    Raises
+    ------
+    StudyError
+        If the network cannot be made smaller, written as ONNX or quantised, or if the store does not take the run.
+    """
+    return find_or_make(
+        store,
+        schema.COMPRESSED,
+        parts.hash,
+        force=False,
+        read=lambda run: _found(store, run, parts),
+        make=lambda: _compress(store, job_run_id, parts, name),
+        counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parts.parent.run_id,
+    )
+
+
+def onnx_model(store: Store, run_id: str) -> "ModelProto":
+    """Return the ONNX model of a compressed run."""
+    with store.artifact(run_id, schema.ONNX_MODEL) as path:
+        return onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
+
+
+def tested(store: Store, setting: PruneSetting, run_id: str, model: "ModelProto") -> Predictions:
+    """Return what the ONNX model of a compressed run predicts for the test images, and add it to the run.
+
+    Parameters
+    ----------
+    store : Store
+    setting : PruneSetting
+        Its data are those of the run.
+    run_id : str
+    model : onnx.ModelProto
+        As `onnx_model` returns it.
+    """
+    if not store.missing(run_id, [schema.PREDICTIONS]):
+        return runs.test_predictions(store, run_id, setting)
+    data = setting.data
+    logits = onnx_export.logits(model, data.test_images)
+    predictions, loss = from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(data.test_labels)))
+    counts = class_metrics(predictions.label, predictions.predicted, len(data.classes))
+    recalls = zip(schema.metric_names(data.classes), counts.recall, strict=True)
+    metrics = {schema.RECALL + name: float(recall) for name, recall in recalls}
+    store.add_metrics(run_id, metrics | {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: loss})
+    with scratch.folder() as folder:
+        predictions.save(file := Path(folder) / schema.PREDICTIONS)
+        store.add(run_id, file, {})
+    return predictions
+
+
+def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batches: Sequence[int]) -> list[Compared]:
+    """Measure two ONNX models on one thread, in turns, for batches of each size.
+
+    Parameters
+    ----------
+    dense, model : onnx.ModelProto
+    images : array [N, ...]
+        As the models take them; they are repeated where a batch is larger.
+    batches : sequence of int
+    """
+    sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]
+    measured = []
+    for size in batches:
+        given = {onnx_export.INPUT: np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))}
+        measured.append(interleaved(*(partial(each.run, [onnx_export.OUTPUT], given) for each in sessions)))
+    return measured
+
+
+def _found(store: Store, run: Run, parts: Parts) -> FinishedRun:
+    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
+        raise StudyError(f"it lacks {', '.join(missing)}")
+    if missing := [name for name in METRICS if name not in run.data.metrics]:
+        raise StudyError(f"it has no metric {missing[0]}")
+    runs.val_predictions(store, run.info.run_id, parts.setting)
+    return FinishedRun(run.info.run_id, parts.hash, found=True, metrics=dict(run.data.metrics))
+
+
+def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> FinishedRun:
+    start = time.perf_counter()
+    setting, dense, parent_id = parts.setting, parts.dense, parts.parent.run_id
+    parent = store.get(parent_id)
+    network = _network(store, parts)
+    image = torch.from_numpy(np.array(setting.data.test_images[:1]))
+    whole = logged_model.exported(network, setting)
+    model = whole
+    if parts.number_format != schema.FLOAT32:
+        examples = quantized.examples(setting, parts.number_format)
+        model = onnx_quantization.quantized(whole, parts.number_format, examples)
+    tags = {
+        schema.KIND: schema.COMPRESSED,
+        schema.CONFIG_HASH: parts.hash,
+        schema.ENGINE: quantized.ENGINE,
+        schema.DEVICE: "cpu",
+        schema.DENSE_RUN_ID: dense.run_id,
+        schema.PARENT_RUN_ID: parent_id,
+    }
+    with store.run(
+        name,
+        note=f"The network of run {parent_id} as it ships: {name}",
+        tags=tags | normalization_tags(dense.normalization),
+        params={**parent.data.params, schema.NUMBER_FORMAT: parts.number_format},
+        dataset=setting.mlflow_dataset,
+        job_run_id=job_run_id,
+        child=True,
+    ) as run:
+        predictions = _validated(store, parts, model)
+        predictions.save(run.folder / schema.VAL_PREDICTIONS)
+        (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
+        metrics = {
+            schema.MODEL_BYTES: float(model.ByteSize()),
+            schema.MACS: float(macs(network.network, in_layout(network.normalization(image), torch.contiguous_format))),
+            schema.PARAMETERS: float(sum(parameter.numel() for parameter in network.network.parameters())),
+            schema.VAL_ACCURACY: predictions.accuracy,
+        }
+        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    return FinishedRun(run.run_id, parts.hash, found=False, metrics=metrics)
+
+
+def _network(store: Store, parts: Parts) -> Classifier:
+    """Return the network that is written as ONNX: of a pruned one the smaller network, which gives the same logits."""
+    if parts.pruned:
+        return shrunk.shrunk(store, parts.setting, store.get(parts.pruned.run_id)).smaller
+    dense = parts.dense
+    network = onnx_export.with_plain_layers(copy.deepcopy(dense.model).cpu())
+    return Classifier(network, dense.normalization, parts.setting.data.classes)
+
+
+def _validated(store: Store, parts: Parts, model: "ModelProto") -> Predictions:
+    """Return what an ONNX model predicts for the validation images, with offsets that are fitted without each."""
+    setting = parts.setting
+    held_out = setting.validation_indices
+    logits = onnx_export.logits(model, setting.data.train_images[held_out])
+    if parts.pruned and setting.config.class_offsets != "none":
+        setting = setting.normalized_as(parts.dense.normalization)
+        logits = class_offsets.cross_fitted(
+            logits,
+            _folded(store, parts.pruned.run_id),
+            _model(store, parts.pruned, setting),
+            parts.dense.model,
+            setting.validation,
+            setting.engine,
+            setting.config.offset_shrinkage,
+        )
+    return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(setting.data.train_labels[held_out])))[0]
+
+
+def _model(store: Store, pruned: FinishedRun, setting: PruneSetting) -> torch.nn.Module:
+    loaded = pruned if isinstance(pruned, LoadedRun) else runs.load(store, store.get(pruned.run_id), setting)
+    return loaded.model
+
+
+def _folded(store: Store, run_id: str) -> np.ndarray:
+    """Return the class offsets that were folded into the network of a run."""
+    with store.artifact(run_id, schema.OFFSETS) as path:
+        return pd.read_csv(path).sort_values("index")["offset"].to_numpy(float)

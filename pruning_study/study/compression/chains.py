@@ -1,0 +1,175 @@
+"""Chains of steps that make a network smaller, and the space of chains that a search chooses from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from optuna import Trial
+
+from analysis.runs import schema
+from analysis.runs.options.names import NUMBER_FORMATS
+from analysis.runs.schema import text
+from pruning_study.options.config import CUBIC, ONE_SHOT
+from pruning_study.pruning.pruners import own_unit
+from pruning_study.study.shared_search import digest
+
+NOTHING = "none"  # the pruner of a chain that leaves the trained network as it is
+FILTERS = ("l1-filter", "chip")
+WEIGHTS = "mp"
+# Magnitude pruning leaves hardly a unit without any weight below the first, and small networks guess above the second.
+WEIGHT_RATIOS = (2.0, 50.0)
+LEAST_FILTER_RATIO = 1.1
+FORMATS = (schema.FLOAT32, *NUMBER_FORMATS)
+# The first chains, by what they are called
+DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
+_FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps from a trained network to a smaller one.
+
+    Parameters
+    ----------
+    pruner : str
+        `none` leaves the trained network as it is: it is not fine-tuned either.
+    ratio : float
+    schedule : {"one-shot", "cubic"}
+    fine_tune_epochs : int
+    class_offsets : {"none", "dense"}
+    number_format : {"float32", "float16", "dynamic-int8", "fixed-int8"}
+    """
+
+    pruner: str = NOTHING
+    ratio: float = 1.0
+    schedule: str = ONE_SHOT
+    fine_tune_epochs: int = 0
+    class_offsets: str = "none"
+    number_format: str = schema.FLOAT32
+
+    @property
+    def prunes(self) -> bool:
+        return self.pruner != NOTHING
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `prune` that make the pruned network."""
+        named = {name: value for name, value in asdict(self).items() if name != schema.NUMBER_FORMAT}
+        return named | {schema.RATIO: (self.ratio,)}
+
+    @property
+    def control(self) -> "Chain":
+        """The chain that fine-tunes the network as long without pruning it; nothing is done where that is no epoch."""
+        return Chain(fine_tune_epochs=self.fine_tune_epochs)
+
+    def __str__(self) -> str:
+        """What is done, in words: `l1-filter at ratio 1.97, 15 epochs, class offsets, fixed-int8`."""
+        if not self.prunes:
+            return f"not pruned, {self.number_format}"
+        unit = "filters" if own_unit(self.pruner) == "filter" else "weights"
+        schedule = [] if self.schedule == ONE_SHOT else [self.schedule]
+        offsets = [] if self.class_offsets == "none" else ["class offsets"]
+        pruned = f"{unit} pruned by {self.pruner} at ratio {self.ratio:g}"
+        epochs = "1 epoch" if self.fine_tune_epochs == 1 else f"{self.fine_tune_epochs} epochs"
+        return ", ".join([pruned, *schedule, epochs, *offsets, self.number_format])
+
+
+def chain_of(row: Mapping[str, Any]) -> Chain:
+    """Return the chain whose fields a row of a table has."""
+    return Chain(**{item.name: row[item.name] for item in fields(Chain)})
+
+
+@dataclass(frozen=True)
+class ChainSpace:
+    """The chains that a search chooses from.
+
+    Parameters
+    ----------
+    minimize : {"size", "latency", "macs"}
+    epochs : tuple of int
+        Numbers of fine-tuning epochs, the largest last.
+    half_ratio, most_filters : float
+        Ratio that half of the filters leave, and the largest one that leaves a filter in every layer; 0 if no filter
+        can be removed.
+    most_weights : float
+        Largest ratio of magnitude pruning; 0 if it is not tried.
+    gradual : bool
+        Whether the schedule cubic is tried.
+    offsets : bool
+        Whether class offsets are tried.
+    settings : mapping of str
+        Params that all chains share.
+    """
+
+    minimize: str
+    epochs: tuple[int, ...]
+    half_ratio: float = 0.0
+    most_filters: float = 0.0
+    most_weights: float = 0.0
+    gradual: bool = False
+    offsets: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pruners(self) -> tuple[str, ...]:
+        """The values of a chain's pruner."""
+        filters = FILTERS if self.most_filters else ()
+        return (NOTHING, *filters, *((WEIGHTS,) if self.most_weights else ()))
+
+    @cached_property
+    def first(self) -> dict[str, dict[str, Any]]:
+        """The chains that every search begins with, as Optuna's params, by what they are called."""
+        as_it_is: dict[str, Any] = {schema.PRUNER: NOTHING, schema.NUMBER_FORMAT: schema.FLOAT32}
+        integers = {schema.NUMBER_FORMAT: schema.FIXED_INT8}
+        chains = {DENSE: as_it_is, INTEGERS: as_it_is | integers}
+        if self.most_filters:
+            halved = {
+                schema.PRUNER: FILTERS[0],
+                _FILTER_RATIO: self.half_ratio,
+                schema.FINE_TUNE_EPOCHS: self.epochs[-1],
+                schema.CLASS_OFFSETS: "none",
+                schema.NUMBER_FORMAT: schema.FLOAT32,
+            }
+            chains |= {HALVED: halved, BOTH: halved | integers}
+        return chains
+
+    def suggest(self, trial: Trial) -> None:
+        """Have Optuna choose a chain. What has one value is not chosen, and has no param in Optuna."""
+        pruner = trial.suggest_categorical(schema.PRUNER, self.pruners)
+        if pruner in FILTERS:
+            trial.suggest_float(_FILTER_RATIO, LEAST_FILTER_RATIO, self.most_filters, log=True)
+        if pruner == WEIGHTS:
+            trial.suggest_float(_WEIGHT_RATIO, WEIGHT_RATIOS[0], self.most_weights, log=True)
+            if self.gradual:
+                trial.suggest_categorical(schema.SCHEDULE, (ONE_SHOT, CUBIC))
+        if pruner != NOTHING:
+            trial.suggest_categorical(schema.FINE_TUNE_EPOCHS, self.epochs)
+            trial.suggest_categorical(schema.CLASS_OFFSETS, ("none", "dense") if self.offsets else ("none",))
+        trial.suggest_categorical(schema.NUMBER_FORMAT, FORMATS)
+
+    def chain(self, chosen: Mapping[str, Any]) -> Chain:
+        """Return the chain that Optuna's params say; its ratio has two decimals."""
+        pruner = chosen[schema.PRUNER]
+        if pruner == NOTHING:
+            return Chain(number_format=chosen[schema.NUMBER_FORMAT])
+        return Chain(
+            pruner=pruner,
+            ratio=round(chosen[_FILTER_RATIO if pruner in FILTERS else _WEIGHT_RATIO], 2),
+            schedule=chosen.get(schema.SCHEDULE, ONE_SHOT),
+            fine_tune_epochs=chosen[schema.FINE_TUNE_EPOCHS],
+            class_offsets=chosen[schema.CLASS_OFFSETS],
+            number_format=chosen[schema.NUMBER_FORMAT],
+        )
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The whole space as canonical text."""
+        own = {name: value for name, value in asdict(self).items() if name != "settings"}
+        searched = {"pruners": self.pruners, "formats": FORMATS} | own
+        return {**self.settings, **{name: text(value) for name, value in searched.items()}}
+
+    @property
+    def digest(self) -> str:
+        """Digest of the params; searches with the same one search the same space."""
+        return digest(self.params)

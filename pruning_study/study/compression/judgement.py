@@ -1,0 +1,211 @@
+"""What a chain costs and loses on validation images, and the choice between chains by upper bounds."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.audit import limits as audit_limits
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+from analysis.statistics import class_table, pareto
+
+Gate = audit_limits.Gate
+
+POINTS = 100
+_MOST_IMAGES = 10**6
+
+
+class Limits(NamedTuple):
+    """Largest losses to accept beyond the control, as shares."""
+
+    class_loss: float
+    accuracy_loss: float
+
+
+class Judged(NamedTuple):
+    """What a chain costs, and what it loses on validation images beyond the control.
+
+    Attributes
+    ----------
+    cost : float
+        What is minimised: bytes, products of a weight and an input, or time as a share of the dense network's.
+    model_bytes, macs : int
+    accuracy : float
+    accuracy_loss, accuracy_loss_upper : float
+        Loss of accuracy, and the upper end of its 95 % interval.
+    worst_class : str
+        The class whose loss has the largest upper bound.
+    class_loss, class_loss_upper : float
+        Its loss, and the upper end of its 95 % interval.
+    run_id : str
+    """
+
+    cost: float
+    model_bytes: int
+    macs: int
+    accuracy: float
+    accuracy_loss: float
+    accuracy_loss_upper: float
+    worst_class: str
+    class_loss: float
+    class_loss_upper: float
+    run_id: str
+
+
+class Choice(NamedTuple):
+    """Places of chains in the frame of trials.
+
+    Attributes
+    ----------
+    best : int, optional
+        The cheapest chain that keeps to both limits; None if none does.
+    nearest : int
+        The chain that is least beyond a limit.
+    by_accuracy : int, optional
+        The cheapest chain that keeps to the limit of the accuracy; None if none does.
+    """
+
+    best: int | None
+    nearest: int
+    by_accuracy: int | None
+
+
+def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
+    """Choose between chains. A chain keeps to a limit if the upper bound of the loss is below.
+
+    Of equally cheap chains the one counts whose worst class may lose least, and then the first.
+
+    Parameters
+    ----------
+    trials : DataFrame, at least one row
+        The fields of `Judged`, and number.
+    limits : Limits
+
+    Examples
+    --------
+    >>> trials = pd.DataFrame({"number": [0, 1, 2], "cost": [9, 4, 1], "class_loss_upper": [0.01, 0.02, 0.2]})
+    >>> choose(trials.assign(accuracy_loss_upper=[0.0, 0.005, 0.009]), Limits(0.03, 0.01))
+    Choice(best=1, nearest=1, by_accuracy=2)
+    """
+    accurate = trials["accuracy_loss_upper"] < limits.accuracy_loss
+    spares = trials["class_loss_upper"] < limits.class_loss
+    beyond = np.maximum(
+        trials["class_loss_upper"] - limits.class_loss, trials["accuracy_loss_upper"] - limits.accuracy_loss
+    )
+    best = _cheapest(trials[accurate & spares])
+    return Choice(best, int(beyond.idxmin()) if best is None else best, _cheapest(trials[accurate]))
+
+
+class Sides(NamedTuple):
+    """Whether networks are right about images, each (networks, images) bool: dense, control and compressed."""
+
+    before: np.ndarray
+    control: np.ndarray
+    after: np.ndarray
+
+
+def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
+    """Return what the accuracy and each class lost beyond the control, as `analysis.audit.limits.losses` does."""
+    return audit_limits.losses(list(classes), label, sides._asdict(), paired=True)
+
+
+def gate(table: pd.DataFrame, limits: Limits) -> Gate:
+    """Say whether losses are within the limits, in a sentence, as an audit does."""
+    return audit_limits.gate(table, audit_limits.Limits(*limits))
+
+
+def worst(table: pd.DataFrame) -> pd.Series:
+    """Return the row of the class whose loss has the largest upper bound; `losses` has the accuracy first."""
+    return table.loc[table["high"].iloc[1:].idxmax()]
+
+
+def judged(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, macs: int, run_id: str) -> Judged:
+    """Return what a chain costs and loses; `table` is as `losses` returns it."""
+    whole, lost = table.iloc[0], worst(table)
+    return Judged(
+        cost=cost,
+        model_bytes=model_bytes,
+        macs=macs,
+        accuracy=accuracy,
+        accuracy_loss=float(whole["loss"]),
+        accuracy_loss_upper=float(whole["high"]),
+        worst_class=str(lost["name"]),
+        class_loss=float(lost["loss"]),
+        class_loss_upper=float(lost["high"]),
+        run_id=run_id,
+    )
+
+
+def _cheapest(trials: pd.DataFrame) -> int | None:
+    ordered = trials.sort_values(["cost", "class_loss_upper", "number"], kind="stable")
+    return int(ordered.index[0]) if len(ordered) else None
+
+
+def on_front(trials: pd.DataFrame) -> np.ndarray:
+    """Return which chains no other is better than in cost and in the worst class's bound, (chains,) bool."""
+    return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))
+
+
+def images_needed(limit: float) -> int:
+    """Return how many images rule a loss of this size out, if none of them is lost.
+
+    The upper end of the 95 % interval of no loss among n images is z^2 / (n + z^2) (Tango 1998), with z = 1.96.
+
+    Examples
+    --------
+    >>> images_needed(0.03)
+    125
+    """
+    low, high = 1, _MOST_IMAGES
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if least_bound(middle) < limit else (middle + 1, high)
+    return low
+
+
+def least_bound(images: int) -> float:
+    """Return the upper bound of a class's loss if none of so many images is lost or won."""
+    right = np.ones((1, 1), bool).repeat(images, axis=1)
+    return float(class_table.loss_bounds(np.zeros(images, int), right, right)[2, 0])
+
+
+def check_images(support: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
+    """Check that the validation images can show that a network keeps to the limits.
+
+    Parameters
+    ----------
+    support : (classes,), integers
+        Number of validation images of each class.
+    classes : sequence of str
+    limits : Limits
+
+    Raises
+    ------
+    StudyError
+        If even a network that loses no image might be beyond a limit. The error says how many images would do.
+    """
+    fewest = int(np.argmin(support))
+    of_class, of_all = least_bound(int(support[fewest])), least_bound(int(support.sum()))
+    if not of_class < limits.class_loss:
+        raise StudyError(
+            f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
+            f"{support[fewest]:,} validation images, and where none is lost its loss may still be {_up(of_class)}. "
+            f"Give {images_needed(limits.class_loss):,} images of each class (a larger --validation-fraction), or a "
+            "larger limit",
+            option="max_class_loss",
+        )
+    if not of_all < limits.accuracy_loss:
+        raise StudyError(
+            f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {support.sum():,} validation images, "
+            f"and where none is lost the loss may still be {_up(of_all)}. Give "
+            f"{images_needed(limits.accuracy_loss):,} images (a larger --validation-fraction), or a larger limit",
+            option="max_accuracy_loss",
+        )
+
+
+def _up(share: float) -> str:
+    """Return a bound in points, rounded up, so that it is never below the limit that it exceeds."""
+    return f"{math.ceil(1000 * share) / 10:g} points"

@@ -1,0 +1,270 @@
+"""What a search of chains says: lines to print, and the model card."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.markdown_text import markdown_cell, markdown_line
+from analysis.runs import schema
+from pruning_study.models.latency import Compared
+from pruning_study.steps.text_tables import text_table
+from pruning_study.study.compression import judgement
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import POINTS, Choice, Gate, Limits, Sides, on_front
+
+READING = (
+    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
+    "pruning. At most: the upper end of the 95 % interval."
+)
+BATCHES = (1, 64)  # images whose time is measured
+_COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
+_VERDICTS = {
+    "within": "Confirmed on test images.",
+    "beyond": "Not confirmed: the choice fails on test images.",
+    "undecided": "Not confirmed: the test images do not decide.",
+}
+
+
+class Tested(NamedTuple):
+    """A chain on test images: its losses as `judgement.losses` returns them, whether they are within the limits, and
+    the recalls of each class."""
+
+    chain: Chain
+    losses: pd.DataFrame
+    gate: Gate
+    classes: pd.DataFrame
+
+
+class Outcome(NamedTuple):
+    """What a search of chains found.
+
+    Attributes
+    ----------
+    minimize : {"size", "latency", "macs"}
+    limits : Limits
+    chains : sequence of Chain
+        Those that could be made.
+    trials : DataFrame
+        A row for each, as `ChainSearch.trials` returns it.
+    choice : Choice
+    notes : sequence of str
+        What was not tried, and why.
+    tested, by_accuracy : Tested, optional
+        The choice, if there is one; and what accuracy alone would choose, if that is another chain.
+    confirmed : Tested, optional
+        The choice on new networks.
+    times : sequence of Compared
+        Of the dense network and the choice, for each of `BATCHES`.
+    """
+
+    minimize: str
+    limits: Limits
+    chains: Sequence[Chain]
+    trials: pd.DataFrame
+    choice: Choice
+    notes: Sequence[str]
+    tested: Tested | None
+    by_accuracy: Tested | None
+    confirmed: Tested | None
+    times: Sequence[Compared]
+
+    @property
+    def state(self) -> str:
+        """`within`, `beyond` or `undecided` on test images; `none` if no chain keeps to the limits."""
+        return self.tested.gate.state if self.tested else "none"
+
+
+def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides, limits: Limits) -> Tested:
+    """Hold what a chain loses on test images against the limits.
+
+    Parameters
+    ----------
+    chain : Chain
+    classes : sequence of str
+    label : (images,), integers
+    sides : Sides
+        Of one network, or of several.
+    limits : Limits
+    """
+    table = judgement.losses(classes, label, sides)
+    support = np.bincount(label, minlength=len(classes))
+    recalls = {
+        f"recall_{name}": np.bincount(label, right.mean(0), len(classes)) / support
+        for name, right in sides._asdict().items()
+    }
+    of_classes = table.iloc[1:].reset_index(drop=True)
+    rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
+    rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["high"])
+    return Tested(chain, table, judgement.gate(table, limits), rows)
+
+
+def lines(outcome: Outcome) -> list[str]:
+    """Return the lines to print: the chains on the Pareto front, and what follows."""
+    return ["", _table(outcome), READING, "", *sentences(outcome)]
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """Return what the search found, a sentence or two a line."""
+    best, nearest, by_accuracy = outcome.choice
+    said = list(outcome.notes)
+    if best is None:
+        said += [
+            f"No chain keeps to both limits on validation images. The nearest: {outcome.chains[nearest]}.",
+            _on_validation(outcome, nearest),
+        ]
+    else:
+        said += [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), _on_test(outcome)]
+        said += _sizes(outcome, best)
+    if by_accuracy is None:
+        said.append("No chain keeps to the limit of the accuracy alone either.")
+    elif by_accuracy == best:
+        said.append("By accuracy alone the choice would be the same.")
+    elif outcome.by_accuracy:
+        said += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
+    if outcome.confirmed:
+        said.append(f"On new networks: {outcome.confirmed.gate.reason}")
+    return said
+
+
+def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_load: str) -> str:
+    """Return the model card of the choice, in Markdown.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        With a choice.
+    title : str
+    made : mapping of str
+        What the network was made from, by what it is: data set, runs, versions.
+    how_to_load : str
+        Python that loads the model.
+    """
+    if not outcome.tested:
+        raise ValueError("there is no choice")
+    rows = outcome.tested.classes.sort_values("loss_upper", ascending=False)
+    table = [
+        "| class | test images | dense | control | compressed | loss | at most |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {markdown_cell(row['class'])} | {row['support']:,} | "
+            + " | ".join(f"{POINTS * row[f'recall_{side}']:.1f}" for side in ("before", "control", "after"))
+            + f" | {_points(row['loss'])} | {_points(row['loss_upper'])} |"
+            for _, row in rows.iterrows()
+        ),
+    ]
+    return "\n".join(
+        [
+            f"# {markdown_line(title)}",
+            "",
+            *(f"- {markdown_line(line)}" for line in sentences(outcome)),
+            "",
+            "## Each class",
+            "",
+            "Recall on test images, in percent, of the dense network, of the control and of this one. " + _reading(),
+            "",
+            *table,
+            "",
+            f"![Recall of each class]({schema.CLASSES_PICTURE})",
+            "",
+            "## What else was tried",
+            "",
+            f"{len(outcome.chains)} chains of pruning, fine-tuning, class offsets and number formats, in "
+            f"`{schema.TRIALS}`. The choice is made on validation images, and tested once on test images.",
+            "",
+            f"![Cost against the loss of the worst class]({schema.FRONT_PICTURE})",
+            "",
+            "## How it was made",
+            "",
+            *(f"- {markdown_line(name)}: {markdown_line(value)}" for name, value in made.items()),
+            "",
+            "## How to load it",
+            "",
+            "```python",
+            how_to_load,
+            "```",
+            "",
+            "The model takes images as uint8, [N, channels, height, width] from 0 to 255, and returns a logit for each "
+            "class. It normalises the images itself.",
+            "",
+        ]
+    )
+
+
+def _reading() -> str:
+    return " ".join(READING.split("\n"))
+
+
+def _table(outcome: Outcome) -> str:
+    """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
+    trials, choice = outcome.trials, outcome.choice
+    shown = trials[on_front(trials) | trials.index.isin([place for place in choice if place is not None])]
+    marks = {choice.by_accuracy: " (by accuracy alone)", choice.nearest: " (the nearest)", choice.best: " (the choice)"}
+    rows = [
+        [
+            f"{outcome.chains[place]}{marks.get(place, '')}",
+            _cost(outcome.minimize, row["cost"]),
+            _points(row["accuracy_loss"]),
+            _points(row["accuracy_loss_upper"]),
+            row["worst_class"],
+            _points(row["class_loss"]),
+            _points(row["class_loss_upper"]),
+        ]
+        for place, row in shown.sort_values("cost", kind="stable").iterrows()
+    ]
+    header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "at most", "worst class", "its loss", "at most"]
+    return text_table(header, rows)
+
+
+def _on_validation(outcome: Outcome, place: int) -> str:
+    row, limits = outcome.trials.loc[place], outcome.limits
+    accuracy, lost = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
+    return (
+        f"On validation images the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
+        f"worst class, {row['worst_class']}, {lost} (limit {POINTS * limits.class_loss:g})."
+    )
+
+
+def _on_test(outcome: Outcome) -> str:
+    return f"{_VERDICTS[outcome.state]} {outcome.tested.gate.reason}" if outcome.tested else ""
+
+
+def _sizes(outcome: Outcome, best: int) -> list[str]:
+    """Return the size and the time of the choice, beside the dense network's where that was tried."""
+    row = outcome.trials.loc[best]
+    dense = next((place for place, chain in enumerate(outcome.chains) if chain == Chain()), None)
+    sizes = f"Its file has {row['model_bytes']:,} bytes, and an image takes {row['macs']:,} products"
+    if dense is not None:
+        whole = outcome.trials.iloc[dense]
+        shares = [row[name] / whole[name] for name in ("model_bytes", "macs")]
+        sizes += f": {POINTS * shares[0]:.1f} % and {POINTS * shares[1]:.1f} % of the dense network's"
+    return [f"{sizes}.", *(_time(size, times) for size, times in zip(BATCHES, outcome.times, strict=False))]
+
+
+def _time(images: int, times: Compared) -> str:
+    median, low, high = (f"{POINTS * value:.0f}" for value in times.share)
+    what = "An image takes" if images == 1 else f"{images} images take"
+    return (
+        f"{what} {times.second.median:.3g} ms on one thread, the dense network {times.first.median:.3g} ms: {median} % "
+        f"({low} to {high} %)."
+    )
+
+
+def _by_accuracy(outcome: Outcome, place: int, found: Tested) -> list[str]:
+    return [
+        f"By accuracy alone the choice would be: {outcome.chains[place]}.",
+        f"{_on_validation(outcome, place)} On test images: {found.gate.reason}",
+    ]
+
+
+def _cost(minimize: str, cost: float) -> str:
+    return f"{cost:.3f}" if minimize == "latency" else f"{cost:,.0f}"
+
+
+def _with_bound(row: pd.Series, name: str) -> str:
+    return f"{_points(row[name])}, at most {_points(row[f'{name}_upper'])}"
+
+
+def _points(share: float) -> str:
+    return f"{round(POINTS * share, 1) + 0.0:.1f}"

@@ -1,0 +1,106 @@
+"""Searches of chains by Optuna, on which several processes may work at once."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from optuna import Trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from pruning_study.study.compression.chains import Chain, ChainSpace
+from pruning_study.study.compression.judgement import Judged
+from pruning_study.study.shared_search import COUNTED, SharedSearch
+from pruning_study.tracking.store import Store
+
+# Attributes of Optuna's trials
+_FIRST, _JUDGED, _REFUSED = "first", "judged", "refused"
+
+
+class ChainSearch(SharedSearch):
+    """A search of chains with two objectives: what is minimised, and the worst class's upper bound.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+    space : ChainSpace
+
+    Raises
+    ------
+    StudyError
+        If the journal cannot be read, or if it holds a search of this name in another space.
+    """
+
+    def __init__(self, store: Store, name: str, space: ChainSpace) -> None:
+        self.space = space
+        super().__init__(store, name, space.params, [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE])
+
+    def chain(self, trial: Trial | FrozenTrial) -> Chain:
+        """Return the chain that a trial tries."""
+        return self.space.chain(trial.params)
+
+    def record(self, trial: Trial, judged: Judged) -> None:
+        """Keep what a chain costs and loses in the journal, for `end`."""
+        trial.set_user_attr(_JUDGED, judged._asdict())
+
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Keep why a chain cannot be made, for `end`."""
+        trial.set_user_attr(_REFUSED, reason)
+
+    def end(self, number: int) -> None:
+        """End a trial with what is recorded of it; one that cannot be made counts as worse than any other."""
+        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if _REFUSED in recorded:
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            judged = Judged(**recorded[_JUDGED])
+            self._study.tell(number, [judged.cost, judged.class_loss_upper])
+
+    def trials(self) -> pd.DataFrame:
+        """Return a row for each chain that could be made.
+
+        Returns
+        -------
+        DataFrame
+            number; first (what one of the first chains is called, else empty); the fields of `Chain` and of `Judged`.
+        """
+        return pd.DataFrame(
+            [
+                {
+                    "number": trial.number,
+                    _FIRST: trial.user_attrs.get(_FIRST, ""),
+                    **asdict(self.chain(trial)),
+                    **trial.user_attrs[_JUDGED],
+                }
+                for trial in self._study.get_trials(states=[TrialState.COMPLETE])
+            ]
+        )
+
+    def count(self) -> int:
+        """Return how many trials count, those included whose chain cannot be made."""
+        return len(self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]))
+
+    def refused(self) -> Mapping[Chain, str]:
+        """Return why chains could not be made."""
+        pruned = self._study.get_trials(states=[TrialState.PRUNED])
+        return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
+
+    def _is_recorded(self, trial: FrozenTrial) -> bool:
+        return bool({_JUDGED, _REFUSED} & trial.user_attrs.keys())
+
+    def _enqueue_anchors(self) -> None:
+        trials = self._study.get_trials(states=COUNTED)
+        known = {trial.user_attrs.get(_FIRST) for trial in trials}
+        for name, params in self.space.first.items():
+            if name not in known:
+                self._study.enqueue_trial(params, user_attrs={_FIRST: name})
+
+    def _enqueue_again(self, trial: FrozenTrial) -> None:
+        """Try the same chain again: its training goes on from the last saved epoch."""
+        first: dict[str, Any] = {_FIRST: trial.user_attrs[_FIRST]} if _FIRST in trial.user_attrs else {}
+        self._study.enqueue_trial(trial.params, user_attrs=first)
+
+    def _suggest(self, trial: Trial) -> None:
+        self.space.suggest(trial)

@@ -1,0 +1,180 @@
+"""Make chains of a dense network, and say which images each network has right."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.statistics.intensification import at_chance
+from pruning_study.pruning import filters
+from pruning_study.steps import compressed, pruned, runs, shrunk
+from pruning_study.steps.compressed import Parts
+from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.compression import judgement
+from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
+from pruning_study.study.compression.judgement import Judged, Sides
+from pruning_study.tracking.store import Store
+from pruning_study.training.mitigation import class_offsets
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LATENCY, MACS = "latency", "macs"
+
+
+class Network:
+    """A dense network, from which chains are made.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for runs.
+    setting : PruneSetting
+        How the control is made; chains differ from it in pruning.
+    dense : LoadedRun
+    """
+
+    def __init__(self, store: Store, job_run_id: str, setting: PruneSetting, dense: LoadedRun) -> None:
+        self.store, self.setting, self.dense = store, setting, dense
+        self.job_run_id = job_run_id
+
+    def make(self, chain: Chain) -> FinishedRun:
+        """Find or make the compressed run of a chain.
+
+        Raises
+        ------
+        StudyError
+            If a step cannot be made, or if the store does not take it.
+        """
+        setting = self._setting(chain)
+        made = pruned.prune(self.store, self.job_run_id, setting, self.dense, chain.ratio) if chain.prunes else None
+        parts = Parts(setting, self.dense, made, chain.number_format)
+        return compressed.compress(self.store, self.job_run_id, parts, str(chain))
+
+    def model(self, run: FinishedRun) -> "ModelProto":
+        """Return the ONNX model of a compressed run."""
+        return compressed.onnx_model(self.store, run.run_id)
+
+    @cached_property
+    def dense_model(self) -> "ModelProto":
+        """The dense network as an ONNX model of float32."""
+        return self.model(self.make(Chain()))
+
+    def judged(self, chain: Chain, minimize: str) -> Judged:
+        """Make a chain, and return what it costs and loses on validation images.
+
+        Parameters
+        ----------
+        chain : Chain
+        minimize : {"size", "latency", "macs"}
+        """
+        run, control = self.make(chain), self._control(chain)
+        predictions = runs.val_predictions(self.store, run.run_id, self.setting)
+        before = self.dense.dense.val_predictions
+        if control:
+            retrained = runs.val_predictions(self.store, control.run_id, self.setting)
+        sides = _sides(before.right, (retrained if control else before).right, predictions.right)
+        table = judgement.losses(self.setting.data.classes, before.label, sides)
+        size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
+        cost = float(macs if minimize == MACS else size)
+        if minimize == LATENCY:
+            cost = self._share_of_time(run) if chain != Chain() else 1.0
+        return judgement.judged(table, predictions.accuracy, cost, size, macs, run.run_id)
+
+    def tested(self, chain: Chain) -> Sides:
+        """Make a chain, and return which test images the networks have right."""
+        run, control = self.make(chain), self._control(chain)
+        after = compressed.tested(self.store, self.setting, run.run_id, self.model(run))
+        before = self.dense.dense.predictions
+        if control:
+            retrained = runs.test_predictions(self.store, control.run_id, self.setting)
+        return _sides(before.right, (retrained if control else before).right, after.right)
+
+    def _share_of_time(self, run: FinishedRun) -> float:
+        images = self.setting.data.test_images
+        return compressed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
+
+    def _control(self, chain: Chain) -> FinishedRun | None:
+        """Return the dense network after the fine-tuning of a chain; None where it is not fine-tuned."""
+        if not chain.fine_tune_epochs:
+            return None
+        control = chain.control
+        return pruned.prune(self.store, self.job_run_id, self._setting(control), self.dense, control.ratio)
+
+    def _setting(self, chain: Chain) -> PruneSetting:
+        return self.setting.at(**chain.options)
+
+
+def joined(sides: list[Sides]) -> Sides:
+    """Return the sides of several networks as one."""
+    return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
+
+
+def check_better_than_chance(dense: LoadedRun, setting: PruneSetting) -> None:
+    """Raise a StudyError if the dense network guesses."""
+    predictions = dense.dense.val_predictions
+    support = np.bincount(predictions.label, minlength=len(setting.data.classes))
+    if at_chance([predictions.accuracy], len(support), support)[0]:
+        raise StudyError(
+            f"the dense network has {100 * predictions.accuracy:.1f} % of the validation images right, which is no "
+            "better than chance: train it longer before it is compressed"
+        )
+
+
+def space_of(setting: PruneSetting, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
+    """Return the chains that can be made of a network, and a line on each kind that cannot.
+
+    Parameters
+    ----------
+    setting : PruneSetting
+        Of the control.
+    minimize : {"size", "latency", "macs"}
+    more : mapping of str
+        Further params that all chains share.
+    """
+    most = setting.pruning.fine_tuning.epochs
+    epochs = tuple(sorted({max(most // 2, min(most, 1)), most}))
+    params = hashed_params(setting.plan(1.0, setting.params).params)
+    space = ChainSpace(minimize, epochs, settings={**params, **more})
+    try:
+        shrunk.follow(setting)
+    except StudyError as error:
+        return space, [f"Only number formats are tried: {error}."]
+    lines = []
+    try:
+        half, largest = _filter_ratios(setting)
+        if largest > LEAST_FILTER_RATIO:
+            space = replace(space, half_ratio=half, most_filters=largest)
+    except StudyError as error:
+        lines.append(f"No filters are removed: {error}.")
+    budget = setting.budget
+    weights = min(WEIGHT_RATIOS[1], budget.total / (budget.total - budget.prunable + 1))
+    if weights > WEIGHT_RATIOS[0]:
+        space = replace(space, most_weights=weights, gradual=epochs[0] > 1)
+    try:
+        data = setting.data
+        class_offsets.check(setting.model, data.image_shape, setting.validation_support, data.classes)
+        space = replace(space, offsets=True)
+    except StudyError as error:
+        lines.append(f"Class offsets are not tried: {error}.")
+    return space, lines
+
+
+def _filter_ratios(setting: PruneSetting) -> tuple[float, float]:
+    """Return the ratio that half of the filters leave, and the largest that leaves one in each layer."""
+    found, total = setting.filters, setting.budget.total
+    numbers = ({name: max(count // share, 1) for name, count in found.numbers.items()} for share in (2, total))
+    half, largest = (total / (total - filters.removed(found, kept)) for kept in numbers)
+    largest = float(np.floor(100 * largest) / 100)
+    return min(max(half, LEAST_FILTER_RATIO), largest), largest
+
+
+def _sides(before: np.ndarray, control: np.ndarray, after: np.ndarray) -> Sides:
+    """Return the sides of one network."""
+    return Sides(before[np.newaxis], control[np.newaxis], after[np.newaxis])

@@ -1,0 +1,206 @@
+"""Searches by Optuna on which several processes may work at once.
+
+Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
+makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Trial
+from optuna.pruners import BasePruner
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.common.errors import StudyError, first_line
+from pruning_study.tracking import locks
+from pruning_study.tracking.store import Store
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+_SPACE = "space"  # attribute of Optuna's study
+
+log = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def digest(params: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a space of options; searches with the same digest search the same space."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+
+
+class SharedSearch(ABC):
+    """A search that several processes may work on. It continues the search of the same name, or starts one.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+    params : mapping of str
+        The space that is searched, as canonical text.
+    directions : sequence of StudyDirection
+    pruner : BasePruner, optional
+        Stops trials of a single objective.
+
+    Raises
+    ------
+    StudyError
+        If the journal cannot be read, or if it holds a search of this name in another space.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        params: Mapping[str, str],
+        directions: Sequence[StudyDirection],
+        pruner: BasePruner | None = None,
+    ) -> None:
+        self.name = name
+        self.journal = store.journal.absolute()
+        self.config_hash = hashlib.sha256(f"{store.experiment_id} {name}".encode()).hexdigest()
+        self._store = store
+        self._digest = digest(params)
+        with self._alone(), _readable(self.journal):
+            storage = JournalStorage(_Journal(self.journal))
+            self._study = optuna.create_study(
+                storage=storage, study_name=name, load_if_exists=True, directions=directions, pruner=pruner
+            )
+            found = self._study.user_attrs.get(_SPACE)
+            if found is None:
+                self._study.set_user_attr(_SPACE, dict(params))
+        if found not in (None, params):
+            raise StudyError(_other_space(name, found, params), option="study_name")
+
+    @contextmanager
+    def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
+        """Begin the next trial, which no other process then begins. If the block raises, the trial ends as failed.
+
+        Parameters
+        ----------
+        total : int
+            Number of trials that the search is to have.
+        late : bool
+            Whether only anchors may still begin.
+
+        Yields
+        ------
+        Trial ; None if no trial is left to begin.
+        """
+        with ExitStack() as held:
+            with self._alone():
+                self._end_dead()
+                trial = self._next(total, late)
+                if trial:
+                    held.enter_context(self._store.making(self.trial_hash(trial.number)))
+            try:
+                yield trial
+            except BaseException:
+                if trial:
+                    self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                raise
+
+    def trial_hash(self, number: int) -> str:
+        """Return the config hash of a trial's run."""
+        return f"{self.config_hash[:32]}-{number}"
+
+    def running(self) -> bool:
+        """Return whether any process is making a trial."""
+        return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
+
+    @abstractmethod
+    def end(self, number: int) -> None:
+        """End a trial with the numbers that are recorded of it."""
+
+    @abstractmethod
+    def _is_recorded(self, trial: FrozenTrial) -> bool:
+        """Return whether the numbers of a trial are known, so that `end` can end it."""
+
+    @abstractmethod
+    def _enqueue_anchors(self) -> None:
+        """Make Optuna begin with the anchors that are neither made nor queued."""
+
+    @abstractmethod
+    def _suggest(self, trial: Trial) -> None:
+        """Have Optuna choose the options of a trial."""
+
+    def _enqueue_again(self, trial: FrozenTrial) -> None:  # noqa: B027
+        """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
+
+    def _alone(self) -> AbstractContextManager[None]:
+        lock = self._store.lock(f"{self.config_hash}-next")
+        return locks.held(lock, waiting="another process is choosing a trial of this search: waiting for it")
+
+    def _is_alive(self, trial: FrozenTrial) -> bool:
+        with locks.held_if_free(self._store.lock(self.trial_hash(trial.number))) as free:
+            return not free
+
+    def _end_dead(self) -> None:
+        """End the trials whose process died: normally if all is recorded, else as failed."""
+        for trial in self._study.get_trials(states=[TrialState.RUNNING]):
+            if self._is_alive(trial):
+                continue
+            if self._is_recorded(trial):
+                self.end(trial.number)
+            else:
+                log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._enqueue_again(trial)
+
+    def _next(self, total: int, late: bool) -> Trial | None:
+        self._enqueue_anchors()
+        trials = self._study.get_trials(states=COUNTED)
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        if not waiting and (late or len(trials) >= total):
+            return None
+        # Each trial has its own random draws, so that an interrupted search ends like one that was not interrupted.
+        seed = hashlib.sha256(f"{self._digest} {len(self._study.trials)}".encode()).digest()
+        self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
+        trial = self._study.ask()
+        self._suggest(trial)
+        return trial
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, in which a full disk or a kill may leave half a line that would spoil the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._alone = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._alone)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._alone.acquire()
+        try:
+            with self._path.open("rb+") as file:
+                if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+                    file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+        finally:
+            self._alone.release()
+        super().append_logs(logs)
+
+
+@contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(
+            f"{journal}: Optuna cannot read or write this journal ({first_line(error)}): repair the file, or move it "
+            "away to begin all searches of this store anew"
+        ) from error
+
+
+def _other_space(name: str, found: Mapping[str, str], asked: Mapping[str, str]) -> str:
+    differing = [key for key in {**found, **asked} if found.get(key) != asked.get(key)]
+    told = "; ".join(f"{key} {found.get(key, 'none')} there, {asked.get(key, 'none')} here" for key in differing)
+    return f"a search with other options has the name {name!r} ({told}): give another name"

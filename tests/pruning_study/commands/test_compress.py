@@ -1,0 +1,262 @@
+"""`compress` from end to end: what it delivers, what is found again, and what is refused."""
+
+import doctest
+import sys
+
+import click.testing
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+import pruning_study
+from analysis.common.errors import StudyError
+from pruning_study.__main__ import cli
+from pruning_study.models import onnx_export
+from pruning_study.study.compression import report
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import Limits, Sides
+from pruning_study.tracking import connect, logged_models
+from tests.pruning_study.steps.test_logged_model import scored
+from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
+
+QUICK = {"epochs": 8, "fine_tune_epochs": 1, "batch_size": 16, "validation_fraction": 0.4}
+LOOSE = {"max_class_loss": 99, "max_accuracy_loss": 90}
+
+
+def called(dataset, **options):
+    given = {"dataset": dataset, **QUICK, **LOOSE, "n_trials": 4} | options
+    typed = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return click.testing.CliRunner().invoke(cli, ["compress", *typed])
+
+
+@pytest.fixture
+def refused(tiny_npz, store_uri):
+    def run(**options):
+        result = called(tiny_npz, **options)
+        assert result.exit_code != 0, result.output
+        (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+        return line
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def compressed(session_store, tiny, tmp_path_factory):
+    """The data, the experiment's runs by kind and the output of a search, in an experiment that is the current one."""
+    folder = tmp_path_factory.mktemp("compressed")
+    np.savez(folder / "tiny.npz", **tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "compressed")
+        patch.chdir(folder)
+        leave_pictures_blank(patch)
+        result = called(folder / "tiny.npz", confirm_seeds=2)
+        assert result.exit_code == 0, result.output
+        yield folder / "tiny.npz", result.stdout
+
+
+class TestRefused:
+    @pytest.mark.parametrize(("module", "extra"), [("onnxruntime", "onnx"), ("torch_pruning", "structured")])
+    def test_without_an_extra_is_one_line_before_anything_is_made(self, refused, monkeypatch, module, extra):
+        if module == "torch_pruning":
+            monkeypatch.setattr(onnx_export, "check_installed", lambda: None)
+        monkeypatch.setitem(sys.modules, module, None)
+        assert f"pip install 'pruning-study[{extra}]'" in refused()
+        assert not runs(status=None)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_trials": 3}, "--n-trials: 3 is below 4, the chains that are always tried"),
+            ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
+            ({"max_class_loss": 0}, "'--max-class-loss': 0 should be above 0 and below 100"),
+            ({"budget": "soon"}, "'--budget': 'soon' is no time above 0: write 90s, 30m or 2h"),
+            ({"register": "a/b"}, "'--register': 'a/b': MLflow takes no / : . %"),
+            ({"register": "a@v1"}, "'--register': 'a@v1': an alias has letters"),
+            ({"minimize": "bytes"}, "'--minimize': 'bytes': it takes size, latency, macs"),
+        ],
+    )
+    def test_a_wrong_value_is_one_line(self, refused, options, message):
+        assert f"Invalid value for {message}" in refused(**options)
+        assert not runs(status=None)
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
+    def test_limits_that_so_few_images_cannot_show_are_one_line_with_the_number_that_would_do(self, refused):
+        """16 validation images a class: 3.8415 / 19.8415 is 19.4 points, and 3 points take 125."""
+        line = refused(max_class_loss=3)
+        assert "--max-class-loss: 3 points cannot be shown: class 'T-shirt/top' has 16 validation images" in line
+        assert "19.4 points. Give 125 images of each class" in line
+        assert not runs(status=None)
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
+    def test_a_budget_that_ends_before_the_first_chain_is_one_line_and_the_next_call_goes_on(self, refused):
+        line = refused(budget="0.001s", epochs=4)
+        assert "--budget: 0.001 seconds are over before the first chain is made, after" in line
+        assert [run.data.tags["kind"] for run in runs()] == ["dense"]
+
+    @pytest.mark.onnx
+    @pytest.mark.structured
+    def test_a_network_that_guesses_is_one_line(self, refused):
+        line = refused(epochs=1, learning_rate=1e-9)
+        assert "of the validation images right, which is no better than chance" in line
+        assert not runs("compressed")
+
+
+def by_id(found, run_id):
+    (run,) = [run for run in found if run.info.run_id == run_id]
+    return run
+
+
+def of_the_search():
+    """The compressed runs of the first network; those of others confirm the choice."""
+    return [run for run in runs("compressed") if run.data.params["seed"] == "0"]
+
+
+def is_float(run):
+    return run.data.params["number_format"] == "float32"
+
+
+@pytest.mark.onnx
+@pytest.mark.structured
+class TestDelivered:
+    def test_the_job_holds_the_network_its_card_and_the_pictures(self, compressed):
+        (job, *_) = runs("job")
+        names = {path.name for path in artifact(job, "").iterdir()}
+        tables, pictures = {"trials.csv", "class_losses.csv"}, {"front.png", "classes.png"}
+        assert names == {"compressed.onnx", "model_card.md"} | tables | pictures
+        (run,) = [run for run in runs("compressed") if run.info.run_id == job.data.tags["compressed_run_id"]]
+        assert artifact(job, "compressed.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
+        assert job.data.metrics["model_bytes"] == artifact(job, "compressed.onnx").stat().st_size
+        assert job.data.tags["state"] in ("within", "beyond", "undecided")
+        card = artifact(job, "model_card.md").read_text()
+        assert card.count("\n| ") == 12  # header, line and ten classes
+        assert run.info.run_id in card
+
+    def test_the_four_first_chains_are_runs_and_only_what_is_tested_has_seen_test_images(self, compressed):
+        made = of_the_search()
+        chains = [(run.data.params.get("pruner", "dense"), run.data.params["number_format"]) for run in made]
+        assert sorted(chains) == [
+            ("dense", "fixed-int8"),
+            ("dense", "float32"),
+            ("l1-filter", "fixed-int8"),
+            ("l1-filter", "float32"),
+        ]
+        trials = pd.read_csv(artifact(runs("job")[0], "trials.csv"))
+        assert sorted(trials["run_id"]) == sorted(run.info.run_id for run in made)
+        files = [artifact(by_id(made, run_id), "model.onnx") for run_id in trials["run_id"]]
+        assert trials["model_bytes"].tolist() == [file.stat().st_size for file in files]
+        tested = [run for run in made if "test_accuracy" in run.data.metrics]
+        assert 1 <= len(tested) <= 2
+        assert runs("job")[0].data.tags["compressed_run_id"] in {run.info.run_id for run in tested}
+
+    def test_the_pruned_network_in_float32_gives_what_torch_gives(self, compressed):
+        (run,) = [run for run in of_the_search() if run.info.run_name.startswith("filters") and is_float(run)]
+        network = pruning_study.load_model(run.data.tags["parent_run_id"])
+        with np.load(compressed[0]) as arrays:
+            images = np.ascontiguousarray(arrays["test_images"].transpose(0, 3, 1, 2))
+        wanted = network(torch.from_numpy(images)).detach().numpy()
+        given = onnx_export.logits(onnx_export.load(artifact(run, "model.onnx"), "model.onnx"), images)
+        assert np.abs(given - wanted).max() <= 1e-4 * max(1, np.abs(wanted).max())
+        # Half of the 6 and 16 filters: 3 * 10 + 8 * (3 * 9 + 1) + 8 * 25 * 120 + 120 + 10,164 + 850 parameters
+        assert run.data.metrics["parameters"] == 30 + 224 + 24_000 + 120 + 10_164 + 850
+
+    def test_the_model_is_served_without_pickle(self, compressed):
+        (job, *_) = runs("job")
+        (model,) = MlflowClient().search_logged_models(
+            [job.info.experiment_id], f"source_run_id = '{job.data.tags['compressed_run_id']}'"
+        )
+        with np.load(compressed[0]) as arrays:
+            images = np.ascontiguousarray(arrays["test_images"].transpose(0, 3, 1, 2))
+        network = onnx_export.session(onnx_export.load(artifact(job, "compressed.onnx"), "compressed.onnx"))
+        (logits,) = network.run(["logits"], {"images": images})
+        assert scored(f"models:/{model.model_id}", compressed[0]) == logits.argmax(1).tolist()
+        signature = mlflow.models.get_model_info(f"models:/{model.model_id}").signature
+        assert signature.inputs.inputs[0].shape == (-1, 1, 28, 28)
+
+    def test_new_networks_confirm_it(self, compressed):
+        assert {run.data.params["seed"] for run in runs("dense")} == {"0", "1", "2"}
+        assert "On new networks: " in compressed[1]
+
+    def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
+        before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]
+        result = called(compressed[0], max_class_loss=20)
+        assert result.exit_code == 0, result.output
+        assert [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"] == before
+        assert "4 of 4 chains" in result.output
+
+    def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
+        registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
+        confirmed = runs("job")[-1].data.tags["state"] == "within"
+        said = "hats@champion, version 1" if confirmed else "not as hats@champion, since test images do not confirm"
+        assert all(f"registered:      {said}" in output for output in registered)
+
+    def test_a_model_is_registered_once_and_its_alias_names_it(self, compressed):
+        (job, *_), store = runs("job"), connect.connect()
+        model = logged_models.find(store, store.get(job.data.tags["compressed_run_id"]))
+        assert [logged_models.register(store, model, "coats@champion") for _ in range(2)] == ["1", "1"]
+        version = MlflowClient().get_model_version_by_alias("coats", "champion")
+        assert (str(version.version), version.source) == ("1", f"models:/{model.model_id}")
+        assert mlflow.models.get_model_info("models:/coats@champion").signature
+
+    def test_torch_cannot_load_it_and_the_line_says_what_can(self, compressed):
+        (job, *_) = runs("job")
+        with pytest.raises(StudyError, match=r"is compressed: .* take its artifact model\.onnx"):
+            pruning_study.load_model(job.info.run_id)
+
+
+class TestSaid:
+    """Of 1,000 images of each class; the network that is compressed has all right."""
+
+    LABEL, RIGHT = np.repeat([0, 1], 1000), np.ones((1, 2000), bool)
+
+    def found(self, lost):
+        after = self.RIGHT.copy()
+        after[0, :lost] = False
+        sides = Sides(self.RIGHT, self.RIGHT, after)
+        return report.tested(Chain(), ("hat", "bag"), self.LABEL, sides, Limits(0.03, 0.05))
+
+    @pytest.mark.parametrize(("lost", "state"), [(0, "within"), (30, "undecided"), (80, "beyond")])
+    def test_a_choice_is_confirmed_undecided_or_fails_on_test_images(self, lost, state):
+        """At most .4 points; 2.1 to 4.3; and 6.5 to 9.8 where the limit is 3."""
+        found = self.found(lost)
+        assert found.gate.state == state
+        assert found.classes["recall_after"].tolist() == [1 - lost / 1000, 1]
+        assert found.classes["loss"].tolist() == pytest.approx([lost / 1000, 0])
+
+    def test_a_choice_that_fails_is_said_to_fail(self):
+        trials = pd.DataFrame(
+            {
+                **{"cost": [10.0], "model_bytes": [10], "macs": [10], "accuracy": [1.0], "worst_class": ["hat"]},
+                **{"accuracy_loss": [0.0], "accuracy_loss_upper": [0.004], "class_loss": [0.0]},
+                **{"class_loss_upper": [0.004], "number": [0]},
+            }
+        )
+        choice = report.Choice(0, 0, 0)
+        outcome = report.Outcome(
+            "size", Limits(0.03, 0.05), [Chain()], trials, choice, [], self.found(80), None, None, []
+        )
+        said = "\n".join(report.sentences(outcome))
+        assert "Not confirmed: the choice fails on test images. Beyond the limit: the loss of hat, 8.0 points" in said
+        assert "- Not confirmed" in report.model_card(outcome, "hats", {}, "")
+        none = outcome._replace(choice=report.Choice(None, 0, None), tested=None)
+        said = report.sentences(none)
+        assert said[0] == "No chain keeps to both limits on validation images. The nearest: not pruned, float32."
+        assert said[-1] == "No chain keeps to the limit of the accuracy alone either."
+
+
+@pytest.mark.onnx
+@pytest.mark.structured
+def test_the_example_of_the_public_function_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    leave_pictures_blank(monkeypatch)
+    (example,) = doctest.DocTestFinder(recurse=False).find(pruning_study.compress, "compress", globs={})
+    failures = []
+    runner = doctest.DocTestRunner()
+    runner.run(example, out=failures.append)
+    assert runner.failures == 0, "".join(failures)

@@ -1,0 +1,91 @@
+"""Chains of a small network: how they are judged, and which chains a network allows."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+from pruning_study.options.config import CompressConfig
+from pruning_study.steps import dense as dense_step
+from pruning_study.steps import pruned, runs
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.trying import Network, space_of
+from pruning_study.tracking import connect
+
+QUICK = {"epochs": 4, "fine_tune_epochs": 2, "batch_size": 32, "validation_fraction": 0.667}
+
+
+@pytest.fixture
+def setting(tmp_path, store_uri):
+    """Of 60 training images of each class, two thirds of them for validation."""
+    from pruning_study.data.datasets import EMBEDDED
+
+    with np.load(EMBEDDED) as whole:
+        arrays = {"class_names": whole["class_names"]}
+        for part, count in (("train", 60), ("test", 20)):
+            labels = whole[f"{part}_labels"]
+            chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
+            arrays |= {f"{part}_images": whole[f"{part}_images"][chosen], f"{part}_labels": labels[chosen]}
+    np.savez(tmp_path / "small.npz", **arrays)
+    return PruneSetting(CompressConfig(dataset=tmp_path / "small.npz", **QUICK).pruning)
+
+
+@pytest.mark.onnx
+@pytest.mark.structured
+def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(setting):
+    """`pruned.trial` makes the same network without offsets, and adds those of the other folds to each image."""
+    store, chain = connect.connect(), Chain("mp", 4.0, fine_tune_epochs=2, class_offsets="dense")
+    with store.job("job", {}) as job:
+        dense = dense_step.train(store, job.run_id, setting)
+        network = Network(store, job.run_id, setting, dense)
+        made = network.make(chain)
+        judged = network.judged(chain, "size")
+    wanted = pruned.trial(setting.at(**chain.options), dense, 4.0)
+    given = runs.val_predictions(store, made.run_id, setting)
+    assert given.predicted.tolist() == wanted.predicted.tolist()
+    of_offsets, control = (
+        runs.val_predictions(store, run.info.run_id, setting)
+        for params in ({"class_offsets": "dense"}, {"pruner": "none"})
+        for run in store.of_kinds(["pruned"])
+        if params.items() <= run.data.params.items()
+    )
+    assert of_offsets.predicted.tolist() != wanted.predicted.tolist()  # fitted on the image too
+    assert judged.accuracy_loss == pytest.approx(control.accuracy - wanted.accuracy)
+
+
+@pytest.mark.structured
+class TestSpace:
+    def test_lenet5_has_all_kinds(self, setting):
+        """Half of 6 and 16 filters leave 3 * 10 + 8 * 28 + 24,000 + 120 + 10,164 + 850 of 60,074 parameters."""
+        space, lines = space_of(setting, "size", {})
+        assert lines == []
+        assert space.pruners == ("none", "l1-filter", "chip", "mp")
+        assert space.half_ratio == pytest.approx(60_074 / 35_388)
+        assert space.most_filters == 4.24
+        assert (space.epochs, space.gradual, space.offsets) == ((1, 2), False, True)
+
+    def test_a_network_that_cannot_be_followed_has_number_formats_and_a_line_that_says_why(self, setting, monkeypatch):
+        monkeypatch.setattr(setting, "model", Opaque())
+        space, lines = space_of(setting, "size", {})
+        assert space.pruners == ("none",)
+        (line,) = lines
+        assert line.startswith("Only number formats are tried: the network cannot be made smaller: ")
+
+    def test_too_few_images_leave_class_offsets_out(self, setting):
+        options = QUICK | {"dataset": setting.config.dataset, "validation_fraction": 0.5}
+        few = PruneSetting(CompressConfig(**options).pruning)
+        space, lines = space_of(few, "size", {})
+        assert not space.offsets
+        assert lines[0].startswith("Class offsets are not tried: class ")
+        assert "30 images" in lines[0]
+
+
+class Opaque(nn.Module):
+    """It computes with the weight of a layer that it does not call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(784, 10)
+
+    def forward(self, images):
+        return images.flatten(1) @ self.layer.weight.T + self.layer.bias
