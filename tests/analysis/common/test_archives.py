@@ -200,7 +200,7 @@ def test_a_pipe_a_device_a_folder_or_a_loop_of_links_as_an_archive__is_refused_a
         (Path("/dev/zero"), "a pipe or a device"),
         (tmp_path, "Is a directory"),
         (tmp_path / "loop", "Too many levels"),
-        (tmp_path / "x\0y", "null byte"),
+        (tmp_path / "x\0y", "embedded null"),
     ):
         assert reason in refusal(path)
 
