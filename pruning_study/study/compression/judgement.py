@@ -169,7 +169,7 @@ def images_needed(limit: float) -> int:
 def least_bound(images: int) -> float:
     """Return the upper bound of a class's loss if none of so many images is lost or won."""
     right = np.ones((1, 1), bool).repeat(images, axis=1)
-    return float(class_table.loss_bounds(np.zeros(images, int), right, right)[2, 0])
+    return float(class_table.losses(np.zeros(images, int), right, right).bounds[0, 1, 0])
 
 
 def check_images(support: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
