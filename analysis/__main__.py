@@ -1,5 +1,6 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,12 +118,45 @@ _MAX_DATA_GIB = click.option(
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Most memory, in GiB, that the classes in one file may take. A larger file is refused.",
+    help="Most memory, in GiB, that the arrays in one file may take. A larger file is refused.",
 )
 
 
 def _no_auto(ctx: click.Context, param: click.Parameter, sources: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(source for source in sources if source != "auto")
+
+
+_SIDES = {
+    "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
+    "--after": "Predictions of the pruned model for the same images, given in the same way.",
+    "--control": "Predictions of the model before after the same retraining without pruning, as many as after. The "
+    "losses are then those beyond the control. If nothing was retrained, the control is what --before has.",
+}
+
+
+def _sides(*, required: bool) -> Callable[[FC], FC]:
+    """Return the options for predictions; those before and after may be required."""
+
+    def decorate(command: FC) -> FC:
+        for name, help in reversed(_SIDES.items()):
+            if required and name != "--control":
+                option = click.option(name, required=True, multiple=True, metavar="SOURCE", help=help)
+            else:
+                help = f"{help}  [default: none]"
+                option = click.option(name, multiple=True, metavar="SOURCE", callback=_no_auto, help=help)
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_LOGITS = click.Path(path_type=Path)
+
+
+def _logits(name: str, help: str, *, required: bool) -> Callable[[FC], FC]:
+    """Return an option for the logits of a network."""
+    kind, default = (_LOGITS, "") if required else (_OrAuto(_LOGITS), "  [default: cross-fitting]")
+    return click.option(name, required=required, type=kind, metavar="FILE.npz", help=f"{help}{default}")
 
 
 def _experiment(experiment: str | None, study: str | None) -> str | None:
@@ -149,28 +183,7 @@ def cli() -> None:
         'pruning-analysis audit --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
     ),
 )
-@click.option(
-    "--before",
-    required=True,
-    multiple=True,
-    metavar="SOURCE",
-    help="Predictions of the model before pruning. Repeat the option for several seeds.",
-)
-@click.option(
-    "--after",
-    required=True,
-    multiple=True,
-    metavar="SOURCE",
-    help="Predictions of the pruned model for the same images, given in the same way.",
-)
-@click.option(
-    "--control",
-    multiple=True,
-    metavar="SOURCE",
-    callback=_no_auto,
-    help="Predictions of the model before after the same retraining without pruning, as many as after. The losses are "
-    "then those beyond the control. If nothing was retrained, the control is what --before has.  [default: none]",
-)
+@_sides(required=True)
 @_PAIR_BY_ORDER
 @click.option(
     "--groups",
@@ -258,27 +271,7 @@ def audit(
         "pruning-analysis power --classes 10 --images 1000 --movement 2",
     ),
 )
-@click.option(
-    "--before",
-    multiple=True,
-    metavar="SOURCE",
-    callback=_no_auto,
-    help="Predictions of two or more networks before pruning, as `audit` takes them.  [default: none]",
-)
-@click.option(
-    "--after",
-    multiple=True,
-    metavar="SOURCE",
-    callback=_no_auto,
-    help="Predictions of the pruned networks for the same images, given in the same way.  [default: none]",
-)
-@click.option(
-    "--control",
-    multiple=True,
-    metavar="SOURCE",
-    callback=_no_auto,
-    help="Predictions of the networks before after the same retraining without pruning.  [default: none]",
-)
+@_sides(required=False)
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
 @click.option("--classes", type=_OrAuto(click.INT), help="Number of classes.  [default: that of the predictions]")
@@ -341,9 +334,6 @@ def power(
     click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")
 
 
-_LOGITS = click.Path(path_type=Path)
-
-
 @cli.command(
     sections=SECTIONS,
     examples=(
@@ -351,20 +341,10 @@ _LOGITS = click.Path(path_type=Path)
         "pruning-analysis offsets --before dense.npz --after pruned.npz --test-before t0.npz --test-after t1.npz",
     ),
 )
-@click.option("--before", required=True, type=_LOGITS, metavar="FILE.npz", help="Logits of the network before pruning.")
-@click.option("--after", required=True, type=_LOGITS, metavar="FILE.npz", help="Logits of the pruned network.")
-@click.option(
-    "--test-before",
-    type=_OrAuto(_LOGITS),
-    metavar="FILE.npz",
-    help="Logits before pruning for other images, on which the offsets are tested.  [default: cross-fitting]",
-)
-@click.option(
-    "--test-after",
-    type=_OrAuto(_LOGITS),
-    metavar="FILE.npz",
-    help="Logits after pruning for the images of --test-before.  [default: cross-fitting]",
-)
+@_logits("--before", "Logits of the network before pruning.", required=True)
+@_logits("--after", "Logits of the pruned network.", required=True)
+@_logits("--test-before", "Logits before pruning for other images, on which the offsets are tested.", required=False)
+@_logits("--test-after", "Logits after pruning for the images of --test-before.", required=False)
 @click.option(
     "--shrinkage",
     type=click.FloatRange(0),
@@ -380,13 +360,7 @@ _LOGITS = click.Path(path_type=Path)
     show_default=True,
     help="File that the offsets are written to.",
 )
-@click.option(
-    "--max-data-gib",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Most memory, in GiB, that the arrays in one file may take. A larger file is refused.",
-)
+@_MAX_DATA_GIB
 def offsets(
     before: Path,
     after: Path,
@@ -635,6 +609,9 @@ def compare(
 
 def main() -> None:
     """Run the console script `pruning-analysis`."""
+    # Few of the many objects that imports, frames and figures make are garbage: to look for it takes a twentieth of
+    # the time.
+    gc.set_threshold(50_000)
     masked_output.install()
     cli(prog_name="pruning-analysis")
 

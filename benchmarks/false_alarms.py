@@ -1,6 +1,6 @@
 """False alarms and power of the audit, on stored networks and on simulated ones.
 
-    python benchmarks/false_alarms.py [one] [several] [simulated]
+    python benchmarks/false_alarms.py [one] [losses] [several] [simulated]
 
 The networks are stored in results/: dense ones, the same fine-tuned without being pruned (pruner none), and pruned
 ones. Where networks differ by training alone no class is damaged, so every alarm is false. A pair of seeds differs by
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from analysis.audit.audit import audit_predictions
-from analysis.audit.result import Audit
+from analysis.audit.result import GROSS_LOSS, Audit
 from analysis.runs import exports, schema
 from analysis.statistics import class_losses, moderation, two_way
+from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.study.settings import CONTROL
 
@@ -31,10 +32,16 @@ STUDIES = (
     ("lenet5-released", "fashion-mnist"),
     ("resnet20-short", "cifar10-jpeg"),
 )
+# Those of which classes are made to lose recall.
+WITH_LOSSES = STUDIES[:3]
 # Audits of each row: all there are, or so many drawn without replacement.
 MOST_AUDITS = 300
 # The same of several networks a side.
 MOST_OF_SEVERAL = 100
+# Losses that a class of one network is made to have, and audits of each.
+LOSSES, AUDITS_OF_LOSSES = (0.02, 0.05, 0.1, 0.2, 0.3), 100
+# Share of a class's images that are lost, and as many won, where nothing is retrained.
+EXCHANGED = 0.02
 # Pruning ratios whose losses the rule should find, for its power.
 MILD, STRONG = 20, 50
 NETWORKS = (2, 3, 5, 10)
@@ -47,7 +54,7 @@ LOSS = 5.0
 
 def main() -> None:
     """Print the tables that the command line names, or all."""
-    tables = {"one": print_one, "several": print_several, "simulated": print_simulated}
+    tables = {"one": print_one, "losses": print_losses, "several": print_several, "simulated": print_simulated}
     for name in sys.argv[1:] or tables:
         tables[name]()
 
@@ -62,6 +69,17 @@ def print_one() -> None:
             found = list(audits)
             differs, fails = (np.mean([bool(each) for each in values]) for values in zip(*found, strict=True))
             print(f"| {name}, {dataset} | {comparison} | {len(found)} | {differs:.1%} | {fails:.1%} |", flush=True)
+
+
+def print_losses() -> None:
+    """Print how often an audit of one network a side finds a class that was made to lose recall."""
+    print(f"| networks | comparison | {' | '.join(f'{100 * loss:.0f} points' for loss in LOSSES)} |")
+    print(f"| --- | --- |{' ---: |' * len(LOSSES)}")
+    for name, dataset in WITH_LOSSES:
+        label, dense, tuned, _ = networks(RESULTS / name / "frames", dataset)
+        right = [side == label for side in (dense, tuned)]
+        for comparison, shares in found_losses(label, *right):
+            print(f"| {name}, {dataset} | {comparison} | {' | '.join(shares)} |", flush=True)
 
 
 def print_several() -> None:
@@ -132,6 +150,54 @@ def audited(*sides: np.ndarray) -> tuple[list[str], bool]:
     """Return the classes that differ, and whether --fail-on-damage fails."""
     result: Audit = audit_predictions(*sides)
     return result.damaged, result.fails
+
+
+def found_losses(label: np.ndarray, dense: np.ndarray, tuned: np.ndarray) -> Iterator[tuple[str, list[str]]]:
+    """Yield how often a loss is found where nothing was retrained, with a control, and without one.
+
+    The network after is a control that has lost images of one class, drawn at random. Where nothing was retrained, it
+    has also exchanged images. With a control, it is one of another seed than the control, so that it moved as far as
+    retraining moves classes.
+    """
+    rng = np.random.default_rng(0)
+    pairs = [rng.permutation(len(tuned))[:2] for _ in range(AUDITS_OF_LOSSES)]
+    comparisons = {
+        "nothing was retrained": lambda i, j: (tuned[i], exchanged(rng, label, tuned[i]), tuned[i]),
+        "with a control": lambda i, j: (dense[i], tuned[j], tuned[i]),
+        "no control, `--fail-on-damage`": lambda i, j: (dense[i], tuned[i], None),
+    }
+    for comparison, sides in comparisons.items():
+        found = [[is_found(rng, label, *sides(*each), loss) for each in pairs] for loss in LOSSES]
+        yield comparison, [f"{np.mean(of_loss):.0%}" for of_loss in found]
+
+
+def exchanged(rng: np.random.Generator, label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return answers, (images,) bool, of which as many are lost in each class as are won."""
+    right = right.copy()
+    for each in range(label.max() + 1):
+        was_right, was_wrong = (rng.permutation(np.flatnonzero((label == each) & (right == side))) for side in (1, 0))
+        count = min(round(EXCHANGED * np.count_nonzero(label == each)), len(was_right), len(was_wrong))
+        right[was_right[:count]], right[was_wrong[:count]] = False, True
+    return right
+
+
+def is_found(
+    rng: np.random.Generator,
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None,
+    loss: float,
+) -> bool:
+    """Return whether an audit finds a class that loses some recall; arrays are (images,), bool but for the label."""
+    lost = int(rng.integers(label.max() + 1))
+    right = np.flatnonzero(after & (label == lost))
+    after = after.copy()
+    after[rng.permutation(right)[: round(loss * np.count_nonzero(label == lost))]] = False
+    sides = (each if each is None else each[np.newaxis] for each in (before, after, control))
+    table = with_losses(class_table(np.arange(label.max() + 1), label, *sides))
+    row = table.set_index("class").loc[str(lost)]
+    return bool(row["damaged"] and (control is not None or row["change_high"] < -GROSS_LOSS))
 
 
 def several(

@@ -19,6 +19,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import cells, labels
 from analysis.study.arrays import run_arrays
+from analysis.study.classes import MODERATED
 
 NOT_COMPARABLE = "not comparable"
 WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
@@ -361,8 +362,9 @@ def _most_lost(rows: pd.DataFrame) -> str:
 
 
 def _excess(row: Mapping[str, Any]) -> str:
-    value, low, high = (100 * row[f"excess_beyond_control{end}"] for end in ("", "_low", "_high"))
-    significant = " *" if row["excess_beyond_control_p_holm"] < LEVEL else ""
+    ends = ("", f"{MODERATED}_low", f"{MODERATED}_high")
+    value, low, high = (100 * row[f"excess_beyond_control{end}"] for end in ends)
+    significant = " *" if row[f"excess_beyond_control{MODERATED}_p_holm"] < LEVEL else ""
     return formats.with_interval(value, low, high, formats.decimals(1, sign=True)) + significant
 
 
@@ -372,7 +374,7 @@ def harmed(results: Path, *studies: str) -> pd.DataFrame:
     Cells that have fewer than half of the networks are left out: the others guess.
     """
     found = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
-    is_harmed = found["excess_beyond_control"].gt(0) & found["excess_beyond_control_p_holm"].lt(LEVEL)
+    is_harmed = found["excess_beyond_control"].gt(0) & found[f"excess_beyond_control{MODERATED}_p_holm"].lt(LEVEL)
     told = {}
     most = found.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
     chosen = found[is_harmed & (2 * found["n"]).ge(most)]

@@ -1,5 +1,6 @@
 """Fixtures that the tests share: a tracking store, a small data set of real images, and the command line."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,10 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tests.mlflow_server import free_port, server
-from tests.stored_runs import empty_store, leave_pictures_blank
-
 collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
+
+gc.disable()  # nothing that is imported is garbage
 
 # Hypothesis would end an example after 200 ms, which a busy machine exceeds.
 settings.register_profile("any time", deadline=None)
@@ -26,7 +26,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *fil
 # The tests of the analysis do without it.
 HAS_TORCH = find_spec("torch") is not None
 
-if HAS_TORCH:
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests, not one that hands them to others and so need not import torch."""
+    if not HAS_TORCH or (config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")):
+        return
     import torch
 
     from pruning_study.study.processes import CONTEXT
@@ -43,6 +47,13 @@ if HAS_TORCH:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the tests of whole programs, the longest: at the end the other processes would wait for them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+def pytest_collection_finish() -> None:
+    """Keep garbage collection from looking through all modules and tests again and again, a second each time."""
+    gc.freeze()
+    gc.set_threshold(100_000)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +81,8 @@ def tiny_npz(tiny: dict[str, np.ndarray], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the URI of the SQLite store that the tests of one process share."""
+    from tests.stored_runs import empty_store
+
     return empty_store(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
@@ -86,6 +99,8 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     if HAS_TORCH and "drawn_pictures" not in request.fixturenames:
+        from tests.stored_runs import leave_pictures_blank
+
         leave_pictures_blank(monkeypatch)
     return session_store
 
@@ -101,6 +116,8 @@ def drawn_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Run an MLflow server that the tests of one process share, and yield its port."""
+    from tests.mlflow_server import free_port, server
+
     with server(tmp_path_factory.mktemp("server"), port := free_port()):
         yield port
 

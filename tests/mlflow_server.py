@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 
 import requests
 
@@ -27,8 +28,6 @@ def server(folder, port, backend=None):
     if not (folder / "server.db").exists() and not backend:
         empty_store(folder / "server.db")
     backend = backend or f"sqlite:///{folder}/server.db"
-    # As `mlflow server` starts it, which would be a second process that imports MLflow.
-    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
     settings = {
         "_MLFLOW_SERVER_FILE_STORE": backend,
         "_MLFLOW_SERVER_REGISTRY_STORE": backend,
@@ -37,20 +36,29 @@ def server(folder, port, backend=None):
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    process = subprocess.Popen(
-        [*command, "mlflow.server.fastapi_app:app"],
-        cwd=folder,
-        env=os.environ | settings,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with chdir(folder):
+        process = _started(settings, "--host", "127.0.0.1", "--port", str(port), "mlflow.server.fastapi_app:app")
     try:
         wait_until(lambda: _answers(port), process)
         yield process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def _started(settings, *arguments):
+    """Start uvicorn as `mlflow server` does, in a process that need not import MLflow if there is a fork server."""
+    if find_spec("torch") is not None:
+        from tests.warm_processes import WarmProcess, run_module
+
+        return WarmProcess(run_module, "uvicorn", *arguments, **settings)
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", *arguments],
+        env=os.environ | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _answers(port):

@@ -10,6 +10,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
+from tests.blank_figures import leave_undrawn
+
 
 def empty_store(path):
     """Make a SQLite store as MLflow does, but in a twentieth of the time, and return its URI."""
@@ -26,10 +28,11 @@ def _empty_store():
 
 
 def leave_pictures_blank(patch):
-    """Make every picture of a run a blank one of its own, because drawing them takes longer than the run."""
+    """Make every picture of a run, search or report a blank one, because drawing them takes longer than the run."""
     # The native engine's tests under sanitizers load this module, and those stop at Matplotlib's import.
     from matplotlib.figure import Figure
 
+    from analysis.report.tuning import figures
     from pruning_study.steps import flipped, pictures
 
     def blank(draw):
@@ -42,7 +45,10 @@ def leave_pictures_blank(patch):
 
     for name in ("pruned_confusion", "confusion", "recall_change", "over_ratios", "over_iterations"):
         patch.setattr(pictures, name, blank(getattr(pictures, name)))
+    for name in ("epsilon", "schedule", "mitigation", "history", "pareto_front", "importance"):
+        patch.setattr(figures, name, blank(getattr(figures, name)))
     patch.setattr(flipped, "flipped", blank(flipped.flipped))
+    leave_undrawn(patch)
 
 
 @contextmanager

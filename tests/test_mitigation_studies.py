@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ STUDIES = Path(__file__).parent.parent / "studies"
 KINDS = {("mp", 20.0, "one-shot"), ("mp", 20.0, "cubic"), ("mp", 50.0, "cubic")}
 
 
+@cache
 def configs(name):
     found = grid.read(STUDIES / f"{name}.yaml")
     found.check()

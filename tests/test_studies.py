@@ -1,5 +1,6 @@
 """Tests that the studies of this project hold the cells of the tables in Good et al. 2022."""
 
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -18,12 +19,19 @@ RATIOS = {2, 4, 10, 20, 50}
 CONTROL = "none"
 
 
-def cells(name):
-    """Return the cells (data set, model, pruner, ratio) of a study for each seed, named as in print."""
+@cache
+def read(name):
+    """Return a study whose options fit together."""
     found = grid.read(STUDIES / f"{name}.yaml")
     found.check()
+    return found
+
+
+@cache
+def cells(name):
+    """Return the cells (data set, model, pruner, ratio) of a study for each seed, named as in print."""
     by_seed = {}
-    for config in (cell.config for cell in found.cells):
+    for config in (cell.config for cell in read(name).cells):
         names = (published.label(value) for value in (config.dataset, config.model, config.pruner))
         by_seed.setdefault(config.seed, set()).add((*names, *config.ratio))
     return by_seed
@@ -112,8 +120,7 @@ def test_lenet5_has_the_ratios_of_the_tables_and_of_figure_13_on_three_data_sets
 
 
 def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_networks():
-    found = grid.read(STUDIES / "lenet5-up-confirmation.yaml")
-    found.check()
+    found = read("lenet5-up-confirmation")
     asked = {}
     for config in (cell.config for cell in found.cells):
         asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
@@ -126,8 +133,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
 
 
 def test_the_quick_study_needs_no_data_and_shows_what_the_readme_advises():
-    found = grid.read(STUDIES / "quick.yaml")
-    found.check()
+    found = read("quick")
     configs = [cell.config for cell in found.cells]
     assert {config.dataset for config in configs} == {"fashion-mnist-mini"}
     assert {config.decay for config in configs} == {"cosine"}
@@ -144,7 +150,7 @@ def test_the_quick_study_needs_no_data_and_shows_what_the_readme_advises():
     + [("gradual", "gradual-confirmation")],
 )
 def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(study, name):
-    planned = grid.read(STUDIES / f"{study}.yaml").primaries
+    planned = read(study).primaries
     folders = exports.below(RESULTS / name / "frames")
     assert planned
     assert [primaries.read([folder]) for folder in folders] == [list(planned)] * len(folders)
@@ -152,8 +158,7 @@ def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(s
 
 def test_lottery_tickets_have_the_levels_and_the_steps_of_table_12():
     """A validation share of .2 leaves 48,000 of 60,000 images: 375 batches of 128, and 30,000 in 80 epochs."""
-    found = grid.read(STUDIES / "lottery-tickets.yaml")
-    found.check()
+    found = read("lottery-tickets")
     configs = [cell.config for cell in found.cells]
     chains = {(each.dataset, each.pruner, each.weight_treatment, each.seed) for each in configs}
     assert chains == set(product(["fashion-mnist"], ["mp", "up", CONTROL], ["rewind"], range(5)))
@@ -165,8 +170,7 @@ def test_lottery_tickets_have_the_levels_and_the_steps_of_table_12():
 
 
 def test_prune_responsibly_has_the_seven_techniques_and_both_weight_treatments_of_paganini():
-    found = grid.read(STUDIES / "prune-responsibly.yaml")
-    found.check()
+    found = read("prune-responsibly")
     configs = [cell.config for cell in found.cells]
     assert {(each.iterations, each.keep, each.recipe, each.validation_fraction) for each in configs} == {
         (20, 0.8, "prune-responsibly", 0.2)

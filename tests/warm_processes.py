@@ -62,6 +62,9 @@ class WarmProcess:
     def send_signal(self, number):
         os.kill(self.pid, number)
 
+    def terminate(self):
+        self._process.terminate()
+
     def kill(self):
         self._process.kill()
 

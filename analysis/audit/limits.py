@@ -74,34 +74,28 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
         for all classes together; and the numbers of its `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
-    accuracy = class_table.accuracy_loss_bounds(label, *sides, paired=paired)
-    loss, _, high = class_table.loss_bounds(label, *sides, paired=paired)
-    _, low, _ = class_table.loss_bounds(label, *sides, paired=paired, level=LEVEL / len(names))
+    accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
+    of_class = class_table.losses(label, *sides, paired=paired, levels=(LEVEL, LEVEL / len(names)))
     table = pd.DataFrame(
         {
             "name": [ACCURACY, *names],
             "support": [len(label), *np.bincount(label)],
-            "loss": [accuracy[0], *loss],
-            "low": [accuracy[1], *low],
-            "high": [accuracy[2], *high],
+            "loss": [*accuracy.value, *of_class.value],
+            "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
+            "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
         }
     )
-    spreads = [_spreads(each, sides, paired) for each in (np.zeros_like(label), label)]
-    if spreads[0] is None or spreads[1] is None:
+    if accuracy.variances is None or of_class.variances is None:
         return table.assign(**_spread_of_one(table, sides)._asdict())
+    networks = min(len(side) for side in sides[:2] if len(side) > 1)
+    spreads = [_spreads(accuracy.variances, networks), _spreads(of_class.variances, networks)]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 
-def _spreads(
-    label: np.ndarray, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None], paired: bool
-) -> pd.DataFrame | None:
-    """Return the spread of each class's loss; None of single networks."""
-    variances = class_table.loss_variances(label, *sides, paired=paired)
-    if variances is None:
-        return None
+def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
+    """Return the spread of each loss."""
     over_networks = np.sum([np.asarray(variance) for variance, _ in variances.networks], axis=0)
     dof = np.min([np.broadcast_to(dof, np.shape(over_networks)) for _, dof in variances.networks], axis=0)
-    networks = min(len(side) for side in sides[:2] if len(side) > 1)
     images = {"over_images": variances.images, "in_both": variances.in_both}
     return pd.DataFrame({"networks": networks, "over_networks": over_networks, "dof": dof, **images})
 

@@ -13,7 +13,8 @@ from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.populations import FEWEST_TESTED, paired_counts
+from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.populations import FEWEST_TESTED, significance_counts
 
 
 class Populations(NamedTuple):
@@ -29,8 +30,9 @@ class Populations(NamedTuple):
         ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and then as `populations.class_significance` describes them: difference,
-        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm,
-        significant, significant_paired, shift. Empty with one network on a side.
+        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm, p_moderated,
+        p_moderated_holm, significant, significant_paired, significant_moderated, shift. Empty with one network on a
+        side.
     notes : list of str
     """
 
@@ -88,7 +90,7 @@ def compare(
         return NOTHING
     names = dict(zip(tested.tolist(), class_names.tolist(), strict=True))
     significance = _significance(label, before, after, tested, names, paired)
-    notes = [_significance_note(significance)]
+    notes = [_significance_note(significance, paired)]
     if min(len(before), len(after)) < FEWEST:
         return NOTHING._replace(significance=significance, notes=notes)
     found = populations.exemplars(before, after)
@@ -158,21 +160,25 @@ def _significance(
 
 _TESTED = (
     *("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "p_paired", "p_paired_holm"),
-    *("significant", "significant_paired", "shift"),
+    *("p_moderated", "p_moderated_holm", "significant", "significant_paired", "significant_moderated", "shift"),
 )
 
 
-def _significance_note(table: pd.DataFrame) -> str:
-    holm = int((table["p_holm"] <= LEVEL).sum())
-    said = (
-        f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
-        f"otherwise than the accuracy by Welch's t-test at 5 %, and {holm:,} after Holm's correction."
-    )
-    if table["p_paired"].isna().all():
-        return said
-    found = paired_counts(*(table[name].to_numpy() for name in ("shift", "p_paired", "p_paired_holm")))
-    most = f" (by {100 * found['largest_shift_paired']:.1f} points at most)" if found["significant_paired"] else ""
+def _significance_note(table: pd.DataFrame, paired: bool) -> str:
+    """Say how many classes changed by Welch's test, as in print, and by the moderated one, which decides."""
+    printed = int((table["p_holm"] <= LEVEL).sum())
+    found = significance_counts("moderated", *(table[name].to_numpy() for name in _MODERATED))
+    largest = 100 * found["largest_shift_moderated"]
+    most = f" (by {largest:.1f} points at most)" if found["significant_moderated"] else ""
+    same = "The networks of both sides are the same, so read" if paired else "Read"
+    kind = "paired t-test" if paired else "t-test"
+    variances = "moderated variances" if len(table) >= FEWEST_CLASSES else "the variance of each class alone"
     return (
-        f"{said} The networks of both sides are the same, so read the paired t-test: {found['significant_paired']:.0f} "
-        f"classes{most}, and {found['significant_paired_holm']:.0f} after Holm's correction."
+        f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
+        f"otherwise than the accuracy by Welch's t-test at 5 %, and {printed:,} after Holm's correction. {same} the "
+        f"{kind} with {variances}: {found['significant_moderated']:.0f} classes{most}, and "
+        f"{found['significant_moderated_holm']:.0f} after Holm's correction."
     )
+
+
+_MODERATED = ("shift", "p_moderated", "p_moderated_holm")

@@ -10,8 +10,11 @@ from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
+from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
+from analysis.study.classes import MODERATED
 from analysis.study.decay_advice import decay_advice
 from analysis.study.settings import CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.study.study import StudyData
@@ -50,6 +53,10 @@ _SAFE = (
     f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
+_CLASS_TEST = (
+    "Classes are judged by the t-test of an audit, with Holm's correction: of ten classes or more the variances over "
+    "networks are moderated."
+)
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
@@ -207,6 +214,21 @@ def beyond(cell: pd.Series) -> str:
     return "_beyond_control" if cell["n_none"] else ""
 
 
+def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
+    """Return the name of the test that decides which classes of a cell lose more than the accuracy.
+
+    Parameters
+    ----------
+    cell : Series
+        A row of `study.cells`.
+    rows : DataFrame
+        As `class_rows` returns it.
+    """
+    if (cell["n_none"] or cell["n"]) < FEWEST_TESTED:
+        return "test over images"
+    return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
+
+
 def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
     rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
     weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
@@ -291,17 +313,18 @@ def _cost(cell: pd.Series) -> str:
 def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Say which classes lose more than the accuracy, the one that loses most first."""
     excess = f"excess{beyond(cell)}"
+    low, high = (f"{excess}{MODERATED}_{end}" for end in ("low", "high"))
     paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
-    if rows[f"{excess}_p"].isna().all():
+    if rows[f"{excess}{MODERATED}_p"].isna().all():
         yield "Whether single classes lose more than that is unknown."
     elif paying.empty:
-        yield f"No class is shown to lose more than the accuracy{_up_to(rows, f'{excess}_high')}."
+        yield f"No class is shown to lose more than the accuracy{_up_to(rows, high)}."
         if _worst_class_pays(cell):
             points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
             more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
             yield f"But a network's worst class, not always the same one, loses {more} than in the control."
     else:
-        points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
+        points = 100 * paying[[excess, low, high]].to_numpy()
         names = list(paying["class"])
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         others = f", {len(names) - 2} others less" if len(names) > 2 else ""
@@ -310,7 +333,7 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 
 def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
-    return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
+    return (rows[f"{excess}{MODERATED}_p_holm"] < LEVEL) & (rows[excess] > 0)
 
 
 def _up_to(rows: pd.DataFrame, high: str) -> str:
@@ -322,7 +345,12 @@ def _up_to(rows: pd.DataFrame, high: str) -> str:
 
 def _may_pay_too_much(rows: pd.DataFrame, cell: pd.Series) -> bool:
     """Return whether no class is shown to pay, but the data allow one to lose more than `SAFE_EXCESS`."""
-    return not _some_class_pays(rows, cell) and bool((rows[f"excess{beyond(cell)}_high"] > SAFE_EXCESS).any())
+    return not _some_class_pays(rows, cell) and bool((rows[_upper(cell)] > SAFE_EXCESS).any())
+
+
+def _upper(cell: pd.Series) -> str:
+    """Return the column of the upper ends of the excess losses that decide."""
+    return f"excess{beyond(cell)}{MODERATED}_high"
 
 
 def _some_class_pays(rows: pd.DataFrame, cell: pd.Series) -> bool:
@@ -408,12 +436,13 @@ def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
     grown = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
     harm = _some_class_pays(rows, cell) or grown
-    return not harm and bool((rows[f"excess{beyond(cell)}_high"] <= SAFE_EXCESS).all())
+    return not harm and bool((rows[_upper(cell)] <= SAFE_EXCESS).all())
 
 
 def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n_none"] > 0).any():
         yield _BEYOND_CONTROL
+        yield _CLASS_TEST
         yield _SAFE
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK

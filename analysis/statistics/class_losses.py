@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import moderation, two_way
-from analysis.statistics.arithmetic import quotient
+from analysis.statistics.arithmetic import quotient, variance
 
 # From here on quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
@@ -36,7 +36,7 @@ class Changes(NamedTuple):
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
         estimated = [
-            (np.var(group @ weights.T, axis=0, ddof=1) / len(group), len(group) - 1)
+            (variance(group @ weights.T, axis=0) / len(group), len(group) - 1)
             for group in self.groups
             if len(group) > 1
         ]
@@ -49,15 +49,17 @@ class Changes(NamedTuple):
         return two_way.Variances(estimated, images, in_both)
 
 
-def from_recalls(before: np.ndarray, after: np.ndarray) -> Changes:
-    """Return the changes of the same networks, from recalls alone.
+def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
+    """Return the changes from recalls alone.
 
     Parameters
     ----------
     before, after : (networks, classes)
+    paired : bool
+        Whether the networks after are those before, in the same order.
     """
     nothing = np.zeros(before.shape[1])
-    return Changes([after - before], nothing, nothing)
+    return Changes([after - before] if paired else [-before, after], nothing, nothing)
 
 
 def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:

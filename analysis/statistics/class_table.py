@@ -1,6 +1,8 @@
 """What single classes lost: recalls, their changes with intervals, and which classes lost beyond doubt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,84 +138,78 @@ def changes_beyond_control(
     return _beyond_control(label, before, after, control, tested=False, moderated=False)[:2]
 
 
-def loss_bounds(
+class Losses(NamedTuple):
+    """Losses of recall, or of the accuracy, with their bounds.
+
+    Attributes
+    ----------
+    value : (classes,)
+    bounds : (levels, 2, classes)
+        Lower and upper.
+    variances : Variances, optional
+        None of single networks.
+    """
+
+    value: np.ndarray
+    bounds: np.ndarray
+    variances: two_way.Variances | None
+
+
+def losses(
     label: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
     control: np.ndarray | None = None,
     *,
     paired: bool = True,
-    level: float = LEVEL,
-) -> np.ndarray:
+    levels: Sequence[float] = (LEVEL,),
+) -> Losses:
     """Return the loss of recall of each class, beyond the control if there is one, and its bounds.
 
     Parameters
     ----------
     label, before, after, control, paired
         As for `class_table`.
-    level : float
+    levels : sequence of float
         1 minus the confidence of each interval.
-
-    Returns
-    -------
-    (3, classes)
-        Loss, lower and upper bound.
-
-    Examples
-    --------
-    >>> label, right = np.repeat([0, 1], 10), np.ones((1, 20), bool)
-    >>> loss_bounds(label, right, right & (label == 0))[0].tolist()
-    [-0.0, 1.0]
-    """
-    if control is None:
-        value, bounds, _ = _change(label, before, after, paired=paired, tested=False, level=level)
-    else:
-        value, bounds, _ = _beyond_control(label, before, after, control, tested=False, level=level)
-    return np.array([-value, -bounds[1], -bounds[0]])
-
-
-def loss_variances(
-    label: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    control: np.ndarray | None = None,
-    *,
-    paired: bool = True,
-) -> two_way.Variances | None:
-    """Return the variances of the losses that `loss_bounds` returns; None of single networks.
 
     Examples
     --------
     The first network loses no image of the second class, and the second network all ten:
 
     >>> label, right = np.repeat([0, 1], 10), np.ones((2, 20), bool)
-    >>> found = loss_variances(label, right, right & (np.array([[1], [0]]) | (label == 0)))
-    >>> found.networks[0][0].tolist(), loss_variances(label, right[:1], right[:1])
-    ([0.0, 0.25], None)
+    >>> found = losses(label, right, right & (np.array([[1], [0]]) | (label == 0)))
+    >>> found.value.tolist(), found.variances.networks[0][0].tolist()
+    ([-0.0, 0.5], [0.0, 0.25])
     """
     start = before if control is None else control
+    variances = None
     if len(start) == len(after) == 1:
-        return None
-    changes = _changes(label, start, after, paired or control is not None)
-    return changes.variances(np.eye(len(np.bincount(label))))
+        found = list(map(_of_single_networks(label, before, after, control), levels))
+        value, bounds = found[0][0], np.array([each[1] for each in found])
+    else:
+        changes = _changes(label, start, after, paired or control is not None)
+        value, variances = _on_average(changes)
+        changed = _changed_images(label, start, after)
+        bounds = np.array([_bounds(label, value, variances, changed, level) for level in levels])
+    return Losses(-value, -bounds[:, ::-1], variances)
 
 
-def accuracy_loss_bounds(
+def accuracy_loss(
     label: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
     control: np.ndarray | None = None,
     *,
     paired: bool = True,
-    level: float = LEVEL,
-) -> np.ndarray:
-    """Return what `loss_bounds` does, of the accuracy, (3,)."""
+) -> Losses:
+    """Return what `losses` does, of the accuracy, as of one class."""
     if control is None or len(after) > 1:
-        return loss_bounds(np.zeros_like(label), before, after, control, paired=paired, level=level)[:, 0]
+        return losses(np.zeros_like(label), before, after, control, paired=paired)
     alone = retraining.changed(label, before[0], control[0])
     against = retraining.changed(label, control[0], after[0])
-    value, (low, high) = retraining.accuracy_beyond_control(alone, against, level)
-    return np.array([-value, -high, -low])
+    value, (low, high) = retraining.accuracy_beyond_control(alone, against)
+    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None)
 
 
 def _beyond_control(
@@ -224,41 +220,61 @@ def _beyond_control(
     *,
     tested: bool = True,
     moderated: bool = True,
-    level: float = LEVEL,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
-        alone = retraining.changed(label, before[0], control[0])
-        return retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]), level)
-    return _change(label, control, after, paired=True, tested=tested, moderated=moderated, level=level)
+        return _of_single_networks(label, before, after, control)(LEVEL)
+    return _change(label, control, after, paired=True, tested=tested, moderated=moderated)
 
 
 def _change(
-    label: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    paired: bool,
-    tested: bool,
-    moderated: bool = True,
-    level: float = LEVEL,
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool, moderated: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
-        return retraining.change(retraining.changed(label, before[0], after[0]), level)
-    worked_out = class_losses.estimates if tested else class_losses.intervals
+        return _of_single_networks(label, before, after, None)(LEVEL)
     changes = _changes(label, before, after, paired)
-    weights = np.eye(len(np.bincount(label)))
-    found = worked_out(changes if moderated else changes._replace(scale=None), weights, level)
-    support, value = np.bincount(label), found["value"]
-    changed = np.bincount(label, before.mean(0) != after.mean(0))
-    bounds = np.where(changed, np.clip([found["low"], found["high"]], -1, 1), unchanged_interval(support))
+    value, variances = _on_average(changes if moderated else changes._replace(scale=None))
+    changed = _changed_images(label, before, after)
+    bounds = _bounds(label, value, variances, changed, LEVEL)
+    if not tested:
+        return value, bounds, np.full(len(changed), np.nan)
+    # No p is below that of an exact test in which all changed images of a class change in the same direction.
+    return value, bounds, np.fmax(two_way.p_values(variances, value), np.minimum(2.0 ** (1 - changed), 1))
+
+
+def _of_single_networks(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None
+) -> Callable[[float], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the function of a level that gives the change of single networks, its bounds and p."""
+    if control is None:
+        return partial(retraining.change, retraining.changed(label, before[0], after[0]))
+    alone = retraining.changed(label, before[0], control[0])
+    return partial(retraining.beyond_control, alone, retraining.changed(label, control[0], after[0]))
+
+
+def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Variances]:
+    """Return the mean change of each class, (classes,), and its variances."""
+    value = np.asarray(sum(group.mean(0) for group in changes.groups))
+    return value, changes.variances(np.eye(len(value)))
+
+
+def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return how many images of each class have another share of right networks after, (classes,)."""
+    return np.bincount(label, before.mean(0) != after.mean(0))
+
+
+def _bounds(
+    label: np.ndarray, value: np.ndarray, variances: two_way.Variances, changed: np.ndarray, level: float
+) -> np.ndarray:
+    """Return the bounds of changes of recall, (2, classes)."""
+    support = np.bincount(label)
+    half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
+    bounds = np.where(changed, np.clip([value - half, value + half], -1, 1), unchanged_interval(support))
     alike = np.isnan(bounds[0])
     lost, won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
     bounds[:, alike] = change_interval(lost[alike], won[alike], support[alike], 1 - level)
-    # No p is below that of an exact test in which all changed images of a class change in the same direction.
-    p = np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1)) if tested else np.full(len(changed), np.nan)
-    return value, bounds, p
+    return bounds
 
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:

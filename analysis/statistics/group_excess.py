@@ -23,7 +23,12 @@ class Excess(NamedTuple):
 
 
 def excess_losses(
-    place: np.ndarray, before: np.ndarray, after: np.ndarray, retrained_from: np.ndarray | None = None
+    place: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    retrained_from: np.ndarray | None = None,
+    *,
+    moderated: bool = False,
 ) -> Excess:
     """Return how much more accuracy each group loses than all images, on new networks and new images.
 
@@ -39,6 +44,9 @@ def excess_losses(
     retrained_from : (networks, images), bool, optional
         The same of the networks that those before were retrained from, if these are a control. What retraining alone
         does to groups is then allowed for where there is one network; several show it themselves.
+    moderated : bool
+        Whether the variances over networks are shrunk towards those of all groups (`class_losses.moderated`). With
+        fewer than ten groups they are not.
 
     Returns
     -------
@@ -66,7 +74,10 @@ def excess_losses(
     changes = class_losses.from_predictions(place, before, after)
     drawn = np.var(after.mean(0) - before.mean(0), ddof=1) / support if len(place) > 1 else np.zeros(len(support))
     changes = changes._replace(images=np.fmax(changes.images, drawn))
-    variances = class_losses.of_few_images(changes, support).variances(weights)
+    changes = class_losses.of_few_images(changes, support)
+    if moderated:
+        changes = class_losses.moderated(changes, np.bincount(place, (before.mean(0) + after.mean(0)) / 2) / support)
+    variances = changes.variances(weights)
     if retrained_from is not None and len(after) == 1:
         alone, against = (
             retraining.changed(place, *pair) for pair in ((retrained_from[0], before[0]), (before[0], after[0]))

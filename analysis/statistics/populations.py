@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special
 
+from analysis.statistics import class_losses
+from analysis.statistics.arithmetic import variance
 from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
 from analysis.statistics.modal_labels import Modes, modes
@@ -183,6 +185,10 @@ class ClassSignificance(NamedTuple):
     p_paired, p_paired_holm : (classes,)
         Two-sided paired t-test, and the same corrected by Holm; NaN if the populations are not pairs. Networks of the
         same seeds share most of what they get wrong, which Welch's test takes for noise.
+    p_moderated, p_moderated_holm : (classes,)
+        The paired test of pairs, or Welch's of others, with variances moderated as those of an audit
+        (`class_losses.moderated`), and the same corrected by Holm. It decides. With fewer than ten classes the
+        variances are the plain ones.
     """
 
     difference: np.ndarray
@@ -195,6 +201,8 @@ class ClassSignificance(NamedTuple):
     p_bh: np.ndarray
     p_paired: np.ndarray
     p_paired_holm: np.ndarray
+    p_moderated: np.ndarray
+    p_moderated_holm: np.ndarray
 
     @property
     def significant(self) -> np.ndarray:
@@ -205,6 +213,11 @@ class ClassSignificance(NamedTuple):
     def significant_paired(self) -> np.ndarray:
         """Whether a class is significant by the paired test, not corrected; (classes,), bool."""
         return self.p_paired <= LEVEL
+
+    @property
+    def significant_moderated(self) -> np.ndarray:
+        """Whether a class is significant by the moderated test, not corrected; (classes,), bool."""
+        return self.p_moderated <= LEVEL
 
 
 def class_significance(
@@ -245,6 +258,7 @@ def class_significance(
         normalised = np.where(dense.mean(0) > 0, change / dense.mean(0), np.nan)
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
+    p_moderated = _moderated_p(before, after, (dense.mean(0) + compressed.mean(0)) / 2, paired)
     known = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
     if known.any():
@@ -260,33 +274,39 @@ def class_significance(
         p_bh,
         p_paired,
         corrected(p_paired, len(p))[1],
+        p_moderated,
+        corrected(p_moderated, len(p))[1],
     )
 
 
-def paired_counts(shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
-    """Return how many classes the paired test calls significant, and how much the most changed of them changed.
+def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
+    """Return how many classes a test calls significant, and how much the most changed of them changed.
 
     Parameters
     ----------
+    test : str
+        `paired` or `moderated`.
     shift, p, p_holm : (classes,)
-        As `ClassSignificance` has shift, p_paired and p_paired_holm.
+        As `ClassSignificance` has shift, and p and p_holm of the test.
 
     Returns
     -------
     dict
-        `significant_paired` and `significant_paired_holm`, NaN where no class has a p; `largest_shift_paired`, the
-        largest absolute shift of a class that is significant without correction, NaN where none is.
+        Of the test `paired`: `significant_paired` and `significant_paired_holm`, NaN where no class has a p;
+        `largest_shift_paired`, the largest absolute shift of a class that is significant without correction, NaN where
+        none is.
 
     Examples
     --------
-    >>> paired_counts(np.array([-0.3, 0.2, 0.5]), np.array([0.01, 0.04, 0.2]), np.array([0.03, 0.08, 0.2]))
+    >>> shift, p, p_holm = np.array([-0.3, 0.2, 0.5]), np.array([0.01, 0.04, 0.2]), np.array([0.03, 0.08, 0.2])
+    >>> significance_counts("paired", shift, p, p_holm)
     {'significant_paired': 2.0, 'significant_paired_holm': 1.0, 'largest_shift_paired': 0.3}
     """
     known, found = not np.isnan(p).all(), p <= LEVEL
     return {
-        "significant_paired": float(found.sum()) if known else np.nan,
-        "significant_paired_holm": float((p_holm <= LEVEL).sum()) if known else np.nan,
-        "largest_shift_paired": float(np.abs(shift[found]).max()) if found.any() else np.nan,
+        f"significant_{test}": float(found.sum()) if known else np.nan,
+        f"significant_{test}_holm": float((p_holm <= LEVEL).sum()) if known else np.nan,
+        f"largest_shift_{test}": float(np.abs(shift[found]).max()) if found.any() else np.nan,
     }
 
 
@@ -307,7 +327,7 @@ def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if min(sizes) < 2:
         missing = np.full(before.shape[:-2] + before.shape[-1:], np.nan)
         return missing, missing, missing
-    parts = [_variance(side) / size for side, size in zip((before, after), sizes, strict=True)]
+    parts = [variance(side, axis=-2) / size for side, size in zip((before, after), sizes, strict=True)]
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = (after.mean(-2) - before.mean(-2)) / np.sqrt(parts[0] + parts[1])
         dof = (parts[0] + parts[1]) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
@@ -315,21 +335,22 @@ def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return statistic, dof, np.asarray(2 * special.stdtr(dof, -np.abs(statistic)))
 
 
-def _variance(values: np.ndarray) -> np.ndarray:
-    """Return variances over networks; values that are equal but for rounding have none."""
-    spread = np.ptp(values, axis=-2)
-    rounding = 1e-12 * np.abs(values).max(axis=-2)
-    return np.where(spread > rounding, values.var(axis=-2, ddof=1), 0)
-
-
 def _paired_p(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     n, change = len(before), after - before
     if n < 2:
         return np.full(before.shape[1], np.nan)
-    error = np.sqrt(_variance(change) / n)
+    error = np.sqrt(variance(change, axis=0) / n)
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.where(error > 0, change.mean(0) / error, np.nan)
     return np.asarray(2 * special.stdtr(n - 1, -np.abs(statistic)))
+
+
+def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, paired: bool) -> np.ndarray:
+    """Return two-sided p with moderated variances, about these very test images, as the other tests are."""
+    if min(len(before), len(after)) < FEWEST_TESTED:
+        return np.full(len(recall), np.nan)
+    changes = class_losses.moderated(class_losses.from_recalls(before, after, paired=paired), recall)
+    return class_losses.estimates(changes, np.eye(len(recall)))["p"]
 
 
 def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:

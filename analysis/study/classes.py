@@ -17,9 +17,10 @@ from analysis.study.settings import CONTROL
 
 # Recalls that were rounded to three digits differ by less, before and after together.
 _SAME_RECALL = 0.004
-# Endings of the columns of a loss, and of those whose variances are moderated.
+# Endings of the columns of a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-_MODERATED = "_moderated"
+# Stands before the endings of interval and p with moderated variances, by which reports decide.
+MODERATED = "_moderated"
 
 
 def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
@@ -44,7 +45,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None 
           n_none counts the networks that have a control; recall_control is the recall of their controls.
 
         `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with the
-        variances over networks moderated, as an audit has them (`class_losses.moderated`).
+        variances over networks moderated, as an audit has them (`class_losses.moderated`). Verdicts, pictures and
+        pages decide by these. With fewer than ten classes they are the plain ones.
 
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
@@ -89,11 +91,11 @@ def _losses(
         title = f"{name}{ending}"
         if change is None:
             found |= dict.fromkeys(
-                [title, *(f"{title}{each}_{end}" for each in ("", _MODERATED) for end in _ENDS)], np.nan
+                [title, *(f"{title}{each}_{end}" for each in ("", MODERATED) for end in _ENDS)], np.nan
             )
             continue
         moderated = class_losses.moderated(change.changes, change.recall)
-        for each, of_each in (("", change.changes), (_MODERATED, moderated)):
+        for each, of_each in (("", change.changes), (MODERATED, moderated)):
             # A loss is a change with its sign turned.
             estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
             estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]

@@ -18,10 +18,11 @@ from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import grouping
 from analysis.statistics.class_table import LOSS, changes_beyond_control, recall_changes, recalls, with_ends
-from analysis.statistics.group_excess import excess_losses
+from analysis.statistics.group_excess import Excess, excess_losses
 from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import RunArrays
+from analysis.study.classes import MODERATED
 from analysis.study.predictions import Predictions
 from analysis.study.settings import CONTROL
 
@@ -42,7 +43,10 @@ class Grouped(NamedTuple):
         with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control,
         change_beyond_control and excess_loss_beyond_control (the excess loss from the control on) are there too. p is
         of excess_loss_beyond_control, or of excess_loss without a control: whether the group lost more, or less, than
-        all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping.
+        all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping. The
+        columns of excess losses with `_moderated`, p_moderated and p_moderated_holm are the same with variances over
+        networks that are moderated (`class_losses.moderated`), as those of an audit. They decide. With fewer than ten
+        groups they are the plain ones.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `study.shown`, grouping, and what `grouping.summary` returns.
     notes : list of str
@@ -233,16 +237,30 @@ def _cell(names: np.ndarray, place: np.ndarray, answers: Answers) -> tuple[pd.Da
         **with_ends("accuracy_after", *recalls(place, after)),
         **with_ends("change", *recall_changes(place, before, after)),
     }
-    excess = excess_losses(place, before, after)
-    found |= with_ends("excess_loss", excess.value, (excess.low, excess.high))
+    losses = _excess_losses("excess_loss", place, before, after)
     if control is not None:
-        found |= with_ends("accuracy_control", *recalls(place, control))
+        found |= losses.columns | with_ends("accuracy_control", *recalls(place, control))
         found |= with_ends(f"change_{LOSS}", *changes_beyond_control(place, before, after, control))
-        excess = excess_losses(place, control, after, before)
-        found |= with_ends(f"excess_loss_{LOSS}", excess.value, (excess.low, excess.high))
-    p = excess.p
-    found |= {"p": p, "p_holm": corrected(p, len(names))[1]}
+        losses = _excess_losses(f"excess_loss_{LOSS}", place, control, after, before)
+    found |= losses.columns
+    for ending, excess in losses.excess.items():
+        found |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
     return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+
+
+class _Losses(NamedTuple):
+    """Excess losses with plain and with moderated variances, by the ending of their columns."""
+
+    excess: dict[str, Excess]
+    columns: dict[str, np.ndarray]
+
+
+def _excess_losses(name: str, place: np.ndarray, *sides: np.ndarray) -> _Losses:
+    excess = {ending: excess_losses(place, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
+    columns = {name: excess[""].value}
+    for ending, each in excess.items():
+        columns |= {f"{name}{ending}_low": each.low, f"{name}{ending}_high": each.high}
+    return _Losses(excess, columns)
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -53,8 +53,8 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
 
-    `predictions` are those of the pruned networks for the test images, by ratio; `sizes` the metrics of `--shrink`;
-    `picture` is where the picture of the classes is.
+    `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
+    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is.
     """
 
     store: Store
@@ -62,6 +62,7 @@ class Pruned(NamedTuple):
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
+    changes: Mapping[float, ClassChanges]
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
 
@@ -99,18 +100,18 @@ def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned, _, sizes, picture = result
+    store, setting, dense, pruned = result.store, result.setting, result.dense, result.pruned
     last = list(pruned.values())[-1].run_id
     return "\n".join(
         [
             "",
             *_comparison([result]),
-            *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in sizes.items()}),
+            *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in result.sizes.items()}),
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run, ratio {ratio:g}", run) for ratio, run in pruned.items()),
             trained_by(store, last),
-            f"the picture: {picture}",
+            f"the picture: {result.picture}",
             *what_next(store, last, setting),
         ]
     )
@@ -213,8 +214,12 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         }
         sizes = dict(zip(pruned, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
         picture = schema.RECALL_PICTURE if len(run_ids) == 1 else schema.SUMMARY_PICTURE
-        result = Pruned(store, setting, dense, pruned, predictions, sizes, store.artifact_location(job.run_id, picture))
-        changes = changes_of_classes([result])
+        changes = {
+            ratio: class_changes(setting.data.classes, [dense.dense.predictions], [after])
+            for ratio, after in predictions.items()
+        }
+        location = store.artifact_location(job.run_id, picture)
+        result = Pruned(store, setting, dense, pruned, predictions, changes, sizes, location)
         lines = [*verdict([result], changes).splitlines(), *READING.splitlines()]
         job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
         if len(run_ids) == 1:
@@ -318,8 +323,10 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     )
 
 
-def changes_of_classes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
+def changes_of_classes(made: Sequence[Pruned]) -> Mapping[float, ClassChanges]:
     """Compare the networks of several seeds with what was pruned from them, at each ratio."""
+    if len(made) == 1:
+        return made[0].changes
     classes, before = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
     return {
         ratio: class_changes(classes, before, [result.predictions[ratio] for result in made])

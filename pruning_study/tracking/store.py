@@ -57,6 +57,7 @@ class Store:
         self.experiment_id = experiment_id
         self.job_run_id = job_run_id
         self.view = ""  # the end of the address that opens a view of the experiment
+        self._artifact_folders: dict[str, str] = {}  # by run id; a run's folder never changes
 
     def how_to_look(self, *, indent: int) -> str:
         """Return the command, if one is needed, and the address that show the experiment's runs in MLflow's UI.
@@ -174,7 +175,7 @@ class Store:
         """
         with scratch.folder() as folder:
             try:
-                where = self.client.get_run(run_id).info.artifact_uri
+                where = self._artifact_folder(run_id)
                 if not where:  # it would stand for the current folder
                     raise FileNotFoundError("the store does not say where its artifacts are")
                 if is_local_uri(where, is_tracking_or_registry_uri=False):
@@ -188,10 +189,15 @@ class Store:
     def artifact_location(self, run_id: str, name: str) -> str:
         """Return where a run's artifact is, or will be: a path on this machine, or the name that MLflow downloads."""
         with one_line_errors(self.uri):
-            folder = self.client.get_run(run_id).info.artifact_uri or ""
+            folder = self._artifact_folder(run_id)
         if is_local_uri(folder, is_tracking_or_registry_uri=False):
             return str(Path(local_file_uri_to_path(folder)) / name)
         return f"runs:/{run_id}/{name}"
+
+    def _artifact_folder(self, run_id: str) -> str:
+        if run_id not in self._artifact_folders:
+            self._artifact_folders[run_id] = self.client.get_run(run_id).info.artifact_uri or ""
+        return self._artifact_folders[run_id]
 
     # Files of this machine that belong to runs
 
@@ -368,6 +374,7 @@ class Store:
             with one_line_errors(self.uri), uninterrupted():
                 folder = ends.enter_context(scratch.folder())
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
+                self._artifact_folders[run.info.run_id] = run.info.artifact_uri or ""
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
                 ends.enter_context(ending(writer))
             yield writer

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click.testing
 import mlflow
 import numpy as np
 import pandas as pd
@@ -23,13 +24,15 @@ import pruning_study
 from analysis.audit import audit
 from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study import models
+from pruning_study.__main__ import cli
 from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
 from tests.deadline import in_time, wait_until
-from tests.stored_runs import artifact, runs
-from tests.warm_processes import WarmProcess, run_code
+from tests.stored_runs import artifact, leave_pictures_blank, runs
+from tests.warm_processes import WarmProcess, run_code, run_module
 
 QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
+DECAY = 0.02  # a weight decay that is not the default epsilon
 
 
 @pytest.fixture
@@ -183,10 +186,11 @@ class TestPrune:
         assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
-    def test_every_pruner(self, prune, pruner):
+    def test_every_pruner(self, prune, pruner, monkeypatch):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "every pruner")  # of one dense network
         of_channels = PRUNERS[pruner].unit == "channel"  # of which the first layer has one
         prune("--pruner", pruner, *(("--ratio", 1.8) if PRUNERS[pruner].unit != "weight" else ()))
-        run = runs("pruned")[0]
+        run = runs("pruned")[-1]
         ratio = run.data.metrics["realized_ratio"]
         if pruner == "none":
             assert (run.data.params["ratio"], ratio) == ("1.0", 1.0)
@@ -282,7 +286,7 @@ class TestPrune:
         options = [(), ("--gradient-objective", "data"), ("--gradient-batches", 1), ("--gradient-mode", "train")]
         for option in options:
             network = ("--model", "resnet20", "--engine", "torch", "--image-size", 10, "--weight-decay", 0.05)
-            prune("--pruner", "gp", *network, *option)
+            prune("--pruner", "gp", "--epochs", 1, "--fine-tune-epochs", 0, *network, *option)
         masks = [load_file(artifact(run, "mask.safetensors")) for run in runs("pruned")]
         assert len({torch.cat([part.flatten() for part in mask.values()]).numpy().tobytes() for mask in masks}) == 4
 
@@ -418,16 +422,25 @@ class TestPrune:
         assert runs("pruned")[0].data.metrics["realized_ratio"] == pytest.approx(60_074 / (1_076 + 350))
 
 
+@pytest.fixture(scope="module")
+def computed(session_store, tiny, tmp_path_factory):
+    """What a command says, and its dense and its pruned run."""
+    folder = tmp_path_factory.mktemp("recomputed")
+    np.savez(folder / "tiny.npz", **tiny)
+    options = ("--pruner", "up", "--ratio", 4, "--weight-decay", DECAY, "--fine-tune-learning-rate", 0.003)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "recomputed")
+        patch.chdir(folder)
+        leave_pictures_blank(patch)
+        typed = ("prune", "--dataset", folder / "tiny.npz", *QUICK, *options, "--seed", 2)
+        result = click.testing.CliRunner().invoke(cli, [*map(str, typed)])
+        assert result.exit_code == 0, result.output
+        return result.output, runs("dense")[0], runs("pruned")[0]
+
+
 class TestRecomputed:
-    """One run's numbers from its artifacts alone, with a weight decay that is not the default epsilon."""
-
-    DECAY = 0.02
-
-    @pytest.fixture
-    def computed(self, prune, tiny):
-        options = ("--pruner", "up", "--ratio", 4, "--weight-decay", self.DECAY, "--fine-tune-learning-rate", 0.003)
-        output = prune(*options, "--seed", 2)
-        return output, runs("dense")[0], runs("pruned")[0]
+    """One run's numbers from its artifacts alone."""
 
     def images(self, run, tiny, part):
         mean, std = (json.loads(run.data.tags[f"normalization_{name}"]) for name in ("mean", "std"))
@@ -454,7 +467,7 @@ class TestRecomputed:
         mask = torch.cat([load_file(artifact(pruned, "mask.safetensors"))[name].flatten() for name in names])
         assert mask.sum() == round(60_074 / 4) - 1_076
         assert score[mask].min() >= score[~mask].max() * (1 - 1e-5)
-        assert pruned.data.params["epsilon"] == repr(self.DECAY)
+        assert pruned.data.params["epsilon"] == repr(DECAY)
 
     def test_normalisation_is_that_of_the_training_split(self, computed, tiny):
         train, _ = labels.split(tiny["train_labels"], 0.1, 2)
@@ -629,8 +642,9 @@ class TestDenseRunId:
         assert runs("pruned")[1].data.params["image_shape"] == "1x14x14"
 
     def test_its_job_is_named_after_the_model_of_that_run(self, prune):
-        prune("--model", "resnet20", "--engine", "torch", "--image-size", 10, "--ratio", 2)
-        prune("--dense-run-id", runs("dense")[0].info.run_id, "--engine", "torch", "--ratio", "2,3")
+        quick = ("--engine", "torch", "--epochs", 1, "--fine-tune-epochs", 0)
+        prune("--model", "resnet20", "--image-size", 10, "--ratio", 2, *quick)
+        prune("--dense-run-id", runs("dense")[0].info.run_id, "--ratio", "2,3", *quick)
         assert runs("job")[1].info.run_name == "prune s0 mp 2,3x resnet20 tiny"
 
     def test_finds_what_the_options_made(self, prune):
@@ -894,13 +908,12 @@ class TestBadInput:
 
 
 def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
-    command = [sys.executable, "-m", "pruning_study", "train", "--epochs", "500"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = WarmProcess(run_module, "pruning_study", "train", "--epochs", 500)
     wait_until(lambda: runs("dense", status="RUNNING"), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    said = process.wait()
     assert process.returncode == 1
-    assert "Traceback" not in errors
+    assert "Traceback" not in said
     killed = runs(status="KILLED")
     assert sorted(run.data.tags["kind"] for run in killed) == ["dense", "job"]
     assert runs(status="RUNNING") == []

@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 
 from analysis.common.errors import StudyError
 from tests import made_up_runs
+from tests.blank_figures import leave_undrawn
 
 
 def contents(folder):
@@ -108,7 +109,8 @@ def test_nothing_to_make_it_of(tmp_path):
 
 
 @pytest.mark.slow
-def test_results_are_what_their_frames_give(tmp_path):
+def test_results_are_what_their_frames_give(tmp_path, monkeypatch):
+    leave_undrawn(monkeypatch)
     again = shutil.copytree(rebuild.RESULTS, tmp_path / "results")
     rebuild.rebuild_all(rebuild.found(again))
     equal_accuracy.write_pooled(again)

@@ -12,9 +12,10 @@ from scipy.optimize import isotonic_regression
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from analysis.report.verdict import SMALL_LOSS, beyond, class_rows
+from analysis.report.verdict import SMALL_LOSS, beyond, class_rows, class_test
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study.classes import MODERATED
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -51,13 +52,14 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
         accuracy.insert(1, cell["accuracy_after"] - cell["accuracy_minus_none"])
     loss = rows[f"loss{ending}"]
     named = rows[loss.round(9) > 0].sort_values(f"loss{ending}", ascending=False, kind="stable").head(MOST_NAMED)
-    figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), _recalls_note(cell, named))
+    note = _recalls_note(cell, named, class_test(cell, rows))
+    figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), note)
     recalls = rows[list(stations.values())].to_numpy()
     axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
     ends = [("accuracy", accuracy[-1], _STRONG)]
     axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
     for _, row in named.iterrows():
-        shown = row[f"excess{ending}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
+        shown = row[f"excess{ending}{MODERATED}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
         color = ABOVE if shown else _STRONG
         name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
         style = {"color": color, "linewidth": 2.2 if shown else 1.2, "markersize": 5 if shown else 3.5}
@@ -73,7 +75,7 @@ def _recalls_title(study: StudyData, cell: pd.Series) -> str:
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
 
-def _recalls_note(cell: pd.Series, named: pd.DataFrame) -> str:
+def _recalls_note(cell: pd.Series, named: pd.DataFrame, test: str) -> str:
     count = "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
     paired = f", {cell['n_none']} of them fine-tuned only" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
     since = "fine-tuned only" if cell["n_none"] else "dense"
@@ -83,7 +85,8 @@ def _recalls_note(cell: pd.Series, named: pd.DataFrame) -> str:
     which = "The class that loses most is" if len(named) == 1 else f"The {len(named)} classes that lose most are"
     return (
         f"{count}{paired}. {what} {which} named, with the change from {since} to pruned in points. Orange: shown to "
-        "lose more than the accuracy (Holm's p below .05 over the classes); black: not shown. Grey: other classes."
+        f"lose more than the accuracy ({test}, Holm's p below .05 over the classes); black: not shown. Grey: other "
+        "classes."
     )
 
 
@@ -162,7 +165,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         (max(2.1 * len(drawn) + 1.5, 6.5), 0.27 * len(names) + 2.0),
         f"What {which} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {what}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. Orange: "
-        "the class loses more than the accuracy, blue: less, by Holm's p below .05 over the classes; grey: neither."
+        f"the class loses more than the accuracy, blue: less, by a {class_test(*drawn[0])} with Holm's p below .05 "
+        "over the classes; grey: neither."
         f"{left_out}{chosen}",
         sharey=True,
         sharex=True,
@@ -178,8 +182,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
 
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame, ending: str) -> None:
-    loss, low, high = (100 * rows[f"loss{ending}{end}"] for end in ("", "_low", "_high"))
-    excess, holm = rows[f"excess{ending}"], rows[f"excess{ending}_p_holm"]
+    loss, low, high = (100 * rows[f"loss{ending}{end}"] for end in ("", f"{MODERATED}_low", f"{MODERATED}_high"))
+    excess, holm = rows[f"excess{ending}"], rows[f"excess{ending}{MODERATED}_p_holm"]
     colors = [NEUTRAL if not p < LEVEL else ABOVE if more > 0 else BELOW for more, p in zip(excess, holm, strict=True)]
     height = np.arange(len(rows))
     axes.hlines(height, low, high, colors=colors, linewidth=1.8)

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
-from analysis.statistics.populations import FEWEST_TESTED, class_significance, paired_counts
+from analysis.statistics.populations import FEWEST_TESTED, class_significance, significance_counts
 from analysis.study.labels import method_label
 from analysis.study.settings import bits, level
 from analysis.study.study import StudyData
@@ -18,7 +18,10 @@ _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
 ]
-_OF_CLASSES = ("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired")
+_OF_CLASSES = (
+    *("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired"),
+    *("significant_moderated", "significant_moderated_holm", "largest_shift_moderated"),
+)
 _UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -31,7 +34,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
         its floor, as in `cells.csv`. Of cells of two networks or more: how many classes are significant by Welch's
-        unpaired test (significant), and what `populations.paired_counts` returns. Where runs have them: model_bytes,
+        unpaired test (significant), and what `populations.significance_counts` returns of the paired and of the
+        moderated test. Where runs have them: model_bytes,
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
     key = study.cell_key
@@ -59,8 +63,10 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
         is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[kept].duplicated().any()  # and is no second network
         if quantised[rows[0]] and len(kept) >= FEWEST_TESTED and not is_twice:
             test = class_significance(*arrays.measured(kept, classes), paired=True)
-            paired = paired_counts(test.shift, test.p_paired, test.p_paired_holm)
-            found.append({**arrays.runs.iloc[rows[0]][key], "significant": test.significant.sum(), **paired})
+            paired = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
+            moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)
+            cell = arrays.runs.iloc[rows[0]][key]
+            found.append({**cell, "significant": test.significant.sum(), **paired, **moderated})
     return pd.DataFrame(found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
 
 
@@ -73,9 +79,9 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
         "largest excess": (100 * frame["largest_excess"]).map(decimals(1)),
         "its floor": (100 * frame["largest_excess_floor"]).map(decimals(1)),
-        "significant classes, paired": frame["significant_paired"].map(decimals(0)),
-        "by Holm": frame["significant_paired_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * frame["largest_shift_paired"]).map(decimals(1)),
+        "significant classes": frame["significant_moderated"].map(decimals(0)),
+        "by Holm": frame["significant_moderated_holm"].map(decimals(0)),
+        "largest change of them, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
     }
     if schema.MODEL_BYTES in frame:
         columns["size"] = frame[schema.MODEL_BYTES].map(_size, na_action="ignore").fillna(NOT_AVAILABLE)

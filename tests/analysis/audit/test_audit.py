@@ -195,7 +195,7 @@ def test_a_class_of_one_image_leaves_the_intervals_of_the_others(seeds):
     assert (c["change"], c["p"]) == (0, 1)
 
 
-@pytest.mark.parametrize("networks", [2, 4])
+@pytest.mark.parametrize("networks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_intervals_cover_however_few_the_networks(networks):
     """Images differ in how hard they are, networks in how good they are; class b loses a tenth."""
     rng = np.random.default_rng(networks)

@@ -58,7 +58,7 @@ def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():
     found = audited(before, after)
     (said,) = (note for note in found.notes if note.startswith("Class significance"))
     assert said.startswith("Class significance (Hooker et al.): 0 of 2 classes")
-    assert "paired t-test: 2 classes (by 5.8 points at most), and 2 after Holm's" in said
+    assert "paired t-test with the variance of each class alone: 2 classes (by 5.8 points at most), and 2 after" in said
     p = stats.ttest_1samp([-0.05] * 5 + [-0.1], 0).pvalue
     assert found.populations.significance["p_paired_holm"].tolist() == pytest.approx([2 * p, 2 * p])
 
@@ -80,7 +80,7 @@ def test_class_tests_are_those_of_scipy():
     wanted, paired = stats.ttest_ind(*shifted[::-1], equal_var=False), stats.ttest_rel(*shifted)
     row = found.loc["cat"]
     assert (row["statistic"], row["dof"], row["p"]) == pytest.approx((wanted.statistic, wanted.df, wanted.pvalue))
-    assert row["p_paired"] == pytest.approx(paired.pvalue)
+    assert row["p_paired"] == row["p_moderated"] == pytest.approx(paired.pvalue)
     assert row["difference"] == pytest.approx(-0.1 / 3)
 
 

@@ -3,6 +3,8 @@
 import re
 import sys
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,8 @@ from analysis.recommend import recommend
 from analysis.recommend.bounds import Bounded, Measured
 from analysis.recommend.recommend import Limits
 from analysis.recommend.result import Recommendation, summary
-from analysis.report import report
-from analysis.study.study import ReportOptions, StudyData
+from analysis.report.verdict import verdict
+from analysis.study.study import StudyData
 from tests.stored_runs import empty_store
 
 IMAGES = 400
@@ -60,18 +62,18 @@ class Writer:
     def log(
         self, experiment: str, params: dict, metrics: dict, artifacts: dict[str, tuple[int, ...]], **tags: str
     ) -> str:
-        run_id = self.client.create_run(experiment, tags=tags).info.run_id
+        run = self.client.create_run(experiment, tags=tags).info
         self.client.log_batch(
-            run_id,
+            run.run_id,
             metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
             params=[Param(name, str(value)) for name, value in params.items()],
         )
+        folder = Path(url2pathname(urlparse(run.artifact_uri).path))
+        folder.mkdir(parents=True)
         for name, wrong in artifacts.items():
-            path = self.folder / f"{name}.npz"
-            np.savez(path, label=LABEL, predicted=predicted(wrong))
-            self.client.log_artifact(run_id, str(path))
-        self.client.set_terminated(run_id)
-        return run_id
+            np.savez(folder / f"{name}.npz", label=LABEL, predicted=predicted(wrong))
+        self.client.set_terminated(run.run_id)
+        return run.run_id
 
     def dense(self, experiment: str, seed: int, *, artifact: bool = True, test_artifact: bool = False) -> str:
         wrong = dense_wrong(seed)
@@ -442,8 +444,7 @@ def beside(store, name, cells):
 
 
 def verdict_of(store, name):
-    study = StudyData.from_store(name, tracking_uri=store.uri)
-    return report.report(study, ReportOptions()).verdict[0]
+    return verdict(StudyData.from_store(name, tracking_uri=store.uri))[0]
 
 
 def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):

@@ -21,6 +21,7 @@ from analysis.study.study import ReportOptions, StudyData
 from tests import made_up_runs, made_up_tuning
 from tests.analysis.rendering.test_markdown_text import parsed
 from tests.analysis.rendering.test_page import Elements, measured
+from tests.blank_figures import leave_undrawn
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
 PUBLISHED = Path(__file__).parents[3] / "results"
@@ -129,7 +130,8 @@ def test_the_same_study_gives_the_same_files(made, written, tmp_path):
     assert all((tmp_path / path).read_bytes() == (written[0] / path).read_bytes() for path in again)
 
 
-def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
+def test_markup_in_names_is_shown_and_not_obeyed(tmp_path, monkeypatch):
+    leave_undrawn(monkeypatch)
     runs = made_up_runs.study(
         *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
     )
@@ -144,7 +146,8 @@ def reported(*cells, **params):
     return made, page.markdown(made)
 
 
-def test_one_network_has_no_interval_and_no_test(tmp_path):
+def test_one_network_has_no_interval_and_no_test(tmp_path, monkeypatch):
+    leave_undrawn(monkeypatch)
     made, text = reported(("mp", 2, [1.2]), ("mp", 4, [1.3]))
     page.write(made, tmp_path)
     cells = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
@@ -152,7 +155,8 @@ def test_one_network_has_no_interval_and_no_test(tmp_path):
     assert "nan" not in text.lower()
 
 
-def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
+def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path, monkeypatch):
+    leave_undrawn(monkeypatch)
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
     made = report.report(StudyData(runs, tunings=[made_up_tuning.tuning()]), ReportOptions())
     files = {str(path) for path in page.write(made, tmp_path)}

@@ -23,6 +23,7 @@ from analysis.rendering import page
 from analysis.report import report
 from analysis.runs import exports, pull
 from analysis.study.study import ReportOptions, StudyData
+from tests.blank_figures import leave_undrawn
 
 EXPERIMENT = "two data sets"
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
@@ -361,6 +362,7 @@ class TestCommands:
         return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
     def test_the_report_of_files_is_that_of_the_store(self, store, monkeypatch, tmp_path):
+        leave_undrawn(monkeypatch)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
         for name in ("pets", "digits"):
             result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)

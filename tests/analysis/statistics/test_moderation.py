@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.special import polygamma
 
 from analysis.statistics import two_way
-from analysis.statistics.moderation import expected_prior, moderated, prior, trigamma_inverse
+from analysis.statistics.moderation import expected_prior, likely_alike, moderated, prior, trigamma_inverse
 
 TWENTY = np.array([20, 25, 10, 15, 25, 30, 110, 30, 15, 20, 20, 25, 30, 15, 25, 20, 20, 25, 15, 10.0])
 
@@ -70,6 +70,16 @@ def test_a_class_that_varies_far_more_than_the_others_keeps_its_own_variance():
     assert found.variances[-1] == pytest.approx(1000, rel=0.02)
     assert found.dof[-1] == pytest.approx(4, abs=0.1)
     assert np.median(found.dof) > 6
+
+
+def test_outliers_are_as_likely_as_in_limma():
+    """Worked out by the steps of limma's fitFDistRobustly: tails over (n - rank + .5) / n, at most 1, rising."""
+    ratios = np.array([0.2, 1.0, 40.0, 2.0, 9.0, 0.7, 15.0, 1.4])
+    tails = stats.f.sf(ratios, 3, 5)
+    shares = (len(ratios) - stats.rankdata(ratios) + 0.5) / len(ratios)
+    likely = np.minimum(tails / shares, 1)
+    expected = [max(likely[ratios >= ratio]) for ratio in ratios]
+    assert (sorted(expected)[2] < 0.2, likely_alike(ratios, 3, 5)) == (True, pytest.approx(expected))
 
 
 def test_variances_are_compared_in_units_of_the_scale():

@@ -51,6 +51,27 @@ def test_p_is_of_the_loss_beyond_that_of_all_images_and_corrected_for_the_groups
     assert (writers["p_holm"] <= 0.05).to_dict() == {str(writer): writer in (0, 7) for writer in range(8)}
 
 
+def test_eight_groups_have_moderated_columns_that_are_the_plain_ones(found):
+    for plain in ("excess_loss_low", "excess_loss_beyond_control_high", "p", "p_holm"):
+        name, _, end = plain.rpartition("_")
+        moderated = "p_moderated" if plain == "p" else f"{name}_moderated_{end}"
+        assert found.groups[moderated].to_numpy() == pytest.approx(found.groups[plain].to_numpy()), plain
+
+
+def test_a_writer_of_twelve_is_found_with_moderated_variances():
+    """Each of three networks loses other images: none to five of a writer's fifty, and 18 to 26 of the last's."""
+    place, lost = np.repeat(np.arange(12), 50), np.full((3, 12), 2)
+    lost[[0, 1, 2], [4, 6, 8]], lost[[0, 1, 2], [7, 3, 9]], lost[:, 11] = 5, 0, [18, 22, 26]
+    after = np.ones((3, 600), bool)
+    for network, counts in enumerate(lost):
+        for writer, count in enumerate(counts):
+            after[network, 50 * writer + (15 * network + np.arange(count)) % 50] = False
+    label, before = np.zeros(600, int), np.ones((3, 600), bool)
+    table, _ = groups._cell(np.arange(12).astype(str), place, groups.Answers(label, before, after, before))
+    assert (table["p_holm"].iloc[-1] > 0.05, table["p_moderated_holm"].iloc[-1] < 0.05) == (True, True)
+    assert (table["p_moderated_holm"].iloc[:-1] > 0.05).all()
+
+
 @pytest.mark.parametrize("seeds", [1, 6])
 def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
     place, image = np.repeat(np.arange(40), 50), np.tile(np.arange(50), 40)

@@ -3,8 +3,6 @@ import signal
 import socket
 import sqlite3
 import stat
-import subprocess
-import sys
 import tempfile
 import threading
 from contextlib import closing
@@ -16,6 +14,7 @@ from analysis.common.errors import StudyError
 from pruning_study.tracking import locks
 from tests import another_user
 from tests.deadline import wait_until
+from tests.warm_processes import WarmProcess, run_code
 
 HOLD = """
 import sys, time
@@ -34,8 +33,8 @@ def cache_home(tmp_path, monkeypatch):
 
 
 def holder(path):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
+    process = WarmProcess(run_code, HOLD, path)
+    process.wait_for_output("held\n")
     return process
 
 
@@ -53,7 +52,8 @@ def test_a_process_that_is_killed_while_it_holds_a_lock__holds_it_no_longer(tmp_
     thread = threading.Thread(target=kill)
     thread.start()
     with locks.held(path, waiting="somebody has it"):
-        assert process.wait() == -signal.SIGKILL
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
     thread.join()
     assert caplog.messages == ["somebody has it"]
 
@@ -81,8 +81,10 @@ for _ in range(20):
 """
     counter = tmp_path / "counter"
     counter.write_text("0")
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(counter)]) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    processes = [WarmProcess(run_code, code, counter) for _ in range(3)]
+    for process in processes:
+        process.wait()
+    assert [process.returncode for process in processes] == [0, 0, 0]
     assert counter.read_text() == "60"
 
 

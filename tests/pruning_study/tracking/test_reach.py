@@ -38,10 +38,16 @@ def said_by_an_ordinary_user(uri):
         return said.read()
 
 
+@pytest.fixture(scope="module")
+def new_store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store") / "new.db"
+    reach.ensure(f"sqlite:///{path}")
+    return path
+
+
 class TestSqlite:
-    def test_is_made_in_wal_mode(self, tmp_path):
-        reach.ensure(f"sqlite:///{tmp_path}/new.db")
-        with sqlite3.connect(tmp_path / "new.db") as connection:
+    def test_is_made_in_wal_mode(self, new_store):
+        with sqlite3.connect(new_store) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     def test_several_processes_may_make_it_at_once(self, tmp_path):
@@ -80,11 +86,10 @@ class TestSqlite:
         ],
     )
     def test_a_store_that_its_user_may_not_read_or_write__one_line_names_the_rights(
-        self, tmp_path, file_mode, folder_mode, reason
+        self, new_store, tmp_path, file_mode, folder_mode, reason
     ):
-        reach.ensure(f"sqlite:///{tmp_path}/store.db")
         (folder := tmp_path / "store").mkdir()
-        path = Path(shutil.copy(tmp_path / "store.db", folder))
+        path = Path(shutil.copy(new_store, folder))
         path.chmod(file_mode)
         folder.chmod(folder_mode)
         said = said_by_an_ordinary_user(f"sqlite:///{path}")
@@ -92,11 +97,10 @@ class TestSqlite:
         assert reason in said
         assert said.endswith("; make the file and its folder readable and writable")
 
-    def test_is_missing_until_it_is_made(self, tmp_path):
+    def test_is_missing_until_it_is_made(self, new_store, tmp_path):
         assert reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
         assert not reach.is_missing_file("http://127.0.0.1:1")
-        reach.ensure(f"sqlite:///{tmp_path}/new.db")
-        assert not reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
+        assert not reach.is_missing_file(f"sqlite:///{new_store}")
 
 
 @pytest.mark.postgres

@@ -1,7 +1,5 @@
 import os
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from analysis.common.errors import StudyError
 from pruning_study.tracking import scratch
 from tests import another_user
+from tests.warm_processes import WarmProcess, run_code
 
 HOLD = """
 import time
@@ -21,8 +20,14 @@ with scratch.folder() as folder:
 """
 
 
-def holder():
-    return subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+def holder(temporary):
+    """Return a process that holds a folder among its temporary files, and that folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TMPDIR", raising=False)  # the process's output is another temporary file
+        patch.setattr(tempfile, "tempdir", None)
+        process = WarmProcess(run_code, HOLD, TMPDIR=str(temporary))
+    process.wait_for_output("\n")
+    return process, process.output.read_text().strip()
 
 
 def test_a_folder_exists_while_the_block_runs():
@@ -36,12 +41,12 @@ def test_a_folder_exists_while_the_block_runs():
 def test_the_folders_of_dead_processes_are_removed_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    dead, alive = holder(), holder()
-    folders = [process.stdout.readline().strip() for process in (dead, alive)]
+    (dead, of_dead), (alive, of_alive) = holder(tmp_path), holder(tmp_path)
+    assert of_dead != of_alive
     dead.kill()
     dead.wait()
     scratch.remove_dead()
-    assert sorted(map(str, tmp_path.iterdir())) == [folders[1], f"{folders[1]}.lock"]
+    assert sorted(map(str, tmp_path.iterdir())) == [of_alive, f"{of_alive}.lock"]
     alive.kill()
     alive.wait()
     scratch.remove_dead()
@@ -88,8 +93,8 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.mark.attack
 def test_a_process_that_is_killed_right_after_it_kept_a_run__leaves_the_run_to_later_commands(temporary):
-    process = holder()
-    folder = Path(process.stdout.readline().strip())
+    process, name = holder(temporary)
+    folder = Path(name)
     (folder / "run.json").touch()
     process.kill()
     process.wait()

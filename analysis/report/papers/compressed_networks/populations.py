@@ -14,7 +14,7 @@ from analysis.runs import schema
 from analysis.statistics import populations
 from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
-from analysis.statistics.populations import FEWEST_TESTED, paired_counts
+from analysis.statistics.populations import FEWEST_TESTED, significance_counts
 from analysis.study.arrays import RunArrays
 from analysis.study.settings import CELL
 
@@ -99,7 +99,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per cell and class
         What `naming.named` returns, class, recall_dense, recall_compressed, and then as
         `populations.class_significance` describes them: difference, normalised_difference, statistic, dof, p, p_holm,
-        p_bh, significant, p_paired, p_paired_holm, significant_paired, shift. `placebo` is how often the class is
+        p_bh, significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
+        significant_moderated, shift. `placebo` is how often the class is
         significant between two halves of the dense networks. `placebo_low` and `placebo_high` are numbers of classes
         of the cell, between which nine in ten splits into halves lie. `p_ratio` and `significant_ratio` are of the
         same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
@@ -127,6 +128,9 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
             "p_paired": test.p_paired,
             "p_paired_holm": test.p_paired_holm,
             "significant_paired": test.significant_paired,
+            "p_moderated": test.p_moderated,
+            "p_moderated_holm": test.p_moderated_holm,
+            "significant_moderated": test.significant_moderated,
             "placebo": placebo.mean(0),
             **dict(zip(("placebo_low", "placebo_high"), most_of(placebo.sum(1)), strict=True)),
             "shift": test.shift,
@@ -154,9 +158,9 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row per cell
         What `naming.named` returns, n_dense, n_compressed, classes; how many classes are significant, and how many the
         placebo gives, with the numbers between which nine in ten of its splits lie; what
-        `populations.paired_counts` returns; how many are by the ratio, and after each correction; of the significant
-        ones, how many have a lower and a higher recall than before (decreased, increased), and by how much in the mean
-        (mean_decrease, mean_increase), both as numbers above 0.
+        `populations.significance_counts` returns of the paired and of the moderated test; how many are by the ratio,
+        and after each correction; of the significant ones, how many have a lower and a higher recall than before
+        (decreased, increased), and by how much in the mean (mean_decrease, mean_increase), both as numbers above 0.
     """
     if significance.empty:
         return pd.DataFrame()
@@ -170,6 +174,10 @@ def _cells(frame: pd.DataFrame, key: list[str]) -> Iterator[tuple[tuple[str, ...
     yield from frame.groupby(key, dropna=False, sort=False)
 
 
+def _counts_by(test: str, rows: pd.DataFrame) -> dict[str, float]:
+    return significance_counts(test, *(rows[name].to_numpy() for name in ("shift", f"p_{test}", f"p_{test}_holm")))
+
+
 def _counts(rows: pd.DataFrame) -> dict[str, float]:
     change = rows.loc[rows["significant"], "difference"]
     return {
@@ -180,7 +188,8 @@ def _counts(rows: pd.DataFrame) -> dict[str, float]:
         "placebo": rows["placebo"].sum(min_count=len(rows)),
         "placebo_low": rows["placebo_low"].iloc[0],
         "placebo_high": rows["placebo_high"].iloc[0],
-        **paired_counts(*(rows[name].to_numpy() for name in ("shift", "p_paired", "p_paired_holm"))),
+        **_counts_by("paired", rows),
+        **_counts_by("moderated", rows),
         "significant_ratio": int(rows["significant_ratio"].sum()),
         "significant_bh": int((rows["p_bh"] <= SIGNIFICANT).sum()),
         "significant_holm": int((rows["p_holm"] <= SIGNIFICANT).sum()),

@@ -23,11 +23,11 @@ _PIES = (
     "the same networks are between all dense networks and all that were made of them. PIEs of halves are between half "
     "of the dense networks and what was made of the other half; the placebo's are between two dense halves. Halves are "
     "of different networks, so their PIEs measure mostly seeds. A significant class changed otherwise than the "
-    "accuracy at 5 %. Read the paired test, which compares each network with its own dense network, and Holm's "
-    "correction of it. The t-test of Hooker et al. takes the two sides for independent networks, so it can hardly "
-    "reject a small change; its placebo are two dense halves. Dense networks are less accurate on PIEs than on other "
-    "images; the last column says by how many points more than on the placebo's PIEs. pie_summary.csv, pie.csv, "
-    "class_significance.csv and significant_classes.csv have the numbers."
+    "accuracy at 5 %, by a paired t-test that compares each network with its own dense network, with moderated "
+    "variances from ten classes on; beside it stands Holm's correction. The t-test of Hooker et al. takes the two "
+    "sides for independent networks, so it can hardly reject a small change; its placebo are two dense halves. Dense "
+    "networks are less accurate on PIEs than on other images; the last column says by how many points more than on the "
+    "placebo's PIEs. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _CHANGES = (
     "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
@@ -162,9 +162,9 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
         "PIEs of the same networks (untied)": _with_untied(rows, "n_pie"),
         "PIEs of halves (untied)": _with_untied(rows, "n_pie_halves"),
         "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
-        "significant classes, paired": rows["significant_paired"].map(decimals(0)),
-        "by Holm": rows["significant_paired_holm"].map(decimals(0)),
-        "largest change of them, points": (100 * rows["largest_shift_paired"]).map(decimals(1)),
+        "significant classes": rows["significant_moderated"].map(decimals(0)),
+        "by Holm": rows["significant_moderated_holm"].map(decimals(0)),
+        "largest change of them, points": (100 * rows["largest_shift_moderated"]).map(decimals(1)),
         "significant as in print": rows["significant"].map(decimals(0)),
         "significant by placebo": rows["placebo"].map(decimals(1)),
         "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],

@@ -13,6 +13,7 @@ from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
 from analysis.report.verdict import PLACE, mostly_sound, places
 from analysis.runs import schema
+from analysis.study.classes import MODERATED
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.once import once
@@ -23,10 +24,11 @@ _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
     "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
     "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
-    "control. Small groups differ by chance: the largest excess loss of many small groups is large even if groups mean "
-    "nothing. So it stands beside that of the control, and the spread of the groups' changes beside that of a placebo. "
-    "The placebo deals the images out to the groups anew, within each class. groups.csv has every group of every cell, "
-    "with intervals; groupings.csv has alpha, raw slope and largest excess loss of every cell."
+    "control. Of ten groups or more the variances over networks are moderated. Small groups differ by chance: the "
+    "largest excess loss of many small groups is large even if groups mean nothing. So it stands beside that of the "
+    "control, and the spread of the groups' changes beside that of a placebo. The placebo deals the images out to the "
+    "groups anew, within each class. groups.csv has every group of every cell, with intervals; groupings.csv has "
+    "alpha, raw slope and largest excess loss of every cell."
 )
 _WORST = (
     "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
@@ -182,11 +184,12 @@ def _groupings_table(found: UnitTables) -> pd.DataFrame:
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the groups of one grouping."""
     names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
+    ends = {name: f"{name}{MODERATED}" if name.startswith("excess") else name for name in names}
     columns = {
         _of(rows[GROUPING].iloc[0]): rows[GROUP],
         "images": rows["images"].map("{:,}".format),
-        **{name.replace("_", " "): values_with_intervals(rows, name, name) for name in names if name in rows},
-        "p of excess (Holm)": rows["p_holm"].map(p_value),
+        **{name.replace("_", " "): values_with_intervals(rows, name, ends[name]) for name in names if name in rows},
+        "p of excess (Holm)": rows[f"p{MODERATED}_holm"].map(p_value),
     }
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 

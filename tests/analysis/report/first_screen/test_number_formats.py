@@ -65,7 +65,7 @@ def test_a_study_without_number_formats_has_no_such_section_and_one_without_size
     assert section.number_formats(study(PRUNED, CONTROL)) is None
     made = section.number_formats(study(runs("float16", 1, number_format="float16")))
     (table,) = (block for block in made.blocks if isinstance(block, pd.DataFrame))
-    of_classes = ["significant classes, paired", "by Holm", "largest change of them, points"]
+    of_classes = ["significant classes", "by Holm", "largest change of them, points"]
     assert list(table) == ["method", "networks", "accuracy", "change", "largest excess", "its floor", *of_classes]
 
 
@@ -80,6 +80,7 @@ def test_significant_classes_of_the_same_networks_are_counted():
     (row,) = number_formats.number_formats(study(made)).to_dict("records")
     assert (row["significant"], row["significant_paired"], row["significant_paired_holm"]) == (0, 2, 2)
     assert row["largest_shift_paired"] == pytest.approx(0.05)
+    assert (row["significant_moderated"], row["significant_moderated_holm"]) == (2, 2)
     (alone,) = number_formats.number_formats(study(made.iloc[:1])).to_dict("records")
     assert np.isnan(alone["significant_paired"])
 

@@ -25,7 +25,7 @@ from pruning_study.study.tuning import run as tuning
 from pruning_study.study.tuning.search import AS_MAGNITUDE
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
-from tests.stored_runs import leave_pictures_blank
+from tests.stored_runs import empty_store, leave_pictures_blank
 from tests.warm_processes import WarmProcess, run_module
 
 QUICK = {"epochs": 4, "fine_tune_epochs": 1, "batch_size": 32, "validation_fraction": 0.4, "seeds": "0,1"}
@@ -356,6 +356,7 @@ def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
         setting.at(schedule="cubic", ramp=0.9)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
     output = tune(objective="both", ratio="2,10", n_trials=7, seeds=0, validation_fraction=0.6)
     (parent,) = runs("tuning")
@@ -417,7 +418,7 @@ def test_alpha_needs_more_than_one_validation_image_a_class(tune):
 def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatch):
     # Its own store: pytest's process has read the others through a second copy of SQLite, the driver's, whose closing
     # drops the locks that other processes go by.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
     process = WarmProcess(run_module, "pruning_study", *arguments(tiny_npz, n_trials=200))
     wait_until(lambda: len(runs("trial")) >= 2, process)
     process.kill()

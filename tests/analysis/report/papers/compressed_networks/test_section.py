@@ -35,7 +35,7 @@ def test_the_table_has_the_methods_and_the_control_and_the_files_are_written():
     for column, name in (("PIEs of the same networks", "n_pie"), ("PIEs of halves", "n_pie_halves")):
         counts = [(summary[name][method], summary[f"{name}_untied"][method]) for method in ("none", "mp")]
         assert table[f"{column} (untied)"].tolist() == [f"{count:,.0f} ({untied:,.0f})" for count, untied in counts]
-    assert {"significant classes, paired", "by Holm", "significant as in print"} <= {*table}
+    assert {"significant classes", "by Holm", "significant as in print"} <= {*table}
     assert table["networks"].tolist() == [str(NETWORKS)] * 2
     assert found.notes == []
 
