@@ -14,6 +14,8 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 # Quotes in front count as part of the text, so that `'=x` gets one more and is not taken for `=x` when it is read.
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+# The faster engine of pandas 2 ends a text at a NUL.
+_ENGINE: dict[str, Any] = {} if pd.__version__ >= "3" else {"engine": "python"}
 
 
 def is_formula(text: str) -> bool:
@@ -58,7 +60,7 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
 
 def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
     """Read a frame that `write` has written, with options of `pandas.read_csv`."""
-    frame = pd.read_csv(file, **how).rename(columns=unquoted)
+    frame = pd.read_csv(file, **how, **_ENGINE).rename(columns=unquoted)
     texts = {
         name: column.map(lambda value: unquoted(value) if isinstance(value, str) else value)
         for name, column in frame.items()

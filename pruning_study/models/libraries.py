@@ -93,9 +93,7 @@ def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
         sizes: dict[str, Any] = {
             key: getattr(first, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
         }
-        model.set_submodule(
-            place, nn.Conv2d(in_channels, first.out_channels, bias=first.bias is not None, **sizes), strict=True
-        )
+        model.set_submodule(place, nn.Conv2d(in_channels, first.out_channels, bias=first.bias is not None, **sizes))
     return model
 
 

@@ -53,7 +53,7 @@ def test_a_list_that_is_nested_thirty_times_tenfold__is_shown_in_200_characters(
 def test_an_argument_that_commands_the_terminal__is_shown_with_escapes():
     for arguments in (
         ["compare", "\x1b[2Jextra"],
-        ["\x1b[2Jaudit"],
+        ["audit\x1b[2J"],
         ["audit", "--\x1b[2J"],
         ["report", "--confidence", "\x1b[2J"],
     ):
