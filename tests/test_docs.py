@@ -50,7 +50,8 @@ def test_the_block_on_a_tool_runs(tool, place, tmp_path, monkeypatch):
     page = PAGE.read_text()
     blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]
     section = page.split(f"## A model {tool}")[1].split("\n## ")[0]
-    for block in [*blocks, re.findall("```py\\n(.*?)```", section, re.DOTALL)[place]]:
+    # A block goes on from those before it.
+    for block in [*blocks, *re.findall("```py\\n(.*?)```", section, re.DOTALL)[: place + 1]]:
         exec(compile(block, str(PAGE), "exec"), names)
     assert len(names["result"].table) == 10
     assert names["result"].accuracy_after > 0.3

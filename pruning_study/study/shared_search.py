@@ -107,7 +107,10 @@ class SharedSearch(ABC):
                 yield trial
             except BaseException:
                 if trial:
-                    self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                    with self._alone():
+                        ended = self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                        if ended.state == TrialState.FAIL:
+                            self._enqueue_again(ended)
                 raise
 
     def trial_hash(self, number: int) -> str:

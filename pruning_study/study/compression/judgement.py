@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.audit import limits as audit_limits
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
-from analysis.statistics import class_table, pareto
+from analysis.statistics import pareto
+from analysis.statistics.hypothesis_tests import change_interval
 
 Gate = audit_limits.Gate
 
@@ -168,8 +169,8 @@ def images_needed(limit: float) -> int:
 
 def least_bound(images: int) -> float:
     """Return the upper bound of a class's loss if none of so many images is lost or won."""
-    right = np.ones((1, 1), bool).repeat(images, axis=1)
-    return float(class_table.loss_bounds(np.zeros(images, int), right, right)[2, 0])
+    low, _ = change_interval(0, 0, images)
+    return -float(low)
 
 
 def check_images(support: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
