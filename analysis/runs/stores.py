@@ -1,6 +1,6 @@
 """Read runs from a tracking store: from the tables of sqlite and Postgres, or through MLflow's API.
 
-Both readers return the same pages. The tables are read 44 times as fast as by `mlflow.search_runs` (120,906
+Both readers return the same pages. The tables are read 30 times as fast as by `mlflow.search_runs` (40,000
 runs, `benchmarks/pull.py`).
 """
 
