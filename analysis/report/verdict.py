@@ -53,10 +53,7 @@ _SAFE = (
     f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
-_CLASS_TEST = (
-    "Classes are judged by the t-test of an audit, with Holm's correction: of ten classes or more the variances over "
-    "networks are moderated."
-)
+_CLASS_TEST = "Classes are judged by an audit's t-test with Holm's correction."
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.

@@ -244,7 +244,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     >>> round(float(exact_mcnemar(lost=1, won=7)), 4), round(2 * 9 / 2**8, 4)
     (0.0703, 0.0703)
     """
-    changed = np.add(lost, won)
+    changed = np.add(lost, won).astype(int)
     p: np.ndarray = np.minimum(2 * special.bdtr(np.minimum(lost, won), changed, 0.5), 1.0)
     return p
 

@@ -562,11 +562,15 @@ def test_what_is_missing_is_named(results, tmp_path, missing, message):
 
 def test_classes_that_pay_are_named_where_most_networks_work(tmp_path):
     row = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 10.0, "class": "5", "n": 30}
-    row |= {"excess_beyond_control": 0.05, "excess_beyond_control_low": 0.02, "excess_beyond_control_high": 0.08}
+    row |= {
+        "excess_beyond_control": 0.05,
+        "excess_beyond_control_moderated_low": 0.02,
+        "excess_beyond_control_moderated_high": 0.08,
+    }
     rows = [
-        row | {"excess_beyond_control_p_holm": 0.01},
-        row | {"class": "6", "excess_beyond_control_p_holm": 0.06},
-        row | {"ratio": 50.0, "n": 14, "excess_beyond_control_p_holm": 0.01},
+        row | {"excess_beyond_control_moderated_p_holm": 0.01},
+        row | {"class": "6", "excess_beyond_control_moderated_p_holm": 0.06},
+        row | {"ratio": 50.0, "n": 14, "excess_beyond_control_moderated_p_holm": 0.01},
     ]
     (tmp_path / "study").mkdir()
     pd.DataFrame(rows).to_csv(tmp_path / "study" / "classes.csv")

@@ -18,9 +18,9 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "The first panel has the accuracy; lower is worse. The second has the excess loss of the class that loses most, "
-    "what it loses beyond the accuracy; higher is worse. The text above bounds single classes, which is wider. At an "
-    "edge, a cross is at chance, and a triangle far off."
+    "First: the accuracy; lower is worse. Second: the excess loss of the class that loses most, what it loses beyond "
+    "the accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
+    "chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
@@ -28,8 +28,7 @@ _COSTS_WITHOUT_CONTROL = (
 )
 _CLASSES = (
     "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the recall of the "
-    "control, or else of the dense networks, minus that after pruning, in points. A class is shown to lose more than "
-    "the accuracy by the test of an audit: of ten classes or more the variances over networks are moderated."
+    "control, or else of the dense networks, minus that after pruning, in points."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "

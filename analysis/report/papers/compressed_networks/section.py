@@ -23,11 +23,11 @@ _PIES = (
     "the same networks are between all dense networks and all that were made of them. PIEs of halves are between half "
     "of the dense networks and what was made of the other half; the placebo's are between two dense halves. Halves are "
     "of different networks, so their PIEs measure mostly seeds. A significant class changed otherwise than the "
-    "accuracy at 5 %, by a paired t-test that compares each network with its own dense network, with moderated "
-    "variances from ten classes on; beside it stands Holm's correction. The t-test of Hooker et al. takes the two "
-    "sides for independent networks, so it can hardly reject a small change; its placebo are two dense halves. Dense "
-    "networks are less accurate on PIEs than on other images; the last column says by how many points more than on the "
-    "placebo's PIEs. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
+    "accuracy at 5 %, by an audit's paired t-test; Holm's correction stands beside. The t-test of Hooker et al. "
+    "takes the two sides for independent networks, so it can hardly reject a small change; its placebo are two dense "
+    "halves. Dense networks are less accurate on PIEs than on other images; the last column says by how many points "
+    "more than on the placebo's PIEs. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv "
+    "have the numbers."
 )
 _CHANGES = (
     "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
