@@ -244,9 +244,10 @@ def audit(
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
     is compared with all networks after.
     """
-    from analysis.audit import audit, limits, prediction_files
+    from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
     from analysis.common import overwriting
+    from analysis.statistics import limits
 
     within = limits.in_points(max_class_loss, max_accuracy_loss)
     sources = prediction_files.named([*before, *after, *control])

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import limits, movement, populations, prediction_files, prediction_sources
+from analysis.audit import movement, populations, prediction_files, prediction_sources
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
-from analysis.statistics import grouping
+from analysis.statistics import grouping, limits
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing

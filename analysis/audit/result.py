@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.audit.limits import Gate, Limits, gate
 from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
@@ -26,6 +25,7 @@ from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence
 from analysis.statistics.guessing import Guessing
+from analysis.statistics.limits import Gate, Limits, gate
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
 from analysis.statistics.weak_dense import SOUND, WeakDense

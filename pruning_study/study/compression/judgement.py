@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.audit import limits as audit_limits
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
+from analysis.statistics import limits as class_limits
 from analysis.statistics import pareto
 from analysis.statistics.hypothesis_tests import change_interval
 
-Gate = audit_limits.Gate
+Gate = class_limits.Gate
 
 POINTS = 100
 _MOST_IMAGES = 10**6
@@ -109,13 +109,13 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return what the accuracy and each class lost beyond the control, as `analysis.audit.limits.losses` does."""
-    return audit_limits.losses(list(classes), label, sides._asdict(), paired=True)
+    """Return what the accuracy and each class lost beyond the control, as `analysis.statistics.limits.losses` does."""
+    return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
 
 
 def gate(table: pd.DataFrame, limits: Limits) -> Gate:
     """Say whether losses are within the limits, in a sentence, as an audit does."""
-    return audit_limits.gate(table, audit_limits.Limits(*limits))
+    return class_limits.gate(table, class_limits.Limits(*limits))
 
 
 def worst(table: pd.DataFrame) -> pd.Series:

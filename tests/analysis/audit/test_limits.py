@@ -12,8 +12,8 @@ from mlflow.models import MetricThreshold
 
 from analysis import audit_predictions
 from analysis.__main__ import cli
-from analysis.audit.limits import in_points
 from analysis.common.errors import StudyError, option_name
+from analysis.statistics.limits import in_points
 from tests.stored_runs import empty_store
 
 

@@ -1,4 +1,4 @@
-"""Gates of an audit: whether the losses of classes, and of the accuracy, are surely within limits.
+"""Gates: whether the losses of classes, and of the accuracy, are surely within limits.
 
 An upper bound decides, so that few networks or few images never help to pass.
 """
