@@ -173,7 +173,7 @@ def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
 
 def _rounded_up(images: float) -> int:
     """Return a number with two digits that is no smaller."""
-    unit = 10 ** max(math.floor(math.log10(images)) - 1, 0)
+    unit: int = 10 ** max(math.floor(math.log10(images)) - 1, 0)
     return math.ceil(images / unit) * unit
 
 
