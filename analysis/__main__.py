@@ -1,6 +1,5 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from analysis.common import masked_output
-from analysis.common.command_line import SETTINGS, CommandGroup, completion
+from analysis.common.command_line import SETTINGS, CommandGroup, collect_garbage_rarely, completion
 from analysis.common.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
@@ -610,9 +609,7 @@ def compare(
 
 def main() -> None:
     """Run the console script `pruning-analysis`."""
-    # Few of the many objects that imports, frames and figures make are garbage: to look for it takes a twentieth of
-    # the time.
-    gc.set_threshold(50_000)
+    collect_garbage_rarely()
     masked_output.install()
     cli(prog_name="pruning-analysis")
 

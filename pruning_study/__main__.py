@@ -1,7 +1,6 @@
 """The command line: it reads options, and prints a table or one line of error."""
 
 import dataclasses
-import gc
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from analysis.common import masked_output
-from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
+from analysis.common.command_line import SETTINGS, Command, CommandGroup, collect_garbage_rarely, completion
 from analysis.common.errors import option_name
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
@@ -355,9 +354,7 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Run the console script `pruning-study`."""
-    # Few of the many objects that imports, frames and networks make are garbage: to look for it takes a twentieth of
-    # the time.
-    gc.set_threshold(50_000)
+    collect_garbage_rarely()
     interrupt_once()
     masked_output.install()
     cli(prog_name="pruning-study")

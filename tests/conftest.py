@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.samples import first_images
+
 collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
 
 gc.disable()  # nothing that is imported is garbage
@@ -59,15 +61,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, np.ndarray]:
     """Return the first 40 training and 20 test images of each class of the embedded sample."""
-    from pruning_study.data.datasets import EMBEDDED
-
-    with np.load(EMBEDDED) as whole:
-        arrays = {"class_names": whole["class_names"]}
-        for part, count in (("train", 40), ("test", 20)):
-            labels = whole[f"{part}_labels"]
-            chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
-            arrays |= {f"{part}_images": whole[f"{part}_images"][chosen], f"{part}_labels": labels[chosen]}
-    return arrays
+    return first_images(train=40)
 
 
 @pytest.fixture

@@ -36,17 +36,7 @@ def interleaved(first: Callable[[], object], second: Callable[[], object]) -> Co
     first, second : callable
         Each computes a network's outputs for the images.
     """
-    for _ in range(WARM_UP):
-        first()
-        second()
-    taken: list[tuple[float, float]] = []
-    since = time.perf_counter()
-    while len(taken) < FEWEST_CALLS or (len(taken) < MOST_CALLS and time.perf_counter() - since < 2 * SECONDS):
-        start = time.perf_counter()
-        first()
-        between = time.perf_counter()
-        second()
-        taken.append((between - start, time.perf_counter() - between))
+    taken = _seconds(first, second)
     ones, others = zip(*taken, strict=True)
     shares = [other / one for one, other in taken]
     return Compared(
@@ -64,15 +54,26 @@ def latency(call: Callable[[], object]) -> Latency:
     call : callable
         Computes the network's outputs for the images.
     """
-    taken: list[float] = []
+    return median_interval([1000 * taken for (taken,) in _seconds(call)])
+
+
+def _seconds(*calls: Callable[[], object]) -> list[tuple[float, ...]]:
+    """Return the seconds that each call takes, again and again, the calls in turns."""
     for _ in range(WARM_UP):
-        call()
+        for call in calls:
+            call()
+    taken: list[tuple[float, ...]] = []
     since = time.perf_counter()
-    while len(taken) < FEWEST_CALLS or (len(taken) < MOST_CALLS and time.perf_counter() - since < SECONDS):
-        start = time.perf_counter()
-        call()
-        taken.append(1000 * (time.perf_counter() - start))
-    return median_interval(taken)
+    longest = len(calls) * SECONDS
+    while len(taken) < FEWEST_CALLS or (len(taken) < MOST_CALLS and time.perf_counter() - since < longest):
+        taken.append(tuple(map(_timed, calls)))
+    return taken
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def median_interval(values: list[float]) -> Latency:

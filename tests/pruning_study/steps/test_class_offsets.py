@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import pruning_study
-from pruning_study.data.datasets import EMBEDDED
 from pruning_study.models import onnx_export
 from pruning_study.training.evaluation import Predictions
+from tests.samples import first_images
 from tests.stored_runs import artifact, runs
 
 BIAS = "fc3.bias"
@@ -19,12 +19,7 @@ BIAS = "fc3.bias"
 @pytest.fixture
 def data(tmp_path):
     """Write 60 training and 20 test images of each class, two thirds of the former for validation."""
-    with np.load(EMBEDDED) as whole:
-        arrays = {"class_names": whole["class_names"]}
-        for part, count in (("train", 60), ("test", 20)):
-            labels = whole[f"{part}_labels"]
-            chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
-            arrays |= {f"{part}_images": whole[f"{part}_images"][chosen], f"{part}_labels": labels[chosen]}
+    arrays = first_images(train=60)
     np.savez(tmp_path / "small.npz", **arrays)
     return arrays
 

@@ -11,6 +11,7 @@ from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.trying import Network, space_of
 from pruning_study.tracking import connect
+from tests.samples import first_images
 
 QUICK = {"epochs": 4, "fine_tune_epochs": 2, "batch_size": 32, "validation_fraction": 0.667}
 
@@ -18,15 +19,7 @@ QUICK = {"epochs": 4, "fine_tune_epochs": 2, "batch_size": 32, "validation_fract
 @pytest.fixture
 def setting(tmp_path, store_uri):
     """Of 60 training images of each class, two thirds of them for validation."""
-    from pruning_study.data.datasets import EMBEDDED
-
-    with np.load(EMBEDDED) as whole:
-        arrays = {"class_names": whole["class_names"]}
-        for part, count in (("train", 60), ("test", 20)):
-            labels = whole[f"{part}_labels"]
-            chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
-            arrays |= {f"{part}_images": whole[f"{part}_images"][chosen], f"{part}_labels": labels[chosen]}
-    np.savez(tmp_path / "small.npz", **arrays)
+    np.savez(tmp_path / "small.npz", **first_images(train=60))
     return PruneSetting(CompressConfig(dataset=tmp_path / "small.npz", **QUICK).pruning)
 
 
