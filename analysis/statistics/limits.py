@@ -21,15 +21,15 @@ EXIT_CODES: Mapping[State, int] = {"within": 0, "beyond": 3, "undecided": 4}
 
 
 class Limits(NamedTuple):
-    """Largest losses to accept, as shares; None is no limit."""
+    """Largest losses to accept beyond the control, as shares; infinity is no limit."""
 
-    class_loss: float | None = None
-    accuracy_loss: float | None = None
+    class_loss: float = math.inf
+    accuracy_loss: float = math.inf
 
     @property
     def given(self) -> bool:
         """Whether there is a limit."""
-        return self != (None, None)
+        return self != (math.inf, math.inf)
 
 
 class Gate(NamedTuple):
@@ -50,7 +50,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     for name, points in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if points is not None and not 0 <= points <= 100:
             raise StudyError(f"{points:g} is no limit: give percentage points from 0 to 100", option=name)
-    return Limits(*(None if points is None else points / 100 for points in (class_loss, accuracy_loss)))
+    return Limits(*(math.inf if points is None else points / 100 for points in (class_loss, accuracy_loss)))
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
@@ -124,8 +124,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     -------
     Gate
     """
-    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)], dtype=float)
-    table = table.assign(limit=of_row)[~np.isnan(of_row)]
+    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)])
+    table = table.assign(limit=of_row)[np.isfinite(of_row)]
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
     if len(beyond):
         worst = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
@@ -133,8 +133,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     if least_certain is not None:
         return Gate(
             "undecided",
-            "Undecided: one network a side and no control do not show how far retraining alone moves classes. Give "
-            "--control (the files of --before, if nothing was retrained), or several networks a side.",
+            "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "
+            "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side.",
         )
     open_rows = table[table["high"] >= table["limit"]]
     if open_rows.empty:
@@ -178,7 +178,7 @@ def _rounded_up(images: float) -> int:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"
+    return f"{round(100 * share, 1) + 0.0:.1f} points"  # no -0.0
 
 
 def _loss(row: pd.Series) -> str:

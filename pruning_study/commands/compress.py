@@ -18,6 +18,8 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
+from analysis.statistics import limits as class_limits
+from analysis.statistics.limits import Limits
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
@@ -28,7 +30,6 @@ from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import figures, judgement, report, trying
 from pruning_study.study.compression.chains import Chain, chain_of
-from pruning_study.study.compression.judgement import POINTS, Limits
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
@@ -79,7 +80,7 @@ def compress(config: CompressConfig, options: Mapping[str, str]) -> Compressed:
     start = time.monotonic()
     onnx_export.check_installed()
     shrunk.check_package()
-    limits = Limits(config.max_class_loss / POINTS, config.max_accuracy_loss / POINTS)
+    limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
     store, setting, given = opened(config.pruning, PruneSetting)
     judgement.check_images(setting.validation_support, setting.data.classes, limits)
     more = {"experiment": store.experiment_id, "dense_run": given.info.run_id if given else ""}

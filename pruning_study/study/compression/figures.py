@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import page
 from analysis.rendering.picture_text import name_in_legend, name_in_picture
+from analysis.statistics.limits import Limits
 from pruning_study.study.compression.chains import FILTERS, NOTHING, WEIGHTS
-from pruning_study.study.compression.judgement import POINTS, Choice, Limits, on_front
+from pruning_study.study.compression.judgement import POINTS, Choice, on_front
 
 _COLORS = {NOTHING: "#767676", FILTERS[0]: "#0072b2", FILTERS[1]: "#56b4e9", WEIGHTS: "#e69f00"}
 _KINDS = {NOTHING: "not pruned", WEIGHTS: f"{WEIGHTS}: weights"} | {name: f"{name}: filters" for name in FILTERS}

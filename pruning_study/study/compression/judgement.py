@@ -12,18 +12,10 @@ from analysis.common.printable import shortened
 from analysis.statistics import limits as class_limits
 from analysis.statistics import pareto
 from analysis.statistics.hypothesis_tests import change_interval
-
-Gate = class_limits.Gate
+from analysis.statistics.limits import Limits
 
 POINTS = 100
 _MOST_IMAGES = 10**6
-
-
-class Limits(NamedTuple):
-    """Largest losses to accept beyond the control, as shares."""
-
-    class_loss: float
-    accuracy_loss: float
 
 
 class Judged(NamedTuple):
@@ -111,11 +103,6 @@ class Sides(NamedTuple):
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
     """Return what the accuracy and each class lost beyond the control, as `analysis.statistics.limits.losses` does."""
     return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
-
-
-def gate(table: pd.DataFrame, limits: Limits) -> Gate:
-    """Say whether losses are within the limits, in a sentence, as an audit does."""
-    return class_limits.gate(table, class_limits.Limits(*limits))
 
 
 def worst(table: pd.DataFrame) -> pd.Series:

@@ -13,11 +13,12 @@ from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
+from analysis.statistics.limits import Limits
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import Limits, Sides
+from pruning_study.study.compression.judgement import Sides
 from pruning_study.tracking import connect, logged_models
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs

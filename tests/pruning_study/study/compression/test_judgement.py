@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import StudyError
+from analysis.statistics.limits import Limits, gate
 from pruning_study.study.compression import judgement
-from pruning_study.study.compression.judgement import Choice, Limits, Sides, choose
+from pruning_study.study.compression.judgement import Choice, Sides, choose
 
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
 # The network as it is; in integers, which costs one class a little; half the channels, which costs it 5 points; both.
@@ -90,5 +91,5 @@ def test_losses_are_those_beyond_the_control_and_the_worst_is_that_of_the_larges
     assert (found.class_loss, found.accuracy_loss) == (pytest.approx(0.1), pytest.approx(0.05))
     # None is won, so that the end is Wilson's: (.1 + .019207 + 1.96 sqrt(.0009 + .000096)) / 1.038415
     assert found.class_loss_upper == pytest.approx(0.17436, abs=1e-4)
-    assert judgement.gate(table, LIMITS).state == "beyond"
-    assert judgement.gate(table, Limits(0.18, 0.1)).state == "within"
+    assert gate(table, LIMITS).state == "beyond"
+    assert gate(table, Limits(0.18, 0.1)).state == "within"

@@ -3,10 +3,11 @@
 import pytest
 
 from analysis.common.errors import StudyError
+from analysis.statistics.limits import Limits
 from pruning_study.options.config import FIRST_CHAINS
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged, Limits
+from pruning_study.study.compression.judgement import Judged
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
