@@ -4,7 +4,7 @@ An upper bound decides, so that few networks or few images never help to pass.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,7 +76,32 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
     of_class = class_table.losses(label, *sides, paired=paired, levels=(LEVEL, LEVEL / len(names)))
-    table = pd.DataFrame(
+    table = _bounds(names, label, accuracy, of_class)
+    if accuracy.variances is None or of_class.variances is None:
+        return table.assign(**_spread_of_one(table, sides)._asdict())
+    networks = min(len(side) for side in sides[:2] if len(side) > 1)
+    return _with_spreads(table, (accuracy, of_class), networks)
+
+
+def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """Return what `losses` does, of networks that were each asked about images of its own.
+
+    Parameters
+    ----------
+    names, label, control, after
+        As `class_table.losses_on_own_images` takes them.
+    """
+    accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)
+    of_class = class_table.losses_on_own_images(label, control, after, levels=(LEVEL, LEVEL / len(names)))
+    table = _bounds(names, label, accuracy, of_class)
+    return _with_spreads(table, (accuracy, of_class), len(after))
+
+
+def _bounds(
+    names: list[str], label: np.ndarray, accuracy: class_table.Losses, of_class: class_table.Losses
+) -> pd.DataFrame:
+    """Return the losses with their bounds; those of the classes are at two levels."""
+    return pd.DataFrame(
         {
             "name": [ACCURACY, *names],
             "support": [len(label), *np.bincount(label)],
@@ -85,10 +110,11 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
         }
     )
-    if accuracy.variances is None or of_class.variances is None:
-        return table.assign(**_spread_of_one(table, sides)._asdict())
-    networks = min(len(side) for side in sides[:2] if len(side) > 1)
-    spreads = [_spreads(accuracy.variances, networks), _spreads(of_class.variances, networks)]
+
+
+def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], networks: int) -> pd.DataFrame:
+    """Add the spread of each loss, of losses that have variances."""
+    spreads = [_spreads(each.variances, networks) for each in losses if each.variances]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 

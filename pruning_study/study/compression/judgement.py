@@ -105,6 +105,37 @@ def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFr
     return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
 
 
+class Validated(NamedTuple):
+    """Whether a network is right about its validation images, each (images,): the images' places, and its sides."""
+
+    images: np.ndarray
+    before: np.ndarray
+    control: np.ndarray
+    after: np.ndarray
+
+
+def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
+    """Return what `losses` does, of the mean over networks, each with validation images of its own.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    label : (images,), integers
+        Class of each image of the data set that `Validated.images` points at.
+    networks : sequence of Validated
+    """
+    if len(networks) == 1:
+        (one,) = networks
+        sides = Sides(*(side[np.newaxis] for side in (one.before, one.control, one.after)))
+        return losses(classes, label[one.images], sides)
+    asked = np.unique(np.concatenate([network.images for network in networks]))
+    control, after = (np.full((len(networks), len(asked)), np.nan) for _ in range(2))
+    for row, network in enumerate(networks):
+        places = np.searchsorted(asked, network.images)
+        control[row, places], after[row, places] = network.control, network.after
+    return class_limits.losses_on_own_images(list(classes), label[asked], control, after)
+
+
 def worst(table: pd.DataFrame) -> pd.Series:
     """Return the row of the class whose loss has the largest upper bound; `losses` has the accuracy first."""
     return table.loc[table["high"].iloc[1:].idxmax()]

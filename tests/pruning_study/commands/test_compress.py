@@ -73,6 +73,7 @@ class TestRefused:
         [
             ({"n_trials": 3}, "--n-trials: 3 is below 4, the chains that are always tried"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
+            ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: it names one network, and there are several seeds"),
             ({"max_class_loss": 0}, "'--max-class-loss': 0 should be above 0 and below 100"),
             ({"budget": "soon"}, "'--budget': 'soon' is no time above 0: write 90s, 30m or 2h"),
             ({"register": "a/b"}, "'--register': 'a/b': MLflow takes no / : . %"),
@@ -116,6 +117,15 @@ def by_id(found, run_id):
 def of_the_search():
     """The compressed runs of the first network; those of others confirm the choice."""
     return [run for run in runs("compressed") if run.data.params["seed"] == "0"]
+
+
+def is_integers(run):
+    return "pruner" not in run.data.params and run.data.params["number_format"] == "fixed-int8"
+
+
+def accuracy(run):
+    with np.load(artifact(run, "val_predictions.npz")) as stored:
+        return (stored["label"] == stored["predicted"]).mean()
 
 
 def is_float(run):
@@ -182,6 +192,24 @@ class TestDelivered:
     def test_new_networks_confirm_it(self, compressed):
         assert {run.data.params["seed"] for run in runs("dense")} == {"0", "1", "2"}
         assert "On new networks: " in compressed[1]
+
+    def test_several_seeds_are_judged_together_and_the_first_is_delivered(self, compressed):
+        result = called(compressed[0], seed="0-2")
+        assert result.exit_code == 0, result.output
+        assert "Losses are means over the networks of 3 seeds" in result.output
+        *_, job = runs("job")
+        made = runs("compressed")
+        delivered = by_id(made, job.data.tags["compressed_run_id"])
+        assert delivered.data.params["seed"] == "0"
+        trials = pd.read_csv(artifact(job, "trials.csv")).set_index("number")
+        assert (trials["class_loss"][0], len(trials)) == (0, 4)  # the network as it is
+        # Integers: the loss of accuracy is the mean of the three networks', each on validation images of its own.
+        integers = [run for run in made if is_integers(run)]
+        dense = {run.data.params["seed"]: run for run in runs("dense")}
+        losses = [accuracy(dense[run.data.params["seed"]]) - accuracy(run) for run in integers]
+        assert sorted(run.data.params["seed"] for run in integers) == ["0", "1", "2"]
+        assert trials["accuracy_loss"][1] == pytest.approx(np.mean(losses))
+        assert "judged on: dense runs " in artifact(job, "model_card.md").read_text()
 
     def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
         before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]

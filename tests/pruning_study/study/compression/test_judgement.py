@@ -7,7 +7,7 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.statistics.limits import Limits, gate
 from pruning_study.study.compression import judgement
-from pruning_study.study.compression.judgement import Choice, Sides, choose
+from pruning_study.study.compression.judgement import Choice, Sides, Validated, choose
 
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
 # The network as it is; in integers, which costs one class a little; half the channels, which costs it 5 points; both.
@@ -93,3 +93,36 @@ def test_losses_are_those_beyond_the_control_and_the_worst_is_that_of_the_larges
     assert found.class_loss_upper == pytest.approx(0.17436, abs=1e-4)
     assert gate(table, LIMITS).state == "beyond"
     assert gate(table, Limits(0.18, 0.1)).state == "within"
+
+
+class TestSeveralNetworks:
+    """Two networks; the first loses 10 of its 100 hats, the second 30, and neither loses a bag."""
+
+    LABEL = np.repeat([0, 1], 200)
+
+    def networks(self, places):
+        found = []
+        for place, lost in zip(places, (10, 30), strict=True):
+            right = np.ones(200, bool)
+            found.append(Validated(np.concatenate([place, 200 + place]), right, right, np.arange(200) >= lost))
+        return found
+
+    def hats(self, places):
+        return judgement.losses_on_validation(("hat", "bag"), self.LABEL, self.networks(places)).loc[1]
+
+    def test_the_loss_is_the_mean_and_its_bound_is_that_of_two_networks(self):
+        """The losses .1 and .3 have the standard error .1, and t for one degree of freedom is 12.706."""
+        found = self.hats([np.arange(100), 100 + np.arange(100)])
+        assert (found["support"], found["loss"]) == (200, pytest.approx(0.2))
+        assert found["high"] == pytest.approx(1.0)  # .2 + 12.706 * .1, and no loss is larger than 1
+        # Images of its own are in the variance over networks: (.1 * .9 + .3 * .7) / 99 / 4, nothing beside it.
+        assert found["over_networks"] == pytest.approx(0.01)
+        assert found["over_images"] == found["in_both"] == pytest.approx(0.3 / 99 / 4)
+
+    def test_images_that_both_have_add_a_variance_as_in_an_audit(self):
+        same = self.hats([np.arange(100)] * 2)
+        right = np.ones((2, 200), bool)
+        after = np.arange(200) >= np.array([[10], [30]])
+        wanted = judgement.losses(("hat", "bag"), np.repeat([0, 1], 100), Sides(right, right, after)).loc[1]
+        for name in ("loss", "high", "over_networks", "over_images", "in_both"):
+            assert same[name] == pytest.approx(wanted[name])
