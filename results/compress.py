@@ -12,6 +12,7 @@ from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.statistics import limits
+from analysis.statistics.chain_choice import choose
 from analysis.statistics.hypothesis_tests import wilson_interval
 from analysis.statistics.limits import Limits
 from pruning_study.study.compression import judgement
@@ -164,7 +165,7 @@ def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
     if rule == ESTIMATE:
         kept = table[table[ESTIMATE] <= LIMITS.accuracy_loss]
         return None if kept.empty else int(kept.sort_values(["cost", ESTIMATE, "number"]).index[0])
-    choice = judgement.choose(table, LIMITS)
+    choice = choose(table, LIMITS)
     return choice.by_accuracy if rule == BOUND else choice.best
 
 

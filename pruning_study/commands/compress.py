@@ -17,9 +17,12 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
-from analysis.runs import schema
+from analysis.runs import chain_searches, schema
+from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits
+from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
@@ -236,7 +239,7 @@ def _outcome(
 ) -> Outcome:
     """Choose a chain, and test it and what accuracy alone would choose."""
     chains = [chain_of(row) for _, row in trials.iterrows()]
-    choice = judgement.choose(trials, limits)
+    choice = choose(trials, limits)
     best, _, by_accuracy = choice
     tested, confirmed, times = None, None, []
     if best is not None:
@@ -284,11 +287,13 @@ def _deliver(
     """Write the artifacts of the job, and log the choice as an MLflow model; return its run and the model."""
     setting, trials, choice = networks[0].setting, outcome.trials, outcome.choice
     csv_text.write(trials, job.folder / schema.TRIALS)
-    title = f"{search.name}: cost and loss of {len(trials)} chains"
-    front = figures.front(trials, choice, outcome.limits, outcome.minimize, title)
+    tried = trials.assign(chain=list(map(str, outcome.chains)))
+    searched = ChainTrials(search.name, outcome.minimize, *outcome.limits, tried)
+    (job.folder / schema.CHAINS).write_text(chain_searches.described(searched))
+    front = chain_front.front(searched, on_front(trials), choice.best, choice.by_accuracy)
     front.savefig(job.folder / schema.FRONT_PICTURE)
     job.note("\n".join(f"- {markdown_line(line)}" for line in report.sentences(outcome)))
-    job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state})
+    job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state, schema.MINIMIZE: outcome.minimize})
     if choice.best is None or outcome.tested is None:
         return None
     chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])

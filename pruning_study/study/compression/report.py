@@ -8,12 +8,13 @@ import pandas as pd
 
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
+from analysis.statistics.chain_choice import Choice, on_front
 from analysis.statistics.limits import Gate, Limits, gate
 from pruning_study.models.latency import Compared
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import POINTS, Choice, Sides, on_front
+from pruning_study.study.compression.judgement import POINTS, Sides
 
 READING = (
     "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"

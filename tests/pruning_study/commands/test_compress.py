@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
+from analysis.report.report import report as make_report
 from analysis.statistics.limits import Limits
+from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
 from pruning_study.study.compression import report
@@ -139,7 +141,7 @@ class TestDelivered:
         (job, *_) = runs("job")
         names = {path.name for path in artifact(job, "").iterdir()}
         tables, pictures = {"trials.csv", "class_losses.csv"}, {"front.png", "classes.png"}
-        assert names == {"compressed.onnx", "model_card.md"} | tables | pictures
+        assert names == {"compressed.onnx", "model_card.md", "chains.json"} | tables | pictures
         (run,) = [run for run in runs("compressed") if run.info.run_id == job.data.tags["compressed_run_id"]]
         assert artifact(job, "compressed.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
         assert job.data.metrics["model_bytes"] == artifact(job, "compressed.onnx").stat().st_size
@@ -164,6 +166,17 @@ class TestDelivered:
         tested = [run for run in made if "test_accuracy" in run.data.metrics]
         assert 1 <= len(tested) <= 2
         assert runs("job")[0].data.tags["compressed_run_id"] in {run.info.run_id for run in tested}
+
+    def test_a_report_draws_the_search(self, compressed):
+        study = StudyData.from_store("compressed")
+        (search,) = study.chain_searches
+        trials = pd.read_csv(artifact(runs("job")[0], "trials.csv"))
+        assert (search.minimize, search.max_class_loss, search.max_accuracy_loss) == ("size", 0.99, 0.9)
+        assert search.trials["cost"].tolist() == trials["model_bytes"].tolist()
+        assert search.trials["class_loss_upper"].tolist() == pytest.approx(trials["class_loss_upper"])
+        assert any(
+            each.title.startswith("The smallest network: ") for each in make_report(study, ReportOptions()).sections
+        )
 
     def test_the_pruned_network_in_float32_gives_what_torch_gives(self, compressed):
         (run,) = [run for run in of_the_search() if run.info.run_name.startswith("filters") and is_float(run)]
@@ -210,6 +223,18 @@ class TestDelivered:
         assert sorted(run.data.params["seed"] for run in integers) == ["0", "1", "2"]
         assert trials["accuracy_loss"][1] == pytest.approx(np.mean(losses))
         assert "judged on: dense runs " in artifact(job, "model_card.md").read_text()
+
+    def test_a_dense_run_is_compressed_as_its_options_would_be(self, compressed):
+        made = {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"}
+        (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "0"]
+        own = {"fine_tune_epochs": 1, "dense_run_id": dense.info.run_id, "dataset": compressed[0]}
+        typed = [part for name, value in own.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        limits = ["--max-class-loss", "99", "--max-accuracy-loss", "90", "--n-trials", "4"]
+        result = click.testing.CliRunner().invoke(cli, ["compress", *typed, *limits])
+        assert result.exit_code == 0, result.output
+        assert {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"} == made
+        first, *_, last = runs("job")
+        assert last.data.tags["compressed_run_id"] == first.data.tags["compressed_run_id"]
 
     def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
         before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]

@@ -3,9 +3,9 @@
 import pytest
 
 from analysis.common.errors import StudyError
+from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
 from pruning_study.options.config import FIRST_CHAINS
-from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judged
 from pruning_study.study.compression.search import ChainSearch
@@ -82,8 +82,8 @@ def test_a_space_of_four_chains_ends_with_the_choice_that_is_known_by_hand(store
     chains = made(search, FIRST_CHAINS, lambda chain: judged(*FOUR[chain]))
     assert chains == [AS_IT_IS, INTEGERS, HALVED, BOTH]
     trials = search.trials()
-    assert judgement.choose(trials, Limits(0.03, 0.01)) == (1, 1, 3)
-    assert judgement.on_front(trials).tolist() == [True, True, False, True]
+    assert choose(trials, Limits(0.03, 0.01)) == (1, 1, 3)
+    assert on_front(trials).tolist() == [True, True, False, True]
     assert trials["first"].tolist() == ["the network as it is", "int8 alone", "half the channels", "both"]
 
 
