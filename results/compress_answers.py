@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import compress
 import numpy as np
@@ -14,7 +15,7 @@ from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.judgement import Validated
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "dataset": "fashion-mnist",
     "decay": "cosine",
     "n_trials": 40,

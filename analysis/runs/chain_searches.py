@@ -103,8 +103,8 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         _check_known("minimize", [found["minimize"]], GOALS)
         _check_known(schema.PRUNER, trials[schema.PRUNER], PRUNERS)
         _check_known(schema.NUMBER_FORMAT, trials[schema.NUMBER_FORMAT], FORMATS)
-        names = "max_class_loss", "max_accuracy_loss"
-        return ChainTrials(str(found["name"]), str(found["minimize"]), *(float(found[name]) for name in names), trials)
+        of_class, of_accuracy = (float(found[name]) for name in ("max_class_loss", "max_accuracy_loss"))
+        return ChainTrials(str(found["name"]), str(found["minimize"]), of_class, of_accuracy, trials)
     # On bytes of any kind, pandas and the JSON decoder raise errors of several types.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{where}: not what pruning-study compress writes ({error!r}); make it again") from error

@@ -97,9 +97,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     )
 
 
-def _removable(
-    model: nn.Module, images: Tensor, names: Sequence[str], network: nn.Module, kind: type[nn.Module]
-) -> Filters:
+def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: nn.Module, kind: type[Any]) -> Filters:
     """Return the removable filters of the layers of a kind."""
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
     try:
@@ -246,7 +244,7 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 def _candidates(
-    network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[nn.Module]
+    network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
     """Return the layers of a kind that seem removable, each with the filter that arrives at each input of modules.
 

@@ -162,7 +162,7 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
         dependency, indices = item
         is_read = graph.is_in_channel_pruning_fn(dependency.handler) and isinstance(layer, _READERS)
         if is_read:
-            if max(indices) >= layer.weight.shape[1]:  # type: ignore[union-attr]
+            if max(indices) >= layer.weight.shape[1]:  # type: ignore[index]
                 return False
             read.update(item.root_idxs)
         if getattr(layer, "weight", None) is None:

@@ -4,6 +4,8 @@ import doctest
 import sys
 
 import click.testing
+import compress
+import compress_answers
 import mlflow
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from analysis.statistics.limits import Limits
 from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
+from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import Sides
@@ -223,6 +226,19 @@ class TestDelivered:
         assert sorted(run.data.params["seed"] for run in integers) == ["0", "1", "2"]
         assert trials["accuracy_loss"][1] == pytest.approx(np.mean(losses))
         assert "judged on: dense runs " in artifact(job, "model_card.md").read_text()
+
+    def test_the_study_collects_what_every_network_answers(self, compressed, tmp_path):
+        options = {"dataset": compressed[0], **QUICK, **LOOSE, "n_trials": 4}
+        assert called(compressed[0], seed="0,1").exit_code == 0
+        compress_answers.collect(tmp_path, [CompressConfig(seed=seed, **options) for seed in (0, 1)])
+        measured = compress.read(tmp_path)
+        assert measured.chains["chain"][:2].tolist() == ["not pruned, float32", "not pruned, fixed-int8"]
+        (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "1"]
+        assert measured.validation.before[3, 1].mean() == pytest.approx(accuracy(dense))
+        assert measured.test.before[3, 1].mean() == pytest.approx(dense.data.metrics["test_accuracy"])
+        halved = by_id(runs("compressed"), pd.read_csv(artifact(runs("job")[0], "trials.csv"))["run_id"][2])
+        assert measured.validation.after[2, 0].mean() == pytest.approx(accuracy(halved))
+        assert measured.test.after[2, 0].mean() == pytest.approx(halved.data.metrics["test_accuracy"])
 
     def test_a_dense_run_is_compressed_as_its_options_would_be(self, compressed):
         made = {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"}
