@@ -19,8 +19,8 @@ from analysis.study.study import StudyData
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
     "First: the accuracy; lower is worse. Second: the excess loss of the class that loses most, what it loses beyond "
-    "the accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
-    "chance, and a triangle far off."
+    "the accuracy; higher is worse. The text above bounds single classes, which is wider. Crosses at an edge "
+    "are networks at chance; triangles are off the scale."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
