@@ -27,7 +27,7 @@ _COSTS_WITHOUT_CONTROL = (
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the recall of the "
+    "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
     "control, or else of the dense networks, minus that after pruning, in points."
 )
 _SLOPES = (
@@ -36,7 +36,7 @@ _SLOPES = (
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
     "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
-    "same. Tables are at the verdict's ratio; intervals hold for all ratios of a method at once."
+    "same. Tables are at the verdict's largest ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
