@@ -209,6 +209,7 @@ class TestLostAnswers:
 
 
 class TestFinished:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["sqlite", "server", pytest.param("postgres", marks=pytest.mark.postgres)])
     def test_is_the_newest_run_of_a_hash_that_has_all_its_artifacts(self, store_uri, tmp_path, monkeypatch, kind):
         with ExitStack() as stack:
@@ -307,6 +308,7 @@ with store.making("abc"):
         process.kill()
         process.wait()
 
+    @pytest.mark.slow
     def test_on_a_server_only_those_whose_locks_are_seen_from_here_count(self, store_uri, tmp_path, monkeypatch):
         port = free_port()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")

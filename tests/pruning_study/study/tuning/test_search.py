@@ -158,6 +158,7 @@ class TestSchedules:
         assert trials["ramp"].tolist()[:6] == [0.0] * 3 + [0.5] * 3
         assert trials["distill"].tolist()[:6] == [0.3] * 6
 
+    @pytest.mark.slow
     def test_ramps_and_distillation_are_searched_in_steps_that_have_0(self, store, request):
         search = Search(store, request.node.name, self.SPACE)
         made(search, 40)
