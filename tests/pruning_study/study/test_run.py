@@ -124,6 +124,7 @@ class TestStudy:
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
 
+    @pytest.mark.slow
     def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "own.db"))
@@ -157,6 +158,7 @@ class TestStudy:
         study(small, "--workers", 1)
         assert numbers() == first
 
+    @pytest.mark.slow
     def test_makes_again_what_lacks_an_artifact_or_is_damaged(self, study, small):
         study(small)
         artifact(runs("pruned")[0], "mask.safetensors").unlink()
@@ -260,6 +262,7 @@ class TestDryRun:
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
     first = start(small, "--workers", 2, TMPDIR=str(temporary))
     wait_until(lambda: runs("pruned") and runs(status="RUNNING"))
@@ -294,6 +297,7 @@ class Net(LeNet5):
 """
 
 
+@pytest.mark.slow
 def test_two_at_once_make_each_run_once(store_uri, write, tmp_path):
     (tmp_path / "held_net.py").write_text(HELD)
     (tmp_path / "held").touch()
@@ -343,6 +347,7 @@ def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, mo
     assert "6 runs: 4 found, 2 to make" in study(file, "--engine", "torch")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_runs_as_killed(store_uri, write):
     """Ctrl-C, which goes to all processes of the group, and a signal to the driver alone."""
     file = write("pruners: [none]\nseeds: 0-3\noverrides: {epochs: 500}")
@@ -393,6 +398,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
             assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_run_once(
     study, small, server_port, monkeypatch
@@ -414,6 +420,7 @@ def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_ru
         assert {number_of_artifacts(run) for run in runs("pruned")} == {ARTIFACTS["pruned"]}
 
 
+@pytest.mark.slow
 def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
     """As where a server dies between making a run and saying so."""
 
@@ -476,6 +483,7 @@ def many_runs(number):
             (run.folder / "a.txt").write_text("hello")
 
 
+@pytest.mark.slow
 def test_many_runs_at_once_never_find_the_store_locked(store_uri):
     connect.connect()
     with Processes(6, many_runs, print) as workers:

@@ -1,6 +1,9 @@
 """Chains as plain data, and the search of them, whose trials several processes share."""
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from analysis.common.errors import StudyError
 from analysis.statistics.chain_choice import choose, on_front
@@ -108,6 +111,16 @@ def test_a_chain_that_cannot_be_made_counts_and_says_why(store, request):
     assert len(made(search, 4)) == 3
     assert search.refused() == {AS_IT_IS: "diverged"}
     assert (len(search.trials()), search.count()) == (3, 4)
+
+
+def test_optuna_names_the_numbers_that_a_chain_ends_with(store, request):
+    search = ChainSearch(store, request.node.name, SPACE)
+    made(search, 1, lambda chain: judged(300, 0.02))
+    study = optuna.load_study(
+        study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
+    )
+    assert study.metric_names == ["cost", "class_loss_upper"]
+    assert study.trials[0].values == [300.0, 0.02]
 
 
 def test_another_space_of_the_same_name_is_one_line(store, request):
