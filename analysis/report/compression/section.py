@@ -48,8 +48,8 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
 
 def _chain(search: ChainTrials, place: int) -> str:
     row = search.trials.loc[place]
-    lost, bound = (_POINTS * row[name] for name in ("class_loss", "class_loss_upper"))
-    return f"{row['chain']} (worst class {row['worst_class']}: {lost:.1f} points, at most {bound:.1f})"
+    lost, bound = (_points(row[name]) for name in ("class_loss", "class_loss_upper"))
+    return f"{row['chain']} (worst class {row['worst_class']}: {lost} points, at most {bound})"
 
 
 def _table(search: ChainTrials, rows: pd.DataFrame) -> pd.DataFrame:
@@ -67,4 +67,8 @@ def _table(search: ChainTrials, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_points(shares: pd.Series) -> pd.Series:
-    return (_POINTS * shares).map("{:.1f}".format)
+    return shares.map(_points)
+
+
+def _points(share: float) -> str:
+    return f"{round(_POINTS * share, 1) + 0.0:.1f}"  # no -0.0

@@ -20,7 +20,7 @@ TRIALS = pd.DataFrame(
         "cost": BYTES,
         "accuracy_loss": [0.0, 0.001, 0.003, 0.004, 0.02],
         "accuracy_loss_upper": [0.001, 0.004, 0.006, 0.009, 0.03],
-        "class_loss": [0.0, 0.01, 0.03, 0.05, 0.08],
+        "class_loss": [-0.0, 0.01, 0.03, 0.05, 0.08],
         "class_loss_upper": [0.005, 0.02, 0.05, 0.08, 0.1],
     }
 )
@@ -40,6 +40,7 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
         "By accuracy alone the choice would be: both (worst class shirt: 5.0 points, at most 8.0).",
     ]
     assert table["chain"].tolist() == ["both", "integers", "as it is"]
+    assert table["its loss"].tolist() == ["5.0", "1.0", "0.0"]
     assert table["bytes"].tolist() == ["150", "300", "1,000"]
     assert isinstance(picture, Picture)
     assert picture.name == "chains_1"
