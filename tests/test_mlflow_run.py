@@ -13,6 +13,9 @@ from tests.warm_processes import WarmProcess, run_module
 ROOT = Path(__file__).parent.parent
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("project-user")

@@ -160,6 +160,7 @@ class TestPrune:
         gradient = load_file(artifact(runs("dense")[0], "gradient.safetensors"))
         assert gradient.keys() == weights.keys()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("drawn_pictures")
     def test_several_ratios_are_pruned_from_one_dense_run(self, prune):
         output = prune("--ratio", "2,10", "--pruner", "gp")

@@ -37,16 +37,19 @@ def imported(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_pair_that_does_not_fit_is_named_in_one_line(imported):
     (line,) = imported(BROKEN, "2.5.1").splitlines()
     assert f"torchvision 0.21.0 needs torch 2.5.1, and torch {torch.__version__} is installed" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("needed", ["2.5.1", torch.__version__.partition("+")[0]])
 def test_a_torchvision_that_works_is_left_alone(imported, needed):
     assert imported("", needed) == "left alone\n"
 
 
+@pytest.mark.slow
 def test_the_operators_of_a_fitting_torchvision_without_them_are_defined(imported):
     missing = f"import torch\nif not hasattr(torch.ops.torchvision, 'nms'): {BROKEN}\n"
     assert imported(missing, torch.__version__.partition("+")[0]) == "defined\n"

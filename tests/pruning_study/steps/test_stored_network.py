@@ -79,6 +79,7 @@ def test_a_level_that_is_pruned_again_is_checked_too(command):
     assert len(stored_runs("pruned")) == 2
 
 
+@pytest.mark.slow
 def test_a_step_of_a_study_fails_by_a_line(command, tmp_path, tiny_npz, run_command):
     file = tmp_path / "study.yaml"
     options = "overrides: {epochs: 1, fine_tune_epochs: 1}"

@@ -151,6 +151,7 @@ class TestStudy:
         ):
             studies.experiment_of("mine")
 
+    @pytest.mark.slow
     def test_the_number_of_workers_changes_no_number(self, study, small, monkeypatch):
         study(small, "--workers", 2)
         first = numbers()
@@ -170,6 +171,7 @@ class TestStudy:
         assert len(re.findall("dense run .* cannot be used", study(small))) == 2
         assert len(runs("dense")) == 4
 
+    @pytest.mark.slow
     def test_a_run_that_fails_stops_no_other_and_is_tried_again(self, study, write):
         file = write(
             "pruners: [mp]\nratios: [2, 10]\ngrids:\n"
@@ -329,6 +331,7 @@ class Net(LeNet5):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, monkeypatch):
     (tmp_path / "suicidal.py").write_text(SUICIDAL)
     (tmp_path / "kill").touch()
@@ -452,6 +455,7 @@ def net(num_classes, in_channels):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_disk_without_room_for_some_runs_of_a_study__fails_these_alone_and_the_next_start_makes_them(
     study, write, tmp_path, monkeypatch

@@ -101,6 +101,7 @@ def test_options_that_cannot_be_are_errors(store_uri, run_command, options, said
     assert said in made.output
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_tracking_store(tmp_path, data, store_uri, run_command, request):
     runs, predicted = study(data, predictions())
     client = MlflowClient()
