@@ -266,3 +266,4 @@ def test_a_full_disk_of_temporary_files__does_not_keep_a_finished_run_from_being
     store = connect.connect()
     with store.artifact(runs("dense")[0].info.run_id, "checkpoint.safetensors") as path:
         checkpoints.load(path)
+    disk.clear()  # or pytest could not write to its own output

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from analysis.common.errors import StudyError, first_line, option_name
+from analysis.common.extras import pip_line
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 
@@ -93,7 +94,7 @@ class CommandGroup(click.Group):
                 raise click.BadParameter(str(error), ctx, param_hint=typed) from error
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed: pip install 'pruning-study[train]'") from error
+            raise click.ClickException(f"{error.name} is not installed: {pip_line('train')}") from error
         except BrokenPipeError:  # whoever reads the output has read enough, as `head` does: click ends the program
             raise
         except OSError as error:

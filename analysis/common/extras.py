@@ -24,8 +24,9 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
         If one is missing. The error says how to install it.
     """
     if missing := [package for module, package in packages.items() if importlib.util.find_spec(module) is None]:
-        raise StudyError(
-            f"it needs {', '.join(missing)}: pip install 'pruning-study[{extra}]', or pip install -e '.[{extra}]' in a "
-            "copy of the project",
-            option=option,
-        )
+        raise StudyError(f"it needs {', '.join(missing)}: {pip_line(extra)}", option=option)
+
+
+def pip_line(extra: str) -> str:
+    """Return the commands that install an extra."""
+    return f"pip install 'pruning-study[{extra}]', or pip install -e '.[{extra}]' in a copy of the project"

@@ -8,6 +8,7 @@ so this module defines the missing schemas and imports torchvision again.
 from importlib.metadata import requires, version
 
 import torch
+from packaging.requirements import Requirement
 
 from analysis.common.errors import StudyError
 
@@ -20,12 +21,12 @@ SCHEMAS = {
 def _check_pair(error: Exception) -> None:
     """Raise a StudyError if the installed torchvision was built for another version of torch."""
     installed = torch.__version__.partition("+")[0]
-    needed = [line.removeprefix("torch==") for line in requires("torchvision") or () if line.startswith("torch==")]
-    if needed and needed != [installed]:
-        raise StudyError(
-            f"torchvision {version('torchvision')} needs torch {needed[0]}, and torch {torch.__version__} is "
-            f"installed: pip install torch=={needed[0]}, or the torchvision that fits torch {installed}"
-        ) from error
+    for needed in map(Requirement, requires("torchvision") or ()):
+        if needed.name == "torch" and not needed.specifier.contains(installed, prereleases=True):
+            raise StudyError(
+                f"torchvision {version('torchvision')} needs {needed}, and torch {torch.__version__} is installed: "
+                f"pip install '{needed}', or the torchvision that fits torch {installed}"
+            ) from error
 
 
 try:

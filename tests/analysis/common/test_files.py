@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+from contextlib import contextmanager
 
 import pytest
 
@@ -8,12 +9,18 @@ from analysis.common import files
 from analysis.common.errors import StudyError
 
 
-@pytest.fixture
-def full():
-    """No file may grow above 1,000 bytes, as if the disk were full."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+@contextmanager
+def full_disk():
+    """Let no file grow above 1,000 bytes within a block, as if the disk were full.
+
+    A fixture would end later, when pytest has already written to its own output, which may be a file.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def write(folder, size):
@@ -31,17 +38,18 @@ def test_files_are_moved_when_the_block_ends_and_others_stay(tmp_path):
 
 
 @pytest.mark.attack
-def test_a_disk_that_is_full_when_a_report_is_written__leaves_no_half_report_and_no_new_folder(tmp_path, full):
-    with pytest.raises(StudyError, match=r"report: File too large; make room and start the command again$") as error:
+def test_a_disk_that_is_full_when_a_report_is_written__leaves_no_half_report_and_no_new_folder(tmp_path):
+    message = r"report: File too large; make room and start the command again$"
+    with pytest.raises(StudyError, match=message) as error, full_disk():
         write(tmp_path / "report", 2000)
     assert error.value.option is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.attack
-def test_a_disk_that_is_full_when_a_report_is_written_again__leaves_the_former_report_as_it_was(tmp_path, full):
+def test_a_disk_that_is_full_when_a_report_is_written_again__leaves_the_former_report_as_it_was(tmp_path):
     write(tmp_path, 5)
-    with pytest.raises(StudyError):
+    with pytest.raises(StudyError), full_disk():
         write(tmp_path, 2000)
     assert (tmp_path / "report.md").read_text() == "xxxxx"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]

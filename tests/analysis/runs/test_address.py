@@ -1,5 +1,6 @@
 import re
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -101,6 +102,15 @@ def test_a_uri_that_cuts_its_password_in_two__is_refused_before_any_request_and_
         address.probe(uri)
     assert "s3c" not in str(error.value)
     assert "ret" not in str(error.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "pg8000", None)
+    with pytest.raises(StudyError, match=r"needs psycopg2?: pip install 'pruning-study\[postgres\]', or"):
+        address.probe("postgresql://me:s3cret@127.0.0.1:9/db")
+    with pytest.raises(StudyError, match=r"needs pg8000: install it with pip$"):
+        address.probe("postgresql+pg8000://me:s3cret@127.0.0.1:9/db")
 
 
 @pytest.mark.postgres
