@@ -213,11 +213,11 @@ def compress(**typed: Any) -> None:
     Chains of pruning, fine-tuning, class offsets and number formats are judged on validation images, by upper bounds of
     what each class loses. The choice is tested once on test images.
     """
-    config = CompressConfig(**typed)
-    _begin(config.pruning)
+    configs = [CompressConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    _begin(configs[0].pruning)
     from pruning_study.commands import compress as compress_command
 
-    click.echo(compress_command.compress(config, _as_typed(typed)).text)
+    click.echo(compress_command.compress(configs, _as_typed(typed)).text)
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])

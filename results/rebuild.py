@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import compress
 import decay
 import equal_accuracy
 import folders
@@ -37,6 +38,7 @@ def main(studies: tuple[Path, ...]) -> None:
         if not studies:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
+            compress.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error

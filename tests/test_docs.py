@@ -16,6 +16,7 @@ from tests.stored_runs import empty_store
 PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
 
 
+@pytest.mark.slow
 def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))

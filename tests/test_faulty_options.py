@@ -24,6 +24,7 @@ def named(source):
             yield from (node.value.value for target in node.targets if getattr(target, "id", "") == "OPTION")
 
 
+@pytest.mark.slow
 def test_each_is_an_option_of_a_command():
     commands = [*analysis.__main__.cli.commands.values(), *pruning_study.__main__.cli.commands.values()]
     typed = {name for command in commands for param in command.params for name in param.opts}

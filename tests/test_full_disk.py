@@ -126,6 +126,7 @@ def assert_that_all_is_whole(disk, train):
     assert not list(disk.folder.rglob("run.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @pytest.mark.parametrize(("owner", "name"), [(checkpoints, "save"), (Predictions, "save")])
 def test_a_disk_that_is_full_when_a_trained_network_is_written__is_one_line_and_the_same_command_makes_the_run(
@@ -143,6 +144,7 @@ def test_a_disk_that_is_full_when_a_trained_network_is_written__is_one_line_and_
     assert_that_all_is_whole(disk, train)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @pytest.mark.parametrize(("owner", "name"), [(Writer, "finish"), (MlflowClient, "log_artifact")])
 def test_a_disk_that_is_full_when_a_run_is_sent__keeps_the_run_and_the_named_command_sends_it(
@@ -165,6 +167,7 @@ def test_a_disk_that_is_full_when_a_run_is_sent__keeps_the_run_and_the_named_com
     assert runs(status="RUNNING") == []
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_full_disk_that_takes_no_new_folder__keeps_the_run_where_it_is_and_the_same_command_sends_it(
     disk, train, monkeypatch
@@ -199,6 +202,7 @@ def test_a_current_folder_on_another_disk__keeps_the_run_where_it_is_and_makes_n
     assert scratch.kept() == []
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_disk_without_room_for_a_saved_training__is_a_warning_and_the_training_ends_whole(disk, train, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
@@ -237,6 +241,7 @@ def test_an_artifact_folder_that_cannot_be_written__keeps_the_run_and_the_named_
     assert_that_all_is_whole(disk, train)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_disk_that_is_full_when_the_store_is_made__is_one_line_and_the_same_command_makes_the_store(disk, train):
     (disk.folder / "mlflow.db").unlink()

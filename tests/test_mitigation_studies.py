@@ -75,6 +75,7 @@ def test_the_confirmation_tests_one_method_for_each_goal_and_class_offsets():
     assert offsets == first._replace(method="mp cubic class offsets")
 
 
+@pytest.mark.slow
 def test_equal_accuracy_has_six_ratios_of_each_method_and_the_same_grid_on_new_networks():
     made = configs("equal-accuracy")
     ratios = {}

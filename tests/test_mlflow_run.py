@@ -13,6 +13,9 @@ from tests.warm_processes import WarmProcess, run_module
 ROOT = Path(__file__).parent.parent
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("project-user")
@@ -78,6 +81,7 @@ def test_a_second_run_trains_nothing(first, mlflow_run, folder):
     assert "found_run_id" in runs(folder, "job")[-1].data.tags
 
 
+@pytest.mark.slow
 def test_a_bad_option_fails_the_job_and_says_why_in_the_ui(first, mlflow_run, folder):
     code, output = mlflow_run("-e", "prune", "-P", "pruner=upp")
     assert code == 1
@@ -87,6 +91,7 @@ def test_a_bad_option_fails_the_job_and_says_why_in_the_ui(first, mlflow_run, fo
     assert "did you mean up" in job.data.tags["error"]
 
 
+@pytest.mark.slow
 def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz):
     grid = (
         f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2]\nseeds: 0-1\noverrides: {{epochs: 1, fine_tune_epochs: 1}}"

@@ -24,6 +24,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.slow
 def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

@@ -30,6 +30,7 @@ def wait_for_training(database, process):
     time.sleep(0.5)  # until the answer has arrived
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_server_that_dies_in_the_middle_of_a_run__gets_its_password_into_no_output_file_tag_or_param(
     store_uri, tiny_npz, tmp_path, monkeypatch, capsys

@@ -18,9 +18,9 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
 from analysis.statistics import grouping, limits
 from analysis.statistics import groups as image_groups
-from analysis.statistics.class_table import class_table, with_losses
+from analysis.statistics.class_table import LOSS, class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing
-from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import weak_from_answers
 from analysis.study.groups import sentence
@@ -28,8 +28,8 @@ from analysis.study.groups import sentence
 Groups = Mapping[str, np.ndarray]
 
 _PLAIN_TEST = (
-    f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} do not show how much "
-    "their variances differ."
+    f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} whose recall is neither "
+    "0 nor 1 do not show how much their variances differ."
 )
 _TWO_NETWORKS = (
     "Two networks a side show little of how much a single class varies: a class that varies a hundred times as much as "
@@ -209,9 +209,15 @@ def audit_predictions(
 def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
     """Return what limits the test of several networks a side, if anything does."""
     networks = min(map(len, right.values()))
-    if networks > 1 and min(map(len, tables)) < FEWEST_CLASSES:
+    if networks > 1 and not all(map(_enough, tables)):
         return [_PLAIN_TEST]
     return [_TWO_NETWORKS] if networks == 2 else []
+
+
+def _enough(table: pd.DataFrame) -> bool:
+    """Return whether the classes of a table are enough for moderated variances of what is tested."""
+    start = table["recall_control" if LOSS in table else "recall_before"]
+    return enough_classes(((start + table["recall_after"]) / 2).to_numpy())
 
 
 def _slopes(

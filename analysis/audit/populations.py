@@ -13,7 +13,7 @@ from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
-from analysis.statistics.moderation import FEWEST_CLASSES
+from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED, significance_counts
 
 
@@ -172,7 +172,8 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     most = f" (by {largest:.1f} points at most)" if found["significant_moderated"] else ""
     same = "The networks of both sides are the same, so read" if paired else "Read"
     kind = "paired t-test" if paired else "t-test"
-    variances = "moderated variances" if len(table) >= FEWEST_CLASSES else "the variance of each class alone"
+    recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
+    variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
         f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
         f"otherwise than the accuracy by Welch's t-test at 5 %, and {printed:,} after Holm's correction. {same} the "

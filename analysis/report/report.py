@@ -15,6 +15,7 @@ from analysis.common.errors import StudyError
 from analysis.common.overwriting import check_inputs
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.page import Items, Report, Section
+from analysis.report.compression import section as compression
 from analysis.report.first_screen import section as first_screen
 from analysis.report.methods import same_accuracy_section as same_accuracy
 from analysis.report.methods import section as compared_methods
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 SectionFunction: TypeAlias = Callable[[StudyData], Section | None]
 
-# In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
+# In the order of the page. Sections on searches of epsilon and of chains follow, then the paper's, then what was left
+# out.
 SECTIONS: tuple[SectionFunction, ...] = (
     compared_methods.settings,
     first_screen.costs,
@@ -127,7 +129,10 @@ def report(study: StudyData, options: ReportOptions) -> Report:
     """
     study = replace(study, runs=with_python_texts(study.runs), options=options)
     _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
-    searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(study.tunings))]
+    searches: list[SectionFunction] = [
+        *(partial(tuning.section, number=1 + place) for place in range(len(study.tunings))),
+        *(partial(compression.section, number=1 + place) for place in range(len(study.chain_searches))),
+    ]
     of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
     to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]
     made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))

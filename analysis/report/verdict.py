@@ -383,7 +383,7 @@ def _gaps(cell: pd.Series) -> str:
     if high - low > _WIDEST:
         return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
     if np.isfinite(low):
-        return f"Whether its gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
+        return f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
 
 

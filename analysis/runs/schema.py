@@ -26,6 +26,7 @@ TUNING_RUN_ID = "tuning_run_id"
 STUDY_NAME = "study_name"
 ANCHOR = "anchor"
 STATE = "state"
+MINIMIZE = "minimize"  # of a search of chains
 ENGINE = "engine"
 DEVICE = "device"
 HOST = "host"
@@ -268,6 +269,7 @@ PRIMARY = "primary.json"
 TUNING_SUMMARY = "tuning.json"
 TRIALS = "trials.csv"
 FINALISTS = "finalists.csv"
+CHAINS = "chains.json"
 COMPARISONS = "comparisons.csv"
 
 # Arrays in PREDICTIONS and VAL_PREDICTIONS

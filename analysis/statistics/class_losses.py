@@ -115,6 +115,38 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
     return Changes(groups, images, np.zeros(len(support)) + in_both)
 
 
+def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
+    """Return the changes of networks that were each asked about images of its own, some of which they may share.
+
+    The variance over networks then contains that over images, but for the images that several networks share.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0.
+    answers : (networks, images)
+        A number for each image that the network was asked about, two or more of every class, and NaN for the others.
+
+    Examples
+    --------
+    Each network has two images of its own:
+
+    >>> nan = np.nan
+    >>> changes = on_own_images(np.zeros(4, int), np.array([[1, 0, nan, nan], [nan, nan, 1, 1]]))
+    >>> changes.groups[0].tolist(), changes.images.tolist(), changes.in_both.tolist()
+    ([[0.5], [1.0]], [0.125], [0.125])
+    """
+    networks, asked = len(answers), ~np.isnan(answers)
+    support = _class_sums(label, asked)
+    means = _class_sums(label, np.where(asked, answers, 0)) / support
+    # What each image adds to the mean of its class; n / (n - 1) makes the variances unbiased.
+    unbiased = np.sqrt(support / (support - 1)) / support
+    added = np.where(asked, answers - means[:, label], 0) * unbiased[:, label]
+    mean = added.mean(0)
+    images, in_both = _class_sums(label, np.array([np.square(mean), np.square(added - mean).sum(0)]))
+    return Changes([means], images, in_both / (networks * (networks - 1)))
+
+
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
     """Return changes whose variance over images is that of t, not of a normal variable, where a class has few images.
 
@@ -215,6 +247,11 @@ def _intervals(
     value = weights @ sum(group.mean(0) for group in changes.groups)
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     return {"value": value, "low": value - half, "high": value + half}
+
+
+def _class_sums(label: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the sum of each class's images, (rows, classes), of values (rows, images)."""
+    return np.asarray([np.bincount(label, row) for row in values])
 
 
 def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:

@@ -195,6 +195,38 @@ def losses(
     return Losses(-value, -bounds[:, ::-1], variances)
 
 
+def losses_on_own_images(
+    label: np.ndarray, control: np.ndarray, after: np.ndarray, *, levels: Sequence[float] = (LEVEL,)
+) -> Losses:
+    """Return what `losses` does, of two networks or more that were each asked about images of its own.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image that a network was asked about, from 0.
+    control, after : (networks, images)
+        1 where a network is right, 0 where it is not, and NaN where it was not asked. Row i of both is one network.
+    levels : sequence of float
+        1 minus the confidence of each interval.
+
+    Examples
+    --------
+    Each network has two images of its own, and the first loses one of them:
+
+    >>> nan = np.nan
+    >>> control = np.array([[1, 1, nan, nan], [nan, nan, 1, 1]])
+    >>> losses_on_own_images(np.zeros(4, int), control, control - [1, 0, 0, 0]).value.tolist()
+    [0.25]
+    """
+    answers, support = after - control, np.bincount(label)
+    changes = class_losses.of_few_images(class_losses.on_own_images(label, answers), support)
+    recall = class_losses.on_own_images(label, (control + after) / 2).groups[0].mean(0)
+    value, variances = _on_average(class_losses.moderated(changes, recall))
+    changed = np.bincount(label, np.nansum(answers, axis=0) != 0)
+    bounds = np.array([_bounds(label, value, variances, changed, level) for level in levels])
+    return Losses(-value, -bounds[:, ::-1], variances)
+
+
 def accuracy_loss(
     label: np.ndarray,
     before: np.ndarray,

@@ -4,7 +4,7 @@ An upper bound decides, so that few networks or few images never help to pass.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,15 +21,15 @@ EXIT_CODES: Mapping[State, int] = {"within": 0, "beyond": 3, "undecided": 4}
 
 
 class Limits(NamedTuple):
-    """Largest losses to accept, as shares; None is no limit."""
+    """Largest losses to accept beyond the control, as shares; infinity is no limit."""
 
-    class_loss: float | None = None
-    accuracy_loss: float | None = None
+    class_loss: float = math.inf
+    accuracy_loss: float = math.inf
 
     @property
     def given(self) -> bool:
         """Whether there is a limit."""
-        return self != (None, None)
+        return self != (math.inf, math.inf)
 
 
 class Gate(NamedTuple):
@@ -50,7 +50,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     for name, points in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if points is not None and not 0 <= points <= 100:
             raise StudyError(f"{points:g} is no limit: give percentage points from 0 to 100", option=name)
-    return Limits(*(None if points is None else points / 100 for points in (class_loss, accuracy_loss)))
+    return Limits(*(math.inf if points is None else points / 100 for points in (class_loss, accuracy_loss)))
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
@@ -76,7 +76,32 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
     of_class = class_table.losses(label, *sides, paired=paired, levels=(LEVEL, LEVEL / len(names)))
-    table = pd.DataFrame(
+    table = _bounds(names, label, accuracy, of_class)
+    if accuracy.variances is None or of_class.variances is None:
+        return table.assign(**_spread_of_one(table, sides)._asdict())
+    networks = min(len(side) for side in sides[:2] if len(side) > 1)
+    return _with_spreads(table, (accuracy, of_class), networks)
+
+
+def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """Return what `losses` does, of networks that were each asked about images of its own.
+
+    Parameters
+    ----------
+    names, label, control, after
+        As `class_table.losses_on_own_images` takes them.
+    """
+    accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)
+    of_class = class_table.losses_on_own_images(label, control, after, levels=(LEVEL, LEVEL / len(names)))
+    table = _bounds(names, label, accuracy, of_class)
+    return _with_spreads(table, (accuracy, of_class), len(after))
+
+
+def _bounds(
+    names: list[str], label: np.ndarray, accuracy: class_table.Losses, of_class: class_table.Losses
+) -> pd.DataFrame:
+    """Return the losses with their bounds; those of the classes are at two levels."""
+    return pd.DataFrame(
         {
             "name": [ACCURACY, *names],
             "support": [len(label), *np.bincount(label)],
@@ -85,10 +110,11 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
         }
     )
-    if accuracy.variances is None or of_class.variances is None:
-        return table.assign(**_spread_of_one(table, sides)._asdict())
-    networks = min(len(side) for side in sides[:2] if len(side) > 1)
-    spreads = [_spreads(accuracy.variances, networks), _spreads(of_class.variances, networks)]
+
+
+def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], networks: int) -> pd.DataFrame:
+    """Add the spread of each loss, of losses that have variances."""
+    spreads = [_spreads(each.variances, networks) for each in losses if each.variances]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 
@@ -124,8 +150,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     -------
     Gate
     """
-    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)], dtype=float)
-    table = table.assign(limit=of_row)[~np.isnan(of_row)]
+    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)])
+    table = table.assign(limit=of_row)[np.isfinite(of_row)]
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
     if len(beyond):
         worst = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
@@ -133,8 +159,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     if least_certain is not None:
         return Gate(
             "undecided",
-            "Undecided: one network a side and no control do not show how far retraining alone moves classes. Give "
-            "--control (the files of --before, if nothing was retrained), or several networks a side.",
+            "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "
+            "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side.",
         )
     open_rows = table[table["high"] >= table["limit"]]
     if open_rows.empty:
@@ -178,7 +204,7 @@ def _rounded_up(images: float) -> int:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"
+    return f"{round(100 * share, 1) + 0.0:.1f} points"  # no -0.0
 
 
 def _loss(row: pd.Series) -> str:

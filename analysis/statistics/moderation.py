@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.statistics.arithmetic import quotient
 
-# Fewer classes do not show how much their variances differ. benchmarks/false_alarms.py measures the rule.
+# Fewer classes that can move do not show how much their variances differ. benchmarks/false_alarms.py measures the rule.
 FEWEST_CLASSES = 10
 # Most networks that the other classes count for, however equal the variances seem: a few that differ are overlooked.
 _MOST_ADDED = 8.0
@@ -164,6 +164,17 @@ class Moderated(NamedTuple):
 
     variances: np.ndarray
     dof: np.ndarray
+
+
+def enough_classes(recall: np.ndarray) -> bool:
+    """Return whether classes of these mean recalls, (classes,), are enough; a recall of 0 or 1 shows no variance.
+
+    Examples
+    --------
+    >>> enough_classes(np.full(10, 0.9)), enough_classes(np.array([1.0] + [0.9] * 9))
+    (True, False)
+    """
+    return int(((recall > 0) & (recall < 1)).sum()) >= FEWEST_CLASSES
 
 
 def moderated(variances: np.ndarray, dof: float, scale: np.ndarray, least: np.ndarray | float = 0.0) -> Moderated:

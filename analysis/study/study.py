@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.runs import characteristics, exports, frames, primaries, robustness, schema, validation_counts
+from analysis.runs import (
+    chain_searches,
+    characteristics,
+    exports,
+    frames,
+    primaries,
+    robustness,
+    schema,
+    validation_counts,
+)
+from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
@@ -102,6 +112,11 @@ _SOURCES = {
     "tunings": _Source(
         lambda _, experiment, uri: tunings.pulled(experiment, tracking_uri=uri), tunings.read, tunings.write
     ),
+    "chain_searches": _Source(
+        lambda _, experiment, uri: chain_searches.pulled(experiment, tracking_uri=uri),
+        chain_searches.read,
+        chain_searches.write,
+    ),
     "primaries": _Source(
         lambda _, experiment, uri: primaries.pulled(experiment, tracking_uri=uri), primaries.read, primaries.write
     ),
@@ -137,6 +152,8 @@ class StudyData:
         As `cells.cells` takes it. Predictions that contradict their runs are not used.
     tunings : sequence of Tuning
         Searches of epsilon.
+    chain_searches : sequence of ChainTrials
+        Searches of chains by `compress`.
     primaries : sequence of Primary
         The comparisons that the study was made for.
     corrupted : DataFrame, optional
@@ -154,6 +171,7 @@ class StudyData:
     predictions: ReadPredictions | None = None
     _: KW_ONLY
     tunings: Sequence[Tuning] = ()
+    chain_searches: Sequence[ChainTrials] = ()
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
     characteristics: pd.DataFrame | None = None

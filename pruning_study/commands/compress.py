@@ -4,20 +4,26 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import mlflow
+import numpy as np
 import pandas as pd
 import torch
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, Run
 from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
-from analysis.runs import schema
+from analysis.runs import chain_searches, schema
+from analysis.runs.chain_searches import ChainTrials
+from analysis.statistics import limits as class_limits
+from analysis.statistics.chain_choice import choose, on_front
+from analysis.statistics.limits import Limits
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
@@ -28,7 +34,6 @@ from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import figures, judgement, report, trying
 from pruning_study.study.compression.chains import Chain, chain_of
-from pruning_study.study.compression.judgement import POINTS, Limits
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
@@ -60,12 +65,13 @@ class Compressed(NamedTuple):
     run_id: str
 
 
-def compress(config: CompressConfig, options: Mapping[str, str]) -> Compressed:
+def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> Compressed:
     """Search chains, choose one on validation images, test it on test images, and deliver it.
 
     Parameters
     ----------
-    config : CompressConfig
+    configs : sequence of CompressConfig
+        Of each seed. Chains are judged on all their networks together; the first one is delivered.
     options : mapping of str
         The options as typed, which become the params of the job.
 
@@ -76,30 +82,100 @@ def compress(config: CompressConfig, options: Mapping[str, str]) -> Compressed:
         search of this name has another space. Later: if the dense network guesses, if the budget ends before a chain,
         or if no chain can be made.
     """
-    start = time.monotonic()
-    onnx_export.check_installed()
-    shrunk.check_package()
-    limits = Limits(config.max_class_loss / POINTS, config.max_accuracy_loss / POINTS)
-    store, setting, given = opened(config.pruning, PruneSetting)
-    judgement.check_images(setting.validation_support, setting.data.classes, limits)
-    more = {"experiment": store.experiment_id, "dense_run": given.info.run_id if given else ""}
-    space, notes = trying.space_of(setting, config.minimize, more)
-    default_name = f"{setting.data.name}-{setting.config.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
-    search = ChainSearch(store, config.study_name or default_name, space)
+    start, config = time.monotonic(), configs[0]
+    task = opened_task(configs)
+    store, search = task.store, task.search
     with store.job(f"compress {search.name}", options) as job:
-        dense = dense_run(store, job, setting, given)
-        trying.check_better_than_chance(dense, setting)
-        _check_new_networks(config, dense)
-        network = Network(store, job.run_id, setting, dense)
-        _search(store, search, network, config, start)
+        networks = dense_networks(task, job)
+        _check_new_networks(config, networks[0].dense)
+        _search(store, search, networks, config, start)
         trials = _trials(search, config, time.monotonic() - start)
-        outcome = _outcome(search, network, config, limits, trials, notes)
-        delivered = _deliver(store, job, network, search, outcome)
+        outcome = _outcome(search, networks, config, task.limits, trials, task.notes)
+        delivered = _deliver(store, job, networks, search, outcome)
         run_id, model = delivered or ("", None)
         registered = _register(store, job, model, config, outcome) if model and config.register else []
     where = [*registered, *_where(store, search, job.run_id, run_id, config)]
     text = "\n".join([*report.lines(outcome), "", *where])
     return Compressed(text, outcome, job.run_id, run_id)
+
+
+class Task(NamedTuple):
+    """What is to be searched.
+
+    Attributes
+    ----------
+    store : Store
+    settings : sequence of PruneSetting
+        Of each network.
+    given : Run, optional
+        The dense run that the options name.
+    limits : Limits
+    search : ChainSearch
+    notes : sequence of str
+        What is not tried, and on which networks chains are judged.
+    """
+
+    store: Store
+    settings: Sequence[PruneSetting]
+    given: Run | None
+    limits: Limits
+    search: ChainSearch
+    notes: Sequence[str]
+
+
+def opened_task(configs: Sequence[CompressConfig]) -> Task:
+    """Return the search of some options, which is continued or new; parameters and errors are those of `compress`."""
+    config = configs[0]
+    if len(configs) > 1 and config.dense_run_id:
+        raise StudyError("it names one network, and there are several seeds: leave one of them out", option="seed")
+    onnx_export.check_installed()
+    shrunk.check_package()
+    limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
+    store, setting, given = opened(config.pruning, PruneSetting)
+    settings = [setting, *(_of_seed(setting, other.seed) for other in configs[1:])]
+    judgement.check_images(_validation_support(settings), setting.data.classes, limits)
+    more = {"experiment": store.experiment_id, "dense_run": given.info.run_id if given else ""}
+    if len(configs) > 1:
+        more["seeds"] = schema.text(tuple(each.seed for each in configs))
+    space, notes = trying.space_of(setting, config.minimize, more)
+    default_name = f"{setting.data.name}-{setting.config.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
+    search = ChainSearch(store, config.study_name or default_name, space)
+    return Task(store, settings, given, limits, search, [*notes, *_on_networks(configs)])
+
+
+def dense_networks(task: Task, job: Writer) -> list[Network]:
+    """Find or train the dense networks of a search; a StudyError if one of them guesses."""
+    networks: list[Network] = []
+    for setting in task.settings:
+        if networks:
+            dense = dense_step.train(task.store, job.run_id, setting)
+        else:
+            dense = dense_run(task.store, job, setting, task.given)
+        trying.check_better_than_chance(dense, setting)
+        networks.append(Network(task.store, job.run_id, setting, dense))
+    return networks
+
+
+def _of_seed(setting: PruneSetting, seed: int) -> PruneSetting:
+    """Return the setting of another network, with the same data in memory."""
+    return PruneSetting(replace(setting.config, seed=seed, dense_run_id=None), setting.data)
+
+
+def _validation_support(settings: Sequence[PruneSetting]) -> np.ndarray:
+    """Return how many images of each class any network has for validation."""
+    data = settings[0].data
+    images = np.unique(np.concatenate([setting.validation_indices for setting in settings]))
+    return np.bincount(np.asarray(data.train_labels)[images], minlength=len(data.classes))
+
+
+def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
+    """Say on which networks chains are judged, if they are several."""
+    if len(configs) == 1:
+        return []
+    return [
+        f"Losses are means over the networks of {len(configs)} seeds, each chain made of all of them. The network that "
+        f"is delivered is that of seed {configs[0].seed}."
+    ]
 
 
 def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
@@ -110,23 +186,25 @@ def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
         )
 
 
-def _search(store: Store, search: ChainSearch, network: Network, config: CompressConfig, start: float) -> None:
+def _search(
+    store: Store, search: ChainSearch, networks: Sequence[Network], config: CompressConfig, start: float
+) -> None:
     """Make the chains that are missing, and wait for those that other processes are making."""
     while time.monotonic() - start < (config.budget or math.inf):
         with search.trial(config.n_trials, late=False) as trial:
             if trial:
-                _try(store, search, network, trial)
+                _try(store, search, networks, trial)
                 continue
         if not search.running():
             return
         time.sleep(WAIT_SECONDS)
 
 
-def _try(store: Store, search: ChainSearch, network: Network, trial: Trial) -> None:
+def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> None:
     """Make a chain; one that cannot be made is told once and counts."""
     chain = search.chain(trial)
     try:
-        search.record(trial, network.judged(chain, search.space.minimize))
+        search.record(trial, trying.judged(networks, chain, search.space.minimize))
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
             raise
@@ -153,19 +231,20 @@ def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.D
 
 def _outcome(
     search: ChainSearch,
-    network: Network,
+    networks: Sequence[Network],
     config: CompressConfig,
     limits: Limits,
     trials: pd.DataFrame,
-    notes: list[str],
+    notes: Sequence[str],
 ) -> Outcome:
     """Choose a chain, and test it and what accuracy alone would choose."""
     chains = [chain_of(row) for _, row in trials.iterrows()]
-    choice = judgement.choose(trials, limits)
+    choice = choose(trials, limits)
     best, _, by_accuracy = choice
     tested, confirmed, times = None, None, []
     if best is not None:
-        tested, confirmed = _tested(network, chains[best], limits), _confirmed(network, chains[best], limits, config)
+        tested, confirmed = _tested(networks, chains[best], limits), _confirmed(networks, chains[best], limits, config)
+        network = networks[0]
         model = network.model(network.make(chains[best]))
         times = compressed.compared(network.dense_model, model, network.setting.data.test_images, BATCHES)
     other = chains[by_accuracy] if by_accuracy is not None and by_accuracy != best else None
@@ -177,42 +256,44 @@ def _outcome(
         choice=choice,
         notes=[*notes, *(f"{chain} cannot be made: {reason}." for chain, reason in search.refused().items())],
         tested=tested,
-        by_accuracy=_tested(network, other, limits) if other else None,
+        by_accuracy=_tested(networks, other, limits) if other else None,
         confirmed=confirmed,
         times=times,
     )
 
 
-def _tested(network: Network, chain: Chain, limits: Limits) -> Tested:
-    data = network.setting.data
-    return report.tested(chain, data.classes, data.test_labels, network.tested(chain), limits)
+def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:
+    data = networks[0].setting.data
+    return report.tested(chain, data.classes, data.test_labels, trying.tested(networks, chain), limits)
 
 
-def _confirmed(network: Network, chain: Chain, limits: Limits, config: CompressConfig) -> Tested | None:
+def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config: CompressConfig) -> Tested | None:
     """Make the chain of new dense networks, and test them together."""
     if not config.confirm_seeds:
         return None
-    setting, store, job_run_id = network.setting, network.store, network.job_run_id
-    sides = []
-    for seed in range(setting.config.seed + 1, setting.config.seed + 1 + config.confirm_seeds):
-        own = PruneSetting(replace(setting.config, seed=seed, dense_run_id=None), setting.data)
-        dense = dense_step.train(store, job_run_id, own)
-        sides.append(Network(store, job_run_id, own, dense).tested(chain))
-    data = setting.data
-    return report.tested(chain, data.classes, data.test_labels, trying.joined(sides), limits)
+    first = networks[0]
+    next_seed = max(network.setting.config.seed for network in networks) + 1
+    new = []
+    for seed in range(next_seed, next_seed + config.confirm_seeds):
+        own = _of_seed(first.setting, seed)
+        dense = dense_step.train(first.store, first.job_run_id, own)
+        new.append(Network(first.store, first.job_run_id, own, dense))
+    return _tested(new, chain, limits)
 
 
 def _deliver(
-    store: Store, job: Writer, network: Network, search: ChainSearch, outcome: Outcome
+    store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
     """Write the artifacts of the job, and log the choice as an MLflow model; return its run and the model."""
-    setting, trials, choice = network.setting, outcome.trials, outcome.choice
+    setting, trials, choice = networks[0].setting, outcome.trials, outcome.choice
     csv_text.write(trials, job.folder / schema.TRIALS)
-    title = f"{search.name}: cost and loss of {len(trials)} chains"
-    front = figures.front(trials, choice, outcome.limits, outcome.minimize, title)
+    tried = trials.assign(chain=list(map(str, outcome.chains)))
+    searched = ChainTrials(search.name, outcome.minimize, *outcome.limits, tried)
+    (job.folder / schema.CHAINS).write_text(chain_searches.described(searched))
+    front = chain_front.front(searched, on_front(trials), choice.best, choice.by_accuracy)
     front.savefig(job.folder / schema.FRONT_PICTURE)
     job.note("\n".join(f"- {markdown_line(line)}" for line in report.sentences(outcome)))
-    job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state})
+    job.tags({schema.STUDY_NAME: search.name, schema.STATE: outcome.state, schema.MINIMIZE: outcome.minimize})
     if choice.best is None or outcome.tested is None:
         return None
     chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])
@@ -225,7 +306,7 @@ def _deliver(
     card = report.model_card(
         outcome,
         f"{setting.config.model} on {setting.data.name}, compressed",
-        _made(network, search, chain, run_id),
+        _made(networks, search, chain, run_id),
         _loading(logged),
     )
     (job.folder / schema.MODEL_CARD).write_text(card)
@@ -256,12 +337,13 @@ def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
     }
 
 
-def _made(network: Network, search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
-    setting, dense = network.setting, network.dense
-    parent = network.store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
+def _made(networks: Sequence[Network], search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
+    setting, dense = networks[0].setting, networks[0].dense
+    parent = networks[0].store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
     return {
         "data set": f"{setting.data.name}, digest {setting.data.digest}",
         "network": f"{setting.config.model}, seed {dense.dense.params.get(schema.SEED, '')}, dense run {dense.run_id}",
+        **({"judged on": f"dense runs {', '.join(each.dense.run_id for each in networks)}"} if networks[1:] else {}),
         "chain": str(chain),
         "pruned run": parent if chain.prunes else "none",
         "compressed run": run_id,

@@ -29,7 +29,7 @@ from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table
 
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, CompressConfig, StudyConfig)
-SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig, IterateConfig)
+SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig, IterateConfig, CompressConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,8 +180,8 @@ def compress(options: Mapping[str, Any]) -> Compression:
     from pruning_study.commands import compress as compress_command
     from pruning_study.study.compression import report
 
-    config, typed = _config(CompressConfig, options)
-    made = compress_command.compress(config, typed)
+    configs, typed = _configs(CompressConfig, options)
+    made = compress_command.compress(configs, typed)
     found = made.outcome.tested
     return Compression(
         verdict="\n".join(report.sentences(made.outcome)),

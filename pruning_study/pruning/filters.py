@@ -1,6 +1,7 @@
 """The filters of a network that can be removed, each with every parameter that makes, scales or reads its channel.
 
-A filter is one output channel of a convolution.
+A filter is one output channel of a convolution. In a network of which no convolution's channels can be removed, such as
+a vision transformer, it is one hidden unit between two linear layers.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ class Filters(NamedTuple):
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
-    """Find the convolutions whose filters can be removed without a change of any other channel.
+    """Find the layers whose filters can be removed without a change of any other channel.
 
     The channels of a convolution are followed by setting them to NaN and looking where NaN arrives. Its filters can be
     removed if each arrives at certain inputs of prunable layers, where nothing else arrives: not behind a shortcut,
     whose sum has to keep its width, and not at the output of the network. Left out are transposed convolutions, layers
     that share a weight or are called more than once, and layers of which something passes that NaN does not show, such
-    as a comparison: random numbers show it.
+    as a comparison: random numbers show it. Linear layers count only where no convolution is left.
 
     Parameters
     ----------
@@ -81,12 +82,26 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     Raises
     ------
     StudyError
-        If there is no such convolution.
+        If there is no such layer.
     """
-    network = calls or model
+    from torch import nn
+
+    for kind in (nn.modules.conv._ConvNd, nn.Linear):
+        found = _removable(model, images, names, calls or model, kind)
+        if found.numbers:
+            return found
+    raise StudyError(
+        f"{type(model).__name__} has no convolution whose channels can be removed, and no hidden units between linear "
+        "layers: take a pruner of weights, such as mp",
+        option=_OPTION,
+    )
+
+
+def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: nn.Module, kind: type[Any]) -> Filters:
+    """Return the removable filters of the layers of a kind."""
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
     try:
-        candidates = _candidates(network, images, {key for key, name in parameters.items() if name in names})
+        candidates = _candidates(network, images, {key for key, name in parameters.items() if name in names}, kind)
         leaks = _leaks(network, candidates, images)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise StudyError(
@@ -96,12 +111,6 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     for (layer, arrived), leak in zip(candidates, leaks, strict=True):
         if not leak:
             _add(found, layer, arrived, parameters)
-    if not found.numbers:
-        raise StudyError(
-            f"{type(model).__name__} has no convolution whose channels can be removed: take a pruner of weights, such "
-            "as mp",
-            option=_OPTION,
-        )
     return found
 
 
@@ -188,8 +197,8 @@ def feature_maps(model: nn.Module, found: Filters) -> Iterator[dict[str, Tensor]
     modules = {f"{name}.weight": module for name, module in model.named_modules()}
 
     def collect(layer: str, places: Tensor) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            maps[layer] = inputs[0][:, places].flatten(2)
+        def hook(reader: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            maps[layer] = _by_channel(reader, inputs[0])[:, places].flatten(2)
 
         return hook
 
@@ -235,9 +244,9 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 def _candidates(
-    network: nn.Module, images: Tensor, prunable: Collection[int]
+    network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
-    """Return the convolutions that seem removable, each with the filter that arrives at each input of modules.
+    """Return the layers of a kind that seem removable, each with the filter that arrives at each input of modules.
 
     `prunable` has the ids of the prunable weights.
     """
@@ -245,13 +254,13 @@ def _candidates(
 
     layers: list[Any] = [module for module in network.modules() if _is_layer(module)]
     users = Counter(id(getattr(module, "weight", None)) for module in network.modules())
-    paths = _follow(network, layers, images)
+    paths = _follow(network, layers, images, any_tensor=kind is nn.Linear)
     candidates: list[tuple[nn.Module, dict[Any, Tensor]]] = []
     for place, layer in enumerate(layers):
         arrived = {module: path for module, path in paths.items() if path.layers[place].any()}
         whole = [layer, *filter(_is_layer, arrived)]
         if (
-            isinstance(layer, nn.modules.conv._ConvNd)
+            isinstance(layer, kind)
             and not any(isinstance(module, nn.modules.conv._ConvTransposeNd) for module in whole)
             and all(id(module.weight) in prunable for module in whole)
             and all(getattr(module, "groups", 1) == 1 for module in whole)
@@ -307,13 +316,21 @@ def _places(filters: Tensor) -> Tensor:
     return order.view(int(filters.max()) + 1, -1)
 
 
-def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor) -> dict[Any, _Path]:
+def _by_channel(layer: nn.Module, tensor: Tensor) -> Tensor:
+    """Return what a layer reads or makes with the channels along axis 1; a linear layer has them along the last."""
+    from torch import nn
+
+    return tensor.movedim(-1, 1) if isinstance(layer, nn.Linear) else tensor
+
+
+def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_tensor: bool) -> dict[Any, _Path]:
     """Return what arrives at each module that channels of layers reach before another layer reads them.
 
     In one pass: for each layer there is an image in which all its channels are NaN. The number of a channel is written
     in binary, and for each digit there are two images: in one the channels with a 1 there are NaN, in the other those
     with a 0. An input that one channel reaches is NaN in one of the two. Behind a layer that reads it, NaN is removed.
-    The channels of the network's output arrive at the network.
+    The channels of the network's output arrive at the network. What a linear layer reads is known if it has two axes,
+    or if `any_tensor` is true.
     """
     import torch
     from torch import nn
@@ -322,10 +339,11 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor) -> dict[A
     paths: defaultdict[Any, list[_Path]] = defaultdict(list)
 
     def arrive(module: nn.Module, tensor: Tensor) -> None:
-        nans = tensor.isnan()
+        nans = (_by_channel(module, tensor) if any_tensor else tensor).isnan()
         path = _decoded(nans.flatten(2).any(2).cpu() if nans.dim() > 2 else nans.cpu(), len(layers))
         # The channels of images lie along axis 1; in any other tensor they are unknown.
         known = nans.dim() == (2 if isinstance(module, nn.Linear) else images.dim())
+        known = known or (any_tensor and isinstance(module, nn.Linear))
         paths[module].append(path if known else path._replace(single=torch.zeros_like(path.single)))
 
     def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -333,8 +351,10 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor) -> dict[A
         return (inputs[0].nan_to_num(0), *inputs[1:]) if _is_layer(module) else None
 
     def mark(module: nn.Module, _: object, output: Tensor) -> Tensor:
-        chosen = _marked(layers.index(module), len(layers), output.shape[1], digits).to(output.device)
-        return output.masked_fill(chosen.view(*chosen.shape, *[1] * (output.dim() - 2)), math.nan)
+        channels = _by_channel(module, output) if any_tensor else output
+        chosen = _marked(layers.index(module), len(layers), channels.shape[1], digits).to(output.device)
+        marked = channels.masked_fill(chosen.view(*chosen.shape, *[1] * (output.dim() - 2)), math.nan)
+        return marked.movedim(1, -1) if channels is not output else marked
 
     hooks = [layer.register_forward_hook(mark) for layer in layers]
     norms = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
@@ -376,7 +396,7 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
         output = output.clone()
         for copy, (layer, _, first) in enumerate(changed, start=1):
             if layer is module:
-                output[copy, first::2] = 0
+                _by_channel(module, output)[copy, first::2] = 0
         return output
 
     def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -384,7 +404,8 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
         for copy, (_, arrived, first) in enumerate(changed, start=1):
             if module in arrived:
                 places = (arrived[module] != _NONE) & (arrived[module] % 2 == first)
-                tensor[copy, places] = tensor[0, places]
+                channels = _by_channel(module, tensor)
+                channels[copy, places] = channels[0, places]
         compare(tensor)
         return (tensor, *inputs[1:])
 

@@ -151,14 +151,20 @@ def _remove_unread(graph: DependencyGraph, layer: nn.Module, zeroed: dict[nn.Mod
 
 
 def _is_understood(graph: DependencyGraph, group: Group) -> bool:
-    """Return whether a group has all channels that its convolutions and linear layers make, and a layer reads them.
+    """Return whether a group has all channels that its convolutions and linear layers make, and layers read them all.
 
-    A layer that reads them, and BatchNorm before it, may have other channels too, as behind a concatenation.
+    A layer that reads them, and BatchNorm before it, may have other channels too, as behind a concatenation. Where
+    attention takes queries, keys and values apart, torch-pruning knows the readers of a part of the channels alone, or
+    names channels that the reader does not have.
     """
-    reads = 0
-    for (dependency, indices), layer in zip(group, _layers(group), strict=True):
+    read: set[int] = set()
+    for item, layer in zip(group, _layers(group), strict=True):
+        dependency, indices = item
         is_read = graph.is_in_channel_pruning_fn(dependency.handler) and isinstance(layer, _READERS)
-        reads += is_read
+        if is_read:
+            if max(indices) >= layer.weight.shape[1]:  # type: ignore[index]
+                return False
+            read.update(item.root_idxs)
         if getattr(layer, "weight", None) is None:
             continue
         if not isinstance(layer, (*_READERS, *_BATCH_NORMS)) or getattr(layer, "groups", 1) > 1:
@@ -166,7 +172,7 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
         made = isinstance(layer, _READERS) and not is_read
         if made and sorted(indices) != list(range(len(layer.weight))):  # as behind a shortcut that pads channels
             return False
-    return reads > 0
+    return read == set(group[0].idxs)
 
 
 def _read(graph: DependencyGraph, group: Group, channels: int) -> Tensor:

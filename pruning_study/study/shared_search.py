@@ -8,14 +8,16 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna import Trial
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -48,7 +50,8 @@ class SharedSearch(ABC):
     name : str
     params : mapping of str
         The space that is searched, as canonical text.
-    directions : sequence of StudyDirection
+    objectives : mapping of str to StudyDirection
+        The numbers that a trial ends with, by the names that Optuna shows.
     pruner : BasePruner, optional
         Stops trials of a single objective.
 
@@ -63,7 +66,7 @@ class SharedSearch(ABC):
         store: Store,
         name: str,
         params: Mapping[str, str],
-        directions: Sequence[StudyDirection],
+        objectives: Mapping[str, StudyDirection],
         pruner: BasePruner | None = None,
     ) -> None:
         self.name = name
@@ -74,11 +77,16 @@ class SharedSearch(ABC):
         with self._alone(), _readable(self.journal):
             storage = JournalStorage(_Journal(self.journal))
             self._study = optuna.create_study(
-                storage=storage, study_name=name, load_if_exists=True, directions=directions, pruner=pruner
+                storage=storage,
+                study_name=name,
+                load_if_exists=True,
+                directions=list(objectives.values()),
+                pruner=pruner,
             )
             found = self._study.user_attrs.get(_SPACE)
             if found is None:
                 self._study.set_user_attr(_SPACE, dict(params))
+                _name_objectives(self._study, list(objectives))
         if found not in (None, params):
             raise StudyError(_other_space(name, found, params), option="study_name")
 
@@ -190,6 +198,12 @@ class _Journal(JournalFileBackend):
         finally:
             self._alone.release()
         super().append_logs(logs)
+
+
+def _name_objectives(study: optuna.Study, names: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna may change the function; it did not since 3.2
+        study.set_metric_names(names)
 
 
 @contextmanager

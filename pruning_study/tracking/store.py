@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -429,7 +430,11 @@ class Store:
 
 @cache
 def _context_tags() -> dict[str, str]:
-    return {name: without_secrets(value) for name, value in context.resolve_tags().items()}
+    # A notebook, of Databricks too, has imported IPython. Elsewhere MLflow would import it to find that there is none,
+    # which takes a second.
+    of_notebooks = [value for name, value in vars(context).items() if name.startswith(("Jupyter", "Databricks"))]
+    ignored = [] if "IPython" in sys.modules else of_notebooks
+    return {name: without_secrets(value) for name, value in context.resolve_tags(ignore=ignored).items()}
 
 
 def _names_in_folder(folder: str) -> set[str]:

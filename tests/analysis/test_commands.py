@@ -95,6 +95,7 @@ def test_recommend_without_a_store_names_it(files, monkeypatch):
     assert not Path("gone.db").exists()
 
 
+@pytest.mark.slow
 def test_compare_prints_published_values_beside_ours_or_says_what_print_has(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "store.db"))
     for dataset in ("cifar10", "toy"):
@@ -136,6 +137,7 @@ def loaded(*modules: str) -> list[set[str]]:
     return [set(line.split()) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_help_loads_no_numbers_and_audit_neither_server_nor_torch_and_recommend_no_torch():
     of_help, of_audit, of_recommend = loaded(
         "analysis.__main__", "analysis.audit.audit", "analysis.recommend.recommend"
@@ -183,6 +185,7 @@ def test_options_that_an_mlproject_leaves_at_auto_are_as_if_not_given(files):
     assert run("audit", "--before", "before.csv", "--after", "after.csv", *passed).output == plain.output
 
 
+@pytest.mark.slow
 def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     given = ["audit", "--before", "before.csv", "--after", "after.csv", "--fail-on-damage"]
     assert run(*given, "--control", "after.csv").exit_code == 0

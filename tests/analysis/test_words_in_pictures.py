@@ -89,6 +89,7 @@ def all_misplaced(frame):
     return {name: texts for name, texts in found.items() if texts}
 
 
+@pytest.mark.slow
 def test_words_of_a_small_study_fit():
     assert all_misplaced(runs(["data", LONG], 10, pruners=("mp", "my_own_pruner"), ratios=(2.0, 50.0))) == {}
 

@@ -134,6 +134,7 @@ class TestPrune:
         )
         assert pruned.data.tags["mlflow.note.content"].startswith(result)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("drawn_pictures")
     def test_artifacts_of_the_schema(self, prune):
         prune("--ratio", 10)
@@ -159,6 +160,7 @@ class TestPrune:
         gradient = load_file(artifact(runs("dense")[0], "gradient.safetensors"))
         assert gradient.keys() == weights.keys()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("drawn_pictures")
     def test_several_ratios_are_pruned_from_one_dense_run(self, prune):
         output = prune("--ratio", "2,10", "--pruner", "gp")
@@ -250,6 +252,7 @@ class TestPrune:
         prune("--pruner", "chip", "--ratio", 2)
         assert len(runs("pruned")) == 1
 
+    @pytest.mark.slow
     def test_same_seed_same_numbers(self, prune):
         prune("--pruner", "rp")
         prune("--pruner", "rp", "--force")
@@ -262,6 +265,7 @@ class TestPrune:
             numbers = [{k: v for k, v in run.data.metrics.items() if k not in timing} for run in (first, second)]
             assert numbers[0] == numbers[1]
 
+    @pytest.mark.slow
     def test_another_seed_other_numbers(self, prune):
         prune("--pruner", "rp")
         prune("--pruner", "rp", "--seed", 1)
@@ -282,6 +286,7 @@ class TestPrune:
         prune("--prune-output-layer", "true")
         assert "fc3.weight" in load_file(artifact(runs("pruned")[0], "mask.safetensors"))
 
+    @pytest.mark.slow
     def test_gradient_options_change_the_mask(self, prune):
         options = [(), ("--gradient-objective", "data"), ("--gradient-batches", 1), ("--gradient-mode", "train")]
         for option in options:
@@ -317,6 +322,7 @@ class TestPrune:
         assert sum(int(mask.sum()) for mask in masks.values()) == round(60_074 / 20) - 1_076
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    @pytest.mark.slow
     def test_a_run_that_is_pruned_while_it_is_trained(self, prune):
         """It pairs with the dense run of its seed; where nothing is pruned, its training is that of the dense run."""
         options = ("--start", "initialization", "--engine", "torch", "--epochs", 2)
@@ -341,6 +347,7 @@ class TestPrune:
         weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    @pytest.mark.slow
     def test_layers_of_a_wide_resnet_are_pruned_alike_while_it_is_trained(self, run_command, store_uri, tmp_path):
         """All convolutions, shortcuts included, but neither batch normalization nor the last layer."""
         random = np.random.default_rng(0)
@@ -368,6 +375,7 @@ class TestPrune:
         output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)
         assert "its initial weights are not known" in output
 
+    @pytest.mark.slow
     def test_a_distilled_run_is_another_than_one_without(self, prune):
         for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
             prune(*option)
@@ -377,6 +385,7 @@ class TestPrune:
         assert {param["schedule"] for param in params} == {"one-shot"}
         assert len({run.data.metrics["test_loss"] for run in runs("pruned")}) == 3
 
+    @pytest.mark.slow
     def test_none_is_distilled_and_has_no_schedule(self, prune):
         prune("--pruner", "none")
         prune("--pruner", "none", "--schedule", "cubic")
@@ -572,6 +581,7 @@ class TestFound:
         assert "found_run_id" not in first.data.tags
         assert second.data.metrics == first.data.metrics
 
+    @pytest.mark.slow
     def test_options_that_change_nothing_are_found(self, prune):
         prune("--pruner", "mp")
         prune("--pruner", "mp", "--gradient-objective", "data", "--epsilon", 3)
@@ -584,12 +594,14 @@ class TestFound:
         prune(*gradual, "--no-regrow")
         assert [run.data.params["regrow"] for run in runs("pruned")] == ["false"]
 
+    @pytest.mark.slow
     def test_force_makes_it_anew(self, prune):
         prune()
         prune("--force", "true")
         assert (len(runs("dense")), len(runs("pruned"))) == (2, 2)
         assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "fault"),
         [
@@ -608,6 +620,7 @@ class TestFound:
         assert "is made again" in caplog.text
         assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
 
+    @pytest.mark.slow
     def test_a_pruned_run_that_lacks_an_artifact_is_made_again(self, prune, caplog):
         prune()
         artifact(runs("pruned")[0], "mask.safetensors").unlink()
@@ -615,6 +628,7 @@ class TestFound:
         assert (len(runs("dense")), len(runs("pruned"))) == (1, 2)
         assert "lacks mask.safetensors" in caplog.text
 
+    @pytest.mark.slow
     def test_changed_data_under_the_same_name_are_other_data(self, prune, tiny, tiny_npz):
         prune()
         images = tiny["train_images"].copy()
@@ -625,6 +639,7 @@ class TestFound:
 
 
 class TestDenseRunId:
+    @pytest.mark.slow
     def test_starts_from_that_run_and_takes_its_options(self, prune, run_command, tiny_npz):
         prune("--seed", 3)
         dense = runs("dense")[0].info.run_id
@@ -636,22 +651,26 @@ class TestDenseRunId:
         pruned = runs("pruned")[1]
         assert pruned.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
 
+    @pytest.mark.slow
     def test_takes_the_size_of_its_images_too(self, prune):
         prune("--image-size", 14)
         prune("--pruner", "gp", "--dense-run-id", runs("dense")[0].info.run_id)
         assert runs("pruned")[1].data.params["image_shape"] == "1x14x14"
 
+    @pytest.mark.slow
     def test_its_job_is_named_after_the_model_of_that_run(self, prune):
         quick = ("--engine", "torch", "--epochs", 1, "--fine-tune-epochs", 0)
         prune("--model", "resnet20", "--image-size", 10, "--ratio", 2, *quick)
         prune("--dense-run-id", runs("dense")[0].info.run_id, "--ratio", "2,3", *quick)
         assert runs("job")[1].info.run_name == "prune s0 mp 2,3x resnet20 tiny"
 
+    @pytest.mark.slow
     def test_finds_what_the_options_made(self, prune):
         prune()
         prune("--dense-run-id", runs("dense")[0].info.run_id)
         assert len(runs("pruned")) == 1
 
+    @pytest.mark.slow
     def test_finds_nothing_that_was_pruned_from_another(self, prune):
         prune()
         prune("--force")
@@ -667,6 +686,7 @@ class TestDenseRunId:
         output = prune("--dense-run-id", runs("dense")[0].info.run_id, "--seed", 5, code=2)
         assert "5 is not what dense run" in output
 
+    @pytest.mark.slow
     def test_the_shares_of_classes_are_those_of_the_dense_run(self, prune):
         prune("--class-fractions", "Bag=0.25")
         thinned = runs("dense")[0].info.run_id
@@ -695,6 +715,7 @@ class TestDenseRunId:
 
 
 class TestSeeds:
+    @pytest.mark.slow
     def test_each_is_a_network_and_a_job_of_its_own_and_the_mean_stands_last(self, prune):
         output = prune("--seed", "1,3-4", "--ratio", "2,4", "--epochs", 1)
         assert re.findall(r"^seed (\d)$", output, re.MULTILINE) == ["1", "3", "4"]
@@ -737,6 +758,7 @@ class TestWeights:
         assert all(torch.equal(given[name], logged[name]) for name in given)
         assert json.loads(dense.data.tags["normalization_mean"]) == [0.5]
 
+    @pytest.mark.slow
     def test_are_known_by_their_content(self, prune, weights, tmp_path):
         prune("--weights", weights)
         copied = tmp_path / "copy.safetensors"
@@ -763,6 +785,7 @@ class TestWeights:
         assert sorted(run.data.tags["kind"] for run in runs(status="FAILED")) == ["dense", "job"]
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_is_taken_with_its_weights_pruned_and_loaded(prune, tiny, tmp_path):
     torch.manual_seed(1)
     network = models.build("torchvision:squeezenet1_1", num_classes=10, in_channels=1, image_size=(28, 28))
@@ -831,6 +854,7 @@ class TestOwnModel:
             assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()
         assert first.data.params["recipe"] == "lenet5"
 
+    @pytest.mark.slow
     def test_that_has_changed_is_another_model(self, own, tmp_path, monkeypatch):
         own("--ratio", 3)
         dense = runs("dense")[0].info.run_id
@@ -907,6 +931,7 @@ class TestBadInput:
         assert "make it absolute" in prune(code=1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
     process = WarmProcess(run_module, "pruning_study", "train", "--epochs", 500)
     wait_until(lambda: runs("dense", status="RUNNING"), process)
@@ -919,6 +944,7 @@ def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
     assert runs(status="RUNNING") == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(run_command, store_uri, tiny_npz, caplog):
     typed = ["train", "--dataset", str(tiny_npz), "--epochs", "300"]
     code = (
@@ -959,6 +985,7 @@ def test_version(run_command):
     assert run_command("--version").output.strip().endswith(pruning_study.__version__)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.usefixtures("drawn_pictures")

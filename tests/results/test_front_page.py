@@ -25,6 +25,8 @@ from analysis.study.arrays import run_arrays
 from tests import made_up_runs
 from tests.blank_figures import leave_undrawn
 
+pytestmark = pytest.mark.slow
+
 GRADUAL = ("gradual", "gradual-confirmation", "resnet20-short-gradual")
 NONE, MP, UP = np.array([[0.5, 0.6, 0.7], [0.6, 0.8, 1.0], [0.8, 0.9, 1.4]])
 

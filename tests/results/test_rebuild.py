@@ -16,6 +16,8 @@ from analysis.common.errors import StudyError
 from tests import made_up_runs
 from tests.blank_figures import leave_undrawn
 
+pytestmark = pytest.mark.slow
+
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -108,7 +110,6 @@ def test_nothing_to_make_it_of(tmp_path):
     assert result.stderr.splitlines()[-1].startswith("Error: ")
 
 
-@pytest.mark.slow
 def test_results_are_what_their_frames_give(tmp_path, monkeypatch):
     leave_undrawn(monkeypatch)
     again = shutil.copytree(rebuild.RESULTS, tmp_path / "results")

@@ -19,15 +19,15 @@ from analysis.study.study import StudyData
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
     "First: the accuracy; lower is worse. Second: the excess loss of the class that loses most, what it loses beyond "
-    "the accuracy; higher is worse. The text above bounds single classes, which is wider. At an edge, a cross is at "
-    "chance, and a triangle far off."
+    "the accuracy; higher is worse. The text above bounds single classes, which is wider. Crosses at an edge "
+    "are networks at chance; triangles are off the scale."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the recall of the "
+    "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
     "control, or else of the dense networks, minus that after pruning, in points."
 )
 _SLOPES = (
@@ -36,7 +36,7 @@ _SLOPES = (
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
     "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
-    "same. Tables are at the verdict's ratio; intervals hold for all ratios of a method at once."
+    "same. Tables are at the verdict's largest ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "

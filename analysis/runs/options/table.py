@@ -192,8 +192,9 @@ class Training:
         param=ParamRole(role="seed", value="integer"),
         in_command={
             "compress": {
-                "typed": None,
-                "help": "Seed of the initial weights, the order of batches and the validation split.",
+                "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
+                "written 0-4 or 0,2,5, are several networks: chains are judged on all of them together, and the first "
+                "network is delivered.",
             }
         },
     )

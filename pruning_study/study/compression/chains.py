@@ -8,19 +8,15 @@ from typing import Any
 from optuna import Trial
 
 from analysis.runs import schema
-from analysis.runs.options.names import NUMBER_FORMATS
+from analysis.runs.chain_searches import FILTERS, FORMATS, NOTHING, WEIGHTS
 from analysis.runs.schema import text
 from pruning_study.options.config import CUBIC, ONE_SHOT
 from pruning_study.pruning.pruners import own_unit
 from pruning_study.study.shared_search import digest
 
-NOTHING = "none"  # the pruner of a chain that leaves the trained network as it is
-FILTERS = ("l1-filter", "chip")
-WEIGHTS = "mp"
 # Magnitude pruning leaves hardly a unit without any weight below the first, and small networks guess above the second.
 WEIGHT_RATIOS = (2.0, 50.0)
 LEAST_FILTER_RATIO = 1.1
-FORMATS = (schema.FLOAT32, *NUMBER_FORMATS)
 # The first chains, by what they are called
 DENSE, INTEGERS, HALVED, BOTH = "the network as it is", "int8 alone", "half the channels", "both"
 _FILTER_RATIO, _WEIGHT_RATIO = "filter_ratio", "weight_ratio"  # names in Optuna

@@ -10,20 +10,11 @@ import pandas as pd
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics import limits as class_limits
-from analysis.statistics import pareto
 from analysis.statistics.hypothesis_tests import change_interval
-
-Gate = class_limits.Gate
+from analysis.statistics.limits import Limits
 
 POINTS = 100
 _MOST_IMAGES = 10**6
-
-
-class Limits(NamedTuple):
-    """Largest losses to accept beyond the control, as shares."""
-
-    class_loss: float
-    accuracy_loss: float
 
 
 class Judged(NamedTuple):
@@ -56,50 +47,6 @@ class Judged(NamedTuple):
     run_id: str
 
 
-class Choice(NamedTuple):
-    """Places of chains in the frame of trials.
-
-    Attributes
-    ----------
-    best : int, optional
-        The cheapest chain that keeps to both limits; None if none does.
-    nearest : int
-        The chain that is least beyond a limit.
-    by_accuracy : int, optional
-        The cheapest chain that keeps to the limit of the accuracy; None if none does.
-    """
-
-    best: int | None
-    nearest: int
-    by_accuracy: int | None
-
-
-def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
-    """Choose between chains. A chain keeps to a limit if the upper bound of the loss is below.
-
-    Of equally cheap chains the one counts whose worst class may lose least, and then the first.
-
-    Parameters
-    ----------
-    trials : DataFrame, at least one row
-        The fields of `Judged`, and number.
-    limits : Limits
-
-    Examples
-    --------
-    >>> trials = pd.DataFrame({"number": [0, 1, 2], "cost": [9, 4, 1], "class_loss_upper": [0.01, 0.02, 0.2]})
-    >>> choose(trials.assign(accuracy_loss_upper=[0.0, 0.005, 0.009]), Limits(0.03, 0.01))
-    Choice(best=1, nearest=1, by_accuracy=2)
-    """
-    accurate = trials["accuracy_loss_upper"] < limits.accuracy_loss
-    spares = trials["class_loss_upper"] < limits.class_loss
-    beyond = np.maximum(
-        trials["class_loss_upper"] - limits.class_loss, trials["accuracy_loss_upper"] - limits.accuracy_loss
-    )
-    best = _cheapest(trials[accurate & spares])
-    return Choice(best, int(beyond.idxmin()) if best is None else best, _cheapest(trials[accurate]))
-
-
 class Sides(NamedTuple):
     """Whether networks are right about images, each (networks, images) bool: dense, control and compressed."""
 
@@ -113,9 +60,35 @@ def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFr
     return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
 
 
-def gate(table: pd.DataFrame, limits: Limits) -> Gate:
-    """Say whether losses are within the limits, in a sentence, as an audit does."""
-    return class_limits.gate(table, class_limits.Limits(*limits))
+class Validated(NamedTuple):
+    """Whether a network is right about its validation images, each (images,): the images' places, and its sides."""
+
+    images: np.ndarray
+    before: np.ndarray
+    control: np.ndarray
+    after: np.ndarray
+
+
+def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
+    """Return what `losses` does, of the mean over networks, each with validation images of its own.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    label : (images,), integers
+        Class of each image of the data set that `Validated.images` points at.
+    networks : sequence of Validated
+    """
+    if len(networks) == 1:
+        (one,) = networks
+        sides = Sides(*(side[np.newaxis] for side in (one.before, one.control, one.after)))
+        return losses(classes, label[one.images], sides)
+    asked = np.unique(np.concatenate([network.images for network in networks]))
+    control, after = (np.full((len(networks), len(asked)), np.nan) for _ in range(2))
+    for row, network in enumerate(networks):
+        places = np.searchsorted(asked, network.images)
+        control[row, places], after[row, places] = network.control, network.after
+    return class_limits.losses_on_own_images(list(classes), label[asked], control, after)
 
 
 def worst(table: pd.DataFrame) -> pd.Series:
@@ -138,16 +111,6 @@ def judged(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, 
         class_loss_upper=float(lost["high"]),
         run_id=run_id,
     )
-
-
-def _cheapest(trials: pd.DataFrame) -> int | None:
-    ordered = trials.sort_values(["cost", "class_loss_upper", "number"], kind="stable")
-    return int(ordered.index[0]) if len(ordered) else None
-
-
-def on_front(trials: pd.DataFrame) -> np.ndarray:
-    """Return which chains no other is better than in cost and in the worst class's bound, (chains,) bool."""
-    return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))
 
 
 def images_needed(limit: float) -> int:

@@ -8,11 +8,13 @@ import pandas as pd
 
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
+from analysis.statistics.chain_choice import Choice, on_front
+from analysis.statistics.limits import Gate, Limits, gate
 from pruning_study.models.latency import Compared
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import POINTS, Choice, Gate, Limits, Sides, on_front
+from pruning_study.study.compression.judgement import POINTS, Sides
 
 READING = (
     "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
@@ -97,7 +99,7 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     of_classes = table.iloc[1:].reset_index(drop=True)
     rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
     rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["high"])
-    return Tested(chain, table, judgement.gate(table, limits), rows)
+    return Tested(chain, table, gate(table, limits), rows)
 
 
 def lines(outcome: Outcome) -> list[str]:

@@ -16,6 +16,7 @@ from pruning_study.tracking.store import Store
 
 # Attributes of Optuna's trials
 _FIRST, _JUDGED, _REFUSED = "first", "judged", "refused"
+_MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judged`
 
 
 class ChainSearch(SharedSearch):
@@ -35,7 +36,7 @@ class ChainSearch(SharedSearch):
 
     def __init__(self, store: Store, name: str, space: ChainSpace) -> None:
         self.space = space
-        super().__init__(store, name, space.params, [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE])
+        super().__init__(store, name, space.params, dict.fromkeys(_MINIMIZED, StudyDirection.MINIMIZE))
 
     def chain(self, trial: Trial | FrozenTrial) -> Chain:
         """Return the chain that a trial tries."""
@@ -56,7 +57,7 @@ class ChainSearch(SharedSearch):
             self._study.tell(number, state=TrialState.PRUNED)
         else:
             judged = Judged(**recorded[_JUDGED])
-            self._study.tell(number, [judged.cost, judged.class_loss_upper])
+            self._study.tell(number, [getattr(judged, name) for name in _MINIMIZED])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each chain that could be made.

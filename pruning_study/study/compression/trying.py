@@ -1,6 +1,6 @@
 """Make chains of a dense network, and say which images each network has right."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.common.errors import StudyError
+from analysis.runs import schema
 from analysis.statistics.intensification import at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
@@ -17,7 +18,7 @@ from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged, Sides
+from pruning_study.study.compression.judgement import Judged, Sides, Validated
 from pruning_study.tracking.store import Store
 from pruning_study.training.mitigation import class_offsets
 
@@ -66,26 +67,20 @@ class Network:
         """The dense network as an ONNX model of float32."""
         return self.model(self.make(Chain()))
 
-    def judged(self, chain: Chain, minimize: str) -> Judged:
-        """Make a chain, and return what it costs and loses on validation images.
-
-        Parameters
-        ----------
-        chain : Chain
-        minimize : {"size", "latency", "macs"}
-        """
+    def validated(self, chain: Chain) -> Validated:
+        """Make a chain, and return which validation images the networks have right."""
         run, control = self.make(chain), self._control(chain)
-        predictions = runs.val_predictions(self.store, run.run_id, self.setting)
+        after = runs.val_predictions(self.store, run.run_id, self.setting)
         before = self.dense.dense.val_predictions
-        if control:
-            retrained = runs.val_predictions(self.store, control.run_id, self.setting)
-        sides = _sides(before.right, (retrained if control else before).right, predictions.right)
-        table = judgement.losses(self.setting.data.classes, before.label, sides)
-        size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
-        cost = float(macs if minimize == MACS else size)
+        retrained = runs.val_predictions(self.store, control.run_id, self.setting) if control else before
+        return Validated(self.setting.validation_indices, before.right, retrained.right, after.right)
+
+    def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
+        """Make a chain, and return its run and what it costs."""
+        run = self.make(chain)
         if minimize == LATENCY:
-            cost = self._share_of_time(run) if chain != Chain() else 1.0
-        return judgement.judged(table, predictions.accuracy, cost, size, macs, run.run_id)
+            return run, self._share_of_time(run) if chain != Chain() else 1.0
+        return run, float(run.metrics[schema.MACS if minimize == MACS else schema.MODEL_BYTES])
 
     def tested(self, chain: Chain) -> Sides:
         """Make a chain, and return which test images the networks have right."""
@@ -111,8 +106,28 @@ class Network:
         return self.setting.at(**chain.options)
 
 
-def joined(sides: list[Sides]) -> Sides:
-    """Return the sides of several networks as one."""
+def judged(networks: Sequence[Network], chain: Chain, minimize: str) -> Judged:
+    """Make a chain of each network, and return what it costs and what it loses on validation images.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Of several, losses are means over networks. The first is the one that is delivered: the cost is its.
+    chain : Chain
+    minimize : {"size", "latency", "macs"}
+    """
+    data = networks[0].setting.data
+    validated = [network.validated(chain) for network in networks]
+    table = judgement.losses_on_validation(data.classes, np.asarray(data.train_labels), validated)
+    run, cost = networks[0].cost(chain, minimize)
+    size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
+    accuracy = float(np.mean([each.after.mean() for each in validated]))
+    return judgement.judged(table, accuracy, cost, size, macs, run.run_id)
+
+
+def tested(networks: Sequence[Network], chain: Chain) -> Sides:
+    """Make a chain of each network, and return which test images the networks have right."""
+    sides = [network.tested(chain) for network in networks]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
 

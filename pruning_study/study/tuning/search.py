@@ -36,10 +36,11 @@ STRENGTHS = {
     for low, high in ([record.search_range] if record.search_range else [])
 }
 STRENGTH = "strength"
-DIRECTIONS = {
-    "accuracy": [StudyDirection.MAXIMIZE],
-    "alpha": [StudyDirection.MINIMIZE],
-    "both": [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
+# What Optuna is told of a trial, by what the search is for
+TOLD = {
+    "accuracy": {"accuracy": StudyDirection.MAXIMIZE},
+    "alpha": {"distortion": StudyDirection.MINIMIZE},
+    "both": {"accuracy": StudyDirection.MAXIMIZE, "distortion": StudyDirection.MINIMIZE},
 }
 # Attributes of Optuna's trials
 MEASURED, STOPPED, RUN_ID = "measured", "stopped", "mlflow_run_id"
@@ -212,7 +213,7 @@ class Search(SharedSearch):
 
     def __init__(self, store: Store, name: str, space: Space) -> None:
         self.space = space
-        super().__init__(store, name, space.params, DIRECTIONS[space.objective], MedianPruner())
+        super().__init__(store, name, space.params, TOLD[space.objective], MedianPruner())
 
     def point(self, trial: Trial | FrozenTrial) -> Point:
         """Return the options that a trial tries."""
@@ -268,11 +269,10 @@ class Search(SharedSearch):
         if recorded[STOPPED]:
             self._study.tell(number, state=TrialState.PRUNED)
             return
-        accuracy, distortion = recorded[MEASURED]["accuracy"], recorded[MEASURED]["distortion"]
-        # An undefined distortion is worse than any other.
-        distortion = math.inf if distortion is None else distortion
-        told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
-        self._study.tell(number, told[self.space.objective])
+        measured = recorded[MEASURED]
+        if measured["distortion"] is None:
+            measured = {**measured, "distortion": math.inf}  # undefined, which is worse than any other
+        self._study.tell(number, [measured[name] for name in TOLD[self.space.objective]])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended.

@@ -195,6 +195,7 @@ def test_a_class_of_one_image_leaves_the_intervals_of_the_others(seeds):
     assert (c["change"], c["p"]) == (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("networks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_intervals_cover_however_few_the_networks(networks):
     """Images differ in how hard they are, networks in how good they are; class b loses a tenth."""
@@ -764,6 +765,7 @@ def audit_of(names, folder):
     return audit.audit([str(folder / "before.csv")], [str(folder / "after.csv")])
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and_no_line_to_the_terminal(tmp_path):
     plain = audit_of(["a", "b", "c", "d"], tmp_path)

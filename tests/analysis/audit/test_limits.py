@@ -106,6 +106,25 @@ def test_two_classes_and_a_class_that_does_not_vary_have_bounds():
     assert any("own variance alone" in note for note in result.notes)
 
 
+def test_classes_that_are_always_right_do_not_count_among_the_ten():
+    lost = np.array([[10, 30, 20, 40, 10, 20, 30, 10, 40, 20], [30, 10, 40, 20, 20, 10, 40, 30, 20, 30]])
+    plain, enough = lost.copy(), lost
+    plain[:, 0] = 0
+    label, _ = predictions(lost[0])
+    dense = np.array([label] * 2)
+    for losses, words in ((plain, "variance of each class alone"), (enough, "moderated variances")):
+        after = np.array([predictions(each)[1] for each in losses])
+        result = audit_predictions(label, dense, after, dense)
+        assert any(words in note for note in result.notes)
+        assert any("own variance alone" in note for note in result.notes) == (losses is plain)
+        # Two networks have one degree of freedom; those of the other classes are more.
+        assert (result.losses["dof"][1:].max() > 1) == (losses is enough)
+
+
+def test_no_loss_is_written_with_a_sign():
+    assert "the loss of 0, 0.0 points" in gate([0] * 10, (5, None)).reason
+
+
 @pytest.mark.parametrize(("limits", "option"), [((-1, None), "--max-class-loss"), ((5, 101), "--max-accuracy-loss")])
 def test_a_limit_is_a_number_of_points(limits, option):
     with pytest.raises(StudyError, match="from 0 to 100") as raised:

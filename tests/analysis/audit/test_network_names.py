@@ -114,6 +114,7 @@ def name_in(folder, network):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(NETWORKS, FOLDERS, FOLDERS, st.randoms(use_true_random=False))
 def test_any_two_folders_are_paired_rightly_or_refused(networks, first, second, random):

@@ -35,6 +35,7 @@ def test_a_single_class_has_the_power_of_the_noncentral_t_distribution(single, n
     assert single["smallest_loss"][networks] == pytest.approx(shift * 0.02 / networks**0.5, rel=0.05)
 
 
+@pytest.mark.slow
 def test_more_networks_find_smaller_losses_and_more_movement_hides_them():
     calm, restless = (losses(power.of_points(10, 1000, points), 2, 3, 5, 10, 30) for points in (1, 3))
     assert calm["smallest_loss"].is_monotonic_decreasing

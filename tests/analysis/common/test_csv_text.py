@@ -41,6 +41,7 @@ def test_numbers_are_written_as_pandas_writes_them(tmp_path):
     assert (tmp_path / "a.csv").read_text() == frame.to_csv(index=False, na_rep="n/a")
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @settings(max_examples=200, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=8, unique=True))

@@ -51,6 +51,7 @@ UNPICKLING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "runpy", "co
 RUNNING = {"eval", "exec", "compile", "__import__", "torch.load", "joblib.load", "yaml.unsafe_load", "yaml.full_load"}
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_text_or_pickles_that_a_file_holds__are_run_nowhere_in_the_source():
     """Only `imports` imports by any name, `models` its own and two libraries; the grid has the safe loader of yaml."""

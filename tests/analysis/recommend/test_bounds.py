@@ -136,6 +136,7 @@ def test_alpha_that_is_not_identified_has_no_bound():
     assert np.isnan(bounds.measure(networks, 0.025).alpha_new.high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("networks", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_bounds_are_seldom_too_low(networks):
     """Ten classes of which one loses .1 beyond the accuracy, networks that differ, images of their own."""

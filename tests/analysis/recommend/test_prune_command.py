@@ -106,6 +106,7 @@ def some(**choices):
     return st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in choices.items()})
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     some(

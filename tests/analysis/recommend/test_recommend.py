@@ -258,6 +258,7 @@ CUBIC = ONE_SHOT | {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regr
 DISTILLED = {"distill": "0.5", "temperature": "2.0"}
 
 
+@pytest.mark.slow
 def test_schedules_and_distillations_are_methods_of_their_own(store):
     """One shot passes at 2, gradually with a teacher at 10, the control with it loses 28 images."""
     gradual = store.experiment("gradual")
@@ -287,6 +288,7 @@ def test_schedules_and_distillations_are_methods_of_their_own(store):
     ]
 
 
+@pytest.mark.slow
 def test_without_a_control_of_the_same_distillation_there_is_none(store):
     alone = store.experiment("alone")
     for seed in range(SEEDS):
@@ -303,6 +305,7 @@ def test_test_images_never_choose(store):
         recommend.recommend("bare", tracking_uri=store.uri)
 
 
+@pytest.mark.slow
 def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_path):
     """The first half of each class is of the day: it has all errors, 30 of its 600 images more after pruning."""
     experiment = store.experiment("grouped")
@@ -395,6 +398,7 @@ def moved(store):
         store.pruned(experiment, dense, seed, "mp", 4.0, (40, 0, -40))
 
 
+@pytest.mark.slow
 def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_lose(store, moved):
     limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
     (free,) = recommend.recommend("moved", **limits)
@@ -417,6 +421,7 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
     assert wide.tried[["largest_excess", "largest_excess_high"]].to_numpy()[0].tolist() == pytest.approx([0.1, high])
 
 
+@pytest.mark.slow
 def test_an_order_of_classes_that_reversed_is_said(store, moved):
     """Owls win 100 images and cats lose 100, so that recalls of .95, .85, .7 to .63 become .7, .85, .95 to .88."""
     experiment = store.experiment("reversed")
@@ -447,6 +452,7 @@ def verdict_of(store, name):
     return verdict(StudyData.from_store(name, tracking_uri=store.uri))[0]
 
 
+@pytest.mark.slow
 def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
     """On test images a class loses one image at ratio 10; on validation images owls lose 100 of 400 there."""
     beside(store, "stricter", [(2.0, (0, 0, 0), (1, 1, 1)), (10.0, (0, 0, 100), (1, 1, 1))])
@@ -458,6 +464,7 @@ def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
     assert "With mp at ratio 10, the accuracy loss may be" in said
 
 
+@pytest.mark.slow
 def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(store):
     """Cats lose 40 images of 400 and owls win 40, so that the accuracy stays and the gaps shrink."""
     beside(store, "looser", [(4.0, (40, 0, -40), (40, 0, -40))])
@@ -468,6 +475,7 @@ def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(s
     assert "does not call the recommended networks safe, but no choice" in said
 
 
+@pytest.mark.slow
 def test_where_both_call_the_same_ratio_safe_nothing_is_said_of_the_verdict(store):
     beside(store, "alike", [(4.0, (0, 0, 0), (1, 1, 1))])
     assert "This is safe" in verdict_of(store, "alike")
@@ -538,6 +546,7 @@ def test_what_is_not_known_fails():
     )
 
 
+@pytest.mark.slow
 def test_progress_is_shown_at_a_terminal_alone(store, monkeypatch, capsys):
     recommend.recommend("known", tracking_uri=store.uri)
     assert capsys.readouterr().err == ""
@@ -606,6 +615,7 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
     assert "and the best class's recall is 39.0 " in levels.choice
 
 
+@pytest.mark.slow
 def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, monkeypatch, tmp_path):
     limits = {"max_alpha": 2, "max_accuracy_loss": 0.05, "fairness_value": 1, "min_accuracy": 0.8}
     (tmp_path / "made").mkdir()

@@ -32,6 +32,7 @@ def figures():
     return drawn
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_files_and_raise_an_error_without_a_traceback(tmp_path):
     one, several, barred = (tmp_path / name for name in ("one", "several", "barred"))
     for folder in (one, several, barred / "f1.svg"):
@@ -50,6 +51,7 @@ def test_only_the_kinds_asked_for_are_written(tmp_path, ending):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"f{number}{ending}" for number in range(3)]
 
 
+@pytest.mark.slow
 def test_figures_that_are_written_again_are_the_same_files(tmp_path):
     drawn = figures()
     for folder in ("first", "second"):

@@ -54,6 +54,7 @@ def test_any_markup_in_a_line_of_markdown__is_shown_and_not_obeyed(text):
         assert seen == (words or "{}").replace("{}", shown)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @settings(max_examples=500, deadline=None)
 @given(TEXTS, TEXTS)

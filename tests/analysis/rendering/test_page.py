@@ -252,6 +252,7 @@ def elements(*names):
     return Elements(page._html(made, {})).found, parsed(page.markdown(made))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_name_with_any_markup_in_a_report__adds_no_element_link_or_picture_to_the_page():
     plain = elements(*["plain"] * 20)

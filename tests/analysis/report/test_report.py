@@ -82,11 +82,13 @@ def words(*args):
     return len(page.markdown(report.report(StudyData(*args), ReportOptions())).split())
 
 
+@pytest.mark.slow
 def test_one_data_set_and_model_take_few_words():
     read, predictions = exports.read([PUBLISHED / "lenet5" / "frames"])
     assert words(exports.select_dataset(read, "fashion-mnist").runs, predictions) <= 1_500
 
 
+@pytest.mark.slow
 def test_many_cells_of_several_data_sets_take_few_words():
     how = [
         {"schedule": schedule, "distill": distill} for schedule in ("one-shot", "cubic") for distill in ("0.0", "0.5")
@@ -122,6 +124,7 @@ def test_the_page_needs_no_network(written):
     assert any(source.startswith("data:image/svg+xml") for source in sources)
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_files(made, written, tmp_path):
     again = page.write(made, tmp_path)
     assert again == written[1]
@@ -153,6 +156,7 @@ def test_one_network_has_no_interval_and_no_test(tmp_path, monkeypatch):
     assert "nan" not in text.lower()
 
 
+@pytest.mark.slow
 def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path, monkeypatch):
     leave_undrawn(monkeypatch)
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
@@ -223,6 +227,7 @@ def two_recipes(*, apart):
     return made_up_runs.study(*cells)
 
 
+@pytest.mark.slow
 def test_settings_have_letters_and_one_key_before_any_number():
     made = report.report(StudyData(two_recipes(apart=True)), ReportOptions())
     key = made.shown[0]
@@ -245,6 +250,7 @@ def test_settings_have_letters_and_one_key_before_any_number():
     assert report.report(one, ReportOptions()).shown[0].title == "What pruning costs"
 
 
+@pytest.mark.slow
 def test_no_line_is_the_mean_of_dense_networks_that_settings_do_not_share():
     for apart in (False, True):
         figures = report.report(StudyData(two_recipes(apart=apart)), ReportOptions()).figures
@@ -291,6 +297,7 @@ def of_names(dataset, model, pruner, classes, setting, value):
     return report.report(StudyData(study), ReportOptions(paper=True))
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(tmp_path):
     plain = of_names("set", "net", "mine", ["a", "b"], "note", "@x and a letter")  # both have a long setting

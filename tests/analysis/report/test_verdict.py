@@ -59,7 +59,7 @@ def lower(made, loss):
         (runs(noise=SPREAD / 10), "Gaps of weak classes change by less than 5 %, by an equivalence test"),
         (runs(alpha=0.5), "Gaps shrink 50 % (38 to 62)"),
         # 6 * SPREAD has a half-width of .351.
-        (runs(alpha=1.1, noise=5 * SPREAD), "Whether its gaps grow or shrink is not known (-25 to +45 %)"),
+        (runs(alpha=1.1, noise=5 * SPREAD), "Gaps between classes may shrink or grow (-25 to +45 %)"),
         # 20 * SPREAD has a half-width of 1.17.
         (runs(alpha=1.1, noise=20 * SPREAD), "8 networks are too few to say whether gaps grow or shrink"),
         # Alpha is 1.25 times the raw slope, and rises by .25.

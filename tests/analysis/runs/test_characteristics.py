@@ -37,6 +37,7 @@ def test_impossible_values_are_refused(column, value, reason):
         TABLE.parse(TABLE.as_csv(table), "it")
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_damaged_class_characteristics_csv__is_read_or_refused_in_one_line(tmp_path):
     parts = [b"\x00", b'"', b",", b"\n", b"9" * 30, b"NaN", b"\xff", b"1e400"]

@@ -361,6 +361,7 @@ class TestCommands:
     def run(self, *arguments):
         return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
+    @pytest.mark.slow
     def test_the_report_of_files_is_that_of_the_store(self, store, monkeypatch, tmp_path):
         leave_undrawn(monkeypatch)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)

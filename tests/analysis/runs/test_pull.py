@@ -513,6 +513,7 @@ def test_predictions_of_any_integers_can_be_counted(store, predicting):
     assert np.bincount(found["predicted"]).tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_reading_imports_no_torch(store):
     code = (
         f"import sys; from analysis.runs import pull; pull.runs('study', tracking_uri={store.uri!r})\n"

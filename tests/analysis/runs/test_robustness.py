@@ -53,6 +53,7 @@ def test_a_row_that_is_there_twice_and_a_table_without_rows_are_refused():
         read_table(as_csv(TABLE.iloc[:0]), "it")
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_damaged_corruptions_csv__is_read_or_refused_in_one_line(tmp_path):
     parts = [b"\x00", b'"', b",", b"\n", b"9" * 30, b"NaN", b"\xff", b"fog"]

@@ -100,6 +100,7 @@ def test_a_text_file_in_the_place_of_a_database__it_is_said_to_be_none(path, sai
     assert path.read_text() == "no database at all\n" * 100
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_an_empty_file_in_the_place_of_a_database__a_report_says_so_and_training_makes_a_store_of_it(path, said):
     path.write_bytes(b"")

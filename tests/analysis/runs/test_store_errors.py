@@ -203,6 +203,7 @@ def test_a_server_that_accepts_and_never_answers__it_is_given_up(monkeypatch):
         assert said_by_probe(f"http://{host}").startswith("does not answer (Read timed out")
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_server_that_answers_one_byte_at_a_time__it_is_given_up(monkeypatch):
     monkeypatch.setattr(address, "PROBE_SECONDS", 2)

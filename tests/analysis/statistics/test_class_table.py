@@ -34,6 +34,7 @@ def chance(counts, shares):
     return stats.multinomial.pmf(counts, sum(counts), [*shares, 1 - sum(shares)])
 
 
+@pytest.mark.slow
 def test_intervals_of_two_small_classes_cover_by_exact_enumeration():
     sizes = 4, 6
     label = np.repeat([0, 1], sizes)

@@ -48,6 +48,7 @@ def test_halves_share_no_network_and_stay_the_same(networks):
     assert (halves.halves(networks)[0] == first).all()
 
 
+@pytest.mark.slow
 @given(st.integers(10, 13), st.integers(0, 2**32 - 1))
 def test_exemplars_of_halves_are_those_of_each_split(networks, seed):
     generator = np.random.default_rng(seed)
@@ -117,6 +118,7 @@ def test_jackknife_values_have_the_mean_and_the_error_of_the_jackknife():
     assert len(halves.jackknife_values(np.array([1.0]))) == 0
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 300, 40_000]))
 def test_leaders_are_modes(seed, classes):
     generator = np.random.default_rng(seed)

@@ -119,6 +119,7 @@ def test_degrees_of_freedom_of_each_class_give_its_own_interval_and_p(dof):
         assert two_way.p_values(both, np.full(2, 4.0))[1] == pytest.approx(two_way.p_values(alone, np.full(1, 4.0))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unequal", [False, True])
 def test_three_networks_of_ten_classes_find_more_without_more_false_alarms(unequal):
     rng = np.random.default_rng(0)

@@ -338,6 +338,7 @@ class TestSummary:
         assert degrees == (theirs.df_resid, theirs.df_model)
 
 
+@pytest.mark.slow
 def test_the_module_does_without_statsmodels_until_it_is_used():
     code = (
         "import sys; import analysis.statistics.regression; print('statsmodels' in sys.modules, 'patsy' in sys.modules)"

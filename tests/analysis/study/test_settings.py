@@ -76,6 +76,7 @@ def cells_made():
     return cells.cells(run_arrays(MADE)).set_index(CELL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "param",
     [

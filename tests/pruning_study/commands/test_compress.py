@@ -4,6 +4,8 @@ import doctest
 import sys
 
 import click.testing
+import compress
+import compress_answers
 import mlflow
 import numpy as np
 import pandas as pd
@@ -13,11 +15,15 @@ from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
+from analysis.report.report import report as make_report
+from analysis.statistics.limits import Limits
+from analysis.study.study import ReportOptions, StudyData
 from pruning_study.__main__ import cli
 from pruning_study.models import onnx_export
+from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import Limits, Sides
+from pruning_study.study.compression.judgement import Sides
 from pruning_study.tracking import connect, logged_models
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
@@ -72,6 +78,7 @@ class TestRefused:
         [
             ({"n_trials": 3}, "--n-trials: 3 is below 4, the chains that are always tried"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
+            ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: it names one network, and there are several seeds"),
             ({"max_class_loss": 0}, "'--max-class-loss': 0 should be above 0 and below 100"),
             ({"budget": "soon"}, "'--budget': 'soon' is no time above 0: write 90s, 30m or 2h"),
             ({"register": "a/b"}, "'--register': 'a/b': MLflow takes no / : . %"),
@@ -117,6 +124,15 @@ def of_the_search():
     return [run for run in runs("compressed") if run.data.params["seed"] == "0"]
 
 
+def is_integers(run):
+    return "pruner" not in run.data.params and run.data.params["number_format"] == "fixed-int8"
+
+
+def accuracy(run):
+    with np.load(artifact(run, "val_predictions.npz")) as stored:
+        return (stored["label"] == stored["predicted"]).mean()
+
+
 def is_float(run):
     return run.data.params["number_format"] == "float32"
 
@@ -128,7 +144,7 @@ class TestDelivered:
         (job, *_) = runs("job")
         names = {path.name for path in artifact(job, "").iterdir()}
         tables, pictures = {"trials.csv", "class_losses.csv"}, {"front.png", "classes.png"}
-        assert names == {"compressed.onnx", "model_card.md"} | tables | pictures
+        assert names == {"compressed.onnx", "model_card.md", "chains.json"} | tables | pictures
         (run,) = [run for run in runs("compressed") if run.info.run_id == job.data.tags["compressed_run_id"]]
         assert artifact(job, "compressed.onnx").read_bytes() == artifact(run, "model.onnx").read_bytes()
         assert job.data.metrics["model_bytes"] == artifact(job, "compressed.onnx").stat().st_size
@@ -153,6 +169,17 @@ class TestDelivered:
         tested = [run for run in made if "test_accuracy" in run.data.metrics]
         assert 1 <= len(tested) <= 2
         assert runs("job")[0].data.tags["compressed_run_id"] in {run.info.run_id for run in tested}
+
+    def test_a_report_draws_the_search(self, compressed):
+        study = StudyData.from_store("compressed")
+        (search,) = study.chain_searches
+        trials = pd.read_csv(artifact(runs("job")[0], "trials.csv"))
+        assert (search.minimize, search.max_class_loss, search.max_accuracy_loss) == ("size", 0.99, 0.9)
+        assert search.trials["cost"].tolist() == trials["model_bytes"].tolist()
+        assert search.trials["class_loss_upper"].tolist() == pytest.approx(trials["class_loss_upper"])
+        assert any(
+            each.title.startswith("The smallest network: ") for each in make_report(study, ReportOptions()).sections
+        )
 
     def test_the_pruned_network_in_float32_gives_what_torch_gives(self, compressed):
         (run,) = [run for run in of_the_search() if run.info.run_name.startswith("filters") and is_float(run)]
@@ -181,6 +208,49 @@ class TestDelivered:
     def test_new_networks_confirm_it(self, compressed):
         assert {run.data.params["seed"] for run in runs("dense")} == {"0", "1", "2"}
         assert "On new networks: " in compressed[1]
+
+    def test_several_seeds_are_judged_together_and_the_first_is_delivered(self, compressed):
+        result = called(compressed[0], seed="0-2")
+        assert result.exit_code == 0, result.output
+        assert "Losses are means over the networks of 3 seeds" in result.output
+        *_, job = runs("job")
+        made = runs("compressed")
+        delivered = by_id(made, job.data.tags["compressed_run_id"])
+        assert delivered.data.params["seed"] == "0"
+        trials = pd.read_csv(artifact(job, "trials.csv")).set_index("number")
+        assert (trials["class_loss"][0], len(trials)) == (0, 4)  # the network as it is
+        # Integers: the loss of accuracy is the mean of the three networks', each on validation images of its own.
+        integers = [run for run in made if is_integers(run)]
+        dense = {run.data.params["seed"]: run for run in runs("dense")}
+        losses = [accuracy(dense[run.data.params["seed"]]) - accuracy(run) for run in integers]
+        assert sorted(run.data.params["seed"] for run in integers) == ["0", "1", "2"]
+        assert trials["accuracy_loss"][1] == pytest.approx(np.mean(losses))
+        assert "judged on: dense runs " in artifact(job, "model_card.md").read_text()
+
+    def test_the_study_collects_what_every_network_answers(self, compressed, tmp_path):
+        options = {"dataset": compressed[0], **QUICK, **LOOSE, "n_trials": 4}
+        assert called(compressed[0], seed="0,1").exit_code == 0
+        compress_answers.collect(tmp_path, [CompressConfig(seed=seed, **options) for seed in (0, 1)])
+        measured = compress.read(tmp_path)
+        assert measured.chains["chain"][:2].tolist() == ["not pruned, float32", "not pruned, fixed-int8"]
+        (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "1"]
+        assert measured.validation.before[3, 1].mean() == pytest.approx(accuracy(dense))
+        assert measured.test.before[3, 1].mean() == pytest.approx(dense.data.metrics["test_accuracy"])
+        halved = by_id(runs("compressed"), pd.read_csv(artifact(runs("job")[0], "trials.csv"))["run_id"][2])
+        assert measured.validation.after[2, 0].mean() == pytest.approx(accuracy(halved))
+        assert measured.test.after[2, 0].mean() == pytest.approx(halved.data.metrics["test_accuracy"])
+
+    def test_a_dense_run_is_compressed_as_its_options_would_be(self, compressed):
+        made = {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"}
+        (dense,) = [run for run in runs("dense") if run.data.params["seed"] == "0"]
+        own = {"fine_tune_epochs": 1, "dense_run_id": dense.info.run_id, "dataset": compressed[0]}
+        typed = [part for name, value in own.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        limits = ["--max-class-loss", "99", "--max-accuracy-loss", "90", "--n-trials", "4"]
+        result = click.testing.CliRunner().invoke(cli, ["compress", *typed, *limits])
+        assert result.exit_code == 0, result.output
+        assert {run.info.run_id for run in runs() if run.data.tags["kind"] != "job"} == made
+        first, *_, last = runs("job")
+        assert last.data.tags["compressed_run_id"] == first.data.tags["compressed_run_id"]
 
     def test_the_same_command_finds_all_and_tighter_limits_choose_anew(self, compressed):
         before = [run.info.run_id for run in runs() if run.data.tags["kind"] != "job"]

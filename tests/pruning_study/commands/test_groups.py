@@ -55,6 +55,7 @@ def test_a_table_or_picture_over_the_data_set__is_refused_and_the_data_set_stays
     assert (tmp_path / "letters.npz").read_bytes() == tiny_npz.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_table_to_which_someone_added_a_column_stays(run_command, tmp_path):
     file, picture = tmp_path / "groups.csv", tmp_path / "tilt.png"
     for _ in range(2):

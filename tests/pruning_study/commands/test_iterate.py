@@ -42,6 +42,7 @@ def test_iterations_at_chance_are_named(iterate):
     assert "at chance, alpha means nothing: the dense network, iteration 1, iteration 2\n" in output
 
 
+@pytest.mark.slow
 def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_npz, tmp_path):
     study = tmp_path / "chains.yaml"
     study.write_text(

@@ -99,6 +99,7 @@ class TestPacked:
         assert not recwarn.list
 
 
+@pytest.mark.slow
 def test_large_images_need_their_bytes_once_in_memory(tmp_path):
     """From the file to the last batch of an epoch, a data set takes at most 1.3 times the bytes of its images."""
 

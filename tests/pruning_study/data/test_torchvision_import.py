@@ -39,6 +39,7 @@ def imported(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("needed", ["==2.5.1", ">=99.0"])
 def test_a_pair_that_does_not_fit_is_named_in_one_line(imported, needed):
     (line,) = imported(BROKEN, needed).splitlines()
@@ -46,11 +47,13 @@ def test_a_pair_that_does_not_fit_is_named_in_one_line(imported, needed):
     assert f"pip install 'torch{needed}'" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("needed", ["==2.5.1", FITTING])
 def test_a_torchvision_that_works_is_left_alone(imported, needed):
     assert imported("", needed) == "left alone\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("needed", [FITTING, ">=2.6.0"])
 def test_the_operators_of_a_fitting_torchvision_without_them_are_defined(imported, needed):
     missing = f"import torch\nif not hasattr(torch.ops.torchvision, 'nms'): {BROKEN}\n"

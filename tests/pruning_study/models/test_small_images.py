@@ -74,6 +74,7 @@ def test_sides_of_an_image_on_its_way_through_the_network(name, layers, sides):
             assert tuple(dict.fromkeys(seen)) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"), [("alexnet", (3, 32, 32)), ("vgg11", (1, 28, 28)), ("resnet18", (1, 28, 28))]
 )

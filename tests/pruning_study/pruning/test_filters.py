@@ -35,6 +35,20 @@ class Residual(nn.Module):
         return self.fc((x + self.outer(F.relu(self.inner(x)))).mean((2, 3)))
 
 
+class Tokens(nn.Module):
+    """A transformer's two linear layers for each of four patches; all channels of the convolution are summed."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(1, 6, 3, stride=3), nn.LayerNorm(6)
+        self.fc1, self.fc2, self.head = nn.Linear(6, 5), nn.Linear(5, 6), nn.Linear(6, 2)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = tokens + self.fc2(F.gelu(self.fc1(self.norm(tokens))))
+        return self.head(tokens.mean(1))
+
+
 class Shared(nn.Module):
     """Three convolutions that read each other, the second and third of which may share a weight, and a last one."""
 
@@ -109,6 +123,20 @@ class TestRemovable:
         convolutions = nn.Conv2d(1, 4, 3), nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 3, 3), nn.Conv2d(3, 2, 4)
         assert list(found(nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(2, 2)).eval()).numbers) == ["2.weight"]
 
+    def test_hidden_units_between_linear_layers_where_no_convolution_is_left(self):
+        network = Tokens().eval()
+        units = found(network)
+        assert units.numbers == {"fc1.weight": 5}
+        assert sorted(units.ties) == ["fc1.bias", "fc1.weight", "fc2.weight"]
+        # A unit has 6 weights and a bias, and 6 weights read it: two of five are 26 parameters.
+        assert filters.removed(units, {"fc1.weight": 3}) == 26
+        kept = torch.tensor([True, False, True, True, False])
+        masks = filters.masks(units, {"fc1.weight": kept})
+        assert masks["fc2.weight"].all(0).tolist() == kept.tolist()
+        with filters.feature_maps(network, units) as maps:
+            network(torch.randn(3, 1, 6, 6))
+        assert maps["fc1.weight"].shape == (3, 5, 4)  # what four tokens have of each unit
+
     def test_layers_that_share_a_weight_or_are_called_twice_stay(self):
         assert list(found(Shared().eval()).numbers) == ["a.weight", "b.weight", "c.weight"]
         for shared in (Shared(one_weight=True), Shared(one_layer=True)):
@@ -132,7 +160,9 @@ class TestRemovable:
     )
     def test_a_network_without_channels_to_remove__is_an_error_of_one_line(self, layers):
         network = nn.Sequential(*layers).eval()
-        with pytest.raises(StudyError, match=r"no convolution whose channels can be removed: take .* as mp") as error:
+        with pytest.raises(
+            StudyError, match=r"no convolution whose channels can be removed, .*: take .* as mp"
+        ) as error:
             found(network)
         assert "\n" not in str(error.value)
 

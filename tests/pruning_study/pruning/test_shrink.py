@@ -47,6 +47,33 @@ def same(network, smaller, given):
         return torch.allclose(network(given), smaller(given), atol=1e-5)
 
 
+class Attention(nn.Module):
+    """A block of attention with one head, whose queries, keys and values one layer makes, and two linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.qkv, self.proj = nn.Conv2d(3, 4, 16, stride=16), nn.Linear(4, 12), nn.Linear(4, 4)
+        self.fc1, self.fc2, self.head = nn.Linear(4, 6), nn.Linear(6, 4), nn.Linear(4, 2)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(tokens).reshape(len(tokens), -1, 3, 4).unbind(2)
+        tokens = tokens + self.proj(F.scaled_dot_product_attention(query, key, value))
+        return self.head((tokens + self.fc2(F.gelu(self.fc1(tokens)))).mean(1))
+
+
+def test_hidden_units_of_a_transformer_go_and_attention_stays():
+    torch.manual_seed(0)
+    network = Attention().eval()
+    with torch.no_grad():
+        network.fc2.weight[:, [1, 4]] = 0
+        network.proj.weight[:, 0] = 0
+    smaller = shrink(network, images()).network
+    assert (smaller.fc1.out_features, smaller.fc2.in_features, smaller.qkv.out_features) == (4, 4, 12)
+    assert parameters(network) - parameters(smaller) == 2 * (4 + 1 + 4)
+    assert same(network, smaller, images())
+
+
 def test_lenet5_by_hand():
     """A channel between the convolutions, one of 25 pixels between them and the first linear layer, 2 units after it.
 

@@ -44,6 +44,7 @@ def logits(run, data):
         return pruning_study.load_model(run.info.run_id)(images(data)).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

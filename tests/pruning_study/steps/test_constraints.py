@@ -26,6 +26,7 @@ def made(store, tiny_npz, **options):
     return parent, pruned.prune(store, "0", setting, parent, *setting.config.ratio)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruning", [{"ratio": "8"}, {"pruner": "none"}], ids=str)
 def test_one_epoch_makes_one_dual_step_on_validation_images(store, tiny_npz, pruning):
     parent, run = made(store, tiny_npz, constraint="ceag", constraint_images="validation", **pruning)
@@ -39,6 +40,7 @@ def test_one_epoch_makes_one_dual_step_on_validation_images(store, tiny_npz, pru
     assert table["multiplier"].max() > 0
 
 
+@pytest.mark.slow
 def test_the_constraint_is_a_setting_and_changes_the_network(store, tiny_npz):
     (_, plain), (_, run) = (
         made(store, tiny_npz, fine_tune_epochs=4, ratio="8", schedule="cubic", **more)

@@ -24,6 +24,7 @@ def tag_as_native():
         MlflowClient().set_tag(run.info.run_id, "engine", "native")
 
 
+@pytest.mark.slow
 def test_a_found_run_is_named_if_another_engine_is_asked_for(command):
     assert command("train", "--engine", "torch") == []
     assert command("train", "--engine", "torch") == []
@@ -37,6 +38,7 @@ def test_a_found_run_is_named_if_another_engine_is_asked_for(command):
     assert command("train", "--engine", "torch") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "found"),
     [
@@ -53,6 +55,7 @@ def test_several_found_runs_are_counted_in_one_line(command, name, options, foun
     ]
 
 
+@pytest.mark.slow
 def test_a_dense_run_that_is_named_is_not_counted(command):
     command("train", "--engine", "torch")
     tag_as_native()
@@ -63,6 +66,7 @@ def test_a_dense_run_that_is_named_is_not_counted(command):
     assert [line.split(",")[0] for line in command(*prune)] == [f"found run {runs('pruned')[0].info.run_id}"]
 
 
+@pytest.mark.slow
 def test_a_study_says_how_many_it_found(run_command, tiny_npz, store_uri, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(

@@ -146,6 +146,7 @@ def state_after_steps(tiny_npz):
     return model.state_dict()
 
 
+@pytest.mark.slow
 def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, tiny_npz, state_after_steps):
     """Three batches are an epoch: five steps end within the second. A rate of next to nothing leaves the start."""
     setting, made = chain(**REWINDING)
@@ -182,6 +183,7 @@ def test_step_0_is_the_initial_network_and_the_runs_of_before_the_option_are_fou
     assert [run.run_id for run in again] == [run.run_id for run in made]
 
 
+@pytest.mark.slow
 def test_each_step_has_levels_of_its_own_and_one_dense_network(chain):
     _, at_5 = chain(**REWINDING | {"iterations": 2})
     _, at_4 = chain(**REWINDING | {"iterations": 2, "rewind_step": 4})
@@ -240,6 +242,7 @@ def test_levels_are_found_again_and_a_longer_chain_goes_on_from_them(chain):
     assert [run.run_id for run in longer[:2]] == [run.run_id for run in made]
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @pytest.mark.parametrize("fault", ["deleted", "damaged"])
 def test_a_level_that_is_gone_or_damaged__is_made_again_and_the_same(chain, store, caplog, fault):
@@ -272,6 +275,7 @@ def killed_in_the_second_epoch(monkeypatch):
     monkeypatch.setattr(iterated, "fit_setting", until_killed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 5])
 @pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
 def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
@@ -297,6 +301,7 @@ def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
             assert torch.equal(other.model.state_dict()[name], weight)
 
 
+@pytest.mark.slow
 def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz):
     _, (first, *_) = chain(iterations=2)
     _, (second, *_) = chain(iterations=2, force=True)
@@ -307,6 +312,7 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
     assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
 
 
+@pytest.mark.slow
 def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_are_found(chain, store):
     _, made = chain()
     MlflowClient().delete_run(made[1].run_id)
@@ -318,6 +324,7 @@ def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_a
     assert [run.found for run in levels] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_levels_of_a_deleted_dense_run_are_made_again_with_it_and_a_pull_has_them(chain, store):
     _, first = chain(iterations=3)
     MlflowClient().delete_run(first[0].run_id)

@@ -224,6 +224,7 @@ class TestOwnPruner:
 PAGE = Path(__file__).parents[3] / "docs" / "pruners.md"
 
 
+@pytest.mark.slow
 def test_the_pages_pruner_is_found_logged_and_made_anew_once_edited(run_command, tiny_npz, store_uri, monkeypatch):
     section = PAGE.read_text().split("\n## A pruner of your own\n")[1].split("\n## ")[0]
     score = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]

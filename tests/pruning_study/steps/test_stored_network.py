@@ -48,6 +48,7 @@ def command(run_command, tiny_npz, tmp_path, store_uri, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_another_network_with_the_same_weights_is_not_pruned_until_it_is_trained_anew(command, tmp_path):
     command("train")
     (run,) = stored_runs("dense")
@@ -65,6 +66,7 @@ def test_another_network_with_the_same_weights_is_not_pruned_until_it_is_trained
     assert (len(stored_runs("dense")), len(stored_runs("pruned"))) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_level_that_is_pruned_again_is_checked_too(command):
     command("iterate", "--iterations", 3)
     (level, _) = stored_runs("pruned")
@@ -77,6 +79,7 @@ def test_a_level_that_is_pruned_again_is_checked_too(command):
     assert len(stored_runs("pruned")) == 2
 
 
+@pytest.mark.slow
 def test_a_step_of_a_study_fails_by_a_line(command, tmp_path, tiny_npz, run_command):
     file = tmp_path / "study.yaml"
     options = "overrides: {epochs: 1, fine_tune_epochs: 1}"

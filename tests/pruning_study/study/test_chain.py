@@ -20,6 +20,7 @@ def planned(tiny_npz, store_uri):
     return chain(str(tiny_npz), seeds=2)
 
 
+@pytest.mark.slow
 def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
     assert make(planned, workers=2) == {"found": 0, "made": 6}
     by_id = {run.info.run_id: run for kind in ("dense", "pruned") for run in runs(kind)}
@@ -39,6 +40,7 @@ def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
     assert make(planned, workers=1) == {"found": 6}
 
 
+@pytest.mark.slow
 def test_a_killed_chain_goes_on_where_it_was(planned, tiny_npz):
     process = WarmProcess(run_module, "tests.chained_study", tiny_npz, 2)
     wait_until(lambda: runs("pruned"), process)

@@ -124,6 +124,7 @@ class TestStudy:
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
 
+    @pytest.mark.slow
     def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "own.db"))
@@ -150,6 +151,7 @@ class TestStudy:
         ):
             studies.experiment_of("mine")
 
+    @pytest.mark.slow
     def test_the_number_of_workers_changes_no_number(self, study, small, monkeypatch):
         study(small, "--workers", 2)
         first = numbers()
@@ -157,6 +159,7 @@ class TestStudy:
         study(small, "--workers", 1)
         assert numbers() == first
 
+    @pytest.mark.slow
     def test_makes_again_what_lacks_an_artifact_or_is_damaged(self, study, small):
         study(small)
         artifact(runs("pruned")[0], "mask.safetensors").unlink()
@@ -168,6 +171,7 @@ class TestStudy:
         assert len(re.findall("dense run .* cannot be used", study(small))) == 2
         assert len(runs("dense")) == 4
 
+    @pytest.mark.slow
     def test_a_run_that_fails_stops_no_other_and_is_tried_again(self, study, write):
         file = write(
             "pruners: [mp]\nratios: [2, 10]\ngrids:\n"
@@ -260,6 +264,7 @@ class TestDryRun:
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
     first = start(small, "--workers", 2, TMPDIR=str(temporary))
     wait_until(lambda: runs("pruned") and runs(status="RUNNING"))
@@ -294,6 +299,7 @@ class Net(LeNet5):
 """
 
 
+@pytest.mark.slow
 def test_two_at_once_make_each_run_once(store_uri, write, tmp_path):
     (tmp_path / "held_net.py").write_text(HELD)
     (tmp_path / "held").touch()
@@ -325,6 +331,7 @@ class Net(LeNet5):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, monkeypatch):
     (tmp_path / "suicidal.py").write_text(SUICIDAL)
     (tmp_path / "kill").touch()
@@ -343,6 +350,7 @@ def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, mo
     assert "6 runs: 4 found, 2 to make" in study(file, "--engine", "torch")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_runs_as_killed(store_uri, write):
     """Ctrl-C, which goes to all processes of the group, and a signal to the driver alone."""
     file = write("pruners: [none]\nseeds: 0-3\noverrides: {epochs: 500}")
@@ -393,6 +401,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
             assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_run_once(
     study, small, server_port, monkeypatch
@@ -414,6 +423,7 @@ def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_ru
         assert {number_of_artifacts(run) for run in runs("pruned")} == {ARTIFACTS["pruned"]}
 
 
+@pytest.mark.slow
 def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
     """As where a server dies between making a run and saying so."""
 
@@ -445,6 +455,7 @@ def net(num_classes, in_channels):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_disk_without_room_for_some_runs_of_a_study__fails_these_alone_and_the_next_start_makes_them(
     study, write, tmp_path, monkeypatch
@@ -476,6 +487,7 @@ def many_runs(number):
             (run.folder / "a.txt").write_text("hello")
 
 
+@pytest.mark.slow
 def test_many_runs_at_once_never_find_the_store_locked(store_uri):
     connect.connect()
     with Processes(6, many_runs, print) as workers:

@@ -63,6 +63,7 @@ def test_the_hash_of_a_run_is_that_of_its_step(worker, config, setting):
     assert made == {step.config_hash for step in steps}
 
 
+@pytest.mark.slow
 def test_one_parent_of_many_is_never_loaded(worker, config, setting, caplog):
     """As many steps as fill the memory several times over start from one dense run, which stays in it."""
     dense, *_ = chain(config, setting)

@@ -42,6 +42,7 @@ class TestExperiment:
         assert connect.connect("raced").experiment_id == made.experiment_id
         assert answers == []
 
+    @pytest.mark.slow
     @pytest.mark.attack
     def test_three_processes_make_a_store_and_an_experiment_at_once__all_get_the_same(self, tmp_path):
         code = "from pruning_study.tracking.connect import connect; print(connect('raced').experiment_id)"

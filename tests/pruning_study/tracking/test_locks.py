@@ -38,6 +38,7 @@ def holder(path):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_process_that_is_killed_while_it_holds_a_lock__holds_it_no_longer(tmp_path, caplog):
     path = tmp_path / "a.lock"
@@ -66,6 +67,7 @@ def test_the_file_exists_only_while_the_lock_is_held(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_holds_a_lock_whose_file_comes_and_goes(tmp_path):
     """Three processes that each read, wait and write a counter under the lock lose no count."""
     code = """

@@ -50,6 +50,7 @@ class TestSqlite:
         with sqlite3.connect(new_store) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
+    @pytest.mark.slow
     def test_several_processes_may_make_it_at_once(self, tmp_path):
         code = "import sys; from pruning_study.tracking import reach; reach.client(sys.argv[1]).search_experiments()"
         processes = [WarmProcess(run_code, code, f"sqlite:///{tmp_path}/new.db") for _ in range(3)]
@@ -65,6 +66,7 @@ class TestSqlite:
             reach.ensure(store)
         assert (tmp_path / "a.db").read_text() == "no database at all"
 
+    @pytest.mark.slow
     @pytest.mark.attack
     def test_another_program_makes_the_store_at_the_same_moment__its_store_is_waited_for_and_used(self, tmp_path):
         uri = f"sqlite:///{tmp_path}/new.db"
@@ -123,6 +125,7 @@ class TestServer:
         with in_time(), pytest.raises(StudyError, match="does not answer"):
             reach.client(f"http://127.0.0.1:{free_port()}")
 
+    @pytest.mark.slow
     def test_that_accepts_and_says_nothing_is_given_up(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

@@ -38,6 +38,7 @@ def test_a_folder_exists_while_the_block_runs():
     assert list(folder.parent.glob(f"{folder.name}*")) == []
 
 
+@pytest.mark.slow
 def test_the_folders_of_dead_processes_are_removed_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -91,6 +92,7 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_process_that_is_killed_right_after_it_kept_a_run__leaves_the_run_to_later_commands(temporary):
     process, name = holder(temporary)

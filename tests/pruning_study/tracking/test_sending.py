@@ -9,6 +9,7 @@ from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import dense_run
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_server_that_goes_away_with_a_password_in_its_uri__costs_nothing_and_the_kept_run_holds_no_password(
     store_uri, monkeypatch, tmp_path
@@ -53,6 +54,7 @@ def test_a_server_that_goes_away_with_a_password_in_its_uri__costs_nothing_and_t
     assert not kept.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_answers_to_the_last_writes_of_a_run_that_break_off__end_the_run_once_and_whole(
     store_uri, monkeypatch, tmp_path

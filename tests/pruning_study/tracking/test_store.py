@@ -1,5 +1,7 @@
+import importlib
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
@@ -11,10 +13,26 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, writer
+from pruning_study.tracking.store import _context_tags
 from tests.mlflow_server import free_port, losing, server
 from tests.postgres_server import postgres
 from tests.stored_runs import dense_run
 from tests.warm_processes import WarmProcess, run_code
+
+
+@pytest.fixture
+def ipython(tmp_path, monkeypatch):
+    """Put an IPython in the place of the installed one that says it runs a notebook; nothing has imported it."""
+    (tmp_path / "IPython.py").write_text(
+        "class ZMQInteractiveShell:\n    user_ns = {'__vsc_ipynb_file__': '/home/me/prune.ipynb'}\n\n"
+        "get_ipython = ZMQInteractiveShell\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    _context_tags.cache_clear()
+    yield
+    _context_tags.cache_clear()
+    sys.modules.pop("IPython", None)
 
 
 class TestRun:
@@ -114,6 +132,19 @@ class TestRun:
         assert [run.info.run_id for run in store.find("abc")] == [made[1], made[0]]
         assert store.find("other") == []
 
+    @pytest.mark.parametrize("is_notebook", [True, False])
+    def test_names_the_notebook_that_it_is_made_in_and_elsewhere_no_ipython_is_imported(
+        self, store_uri, ipython, is_notebook
+    ):
+        if is_notebook:
+            importlib.import_module("IPython")
+        store = connect.connect()
+        with store.job("a job", {}) as job:
+            pass
+        tags = store.get(job.run_id).data.tags
+        assert (tags["mlflow.source.name"] == "prune.ipynb") == is_notebook
+        assert ("IPython" in sys.modules) == is_notebook
+
     def test_takes_up_the_run_that_mlflow_run_made_and_names_it(self, store_uri, monkeypatch):
         store = connect.connect()
         names = (None, "my own name", "resnet-up-10")
@@ -178,6 +209,7 @@ class TestLostAnswers:
 
 
 class TestFinished:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["sqlite", "server", pytest.param("postgres", marks=pytest.mark.postgres)])
     def test_is_the_newest_run_of_a_hash_that_has_all_its_artifacts(self, store_uri, tmp_path, monkeypatch, kind):
         with ExitStack() as stack:
@@ -276,6 +308,7 @@ with store.making("abc"):
         process.kill()
         process.wait()
 
+    @pytest.mark.slow
     def test_on_a_server_only_those_whose_locks_are_seen_from_here_count(self, store_uri, tmp_path, monkeypatch):
         port = free_port()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")

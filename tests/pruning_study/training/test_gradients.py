@@ -31,6 +31,7 @@ def sampled(model, train, **arguments):
     return sampled_gradient(model, train, **{**settings, "seed": 1, **arguments})
 
 
+@pytest.mark.slow
 def test_is_that_of_the_mean_loss_over_the_whole_set_in_eval_mode(model, train):
     model, train = model.double(), Examples(train.images.double(), train.labels)
     given = data_gradient(model, train)

@@ -38,6 +38,7 @@ def training(model, seed, plan=PLAN, **settings):
     return Training(TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=black, **{"masks": masks, **settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [{}, {"decay": "cosine"}, {"average_epochs": 2}], ids=["plain", "decay", "average"])
 def test_networks_that_train_together_become_what_each_becomes_alone(end):
     models = [network(seed) for seed in (0, 1, 2)]

@@ -157,6 +157,7 @@ def test_of_many_methods_pruners_and_settings_are_named_once_each():
     assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic, teacher", "teacher"]
 
 
+@pytest.mark.slow
 def test_five_data_sets_need_two_figures():
     cells = study(*(runs(dataset=name) for name in "abcde"))
     panels = {
@@ -174,6 +175,7 @@ def test_the_band_is_the_interval_of_the_control():
     assert [band.get_y(), band.get_height()] == pytest.approx([1 - half, 2 * half], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     settings = [*product(("one-shot", "cubic"), ("0.0", "0.5"), ("5",)), ("cubic", "0.5", "10")]
@@ -194,6 +196,7 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     assert [len(figure.axes) for figure in drawn] == [4, 4]
 
 
+@pytest.mark.slow
 def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
     ways = [
         *product(("mp",), (20, 50), ("one-shot", "cubic"), range(12)),

@@ -382,6 +382,7 @@ def noisy(made):
     return made_up_runs.with_images(made)
 
 
+@pytest.mark.slow
 def test_the_primary_comparison_has_a_level_of_its_own():
     made = noisy(grid(alphas=np.zeros(6)))
     frame = methods.compare(run_arrays(made), primaries=[PRIMARY])
@@ -610,6 +611,7 @@ def test_where_no_baseline_is_nearer_than_another_nothing_is_compared():
 RESULTS = Path(__file__).parents[4] / "results"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "dataset", "of", "difference", "at_equal_accuracy"),
     [

@@ -76,6 +76,7 @@ def test_a_search_without_a_winner_or_with_a_finalist_without_a_trial__is_named(
         (search / name).write_bytes(sound)
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 @pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_files_of_searches_with_seeded_random_damage__are_read_or_refused_in_one_line(search, count):

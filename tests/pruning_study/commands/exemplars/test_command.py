@@ -20,6 +20,7 @@ def data(store_uri, tmp_path):
     return write_data(tmp_path / "made_up.npz")
 
 
+@pytest.mark.slow
 def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallied(tmp_path, data, run_command):
     frames = export(tmp_path / "study" / "frames", data)
     made = run_command("exemplars", "--frames", tmp_path / "study", "--dataset", data, "--images", 4)
@@ -49,6 +50,7 @@ def test_ten_networks_a_side_tell_how_many_exemplars_chance_gives(tmp_path, data
     assert re.search(r"there are \d+ \(\d+ untied\) between dense and dense networks, and \d+ \(\d+\)", made.output)
 
 
+@pytest.mark.slow
 def test_the_same_command_writes_the_same_files_and_another_seed_does_not_replace_them(tmp_path, data, run_command):
     export(tmp_path / "frames", data)
     options = ["exemplars", "--frames", tmp_path / "frames", "--dataset", data, "--images", 4]
@@ -99,6 +101,7 @@ def test_options_that_cannot_be_are_errors(store_uri, run_command, options, said
     assert said in made.output
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_tracking_store(tmp_path, data, store_uri, run_command, request):
     runs, predicted = study(data, predictions())
     client = MlflowClient()

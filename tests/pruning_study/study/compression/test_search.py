@@ -1,12 +1,16 @@
 """Chains as plain data, and the search of them, whose trials several processes share."""
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from analysis.common.errors import StudyError
+from analysis.statistics.chain_choice import choose, on_front
+from analysis.statistics.limits import Limits
 from pruning_study.options.config import FIRST_CHAINS
-from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged, Limits
+from pruning_study.study.compression.judgement import Judged
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -81,8 +85,8 @@ def test_a_space_of_four_chains_ends_with_the_choice_that_is_known_by_hand(store
     chains = made(search, FIRST_CHAINS, lambda chain: judged(*FOUR[chain]))
     assert chains == [AS_IT_IS, INTEGERS, HALVED, BOTH]
     trials = search.trials()
-    assert judgement.choose(trials, Limits(0.03, 0.01)) == (1, 1, 3)
-    assert judgement.on_front(trials).tolist() == [True, True, False, True]
+    assert choose(trials, Limits(0.03, 0.01)) == (1, 1, 3)
+    assert on_front(trials).tolist() == [True, True, False, True]
     assert trials["first"].tolist() == ["the network as it is", "int8 alone", "half the channels", "both"]
 
 
@@ -107,6 +111,16 @@ def test_a_chain_that_cannot_be_made_counts_and_says_why(store, request):
     assert len(made(search, 4)) == 3
     assert search.refused() == {AS_IT_IS: "diverged"}
     assert (len(search.trials()), search.count()) == (3, 4)
+
+
+def test_optuna_names_the_numbers_that_a_chain_ends_with(store, request):
+    search = ChainSearch(store, request.node.name, SPACE)
+    made(search, 1, lambda chain: judged(300, 0.02))
+    study = optuna.load_study(
+        study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
+    )
+    assert study.metric_names == ["cost", "class_loss_upper"]
+    assert study.trials[0].values == [300.0, 0.02]
 
 
 def test_another_space_of_the_same_name_is_one_line(store, request):

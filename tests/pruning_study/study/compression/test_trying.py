@@ -8,6 +8,7 @@ from pruning_study.options.config import CompressConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned, runs
 from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.compression import trying
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.trying import Network, space_of
 from pruning_study.tracking import connect
@@ -32,7 +33,7 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
         dense = dense_step.train(store, job.run_id, setting)
         network = Network(store, job.run_id, setting, dense)
         made = network.make(chain)
-        judged = network.judged(chain, "size")
+        judged = trying.judged([network], chain, "size")
     wanted = pruned.trial(setting.at(**chain.options), dense, 4.0)
     given = runs.val_predictions(store, made.run_id, setting)
     assert given.predicted.tolist() == wanted.predicted.tolist()

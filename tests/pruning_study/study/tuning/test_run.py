@@ -184,6 +184,7 @@ class TestASearch:
             "tuning.json",
         }
 
+    @pytest.mark.slow
     def test_the_same_call_trains_nothing_and_says_the_same(self, output, searched):
         before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
         again = called(searched[0], confirm_seeds=2, study_name="mine")
@@ -273,12 +274,14 @@ class TestASearchOfSchedules:
         there = {item.path for item in MlflowClient().list_artifacts(runs("tuning")[0].info.run_id)}
         assert {"epsilon.png", "history.png", "schedule.png", "parameter_importance.png"} <= there
 
+    @pytest.mark.slow
     def test_the_same_call_trains_nothing(self, data):
         before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
         called(data, **SCHEDULES)
         assert [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")] == before
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
     tune(schedule="cubic", ramp=0.5, fine_tune_epochs=2, regrow="true", distill=1, n_trials=3, seeds=0)
     for run in (*runs("trial"), *runs("pruned")):
@@ -286,6 +289,7 @@ def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
     assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
 
 
+@pytest.mark.slow
 def test_schedules_by_the_released_protocol(tune):
     tune(tune_schedule="true", protocol="released", fine_tune_epochs=2, n_trials=7, seeds=0)
     assert {run.data.params["pruner"] for run in runs("pruned")} == {"up-signed"}
@@ -356,6 +360,7 @@ def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
         setting.at(schedule="cubic", ramp=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn_pictures")
 def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
     output = tune(objective="both", ratio="2,10", n_trials=7, seeds=0, validation_fraction=0.6)
@@ -377,6 +382,7 @@ def test_alpha_takes_the_least_distortion_near_the_best_anchor(tune):
     assert trials.loc[trials["winner"], "distortion"].item() == fit["distortion"].min()
 
 
+@pytest.mark.slow
 def test_trials_and_their_runs_have_the_strength_that_the_search_chose(tune):
     said = tune(objective="alpha", n_trials=4, class_weights="dense", class_weight_power=0.5, tune_mitigation=True)
     trials = [run.data.params for run in runs("trial")]
@@ -387,6 +393,7 @@ def test_trials_and_their_runs_have_the_strength_that_the_search_chose(tune):
     assert "strength" in said
 
 
+@pytest.mark.slow
 def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(tune):
     said = tune(n_trials=4, seeds=0, epochs=1, decay="linear", tune_decay="true")
     (parent,) = runs("tuning")
@@ -415,6 +422,7 @@ def test_alpha_needs_more_than_one_validation_image_a_class(tune):
     assert runs("trial") == []
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatch):
     # Its own store: pytest's process has read the others through a second copy of SQLite, the driver's, whose closing
     # drops the locks that other processes go by.

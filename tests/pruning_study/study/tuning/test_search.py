@@ -123,6 +123,23 @@ def test_optuna_knows_no_epsilon_of_an_anchor_outside_the_range(store, request):
     assert [trial.user_attrs.get("epsilon") for trial in study.trials] == [5e-4, AS_MAGNITUDE, 0.0, None]
 
 
+@pytest.mark.parametrize(
+    ("objective", "names"),
+    [("accuracy", ["accuracy"]), ("alpha", ["distortion"]), ("both", ["accuracy", "distortion"])],
+)
+def test_optuna_names_the_numbers_that_a_trial_ends_with(store, request, objective, names):
+    """The dense networks have the mean accuracy .8, of which each trial loses a point."""
+    search = Search(store, request.node.name, space(objective))
+    made(search, 1)
+    study = optuna.load_study(
+        study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
+    )
+    assert study.metric_names == names
+    trial = search.trials().iloc[0]
+    assert trial["accuracy"] == pytest.approx(0.79)
+    assert study.trials[0].values == [trial[name] for name in names]
+
+
 def test_epsilon_alone_is_searched_where_it_was_before_there_were_schedules(store, request):
     assert made(Search(store, request.node.name, space()), 6)[3:] == pytest.approx(
         [0.0003646397602530523, 4.6902402625582875e-08, 0.00013290762632943895]
@@ -141,6 +158,7 @@ class TestSchedules:
         assert trials["ramp"].tolist()[:6] == [0.0] * 3 + [0.5] * 3
         assert trials["distill"].tolist()[:6] == [0.3] * 6
 
+    @pytest.mark.slow
     def test_ramps_and_distillation_are_searched_in_steps_that_have_0(self, store, request):
         search = Search(store, request.node.name, self.SPACE)
         made(search, 40)

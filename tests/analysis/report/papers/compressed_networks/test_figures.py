@@ -179,6 +179,7 @@ def test_the_placebo_is_that_of_the_largest_population():
     assert heights(figure.axes[0])["black"] == [40.0, 40.0]
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_pictures():
     pictures = []
     for (figure,) in (figures.counts(study(), *COUNTS) for _ in range(2)):
@@ -271,6 +272,7 @@ def test_accuracies_are_boxes_of_quartiles_by_level_with_the_dense_networks_on_t
     assert [text.get_text() for text in of_mp.texts] == ["median 60.0 %"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("count", [10, 100])
 def test_words_of_long_names_do_not_overlap(count):

@@ -129,6 +129,7 @@ def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     assert robustness_section.published_values(StudyData(MADE, corrupted=COUNTS)) is None
 
 
+@pytest.mark.slow
 def test_values_in_print_stand_beside_those_of_imagenet():
     params = {"start": "initialization", "sparsity": "0.9"}
     made = runs("imagenet", "resnet50", "mp", 8, [1.2] * 2, **params)

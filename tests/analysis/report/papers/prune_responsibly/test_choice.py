@@ -69,6 +69,7 @@ def test_curves_have_a_line_for_each_method_and_dense_networks_across(section):
     assert not hidden_texts(picture)
 
 
+@pytest.mark.slow
 def test_one_shot_pruning_has_the_section_only_where_it_is_asked_for():
     runs = made_up_runs.study(*(made_up_runs.runs("toy", "net", "mp", ratio, [1.0, 1.2]) for ratio in (2, 10)))
     assert choice.section(StudyData(runs)) is None

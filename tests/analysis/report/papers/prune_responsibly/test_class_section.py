@@ -80,6 +80,7 @@ def test_networks_that_are_pruned_once_or_never_have_their_images_counted_once_e
     assert table["networks"].tolist() == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_section_is_for_the_paper_alone_and_needs_to_know_the_images(made):
     assert class_section.training_images(StudyData(made.runs)) is None
     known = {"characteristics": made.characteristics}
@@ -100,6 +101,7 @@ def test_names_of_classes_are_written_where_bars_have_room(count, named):
     assert len(written) == (count if named else 0)
 
 
+@pytest.mark.slow
 def test_the_words_of_the_colour_bar_fit_however_many_methods_there_are():
     structured = (f"{norm}-structured" for norm in ("l1", "l2", "linf", "random"))
     pruners = ("global-unstructured", "l1-unstructured", "random-unstructured", *structured)

@@ -107,6 +107,7 @@ def test_the_level_is_the_last_of_the_papers_method_else_the_largest_ratio():
     assert writers.level(pd.DataFrame(columns=[*cell("mp", 1.0)])) is None
 
 
+@pytest.mark.slow
 def test_the_report_has_the_groups_and_the_papers_figures_by_number(made):
     general, paper = section(made), figures_in_print(made)
     assert set(general.tables) == {
@@ -158,6 +159,7 @@ def test_printed_lines_stand_beside_ours_for_the_digits_of_print_alone(made, tmp
     assert other["published"].isna().all()
 
 
+@pytest.mark.slow
 def test_names_of_any_length_and_kind_fit_into_the_pictures(tmp_path):
     names = {"writer": "$who_" + "wrote" * 30, "series": "series\t<b>", "measure:tilt": "measure:" + "tilt_" * 40}
     renamed = table().rename(columns=names)

@@ -55,6 +55,7 @@ def test_settings_that_are_not_those_of_print_are_named():
     assert "Not as in print: 3 networks for 15, epochs 6 for 60, fine_tune_epochs 6 for 400." in text
 
 
+@pytest.mark.slow
 def test_the_table_is_in_a_report_once():
     written = report(StudyData(study().runs), ReportOptions(paper=True)).tables
     assert "removed_channels.csv" in written

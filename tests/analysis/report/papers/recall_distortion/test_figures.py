@@ -415,6 +415,7 @@ def test_the_tradeoff_has_one_legend_that_names_each_method_once_in_one_colour()
     assert {line.get_color() for line in legend.get_lines()} == {color for _, color in colors} | {drawing.NEUTRAL}
 
 
+@pytest.mark.slow
 def test_the_words_of_the_tradeoff_do_not_overlap():
     for datasets in (("mnist",), ("mnist", "fashion-mnist"), ("mnist", "fashion-mnist", "cifar10")):
         cells = [
@@ -523,6 +524,7 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study",
     [

@@ -139,6 +139,7 @@ def test_published_beside_ours():
     assert frame.attrs["notes"] == []
 
 
+@pytest.mark.slow
 def test_every_printed_cell_of_the_papers_study_is_compared(papers_study):
     counts = compare(papers_study, alphas(run_arrays(papers_study)))["table"].value_counts()
     assert counts.sort_index().to_dict() == {

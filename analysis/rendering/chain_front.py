@@ -1,0 +1,74 @@
+"""The picture of a search of chains: what each costs against what its worst class may lose."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.rendering.drawing import page
+from analysis.runs.chain_searches import FILTERS, NOTHING, WEIGHTS, ChainTrials
+
+_COLORS = {NOTHING: "#767676", FILTERS[0]: "#0072b2", FILTERS[1]: "#56b4e9", WEIGHTS: "#e69f00"}
+_KINDS = {NOTHING: "not pruned", WEIGHTS: f"{WEIGHTS}: weights"} | {name: f"{name}: filters" for name in FILTERS}
+_SHAPES = {"float32": "o", "float16": "s", "dynamic-int8": "^", "fixed-int8": "D"}
+_COST = {
+    "size": "size of the ONNX file, in kilobytes",
+    "latency": "time for an image, as a share of the dense network's",
+    "macs": "products of a weight and an input, in thousands",
+}
+_POINTS = 100
+_BEYOND, _CHOSEN = "#d55e00", "#009e73"
+
+
+def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accuracy: int | None) -> Figure:
+    """Draw what each chain costs against what its worst class may lose, with the Pareto front and the choice.
+
+    Parameters
+    ----------
+    search : ChainTrials
+    on_front : (chains,), bool
+        Whether no other chain is better in cost and in the worst class's bound.
+    best, by_accuracy : int, optional
+        Index of the choice, and of what accuracy alone would choose.
+    """
+    note = (
+        "Each mark is a chain. Loss of the worst class beyond the control: upper end of its 95 % interval, on "
+        "validation images. The line joins the chains that none is better than in both. Hollow: the accuracy may lose "
+        "more than its limit."
+    )
+    trials, minimize = search.trials, search.minimize
+    title = f"{search.name}: cost and loss of {len(trials)} chains"
+    figure, grid = page((1, 1), (9, 5.5), title, note)
+    axes = grid[0, 0]
+    shown = trials.assign(
+        cost=trials["cost"] / (1 if minimize == "latency" else 1000),
+        lost=_POINTS * trials["class_loss_upper"],
+        accurate=trials["accuracy_loss_upper"] < search.max_accuracy_loss,
+    )
+    line = shown[on_front].sort_values("cost")
+    axes.plot(line["cost"], line["lost"], color="black", linewidth=0.8, zorder=0)
+    axes.axhline(_POINTS * search.max_class_loss, color=_BEYOND, linewidth=1, linestyle="--", label="limit of a class")
+    _draw_chains(axes, shown)
+    chosen = {by_accuracy: (_BEYOND, "by accuracy alone"), best: (_CHOSEN, "the choice")}
+    for place, (color, name) in chosen.items():
+        if place is not None:
+            at = shown.loc[place]
+            axes.scatter(at["cost"], at["lost"], 180, marker="o", edgecolors=color, c="none", linewidths=2)
+            axes.scatter([], [], 60, marker="o", edgecolors=color, c="none", linewidths=2, label=name)
+    axes.set(xscale="log", xlabel=_COST[minimize], ylabel="most that the worst class may lose, in points")
+    for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatter(lambda value, _: f"{value:g}")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def _draw_chains(axes: Axes, shown: pd.DataFrame) -> None:
+    """Draw a mark for each chain: its colour is of the pruner, its shape of the number format."""
+    for (pruner, number_format, accurate), marks in shown.groupby(["pruner", "number_format", "accurate"]):
+        color, shape = _COLORS[pruner], _SHAPES[number_format]
+        filled = color if accurate else "none"
+        axes.scatter(marks["cost"], marks["lost"], 45, marker=shape, edgecolors=color, c=filled)
+    for pruner in shown["pruner"].unique():
+        axes.scatter([], [], 45, c=_COLORS[pruner], label=_KINDS[pruner])
+    for number_format in shown["number_format"].unique():
+        axes.scatter([], [], 45, marker=_SHAPES[number_format], c="black", label=number_format)

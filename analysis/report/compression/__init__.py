@@ -1,0 +1,1 @@
+"""Searches of chains in a report."""

@@ -1,0 +1,120 @@
+"""Searches of chains by `compress`: what each chain costs and may lose, as the search's job and exports keep it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.common import files
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.options.names import NUMBER_FORMATS
+
+GOALS = ("size", "latency", "macs")
+NOTHING = "none"  # the pruner of a chain that leaves the trained network as it is
+FILTERS = ("l1-filter", "chip")
+WEIGHTS = "mp"
+PRUNERS = (NOTHING, *FILTERS, WEIGHTS)
+FORMATS = (schema.FLOAT32, *NUMBER_FORMATS)
+_TEXTS = ("chain", schema.PRUNER, schema.NUMBER_FORMAT, "worst_class")
+_NUMBERS = ("number", "cost", "accuracy_loss", "accuracy_loss_upper", "class_loss", "class_loss_upper")
+
+
+class ChainTrials(NamedTuple):
+    """The chains that a search tried.
+
+    Attributes
+    ----------
+    name : str
+    minimize : {"size", "latency", "macs"}
+    max_class_loss, max_accuracy_loss : float
+        The limits, as shares.
+    trials : DataFrame, one row per chain
+        chain (in words), pruner, number_format, number; cost, which is what is minimised; on validation images the loss
+        of accuracy, and the loss of the class that may lose most, beyond the control, with the upper ends of their
+        95 % intervals: accuracy_loss, accuracy_loss_upper, worst_class, class_loss, class_loss_upper.
+    """
+
+    name: str
+    minimize: str
+    max_class_loss: float
+    max_accuracy_loss: float
+    trials: pd.DataFrame
+
+
+def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
+    """Return the searches of an experiment; of a search that was repeated the last call counts.
+
+    Parameters and errors are those of `pull.runs`.
+    """
+    from analysis.runs import pull  # files need no MLflow
+
+    found = pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri)
+    return _newest(parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in found.items())
+
+
+def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
+    """Write searches to a folder.
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to the folder.
+    """
+    with files.aside(folder) as scratch:
+        for place, search in enumerate(searches, start=1):
+            path = scratch / f"{Path(schema.CHAINS).stem}_{place}.json"
+            path.write_text(described(search), encoding="utf-8")
+        return files.written(scratch)
+
+
+def read(folders: Sequence[Path]) -> list[ChainTrials]:
+    """Return the searches of exports.
+
+    Raises
+    ------
+    StudyError
+        If a file is not what `write` writes.
+    """
+    paths = [path for folder in folders for path in sorted(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
+    return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
+
+
+def described(search: ChainTrials) -> str:
+    """Return a search as JSON, which `parsed` reads."""
+    trials = search.trials[[*_TEXTS, *_NUMBERS]].to_dict("records")
+    return json.dumps({**search._asdict(), "trials": trials}, indent=1)
+
+
+def parsed(content: bytes, where: str) -> ChainTrials:
+    """Return the search that JSON describes.
+
+    Raises
+    ------
+    StudyError
+        If it is not what `described` writes.
+    """
+    try:
+        found = json.loads(content)
+        trials = pd.DataFrame(found["trials"])[[*_TEXTS, *_NUMBERS]]
+        trials = trials.astype(dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_NUMBERS, "float"))
+        _check_known("minimize", [found["minimize"]], GOALS)
+        _check_known(schema.PRUNER, trials[schema.PRUNER], PRUNERS)
+        _check_known(schema.NUMBER_FORMAT, trials[schema.NUMBER_FORMAT], FORMATS)
+        of_class, of_accuracy = (float(found[name]) for name in ("max_class_loss", "max_accuracy_loss"))
+        return ChainTrials(str(found["name"]), str(found["minimize"]), of_class, of_accuracy, trials)
+    # On bytes of any kind, pandas and the JSON decoder raise errors of several types.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{where}: not what pruning-study compress writes ({error!r}); make it again") from error
+
+
+def _check_known(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise a ValueError if there is no value, or one that no search has."""
+    if unknown := set(given) - set(known) or not list(given):
+        raise ValueError(f"{name} is {unknown}")
+
+
+def _newest(searches: Iterable[ChainTrials]) -> list[ChainTrials]:
+    return list({search.name: search for search in searches}.values())

@@ -1,0 +1,63 @@
+"""The choice between chains of compression by upper bounds of what they lose."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import pareto
+from analysis.statistics.limits import Limits
+
+
+class Choice(NamedTuple):
+    """Places of chains in the frame of trials.
+
+    Attributes
+    ----------
+    best : int, optional
+        The cheapest chain that keeps to both limits; None if none does.
+    nearest : int
+        The chain that is least beyond a limit.
+    by_accuracy : int, optional
+        The cheapest chain that keeps to the limit of the accuracy; None if none does.
+    """
+
+    best: int | None
+    nearest: int
+    by_accuracy: int | None
+
+
+def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
+    """Choose between chains. A chain keeps to a limit if the upper bound of the loss is below.
+
+    Of equally cheap chains the one counts whose worst class may lose least, and then the first.
+
+    Parameters
+    ----------
+    trials : DataFrame, at least one row
+        number; cost; class_loss_upper and accuracy_loss_upper, the upper bounds of what is lost.
+    limits : Limits
+
+    Examples
+    --------
+    >>> trials = pd.DataFrame({"number": [0, 1, 2], "cost": [9, 4, 1], "class_loss_upper": [0.01, 0.02, 0.2]})
+    >>> choose(trials.assign(accuracy_loss_upper=[0.0, 0.005, 0.009]), Limits(0.03, 0.01))
+    Choice(best=1, nearest=1, by_accuracy=2)
+    """
+    accurate = trials["accuracy_loss_upper"] < limits.accuracy_loss
+    spares = trials["class_loss_upper"] < limits.class_loss
+    beyond = np.maximum(
+        trials["class_loss_upper"] - limits.class_loss, trials["accuracy_loss_upper"] - limits.accuracy_loss
+    )
+    best = _cheapest(trials[accurate & spares])
+    return Choice(best, int(beyond.idxmin()) if best is None else best, _cheapest(trials[accurate]))
+
+
+def _cheapest(trials: pd.DataFrame) -> int | None:
+    ordered = trials.sort_values(["cost", "class_loss_upper", "number"], kind="stable")
+    return int(ordered.index[0]) if len(ordered) else None
+
+
+def on_front(trials: pd.DataFrame) -> np.ndarray:
+    """Return which chains no other is better than in cost and in the worst class's bound, (chains,) bool."""
+    return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))

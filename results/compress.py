@@ -1,0 +1,245 @@
+"""Tables of compress/: which chains accuracy alone would choose, and what they cost the classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.statistics import limits
+from analysis.statistics.chain_choice import choose
+from analysis.statistics.hypothesis_tests import wilson_interval
+from analysis.statistics.limits import Limits
+from pruning_study.study.compression import judgement
+from pruning_study.study.compression.judgement import Sides, Validated
+
+STUDY = "compress"
+CHAINS, VALIDATION, TEST = "chains.csv", "validation.npz", "test.npz"
+LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
+# By which the cheapest chain is chosen: the estimated loss of accuracy from the dense network; its upper bound beyond
+# the control; or the upper bounds of the accuracy and of every class.
+ESTIMATE, BOUND, EVERY_CLASS = "accuracy, estimated", "accuracy, at most", "every class, at most"
+RULES = (ESTIMATE, BOUND, EVERY_CLASS)
+ALONE, TOGETHER = "one network", "all networks"
+
+
+class Answers(NamedTuple):
+    """Whether networks are right, each (chains, networks, images) bool: dense, control and compressed."""
+
+    before: np.ndarray
+    control: np.ndarray
+    after: np.ndarray
+
+
+class Measured(NamedTuple):
+    """What every chain answers.
+
+    Attributes
+    ----------
+    chains : DataFrame
+        chain (in words) and bytes, a row for each.
+    train_label, test_label : (images,), integers
+    places : (networks, images), integers
+        Which training images each network has for validation.
+    validation, test : Answers
+    """
+
+    chains: pd.DataFrame
+    train_label: np.ndarray
+    places: np.ndarray
+    validation: Answers
+    test_label: np.ndarray
+    test: Answers
+
+
+def write(results: Path) -> None:
+    """Write the tables of the study, if its answers are there.
+
+    Raises
+    ------
+    StudyError
+        A file is damaged.
+    """
+    folder = results / STUDY
+    if not (folder / TEST).is_file():
+        return
+    measured = read(folder)
+    chosen = choices(measured)
+    with files.aside(folder) as made:
+        csv_text.write(chosen, made / "choices.csv", missing=NOT_AVAILABLE)
+        csv_text.write(summary(chosen), made / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(losses(measured), made / "losses.csv", missing=NOT_AVAILABLE)
+
+
+def choices(measured: Measured) -> pd.DataFrame:
+    """Return what each rule chooses, by the validation images of each network alone and of all together.
+
+    Returns
+    -------
+    DataFrame, one row per rule and judges
+        rule, judges, network (its place; -1 of all together), chain, bytes, share (of the dense network's bytes), and
+        then on test images, of the networks that had no part in the choice, or of all where all had: worst_class,
+        loss, low, high (of the class whose loss is largest, beyond the control, as shares), accuracy_loss, and state:
+        `beyond` if a class surely loses more than the limit, `within` if none may, else `undecided`.
+    """
+    networks = measured.places.shape[0]
+    judges = [(ALONE, [place]) for place in range(networks)] + [(TOGETHER, list(range(networks)))]
+    rows = []
+    for kind, members in judges:
+        table = _judged(measured, members)
+        others = [place for place in range(networks) if place not in members] or members
+        for rule in RULES:
+            row = {"rule": rule, "judges": kind, "network": members[0] if kind == ALONE else -1}
+            place = _cheapest(table, rule)
+            rows.append(row if place is None else row | _tested(measured, place, others))
+    return pd.DataFrame(rows)
+
+
+def summary(chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return for each rule and judges how many choices cost a class more than the limit, and how small they are.
+
+    Returns
+    -------
+    DataFrame
+        rule, judges, n (choices), beyond, beyond_low, beyond_high (share of the choices at which a class surely loses
+        more than the limit, with Wilson's interval), within, undecided, share (of the dense network's bytes, geometric
+        mean), and larger, larger_low, larger_high: how many times as many bytes the choice by every class and all
+        networks has, with the interval of t over networks.
+    """
+    together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
+    rows = []
+    for (rule, judges), group in chosen.groupby(["rule", "judges"], sort=False):
+        found = group.dropna(subset=["chain"])
+        if found.empty:
+            rows.append({"rule": rule, "judges": judges, "n": 0})
+            continue
+        counts = found["state"].value_counts()
+        low, high = wilson_interval(np.array([counts.get("beyond", 0)]), np.array([len(found)]))
+        larger = np.log(together / found["bytes"].to_numpy(float))
+        half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(larger) if len(found) > 1 else np.nan
+        rows.append(
+            {
+                **{"rule": rule, "judges": judges, "n": len(found), "beyond": counts.get("beyond", 0) / len(found)},
+                **{"beyond_low": low[0], "beyond_high": high[0]},
+                **{state: int(counts.get(state, 0)) for state in ("within", "undecided")},
+                "share": np.exp(np.log(found["share"]).mean()),
+                "larger": np.exp(larger.mean()),
+                **{"larger_low": np.exp(larger.mean() - half), "larger_high": np.exp(larger.mean() + half)},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def losses(measured: Measured) -> pd.DataFrame:
+    """Return what every chain costs on test images, means over all networks: a row per chain and class."""
+    everyone = range(measured.places.shape[0])
+    tables = (
+        _on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])
+        for place, row in measured.chains.iterrows()
+    )
+    return pd.concat(tables, ignore_index=True)[["chain", "bytes", "name", "support", "loss", "low", "high"]]
+
+
+def _judged(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
+    """Return what every chain costs on the validation images of some networks, together."""
+    rows = []
+    for place, row in measured.chains.iterrows():
+        validated = [
+            Validated(measured.places[member], *(side[place, member] for side in measured.validation))
+            for member in members
+        ]
+        table = judgement.losses_on_validation(_names(measured), measured.train_label, validated)
+        judged = judgement.judged(table, 0.0, row["bytes"], row["bytes"], 0, "")
+        estimated = np.mean([each.before.mean() - each.after.mean() for each in validated])
+        rows.append({**judged._asdict(), "number": place, ESTIMATE: estimated})
+    return pd.DataFrame(rows)
+
+
+def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
+    """Return the place of the chain that a rule chooses, if it chooses one."""
+    if rule == ESTIMATE:
+        kept = table[table[ESTIMATE] <= LIMITS.accuracy_loss]
+        return None if kept.empty else int(kept.sort_values(["cost", ESTIMATE, "number"]).index[0])
+    choice = choose(table, LIMITS)
+    return choice.by_accuracy if rule == BOUND else choice.best
+
+
+def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str, object]:
+    """Return what a chosen chain is, and what it costs on test images of some networks."""
+    table = _on_test(measured, place, networks)
+    classes = table.iloc[1:]
+    worst = classes.loc[classes["loss"].idxmax()]
+    row, dense = measured.chains.iloc[place], measured.chains.iloc[0]
+    return {
+        **{"chain": row["chain"], "bytes": row["bytes"], "share": row["bytes"] / dense["bytes"]},
+        **{"worst_class": worst["name"], **{name: worst[name] for name in ("loss", "low", "high")}},
+        "accuracy_loss": table["loss"].iloc[0],
+        "state": limits.gate(table, Limits(class_loss=LIMITS.class_loss)).state,
+    }
+
+
+def _on_test(measured: Measured, place: int, networks: Sequence[int]) -> pd.DataFrame:
+    sides = Sides(*(side[place, networks] for side in measured.test))
+    return judgement.losses(_names(measured), measured.test_label, sides)
+
+
+def _names(measured: Measured) -> list[str]:
+    return [str(number) for number in range(int(measured.test_label.max()) + 1)]
+
+
+# Files. Networks differ from their controls, and controls from dense networks, in few answers: so the differences are
+# stored, a bit each.
+
+
+def save(path: Path, label: np.ndarray, answers: Answers, places: np.ndarray | None = None) -> None:
+    """Write answers to a compressed file; `places` are those of `Measured`."""
+    before, control, after = answers
+    arrays = {"label": label.astype(np.uint8), "shape": np.array(before.shape)}
+    controls, which = np.unique(control ^ before, axis=0, return_inverse=True)
+    arrays |= {"before": np.packbits(before[0]), "control": np.packbits(controls), "which": which.ravel()}
+    arrays |= {"after": np.packbits(after ^ control)}
+    if places is not None:
+        arrays["places"] = np.packbits(np.array([np.isin(np.arange(len(label)), each) for each in places]))
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def read(folder: Path) -> Measured:
+    """Return what `save` wrote, and the chains.
+
+    Raises
+    ------
+    StudyError
+        A file is missing or damaged.
+    """
+    try:
+        train_label, validation, places = _read(folder / VALIDATION)
+        test_label, test, _ = _read(folder / TEST)
+        chains = pd.read_csv(folder / CHAINS)
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{folder}: its answers cannot be read: {error}") from error
+    return Measured(chains, train_label, places, validation, test_label, test)
+
+
+def _read(path: Path) -> tuple[np.ndarray, Answers, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    shape, label = tuple(arrays["shape"]), arrays["label"].astype(int)
+    _, networks, images = shape
+    before = np.broadcast_to(_bits(arrays["before"], shape[1:]), shape)
+    which = arrays["which"]
+    control = _bits(arrays["control"], (which.max() + 1, networks, images))[which] ^ before
+    answers = Answers(before, control, _bits(arrays["after"], shape) ^ control)
+    places = np.arange(images)[np.newaxis]
+    if "places" in arrays:
+        mask = _bits(arrays["places"], (networks, len(label)))
+        places = np.array([np.flatnonzero(row) for row in mask])
+    return label, answers, places
+
+
+def _bits(packed: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)

@@ -1,0 +1,68 @@
+"""Collect the chains of the study compress/ and what every network answers, from the tracking store."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import compress
+import numpy as np
+import pandas as pd
+
+from analysis.common import csv_text
+from pruning_study.commands.compress import dense_networks, opened_task
+from pruning_study.options.config import CompressConfig
+from pruning_study.study.compression.chains import Chain, chain_of
+from pruning_study.study.compression.judgement import Validated
+
+OPTIONS: dict[str, Any] = {
+    "dataset": "fashion-mnist",
+    "decay": "cosine",
+    "n_trials": 40,
+    "max_class_loss": 3,
+    "max_accuracy_loss": 1,
+}
+SEEDS = range(200, 210)
+
+
+def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
+    """Write the chains and the answers of a search that has ended.
+
+    The test images are answered here, for every chain and network, after all chains are made.
+
+    Parameters
+    ----------
+    folder : Path
+    configs : sequence of CompressConfig
+        The options of the search, for each seed.
+    """
+    task = opened_task(configs)
+    trials = task.search.trials()
+    chains = [chain_of(row) for _, row in trials.iterrows()]
+    with task.store.job(f"answers of {task.search.name}", {}) as job:
+        networks = dense_networks(task, job)
+        validated = [[network.validated(chain) for network in networks] for chain in chains]
+        tested = [[network.tested(chain) for network in networks] for chain in chains]
+    data = networks[0].setting.data
+    folder.mkdir(parents=True, exist_ok=True)
+    csv_text.write(_chains(trials, chains), folder / compress.CHAINS)
+    places = np.array([network.setting.validation_indices for network in networks])
+    labels = np.asarray(data.train_labels)
+    compress.save(folder / compress.VALIDATION, labels, compress.Answers(*_stacked(validated)), places)
+    sides = [[Validated(np.array([]), *(side[0] for side in each)) for each in of_chain] for of_chain in tested]
+    compress.save(folder / compress.TEST, np.asarray(data.test_labels), compress.Answers(*_stacked(sides)))
+
+
+def _stacked(answers: Sequence[Sequence[Validated]]) -> list[np.ndarray]:
+    """Return before, control and after, each (chains, networks, images)."""
+    return [np.array([[each[side] for each in of_chain] for of_chain in answers]) for side in (1, 2, 3)]
+
+
+def _chains(trials: pd.DataFrame, chains: Sequence[Chain]) -> pd.DataFrame:
+    rows = pd.DataFrame([{"chain": str(chain), **asdict(chain)} for chain in chains])
+    return rows.assign(number=trials["number"], bytes=trials["model_bytes"], macs=trials["macs"])
+
+
+if __name__ == "__main__":
+    seeds = [CompressConfig(seed=seed, **OPTIONS) for seed in SEEDS]
+    collect(Path(__file__).parent / compress.STUDY, seeds)

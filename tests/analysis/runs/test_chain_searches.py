@@ -1,0 +1,49 @@
+"""Searches of chains as files: what was written is read, and what is no search is one line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from analysis.common.errors import StudyError
+from analysis.runs import chain_searches
+from analysis.runs.chain_searches import ChainTrials
+
+ROW = {"chain": "not pruned, float32", "pruner": "none", "number_format": "float32", "worst_class": "hat"}
+ROW |= {"number": 0.0, "cost": 1000.0, "accuracy_loss": 0.0, "accuracy_loss_upper": 0.001, "class_loss": 0.0}
+SEARCH = ChainTrials("hats", "size", 0.03, 0.01, pd.DataFrame([ROW | {"class_loss_upper": 0.005}]))
+
+
+def test_searches_are_read_as_they_were_written_and_of_a_name_the_last_counts(tmp_path):
+    wider, other = SEARCH._replace(max_class_loss=0.05), SEARCH._replace(name="coats")
+    chain_searches.write([SEARCH, other, wider], tmp_path)
+    found = chain_searches.read([tmp_path])
+    assert [(search.name, search.max_class_loss) for search in found] == [("hats", 0.05), ("coats", 0.03)]
+    pd.testing.assert_frame_equal(found[0].trials, SEARCH.trials, check_like=True, check_dtype=False)
+
+
+def test_a_folder_without_searches_has_none(tmp_path):
+    assert chain_searches.read([tmp_path]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"minimize": "bytes"},
+        {"trials": []},
+        {"trials": [{"chain": "x"}]},
+        {"trials": 3},
+        {"max_class_loss": "wide"},
+        {"trials": [{**SEARCH.trials.iloc[0].to_dict(), "pruner": "mine"}]},
+    ],
+)
+def test_what_is_no_search_is_one_line(change):
+    content = json.dumps(json.loads(chain_searches.described(SEARCH)) | change).encode()
+    with pytest.raises(StudyError, match=r"chains\.json: not what pruning-study compress writes") as raised:
+        chain_searches.parsed(content, "chains.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_json_is_one_line():
+    with pytest.raises(StudyError, match="not what pruning-study compress writes"):
+        chain_searches.parsed(b"\xff{", "chains.json")
