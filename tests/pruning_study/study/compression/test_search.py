@@ -130,6 +130,7 @@ def test_another_space_of_the_same_name_is_one_line(store, request):
     assert error.value.option == "study_name"
 
 
+@pytest.mark.slow
 def test_a_chain_that_was_killed_in_the_middle_is_made_again_by_the_next_process(store, request, store_uri):
     """The fifth chain is chosen by the sampler: a new draw would be another one, whose training starts anew."""
     search = ChainSearch(store, request.node.name, SPACE)
