@@ -58,6 +58,12 @@ def _cheapest(trials: pd.DataFrame) -> int | None:
     return int(ordered.index[0]) if len(ordered) else None
 
 
+def shown(trials: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
+    chosen = trials.index.isin([place for place in choice if place is not None])
+    return trials[on_front(trials) | chosen].sort_values("cost", kind="stable")
+
+
 def on_front(trials: pd.DataFrame) -> np.ndarray:
     """Return which chains no other is better than in cost and in the worst class's bound, (chains,) bool."""
     return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))

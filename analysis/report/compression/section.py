@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.rendering import chain_front
 from analysis.rendering.page import Items, Section, pictures
 from analysis.runs.chain_searches import ChainTrials
-from analysis.statistics.chain_choice import Choice, choose, on_front
+from analysis.statistics.chain_choice import Choice, choose, on_front, shown
 from analysis.statistics.limits import Limits
 from analysis.study.study import StudyData
 
@@ -26,8 +26,7 @@ def section(study: StudyData, number: int) -> Section:
     choice, front = choose(search.trials, limits), on_front(search.trials)
     picture = chain_front.front(search, front, choice.best, choice.by_accuracy)
     drawn = pictures({f"chains_{number}": picture})
-    shown = search.trials[front | search.trials.index.isin([place for place in choice if place is not None])]
-    table = _table(search, shown.sort_values("cost", kind="stable"))
+    table = _table(search, shown(search.trials, choice))
     return Section(f"The smallest network: {search.name}", [_CHAINS, Items(_sentences(search, choice)), table, *drawn])
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
-from analysis.statistics.chain_choice import Choice, on_front
+from analysis.statistics.chain_choice import Choice, shown
 from analysis.statistics.limits import Gate, Limits, gate
 from pruning_study.models.latency import Compared
 from pruning_study.steps.text_tables import text_table
@@ -201,7 +201,6 @@ def _reading() -> str:
 def _table(outcome: Outcome) -> str:
     """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
     trials, choice = outcome.trials, outcome.choice
-    shown = trials[on_front(trials) | trials.index.isin([place for place in choice if place is not None])]
     marks = {choice.by_accuracy: " (by accuracy alone)", choice.nearest: " (the nearest)", choice.best: " (the choice)"}
     rows = [
         [
@@ -213,7 +212,7 @@ def _table(outcome: Outcome) -> str:
             _points(row["class_loss"]),
             _points(row["class_loss_upper"]),
         ]
-        for place, row in shown.sort_values("cost", kind="stable").iterrows()
+        for place, row in shown(trials, choice).iterrows()
     ]
     header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "at most", "worst class", "its loss", "at most"]
     return text_table(header, rows)
