@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.points import points
+from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
 from analysis.statistics.chain_choice import Choice, shown
@@ -21,7 +23,6 @@ READING = (
     "pruning. At most: the upper end of the 95 % interval."
 )
 BATCHES = (1, 64)  # images whose time is measured
-_COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 _VERDICTS = {
     "within": "Confirmed on test images.",
     "beyond": "Not confirmed: the choice fails on test images.",
@@ -152,7 +153,7 @@ def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_loa
         *(
             f"| {markdown_cell(row['class'])} | {row['support']:,} | "
             + " | ".join(f"{POINTS * row[f'recall_{side}']:.1f}" for side in ("before", "control", "after"))
-            + f" | {_points(row['loss'])} | {_points(row['loss_upper'])} |"
+            + f" | {points(row['loss'])} | {points(row['loss_upper'])} |"
             for _, row in rows.iterrows()
         ),
     ]
@@ -202,20 +203,11 @@ def _table(outcome: Outcome) -> str:
     """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
     trials, choice = outcome.trials, outcome.choice
     marks = {choice.by_accuracy: " (by accuracy alone)", choice.nearest: " (the nearest)", choice.best: " (the choice)"}
-    rows = [
-        [
-            f"{outcome.chains[place]}{marks.get(place, '')}",
-            _cost(outcome.minimize, row["cost"]),
-            _points(row["accuracy_loss"]),
-            _points(row["accuracy_loss_upper"]),
-            row["worst_class"],
-            _points(row["class_loss"]),
-            _points(row["class_loss_upper"]),
-        ]
-        for place, row in shown(trials, choice).iterrows()
-    ]
-    header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "at most", "worst class", "its loss", "at most"]
-    return text_table(header, rows)
+    rows = shown(trials, choice)
+    named = rows.assign(chain=[f"{outcome.chains[place]}{marks.get(place, '')}" for place in rows.index])
+    table = chain_table.table(named, outcome.minimize)
+    header = ["at most" if title.endswith("at most") else title for title in table]  # a terminal is narrow
+    return text_table(header, table.to_numpy().tolist())
 
 
 def _on_validation(outcome: Outcome, place: int) -> str:
@@ -259,13 +251,5 @@ def _by_accuracy(outcome: Outcome, place: int, found: Tested) -> list[str]:
     ]
 
 
-def _cost(minimize: str, cost: float) -> str:
-    return f"{cost:.3f}" if minimize == "latency" else f"{cost:,.0f}"
-
-
 def _with_bound(row: pd.Series, name: str) -> str:
-    return f"{_points(row[name])}, at most {_points(row[f'{name}_upper'])}"
-
-
-def _points(share: float) -> str:
-    return f"{round(POINTS * share, 1) + 0.0:.1f}"
+    return f"{points(row[name])}, at most {points(row[f'{name}_upper'])}"
