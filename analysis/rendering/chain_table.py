@@ -7,6 +7,11 @@ from analysis.common.points import points
 _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 
 
+def cost(value: float, minimize: str) -> str:
+    """Return what a chain costs as text; `minimize` is what `table` takes."""
+    return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
+
+
 def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
     """Return the rows of chains, every cell as text.
 
@@ -17,11 +22,10 @@ def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
     minimize : {"size", "latency", "macs"}
         What the costs are.
     """
-    cost = "{:.3f}" if minimize == "latency" else "{:,.0f}"
     return pd.DataFrame(
         {
             "chain": trials["chain"],
-            _COSTS[minimize]: trials["cost"].map(cost.format),
+            _COSTS[minimize]: [cost(value, minimize) for value in trials["cost"]],
             "loss of accuracy": trials["accuracy_loss"].map(points),
             "accuracy, at most": trials["accuracy_loss_upper"].map(points),
             "worst class": trials["worst_class"],
