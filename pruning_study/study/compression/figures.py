@@ -25,7 +25,8 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
     note = "Recall on test images. Control: the dense network after the same fine-tuning, without pruning."
     figure, grid = page((1, 1), (8, 1.8 + 0.3 * min(len(ordered), _MOST_NAMED)), title, note)
     axes = grid[0, 0]
-    axes.hlines(places, *(POINTS * ordered[name] for name in ("recall_control", "recall_after")), colors="#cccccc")
+    sides = (POINTS * ordered[name] for name in ("recall_control", "recall_after"))
+    axes.hlines(places, *sides, colors="#cccccc", zorder=0)
     # Marks that lie on each other are all seen: a ring around a diamond, and a line through both.
     for side, size, shape, color in (
         ("before", 200, "|", {"c": "black", "zorder": 3}),
