@@ -58,9 +58,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def starts_processes(module: ModuleType) -> bool:
-    """Return whether tests of a file start a process of their own or an MLflow server."""
+    """Return whether tests of a file start processes or an MLflow server."""
     sources = {getattr(value, "__module__", None) for value in vars(module).values()}
-    return bool(sources & {"tests.warm_processes", "tests.mlflow_server"})
+    return bool(sources & {"tests.warm_processes", "tests.mlflow_server", "pruning_study.study.processes"})
 
 
 def pytest_collection_finish() -> None:
