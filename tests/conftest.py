@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import click.testing
 import numpy as np
@@ -47,8 +48,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests of whole programs, the longest: at the end the other processes would wait for them."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    """Start with the tests of whole programs, the longest: at the end the other processes would wait for them.
+
+    Next come the tests that start processes. One process runs most of them and so has a server to fork them from.
+    """
+    modules = {item.path: item.module for item in items if isinstance(item, pytest.Function)}
+    starting = {path for path, module in modules.items() if starts_processes(module)}
+    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path not in starting))
+
+
+def starts_processes(module: ModuleType) -> bool:
+    """Return whether tests of a file start processes or an MLflow server."""
+    sources = {getattr(value, "__module__", None) for value in vars(module).values()}
+    return bool(sources & {"tests.warm_processes", "tests.mlflow_server", "pruning_study.study.processes"})
 
 
 def pytest_collection_finish() -> None:

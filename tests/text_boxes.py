@@ -1,7 +1,5 @@
 """Whether the words of a figure can be read: the boxes of its texts, as its renderer measures them."""
 
-from itertools import combinations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,15 +11,15 @@ from matplotlib.transforms import Bbox
 def hidden_texts(figure: Figure) -> list[str]:
     """Say which texts of a figure overlap by more than a pixel, and which leave the figure."""
     boxes = _boxes(figure)
-    overlapping = [
-        f"{first!r} and {second!r} overlap"
-        for (first, box), (second, other) in combinations(boxes, 2)
-        if (both := Bbox.intersection(box, other)) and min(both.width, both.height) > 1
-    ]
+    texts = [text for text, _ in boxes]
+    extents = np.array([[*box.min, *box.max] for _, box in boxes]).reshape(-1, 2, 2)
+    low, high = extents[:, 0], extents[:, 1]
+    shared = np.minimum(high[:, np.newaxis], high) - np.maximum(low[:, np.newaxis], low)
+    pairs = np.argwhere(np.triu((shared > 1).all(-1), 1))
     room = figure.bbox.padded(1)
-    return overlapping + [
-        f"{text!r} leaves" for text, box in boxes if Bbox.union([room, box]).extents.tolist() != room.extents.tolist()
-    ]
+    outside = np.flatnonzero(((low < room.min) | (high > room.max)).any(-1))
+    overlapping = [f"{texts[first]!r} and {texts[second]!r} overlap" for first, second in pairs]
+    return overlapping + [f"{texts[place]!r} leaves" for place in outside]
 
 
 def ink(figure: Figure) -> np.ndarray:

@@ -58,7 +58,9 @@ def check_fields(config: Any) -> None:
         If an option does not take its value.
     """
     for item in fields(config):
-        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
+        value = getattr(config, item.name)
+        if value is not item.default:  # a default is as its check returns it
+            object.__setattr__(config, item.name, checked_value(item, value))
     if config.data_dir is None:
         object.__setattr__(config, "data_dir", Path(default_data_dir()))
 

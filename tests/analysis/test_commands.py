@@ -19,7 +19,7 @@ def run(*arguments: object) -> click.testing.Result:
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank_picture: None) -> Path:
     """Predictions for 100 shirts and 100 coats: all shirts right; sixty lost; ten lost."""
     monkeypatch.chdir(tmp_path)
     for name, lost in (("before", 0), ("after", 60), ("mild", 10)):

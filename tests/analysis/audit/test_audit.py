@@ -276,6 +276,7 @@ def test_alpha_is_weighted_where_classes_differ_in_size():
     assert before_only.weighted == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_path):
     label = np.repeat(["a", "b", "c"], [20, 20, 40])
     place = np.concatenate([np.arange(20), np.arange(20), np.arange(40)])
@@ -419,6 +420,7 @@ def test_a_network_that_guesses_after_compression_alone_fails():
         assert "at chance" in result.verdict
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_of_a_network_that_names_one_class_nothing_is_said_but_that(tmp_path):
     good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
     for before, after, said in (
@@ -474,6 +476,7 @@ def test_chance_is_a_binomial_bound_on_the_largest_class():
         assert audit.audit_predictions(label, network, network).slopes.n == n
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_an_audit_of_several_networks_that_all_are_at_chance_says_nothing_of_classes(tmp_path):
     guesses = np.full((2, 200), "a"), np.full((2, 200), "b")
     result = audit.audit_predictions(MANY, *guesses)
@@ -784,6 +787,7 @@ def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and
 
 
 @pytest.mark.attack
+@pytest.mark.usefixtures("blank_picture")
 def test_a_class_named_as_a_formula_in_an_audit__gets_a_quote_in_its_table(tmp_path):
     audit_result.write(audit_of(["=1+1", "'=x", "-1", "a"], tmp_path), tmp_path / "out")
     with (tmp_path / "out" / "audit.csv").open(newline="") as file:

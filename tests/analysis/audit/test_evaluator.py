@@ -54,6 +54,7 @@ def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(exper
         assert result.artifacts["audit.png"].content.size[0] > 100
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_of_a_network_that_names_one_class_no_number_of_a_class_is_logged(experiment_id):
     data = pd.DataFrame({"label": LABEL, "predicted": np.zeros_like(LABEL)})
     _, run = evaluate(experiment_id, {"baseline_predictions": LABEL}, data=data, predictions="predicted")
@@ -62,6 +63,7 @@ def test_of_a_network_that_names_one_class_no_number_of_a_class_is_logged(experi
     assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression; ")
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_names_groups_and_prefix(experiment_id):
     config = {
         "baseline_predictions": LABEL,

@@ -133,7 +133,7 @@ def test_a_limit_is_a_number_of_points(limits, option):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path, monkeypatch, blank_picture):
     monkeypatch.chdir(tmp_path)
     for name, lost in (("dense", [0] * 10), ("mild", [10] * 10), ("broken", [10] * 9 + [400])):
         label, predicted = predictions(lost)
@@ -159,6 +159,7 @@ def test_exit_codes(files, after, options, code):
     assert click.testing.CliRunner().invoke(cli, given).exit_code == code
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_upper_bounds_on_a_run_are_a_gate_of_mlflow(tmp_path):
     mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
     experiment = MlflowClient().create_experiment("gate", artifact_location=(tmp_path / "artifacts").as_uri())

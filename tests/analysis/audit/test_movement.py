@@ -64,6 +64,7 @@ def test_nothing_is_said_of_a_shift_where_classes_did_not_move():
     assert "same answers" in analysis.diagnose_movement(LABEL, BEFORE, 2 * BEFORE).verdict
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_an_audit_of_files_with_logits_has_the_diagnosis(files):
     result = audit.audit([files["before"]], [files["after"]])
     assert list(result.movements) == ["after"]

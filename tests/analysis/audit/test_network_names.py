@@ -156,6 +156,7 @@ def damaged(tmp_path):
     return tmp_path
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_folders_with_and_without_zeros_are_paired_by_seed(damaged, tmp_path):
     given = ["audit", "--before", str(damaged / "a"), "--after", str(damaged / "b"), "--output", str(tmp_path / "out")]
     result = click.testing.CliRunner().invoke(cli, given)

@@ -126,6 +126,7 @@ def test_text_labels_and_names_of_the_users_own():
     assert (row["index"], row["label"], row["after"]) == (12, "a", "b")
 
 
+@pytest.mark.usefixtures("blank_picture")
 def test_tables_are_written_beside_the_audit(tmp_path):
     from analysis.audit import result
 

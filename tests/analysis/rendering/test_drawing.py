@@ -34,6 +34,14 @@ def test_a_page_has_its_panels_title_and_note():
     figure.draw_without_rendering()
 
 
+def test_panels_are_as_wide_as_their_ratios_say_and_stay_on_the_page():
+    figure, ((left, right),) = drawing.page((1, 2), (6, 3), "a title", "a note", width_ratios=(1, 3))
+    figure.draw_without_rendering()
+    boxes = left.get_position(), right.get_position()
+    assert boxes[1].width == pytest.approx(3 * boxes[0].width)
+    assert boxes[0].x1 < boxes[1].x0 < boxes[1].x1 < 1
+
+
 def test_words_stand_at_the_edges_that_have_some():
     _, ((axes,),) = drawing.page((1, 1), (4, 4), "", "")
     drawing.draw_edge(axes, 0.5, "above", "")

@@ -11,7 +11,6 @@ from PIL import Image
 from analysis.common.errors import StudyError
 from pruning_study.data import datasets, labels
 from pruning_study.data.groups import groups
-from pruning_study.data.torchvision_import import torchvision
 
 
 def save(path, arrays, **changes):
@@ -236,6 +235,13 @@ class TestDownload:
         return write
 
     @pytest.fixture
+    def downloads(self):
+        """Return torchvision's module of data sets, which takes seconds to import."""
+        from pruning_study.data.torchvision_import import torchvision
+
+        return torchvision.datasets
+
+    @pytest.fixture
     def raw(self, tmp_path, monkeypatch):
         """Return a function that makes a data set of torchvision read raw files in place of what it would download."""
 
@@ -248,16 +254,16 @@ class TestDownload:
     @pytest.mark.parametrize(
         ("name", "dataset"),
         [
-            ("mnist", torchvision.datasets.MNIST),
-            ("fashion-mnist", torchvision.datasets.FashionMNIST),
-            ("kmnist", torchvision.datasets.KMNIST),
+            ("mnist", "MNIST"),
+            ("fashion-mnist", "FashionMNIST"),
+            ("kmnist", "KMNIST"),
         ],
     )
-    def test_is_cached_into_the_npz(self, name, dataset, idx, raw, tiny, tmp_path, monkeypatch):
+    def test_is_cached_into_the_npz(self, name, dataset, idx, raw, downloads, tiny, tmp_path, monkeypatch):
         for part, prefix in (("train", "train"), ("test", "t10k")):
             idx(f"{prefix}-images-idx3-ubyte", tiny[f"{part}_images"][..., 0])
             idx(f"{prefix}-labels-idx1-ubyte", tiny[f"{part}_labels"].astype(np.uint8))
-        raw(dataset)
+        raw(getattr(downloads, dataset))
         data = load(name, tmp_path)
         assert [path.name for path in (tmp_path / "data").iterdir()] == [f"{name.replace('-', '_')}.npz"]
         assert np.array_equal(data.train_images[:, 0], tiny["train_images"][..., 0])
@@ -266,26 +272,26 @@ class TestDownload:
         monkeypatch.undo()
         assert load(name, tmp_path).digest == data.digest
 
-    def test_emnist_is_its_split_by_class_and_its_images_are_turned_upright(self, idx, raw, tmp_path):
+    def test_emnist_is_its_split_by_class_and_its_images_are_turned_upright(self, idx, raw, downloads, tmp_path):
         """Its files hold the transposed images; labels are digits, capitals and small letters in their order."""
         images = np.random.default_rng(0).integers(0, 256, (124, 28, 28), np.uint8)
         for part in ("train", "test"):
             idx(f"emnist-byclass-{part}-images-idx3-ubyte", images)
             idx(f"emnist-byclass-{part}-labels-idx1-ubyte", np.arange(124, dtype=np.uint8) % 62)
-        raw(torchvision.datasets.EMNIST)
+        raw(downloads.EMNIST)
         data = load("emnist", tmp_path)
         assert np.array_equal(data.train_images[:, 0], images.transpose(0, 2, 1))
         assert "".join(data.classes) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
         assert data.train_labels[[0, 10, 36, 61]].tolist() == [0, 10, 36, 61]
 
-    def test_qmnist_has_all_its_test_images_with_series_and_writers(self, idx, raw, tiny, tmp_path):
+    def test_qmnist_has_all_its_test_images_with_series_and_writers(self, idx, raw, downloads, tiny, tmp_path):
         """Of the eight columns of its labels, the first three are digit, series and writer."""
         for part in ("train", "test"):
             labels = np.arange(8 * len(tiny[f"{part}_labels"])).reshape(-1, 8).astype(">i4")
             labels[:, 0], labels[:, 1] = tiny[f"{part}_labels"], 4
             idx(f"qmnist-{part}-images-idx3-ubyte", tiny[f"{part}_images"][..., 0])
             idx(f"qmnist-{part}-labels-idx2-int", labels)
-        raw(torchvision.datasets.QMNIST)
+        raw(downloads.QMNIST)
         data = load("qmnist", tmp_path)
         assert data.classes == tuple("0123456789")
         assert data.test_labels.tolist() == tiny["test_labels"].tolist()
@@ -294,21 +300,21 @@ class TestDownload:
         assert table.writer.tolist() == [str(8 * place + 2) for place in range(200)]
         assert set(table.series) == {"hsf4"}
 
-    def test_the_label_10_of_svhn_is_the_digit_0(self, tmp_path, monkeypatch):
+    def test_the_label_10_of_svhn_is_the_digit_0(self, downloads, tmp_path, monkeypatch):
         images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 20), np.uint8)
         labels = np.arange(20)[:, None] % 10 + 1
 
         def write_raw(self):
             scipy.io.savemat(Path(self.root, self.filename), {"X": images, "y": labels})
 
-        monkeypatch.setattr(torchvision.datasets.SVHN, "download", write_raw)
-        monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda self: True)
+        monkeypatch.setattr(downloads.SVHN, "download", write_raw)
+        monkeypatch.setattr(downloads.SVHN, "_check_integrity", lambda self: True)
         data = load("svhn", tmp_path)
         assert data.classes == tuple("0123456789")
         assert data.test_labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 2
         assert np.array_equal(data.test_images[3], images[..., 3].transpose(2, 0, 1))
 
-    def test_cifar100_has_its_100_fine_classes(self, tmp_path, monkeypatch):
+    def test_cifar100_has_its_100_fine_classes(self, downloads, tmp_path, monkeypatch):
         images = np.random.default_rng(0).integers(0, 256, (200, 3, 32, 32), np.uint8)
         fine = np.arange(200) % 100
         batch = {"data": images.reshape(200, -1), "fine_labels": fine.tolist(), "coarse_labels": (fine // 5).tolist()}
@@ -320,19 +326,19 @@ class TestDownload:
             for name, content in (("train", batch), ("test", batch), ("meta", {"fine_label_names": names})):
                 (folder / name).write_bytes(pickle.dumps(content))
 
-        monkeypatch.setattr(torchvision.datasets.CIFAR100, "download", write_raw)
-        monkeypatch.setattr(torchvision.datasets.CIFAR100, "_check_integrity", lambda self: True)
-        monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *arguments: True)
+        monkeypatch.setattr(downloads.CIFAR100, "download", write_raw)
+        monkeypatch.setattr(downloads.CIFAR100, "_check_integrity", lambda self: True)
+        monkeypatch.setattr(downloads.cifar, "check_integrity", lambda *arguments: True)
         data = load("cifar100", tmp_path)
         assert data.classes == tuple(names)
         assert data.train_labels.tolist() == fine.tolist()
         assert np.array_equal(data.train_images, images)
 
-    def test_that_fails_says_where_to_put_the_file(self, tmp_path, monkeypatch):
+    def test_that_fails_says_where_to_put_the_file(self, downloads, tmp_path, monkeypatch):
         def fail(self):
             raise RuntimeError("no route to host\nat all")
 
-        monkeypatch.setattr(torchvision.datasets.KMNIST, "download", fail)
+        monkeypatch.setattr(downloads.KMNIST, "download", fail)
         with pytest.raises(StudyError, match=r"kmnist\.npz.*\(no route to host\).* put the file"):
             load("kmnist", tmp_path)
         assert list((tmp_path / "data").iterdir()) == []

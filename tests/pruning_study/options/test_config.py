@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from analysis.__main__ import report
 from analysis.common.errors import StudyError, option_name
-from analysis.runs.options.record import default_text
+from analysis.runs.options.record import checked_value, default_text
 from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
 from pruning_study.__main__ import send, tally
@@ -58,6 +58,15 @@ def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, confi
     assert {name: parameter.default for name, parameter in parameters.items()} == {
         item.name: default_text(item) for item in fields(config)
     }
+
+
+@pytest.mark.parametrize(
+    "config", [*dict(COMMANDS).values(), StudyConfig, RobustnessConfig, QuantizeConfig, ExportConfig]
+)
+def test_a_default_is_what_its_check_returns(config):
+    """So that defaults need no check."""
+    for item in fields(config):
+        assert checked_value(item, item.default) == item.default
 
 
 @pytest.mark.parametrize(("entry_point", "config"), COMMANDS)

@@ -274,7 +274,7 @@ def network_and_setting(tiny, tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny)
     setting = PruneSetting(
-        PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=4, engine="torch")
+        PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=2, engine="torch")
     )
     model = copy.deepcopy(setting.model)
     plan = replace(setting.training.hyperparameters, phases=(Phase(2, 0.05),))

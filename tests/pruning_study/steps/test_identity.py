@@ -1,9 +1,11 @@
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from analysis.runs import schema
+from pruning_study.data import datasets
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps.identity import config_hash, hashed_params
 from pruning_study.steps.iterated import IterateSetting
@@ -16,9 +18,20 @@ RECORDED = [json.loads(line) for line in (FOLDER / "config_hashes.jsonl").read_t
 RECORDED_CHAINS = [json.loads(line) for line in (FOLDER / "chain_hashes.jsonl").read_text().splitlines()]
 
 
+@cache
+def load(dataset, image_size, test_fraction):
+    return datasets.load(dataset, data_dir=Path("data"), image_size=image_size, test_fraction=test_fraction)
+
+
+def setting_of(config):
+    """Return the setting of a config, with data that settings share."""
+    make = IterateSetting if isinstance(config, IterateConfig) else PruneSetting
+    return make(config, load(*plan.source(config)))
+
+
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: json.dumps(recorded["options"]))
 def test_the_hash_of_every_setting_is_what_it_was(recorded):
-    setting = PruneSetting(PruneConfig(**recorded["options"]))
+    setting = setting_of(PruneConfig(**recorded["options"]))
     dense = config_hash(schema.DENSE, setting.params)
     assert dense == recorded["dense"]
     assert setting.plan(setting.config.ratio[0], setting.params, dense).hash == recorded["pruned"]
@@ -26,13 +39,13 @@ def test_the_hash_of_every_setting_is_what_it_was(recorded):
 
 @pytest.mark.parametrize("recorded", RECORDED_CHAINS, ids=lambda recorded: json.dumps(recorded["options"]))
 def test_the_hash_of_every_iteration_is_what_it_was(recorded):
-    setting = IterateSetting(IterateConfig(**recorded["options"]))
+    setting = setting_of(IterateConfig(**recorded["options"]))
     assert [step.config_hash for step in plan.chain(setting.chain, setting)] == recorded["chain"]
 
 
 def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
     config = PruneConfig(ratio="10")
-    setting = PruneSetting(config)
+    setting = setting_of(config)
     dense = plan.dense_step(config, setting)
     once = plan.pruned_step(config, setting, dense)
     twice = plan.pruned_step(PruneConfig(ratio="20"), setting, once)
@@ -40,7 +53,7 @@ def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
 
 
 def test_the_hashes_of_quantised_networks_are_what_they_were():
-    setting = PruneSetting(PruneConfig(ratio="10"))
+    setting = setting_of(PruneConfig(ratio="10"))
     dense = config_hash(schema.DENSE, setting.params)
     pruned = setting.plan(10.0, setting.params, dense)
     assert [

@@ -36,16 +36,26 @@ def store(store_uri):
     return connect()
 
 
-@pytest.fixture
-def chain(store, tiny_npz):
+def chain_in(store, data):
     """Return a function that makes or finds a chain, and returns its setting and its runs, the dense one first."""
 
     def make(**options):
-        setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **{**SMALL, **options}))
+        setting = IterateSetting(IterateConfig(dataset=str(data), **{**SMALL, **options}))
         root = dense.train(store, "0", setting)
         return setting, [root, *iterated.levels(store, "0", setting, root)]
 
     return make
+
+
+@pytest.fixture
+def chain(store, tiny_npz):
+    return chain_in(store, tiny_npz)
+
+
+@pytest.fixture
+def shared_chain(shared_store):
+    """Make chains whose dense network the tests share."""
+    return chain_in(*shared_store)
 
 
 def pruned_by_torch(model, masks, names, pruner):
@@ -68,8 +78,8 @@ def pruned_by_torch(model, masks, names, pruner):
 
 
 @pytest.mark.parametrize("pruner", ["global-unstructured", "l1-unstructured", "l1-structured"])
-def test_masks_are_those_of_torch_pruning_again_and_again(chain, pruner):
-    setting, made = chain(pruner=pruner, weight_treatment="rewind", iterations=3)
+def test_masks_are_those_of_torch_pruning_again_and_again(shared_chain, pruner):
+    setting, made = shared_chain(pruner=pruner, weight_treatment="rewind", iterations=3)
     for parent, level in pairwise(made):
         expected = pruned_by_torch(parent.model, parent.masks, setting.prunable, pruner)
         assert all(torch.equal(level.masks[name], mask) for name, mask in expected.items())
@@ -78,10 +88,10 @@ def test_masks_are_those_of_torch_pruning_again_and_again(chain, pruner):
             assert not level.model.get_parameter(name)[~mask].any()
 
 
-def test_params_of_each_level_are_known_beforehand(chain, store):
+def test_params_of_each_level_are_known_beforehand(shared_chain, shared_store):
     """LeNet5 has 58,998 prunable weights of 60,074 parameters; a fifth of them is 11,799.6, and of the rest 9,439.6."""
-    _, made = chain(pruner="mp")
-    levels = [store.get(run.run_id).data for run in made]
+    _, made = shared_chain(pruner="mp")
+    levels = [shared_store[0].get(run.run_id).data for run in made]
     assert [level.tags["kind"] for level in levels] == ["dense", *["pruned"] * 3]
     assert [level.tags.get("parent_run_id") for level in levels] == [None, *(run.run_id for run in made[:-1])]
     assert {level.tags["dense_run_id"] for level in levels[1:]} == {made[0].run_id}
@@ -172,14 +182,14 @@ def test_the_state_of_a_step_is_where_the_training_passes(chain, engine):
         assert torch.equal(weight, dense_run.model.state_dict()[name])
 
 
-def test_step_0_is_the_initial_network_and_the_runs_of_before_the_option_are_found(chain):
-    setting, made = chain(weight_treatment="rewind", iterations=3)
+def test_step_0_is_the_initial_network_and_the_runs_of_before_the_option_are_found(shared_chain):
+    setting, made = shared_chain(weight_treatment="rewind", iterations=3)
     for name, weight in setting.rewound.state_dict().items():
         assert torch.equal(weight, setting.model.state_dict()[name])
     params = setting.level_plan(setting.params, "", 1).params
     assert params["rewind_step"] == "0"
     assert "rewind_step" not in hashed_params(params)
-    _, again = chain(weight_treatment="rewind", iterations=3, rewind_step=0)
+    _, again = shared_chain(weight_treatment="rewind", iterations=3, rewind_step=0)
     assert [run.run_id for run in again] == [run.run_id for run in made]
 
 
@@ -210,17 +220,17 @@ def normalised(num_classes, in_channels):
 
 
 @pytest.mark.parametrize(("treatment", "epochs"), [("finetune", [1, 2, 3]), ("rewind", [1, 1, 1])])
-def test_rewinding_puts_buffers_back_too(chain, treatment, epochs):
-    setting, made = chain(model=f"{__name__}:normalised", weight_treatment=treatment, iterations=3)
+def test_rewinding_puts_buffers_back_too(shared_chain, treatment, epochs):
+    setting, made = shared_chain(model=f"{__name__}:normalised", weight_treatment=treatment, iterations=3)
     batches = len(setting.train_indices) // 32
     assert [int(run.model[1].num_batches_tracked) for run in made] == [batches * count for count in epochs]
 
 
 @pytest.mark.parametrize("treatment", ["finetune", "rewind"])
-def test_the_control_is_trained_as_often_and_never_pruned(chain, store, treatment):
-    _, made = chain(pruner="none", weight_treatment=treatment, iterations=3)
+def test_the_control_is_trained_as_often_and_never_pruned(shared_chain, shared_store, treatment):
+    _, made = shared_chain(pruner="none", weight_treatment=treatment, iterations=3)
     for iteration, run in enumerate(made[1:], start=1):
-        params = store.get(run.run_id).data.params
+        params = shared_store[0].get(run.run_id).data.params
         assert (params["iteration"], params["ratio"], params["sparsity"]) == (str(iteration), "1.0", "0.0")
         assert all(mask.all() for mask in run.masks.values())
     weights = [run.model.conv1.weight for run in made]
@@ -228,8 +238,8 @@ def test_the_control_is_trained_as_often_and_never_pruned(chain, store, treatmen
 
 
 @pytest.mark.parametrize("pruner", ["up", "up-signed", "rp", "linf-structured", "random-structured"])
-def test_every_kind_of_pruner_removes_more_at_each_level(chain, pruner):
-    _, made = chain(pruner=pruner, iterations=3)
+def test_every_kind_of_pruner_removes_more_at_each_level(shared_chain, pruner):
+    _, made = shared_chain(pruner=pruner, iterations=3)
     once, twice = (sum(int(mask.sum()) for mask in run.masks.values()) for run in made[1:])
     assert twice < once < 58_998 * 0.81 or (pruner == "up-signed" and twice <= once)
     assert all((made[2].masks[name] <= mask).all() for name, mask in made[1].masks.items())
@@ -275,9 +285,11 @@ def killed_in_the_second_epoch(monkeypatch):
     monkeypatch.setattr(iterated, "fit_setting", until_killed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 5])
-@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param("torch", marks=pytest.mark.slow), pytest.param("native", marks=pytest.mark.compiler)],
+)
 def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
     chain, store, monkeypatch, caplog, engine, step
 ):

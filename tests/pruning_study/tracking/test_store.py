@@ -209,8 +209,14 @@ class TestLostAnswers:
 
 
 class TestFinished:
-    @pytest.mark.slow
-    @pytest.mark.parametrize("kind", ["sqlite", "server", pytest.param("postgres", marks=pytest.mark.postgres)])
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            pytest.param("sqlite", marks=pytest.mark.slow),
+            pytest.param("server", marks=pytest.mark.slow),
+            pytest.param("postgres", marks=pytest.mark.postgres),
+        ],
+    )
     def test_is_the_newest_run_of_a_hash_that_has_all_its_artifacts(self, store_uri, tmp_path, monkeypatch, kind):
         with ExitStack() as stack:
             if kind == "server":

@@ -129,8 +129,10 @@ def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(optio
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param("torch", marks=pytest.mark.slow), pytest.param("native", marks=pytest.mark.compiler)],
+)
 def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     """They are runs of their own, and the option without effect is not part of what tells runs apart."""
     quick = ("--dataset", tiny_npz, "--epochs", 12, "--fine-tune-epochs", 2, "--batch-size", 16)
