@@ -85,7 +85,7 @@ def audit(
     )
 
 
-class Sides(NamedTuple):
+class AuditedPredictions(NamedTuple):
     """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images)."""
 
     found: dict[str, dict[Path, str]]
@@ -93,7 +93,9 @@ class Sides(NamedTuple):
     networks: dict[str, np.ndarray]
 
 
-def read_sides(given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool) -> Sides:
+def read_sides(
+    given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool
+) -> AuditedPredictions:
     """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
 
     Parameters
@@ -107,7 +109,7 @@ def read_sides(given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeL
     found = prediction_sources.in_pairs(found, by_order=pair_by_order)
     label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
     ends = np.cumsum([len(side) for side in found.values()])
-    return Sides(found, label, dict(zip(given, np.split(predicted, ends[:-1]), strict=True)))
+    return AuditedPredictions(found, label, dict(zip(given, np.split(predicted, ends[:-1]), strict=True)))
 
 
 def audit_predictions(

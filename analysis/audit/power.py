@@ -28,7 +28,7 @@ _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 _USUAL_RECALL = 0.9
 
 
-class Movement(NamedTuple):
+class ChangeVariances(NamedTuple):
     """How far classes move by chance, each (classes,).
 
     Attributes
@@ -95,7 +95,7 @@ def power(
     return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
 
 
-def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
+def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
     """Estimate how far classes move from networks before, or of the control, to those after.
 
     Parameters
@@ -131,10 +131,10 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
     if not (found + over_images).any():
         raise StudyError("no class moves between these networks: give networks after that are not those before")
     in_one = n * np.minimum(changes.in_both, found)
-    return Movement(list(map(str, names)), n * np.asarray(found), in_one, over_images, np.asarray(changes.scale))
+    return ChangeVariances(list(map(str, names)), n * np.asarray(found), in_one, over_images, np.asarray(changes.scale))
 
 
-def of_points(classes: int, images: int, movement: float) -> Movement:
+def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     """Return how far classes move that are known by numbers alone.
 
     Parameters
@@ -159,10 +159,10 @@ def of_points(classes: int, images: int, movement: float) -> Movement:
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
-    return Movement([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
+    return ChangeVariances([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
 
 
-def simulated(movement: Movement) -> Power:
+def simulated(movement: ChangeVariances) -> Power:
     """Simulate audits, and return the smallest loss of each class that they find four times in five.
 
     A class is found if its loss is significant with the level divided by the number of classes.
@@ -186,7 +186,7 @@ def simulated(movement: Movement) -> Power:
     return Power(pd.DataFrame(rows), classes)
 
 
-def _smallest_losses(movement: Movement, networks: int, rng: np.random.Generator) -> np.ndarray:
+def _smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
     """Return the smallest loss of each class, (classes,): what it is found at in as many audits as `POWER` says."""
     classes, dof = len(movement.names), networks - 1
     audits = int(np.clip(_TESTS // classes, _FEWEST_AUDITS, _MOST_AUDITS))

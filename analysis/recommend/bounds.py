@@ -52,7 +52,7 @@ class Bounded(NamedTuple):
     high: float
 
 
-class Measured(NamedTuple):
+class CellLosses(NamedTuple):
     """What the networks of a cell lost on validation images.
 
     Attributes
@@ -136,7 +136,7 @@ def _prediction_pairs(
     return [(dense, pruned) for dense, pruned in pairs if np.array_equal(dense[schema.LABEL], pruned[schema.LABEL])]
 
 
-def measure(networks: list[ValidationAnswers], level: float) -> Measured:
+def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
     """Measure what the networks of a cell lost, over the classes of which each network has images.
 
     A network whose dense network guesses counts nowhere. The variances of the classes over networks are moderated
@@ -160,7 +160,7 @@ def measure(networks: list[ValidationAnswers], level: float) -> Measured:
     guessing = guesses.count((False, True))
     nothing = Bounded(np.nan, np.nan)
     if not sound:
-        return Measured(0, guessing, nothing, np.nan, np.nan, nothing, {})
+        return CellLosses(0, guessing, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
     (loss,) = _bounded_losses(_changes(sound, level, whole=True), np.ones((1, 1)), level)
     changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
@@ -168,7 +168,7 @@ def measure(networks: list[ValidationAnswers], level: float) -> Measured:
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)
-    return Measured(
+    return CellLosses(
         n=len(sound),
         n_at_chance=guessing,
         loss=loss,

@@ -17,7 +17,7 @@ from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.names import PRUNERS
-from analysis.runs.options.recipes import RECIPES, Recipe, recipe_of
+from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.store_errors import STORE_ERRORS
 
@@ -112,7 +112,7 @@ def _own_recipe(records: Mapping[str, Option], values: Mapping[str, str]) -> str
     return recipe_of(values.get(schema.MODEL, "")) if record.is_auto else record.default
 
 
-def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: Recipe | None) -> dict[str, str]:
+def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: RecipeValues | None) -> dict[str, str]:
     """Return what runs log of each option that is not given, where that is known."""
     defaults = {name: schema.text(record.value) for name, record in records.items() if not record.is_auto}
     autos = {name: record.param.legacy_default for name, record in records.items() if record.is_auto and record.param}

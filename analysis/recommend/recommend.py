@@ -13,7 +13,7 @@ from tqdm import tqdm
 from analysis.common.errors import StudyError
 from analysis.recommend import agreement
 from analysis.recommend import bounds as validation
-from analysis.recommend.bounds import Measured
+from analysis.recommend.bounds import CellLosses
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
@@ -38,7 +38,7 @@ _SAME_RECALL = 0.001
 _CHANCE = "all_at_chance"
 
 
-class Limits(NamedTuple):
+class Tolerances(NamedTuple):
     """The most that accuracy may fall, alpha on new images may be, and a class may lose beyond the accuracy."""
 
     accuracy_loss: float
@@ -85,7 +85,7 @@ def recommend(
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
-    limits = Limits(max_accuracy_loss, max_alpha, max_class_loss)
+    limits = Tolerances(max_accuracy_loss, max_alpha, max_class_loss)
     is_regressed = is_iterated(runs).any()
     study = StudyData(
         runs,
@@ -121,7 +121,7 @@ def _on_quantized(number: int) -> Iterator[str]:
 def _recommendation(
     runs: pd.DataFrame,
     shown: Sequence[str],
-    limits: Limits,
+    limits: Tolerances,
     predictions: ReadPredictions,
     names: Mapping[int, str],
     notes: list[str],
@@ -164,7 +164,7 @@ def _use(place: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
 
 
 def _beside_the_verdict(
-    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: StudyData
+    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Tolerances, study: StudyData
 ) -> Iterator[str]:
     """Say where a report's verdict differs; of networks at chance nothing."""
     if not tried[_CHANCE].all():
@@ -205,7 +205,7 @@ def _choice(
 def _tried(
     runs: pd.DataFrame,
     shown: Sequence[str],
-    limits: Limits,
+    limits: Tolerances,
     predictions: ReadPredictions,
     names: Mapping[int, str],
     notes: list[str],
@@ -232,7 +232,7 @@ def _tried(
     return pd.DataFrame(rows)
 
 
-def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict[str, Any]:
+def judged(measured: CellLosses, limits: Tolerances, names: Mapping[int, str]) -> dict[str, Any]:
     """Hold a cell against the limits.
 
     Each bound has the whole level: a cell that is beyond one limit at least passes only if that one bound is too low
@@ -269,7 +269,7 @@ def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict
     }
 
 
-def _failures(measured: Measured, limits: Limits, names: Mapping[int, str]) -> Iterator[str]:
+def _failures(measured: CellLosses, limits: Tolerances, names: Mapping[int, str]) -> Iterator[str]:
     """Yield why a cell cannot be recommended."""
     if measured.n_at_chance:
         yield f"{measured.n_at_chance} of {measured.n + measured.n_at_chance} pruned networks are at chance"
@@ -326,7 +326,7 @@ def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, s
     return {label: str(names[near][0]) for label, near in alike.items() if near.sum() == 1}
 
 
-def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
+def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Tolerances) -> str:
     if tried[_CHANCE].all():
         return "all pruned networks are at chance at the smallest ratio of every method."
     reasons = (

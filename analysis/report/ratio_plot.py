@@ -29,7 +29,7 @@ from analysis.study.study import StudyData
 
 TITLE_SIZE = 10  # of the letters above a panel, in points
 _AS_IN_PRINT = "as in print"
-_PARTS: tuple[Callable[["Method"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
+_PARTS: tuple[Callable[["PlottedMethod"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
@@ -46,7 +46,7 @@ _LINE = 0.2  # inches, of a legend, and of a further line of a title
 _USUAL_LINES = 4  # of a legend for which a figure has room
 
 
-class Method(NamedTuple):
+class PlottedMethod(NamedTuple):
     """A pruner and its setting, which is empty if it is the papers'."""
 
     pruner: str
@@ -58,11 +58,11 @@ class Method(NamedTuple):
         return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
 
 
-Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
-Styles: TypeAlias = dict[Method, dict[str, Any]]
+Lines: TypeAlias = dict[PlottedMethod, pd.DataFrame]  # the cells of each method
+Styles: TypeAlias = dict[PlottedMethod, dict[str, Any]]
 
 
-class Place(NamedTuple):
+class PlottedWorkload(NamedTuple):
     """What a column of panels is about: a data set and model, with all their cells, and the methods that are drawn.
 
     Where these would be too many, the name ends with the pruner or the setting that those of the column share.
@@ -95,7 +95,7 @@ class Drawn(NamedTuple):
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
-def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
+def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
     """Return what is drawn of every data set and model, at most four columns a figure.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
@@ -107,7 +107,7 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
         out.
     study : StudyData
     """
-    group: list[Place] = []
+    group: list[PlottedWorkload] = []
     for name, rows in places(cells):
         columns = _columns(name, rows, study) if mostly_sound(rows).any() else []
         if group and len(group) + len(columns) > _PLACES_A_FIGURE:
@@ -121,19 +121,19 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
         yield group
 
 
-def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[Place]:
+def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[PlottedWorkload]:
     """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
     lines = lines_of(cells, study)
     pruned = [method for method in lines if method.pruner != CONTROL]
     counts = {part: Counter(map(part, pruned)) for part in _PARTS}
     splits = [part for part in _PARTS if 1 < len(counts[part]) <= len(_COLORS) >= max(counts[part].values())]
     if len(pruned) <= len(_COLORS) or not splits:
-        return [Place(name, cells, lines)]
+        return [PlottedWorkload(name, cells, lines)]
     part = min(splits, key=lambda part: len(counts[part]))
-    return [Place((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
+    return [PlottedWorkload((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
 
 
-def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
+def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
     """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
     pruned = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
@@ -141,7 +141,7 @@ def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
 
 
 def against_ratio(
-    group: Sequence[Place],
+    group: Sequence[PlottedWorkload],
     rows: Mapping[str, Callable[[Axes, Column], None]],
     study: StudyData,
     title: str,
@@ -181,7 +181,7 @@ def against_ratio(
     return figure
 
 
-def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
+def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
     """Give panels of one data set and model one axis, and mark at its ends the values beyond it.
 
     Parameters
@@ -267,7 +267,7 @@ def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
-    methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: sound[[method == each for method in methods]] for each in order}
 

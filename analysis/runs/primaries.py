@@ -49,14 +49,14 @@ class Primary(NamedTuple):
     direction: Direction = "two-sided"
 
 
-class Method(NamedTuple):
+class MethodSelector(NamedTuple):
     """A pruner and those of its settings that a label names."""
 
     pruner: str
     settings: Mapping[str, str]
 
     @classmethod
-    def from_label(cls, label: str) -> "Method":
+    def from_label(cls, label: str) -> "MethodSelector":
         """Read a label such as `mp cubic distill 0.5`, `mp class offsets` or `up (epsilon 0.001)`.
 
         Parameters
@@ -215,8 +215,8 @@ def checked(primary: Primary) -> Primary:
     ValueError
         If they cannot.
     """
-    Method.from_label(primary.method)
-    Method.from_label(primary.baseline)
+    MethodSelector.from_label(primary.method)
+    MethodSelector.from_label(primary.baseline)
     for given, known in (*((name, OUTCOMES) for name in primary.outcomes), (primary.direction, DIRECTIONS)):
         if given not in known:
             raise ValueError(f"{given}: {did_you_mean(str(given), known)}")

@@ -321,14 +321,14 @@ def _step(margins: np.ndarray, right: int) -> float:
     return -float(above + below) / (2 if is_tied else 4)
 
 
-class _Answers(NamedTuple):
+class _ScoredAnswers(NamedTuple):
     """Whether a network is right, and how far the logit of the label is above the largest other one, each (images,)."""
 
     right: np.ndarray
     margin: np.ndarray
 
 
-def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _Answers:
+def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _ScoredAnswers:
     """Return the answers of a network with offsets. Of equal largest logits the first is the answer, as of argmax."""
     right, margin = np.empty(len(label), bool), np.empty(len(label))
     added = np.zeros(logits.shape[1]) if offsets is None else offsets
@@ -339,7 +339,7 @@ def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None =
         of_label = np.take_along_axis(part, own, 1)[:, 0]
         np.put_along_axis(part, own, -np.inf, 1)
         margin[rows] = of_label - part.max(1)
-    return _Answers(right, margin)
+    return _ScoredAnswers(right, margin)
 
 
 def _folds(label: np.ndarray, classes: int) -> Iterator[np.ndarray]:

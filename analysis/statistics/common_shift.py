@@ -96,7 +96,7 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     for one, other in zip(before, after, strict=True):
         check_arrays(one, other, label)
     check_images(np.bincount(label, minlength=before[0].shape[1]))
-    pairs = [_Pair(one, other, label) for one, other in zip(before, after, strict=True)]
+    pairs = [_LogitPair(one, other, label) for one, other in zip(before, after, strict=True)]
     found = [pair.sums() for pair in pairs]
     movement, left = np.mean([sums.movement for sums in found], 0), np.mean([sums.left for sums in found], 0)
     share, low, high = _share(movement, left)
@@ -178,7 +178,7 @@ class _Sums(NamedTuple):
     changed_left: float
 
 
-class _Pair:
+class _LogitPair:
     """Two networks' logits for the same images, dealt to groups; the groups of even number are a half.
 
     Logits are compared on one scale, since a network that is surer of all its answers has not moved a class.

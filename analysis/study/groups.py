@@ -23,7 +23,7 @@ from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import RunArrays
 from analysis.study.classes import MODERATED
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
 OPTION = "groups"
@@ -125,7 +125,7 @@ def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
 
 
 def read_groups(
-    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
+    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None
 ) -> dict[str, ImageGroups]:
     """Return the groups of each data set's test images.
 
@@ -143,7 +143,7 @@ def read_groups(
     StudyError
         As `statistics.groups.read` does, and if no run of a data set has predictions.
     """
-    shared, found = Predictions.shared(predictions), {}
+    shared, found = StudyPredictions.shared(predictions), {}
     for dataset, path in files.items():
         known = (shared.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset])) if shared else ()
         pairs = next((pairs for pairs in known if pairs), None)
@@ -158,7 +158,7 @@ def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def groups(
-    study: RunArrays, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
+    study: RunArrays, predictions: ReadPredictions | StudyPredictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
     """Return what pruning did to groups of test images, in every cell of pruned networks.
 
@@ -173,7 +173,7 @@ def groups(
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
     """
-    shared, without, other = Predictions.shared(predictions), 0, 0
+    shared, without, other = StudyPredictions.shared(predictions), 0, 0
     members_of = {
         dataset: {name: members(group) for name, group in table.groupings.items()}
         for dataset, table in of_images.items()
@@ -208,7 +208,7 @@ def groups(
     return Grouped(table, groupings, notes)
 
 
-def cell_answers(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> Answers | None:
+def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
     """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions."""
     sound = rows[~study.at_chance[rows]]
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc

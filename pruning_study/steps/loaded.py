@@ -57,7 +57,7 @@ class Loaded:
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self._images: list[Images] = []
+        self._images: list[DeviceImages] = []
 
     @cached_property
     def engine(self) -> Engine:
@@ -74,16 +74,16 @@ class Loaded:
             *datasets.normalization(self.data.train_images, self.train_indices)
         )
 
-    def images(self, normalization: Normalization) -> "Images":
+    def images(self, normalization: Normalization) -> "DeviceImages":
         """Return the images of the split in a normalisation; those that were used last stay in memory."""
         known = next((images for images in self._images if images.normalization == normalization), None)
-        images = known or Images(self, normalization)
+        images = known or DeviceImages(self, normalization)
         others = [other for other in self._images if other is not images]
         self._images = [*others, images][-_KEPT_NORMALIZATIONS:]
         return images
 
 
-class Images:
+class DeviceImages:
     """The images of a split on the device, in the normalisation and the layout that a network takes.
 
     Parameters

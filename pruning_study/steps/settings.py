@@ -27,7 +27,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps.identity import config_hash
-from pruning_study.steps.loaded import Images, Loaded
+from pruning_study.steps.loaded import DeviceImages, Loaded
 from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.resolved import (
     ResolvedPruning,
@@ -116,7 +116,7 @@ class TrainSetting:
         return self.config
 
     @property
-    def images(self) -> Images:
+    def images(self) -> DeviceImages:
         """The images in the setting's normalisation."""
         return self.loaded.images(self.normalization)
 

@@ -280,7 +280,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
-class _Command(NamedTuple):
+class _GridCommand(NamedTuple):
     """The command whose runs a grid has: its options, and those whose values are listed, by key."""
 
     name: str
@@ -294,12 +294,12 @@ class _Command(NamedTuple):
         return [item.name for item in fields(self.config) if item.name not in taken]
 
 
-_PRUNE = _Command("prune", PruneConfig, LISTS)
-_ITERATE = _Command("iterate", IterateConfig, LISTS_OF_ITERATE)
+_PRUNE = _GridCommand("prune", PruneConfig, LISTS)
+_ITERATE = _GridCommand("iterate", IterateConfig, LISTS_OF_ITERATE)
 OVERRIDES = _PRUNE.overrides
 
 
-def _check_keys(grid: dict[str, Any], places: Mapping[str, str], command: _Command, faults: list[str]) -> None:
+def _check_keys(grid: dict[str, Any], places: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
     """Note a grid's keys that have no meaning for its command.
 
     Those at the top of the file may be meant for other grids, unless a key there makes every grid one of `iterate`.
@@ -342,7 +342,7 @@ def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in idle}
 
 
-def _overrides(overrides: Any, place: str, command: _Command, faults: list[str]) -> dict[str, Any]:
+def _overrides(overrides: Any, place: str, command: _GridCommand, faults: list[str]) -> dict[str, Any]:
     if not isinstance(overrides, dict):
         faults.append(
             f"{place}: {shortened(overrides)} does not map options of {command.name} to values, as {{epochs: 10}} does"
@@ -365,7 +365,7 @@ def _overrides(overrides: Any, place: str, command: _Command, faults: list[str])
     return good
 
 
-def _values(key: str, values: Any, place: str, command: _Command, faults: list[str]) -> dict[Any, str]:
+def _values(key: str, values: Any, place: str, command: _GridCommand, faults: list[str]) -> dict[Any, str]:
     """Return the valid values of a list, each with its place."""
     good: dict[Any, str] = {}
     with _noting(place, faults):
@@ -386,7 +386,7 @@ def _values(key: str, values: Any, place: str, command: _Command, faults: list[s
     return good
 
 
-def _checked(name: str, given: Any, command: _Command) -> Any:
+def _checked(name: str, given: Any, command: _GridCommand) -> Any:
     if not isinstance(given, str | int | float) or (name in _NUMBERS and isinstance(given, str)):
         raise ValueError(f"{shortened(given)} is not a " + ("number" if name in _NUMBERS else "single value"))
     value = checked(name, given, command.config)

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import printable, shortened
 from analysis.runs import schema
-from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
+from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
@@ -105,7 +105,7 @@ def _primary(told: Any, known: Sequence[str]) -> Primary:
 
 def _label(key: str, label: Any) -> str:
     try:
-        Method.from_label(label)
+        MethodSelector.from_label(label)
     except (ValueError, TypeError) as error:
         raise _FaultError(key, str(error) if isinstance(label, str) else f"{shortened(label)} is not a text") from error
     return printable(label)
@@ -158,7 +158,7 @@ def _check_held(primary: Primary, cells: Sequence[Params], dataset: str) -> None
 
 
 def _held(key: str, label: str, cells: Sequence[Params], where: str) -> list[Params]:
-    places = Method.from_label(label).among(cells)
+    places = MethodSelector.from_label(label).among(cells)
     if not places:
         known = ", ".join(dict.fromkeys(params[schema.PRUNER] for params in cells))
         raise _FaultError(key, f"the grid has no {shortened(label)} {where}; its pruners there are {known}")

@@ -10,7 +10,7 @@ FOUND, MADE, FAILED, NOT_MADE = "found", "made", "failed", "not made"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """How a step ended.
 
     Parameters
@@ -52,7 +52,7 @@ class Queue:
 
     def __init__(self, steps: Sequence[Step], found: Mapping[str, str]) -> None:
         self.steps = {step.config_hash: step for step in steps}
-        self.outcomes = {key: Outcome(FOUND, found[key]) for key in self.steps if key in found}
+        self.outcomes = {key: StepOutcome(FOUND, found[key]) for key in self.steps if key in found}
         self.counts = Counter({FOUND: len(self.outcomes)})
         if orphan := next((step for step in steps if step.parent_hash and step.parent_hash not in self.steps), None):
             raise ValueError(f"{orphan.name}: the run that it starts from is not among the steps")
@@ -95,13 +95,13 @@ class Queue:
             return self._take(nearest)
         return self._take("") if "" in self._waiting else None
 
-    def end(self, step: Step, outcome: Outcome) -> None:
+    def end(self, step: Step, outcome: StepOutcome) -> None:
         """Note how a step ended. Where it failed, the steps that start from its run end as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):
             for child in self._waiting.pop(step.config_hash, ()):
-                self.end(child, Outcome(NOT_MADE, error="the run that it starts from failed"))
+                self.end(child, StepOutcome(NOT_MADE, error="the run that it starts from failed"))
 
     def _take(self, parent_hash: str) -> Step:
         waiting = self._waiting[parent_hash]

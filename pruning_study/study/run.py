@@ -27,7 +27,7 @@ from pruning_study.study.pace import duration
 from pruning_study.study.plan import Plan, Step
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
-from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
+from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
 from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
@@ -52,7 +52,7 @@ class Pool(Protocol):
     def give(self, number: int, task: Step) -> None:
         """Have an idle worker make a step."""
 
-    def results(self) -> Iterator[tuple[int, Step, Outcome | Died]]:
+    def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
         """Wait until a worker has ended a step, and yield the number, step and outcome of each ended step."""
 
 
@@ -167,7 +167,7 @@ def _deal_out(store: Store, job: Writer, queue: Queue, planned: Plan, config: St
             for number, step, outcome in pool.results():
                 if isinstance(outcome, Died):
                     held.pop(number, None)
-                    outcome = Outcome(FAILED, error=outcome.reason)
+                    outcome = StepOutcome(FAILED, error=outcome.reason)
                     with suppress(StudyError):  # the store does not answer: the next study ends the dead runs
                         store.end_dead()
                 queue.end(step, outcome)

@@ -12,7 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.drawing import DPI, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name
-from analysis.report.ratio_plot import Lines, Method, Place, Styles, add_legend, groups, handle, ratio_labels, styles_of
+from analysis.report.ratio_plot import (
+    Lines,
+    PlottedMethod,
+    PlottedWorkload,
+    Styles,
+    add_legend,
+    groups,
+    handle,
+    ratio_labels,
+    styles_of,
+)
 from analysis.report.verdict import mostly_sound
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
@@ -30,7 +40,7 @@ _TITLE_SIZE = 10
 _TITLE_ROOM = 72 * 3.6  # points
 
 
-class Outcome(NamedTuple):
+class CostOutcome(NamedTuple):
     """What a panel shows: columns of the cells, with a control and without one, and the side that is worse."""
 
     label: str
@@ -40,8 +50,8 @@ class Outcome(NamedTuple):
 
 
 OUTCOMES = (
-    Outcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
-    Outcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
+    CostOutcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
+    CostOutcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
 )
 
 
@@ -63,7 +73,7 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
     return [_figure(places, study, narrow=narrow) for places in pruned if places]
 
 
-def _figure(places: Sequence[Place], study: StudyData, *, narrow: bool) -> Figure:
+def _figure(places: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
     lines = [_pruned_lines(place, study) for place in places]
     styles, handles = styles_of(lines)
     rows, columns = (len(places) * len(OUTCOMES), 1) if narrow else (len(places), len(OUTCOMES))
@@ -80,24 +90,24 @@ def _figure(places: Sequence[Place], study: StudyData, *, narrow: bool) -> Figur
     return figure
 
 
-def _pruned_lines(place: Place, study: StudyData) -> Lines:
+def _pruned_lines(place: PlottedWorkload, study: StudyData) -> Lines:
     """Return the cells of each method of a place by ratio, those at chance too."""
     cells = place.cells[is_pruned(place.cells)].sort_values(schema.RATIO, kind="stable")
-    of_cells = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
+    of_cells = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
     drawn = [method for method in place.lines if method.pruner != CONTROL]
     if len(place.name) == 2:  # the place has all its methods
         drawn += sorted(set(of_cells) - set(drawn))
     return {each: cells[[method == each for method in of_cells]] for each in drawn}
 
 
-def _title(place: Place, lines: Lines) -> str:
+def _title(place: PlottedWorkload, lines: Lines) -> str:
     counts = pd.concat(lines.values())[["n", "n_at_chance"]].sum(axis=1)
     least, most = int(counts.min()), int(counts.max())
     networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
     return f"{fitted_name(', '.join(place.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
 
 
-def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: Outcome) -> None:
+def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome) -> None:
     axes.axhline(0, color="black", linewidth=1)
     ratios = sorted({ratio for cells in lines.values() for ratio in cells[schema.RATIO]})
     slots = _slots(ratios)
@@ -132,7 +142,7 @@ def _slots(ratios: Sequence[float]) -> list[int]:
     return [0, *np.cumsum(starts).tolist()]
 
 
-def _values(cells: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+def _values(cells: pd.DataFrame, outcome: CostOutcome) -> pd.DataFrame:
     """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks."""
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
     has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)

@@ -17,7 +17,7 @@ from analysis.report.ratio_plot import (
     Column,
     Drawn,
     Lines,
-    Place,
+    PlottedWorkload,
     Styles,
     add_legend,
     against_ratio,
@@ -80,7 +80,7 @@ def slopes(study: StudyData) -> list[Figure]:
     return _against_ratio(study.cells, _SLOPES, study, title, note)
 
 
-def _has_compressed(place: Place) -> bool:
+def _has_compressed(place: PlottedWorkload) -> bool:
     return bool((place.cells[schema.PRUNER] != CONTROL).any())
 
 
@@ -99,7 +99,7 @@ def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> N
     axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= column.leading)], drawn, dense))
 
 
-def _against_size(group: Sequence[Place], study: StudyData) -> Figure:
+def _against_size(group: Sequence[PlottedWorkload], study: StudyData) -> Figure:
     styles, handles = styles_of([place.lines for place in group])
     size = figure_width(group), 4.9
     note = (

@@ -25,7 +25,7 @@ from analysis.runs.primaries import (
     RAW_SLOPE,
     WEAKEST,
     Direction,
-    Method,
+    MethodSelector,
     Primary,
 )
 from analysis.statistics import equal_accuracy, intensification, two_way
@@ -35,7 +35,7 @@ from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_su
 from analysis.study import settings
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.labels import method_label
-from analysis.study.predictions import Images, Predictions
+from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
 # They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
@@ -80,7 +80,7 @@ METHOD_COLUMNS = [
 
 def compare(
     study: RunArrays,
-    predictions: ReadPredictions | Predictions | None = None,
+    predictions: ReadPredictions | StudyPredictions | None = None,
     *,
     baseline: str = "mp",
     baseline_ratios: Mapping[float, float] = MappingProxyType({}),
@@ -136,7 +136,7 @@ def compare(
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
-    shared = Predictions.shared(predictions)
+    shared = StudyPredictions.shared(predictions)
     cells = [_cell(study, rows, shared) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
@@ -186,7 +186,7 @@ class _Family(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Cell:
+class _ComparedCell:
     """A cell and its networks, in the order of their seeds.
 
     Parameters
@@ -213,11 +213,11 @@ class _Cell:
     dense: frozenset[str]
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
-    images: Images | None
+    images: LabelledImages | None
     parts: SlopeParts | None
     pooled: PooledSlope | None
 
-    def at(self, networks: pd.Index) -> "_Cell":
+    def at(self, networks: pd.Index) -> "_ComparedCell":
         """Return the cell with these of its networks alone, in this order."""
         if networks.equals(self.networks):
             return self
@@ -250,11 +250,11 @@ class _Cell:
 _Keys: TypeAlias = tuple[CellKey, CellKey]
 
 
-class _Pair(NamedTuple):
+class _Comparison(NamedTuple):
     comparison: str
-    method: _Cell
-    baseline: _Cell
-    curve: Sequence[_Cell]  # the baseline at all its ratios, and its control
+    method: _ComparedCell
+    baseline: _ComparedCell
+    curve: Sequence[_ComparedCell]  # the baseline at all its ratios, and its control
 
     @property
     def keys(self) -> _Keys:
@@ -271,16 +271,16 @@ class _Curves:
         Settings in which a pruned network may differ from its control.
     """
 
-    def __init__(self, cells: Sequence[_Cell], of_pruning: set[str]) -> None:
+    def __init__(self, cells: Sequence[_ComparedCell], of_pruning: set[str]) -> None:
         self._of_pruning = of_pruning
-        self._cells: dict[CellKey, list[_Cell]] = {}
-        self._controls: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        self._cells: dict[CellKey, list[_ComparedCell]] = {}
+        self._controls: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
             self._cells.setdefault(_off_axis(cell.key), []).append(cell)
             if cell.key.pruner == settings.CONTROL:
                 self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
 
-    def of(self, cell: _Cell) -> list[_Cell]:
+    def of(self, cell: _ComparedCell) -> list[_ComparedCell]:
         """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
         found = self._cells[_off_axis(cell.key)]
         if cell.key.pruner == settings.CONTROL:
@@ -298,7 +298,7 @@ def _off_axis(key: CellKey) -> CellKey:
     return key._replace(ratio=1.0, settings=tuple(settings_of.items()))
 
 
-def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> _ComparedCell:
     index = settings.networks(study.runs.iloc[rows])
     first = np.flatnonzero(~index.duplicated())
     first = first[index[first].argsort()]
@@ -308,7 +308,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -
     measured = before, after, *_ = study.measured(rows, classes)
     found = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
     parts = found.slope_parts if found else _parts(study, rows, classes)
-    return _Cell(
+    return _ComparedCell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=method_label(run, study.shown, exact=study.exact),
         networks=index[first],
@@ -339,11 +339,11 @@ def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopePart
 
 def _pairs(
     runs: pd.DataFrame,
-    cells: Sequence[_Cell],
+    cells: Sequence[_ComparedCell],
     curves: _Curves,
     baseline: str,
     baseline_ratios: Mapping[float, float],
-) -> Iterator[_Pair]:
+) -> Iterator[_Comparison]:
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
     former = schema.FORMERLY
     schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
@@ -362,7 +362,7 @@ def _pairs(
         (NUMBER_FORMAT, _with(schema.NUMBER_FORMAT), {schema.NUMBER_FORMAT}),
         (AGAINST_CONTROL, _with(schema.PRUNER, settings.CONTROL), _of_pruning(runs)),
     ):
-        baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        baselines: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
             is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
             if is_baseline(cell.key) and not (comparison == START and is_gradual):
@@ -374,7 +374,7 @@ def _pairs(
             found = baselines.get(_fixed(key, varying), [])
             against = _nearest(key, _spared_alike(key, found) if comparison == AGAINST_CONTROL else found)
             if against and not is_baseline(cell.key) and not _has_no_pruner(cell.key, comparison):
-                yield _Pair(comparison, cell, against, curves.of(against))
+                yield _Comparison(comparison, cell, against, curves.of(against))
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
@@ -383,7 +383,7 @@ def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
     return lambda key: key.params.get(param) == wanted
 
 
-def _spared_alike(key: CellKey, controls: Sequence[_Cell]) -> Sequence[_Cell]:
+def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_ComparedCell]:
     """Return the controls with the mitigation of a cell; if there are none, those without any."""
     alike = [control for control in controls if control.key.mitigation == key.mitigation]
     return alike or [control for control in controls if not control.key.mitigation]
@@ -413,15 +413,15 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
     return every - set(map(frames.param, settings.control_columns(runs)))
 
 
-def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
+def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
     """Return the baseline that has most settings in common with a cell; None if two have as many."""
     shared = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
     return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
 
 
-def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) -> dict[_Keys, _Pair]:
+def _primary_pairs(primary: Primary, cells: Sequence[_ComparedCell], curves: _Curves) -> dict[_Keys, _Comparison]:
     """Return the pairs that a primary comparison names, by the keys of their cells."""
-    places: dict[tuple[str, str], list[_Cell]] = {}
+    places: dict[tuple[str, str], list[_ComparedCell]] = {}
     for cell in cells:
         if not primary.datasets or cell.key.dataset in primary.datasets:
             places.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
@@ -434,16 +434,16 @@ def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) ->
             alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
             against = _nearest(method.key, alike)
             if against:
-                found[method.key, against.key] = _Pair(OTHER, method, against, curves.of(against))
+                found[method.key, against.key] = _Comparison(OTHER, method, against, curves.of(against))
     return found
 
 
-def _named(label: str, cells: Sequence[_Cell]) -> list[_Cell]:
-    return [cells[place] for place in Method.from_label(label).among([cell.key.params for cell in cells])]
+def _named(label: str, cells: Sequence[_ComparedCell]) -> list[_ComparedCell]:
+    return [cells[place] for place in MethodSelector.from_label(label).among([cell.key.params for cell in cells])]
 
 
 def _family(
-    pair: _Pair, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Pair]]
+    pair: _Comparison, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Comparison]]
 ) -> _Family:
     """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
     for place, (primary, found) in enumerate(zip(primaries, primary_pairs, strict=True)):
@@ -461,7 +461,7 @@ def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
     return outcome if outcome in slopes[1:] else ""
 
 
-def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
+def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
     """Yield a row for each outcome, given its family and the family's size."""
     shared = pair.method.networks.intersection(pair.baseline.networks)
     sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
@@ -492,7 +492,7 @@ def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict
         }
 
 
-def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> dict[str, float]:
+def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], outcome: str) -> dict[str, float]:
     """Return the difference in a slope from a baseline's curve over the ratios."""
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
@@ -502,7 +502,9 @@ def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> d
     return dict(zip(names, equal_accuracy.difference(own, baseline, 1 - LEVEL), strict=True))
 
 
-def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -> tuple[list[float], Row]:
+def _pooled(
+    method: _ComparedCell, baseline: _ComparedCell, family: int, direction: Direction
+) -> tuple[list[float], Row]:
     """Return alpha_new of either cell, and the test of their difference, over the same networks.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values

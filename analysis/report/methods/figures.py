@@ -44,7 +44,7 @@ _MOST_LEVELS = 4  # of iterative pruning, in a figure
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
 
 
-class _Panel(NamedTuple):
+class _OutcomePanel(NamedTuple):
     outcome: str
     column: str  # of the difference
     title: str
@@ -154,13 +154,13 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(kept)]
 
 
-def _panels(frame: pd.DataFrame) -> list[_Panel]:
+def _panels(frame: pd.DataFrame) -> list[_OutcomePanel]:
     wanted = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
     known = set(frame.loc[frame["difference"].notna(), "outcome"]) or wanted  # networks that guess have words
     outcomes = [outcome for outcome in methods.OUTCOMES if outcome in wanted & known]
-    panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
+    panels = [_OutcomePanel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
     if EQUAL_ACCURACY in frame and frame[EQUAL_ACCURACY].notna().any():
-        panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
+        panels.append(_OutcomePanel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
     return panels
 
 
@@ -176,7 +176,7 @@ def _against(rows: pd.DataFrame) -> pd.Series:
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
-def _interval(row: Mapping[str, Any], panel: _Panel) -> DrawnInterval:
+def _interval(row: Mapping[str, Any], panel: _OutcomePanel) -> DrawnInterval:
     value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
     is_tested = panel.column != EQUAL_ACCURACY
     if at_chance(row):

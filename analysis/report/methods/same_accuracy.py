@@ -6,13 +6,13 @@ from analysis.report.methods import compare as methods
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import ACCURACY, ALPHA, LOSS
-from analysis.runs.validation_counts import FEWEST_RATIOS, Recalls
+from analysis.runs.validation_counts import FEWEST_RATIOS, ValidationRecalls
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratio_choice import NONE, nearest
 from analysis.study import settings
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import method_label, need_all_digits
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 
 # How far below the control the accuracy is at which methods are compared, and how near to it a network has to be on
 # validation images.
@@ -35,8 +35,8 @@ COLUMNS = [BELOW, *_OF_METHODS, *_RATIOS, "asked", "is_equal"]
 
 def same_accuracy(
     runs: pd.DataFrame,
-    validation: Recalls,
-    predictions: ReadPredictions | Predictions | None = None,
+    validation: ValidationRecalls,
+    predictions: ReadPredictions | StudyPredictions | None = None,
     *,
     baseline: str = "mp",
 ) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def same_accuracy(
     """
     controls = _controls(runs, validation)
     several = _with_several_ratios(runs)
-    shared = Predictions.shared(predictions)
+    shared = StudyPredictions.shared(predictions)
     found = [
         _compared(chosen, shared, baseline).assign(**{BELOW: points})
         for points in POINTS_BELOW
@@ -87,7 +87,7 @@ def same_accuracy(
     return rows.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))[COLUMNS]
 
 
-def _controls(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
+def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
     """Return dense runs and the accuracy, on validation images, of the controls that learn by the labels alone.
 
     Its other columns are the settings that a method has in common with its control.
@@ -111,7 +111,7 @@ def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     return pruned.assign(method=by_method.ngroup())[enough]
 
 
-def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: Recalls) -> pd.DataFrame:
+def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: ValidationRecalls) -> pd.DataFrame:
     """Return the run of each method and dense network whose ratio is chosen."""
     asked = runs.merge(controls, on=list(controls.columns.drop("target")))
     asked = asked.assign(known=asked[frames.RUN_ID].map(validation.accuracy)).dropna(subset=["known", "target"])
@@ -127,7 +127,7 @@ def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validatio
     return asked.iloc[sorted(kept)].drop(columns=["index", "method", "target", "known"]).reset_index(drop=True)
 
 
-def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: str) -> pd.DataFrame:
+def _compared(chosen: pd.DataFrame, predictions: StudyPredictions | None, baseline: str) -> pd.DataFrame:
     """Compare chosen runs as if they had one ratio."""
     arrays = run_arrays(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}))
     rows = methods.compare(arrays, predictions, baseline=baseline)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
 from analysis.study.arrays import RunArrays
 from analysis.study.labels import has_several_teachers, in_words
@@ -85,7 +85,7 @@ class Cells:
     validation : Recalls
     """
 
-    def __init__(self, study: RunArrays, validation: Recalls) -> None:
+    def __init__(self, study: RunArrays, validation: ValidationRecalls) -> None:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
@@ -138,7 +138,7 @@ def _is_mitigation(param: str) -> bool:
 def _cell(
     study: RunArrays,
     rows: np.ndarray,
-    validation: Recalls,
+    validation: ValidationRecalls,
     columns: Sequence[str],
     details: Mapping[str, list[str]],
 ) -> MitigationCell:
@@ -198,7 +198,7 @@ def _options(run: Mapping[str, Any], details: Mapping[str, list[str]]) -> list[s
     return words
 
 
-def _largest_on_validation(validation: Recalls, before: str, after: str) -> float:
+def _largest_on_validation(validation: ValidationRecalls, before: str, after: str) -> float:
     found = validation.recalls(before, after)
     if found is None:
         return np.nan

@@ -49,7 +49,7 @@ _ROUNDING = 1e-10
 
 
 class Arm(NamedTuple):
-    """A pruner at a ratio, on the data set and model of a `Place`."""
+    """A pruner at a ratio, on the data set and model of a `Workload`."""
 
     pruner: str
     ratio: float
@@ -125,7 +125,7 @@ class Claim(NamedTuple):
     every: bool = True
 
 
-class Place:
+class Workload:
     """A data set and a model in a study, with one setting of each pruner.
 
     Parameters
@@ -137,7 +137,7 @@ class Place:
         The same data set and model, with the levels of lottery tickets.
     """
 
-    def __init__(self, dataset: str, model: str, measured: pd.DataFrame | None, tickets: "Place | None" = None):
+    def __init__(self, dataset: str, model: str, measured: pd.DataFrame | None, tickets: "Workload | None" = None):
         self.dataset, self.model, self.tickets = dataset, model, tickets
         by_arm = [] if measured is None else measured.groupby([schema.PRUNER, schema.RATIO])
         self._arms = {
@@ -249,7 +249,7 @@ def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
     return error, float(variances.sum() ** 2 / (variances**2 / [len(sample) - 1 for sample in samples]).sum())
 
 
-def held(claims: Sequence[Claim], places: Sequence[Place]) -> pd.DataFrame:
+def held(claims: Sequence[Claim], places: Sequence[Workload]) -> pd.DataFrame:
     """Hold claims against the places of a study.
 
     Parameters
@@ -322,7 +322,7 @@ def _number(value: float) -> str:
     return decimals(places, sign=not is_zero)(0.0 if is_zero else value)
 
 
-def _rows(number: int, claim: Claim, places: Sequence[Place]) -> list[dict[str, Any]]:
+def _rows(number: int, claim: Claim, places: Sequence[Workload]) -> list[dict[str, Any]]:
     named = dict(zip(CLAIM_COLUMNS, (number, *claim[:4]), strict=False))
     tried = [named | row for chosen in combinations(places, claim.places) for row in _checked(claim, chosen)]
     return tried or [named | _NOTHING]
@@ -336,7 +336,7 @@ _NOTHING = {
 }
 
 
-def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
+def _checked(claim: Claim, places: tuple[Workload, ...]) -> Iterator[dict[str, Any]]:
     found = judged(claim, places)
     verdict = _verdict([each.holds for each in found], every=claim.every)
     for check, p_for, p_against, holds in found:
@@ -357,7 +357,7 @@ def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]
         }
 
 
-class Judged(NamedTuple):
+class CheckResult(NamedTuple):
     """A check, p that it holds and p that it does not, and which of both is shown."""
 
     check: Check
@@ -366,7 +366,7 @@ class Judged(NamedTuple):
     holds: str
 
 
-def judged(claim: Claim, places: tuple[Place, ...]) -> list[Judged]:
+def judged(claim: Claim, places: tuple[Workload, ...]) -> list[CheckResult]:
     """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
     checks = list(claim.checks(*places))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
@@ -374,7 +374,7 @@ def judged(claim: Claim, places: tuple[Place, ...]) -> list[Judged]:
         read = np.array([not check.at_chance for check in checks], dtype=bool)
         p[read] = np.column_stack([corrected(side, int(read.sum()))[1] for side in p[read].T])
     return [
-        Judged(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
+        CheckResult(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
         for check, (p_for, p_against) in zip(checks, p.tolist(), strict=True)
     ]
 

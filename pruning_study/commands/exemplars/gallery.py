@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
 MOST_IMAGES, COLUMNS = 40, 8
@@ -20,7 +20,7 @@ _RIGHT = "✓\u00a0"  # no line ends at such a space
 _BOLD = 1.15  # how much wider bold letters are
 
 
-def pies(cell: Cell) -> pd.DataFrame:
+def pies(cell: PopulationPair) -> pd.DataFrame:
     """Return the PIEs of a cell, the most surprising first.
 
     Returns

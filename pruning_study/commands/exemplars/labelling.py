@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.common.errors import StudyError
 from analysis.rendering.picture_text import fitted_name
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX, ITEM, LABELS, PIE, QUESTIONS
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
@@ -53,7 +53,7 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     return random.permutation(np.concatenate([random.choice(kind, half, replace=False) for kind in kinds]))
 
 
-def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
+def alternatives(cell: PopulationPair, places: np.ndarray, classes: int) -> np.ndarray:
     """Return the classes other than its own that an image is most often taken for, which become labels 2 and 3.
 
     The paper does not say what its labels 2 and 3 are. To show the modal labels would tell the PIEs, whose modal labels
@@ -82,7 +82,7 @@ def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def sheet(cell: Cell, classes: Sequence[str], images: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a labelling sheet and its key.
 
     Parameters

@@ -16,7 +16,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Recalls:
+class PairedRecalls:
     """Recalls of dense models, and of the models pruned from them, on the same validation images.
 
     Parameters
@@ -34,7 +34,7 @@ class Recalls:
     both_right: np.ndarray
     support: np.ndarray
 
-    def subset(self, places: Sequence[int]) -> "Recalls":
+    def subset(self, places: Sequence[int]) -> "PairedRecalls":
         """Return the recalls of the seeds at these places."""
         chosen = list(places)
         return replace(self, before=self.before[chosen], after=self.after[chosen], both_right=self.both_right[chosen])
@@ -43,7 +43,7 @@ class Recalls:
         return len(self.before)
 
 
-def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> Recalls:
+def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> PairedRecalls:
     """Compute recalls from the predictions of each seed's dense model and of the model pruned from it.
 
     Parameters
@@ -55,7 +55,7 @@ def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions],
     sides = [[class_metrics(part.label, part.predicted, classes) for part in side] for side in (before, after)]
     recall_before, recall_after = (np.array([counts.recall for counts in side]) for side in sides)
     both = [both_right(*pair, classes) for pair in zip(before, after, strict=True)]
-    return Recalls(recall_before, recall_after, np.array(both), sides[0][0].support)
+    return PairedRecalls(recall_before, recall_after, np.array(both), sides[0][0].support)
 
 
 def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -73,12 +73,12 @@ def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
     return recall @ support / support.sum()
 
 
-def accuracy(recalls: Recalls) -> float:
+def accuracy(recalls: PairedRecalls) -> float:
     """Return the mean accuracy after pruning over the seeds."""
     return float(accuracies(recalls.after, recalls.support).mean())
 
 
-def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
+def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
     """Predict the mean accuracy over all seeds, as if the remaining seeds lost as much as those so far.
 
     Parameters
@@ -91,7 +91,7 @@ def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
     return accuracy(recalls) + float(dense.mean() - dense[: len(recalls)].mean())
 
 
-def distortion(recalls: Recalls) -> float:
+def distortion(recalls: PairedRecalls) -> float:
     """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
 
     The first term is above 0 if the differences grew, the second if other classes are now the worse ones. Both
@@ -100,12 +100,12 @@ def distortion(recalls: Recalls) -> float:
     return max(alpha_new(recalls) - 1, 0.0) + max(1 - correlation(recalls), 0.0)
 
 
-def alpha_new(recalls: Recalls) -> float:
+def alpha_new(recalls: PairedRecalls) -> float:
     """Return the slope that new images would show, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
-def correlation(recalls: Recalls) -> float:
+def correlation(recalls: PairedRecalls) -> float:
     """Return the uncentred correlation of recall balances before and after pruning, pooled over the seeds."""
     before, after = (
         recall_balance(side, accuracies(side, recalls.support)).ravel() for side in (recalls.before, recalls.after)
@@ -113,7 +113,7 @@ def correlation(recalls: Recalls) -> float:
     return float(intensification.correlation(before, after))
 
 
-def standard_error(value: Callable[[Recalls], float], recalls: Recalls) -> float:
+def standard_error(value: Callable[[PairedRecalls], float], recalls: PairedRecalls) -> float:
     """Return the jackknife standard error of a value over the seeds; NaN with one seed."""
     seeds = range(len(recalls))
     if len(recalls) < 2:
@@ -122,7 +122,7 @@ def standard_error(value: Callable[[Recalls], float], recalls: Recalls) -> float
     return float(np.sqrt((len(recalls) - 1) * np.var(without_one)))
 
 
-def values(recalls: Recalls) -> dict[str, float]:
+def values(recalls: PairedRecalls) -> dict[str, float]:
     """Return all numbers of a trial, by name.
 
     Returns

@@ -20,7 +20,7 @@ from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
 from pruning_study.study.shared_search import COUNTED, SharedSearch, digest
 from pruning_study.study.tuning import objectives
-from pruning_study.study.tuning.objectives import Recalls
+from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
@@ -196,7 +196,7 @@ class Space:
         return digest(self.params)
 
 
-class Search(SharedSearch):
+class TuningSearch(SharedSearch):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
@@ -232,7 +232,7 @@ class Search(SharedSearch):
         )
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
-    def is_hopeless(self, trial: Trial, so_far: Recalls, dense: np.ndarray) -> bool:
+    def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
         """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
 
         Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
@@ -252,7 +252,7 @@ class Search(SharedSearch):
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def record(self, trial: Trial, recalls: Recalls, *, stopped: bool) -> dict[str, float]:
+    def record(self, trial: Trial, recalls: PairedRecalls, *, stopped: bool) -> dict[str, float]:
         """Keep the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
         values = objectives.values(recalls)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})

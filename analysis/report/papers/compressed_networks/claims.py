@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
+from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Workload, estimate, held
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
 from analysis.report.papers.compressed_networks.populations import ComparedNetworks, recalls
@@ -43,7 +43,7 @@ def claims(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """
     frame = measured(study, found)
     by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []
-    places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
+    places = [Workload(dataset, model, rows) for (dataset, model), rows in by_place]
     return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
 
 
@@ -146,22 +146,22 @@ def _decrease_minus_increase(cell: ComparedNetworks, kept: np.ndarray) -> float:
 # What is compared.
 
 
-def _pruned(place: Place) -> list[str]:
+def _pruned(place: Workload) -> list[str]:
     return [method for method in place.pruners if method.split()[0] not in (CONTROL, *schema.BITS)]
 
 
-def _formats(place: Place) -> list[str]:
+def _formats(place: Workload) -> list[str]:
     return [method for method in place.pruners if method.split()[0] in schema.BITS]
 
 
-def _above(place: Place, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
+def _above(place: Workload, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
     """Yield a check that a value is above 0, if the cell has it."""
     values = place.values(arm, column)
     if values.notna().any():
         yield Check((arm,), quantity, estimate(values), ABOVE)
 
 
-def _larger(place: Place, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
+def _larger(place: Workload, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
     """Yield a check that a value is larger in one cell than in another, paired where they share dense networks."""
     one, other = place.values(first, column), place.values(second, column)
     if one.notna().any() and other.notna().any():
@@ -169,8 +169,8 @@ def _larger(place: Place, first: Arm, second: Arm, column: str, quantity: str) -
         yield Check((first, second), quantity, row, ABOVE)
 
 
-def _grows(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
+def _grows(column: str, quantity: str) -> Callable[[Workload], Iterable[Check]]:
+    def checks(place: Workload) -> Iterator[Check]:
         for method in _pruned(place):
             for less, more in pairwise(place.arms(method)):
                 yield from _larger(place, more, less, column, quantity)
@@ -178,8 +178,8 @@ def _grows(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
     return checks
 
 
-def _everywhere(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
+def _everywhere(column: str, quantity: str) -> Callable[[Workload], Iterable[Check]]:
+    def checks(place: Workload) -> Iterator[Check]:
         for method in [*_pruned(place), *_formats(place)]:
             for arm in place.arms(method):
                 yield from _above(place, arm, column, quantity)
@@ -187,7 +187,7 @@ def _everywhere(column: str, quantity: str) -> Callable[[Place], Iterable[Check]
     return checks
 
 
-def _more_than_formats(place: Place) -> Iterator[Check]:
+def _more_than_formats(place: Workload) -> Iterator[Check]:
     for method in _pruned(place):
         for number_format in _formats(place):
             for arm in place.arms(number_format):

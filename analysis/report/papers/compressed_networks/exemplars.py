@@ -17,7 +17,7 @@ from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars
 from analysis.study.arrays import RunArrays
-from analysis.study.predictions import Pairs, Predictions
+from analysis.study.predictions import Pairs, StudyPredictions
 
 # A network's five most probable classes say nothing about so many classes or fewer.
 _RANKED = 5
@@ -45,7 +45,7 @@ class CellExemplars(NamedTuple):
     notes: list[str]
 
 
-def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | None) -> CellExemplars:
+def exemplars(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None) -> CellExemplars:
     """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
 
     Parameters
@@ -79,7 +79,7 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | Non
         What `naming.named` returns, index (place among the test images, from 0), label, dense_mode, compressed_mode,
         dense_share, compressed_share (of the votes for the mode).
     """
-    shared = Predictions.shared(predictions)
+    shared = StudyPredictions.shared(predictions)
     if shared is None:
         return CellExemplars(pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
@@ -191,7 +191,7 @@ def _beyond(more: np.ndarray) -> tuple[float, float, float]:
     return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
 
 
-def _against_control(study: RunArrays, rows: np.ndarray, predictions: Predictions) -> dict[str, float]:
+def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
     """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
@@ -203,7 +203,7 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: Prediction
     return dict(zip(("n_pie_none", "n_pie_none_untied"), counts, strict=True))
 
 
-def _between(predictions: Predictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
+def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
     """Return the exemplars between networks before, each of which counts once, and networks after."""
     return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 

@@ -15,7 +15,16 @@ from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_picture
 from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.report.published import rank
-from analysis.report.ratio_plot import TITLE_SIZE, Column, Drawn, Place, against_ratio, draw_lines, groups, handle
+from analysis.report.ratio_plot import (
+    TITLE_SIZE,
+    Column,
+    Drawn,
+    PlottedWorkload,
+    against_ratio,
+    draw_lines,
+    groups,
+    handle,
+)
 from analysis.report.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
@@ -91,7 +100,7 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
 
 
-def _of_same_networks(group: Sequence[Place], study: StudyData) -> str:
+def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str:
     """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
     said = []
     # A data set and model with many methods have several columns, each with all cells.

@@ -22,7 +22,7 @@ MEAN = "mean"  # over severities
 _CONDITION = ["corruption", "severity"]
 
 
-class Measured(NamedTuple):
+class ConditionRecalls(NamedTuple):
     """What the networks of a data set have right under each condition: a corruption and a severity.
 
     Attributes
@@ -83,7 +83,7 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _measured(counts: pd.DataFrame, runs: pd.DataFrame) -> Measured | None:
+def _measured(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRecalls | None:
     """Return what the networks of some runs and of their dense runs have right; None if nothing was measured."""
     counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
     if counts.empty:
@@ -110,14 +110,14 @@ def _measured(counts: pd.DataFrame, runs: pd.DataFrame) -> Measured | None:
         recall = right / support
     names = [(corruption, str(severity)) for corruption, severity in index]
     rows = {run_id: row for row, run_id in enumerate(run_ids)}
-    found = Measured(
+    found = ConditionRecalls(
         rows, names, classes, recall, top1, top5, np.nan_to_num(support).max(0), np.zeros(top1.shape, bool)
     )
     found = _with_means(found)
     return found._replace(guesses=_guesses(found))
 
 
-def _guesses(measured: Measured) -> np.ndarray:
+def _guesses(measured: ConditionRecalls) -> np.ndarray:
     """Return whether each network guesses under each condition, (networks, conditions)."""
     columns = []
     for accuracy, support in zip(measured.top1.T, measured.support, strict=True):
@@ -125,7 +125,7 @@ def _guesses(measured: Measured) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _with_means(single: Measured) -> Measured:
+def _with_means(single: ConditionRecalls) -> ConditionRecalls:
     """Add the mean over the severities of each corruption, and the mean of these means."""
     means = []
     for name in dict.fromkeys(corruption for corruption, severity in single.conditions if severity != "0"):
@@ -135,7 +135,7 @@ def _with_means(single: Measured) -> Measured:
     return _with_mean(single, (ALL, MEAN), means) if len(means) > 1 else single
 
 
-def _with_mean(single: Measured, condition: tuple[str, str], places: list[int]) -> Measured:
+def _with_mean(single: ConditionRecalls, condition: tuple[str, str], places: list[int]) -> ConditionRecalls:
     """Add the mean over the conditions at some places as a further condition."""
 
     def added(shares: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def _with_mean(single: Measured, condition: tuple[str, str], places: list[int]) 
     )
 
 
-def _rows(study: RunArrays, kept: np.ndarray, measured: Measured) -> list[dict[str, Any]]:
+def _rows(study: RunArrays, kept: np.ndarray, measured: ConditionRecalls) -> list[dict[str, Any]]:
     """Return the rows of a cell, of which the runs at `kept` count."""
     dense_ids, run_ids = (study.runs[name].to_numpy(object) for name in (schema.DENSE_RUN_ID, RUN_ID))
     known = measured.rows
@@ -181,13 +181,13 @@ def _rows(study: RunArrays, kept: np.ndarray, measured: Measured) -> list[dict[s
     return rows
 
 
-def _pair(measured: Measured, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(measured: ConditionRecalls, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of pairs of networks, by run id."""
     first, second = (np.array([measured.rows[run_id] for run_id in side], dtype=int) for side in (before, after))
     return first, second
 
 
-def _compared(measured: Measured, place: int, before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+def _compared(measured: ConditionRecalls, place: int, before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """Compare the accuracies of pairs of networks under a condition."""
     found: dict[str, float] = {}
     for name, accuracies in (("top1", measured.top1), ("top5", measured.top5)):
@@ -205,7 +205,7 @@ def _compared(measured: Measured, place: int, before: np.ndarray, after: np.ndar
     return found
 
 
-def _classes(measured: Measured, place: int, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+def _classes(measured: ConditionRecalls, place: int, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Return what a condition does to the differences between classes: alpha and the largest excess loss."""
     support = measured.support[place]
     has = support > 0

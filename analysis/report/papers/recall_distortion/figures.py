@@ -237,7 +237,7 @@ def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 _WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
 
 
-class _Panel(NamedTuple):
+class _PanelKey(NamedTuple):
     """What the cells of a panel have in common.
 
     Attributes
@@ -276,7 +276,7 @@ class _Panel(NamedTuple):
 class _Panels(NamedTuple):
     """The cells of each panel by ratio, what all panels share, and words for the title if settings are left out."""
 
-    cells: dict[_Panel, pd.DataFrame]
+    cells: dict[_PanelKey, pd.DataFrame]
     fixed: str
     which: str
 
@@ -313,7 +313,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
     for key, rows in grouped:
         values = zip(settings, key[len(columns) :], strict=True)
         own = tuple((name, value) for name, value in values if pd.notna(value))
-        panels[_Panel(key[: len(columns)], own, with_weight)] = rows
+        panels[_PanelKey(key[: len(columns)], own, with_weight)] = rows
     return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
 
 
@@ -375,7 +375,7 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
     return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
 
 
-def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.DataFrame], float]:
+def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.DataFrame], float]:
     """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks.
 
     The latter is NaN if two cells share no dense network.
@@ -432,7 +432,7 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 
 def _strip(
-    panels: dict[_Panel, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+    panels: dict[_PanelKey, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:
     """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.values()]
@@ -553,7 +553,7 @@ def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
             axes.set_xlabel("recall balance before", fontsize=9)
 
 
-def _styles(columns: Sequence[dict[_Panel, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+def _styles(columns: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
     """Return how each pruner is drawn in every column, by its name; controls are last."""
     is_control = {panel.inline: bool(line["control"].all()) for lines in columns for panel, line in lines.items()}
     pruned = [name for name, control in is_control.items() if not control]
@@ -568,7 +568,7 @@ def _styles(columns: Sequence[dict[_Panel, pd.DataFrame]]) -> dict[str, dict[str
 
 def _draw_tradeoff(
     column: np.ndarray,
-    lines: dict[_Panel, pd.DataFrame],
+    lines: dict[_PanelKey, pd.DataFrame],
     dense: float,
     title: str,
     styles: dict[str, dict[str, Any]],
@@ -590,7 +590,7 @@ def _draw_tradeoff(
 
 def _draw_lines(
     axes: Axes,
-    lines: dict[_Panel, pd.DataFrame],
+    lines: dict[_PanelKey, pd.DataFrame],
     name: str,
     centre: float,
     styles: dict[str, dict[str, Any]],
@@ -615,7 +615,7 @@ def _draw_lines(
     axes.grid(alpha=0.3)
 
 
-def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
+def _reach(lines: dict[_PanelKey, pd.DataFrame], name: str, centre: float) -> float:
     """Return how far the axis extends from its centre, to include every mean that is drawn."""
     ends = [centre]
     for line in lines.values():
@@ -633,7 +633,7 @@ def _beyond(count: int, what: str) -> str:
     return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
 
 
-def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
+def _guessing(lines: dict[_PanelKey, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
         guessing = line[line["chance"] > 0]

@@ -21,7 +21,7 @@ from analysis.report.papers.claims import (
     Arm,
     Check,
     Claim,
-    Place,
+    Workload,
     estimate,
 )
 from analysis.report.papers.recall_distortion.channel_pruning import PRUNER as CHIP
@@ -44,7 +44,7 @@ _NOTHING = estimate(pd.Series(dtype=float))
 
 
 def _differences(
-    place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
+    place: Workload, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
 ) -> Check:
     """Return a check of the difference of two arms over the networks that both have."""
     guessing = place.guesses(first) or place.guesses(second)
@@ -59,69 +59,69 @@ def _differences(
     )
 
 
-def _accuracies(place: Place, first: Arm, second: Arm, claimed: str) -> Check:
+def _accuracies(place: Workload, first: Arm, second: Arm, claimed: str) -> Check:
     return _differences(place, first, second, claimed, "accuracy_after", ACCURACY)._replace(part="accuracy")
 
 
-def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
+def _slope(place: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
     """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
     row = estimate(place.values(arm, column) - value, level=LEVEL / len(place.ratios(arm.pruner)))
     return _arm_check(place, arm, row, claimed)
 
 
-def _change(place: Place, arm: Arm, first: str, second: str) -> Row:
+def _change(place: Workload, arm: Arm, first: str, second: str) -> Row:
     """Return the difference of two columns of an arm."""
     return estimate(place.values(arm, first) - place.values(arm, second))
 
 
-def _arm_check(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
+def _arm_check(place: Workload, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
     """Return a check of an arm, which means nothing where most networks guess."""
     guessing = place.guesses(arm)
     return Check((arm,), quantity, _NOTHING if guessing else row, claimed, place.n_at_chance(arm), guessing, part)
 
 
-def _pruned_more(place: Place) -> Iterator[Check]:
+def _pruned_more(place: Workload) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
         for less, more in pairwise(place.arms(pruner)):
             yield _differences(place, more, less, NOT_BELOW)
 
 
-def _low_ratios(place: Place) -> Iterator[Check]:
+def _low_ratios(place: Workload) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
         for arm in place.arms(pruner, at_most=_LOW):
             yield _slope(place, arm, 1, BELOW)
 
 
-def _highest_ratio(place: Place) -> Iterator[Check]:
+def _highest_ratio(place: Workload) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
         for arm in place.highest(pruner):
             yield _slope(place, arm, 1, ABOVE)
 
 
-def _weak_and_strong(place: Place) -> Iterator[Check]:
+def _weak_and_strong(place: Workload) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
         for arm in place.highest(pruner):
             for classes in ("weak", "strong"):
                 yield _slope(place, arm, 1, ABOVE, f"alpha_{classes}")._replace(part=f"{classes} classes")
 
 
-def _corrective(place: Place) -> Iterator[Check]:
+def _corrective(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP, at_most=_LOW):
         for control in place.arms(CONTROL):
             yield _differences(place, arm, control, BELOW)
             yield _differences(place, arm, control, BELOW, "spread_ratio", SPREAD)
 
 
-def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
+def _random_against(value: float) -> Callable[[Workload], Iterator[Check]]:
+    def checks(place: Workload) -> Iterator[Check]:
         for arm in place.arms(RP):
             yield _slope(place, arm, value, BELOW)
 
     return checks
 
 
-def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
+def _random_minus(claimed: str) -> Callable[[Workload], Iterator[Check]]:
+    def checks(place: Workload) -> Iterator[Check]:
         for pruner in (MP, GP, place.up()):
             for pair in place.shared(RP, pruner):
                 yield _differences(place, *pair, claimed)
@@ -129,63 +129,63 @@ def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
     return checks
 
 
-def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
+def _up_minus(other: str, column: str = ALPHA) -> Callable[[Workload], Iterator[Check]]:
+    def checks(place: Workload) -> Iterator[Check]:
         for pair in place.shared(place.up(), other):
             yield _differences(place, *pair, BELOW, column)
 
     return checks
 
 
-def _up_positive(place: Place) -> Iterator[Check]:
+def _up_positive(place: Workload) -> Iterator[Check]:
     for arm in place.arms(place.up()):
         yield _slope(place, arm, 0, ABOVE)
 
 
-def _pruners_differ(place: Place) -> Iterator[Check]:
+def _pruners_differ(place: Workload) -> Iterator[Check]:
     for first, second in combinations((MP, GP, place.up()), 2):
         for pair in place.shared(first, second, at_least=HIGH):
             yield _differences(place, *pair, DIFFERS)
 
 
-def _up_more_accurate(place: Place) -> Iterator[Check]:
+def _up_more_accurate(place: Workload) -> Iterator[Check]:
     for pair in place.shared(place.up(), MP):
         yield _accuracies(place, *pair, ABOVE)
 
 
-def _magnitude_more_accurate(place: Place) -> Iterator[Check]:
+def _magnitude_more_accurate(place: Workload) -> Iterator[Check]:
     for pair in place.shared(MP, GP):
         yield _accuracies(place, *pair, ABOVE)
 
 
-def _light_pruning(place: Place) -> Iterator[Check]:
+def _light_pruning(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP, at_most=_LOW):
         yield _gained(place, arm, ABOVE)
         yield _slope(place, arm, 1, NOT_ABOVE)
 
 
-def _heavy_pruning(place: Place) -> Iterator[Check]:
+def _heavy_pruning(place: Workload) -> Iterator[Check]:
     for arm in place.highest(MP):
         yield _gained(place, arm, BELOW)
         yield _slope(place, arm, 1, ABOVE)
 
 
-def _gained(place: Place, arm: Arm, claimed: str) -> Check:
+def _gained(place: Workload, arm: Arm, claimed: str) -> Check:
     row = _change(place, arm, "accuracy_after", "accuracy_before")
     return _arm_check(place, arm, row, claimed, ACCURACY, part="accuracy")
 
 
-def _variance_grows(place: Place) -> Iterator[Check]:
+def _variance_grows(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP):
         yield _arm_check(place, arm, _change(place, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
 
 
-def _linear(place: Place) -> Iterator[Check]:
+def _linear(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP):
         yield _arm_check(place, arm, _change(place, arm, "near", "far"), ALIKE)
 
 
-def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
+def _mean_ratio_is_volatile(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP):
         ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
         yield _arm_check(place, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
@@ -197,7 +197,7 @@ def _log_deviations(values: pd.Series) -> pd.Series:
     return np.log(distance.mask(distance == 0))
 
 
-def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
+def _recall_is_most_expressive(place: Workload) -> Iterator[Check]:
     for arm in place.arms(MP):
         for metric in OTHER_METRICS:
             if place.values(arm, f"alpha_{metric}").notna().any():
@@ -205,19 +205,19 @@ def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
                 yield _arm_check(place, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
 
 
-def _harder_data(first: Place, second: Place) -> Iterator[Check]:
+def _harder_data(first: Workload, second: Workload) -> Iterator[Check]:
     for easier, harder in ((first, second), (second, first)):
         comparable = easier.model == harder.model or (_usual(easier) and _usual(harder))
         if comparable and (original(easier.dataset), original(harder.dataset)) in HARDER:
             yield from _between(harder, easier, MP)
 
 
-def _usual(place: Place) -> bool:
+def _usual(place: Workload) -> bool:
     return label(place.model) == usual_model(place.dataset)
 
 
-def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Check]]:
-    def checks(smaller: Place, larger: Place) -> Iterator[Check]:
+def _smaller_model(pruner: str | None) -> Callable[[Workload, Workload], Iterator[Check]]:
+    def checks(smaller: Workload, larger: Workload) -> Iterator[Check]:
         resnets = all(resnet_size(place.model) for place in (smaller, larger))
         if resnets and smaller.dataset == larger.dataset:
             yield from _between(smaller, larger, pruner or smaller.up())
@@ -225,7 +225,7 @@ def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Chec
     return checks
 
 
-def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
+def _between(more: Workload, less: Workload, pruner: str) -> Iterator[Check]:
     for arm in more.arms(pruner):
         if arm in less.arms(pruner):
             guessing = more.guesses(arm) or less.guesses(arm)
@@ -233,7 +233,7 @@ def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
             yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
 
 
-def _tickets_above_threshold(place: Place) -> Iterator[Check]:
+def _tickets_above_threshold(place: Workload) -> Iterator[Check]:
     if place.tickets is None:
         return
     for pruner in TICKET_PRUNERS:
@@ -243,7 +243,7 @@ def _tickets_above_threshold(place: Place) -> Iterator[Check]:
                 yield _slope(place.tickets, arm, 1, ABOVE)._replace(part=f"level {level}")
 
 
-def _chip_rises(place: Place) -> Iterator[Check]:
+def _chip_rises(place: Workload) -> Iterator[Check]:
     for less, more in pairwise(place.arms(CHIP)):
         yield _differences(place, more, less, ABOVE)
 
