@@ -30,7 +30,7 @@ def fit_setting(
     model: nn.Module,
     hyperparameters: Hyperparameters,
     stream: str,
-    saved: Path | None,
+    saved_training: Path | None,
     on_epoch: OnEpoch,
     *,
     train: Examples | None = None,
@@ -50,9 +50,11 @@ def fit_setting(
     pruning
         Masks, ramp and distillation, as `TrainingSetup` takes them.
     """
-    if saved and setting.config.force:
-        saved.unlink(missing_ok=True)
-    return fit(model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved, on_epoch=on_epoch)
+    if saved_training and setting.config.force:
+        saved_training.unlink(missing_ok=True)
+    return fit(
+        model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved_training, on_epoch=on_epoch
+    )
 
 
 def training_of(

@@ -43,7 +43,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._line.close()
         self._bar.close()
 

@@ -125,7 +125,7 @@ class Worker:
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
             parent = dense.train(store, self._study_run_id, setting)
-        parent = parent or _stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
+        parent = parent or _load_stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
         self._keep(parent)
         return parent
 
@@ -151,10 +151,10 @@ class Worker:
         if self._setting is None or self._setting[0] != but_ratio:
             self._setting = None
             data = self._dataset(source(config))
-            made = (
+            setting = (
                 PruneSetting(but_ratio, data) if isinstance(but_ratio, PruneConfig) else IterateSetting(but_ratio, data)
             )
-            self._setting = (but_ratio, made)
+            self._setting = (but_ratio, setting)
         return self._setting[1]
 
     def _dataset(self, key: Source) -> Dataset:
@@ -163,7 +163,7 @@ class Worker:
         return self._data[key]
 
 
-def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
+def _load_stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
     for run in store.find(config_hash):
         try:
             return load(store, run, setting)

@@ -34,10 +34,10 @@ class PairedRecalls:
     both_right: np.ndarray
     support: np.ndarray
 
-    def subset(self, places: Sequence[int]) -> "PairedRecalls":
+    def subset(self, indices: Sequence[int]) -> "PairedRecalls":
         """Return the recalls of the seeds at these places."""
-        chosen = list(places)
-        return replace(self, before=self.before[chosen], after=self.after[chosen], both_right=self.both_right[chosen])
+        rows = list(indices)
+        return replace(self, before=self.before[rows], after=self.after[rows], both_right=self.both_right[rows])
 
     def __len__(self) -> int:
         return len(self.before)
@@ -131,7 +131,7 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
         accuracy and distortion, each with its standard error (`_error`) and its value for each seed
         (`accuracy/<place>`); alpha_new and correlation, of which distortion is made.
     """
-    each = [recalls.subset([place]) for place in range(len(recalls))]
+    recalls_by_seed = [recalls.subset([index]) for index in range(len(recalls))]
     return {
         "accuracy": accuracy(recalls),
         "accuracy_error": standard_error(accuracy, recalls),
@@ -139,8 +139,8 @@ def values(recalls: PairedRecalls) -> dict[str, float]:
         "distortion_error": standard_error(distortion, recalls),
         "alpha_new": alpha_new(recalls),
         "correlation": correlation(recalls),
-        **{f"accuracy/{place}": accuracy(one) for place, one in enumerate(each)},
-        **{f"distortion/{place}": distortion(one) for place, one in enumerate(each)},
+        **{f"accuracy/{index}": accuracy(own_recalls) for index, own_recalls in enumerate(recalls_by_seed)},
+        **{f"distortion/{index}": distortion(own_recalls) for index, own_recalls in enumerate(recalls_by_seed)},
     }
 
 
@@ -159,8 +159,8 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     """
     columns = [name for name in trials.columns if name.startswith("accuracy/")]
     complete = trials[trials["complete"] & (trials["anchor"] == reference)].set_index("ratio")
-    compared = complete.reindex(trials["ratio"]).set_axis(trials.index)
-    expected = compared["accuracy"] + (trials[columns] - compared[columns]).mean(axis=1)
+    references = complete.reindex(trials["ratio"]).set_axis(trials.index)
+    expected = references["accuracy"] + (trials[columns] - references[columns]).mean(axis=1)
     return trials.assign(accuracy=trials["accuracy"].where(trials["complete"], expected))
 
 
@@ -187,11 +187,11 @@ def pareto_front(trials: pd.DataFrame) -> pd.Series:
     trials : DataFrame
         complete (bool), accuracy, distortion.
     """
-    defined = trials["complete"] & trials["distortion"].notna()
-    accuracy, distortion = (trials[name].where(defined).to_numpy() for name in ("accuracy", "distortion"))
+    is_defined = trials["complete"] & trials["distortion"].notna()
+    accuracy, distortion = (trials[name].where(is_defined).to_numpy() for name in ("accuracy", "distortion"))
     as_good = (accuracy >= accuracy[:, None]) & (distortion <= distortion[:, None])
     better = (accuracy > accuracy[:, None]) | (distortion < distortion[:, None])
-    return defined & ~(as_good & better).any(axis=1)
+    return is_defined & ~(as_good & better).any(axis=1)
 
 
 def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
@@ -215,11 +215,14 @@ def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
         best = complete["accuracy"].idxmax()
         highest = trials["accuracy"][best]
         return best, f"the highest validation accuracy, {highest:.4f}, of {len(complete)} complete trials"
-    fit = trials[eligible(trials) & trials["distortion"].notna()]
-    best = fit["distortion"].idxmin()
+    eligible_trials = trials[eligible(trials) & trials["distortion"].notna()]
+    best = eligible_trials["distortion"].idxmin()
     anchor = complete.loc[complete["anchor"] != "", "accuracy"].max()
-    among = f"of the {len(fit)} trials whose validation accuracy is within a point of the best anchor's, {anchor:.4f}"
-    reason = f"the least distortion, {trials['distortion'][best]:.4f}, {among}"
+    population = (
+        f"of the {len(eligible_trials)} trials whose validation accuracy is within a point of the best anchor's, "
+        f"{anchor:.4f}"
+    )
+    reason = f"the least distortion, {trials['distortion'][best]:.4f}, {population}"
     if objective == "both":
         return best, f"{reason}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
     return best, reason

@@ -102,8 +102,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
-    found = ids_of_found(network.dense for network in networks)
-    other_engine = engine_lines(store, settings[0], found, IN_ANOTHER_EXPERIMENT)
+    run_ids = ids_of_found(network.dense for network in networks)
+    other_engine = engine_lines(store, settings[0], run_ids, IN_ANOTHER_EXPERIMENT)
     return "\n".join(["", _table(result), "", ANCHORS_NOTE, "", result.summary, "", *next_steps, *other_engine])
 
 
@@ -114,16 +114,16 @@ def _settings(config: TuneConfig) -> list[PruneSetting]:
 
 
 def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
-    searched, longest_ramp = TRIAL_PARAMS, None
+    searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
         # With a gradual schedule and distillation a setting has every param of the trials, such as the temperature.
         setting = setting.at(schedule=CUBIC, distill=1.0)
-        searched = TRIAL_PARAMS | SCHEDULE_PARAMS
+        searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
     params = hashed_params(setting.plan(config.ratio[0], setting.params).params)
     if config.tune_decay:
         _check_decays(setting)
-        searched = searched | {schema.FINE_TUNE_DECAY}
+        searched_params = searched_params | {schema.FINE_TUNE_DECAY}
     strength_of = config.searched_strength
     return Space(
         objective=config.objective,
@@ -131,7 +131,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         epsilon_range=config.epsilon_range,
         usual_epsilon=setting.pruning.epsilon,
         settings={
-            **{name: value for name, value in params.items() if name not in {*searched, strength_of}},
+            **{name: value for name, value in params.items() if name not in {*searched_params, strength_of}},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
@@ -238,9 +238,9 @@ def _try(
         values = search.record(trial, recalls, stopped=stopped)
         if stopped:
             values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
-        for place in range(len(recalls)):
-            seed_values = {schema.VAL_ACCURACY: f"accuracy/{place}", schema.VAL_DISTORTION: f"distortion/{place}"}
-            run.metrics({name: values[key] for name, key in seed_values.items()}, step=place)
+        for index in range(len(recalls)):
+            seed_values = {schema.VAL_ACCURACY: f"accuracy/{index}", schema.VAL_DISTORTION: f"distortion/{index}"}
+            run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
     # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
@@ -272,15 +272,15 @@ def _result(
     trials = trials.assign(
         eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best
     )
-    won = _point(trials.loc[best])
-    points = {WINNER: won, **search.space.anchors(won.ratio)}
-    tested = partial(_tested, store, job_run_id, search.space, points)
-    rows = [row for network in networks for row in tested(network, new=False)]
+    winning_point = _point(trials.loc[best])
+    points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
+    test_rows = partial(_test, store, job_run_id, search.space, points)
+    rows = [row for network in networks for row in test_rows(network, new=False)]
     start = max(config.seeds) + 1
     for seed in range(start, start + config.confirm_seeds):
         setting = PruneSetting(config.pruning(seed), networks[0].setting.data)
         (network,) = _networks(store, job_run_id, [setting])
-        rows += tested(network, new=True)
+        rows += test_rows(network, new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
         name=search.name,
@@ -301,7 +301,7 @@ def _point(trial: pd.Series) -> Point:
     return Point(**numbers, fine_tune_decay=trial.get(schema.FINE_TUNE_DECAY, ""))
 
 
-def _tested(
+def _test(
     store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
@@ -327,10 +327,10 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
     summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1))
-    drawn = tuning_figures.figures(result)
+    figures_by_name = tuning_figures.figures(result)
     if search.space.dimensions > 1:
-        drawn["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
-    for name, figure in drawn.items():
+        figures_by_name["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
+    for name, figure in figures_by_name.items():
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})

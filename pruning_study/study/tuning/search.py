@@ -258,21 +258,21 @@ class TuningSearch(SharedSearch):
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         trial.set_user_attr(STOPPED, bool(stopped))
         if self.space.objective == "alpha" and not stopped:
-            anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
+            anchors = [row["accuracy"] for row in self._rows() if row["anchor"] and row["complete"]]
             accuracy = values["accuracy"]
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         return values
 
     def end(self, number: int) -> None:
         """End a trial with the numbers that `record` kept."""
-        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
-        if recorded[STOPPED]:
+        attributes = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if attributes[STOPPED]:
             self._study.tell(number, state=TrialState.PRUNED)
             return
-        measured = recorded[MEASURED]
-        if measured["distortion"] is None:
-            measured = {**measured, "distortion": math.inf}  # undefined, which is worse than any other
-        self._study.tell(number, [measured[name] for name in TOLD[self.space.objective]])
+        values = attributes[MEASURED]
+        if values["distortion"] is None:
+            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
+        self._study.tell(number, [values[name] for name in TOLD[self.space.objective]])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended.
@@ -297,7 +297,7 @@ class TuningSearch(SharedSearch):
         return optuna.importance.get_param_importances(self._study)
 
     def _rows(self) -> list[dict]:
-        ended = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+        trials = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
         return [
             {
                 "number": trial.number,
@@ -307,7 +307,7 @@ class TuningSearch(SharedSearch):
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
-            for trial in ended
+            for trial in trials
         ]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
@@ -315,10 +315,10 @@ class TuningSearch(SharedSearch):
 
     def _enqueue_anchors(self) -> None:
         trials = self._study.get_trials(states=COUNTED)
-        known = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
+        enqueued = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
         for ratio in self.space.ratios:
             for anchor, point in self.space.anchors(ratio).items():
-                if (anchor, ratio) not in known:
+                if (anchor, ratio) not in enqueued:
                     self._study.enqueue_trial(point.values, user_attrs={schema.ANCHOR: anchor, **point.values})
 
     def _suggest(self, trial: Trial) -> None:

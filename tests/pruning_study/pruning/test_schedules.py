@@ -295,7 +295,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._pruned(setting, dense, steps.planned(setting, dense, 20.0))
+    model, fitted = steps._prune_and_fit(setting, dense, steps.planned(setting, dense, 20.0))
     return model.state_dict(), fitted.masks
 
 
