@@ -534,12 +534,12 @@ def test_a_cell_passes_only_where_every_bound_is_within_its_limit():
             "the loss of class 0 beyond that of the accuracy may be 0.030, which is 0.030 above the limit 0",
         ),
     ):
-        assert recommend.judged(measured, limits, {})["fails"] == fails
+        assert recommend.judge(measured, limits, {})["fails"] == fails
 
 
 def test_what_is_not_known_fails():
     measured = CellLosses(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, np.nan), {0: Bounded(0.0, np.nan)})
-    row = recommend.judged(measured, Tolerances(0.02, 1.1, 0.1), {0: "cat"})
+    row = recommend.judge(measured, Tolerances(0.02, 1.1, 0.1), {0: "cat"})
     assert row["fails"] == (
         "alpha is not known from so few images or seeds and the loss of class cat beyond that of the accuracy is not "
         "known from so few images or seeds"
