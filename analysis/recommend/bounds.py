@@ -38,7 +38,7 @@ class ValidationAnswers(NamedTuple):
         return np.bincount(self.label, (self.before.astype(float) + self.after) / 2) / self.support
 
     @property
-    def guesses(self) -> tuple[bool, bool]:
+    def at_chance(self) -> tuple[bool, bool]:
         """Whether the network guesses before pruning, and after."""
         accuracies = [right.mean() for right in (self.before, self.after)]
         before, after = intensification.at_chance(accuracies, len(self.support), self.support).tolist()
@@ -155,12 +155,12 @@ def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
         NaN where no network counts.
     """
     classes, networks = _common_classes(networks)
-    guesses = [network.guesses for network in networks]
-    sound = [network for network, either in zip(networks, guesses, strict=True) if not any(either)]
-    guessing = guesses.count((False, True))
+    chance_flags = [network.at_chance for network in networks]
+    sound = [network for network, either in zip(networks, chance_flags, strict=True) if not any(either)]
+    n_at_chance = chance_flags.count((False, True))
     nothing = Bounded(np.nan, np.nan)
     if not sound:
-        return CellLosses(0, guessing, nothing, np.nan, np.nan, nothing, {})
+        return CellLosses(0, n_at_chance, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
     (loss,) = _bounded_losses(_changes(sound, level, of_accuracy=True), np.ones((1, 1)), level)
     changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
@@ -170,7 +170,7 @@ def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
     alphas, raw_slopes = _slopes(sound)
     return CellLosses(
         n=len(sound),
-        n_at_chance=guessing,
+        n_at_chance=n_at_chance,
         loss=loss,
         alpha=float(alphas.mean()),
         raw_slope=float(raw_slopes.mean()),

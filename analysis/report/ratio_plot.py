@@ -161,18 +161,18 @@ def against_ratio(
     handles : sequence of Line2D
         Of the legend, after those of the methods.
     """
-    styles, named = styles_of([place.lines for place in group])
+    styles, named = styles_of([workload.lines for workload in group])
     size = figure_width(group), 2.9 * len(rows) + 1.6
     figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
-    for panels, place in zip(grid.T, group, strict=True):
-        name_panel(panels[0], place.name, title_room(group))
-        pruned = place.cells[is_pruned(place.cells)]
-        column = Column(place.cells, place.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+    for panels, workload in zip(grid.T, group, strict=True):
+        name_panel(panels[0], workload.name, title_room(group))
+        pruned = workload.cells[is_pruned(workload.cells)]
+        column = Column(workload.cells, workload.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)
             if len(pruned):
                 draw_stripe(axes, column.leading)
-        _set_ratios(panels[-1], place.lines)
+        _set_ratios(panels[-1], workload.lines)
     for row in grid:
         show_beyond(row, group)
     for axes, label in zip(grid[:, 0], rows, strict=True):
@@ -190,8 +190,8 @@ def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
         A panel for each place, with its lines.
     group : sequence of Place
     """
-    for name in dict.fromkeys(place.name[:2] for place in group):
-        panels = [axes for axes, place in zip(row, group, strict=True) if place.name[:2] == name]
+    for name in dict.fromkeys(workload.name[:2] for workload in group):
+        panels = [axes for axes, workload in zip(row, group, strict=True) if workload.name[:2] == name]
         lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
         values = np.concatenate([_marked(axes)[1] for axes in panels])
         for axes in panels:
@@ -208,8 +208,8 @@ def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for point in np.column_stack(line.get_data())
         if np.isfinite(point).all()
     ]
-    places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
-    return np.array(places, float), np.array(values, float), np.array(colors, object)
+    positions, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
+    return np.array(positions, float), np.array(values, float), np.array(colors, object)
 
 
 def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -222,11 +222,11 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 def _draw_beyond(axes: Axes) -> None:
     """Draw a triangle at the end of an axis for each mark beyond it, and write the values beside those."""
-    places, values, colors = _marked(axes)
+    positions, values, colors = _marked(axes)
     low, high = axes.get_ylim()
     for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
         axes.scatter(
-            places[beyond],
+            positions[beyond],
             np.full(beyond.sum(), height),
             c=list(colors[beyond]),
             marker=mark,
@@ -235,10 +235,10 @@ def _draw_beyond(axes: Axes) -> None:
             clip_on=False,
             zorder=4,
         )
-        for place, text in _told(axes, places[beyond], values[beyond]):
+        for position, text in _told(axes, positions[beyond], values[beyond]):
             axes.annotate(
                 text,
-                (place, abs(height - 0.02)),
+                (position, abs(height - 0.02)),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(-5, 0),  # points, beside the marks
                 textcoords="offset points",
@@ -250,16 +250,16 @@ def _draw_beyond(axes: Axes) -> None:
             )
 
 
-def _told(axes: Axes, places: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
+def _told(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
     """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
-    order = np.argsort(places)
-    along = axes.transScale.transform(np.column_stack([places, np.ones(len(places))]))[order, 0]
+    order = np.argsort(positions)
+    along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]
     ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
     inches = _AXIS * along / np.ptp(ends)
     for near in np.split(order, np.flatnonzero(np.diff(inches) > _TEXT) + 1):
         if len(near):
             low, high = f"{values[near].min():.2f}", f"{values[near].max():.2f}"
-            yield float(places[near].min()), low if low == high else f"{low} to {high}"
+            yield float(positions[near].min()), low if low == high else f"{low} to {high}"
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
@@ -284,15 +284,15 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     pruned = [method for method in methods if method.pruner != CONTROL]
     controls = [method for method in methods if method.pruner == CONTROL]
     styles: Styles = {
-        method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
+        method: {"color": NEUTRAL, "linestyle": _DASHES[index % len(_DASHES)]} for index, method in enumerate(controls)
     }
     pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
     # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
     own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
-    for place, method in enumerate(pruned):
-        color = place if own else pruners.index(method.pruner)
-        shape = place + place // len(_COLORS) if own else settings.index(method.setting)
-        dashes = place // len(_COLORS) if own else shape
+    for index, method in enumerate(pruned):
+        color = index if own else pruners.index(method.pruner)
+        shape = index + index // len(_COLORS) if own else settings.index(method.setting)
+        dashes = index // len(_COLORS) if own else shape
         styles[method] = {
             "color": _COLORS[color % len(_COLORS)],
             "marker": _MARKERS[shape % len(_MARKERS)],
@@ -301,15 +301,15 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     if own:
         handles = [handle(method.label, **styles[method]) for method in pruned]
     else:
-        handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
+        handles = [handle(name, color=_COLORS[index % len(_COLORS)]) for index, name in enumerate(pruners)]
         handles += [
             handle(
                 name or _AS_IN_PRINT,
                 color="black",
-                marker=_MARKERS[place % len(_MARKERS)],
-                linestyle=_DASHES[place % len(_DASHES)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                linestyle=_DASHES[index % len(_DASHES)],
             )
-            for place, name in enumerate(settings)
+            for index, name in enumerate(settings)
         ]
     return styles, [*handles, *(handle(f"{method.label} (control)", **styles[method]) for method in controls)]
 
@@ -371,7 +371,9 @@ def draw_lines(
         across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
         axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
         if drawn.low:
-            intervals = [[(place, bottom), (place, top)] for place, bottom, top in zip(across, low, high, strict=True)]
+            intervals = [
+                [(position, bottom), (position, top)] for position, bottom, top in zip(across, low, high, strict=True)
+            ]
             bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2, alpha=opacity)
             axes.add_collection(bars, autolim=False)
     axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -388,9 +390,9 @@ def _places_of_levels(
     return places.reindex(control[ITERATION]).to_numpy()
 
 
-def draw_stripe(axes: Axes, place: float) -> None:
+def draw_stripe(axes: Axes, position: float) -> None:
     """Mark the ratio of the verdict."""
-    axes.axvline(place, color=BELOW, alpha=0.12, linewidth=14)
+    axes.axvline(position, color=BELOW, alpha=0.12, linewidth=14)
 
 
 def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
@@ -427,10 +429,10 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
     labels, end = [], -np.inf
     for ratio in ratios:
         label = f"{ratio:.3g}"
-        place, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
-        shown = place - half >= end + _BETWEEN
+        position, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
+        shown = position - half >= end + _BETWEEN
         labels.append(label if shown else "")
-        end = place + half if shown else end
+        end = position + half if shown else end
     return labels
 
 

@@ -109,7 +109,7 @@ def verdict(study: StudyData) -> list[str]:
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         ]
-    return [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
+    return [" ".join(_sentences(workload, cells, study)) for workload, cells in places(compressed)]
 
 
 def reading(study: StudyData) -> list[str]:
@@ -226,10 +226,10 @@ def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
     return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
 
 
-def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
-    rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
+def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
+    rows = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
     weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
-    where = f"On {place[0]} with {place[1]}"
+    where = f"On {workload[0]} with {workload[1]}"
     if said := sentence(weak):
         yield f"{where}: {said}"
     if weak.at_chance == weak.networks:

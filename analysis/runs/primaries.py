@@ -97,8 +97,8 @@ class MethodSelector(NamedTuple):
     def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the places of those cells, given as params by name, that the label stands for."""
         indices = [index for index, params in enumerate(cells) if self._names(params)]
-        for name, former in schema.FORMERLY.items():
-            as_printed = [index for index in indices if cells[index].get(name, former) == former]
+        for name, legacy_default in schema.FORMERLY.items():
+            as_printed = [index for index in indices if cells[index].get(name, legacy_default) == legacy_default]
             if name not in self.settings and as_printed:
                 indices = as_printed
         return indices

@@ -154,7 +154,7 @@ def read_groups(
 
 
 def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    return (runs.iloc[[place]] for place in range(len(runs)))
+    return (runs.iloc[[index]] for index in range(len(runs)))
 
 
 def groups(
@@ -191,8 +191,8 @@ def groups(
             other += 1
             continue
         key = cell[study.cell_key].to_dict()
-        for name, (names, images, place) in members_of[cell[schema.DATASET]].items():
-            table, whole = _cell(names, place, answers.of(images))
+        for name, (names, images, group_index) in members_of[cell[schema.DATASET]].items():
+            table, whole = _cell(names, group_index, answers.of(images))
             of_groups.append(table)
             of_groupings.append({**key, GROUPING: name, **whole})
     why = {
@@ -223,29 +223,29 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 
 
-def _cell(names: np.ndarray, place: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _cell(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows of a cell's groups, and what is said of the grouping as a whole.
 
-    `names` and `place` are as `statistics.groups.members` returns them; the answers are to its images.
+    `names` and `group_index` are as `statistics.groups.members` returns them; the answers are to its images.
     """
     label, before, after, control = answers
     found = {
         GROUP: names,
-        "images": np.bincount(place),
+        "images": np.bincount(group_index),
         "n": len(after),
-        **with_ends("accuracy_before", *recalls(place, before)),
-        **with_ends("accuracy_after", *recalls(place, after)),
-        **with_ends("change", *recall_changes(place, before, after)),
+        **with_ends("accuracy_before", *recalls(group_index, before)),
+        **with_ends("accuracy_after", *recalls(group_index, after)),
+        **with_ends("change", *recall_changes(group_index, before, after)),
     }
-    losses = _excess_losses("excess_loss", place, before, after)
+    losses = _excess_losses("excess_loss", group_index, before, after)
     if control is not None:
-        found |= losses.columns | with_ends("accuracy_control", *recalls(place, control))
-        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(place, before, after, control))
-        losses = _excess_losses(f"excess_loss_{LOSS}", place, control, after, before)
+        found |= losses.columns | with_ends("accuracy_control", *recalls(group_index, control))
+        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(group_index, before, after, control))
+        losses = _excess_losses(f"excess_loss_{LOSS}", group_index, control, after, before)
     found |= losses.columns
     for ending, excess in losses.excess.items():
         found |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
-    return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+    return pd.DataFrame(found), grouping.summary(names, group_index, label, before, after, control)
 
 
 class _Losses(NamedTuple):
@@ -255,8 +255,8 @@ class _Losses(NamedTuple):
     columns: dict[str, np.ndarray]
 
 
-def _excess_losses(name: str, place: np.ndarray, *sides: np.ndarray) -> _Losses:
-    excess = {ending: excess_losses(place, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
+def _excess_losses(name: str, group_index: np.ndarray, *sides: np.ndarray) -> _Losses:
+    excess = {ending: excess_losses(group_index, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
     columns = {name: excess[""].value}
     for ending, each in excess.items():
         columns |= {f"{name}{ending}_low": each.low, f"{name}{ending}_high": each.high}

@@ -94,8 +94,8 @@ class CellKey(NamedTuple):
     @property
     def is_iterated(self) -> bool:
         """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` says of rows."""
-        former = schema.FORMERLY[schema.KEEP]
-        return bool(self.params.get(schema.KEEP, former) != former)
+        legacy_default = schema.FORMERLY[schema.KEEP]
+        return bool(self.params.get(schema.KEEP, legacy_default) != legacy_default)
 
     @property
     def mitigation(self) -> dict[str, str]:
@@ -387,8 +387,10 @@ def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) ->
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()
     values = counts.index.to_frame(index=False)
-    former = {frames.column(name): value for name, value in schema.FORMERLY.items()}
-    as_printed = sum((values[column] == former[column] for column in columns if column in former), 0 * values.index)
+    legacy_defaults = {frames.column(name): value for name, value in schema.FORMERLY.items()}
+    as_printed = sum(
+        (values[column] == legacy_defaults[column] for column in columns if column in legacy_defaults), 0 * values.index
+    )
     as_printed -= _without_fine_tuning(values)
     order = np.lexsort([-counts.to_numpy(), -np.asarray(as_printed)])
     return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *columns])

@@ -49,7 +49,7 @@ class Parent(NamedTuple):
     model: Callable[[], "ModelProto"]
 
 
-def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, number_format: str) -> FinishedRun:
+def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, weight_dtype: str) -> FinishedRun:
     """Find the run that has a parent's network in a number format, or make it.
 
     Parameters
@@ -59,14 +59,14 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
         The job that asks for the run.
     setting : TrainSetting
     parent : Parent
-    number_format : {"float16", "dynamic-int8", "fixed-int8"}
+    weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
 
     Raises
     ------
     StudyError
         If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
     """
-    params = {**parent.run.data.params, schema.NUMBER_FORMAT: number_format}
+    params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
     own_hash = config_hash(schema.QUANTIZED, params, parent.loaded.config_hash)
     return find_or_make(
         store,
@@ -74,7 +74,7 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
         own_hash,
         force=setting.config.force,
         read=lambda run: _read(store, run, setting, own_hash),
-        make=lambda: _quantize(store, job_run_id, setting, parent, number_format, params, own_hash),
+        make=lambda: _quantize(store, job_run_id, setting, parent, weight_dtype, params, own_hash),
         # Several runs may have the parent's settings, and their networks may differ in the last digits.
         counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parent.loaded.run_id,
     )
@@ -122,9 +122,9 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return first
 
 
-def examples(setting: TrainSetting, number_format: str) -> np.ndarray:
+def examples(setting: TrainSetting, weight_dtype: str) -> np.ndarray:
     """Return the training images from which ranges are learned; none for a format that learns no ranges."""
-    if number_format != schema.FIXED_INT8:
+    if weight_dtype != schema.FIXED_INT8:
         return setting.data.train_images[:0]
     return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
 
@@ -141,15 +141,15 @@ def _quantize(
     job_run_id: str,
     setting: TrainSetting,
     parent: Parent,
-    number_format: str,
+    weight_dtype: str,
     params: dict[str, str],
     own_hash: str,
 ) -> FinishedRun:
     start = time.perf_counter()
     parent_run, dense = parent.loaded, parent.loaded.dense
-    model = onnx_quantization.quantized(parent.model(), number_format, examples(setting, number_format))
-    name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
-    note = f"The network of run {parent_run.run_id} with weights of {number_format}"
+    model = onnx_quantization.quantized(parent.model(), weight_dtype, examples(setting, weight_dtype))
+    name = f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}"
+    note = f"The network of run {parent_run.run_id} with weights of {weight_dtype}"
     tags = {
         schema.KIND: schema.QUANTIZED,
         schema.CONFIG_HASH: own_hash,

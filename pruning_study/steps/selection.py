@@ -24,7 +24,7 @@ def select(
     model: nn.Module,
     theta: Mapping[str, Tensor],
     kept: int | Sequence[int],
-    among: Masks | None = None,
+    candidates: Masks | None = None,
     *,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> Masks:
@@ -39,7 +39,7 @@ def select(
         The prunable weights that are scored.
     kept : int, or sequence of int
         Number of weights to keep, in all layers together or of each layer.
-    among : dict of state-dict names to bool Tensors, optional
+    candidates : dict of state-dict names to bool Tensors, optional
         The weights to choose from; all by default.
     gradient : mapping of state-dict names to Tensors, optional
         The gradient of the data loss over the whole training set, if it is known.
@@ -72,8 +72,8 @@ def select(
             _score(pruner, name, theta[name], shared | {need: tensors[name] for need, tensors in of_layers.items()})
             for name in theta
         ]
-    places = [among[name] for name in theta] if among else None
-    return dict(zip(theta, pruner.masks(scores, kept, places, scope=setting.pruning.scope), strict=True))
+    candidate_masks = [candidates[name] for name in theta] if candidates else None
+    return dict(zip(theta, pruner.masks(scores, kept, candidate_masks, scope=setting.pruning.scope), strict=True))
 
 
 def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], ratio: float) -> Masks:

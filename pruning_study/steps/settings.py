@@ -463,8 +463,10 @@ def following(config: Config, dense: Run, option: str | None = "dense_run_id") -
         if item.name in dense.data.params:
             dense_value = _followed(item, dense.data.params[item.name], where, option)
         elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
-            former = schema.FORMERLY[item.name]
-            dense_value = None if former == "none" and item.default is None else item.metadata["check"](former)
+            legacy_default = schema.FORMERLY[item.name]
+            dense_value = (
+                None if legacy_default == "none" and item.default is None else item.metadata["check"](legacy_default)
+            )
         else:
             continue
         value = getattr(config, item.name)

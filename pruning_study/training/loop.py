@@ -215,12 +215,12 @@ class Epoch(NamedTuple):
 
 def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
     """Return the epochs of a training, phase by phase."""
-    places = [
+    positions = [
         (phase, index, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
         for index in range(phase.epochs)
     ]
-    return [Epoch(number, *place) for number, place in enumerate(places, start=1)]
+    return [Epoch(number, *position) for number, position in enumerate(positions, start=1)]
 
 
 def _augments(training: TrainingSetup) -> bool:

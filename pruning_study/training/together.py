@@ -162,8 +162,8 @@ class _Networks:
     @torch.no_grad()
     def put_back(self, models: Sequence[nn.Module], states: Sequence[TrainingState]) -> None:
         """Write weights, buffers and velocities back to the networks and the states of their trainings."""
-        for place, (model, state) in enumerate(zip(models, states, strict=True)):
+        for index, (model, state) in enumerate(zip(models, states, strict=True)):
             own = model.state_dict(keep_vars=True)
             for name, stacked in (self._weights | self._buffers).items():
-                own[name].copy_(stacked[place])
-            state.velocity = {name: stacked[place].clone() for name, stacked in self._optimizer.velocity.items()}
+                own[name].copy_(stacked[index])
+            state.velocity = {name: stacked[index].clone() for name, stacked in self._optimizer.velocity.items()}

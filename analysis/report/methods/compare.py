@@ -136,25 +136,25 @@ def compare(
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
-    shared = StudyPredictions.shared(predictions)
-    cells = [_cell(study, rows, shared) for rows in study.cells()]
+    shared_predictions = StudyPredictions.shared(predictions)
+    cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
-    known = {pair.keys for pair in pairs}
-    further = {keys: pair for found in primary_pairs for keys, pair in found.items() if keys not in known}
+    pair_keys = {pair.keys for pair in pairs}
+    further = {keys: pair for own_pairs in primary_pairs for keys, pair in own_pairs.items() if keys not in pair_keys}
     pairs += further.values()
     members: dict[_Family, list[int]] = {}
     families = [_family(pair, outcome, primaries, primary_pairs) for pair, outcome in product(pairs, OUTCOMES)]
-    for place, family in enumerate(families):
-        members.setdefault(family, []).append(place)
-    sizes = {family: max(len(places), family.planned) for family, places in members.items()}
+    for index, family in enumerate(families):
+        members.setdefault(family, []).append(index)
+    sizes = {family: max(len(indices), family.planned) for family, indices in members.items()}
     each = iter(families)
     rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
     axis = [settings.ITERATION] if settings.is_iterated(study.runs).any() else []
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
-    for family, places in members.items():
-        frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]
+    for family, indices in members.items():
+        frame.loc[indices, "p_holm"] = corrected(frame.loc[indices, "p"], sizes[family])[1]
     return frame
 
 
@@ -282,12 +282,12 @@ class _Curves:
 
     def of(self, cell: _ComparedCell) -> list[_ComparedCell]:
         """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
-        found = self._cells[_off_axis(cell.key)]
+        same_method = self._cells[_off_axis(cell.key)]
         if cell.key.pruner == settings.CONTROL:
-            return found
+            return same_method
         controls = self._controls.get(cell.key.without(self._of_pruning), [])
         control = _nearest(cell.key, _spared_alike(cell.key, controls))
-        return [*found, control] if control else found
+        return [*same_method, control] if control else same_method
 
 
 def _off_axis(key: CellKey) -> CellKey:
@@ -305,9 +305,9 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
     rows = rows[first]
     classes = ~np.isnan(study.before[rows[0]])
     run = study.runs.iloc[rows[0]]
-    measured = before, after, *_ = study.measured(rows, classes)
-    found = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
-    parts = found.slope_parts if found else _parts(study, rows, classes)
+    recalls_and_accuracies = before, after, *_ = study.measured(rows, classes)
+    pair_predictions = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
+    parts = pair_predictions.slope_parts if pair_predictions else _parts(study, rows, classes)
     return _ComparedCell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=method_label(run, study.shown, exact=study.exact),
@@ -317,14 +317,16 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
             ACCURACY: study.accuracy_after[rows],
             WEAKEST: after.min(1),
             LOSS: (before - after).max(1),
-            EXCESS: intensification.excess_loss(*measured).max(1),
+            EXCESS: intensification.excess_loss(*recalls_and_accuracies).max(1),
             ALPHA: intensification.alpha(*study.balances(rows, classes)),
-            RAW_SLOPE: intensification.raw_slope(*measured),
+            RAW_SLOPE: intensification.raw_slope(*recalls_and_accuracies),
         },
         at_chance=study.at_chance[rows],
-        images=found.images if found else None,
+        images=pair_predictions.images if pair_predictions else None,
         parts=parts,
-        pooled=(found.pooled if found else pooled_slope(parts)) if parts and len(rows) > 1 else None,
+        pooled=(pair_predictions.pooled if pair_predictions else pooled_slope(parts))
+        if parts and len(rows) > 1
+        else None,
     )
 
 
@@ -345,7 +347,7 @@ def _pairs(
     baseline_ratios: Mapping[float, float],
 ) -> Iterator[_Comparison]:
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
-    former = schema.FORMERLY
+    legacy_defaults = schema.FORMERLY
     schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
     fine_tuning = {schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE}
     start = {schema.START, *schema.details(schema.START), schema.SCOPE, *schedule, *fine_tuning}
@@ -364,23 +366,26 @@ def _pairs(
     ):
         baselines: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
-            is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
+            is_gradual = (
+                cell.key.params.get(schema.SCHEDULE, legacy_defaults[schema.SCHEDULE])
+                != legacy_defaults[schema.SCHEDULE]
+            )
             if is_baseline(cell.key) and not (comparison == START and is_gradual):
                 baselines.setdefault(_fixed(cell.key, varying), []).append(cell)
         for cell in cells:
             key = cell.key
             if comparison == PRUNER:
                 key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
-            found = baselines.get(_fixed(key, varying), [])
-            against = _nearest(key, _spared_alike(key, found) if comparison == AGAINST_CONTROL else found)
+            candidates = baselines.get(_fixed(key, varying), [])
+            against = _nearest(key, _spared_alike(key, candidates) if comparison == AGAINST_CONTROL else candidates)
             if against and not is_baseline(cell.key) and not _has_no_pruner(cell.key, comparison):
                 yield _Comparison(comparison, cell, against, curves.of(against))
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
     """Return whether a cell has a value of a param, by default the papers'."""
-    wanted = schema.FORMERLY[param] if value is None else value
-    return lambda key: key.params.get(param) == wanted
+    own_value = schema.FORMERLY[param] if value is None else value
+    return lambda key: key.params.get(param) == own_value
 
 
 def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_ComparedCell]:
@@ -415,44 +420,44 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
 
 def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
     """Return the baseline that has most settings in common with a cell; None if two have as many."""
-    shared = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
-    return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
+    n_common = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
+    return baselines[n_common.index(max(n_common))] if n_common.count(max(n_common, default=0)) == 1 else None
 
 
 def _primary_pairs(primary: Primary, cells: Sequence[_ComparedCell], curves: _Curves) -> dict[_Keys, _Comparison]:
     """Return the pairs that a primary comparison names, by the keys of their cells."""
-    places: dict[tuple[str, str], list[_ComparedCell]] = {}
+    cells_of_workload: dict[tuple[str, str], list[_ComparedCell]] = {}
     for cell in cells:
         if not primary.datasets or cell.key.dataset in primary.datasets:
-            places.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
-    found = {}
-    for group in places.values():
+            cells_of_workload.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
+    pairs = {}
+    for group in cells_of_workload.values():
         at_ratio = [cell for cell in group if cell.key.ratio == primary.ratio]
         controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
-        baselines = _named(primary.baseline, [*at_ratio, *controls])
-        for method in _named(primary.method, at_ratio):
+        baselines = _matching_cells(primary.baseline, [*at_ratio, *controls])
+        for method in _matching_cells(primary.method, at_ratio):
             alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
             against = _nearest(method.key, alike)
             if against:
-                found[method.key, against.key] = _Comparison(OTHER, method, against, curves.of(against))
-    return found
+                pairs[method.key, against.key] = _Comparison(OTHER, method, against, curves.of(against))
+    return pairs
 
 
-def _named(label: str, cells: Sequence[_ComparedCell]) -> list[_ComparedCell]:
-    return [cells[place] for place in MethodSelector.from_label(label).among([cell.key.params for cell in cells])]
+def _matching_cells(label: str, cells: Sequence[_ComparedCell]) -> list[_ComparedCell]:
+    return [cells[index] for index in MethodSelector.from_label(label).among([cell.key.params for cell in cells])]
 
 
 def _family(
     pair: _Comparison, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Comparison]]
 ) -> _Family:
     """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
-    for place, (primary, found) in enumerate(zip(primaries, primary_pairs, strict=True)):
-        if outcome in primary.outcomes and pair.keys in found:
+    for index, (primary, own_pairs) in enumerate(zip(primaries, primary_pairs, strict=True)):
+        if outcome in primary.outcomes and pair.keys in own_pairs:
             slope = _further_slope(outcome, primary.outcomes)
             together = [name for name in primary.outcomes if _further_slope(name, primary.outcomes) == slope]
-            return _Family("primary", place, slope, len(together) * len(primary.datasets), primary.direction)
-    rest = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
-    return _Family(rest, slope=_further_slope(outcome, OUTCOMES))
+            return _Family("primary", index, slope, len(together) * len(primary.datasets), primary.direction)
+    family_name = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
+    return _Family(family_name, slope=_further_slope(outcome, OUTCOMES))
 
 
 def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
@@ -463,17 +468,17 @@ def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
 
 def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
     """Yield a row for each outcome, given its family and the family's size."""
-    shared = pair.method.networks.intersection(pair.baseline.networks)
-    sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
+    common_networks = pair.method.networks.intersection(pair.baseline.networks)
+    sound = common_networks.intersection(pair.method.sound).intersection(pair.baseline.sound)
     method, baseline = pair.method.at(sound), pair.baseline.at(sound)
     curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
         if outcome == ALPHA_NEW:
-            means, result = _pooled(method, baseline, size, family.direction)
+            means, result = _compare_pooled(method, baseline, size, family.direction)
         else:
             values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
-            both = np.isfinite(values).all(0)
-            means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
+            is_defined = np.isfinite(values).all(0)
+            means = [outcomes[is_defined].mean() if is_defined.any() else np.nan for outcomes in values]
             result = {**paired(*values, family=size, alternative=family.direction), "resampled": "seeds"}
         yield {
             **{name: method.key.params[name] for name in (schema.DATASET, schema.MODEL, schema.RATIO)},
@@ -487,7 +492,7 @@ def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterato
             "alternative": family.direction,
             **result,
             **_at_equal_accuracy(method, curve, outcome),
-            "n_at_chance": len(shared) - len(sound),
+            "n_at_chance": len(common_networks) - len(sound),
             settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
         }
 
@@ -497,12 +502,12 @@ def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], ou
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)
-    own, *others = (cell.curve(outcome, method.networks) for cell in (method, *curve))
-    baseline = Curve(*map(np.concatenate, zip(*others, strict=True)))
+    own, *curves = (cell.curve(outcome, method.networks) for cell in (method, *curve))
+    baseline = Curve(*map(np.concatenate, zip(*curves, strict=True)))
     return dict(zip(names, equal_accuracy.difference(own, baseline, 1 - LEVEL), strict=True))
 
 
-def _pooled(
+def _compare_pooled(
     method: _ComparedCell, baseline: _ComparedCell, family: int, direction: Direction
 ) -> tuple[list[float], Row]:
     """Return alpha_new of either cell, and the test of their difference, over the same networks.
@@ -520,15 +525,15 @@ def _pooled(
         moves = first.moves - second.moves
     variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
     difference = first.estimate - second.estimate
-    tested = _tested(difference, variances, family, direction) if variances.total > 0 else {}
+    test = _test(difference, variances, family, direction) if variances.total > 0 else {}
     return [first.estimate, second.estimate], {
         **result,
-        **tested,
+        **test,
         "resampled": "seeds" if moves is None else "seeds and images",
     }
 
 
-def _tested(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
+def _test(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
     half = two_way.half_width(variances)
     p, level = two_way.p_value(variances, difference), LEVEL / family
     if direction != "two-sided":

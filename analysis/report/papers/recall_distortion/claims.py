@@ -54,10 +54,10 @@ def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Worklo
     slugs : collection of str
         Slugs of the claims.
     """
-    for place in _places(runs, None):
+    for workload in _places(runs, None):
         for claim in CLAIMS:
             if claim.slug in slugs:
-                yield from ((place, each.check, each.holds) for each in judged(claim, (place,)))
+                yield from ((workload, each.check, each.holds) for each in judged(claim, (workload,)))
 
 
 # Measurements of each network.

@@ -84,8 +84,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
         _draw_boxes(axes, by_place)
-        for place, rows in enumerate(by_place):
-            _draw_networks(axes, place, rows, limits)
+        for index, rows in enumerate(by_place):
+            _draw_networks(axes, index, rows, limits)
     return figure
 
 
@@ -118,8 +118,8 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
         panels.cells, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}", note, limits
     )
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
-        for place, cell in enumerate(panel.itertuples()):
-            _draw_interval(axes, place, cell, limits)
+        for index, cell in enumerate(panel.itertuples()):
+            _draw_interval(axes, index, cell, limits)
     return figure
 
 
@@ -489,25 +489,25 @@ def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
     )
 
 
-def _draw_networks(axes: Axes, place: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
-    places = place + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
+def _draw_networks(axes: Axes, position: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
+    positions = position + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
     chance, values = networks["at_chance"].to_numpy(bool), networks["alpha"].to_numpy()
-    axes.scatter(places[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
-    axes.scatter(places[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
+    axes.scatter(positions[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
+    axes.scatter(positions[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
     above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
-    draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+    draw_edge(axes, position, f"{above}▲" if above else "", f"{below}▼" if below else "")
 
 
-def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float]) -> None:
+def _draw_interval(axes: Axes, position: int, cell: Any, limits: tuple[float, float]) -> None:
     known = np.isfinite(cell.ci_low)
     color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
     if known:
-        axes.vlines(place, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
-    axes.plot(place, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
+        axes.vlines(position, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
+    axes.plot(position, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
     value = f"{cell.alpha_mean:.1f}"
     draw_edge(
         axes,
-        place,
+        position,
         f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
         f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
     )
@@ -559,10 +559,10 @@ def _styles(columns: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[
     pruned = [name for name, control in is_control.items() if not control]
     controls = [name for name, control in is_control.items() if control]
     return {
-        name: {"color": _LINES[place % len(_LINES)], "marker": _SHAPES[place % len(_SHAPES)]}
-        for place, name in enumerate(pruned)
+        name: {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
+        for index, name in enumerate(pruned)
     } | {
-        name: {"color": NEUTRAL, "linestyle": _CONTROLS[place % len(_CONTROLS)]} for place, name in enumerate(controls)
+        name: {"color": NEUTRAL, "linestyle": _CONTROLS[index % len(_CONTROLS)]} for index, name in enumerate(controls)
     }
 
 
@@ -607,8 +607,8 @@ def _draw_lines(
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
             # A hair apart, so that error bars do not hide one another.
-            places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
-            axes.errorbar(places, values, yerr=errors, capsize=2.5, markersize=5, **style)
+            positions = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
+            axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):
         axes.axhline(centre, color="black", linestyle="--", linewidth=1)
         axes.set_ylim(centre - reach, centre + reach)
