@@ -124,10 +124,10 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorklo
 def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[PlottedWorkload]:
     """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
     lines = lines_of(cells, study)
-    pruned = [method for method in lines if method.pruner != CONTROL]
-    counts = {part: Counter(map(part, pruned)) for part in _PARTS}
+    pruned_methods = [method for method in lines if method.pruner != CONTROL]
+    counts = {part: Counter(map(part, pruned_methods)) for part in _PARTS}
     splits = [part for part in _PARTS if 1 < len(counts[part]) <= len(_COLORS) >= max(counts[part].values())]
-    if len(pruned) <= len(_COLORS) or not splits:
+    if len(pruned_methods) <= len(_COLORS) or not splits:
         return [PlottedWorkload(name, cells, lines)]
     part = min(splits, key=lambda part: len(counts[part]))
     return [PlottedWorkload((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
@@ -135,9 +135,9 @@ def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> li
 
 def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
     """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
-    pruned = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
+    pruned_lines = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
-    return pruned | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
+    return pruned_lines | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
 
 
 def against_ratio(
@@ -161,23 +161,25 @@ def against_ratio(
     handles : sequence of Line2D
         Of the legend, after those of the methods.
     """
-    styles, named = styles_of([workload.lines for workload in group])
+    styles, method_handles = styles_of([workload.lines for workload in group])
     size = figure_width(group), 2.9 * len(rows) + 1.6
     figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
     for panels, workload in zip(grid.T, group, strict=True):
         name_panel(panels[0], workload.name, title_room(group))
-        pruned = workload.cells[is_pruned(workload.cells)]
-        column = Column(workload.cells, workload.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+        pruned_cells = workload.cells[is_pruned(workload.cells)]
+        column = Column(
+            workload.cells, workload.lines, styles, leading_ratio(pruned_cells) if len(pruned_cells) else np.inf
+        )
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)
-            if len(pruned):
+            if len(pruned_cells):
                 draw_stripe(axes, column.leading)
         _set_ratios(panels[-1], workload.lines)
     for row in grid:
         show_beyond(row, group)
     for axes, label in zip(grid[:, 0], rows, strict=True):
         axes.set_ylabel(label)
-    add_legend(figure, [*named, *handles], size)
+    add_legend(figure, [*method_handles, *handles], size)
     return figure
 
 
@@ -280,16 +282,18 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     lines : sequence of Lines
         Of each column of a figure.
     """
-    methods = list(dict.fromkeys(method for found in lines for method in found))
-    pruned = [method for method in methods if method.pruner != CONTROL]
+    methods = list(dict.fromkeys(method for own_lines in lines for method in own_lines))
+    pruned_methods = [method for method in methods if method.pruner != CONTROL]
     controls = [method for method in methods if method.pruner == CONTROL]
     styles: Styles = {
         method: {"color": NEUTRAL, "linestyle": _DASHES[index % len(_DASHES)]} for index, method in enumerate(controls)
     }
-    pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
+    pruners, settings = (
+        (list(dict.fromkeys(values)) for values in zip(*pruned_methods, strict=True)) if pruned_methods else ([], [])
+    )
     # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
-    own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
-    for index, method in enumerate(pruned):
+    own = len(pruned_methods) <= len(_COLORS) or len(settings) > len(_MARKERS)
+    for index, method in enumerate(pruned_methods):
         color = index if own else pruners.index(method.pruner)
         shape = index + index // len(_COLORS) if own else settings.index(method.setting)
         dashes = index // len(_COLORS) if own else shape
@@ -299,7 +303,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
             "linestyle": _DASHES[dashes % len(_DASHES)],
         }
     if own:
-        handles = [handle(method.label, **styles[method]) for method in pruned]
+        handles = [handle(method.label, **styles[method]) for method in pruned_methods]
     else:
         handles = [handle(name, color=_COLORS[index % len(_COLORS)]) for index, name in enumerate(pruners)]
         handles += [
@@ -384,10 +388,10 @@ def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
     """Return where levels of an iterated control stand: in the middle of the pruned networks of their iteration."""
-    pruned = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
-    pruned = pruned[is_iterated(pruned)]
-    places = pd.Series(places_of(pruned), index=pruned[ITERATION]).groupby(level=0).median()
-    return places.reindex(control[ITERATION]).to_numpy()
+    pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
+    pruned_cells = pruned_cells[is_iterated(pruned_cells)]
+    positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()
+    return positions.reindex(control[ITERATION]).to_numpy()
 
 
 def draw_stripe(axes: Axes, position: float) -> None:
@@ -430,9 +434,9 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
     for ratio in ratios:
         label = f"{ratio:.3g}"
         position, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
-        shown = position - half >= end + _BETWEEN
-        labels.append(label if shown else "")
-        end = position + half if shown else end
+        has_room = position - half >= end + _BETWEEN
+        labels.append(label if has_room else "")
+        end = position + half if has_room else end
     return labels
 
 

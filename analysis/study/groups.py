@@ -93,15 +93,19 @@ def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     if isinstance(given, Mapping):
         pairs = [(str(name), Path(path)) for name, path in given.items()]
     else:
-        pairs = [_split(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)]
-    found: dict[str, Path] = {}
+        pairs = [
+            _dataset_and_file(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)
+        ]
+    file_of_dataset: dict[str, Path] = {}
     for name, path in pairs:
         if name not in datasets:
             raise StudyError(f"{name} is no data set of these runs: {some(datasets)}", option=OPTION)
-        if name in found:
-            raise StudyError(f"{found[name]} and {path} are both of {name}: give a data set one file", option=OPTION)
-        found[name] = path
-    return found
+        if name in file_of_dataset:
+            raise StudyError(
+                f"{file_of_dataset[name]} and {path} are both of {name}: give a data set one file", option=OPTION
+            )
+        file_of_dataset[name] = path
+    return file_of_dataset
 
 
 def named_files(given: GivenGroups) -> list[Path]:
@@ -112,7 +116,7 @@ def named_files(given: GivenGroups) -> list[Path]:
     return [Path(path) for text in map(str, each) for path in (text, text.partition("=")[2]) if path]
 
 
-def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
+def _dataset_and_file(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
     name, equals, path = given.partition("=")
     if equals and (name in datasets or not Path(given).exists()):
         return name, Path(path)
@@ -143,14 +147,18 @@ def read_groups(
     StudyError
         As `statistics.groups.read` does, and if no run of a data set has predictions.
     """
-    shared, found = StudyPredictions.shared(predictions), {}
+    shared_predictions, groups_of_dataset = StudyPredictions.shared(predictions), {}
     for dataset, path in files.items():
-        known = (shared.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset])) if shared else ()
-        pairs = next((pairs for pairs in known if pairs), None)
+        pairs_of_runs = (
+            (shared_predictions.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset]))
+            if shared_predictions
+            else ()
+        )
+        pairs = next((pairs for pairs in pairs_of_runs if pairs), None)
         if not pairs:
             raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
-        found[dataset] = read(path, len(pairs.images.label))
-    return found
+        groups_of_dataset[dataset] = read(path, len(pairs.images.label))
+    return groups_of_dataset
 
 
 def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -173,7 +181,7 @@ def groups(
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
     """
-    shared, without, other = StudyPredictions.shared(predictions), 0, 0
+    shared_predictions, without, with_other_images = StudyPredictions.shared(predictions), 0, 0
     members_of = {
         dataset: {name: members(group) for name, group in table.groupings.items()}
         for dataset, table in of_images.items()
@@ -183,28 +191,28 @@ def groups(
         cell = study.runs.iloc[rows[0]]
         if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
             continue
-        answers = cell_answers(study, rows, shared)
+        answers = cell_answers(study, rows, shared_predictions)
         if answers is None:
             without += 1
             continue
         if len(answers.label) != of_images[cell[schema.DATASET]].images:
-            other += 1
+            with_other_images += 1
             continue
         key = cell[study.cell_key].to_dict()
         for name, (names, images, group_index) in members_of[cell[schema.DATASET]].items():
-            table, whole = _cell(names, group_index, answers.of(images))
+            table, grouping_row = _cell(names, group_index, answers.of(images))
             of_groups.append(table)
-            of_groupings.append({**key, GROUPING: name, **whole})
+            of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
         "all their networks guess or lack predictions": without,
-        "their test images are not those of the table": other,
+        "their test images are not those of the table": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     groupings = pd.DataFrame(of_groupings)
     if not of_groups:
         return Grouped(pd.DataFrame(), groupings, notes)
-    which = groupings[[*study.cell_key, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
-    table = pd.concat([which.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
+    cell_of_group = groupings[[*study.cell_key, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
+    table = pd.concat([cell_of_group.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
     return Grouped(table, groupings, notes)
 
 
@@ -229,7 +237,7 @@ def _cell(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple
     `names` and `group_index` are as `statistics.groups.members` returns them; the answers are to its images.
     """
     label, before, after, control = answers
-    found = {
+    columns = {
         GROUP: names,
         "images": np.bincount(group_index),
         "n": len(after),
@@ -239,13 +247,13 @@ def _cell(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple
     }
     losses = _excess_losses("excess_loss", group_index, before, after)
     if control is not None:
-        found |= losses.columns | with_ends("accuracy_control", *recalls(group_index, control))
-        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(group_index, before, after, control))
+        columns |= losses.columns | with_ends("accuracy_control", *recalls(group_index, control))
+        columns |= with_ends(f"change_{LOSS}", *changes_beyond_control(group_index, before, after, control))
         losses = _excess_losses(f"excess_loss_{LOSS}", group_index, control, after, before)
-    found |= losses.columns
+    columns |= losses.columns
     for ending, excess in losses.excess.items():
-        found |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
-    return pd.DataFrame(found), grouping.summary(names, group_index, label, before, after, control)
+        columns |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
+    return pd.DataFrame(columns), grouping.summary(names, group_index, label, before, after, control)
 
 
 class _Losses(NamedTuple):

@@ -133,7 +133,7 @@ def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None
     """Quantise weights, channel by channel, and activations by the range that the examples give them."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._images: Iterator[np.ndarray] = iter(np.split(examples, len(examples)))
 
@@ -144,7 +144,7 @@ def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None
     quantize_static(
         model,
         output,
-        Reader(),
+        CalibrationImages(),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QUInt8,
