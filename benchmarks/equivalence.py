@@ -21,11 +21,11 @@ from analysis.statistics.intensification import alpha, recall_balance
 from analysis.statistics.resampling import mean_interval
 from pruning_study.data import datasets
 from pruning_study.data.examples import Examples, Normalization, to_device
-from pruning_study.models.resnet import Block, initialize
+from pruning_study.models.resnet import BasicBlock, initialize
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import Masks, exact_k
 from pruning_study.training.engines import TORCH, Engine
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.native import engine as native
 from pruning_study.training.recipes import RECIPES, Phase
 
@@ -63,7 +63,7 @@ def trained_and_pruned(
     """Return accuracy before and after pruning, and alpha."""
     model = network(seed)
     settings = replace(RECIPES["resnet-cifar"].dense, phases=(Phase(epochs, 0.1), Phase(1, 0.01)))
-    training = Training(train, test, settings, seed, "dense", normalization.black, engine)
+    training = TrainingSetup(train, test, settings, seed, "dense", normalization.black, engine)
     fit(model, training)
     before, accuracy_before = balance(engine, model, test)
     fit(model, replace(training, stream="fine-tuning", masks=magnitude_masks(model)))
@@ -76,7 +76,7 @@ def network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model = nn.Sequential(
         *(nn.Conv2d(1, 8, 3, 2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
-        *(Block(8, 8, 1), Block(8, 16, 2)),
+        *(BasicBlock(8, 8, 1), BasicBlock(8, 16, 2)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),
     )
     initialize(model)

@@ -110,7 +110,7 @@ def by_api(store: Store, planned: Plan, file: Path) -> int:
 
 def by_ours(store: Store, planned: Plan, file: Path) -> int:
     """Return the number of complete runs, through `Store.finished`."""
-    return len(plan.found(store, planned.steps))
+    return len(plan.find_runs(store, planned.steps))
 
 
 def by_command(store: Store, planned: Plan, file: Path) -> int:

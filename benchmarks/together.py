@@ -16,7 +16,7 @@ from training_loop import build, cifar10_subset, data_dir_option, examples, load
 
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.together import fit_together
 
 EPOCHS = 60  # of the recipe, for networks per hour
@@ -44,7 +44,7 @@ def main(device: str, networks: int, images: int, rounds: int, data_dir: Path) -
     print(f"ratio {statistics.median(first / second for first, second in speeds):.2f}")
 
 
-def _round(models: list[nn.Module], trainings: list[Training]) -> tuple[float, float]:
+def _round(models: list[nn.Module], trainings: list[TrainingSetup]) -> tuple[float, float]:
     """Return images per second together and one after the other."""
     together = fit_together(models, trainings)[0].images_per_second
     seconds = [1 / fit(model, training).images_per_second for model, training in zip(models, trainings, strict=True)]
@@ -56,10 +56,10 @@ def _model(data: Dataset, seed: int) -> nn.Module:
     return build("resnet20", data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _training(data: Dataset, seed: int, device: str) -> Training:
+def _training(data: Dataset, seed: int, device: str) -> TrainingSetup:
     train, normalization = examples(data, torch.channels_last, device)
     validation = Examples(train.images[:128], train.labels[:128])
-    return Training(train, validation, one_epoch("resnet20"), seed, "benchmark", normalization.black)
+    return TrainingSetup(train, validation, one_epoch("resnet20"), seed, "benchmark", normalization.black)
 
 
 if __name__ == "__main__":

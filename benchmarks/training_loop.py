@@ -41,7 +41,7 @@ from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
 from pruning_study.steps.engine import choose as choose_engine
 from pruning_study.training import engines
-from pruning_study.training.loop import Training, apply_masks, fit
+from pruning_study.training.loop import TrainingSetup, apply_masks, fit
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
 
@@ -214,7 +214,7 @@ def ours(
     train, normalization = examples(data, chosen.layout or layout)
     # Validation is not timed, so a few images are enough.
     validation = Examples(train.images[:128], train.labels[:128])
-    epoch = Training(
+    epoch = TrainingSetup(
         train,
         validation,
         one_epoch(model_name),

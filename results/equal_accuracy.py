@@ -14,7 +14,7 @@ from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report.methods import compare as methods
 from analysis.report.methods.same_accuracy import BELOW, same_accuracy
 from analysis.runs import schema, validation_counts
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 
 # The methods of a question, by their names in equal_accuracy.csv.
 _METHODS = {
@@ -44,7 +44,9 @@ def write_pooled(results: Path) -> None:
     counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
     path = results / _TABLES["all"]
     with files.aside(path.parent) as folder:
-        csv_text.write(same_accuracy(runs, Recalls(counts), predictions), folder / path.name, missing=NOT_AVAILABLE)
+        csv_text.write(
+            same_accuracy(runs, ValidationRecalls(counts), predictions), folder / path.name, missing=NOT_AVAILABLE
+        )
 
 
 def answers(results: Path) -> dict[str, Answer]:

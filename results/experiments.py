@@ -18,7 +18,7 @@ from analysis.statistics.intensification import alpha
 from analysis.statistics.resampling import mean_interval
 from analysis.study import cells, settings
 from analysis.study.arrays import run_arrays
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 
 # The ratio that the released code's UP is asked for, and the one at which its MP and GP keep about as many weights.
 _RATIOS = {4.0: 2.2, 10.0: 5.5, 20.0: 12.0, 50.0: 40.0}
@@ -67,7 +67,7 @@ def at_equal_weights(results: Path) -> pd.DataFrame:
     runs, predictions = folders.runs(results, folders.RELEASED, folders.RELEASED_WEIGHTS)
     up = runs[runs[schema.PRUNER].eq("up-signed") & runs[schema.RATIO].isin(_RATIOS)]
     others = runs[runs[schema.RATIO].isin(_RATIOS.values())]
-    shared = Predictions(predictions)  # the networks of UP are in both comparisons
+    shared = StudyPredictions(predictions)  # the networks of UP are in both comparisons
     compared = pd.concat(
         _up_minus(up, others[others[schema.PRUNER].eq(name)], shared).assign(minus=name) for name in ("mp", "gp")
     )
@@ -75,7 +75,7 @@ def at_equal_weights(results: Path) -> pd.DataFrame:
     return compared[columns].rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
 
 
-def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictions) -> pd.DataFrame:
     runs = pd.concat([up, other], ignore_index=True)
     compared = methods.compare(
         run_arrays(runs), predictions, baseline=other[schema.PRUNER].iloc[0], baseline_ratios=_RATIOS, primaries=[]

@@ -67,7 +67,9 @@ def audit(
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
         read = read_sides({"before": before, "after": after, "control": control}, Path(downloads), limit, pair_by_order)
-        movements, diagnoses = movement.of_files({side: list(called) for side, called in read.found.items()}, limit)
+        movements, diagnoses = movement.of_files(
+            {side: list(names) for side, names in read.networks_by_path.items()}, limit
+        )
     label, networks = read.label, read.networks
     result = audit_predictions(
         label,
@@ -77,33 +79,35 @@ def audit(
         image_groups.read(groups, len(label)).groupings if groups else None,
     )
     return result._replace(
-        notes=[*prediction_sources.described(read.found), *result.notes, *diagnoses], movements=movements
+        notes=[*prediction_sources.described(read.networks_by_path), *result.notes, *diagnoses], movements=movements
     )
 
 
-class Sides(NamedTuple):
+class AuditedPredictions(NamedTuple):
     """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images)."""
 
-    found: dict[str, dict[Path, str]]
+    networks_by_path: dict[str, dict[Path, str]]
     label: np.ndarray
     networks: dict[str, np.ndarray]
 
 
-def read_sides(given: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool) -> Sides:
+def read_sides(
+    sources_by_side: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool
+) -> AuditedPredictions:
     """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
 
     Parameters
     ----------
-    given : mapping of str to sequence of str
+    sources_by_side : mapping of str to sequence of str
         Sources of the sides before, after and control.
     downloads : Path
         Folder for predictions of runs.
     """
-    found = {side: prediction_sources.find(sources, side, downloads) for side, sources in given.items()}
-    found = prediction_sources.in_pairs(found, by_order=pair_by_order)
-    label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
-    ends = np.cumsum([len(side) for side in found.values()])
-    return Sides(found, label, dict(zip(given, np.split(predicted, ends[:-1]), strict=True)))
+    networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
+    networks = prediction_sources.in_pairs(networks, by_order=pair_by_order)
+    label, predicted = prediction_files.read([path for side in networks.values() for path in side], limit)
+    ends = np.cumsum([len(side) for side in networks.values()])
+    return AuditedPredictions(networks, label, dict(zip(sources_by_side, np.split(predicted, ends[:-1]), strict=True)))
 
 
 def audit_predictions(
@@ -170,35 +174,41 @@ def audit_predictions(
     if label.ndim != 1 or not label.size:
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
     sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
-    networks = {side: _networks(side, given, label) for side, given in sides.items()}
-    names, place = np.unique(label, return_inverse=True)
+    networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
+    names, class_index = np.unique(label, return_inverse=True)
     notes = _notes(names, networks)
     paired = len(networks["before"]) in (1, len(networks["after"]))
     guessing, right = without_guessing(
-        place, {side: predicted == label for side, predicted in networks.items()}, paired=paired
+        class_index, {side: predicted == label for side, predicted in networks.items()}, paired=paired
     )
     if guessing.found:
-        notes.append(_what_is_chance(np.bincount(place)))
+        notes.append(_what_is_chance(np.bincount(class_index)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
-    called = _named(names, class_names)
+    display_names = _display_names(names, class_names)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
-    tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
-    summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
+    tables = (
+        _group_tables(groupings, right, paired) if groupings else [_table(display_names, class_index, right, paired)]
+    )
+    summaries = (
+        _grouping_summaries(groupings, class_index, right) if paired and not guessing.are_all_that_is_left else []
+    )
     notes += map(sentence, summaries)
-    compared = populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
+    comparison = populations.compare(
+        label, networks["before"], networks["after"], display_names, groupings, paired=paired
+    )
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
-        slopes=_slopes(place, right, guessing, paired, notes),
-        notes=[*notes, *compared.notes, *_on_variances(right, tables)],
+        slopes=_slopes(class_index, right, guessing, paired, notes),
+        notes=[*notes, *comparison.notes, *_on_variances(right, tables)],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
         guessing=guessing,
-        populations=compared,
+        populations=comparison,
         groupings=pd.DataFrame(summaries),
-        losses=_all_losses(called, place, groupings, right, paired),
-        dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
+        losses=_all_losses(display_names, class_index, groupings, right, paired),
+        dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
     )
 
 
@@ -215,13 +225,13 @@ def _enough(table: pd.DataFrame) -> bool:
 
 
 def _slopes(
-    place: np.ndarray, right: Mapping[str, np.ndarray], guessing: Guessing, paired: bool, notes: list[str]
+    class_index: np.ndarray, right: Mapping[str, np.ndarray], guessing: Guessing, paired: bool, notes: list[str]
 ) -> Slopes:
     if not paired:
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
     if not paired or guessing.are_all_that_is_left:
         return Slopes(0)
-    return slopes(place, right["before"], right["after"], notes)
+    return slopes(class_index, right["before"], right["after"], notes)
 
 
 def _what_is_chance(support: np.ndarray) -> str:
@@ -238,20 +248,20 @@ def _basis(right: Mapping[str, np.ndarray]) -> Literal["control", "networks", "p
     return "networks" if min(map(len, right.values())) > 1 else "pair"
 
 
-def _networks(side: str, given: ArrayLike, label: np.ndarray) -> np.ndarray:
+def _networks(side: str, predictions: ArrayLike, label: np.ndarray) -> np.ndarray:
     """Return the predictions of a side, (networks, images)."""
-    predicted = np.atleast_2d(_classes(side, given))
+    predicted = np.atleast_2d(_classes(side, predictions))
     if predicted.ndim != 2 or predicted.shape[1] != len(label) or not len(predicted):
         raise StudyError(
-            f"{side} has shape {np.shape(given)} for {len(label):,} labels: give a class for each image, (images,) or "
-            "(networks, images)"
+            f"{side} has shape {np.shape(predictions)} for {len(label):,} labels: give a class for each image, "
+            "(images,) or (networks, images)"
         )
     return predicted
 
 
-def _classes(name: str, given: ArrayLike) -> np.ndarray:
+def _classes(name: str, classes: ArrayLike) -> np.ndarray:
     """Return classes as text or integers."""
-    values = class_arrays.as_array(name, given)
+    values = class_arrays.as_array(name, classes)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)
     if not values.size:
@@ -288,50 +298,52 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
     return notes
 
 
-def _named(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
+def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
     if class_names is None:
         return names
     if isinstance(class_names, str | bytes) or not isinstance(class_names, Sequence | Mapping | np.ndarray | pd.Series):
         raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
-    known = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
-    if other := [name for name in known.values() if not isinstance(name, str)]:
-        raise StudyError(f"class_names holds {shortened(other[0])}, which is no text: write each name in quotes")
-    class_arrays.check_names("class_names", known.values())
-    if "" in known.values() or len(set(known.values())) < len(known):
-        name, _ = Counter(known.values()).most_common(1)[0]
-        fault = "an empty name" if "" in known.values() else f"the name {shortened(name)} twice"
+    names_by_label = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
+    if not_texts := [name for name in names_by_label.values() if not isinstance(name, str)]:
+        raise StudyError(f"class_names holds {shortened(not_texts[0])}, which is no text: write each name in quotes")
+    class_arrays.check_names("class_names", names_by_label.values())
+    if "" in names_by_label.values() or len(set(names_by_label.values())) < len(names_by_label):
+        name, _ = Counter(names_by_label.values()).most_common(1)[0]
+        fault = "an empty name" if "" in names_by_label.values() else f"the name {shortened(name)} twice"
         raise StudyError(f"class_names has {fault}: give each class a name of its own")
-    if missing := [name for name in names.tolist() if name not in known]:
-        raise StudyError(f"class_names has {len(known):,} names and none for label {missing[0]}: name every class")
-    return np.array([known[name] for name in names.tolist()])
+    if missing := [name for name in names.tolist() if name not in names_by_label]:
+        raise StudyError(
+            f"class_names has {len(names_by_label):,} names and none for label {missing[0]}: name every class"
+        )
+    return np.array([names_by_label[name] for name in names.tolist()])
 
 
 def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Return what is said of each grouping as a whole, of the images that are in one of its groups."""
     summaries = []
     for name, group in groupings.items():
-        names, images, place = image_groups.members(group)
+        names, images, group_index = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        summaries.append({"grouping": name, **grouping.summary(names, place, label[images], **answers)})
+        summaries.append({"grouping": name, **grouping.summary(names, group_index, label[images], **answers)})
     return summaries
 
 
-def _table(names: np.ndarray, place: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
-    return class_table(names, place, right["before"], right["after"], right.get("control"), paired=paired)
+def _table(names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
+    return class_table(names, class_index, right["before"], right["after"], right.get("control"), paired=paired)
 
 
 def _all_losses(
-    names: np.ndarray, place: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
+    names: np.ndarray, class_index: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
 ) -> pd.DataFrame:
     """Return the losses of the accuracy and of each class, or of each group in place of classes."""
-    found = limits.losses(list(map(str, names)), place, right, paired)
+    class_losses = limits.losses(list(map(str, names)), class_index, right, paired)
     if not groupings:
-        return found
-    parts = [found[:1]]
+        return class_losses
+    parts = [class_losses[:1]]
     for name, group in groupings.items():
-        called, images, of_group = image_groups.members(group)
+        group_names, images, of_group = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        titles = [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in called]
+        titles = [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in group_names]
         parts.append(limits.losses(titles, of_group, answers, paired)[1:])
     return pd.concat(parts, ignore_index=True)
 
@@ -340,9 +352,9 @@ def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bo
     """Return a table for each grouping, of the images that are in one of its groups."""
     tables = []
     for name, group in groupings.items():
-        names, images, place = image_groups.members(group)
+        names, images, group_index = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        table = _table(names, place, answers, paired).rename(columns={"class": "group"})
+        table = _table(names, group_index, answers, paired).rename(columns={"class": "group"})
         if len(groupings) > 1:
             table.insert(0, "grouping", name)
         tables.append(table)

@@ -63,12 +63,13 @@ class ClassOffsets(NamedTuple):
         if not self.offsets.any():
             return "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take it away."
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
-        said = [f"{losses['value'][name]:.3f} ({printable(losses['class'][name])})" for name in (AFTER, WITH_OFFSETS)]
+        values = [f"{losses['value'][name]:.3f} ({printable(losses['class'][name])})" for name in (AFTER, WITH_OFFSETS)]
         change = with_interval(
             self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high, decimals(3, sign=True)
         )
         return (
-            f"Offsets change the largest excess loss of a class from {' to '.join(said)}, and the accuracy by {change}."
+            f"Offsets change the largest excess loss of a class from {' to '.join(values)}, and the accuracy by "
+            f"{change}."
         )
 
     def _repr_html_(self) -> str:
@@ -114,8 +115,8 @@ def fit_files(
                 f"{test_before}: logits of {test_first.values.shape[1]:,} classes, and {before} has "
                 f"{first.values.shape[1]:,}: give those of the same networks"
             )
-        for each, tested in itertools.product((first, second), (test_first, test_second)):
-            logit_files.check_names(each, tested)
+        for each, test_logits in itertools.product((first, second), (test_first, test_second)):
+            logit_files.check_names(each, test_logits)
         test = test_first.label, test_first.values, test_second.values
     names = first.class_names or second.class_names
     return fit(first.label, first.values, second.values, test, class_names=names, shrinkage=shrinkage)
@@ -154,28 +155,28 @@ def fit(
     names = [str(each) for each in (class_names if class_names is not None else range(before.shape[1]))]
     if not 0 <= shrinkage < np.inf:
         raise StudyError(f"shrinkage is {shrinkage}: give a number of 0 or more", option="shrinkage")
-    tested = None if test is None else _test_arrays(test, names)
+    test_arrays = None if test is None else _test_arrays(test, names)
     table = class_offsets.table(before, after, label, names, shrinkage=shrinkage)
-    if tested is None:
+    if test_arrays is None:
         adjusted = class_offsets.held_out(before, after, label, shrinkage=shrinkage)
     else:
-        label, before, after = tested
+        label, before, after = test_arrays
         adjusted = after + table["offset"].to_numpy(after.dtype)
     right = {
         name: (logits.argmax(1) == label)[np.newaxis]
         for name, logits in ((BEFORE, before), (AFTER, after), (WITH_OFFSETS, adjusted))
     }
-    lost = int((right[AFTER] & ~right[WITH_OFFSETS]).sum())
-    won = int((right[WITH_OFFSETS] & ~right[AFTER]).sum())
-    low, high = change_interval(lost, won, len(label))
+    n_lost = int((right[AFTER] & ~right[WITH_OFFSETS]).sum())
+    n_won = int((right[WITH_OFFSETS] & ~right[AFTER]).sum())
+    low, high = change_interval(n_lost, n_won, len(label))
     return ClassOffsets(
         table,
         _effect(names, label, right),
-        (won - lost) / len(label),
+        (n_won - n_lost) / len(label),
         float(low),
         float(high),
         images=len(label),
-        tested=tested is not None,
+        tested=test_arrays is not None,
     )
 
 
@@ -194,10 +195,10 @@ def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.nd
     return label, before, after
 
 
-def _arrays(given: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(arrays: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return label, before and after as arrays."""
     try:
-        label, before, after = map(np.asarray, given)
+        label, before, after = map(np.asarray, arrays)
     except ValueError as error:
         raise StudyError("give label, before and after, each with rows of one length, for test images too") from error
     return label, before, after
@@ -206,12 +207,12 @@ def _arrays(given: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _effect(names: Sequence[str], label: np.ndarray, right: dict[str, np.ndarray]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for network, answers in right.items():
-        found = class_table(np.array(names), label, right[BEFORE], answers)
+        classes = class_table(np.array(names), label, right[BEFORE], answers)
         if network != BEFORE:
-            worst = found.loc[found["excess"].idxmin()]
+            worst = classes.loc[classes["excess"].idxmin()]
             ends = {"value": 0 - worst["excess"], "low": 0 - worst["excess_high"], "high": 0 - worst["excess_low"]}
             rows.append({"measure": _LOSS, "network": network, "class": worst["class"], **ends})
-        weakest = found.loc[found["recall_after"].idxmin()]
+        weakest = classes.loc[classes["recall_after"].idxmin()]
         ends = {end: weakest[f"recall_after{column}"] for end, column in _ENDS.items()}
         rows.append({"measure": _RECALL, "network": network, "class": weakest["class"], **ends})
         low, high = (float(end) for end in wilson_interval(answers.sum(), answers.size))

@@ -65,9 +65,9 @@ class PruningAudit(ModelEvaluator):
         StudyError
             If the configuration has an unknown entry, if labels are missing, or as `analysis.audit_predictions` says.
         """
-        if unknown := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
-            known = ", ".join((BASELINE, CONTROL, *_OTHERS))
-            raise StudyError(f"evaluator_config: {unknown[0]!r} is unknown; pruning-audit takes {known}")
+        if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
+            options = ", ".join((BASELINE, CONTROL, *_OTHERS))
+            raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit takes {options}")
         if not dataset.has_targets:
             raise StudyError("pruning-audit needs the true classes: name their column by targets")
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
@@ -81,7 +81,7 @@ class PruningAudit(ModelEvaluator):
             evaluator_config.get("groups"),
             evaluator_config.get("class_names"),
         )
-        return _logged(result, run_id, evaluator_config.get("metric_prefix", ""))
+        return _log(result, run_id, evaluator_config.get("metric_prefix", ""))
 
 
 def classes(predicted: Any, column: str | None = None) -> np.ndarray:
@@ -104,7 +104,7 @@ def classes(predicted: Any, column: str | None = None) -> np.ndarray:
     return values.argmax(axis=1) if values.ndim == 2 else values
 
 
-def _logged(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
+def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     """Send an audit to a run."""
     client = mlflow.MlflowClient()
     metrics = {f"{prefix}{name}": value for name, value in _metrics(result).items()}
@@ -112,14 +112,14 @@ def _logged(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
         client.log_metric(run_id, name, value)
     client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
     folder, artifacts = f"{prefix}audit", {}
-    with tempfile.TemporaryDirectory() as written:
-        audit_result.write(result, Path(written))
-        client.log_artifacts(run_id, written, folder)
+    with tempfile.TemporaryDirectory() as local_folder:
+        audit_result.write(result, Path(local_folder))
+        client.log_artifacts(run_id, local_folder, folder)
         uri = client.get_run(run_id).info.artifact_uri
         for ending, kind in _ARTIFACTS.items():
             name = f"audit.{ending}"
             artifacts[f"{prefix}{name}"] = kind(uri=f"{uri}/{folder}/{name}")
-            artifacts[f"{prefix}{name}"]._load(str(Path(written) / name))
+            artifacts[f"{prefix}{name}"]._load(str(Path(local_folder) / name))
     return EvaluationResult(metrics=metrics, artifacts=artifacts, run_id=run_id)
 
 

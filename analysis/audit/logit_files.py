@@ -93,9 +93,9 @@ def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logi
             "the same images and classes"
         )
     if (differing := np.flatnonzero(first.label != second.label)).size:
-        place = differing[0]
+        image = differing[0]
         raise StudyError(
-            f"{after}: image {place + 1:,} is labelled {second.label[place]} and in {before} {first.label[place]}: "
+            f"{after}: image {image + 1:,} is labelled {second.label[image]} and in {before} {first.label[image]}: "
             "give logits for the same images in the same order"
         )
     check_names(first, second)
@@ -104,11 +104,13 @@ def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logi
 
 def check_names(first: Logits, second: Logits) -> None:
     """Raise a StudyError if logits of as many classes have other names for them; files without names fit all others."""
-    for place, (name, other) in enumerate(zip(first.class_names or [], second.class_names or [], strict=False)):
-        if name != other:
+    for index, (first_name, second_name) in enumerate(
+        zip(first.class_names or [], second.class_names or [], strict=False)
+    ):
+        if first_name != second_name:
             raise StudyError(
-                f"{second.path}: class {place} is {shortened(other)} and in {first.path} {shortened(name)}: "
-                "give logits of the same classes in the same order"
+                f"{second.path}: class {index} is {shortened(second_name)} and in {first.path} "
+                f"{shortened(first_name)}: give logits of the same classes in the same order"
             )
 
 

@@ -76,7 +76,7 @@ def diagnose(
     except ValueError as error:
         raise StudyError("give label, before and after, each with rows of one length") from error
     pairs = [logits if logits.ndim == 3 else logits[np.newaxis] for logits in (before, after)]
-    return _diagnosed(list(pairs[0]), list(pairs[1]), label, class_names)
+    return _diagnose(list(pairs[0]), list(pairs[1]), label, class_names)
 
 
 def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dict[str, Movement], list[str]]:
@@ -115,10 +115,10 @@ def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dic
 def _of_pairs(before: Sequence[Path], after: Sequence[Path], limit: SizeLimit) -> Movement:
     pairs = [logit_files.read_pair(*paths, limit) for paths in zip(before, after, strict=True)]
     logits = ([first.values for first, _ in pairs], [second.values for _, second in pairs])
-    return _diagnosed(*logits, pairs[0][0].label, pairs[0][0].class_names)
+    return _diagnose(*logits, pairs[0][0].label, pairs[0][0].class_names)
 
 
-def _diagnosed(
+def _diagnose(
     before: list[np.ndarray], after: list[np.ndarray], label: np.ndarray, class_names: Sequence[str] | None
 ) -> Movement:
     if not before or len(before) != len(after):
@@ -130,19 +130,28 @@ def _diagnosed(
         raise StudyError(f"class_names has {len(class_names):,} names for {classes:,} classes: name every class")
     support = np.bincount(label, minlength=classes)
     common_shift.check_images(support, class_names)
-    found = common_shift.diagnose(before, after, label)
+    diagnosis = common_shift.diagnose(before, after, label)
     table = pd.DataFrame(
         {
             "class": [str(each) for each in (class_names if class_names is not None else range(classes))],
             "index": range(classes),
-            "shift": found.value,
-            "excess": found.excess,
-            "excess_left": found.excess_left,
+            "shift": diagnosis.value,
+            "excess": diagnosis.excess,
+            "excess_left": diagnosis.excess_left,
             "images": support,
         }
     )
-    movement, left = (max(each / classes, 0) ** 0.5 for each in (found.movement, found.left))
-    return Movement(table, found.share, found.low, found.high, movement, left, found.changed, found.changed_left)
+    movement, movement_left = (max(each / classes, 0) ** 0.5 for each in (diagnosis.movement, diagnosis.left))
+    return Movement(
+        table,
+        diagnosis.share,
+        diagnosis.low,
+        diagnosis.high,
+        movement,
+        movement_left,
+        diagnosis.changed,
+        diagnosis.changed_left,
+    )
 
 
 def _largest_loss(table: pd.DataFrame, column: str) -> str:

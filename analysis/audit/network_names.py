@@ -15,8 +15,8 @@ from analysis.runs.checks import some
 # A word or a number.
 Part = str | int
 # The word before a part, and how many parts with this word came before.
-Place = tuple[str, int]
-Key = frozenset[tuple[Place, Part]]
+Location = tuple[str, int]
+Key = frozenset[tuple[Location, Part]]
 _WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
 # What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
 _PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
@@ -35,7 +35,7 @@ class _Side(NamedTuple):
         The words before numbers that all names of the side have.
     """
 
-    differing: list[dict[Place, Part]]
+    differing: list[dict[Location, Part]]
     constant: set[str]
 
     @property
@@ -53,7 +53,7 @@ def natural(name: str) -> tuple[list[Part], str]:
     ['seed_9', 'seed_10']
     """
     parts = re.split(r"(\d+)", name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
@@ -93,8 +93,8 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
         for option, own in keys.items()
     }
     if any(alone.values()):
-        listed = "; ".join(f"{option_name(option)} {some(paths, 10)}" for option, paths in alone.items() if paths)
-        raise StudyError(f"no file of the same number or name belongs to {listed}; {_HINT}", option=[*alone][-1])
+        unmatched = "; ".join(f"{option_name(option)} {some(paths, 10)}" for option, paths in alone.items() if paths)
+        raise StudyError(f"no file of the same number or name belongs to {unmatched}; {_HINT}", option=[*alone][-1])
     first = next(iter(keys.values()))
     return {option: [own.index(key) for key in first] for option, own in keys.items()}
 
@@ -104,11 +104,11 @@ _HINT = "rename the files, or add --pair-by-order to pair them in the order give
 
 def _keys(sides: Sequence[_Side]) -> list[list[Key]]:
     """Return what the files of each side are known by."""
-    shared = set.intersection(*(side.words for side in sides))
+    common_words = set.intersection(*(side.words for side in sides))
     keys = []
     for side in sides:
-        own = side.words - shared
-        elsewhere = set().union(*(other.constant for other in sides if other is not side))
+        own = side.words - common_words
+        elsewhere = set().union(*(other_side.constant for other_side in sides if other_side is not side))
         any_word = own if len(own) == 1 and not own & elsewhere else ()
         keys.append(
             [
@@ -123,19 +123,19 @@ def _side(paths: Sequence[str]) -> _Side:
     rows = [_parts(path) for path in paths]
     if len({len(row) for row in rows}) > 1:
         return _of_unlike_names(rows)
-    places: list[Place | None] = []
-    constant, word, seen = set(), "", Counter[str]()
+    locations: list[Location | None] = []
+    constant, word, parts_after = set(), "", Counter[str]()
     for column in zip(*rows, strict=True):
         part, is_constant = column[0], len(set(column)) == 1
-        places.append(None if is_constant else (word, seen[word]))
+        locations.append(None if is_constant else (word, parts_after[word]))
         if not is_constant:
-            seen[word] += 1
+            parts_after[word] += 1
         elif isinstance(part, str):
             word = part
         else:
             constant.add(word)
             word = ""
-    differing = [{place: part for place, part in zip(places, row, strict=True) if place} for row in rows]
+    differing = [{location: part for location, part in zip(locations, row, strict=True) if location} for row in rows]
     return _Side(differing, constant)
 
 
@@ -144,7 +144,7 @@ def _of_unlike_names(rows: Sequence[list[Part]]) -> _Side:
     rows = [row[_common(rows) :] for row in rows]
     ends = [[*takewhile(lambda part: isinstance(part, str), reversed(row))] for row in rows]
     rows = [row[: len(row) - _common(ends)] for row in rows]
-    return _Side([{("", place): part for place, part in enumerate(row)} for row in rows], set())
+    return _Side([{("", index): part for index, part in enumerate(row)} for row in rows], set())
 
 
 def _common(rows: Sequence[list[Part]]) -> int:

@@ -44,12 +44,12 @@ class Populations(NamedTuple):
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that have rows, by the name of their file."""
-        named = {
+        tables_by_file = {
             "pie.csv": self.exemplars,
             "pie_groups.csv": self.over_represented,
             "class_significance.csv": self.significance,
         }
-        return {name: table for name, table in named.items() if len(table)}
+        return {name: table for name, table in tables_by_file.items() if len(table)}
 
 
 NOTHING = Populations(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [])
@@ -80,80 +80,87 @@ def compare(
     """
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
-    tested, support = np.unique(label, return_counts=True)
-    sound = [~at_chance((side == label).mean(1), len(tested), support) for side in (before, after)]
+    tested_labels, support = np.unique(label, return_counts=True)
+    sound = [~at_chance((side == label).mean(1), len(tested_labels), support) for side in (before, after)]
     if paired and len(before) == len(after):
         sound = [sound[0] & sound[1]] * 2
     before, after = before[sound[0]], after[sound[1]]
     paired = paired and len(before) == len(after)
     if min(len(before), len(after)) < FEWEST_TESTED:
         return NOTHING
-    names = dict(zip(tested.tolist(), class_names.tolist(), strict=True))
-    significance = _significance(label, before, after, tested, names, paired)
+    names = dict(zip(tested_labels.tolist(), class_names.tolist(), strict=True))
+    significance = _significance(label, before, after, tested_labels, names, paired)
     notes = [_significance_note(significance, paired)]
     if min(len(before), len(after)) < FEWEST:
         return NOTHING._replace(significance=significance, notes=notes)
-    found = populations.exemplars(before, after)
-    called = np.array([str(names.get(place, classes[place])) for place in range(len(classes))])
+    exemplars = populations.exemplars(before, after)
+    class_labels = np.array([str(names.get(index, classes[index])) for index in range(len(classes))])
     over_represented = [
-        groups.over_represented(group, found.identified).assign(grouping=name)
-        for name, group in {"class": called[label], **groupings}.items()
+        groups.over_represented(group, exemplars.identified).assign(grouping=name)
+        for name, group in {"class": class_labels[label], **groupings}.items()
     ]
     table = pd.concat(over_represented, ignore_index=True)
     return Populations(
-        exemplars=_exemplars(found, label, called),
+        exemplars=_exemplars(exemplars, label, class_labels),
         over_represented=table[["grouping", *table.columns.drop("grouping")]],
         significance=significance,
-        notes=[*_exemplar_notes(found, before, after, paired), *notes],
+        notes=[*_exemplar_notes(exemplars, before, after, paired), *notes],
     )
 
 
-def _exemplars(found: populations.Exemplars, label: np.ndarray, called: np.ndarray) -> pd.DataFrame:
-    pies = np.flatnonzero(found.identified)
+def _exemplars(exemplars: populations.Exemplars, label: np.ndarray, class_labels: np.ndarray) -> pd.DataFrame:
+    pies = np.flatnonzero(exemplars.identified)
     return pd.DataFrame(
         {
             "index": pies,
-            "label": called[label[pies]],
-            "before": called[found.dense.label[pies]],
-            "after": called[found.compressed.label[pies]],
-            "before_share": found.dense.share[pies],
-            "after_share": found.compressed.share[pies],
+            "label": class_labels[label[pies]],
+            "before": class_labels[exemplars.dense.label[pies]],
+            "after": class_labels[exemplars.compressed.label[pies]],
+            "before_share": exemplars.dense.share[pies],
+            "after_share": exemplars.compressed.share[pies],
         }
     )
 
 
-def _exemplar_notes(found: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
-    said = (
-        f"PIEs: most networks after compression predict another class than most before for {found.identified.sum():,} "
-        f"of {len(found.identified):,} images ({found.untied:,} of them are untied)"
+def _exemplar_notes(exemplars: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
+    sentence = (
+        "PIEs: most networks after compression predict another class than most before for "
+        f"{exemplars.identified.sum():,} "
+        f"of {len(exemplars.identified):,} images ({exemplars.untied:,} of them are untied)"
     )
-    few = min(len(before), len(after))
-    if few < halves.FEWEST:
+    fewest = min(len(before), len(after))
+    if fewest < halves.FEWEST:
         warning = (
-            f"Too few networks to count the PIEs of chance: {few} a side, and two halves of {FEWEST} take "
+            f"Too few networks to count the PIEs of chance: {fewest} a side, and two halves of {FEWEST} take "
             f"{halves.FEWEST}. Give {halves.FEWEST} or more a side."
         )
-        return [said + ".", warning]
+        return [sentence + ".", warning]
     if paired:
         half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
-        said += (
+        sentence += (
             f". Between half of the networks before and half of those after there are {half.pies:,.0f} "
             f"({half.untied:,.0f}), and between two halves of the networks before, which chance alone tells apart, "
             f"{placebo.pies:,.0f} ({placebo.untied:,.0f})"
         )
-    return [said + "."]
+    return [sentence + "."]
 
 
 def _significance(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, tested: np.ndarray, names: Mapping[int, str], paired: bool
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    tested_labels: np.ndarray,
+    names: Mapping[int, str],
+    paired: bool,
 ) -> pd.DataFrame:
     classes = int(max(label.max(), before.max(), after.max())) + 1
     recall = [
-        np.array([class_metrics(label, each, classes).recall[tested] for each in side]) for side in (before, after)
+        np.array([class_metrics(label, each, classes).recall[tested_labels] for each in side])
+        for side in (before, after)
     ]
     accuracy = [(side == label).mean(1) for side in (before, after)]
     test = populations.class_significance(*recall, *accuracy, paired=paired)
-    columns = {"class": [names[place] for place in tested.tolist()]}
+    columns = {"class": [names[label_index] for label_index in tested_labels.tolist()]}
     means = {"recall_before": recall[0].mean(0), "recall_after": recall[1].mean(0)}
     return pd.DataFrame({**columns, **means, **{name: getattr(test, name) for name in _TESTED}})
 
@@ -166,19 +173,19 @@ _TESTED = (
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     """Say how many classes changed by Welch's test, as in print, and by the moderated one, which decides."""
-    printed = int((table["p_holm"] <= LEVEL).sum())
-    found = significance_counts("moderated", *(table[name].to_numpy() for name in _MODERATED))
-    largest = 100 * found["largest_shift_moderated"]
-    most = f" (by {largest:.1f} points at most)" if found["significant_moderated"] else ""
-    same = "The networks of both sides are the same, so read" if paired else "Read"
+    welch_count = int((table["p_holm"] <= LEVEL).sum())
+    counts = significance_counts("moderated", *(table[name].to_numpy() for name in _MODERATED))
+    largest = 100 * counts["largest_shift_moderated"]
+    most = f" (by {largest:.1f} points at most)" if counts["significant_moderated"] else ""
+    introduction = "The networks of both sides are the same, so read" if paired else "Read"
     kind = "paired t-test" if paired else "t-test"
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
         f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
-        f"otherwise than the accuracy by Welch's t-test at 5 %, and {printed:,} after Holm's correction. {same} the "
-        f"{kind} with {variances}: {found['significant_moderated']:.0f} classes{most}, and "
-        f"{found['significant_moderated_holm']:.0f} after Holm's correction."
+        f"otherwise than the accuracy by Welch's t-test at 5 %, and {welch_count:,} after Holm's correction. "
+        f"{introduction} the {kind} with {variances}: {counts['significant_moderated']:.0f} classes{most}, and "
+        f"{counts['significant_moderated_holm']:.0f} after Holm's correction."
     )
 
 

@@ -28,7 +28,7 @@ _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 _USUAL_RECALL = 0.9
 
 
-class Movement(NamedTuple):
+class ChangeVariances(NamedTuple):
     """How far classes move by chance, each (classes,).
 
     Attributes
@@ -95,7 +95,7 @@ def power(
     return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
 
 
-def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
+def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVariances:
     """Estimate how far classes move from networks before, or of the control, to those after.
 
     Parameters
@@ -110,12 +110,12 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
     StudyError
         If there are fewer than two pairs of networks that are not at chance, or if no class moves.
     """
-    names, place = np.unique(label, return_inverse=True)
+    names, class_index = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
         raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
-    _, right = without_guessing(place, {side: each == label for side, each in networks.items()}, paired=True)
+    _, right = without_guessing(class_index, {side: each == label for side, each in networks.items()}, paired=True)
     after, start = right["after"], right.get("control", right["before"])
     start = np.broadcast_to(start, after.shape)
     n = len(after)
@@ -124,17 +124,19 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
             f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
             "and --movement"
         )
-    recall = class_losses.from_answers(place, [(start.astype(float) + after) / 2]).groups[0].mean(0)
-    changes = class_losses.moderated(class_losses.from_predictions(place, start, after), recall)
-    ((found, _),) = changes.variances(np.eye(len(names))).networks
+    recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
+    changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)
+    ((variances, _),) = changes.variances(np.eye(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
-    if not (found + over_images).any():
+    if not (variances + over_images).any():
         raise StudyError("no class moves between these networks: give networks after that are not those before")
-    in_one = n * np.minimum(changes.in_both, found)
-    return Movement(list(map(str, names)), n * np.asarray(found), in_one, over_images, np.asarray(changes.scale))
+    in_one = n * np.minimum(changes.in_both, variances)
+    return ChangeVariances(
+        list(map(str, names)), n * np.asarray(variances), in_one, over_images, np.asarray(changes.scale)
+    )
 
 
-def of_points(classes: int, images: int, movement: float) -> Movement:
+def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     """Return how far classes move that are known by numbers alone.
 
     Parameters
@@ -159,10 +161,10 @@ def of_points(classes: int, images: int, movement: float) -> Movement:
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
-    return Movement([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
+    return ChangeVariances([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
 
 
-def simulated(movement: Movement) -> Power:
+def simulated(movement: ChangeVariances) -> Power:
     """Simulate audits, and return the smallest loss of each class that they find four times in five.
 
     A class is found if its loss is significant with the level divided by the number of classes.
@@ -186,36 +188,38 @@ def simulated(movement: Movement) -> Power:
     return Power(pd.DataFrame(rows), classes)
 
 
-def _smallest_losses(movement: Movement, networks: int, rng: np.random.Generator) -> np.ndarray:
+def _smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
     """Return the smallest loss of each class, (classes,): what it is found at in as many audits as `POWER` says."""
     classes, dof = len(movement.names), networks - 1
     audits = int(np.clip(_TESTS // classes, _FEWEST_AUDITS, _MOST_AUDITS))
     truth, in_both = movement.over_networks / networks, movement.in_one / networks
     over_images = movement.over_images + in_both
-    estimated = truth * rng.chisquare(dof, (audits, classes)) / dof
+    estimates = truth * rng.chisquare(dof, (audits, classes)) / dof
     noise = rng.normal(size=(audits, classes)) * np.sqrt(truth + movement.over_images)
-    found = np.empty((audits, classes))
-    for place, variances in enumerate(estimated):
+    smallest = np.empty((audits, classes))
+    for index, variances in enumerate(estimates):
         moderated = moderation.moderated(variances, dof, movement.scale, in_both)
         half = two_way.half_widths(two_way.Variances([moderated], over_images, in_both), LEVEL / classes)
-        found[place] = half + noise[place]
+        smallest[index] = half + noise[index]
     alike = len(set(movement.names)) == 1
-    return np.full(classes, np.quantile(found, POWER)) if alike else np.quantile(found, POWER, axis=0)
+    return np.full(classes, np.quantile(smallest, POWER)) if alike else np.quantile(smallest, POWER, axis=0)
 
 
 def summary(result: Power) -> str:
     """Return the table, in percentage points, for a terminal."""
     table = result.table
-    shown = pd.DataFrame({"networks a side": table["networks"], "smallest loss": _points(table["smallest_loss"])})
+    columns = pd.DataFrame({"networks a side": table["networks"], "smallest loss": _points(table["smallest_loss"])})
     if table["class_most"].any():
         for end in ("least", "most"):
-            named = table[f"class_{end}"].map(printable)
-            shown[f"of the class that moves {end}"] = _points(table[f"smallest_loss_{end}"]) + " (" + named + ")"
+            class_column = table[f"class_{end}"].map(printable)
+            columns[f"of the class that moves {end}"] = (
+                _points(table[f"smallest_loss_{end}"]) + " (" + class_column + ")"
+            )
     title = (
         f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes finds four "
         "times in five:"
     )
-    return f"{title}\n\n{shown.to_string(index=False)}"
+    return f"{title}\n\n{columns.to_string(index=False)}"
 
 
 def _points(shares: pd.Series) -> pd.Series:

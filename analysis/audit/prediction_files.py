@@ -49,14 +49,14 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = [pattern] if Path(pattern).is_file() else _matches(pattern)
-        if not found:
+        matches = [pattern] if Path(pattern).is_file() else _matches(pattern)
+        if not matches:
             raise StudyError(f"{pattern}: no such file", option=option)
-        paths += map(Path, found)
-    known: dict[Path, Path] = {}
+        paths += map(Path, matches)
+    first_paths: dict[Path, Path] = {}
     for path in paths:
-        if (other := known.setdefault(Path(os.path.realpath(path)), path)) is not path:
-            also = f", as {other} too," if other != path else ""
+        if (same_file := first_paths.setdefault(Path(os.path.realpath(path)), path)) is not path:
+            also = f", as {same_file} too," if same_file != path else ""
             raise StudyError(f"{path} is given twice{also} and a file stands for a seed", option=option)
     return paths
 
@@ -88,17 +88,22 @@ def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarra
         If a file is damaged or too large, does not hold the images of the first one in the same order, or writes a
         class otherwise than the labels, as 01 for 1.
     """
-    names, places = zip(*(_read(path, limit) for path in paths), strict=True)
-    for path, place in zip(paths, places, strict=True):
-        if place.shape != places[0].shape:
+    names, name_indices = zip(*(_read(path, limit) for path in paths), strict=True)
+    for path, name_index in zip(paths, name_indices, strict=True):
+        if name_index.shape != name_indices[0].shape:
             raise StudyError(
-                f"{path} has {place.shape[1]:,} images and {paths[0]} has {places[0].shape[1]:,}: "
+                f"{path} has {name_index.shape[1]:,} images and {paths[0]} has {name_indices[0].shape[1]:,}: "
                 "give predictions for the same images"
             )
-    known = np.unique(np.concatenate(names))
-    tested = np.unique(np.concatenate([own[place[0]] for own, place in zip(names, places, strict=True)]))
-    classes = _as_numbers(known, tested, dict(zip(paths, names, strict=True)))
-    columns = [classes[np.searchsorted(known, own)][place] for own, place in zip(names, places, strict=True)]
+    all_names = np.unique(np.concatenate(names))
+    label_names = np.unique(
+        np.concatenate([own[name_index[0]] for own, name_index in zip(names, name_indices, strict=True)])
+    )
+    classes = _as_numbers(all_names, label_names, dict(zip(paths, names, strict=True)))
+    columns = [
+        classes[np.searchsorted(all_names, own)][name_index]
+        for own, name_index in zip(names, name_indices, strict=True)
+    ]
     labels, predicted = np.swapaxes(columns, 0, 1)
     for path, label in zip(paths, labels, strict=True):
         if (differing := np.flatnonzero(label != labels[0])).size:
@@ -126,15 +131,15 @@ def _class_names(path: Path) -> np.ndarray:
 
 def _read(path: Path, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
     """Return the names of the classes, and which of them is each image's label and predicted class, (2, images)."""
-    names, place = _read_npz(path, limit) if path.suffix == ".npz" else _read_csv(path, limit)
-    if not place.size:
+    names, name_index = _read_npz(path, limit) if path.suffix == ".npz" else _read_csv(path, limit)
+    if not name_index.size:
         raise StudyError(f"{path}: no image in it")
     check_names(path, names)
     texts = np.array(names, dtype=str)
-    if (empty := np.flatnonzero((texts == "")[place].any(0))).size:
+    if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
-    limit.check(path, place.size * texts.dtype.itemsize)
-    return texts, place
+    limit.check(path, name_index.size * texts.dtype.itemsize)
+    return texts, name_index
 
 
 def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
@@ -144,9 +149,9 @@ def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
     if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
     columns = [np.unique(classes(f"{path}: {name}", array), return_inverse=True) for name, array in arrays.items()]
-    names, place = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
+    names, name_index = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
     count = len(columns[0][0])
-    return names.tolist(), np.stack([place[:count][columns[0][1]], place[count:][columns[1][1]]])
+    return names.tolist(), np.stack([name_index[:count][columns[0][1]], name_index[count:][columns[1][1]]])
 
 
 def _read_csv(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
@@ -172,8 +177,8 @@ def _read_lines(path: Path, lines: Iterable[str]) -> tuple[list[str], np.ndarray
     if twice := [name for name in _NAMES if header.count(name) > 1]:
         raise StudyError(f"{path}: two columns have the name {twice[0]}; rename one of them")
     columns = [header.index(name) for name in _NAMES]
-    known: dict[str, int] = {}
-    place = array.array("q")
+    index_of_name: dict[str, int] = {}
+    name_index = array.array("q")
     for row in reader:
         if row and len(row) != len(header):
             raise StudyError(
@@ -183,11 +188,11 @@ def _read_lines(path: Path, lines: Iterable[str]) -> tuple[list[str], np.ndarray
         if row == first:
             raise StudyError(f"{path}, line {reader.line_num:,}: the first line again; a file holds one table")
         if row:
-            place.extend([known.setdefault(row[column].strip(), len(known)) for column in columns])
-    return list(known), np.frombuffer(place, np.int64).reshape(-1, 2).T
+            name_index.extend([index_of_name.setdefault(row[column].strip(), len(index_of_name)) for column in columns])
+    return list(index_of_name), np.frombuffer(name_index, np.int64).reshape(-1, 2).T
 
 
-def _as_numbers(names: np.ndarray, tested: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:
+def _as_numbers(names: np.ndarray, label_names: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:
     """Return text as integers if all of it is whole numbers, and no two labels are the same number.
 
     As floats, two large numbers could become one class.
@@ -195,24 +200,24 @@ def _as_numbers(names: np.ndarray, tested: np.ndarray, names_of: Mapping[Path, n
     Parameters
     ----------
     names : (classes,), text
-    tested : text
+    label_names : text
         The names that are labels.
     names_of : mapping of Path to text
         The names in each file, for errors.
     """
-    wholes = [_WHOLE.fullmatch(name) for name in names]
-    if not all(wholes):
+    matches = [_WHOLE.fullmatch(name) for name in names]
+    if not all(matches):
         return names
-    written = [whole[1] for whole in wholes if whole]
-    numbers = np.array(list(map(int, written)))
-    _, place, spellings = np.unique(numbers, return_inverse=True, return_counts=True)
-    if len(spellings) == len(set(written)):
+    digits = [match[1] for match in matches if match]
+    numbers = np.array(list(map(int, digits)))
+    _, number_index, spellings = np.unique(numbers, return_inverse=True, return_counts=True)
+    if len(spellings) == len(set(digits)):
         return numbers
-    for index in np.flatnonzero((spellings[place] > 1) & ~np.isin(names, tested)):
-        one, other = names[index], names[(numbers == numbers[index]) & (names != names[index])][0]
-        path, other_path = (next(path for path, own in names_of.items() if name in own) for name in (one, other))
+    for index in np.flatnonzero((spellings[number_index] > 1) & ~np.isin(names, label_names)):
+        first, second = names[index], names[(numbers == numbers[index]) & (names != names[index])][0]
+        path, second_path = (next(path for path, own in names_of.items() if name in own) for name in (first, second))
         raise StudyError(
-            f"{path} has class {one} and {other_path} class {other}, which are the same number: write each class in "
-            "one way"
+            f"{path} has class {first} and {second_path} class {second}, which are the same number: write each class "
+            "in one way"
         )
     return names

@@ -15,12 +15,12 @@ _MOST_PAIRS = 10
 _NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
 
 
-def find(given: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
+def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
     """Return the files of predictions, one for each network, and what each is called.
 
     Parameters
     ----------
-    given : sequence of str
+    sources : sequence of str
         Paths, globs, folders, or ids of runs. A folder with `predictions.npz` stands for one network, as a run's
         artifacts do; of another folder, every .npz and .csv file and every such folder in it counts, by name and
         number.
@@ -34,27 +34,27 @@ def find(given: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
     StudyError
         If there is no such file or run, if it has no predictions, or if it is given twice.
     """
-    called: dict[Path, str] = {}
-    for each in given:
-        if each and Path(each).is_dir():
-            found = {path: str(path) for path in _in_folder(Path(each), option)}
-        elif (run := _RUN.fullmatch(each)) and not Path(each).exists():
-            found = {_of_run(run[1], option, downloads): f"run {run[1]}"}
+    names: dict[Path, str] = {}
+    for source in sources:
+        if source and Path(source).is_dir():
+            own_names = {path: str(path) for path in _in_folder(Path(source), option)}
+        elif (run := _RUN.fullmatch(source)) and not Path(source).exists():
+            own_names = {_of_run(run[1], option, downloads): f"run {run[1]}"}
         else:
-            found = {path: str(path) for path in prediction_files.find([each], option)}
-        if twice := called.keys() & found.keys():
-            raise StudyError(f"{called[twice.pop()]} is given twice and a file stands for a seed", option=option)
-        called |= found
-    prediction_files.find([str(path) for path in called], option)  # the same file under two names
-    return called
+            own_names = {path: str(path) for path in prediction_files.find([source], option)}
+        if twice := names.keys() & own_names.keys():
+            raise StudyError(f"{names[twice.pop()]} is given twice and a file stands for a seed", option=option)
+        names |= own_names
+    prediction_files.find([str(path) for path in names], option)  # the same file under two names
+    return names
 
 
-def in_pairs(found: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[str, dict[Path, str]]:
+def in_pairs(networks: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[str, dict[Path, str]]:
     """Return the networks of every side in the order of the first side that has as many as `after`.
 
     Parameters
     ----------
-    found : mapping of str to dict
+    networks : mapping of str to dict
         What `find` returns, by the name of the side.
     by_order : bool
         Whether the order given is kept. That of runs always is, as their ids say nothing.
@@ -64,52 +64,54 @@ def in_pairs(found: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[st
     StudyError
         If the names of the files do not say which belong together.
     """
-    sides = _several(found)
-    are_files = all(str(path) == name for called in sides.values() for path, name in called.items())
+    sides = _several(networks)
+    are_files = all(str(path) == name for names in sides.values() for path, name in names.items())
     if by_order or len(sides) < 2 or not are_files:
-        return dict(found)
-    orders = matched({side: list(called.values()) for side, called in sides.items()})
-    placed = {side: list(called.items()) for side, called in sides.items()}
-    return {**found, **{side: dict(placed[side][place] for place in orders[side]) for side in sides}}
+        return dict(networks)
+    orders = matched({side: list(names.values()) for side, names in sides.items()})
+    items = {side: list(names.items()) for side, names in sides.items()}
+    return {**networks, **{side: dict(items[side][index] for index in orders[side]) for side in sides}}
 
 
-def described(found: Mapping[str, dict[Path, str]]) -> list[str]:
+def described(networks: Mapping[str, dict[Path, str]]) -> list[str]:
     """Return sentences on the networks of each side, and on the pairs where there are several."""
-    pairs = _several(found) if len(_several(found)) > 1 else {}
+    pairs = _several(networks) if len(_several(networks)) > 1 else {}
     sides = [
-        f"{side.capitalize()}: {some(found[side].values())}." for side in found if found[side] and side not in pairs
+        f"{side.capitalize()}: {some(networks[side].values())}."
+        for side in networks
+        if networks[side] and side not in pairs
     ]
     lines = [
         f"Pair {number}: {', '.join(f'{side} {name}' for side, name in zip(pairs, names, strict=True))}."
-        for number, names in enumerate(zip(*(called.values() for called in pairs.values()), strict=True), 1)
+        for number, names in enumerate(zip(*(side_names.values() for side_names in pairs.values()), strict=True), 1)
     ]
     more = [f"And {len(lines) - _MOST_PAIRS:,} more pairs."] if len(lines) > _MOST_PAIRS else []
     return [" ".join(sides)] * bool(sides) + lines[:_MOST_PAIRS] + more
 
 
-def _several(found: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, str]]:
+def _several(networks: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, str]]:
     """Return the sides that have as many networks as `after`, if these are several."""
-    count = len(found["after"])
-    return {side: called for side, called in found.items() if len(called) == count > 1}
+    count = len(networks["after"])
+    return {side: names for side, names in networks.items() if len(names) == count > 1}
 
 
 def _in_folder(folder: Path, option: str) -> list[Path]:
     if (own := folder / schema.PREDICTIONS).is_file():
         return [own]
     files = [path for kind in ("*.npz", "*.csv") for path in folder.glob(kind) if path.name not in _NO_PREDICTIONS]
-    found = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
-    if not found:
+    paths = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
+    if not paths:
         raise StudyError(f"{folder}: no predictions in this folder (.npz or .csv)", option=option)
-    return found
+    return paths
 
 
 def _of_run(run_id: str, option: str, downloads: Path) -> Path:
     from analysis.runs import pull  # files need neither MLflow nor a store
 
-    found = pull.files_of(run_id, [schema.PREDICTIONS, schema.PER_CLASS], downloads / run_id)
-    if schema.PREDICTIONS not in found:
+    paths = pull.files_of(run_id, [schema.PREDICTIONS, schema.PER_CLASS], downloads / run_id)
+    if schema.PREDICTIONS not in paths:
         raise StudyError(
             f"run {run_id} is not in this tracking store, or has no {schema.PREDICTIONS}: name a dense or a pruned run",
             option=option,
         )
-    return found[schema.PREDICTIONS]
+    return paths[schema.PREDICTIONS]

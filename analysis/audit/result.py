@@ -110,8 +110,8 @@ class Audit(NamedTuple):
         """
         if self.guessing.collapsed:
             return True
-        lost = self.table[self.table["damaged"]]
-        return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
+        damaged_rows = self.table[self.table["damaged"]]
+        return bool((damaged_rows["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(damaged_rows))
 
     def gate(self, limits: Limits) -> Gate:
         """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
@@ -128,12 +128,12 @@ class Audit(NamedTuple):
         if self.accuracy_control is not None:
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
         meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
-        weak = [said] if (said := weak_sentence(self.dense)) else []
+        weak = [sentence] if (sentence := weak_sentence(self.dense)) else []
         if self.at_chance:
-            said = f"{_at_chance(self.guessing)}{accuracies}, and nothing is said of {_kind(self.table)}."
+            sentence = f"{_at_chance(self.guessing)}{accuracies}, and nothing is said of {_kind(self.table)}."
         else:
-            said = f"{_left_out(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
-        return " ".join([*weak, said[0].upper() + said[1:]])
+            sentence = f"{_left_out(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
+        return " ".join([*weak, sentence[0].upper() + sentence[1:]])
 
     @property
     def caution(self) -> str:
@@ -149,9 +149,9 @@ class Audit(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Return the verdict, the table and the picture, for a notebook."""
-        said = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
+        paragraphs = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
         if self.at_chance:
-            return said
+            return paragraphs
         picture = io.BytesIO()
         figure(self).savefig(picture, format="png")
         data = base64.b64encode(picture.getvalue()).decode()
@@ -159,8 +159,8 @@ class Audit(NamedTuple):
         # A narrow cell breaks before an interval and not within it.
         titles = [title for title in _SHOWN if title in table]
         table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
-        drawn = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
-        return f"{said}{table.to_html(index=False)}{drawn}"
+        image = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
+        return f"{paragraphs}{table.to_html(index=False)}{image}"
 
 
 def names(table: pd.DataFrame) -> pd.Series:
@@ -193,21 +193,24 @@ def _images(table: pd.DataFrame) -> int:
 def _losses(result: Audit) -> str:
     table = result.table
     column = LOSS if LOSS in table else "change"
-    lost = result.lost
+    lost_rows = result.lost
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
     beyond = " beyond the control" if result.basis == "control" else ""
-    if lost.empty:
+    if lost_rows.empty:
         worst = table.loc[[table[f"{column}_low"].idxmin()]]
-        left = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
+        not_excluded = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
         if result.basis == "pair":
-            return f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show ({left})"
-        return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({left})"
-    each = zip(names(lost), (_with_interval(row, column) for _, row in lost.iterrows()), strict=True)
-    named = some(f"{name} {loss}" for name, loss in each)
+            return (
+                f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show "
+                f"({not_excluded})"
+            )
+        return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
+    each = zip(names(lost_rows), (_with_interval(row, column) for _, row in lost_rows.iterrows()), strict=True)
+    examples = some(f"{name} {loss}" for name, loss in each)
     if result.basis == "pair":
-        return f"The networks differ: recall is lower in {len(lost)} {of_all} after than before: {named}"
-    return f"{_CAUSE[result.basis]} {len(lost)} {of_all} recall{beyond}: {named}"
+        return f"The networks differ: recall is lower in {len(lost_rows)} {of_all} after than before: {examples}"
+    return f"{_CAUSE[result.basis]} {len(lost_rows)} {of_all} recall{beyond}: {examples}"
 
 
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
@@ -218,13 +221,13 @@ _WHEN = {"after": "after compression", "control": "in the control"}
 
 def _at_chance(guessing: Guessing) -> str:
     """Say how many networks are at chance after compression and in the control; the dense ones are told before."""
-    found = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
-    if not found:
+    counts = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
+    if not counts:
         return ""
     if max(networks for _, networks in guessing.counts.values()) == 1:
-        return f"the network is at chance {' and '.join(when for *_, when in found)}; "
-    (guess, networks, when), *others = found
-    more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in others)
+        return f"the network is at chance {' and '.join(when for *_, when in counts)}; "
+    (guess, networks, when), *more_counts = counts
+    more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in more_counts)
     return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}; "
 
 
@@ -310,8 +313,8 @@ def summary(result: Audit) -> str:
     if result.at_chance:
         return "\n".join([printable(result.verdict), "", *notes])
     table = _printable_table(result)
-    left = len(table) - MOST_SHOWN
-    more = [f"and {left:,} more {_kind(result.table)} in audit.csv"] if left > 0 else []
+    more_classes = len(table) - MOST_SHOWN
+    more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
     with pd.option_context("display.unicode.east_asian_width", True):
         text = table.head(MOST_SHOWN).to_string(index=False)
     return "\n".join([printable(result.verdict), "", text, *more, "", *notes])
@@ -325,10 +328,10 @@ def figure(result: Audit) -> Figure:
     table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
-    lost = result.lost.head(MOST_DRAWN)
-    others = "of a network at chance" if result.at_chance else "no loss shown"
-    _draw_changes(axes, table.drop(lost.index), column, fmt="o", color=BELOW, label=others)
-    _draw_changes(axes, lost, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    lost_rows = result.lost.head(MOST_DRAWN)
+    other_label = "of a network at chance" if result.at_chance else "no loss shown"
+    _draw_changes(axes, table.drop(lost_rows.index), column, fmt="o", color=BELOW, label=other_label)
+    _draw_changes(axes, lost_rows, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
     accuracy = result.accuracy_after - start
@@ -338,12 +341,12 @@ def figure(result: Audit) -> Figure:
     )
     axes.set_ylim(len(table) - 0.5, -0.5)
     kind = _kind(result.table)
-    which = "each " + {"classes": "class", "groups": "group"}[kind]
-    which = which if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
+    selection = "each " + {"classes": "class", "groups": "group"}[kind]
+    selection = selection if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
     versus = "the control's recall" if column == LOSS else "recall before"
     axes.set(
         xlabel=f"recall after minus {versus}, with 95 % interval",
-        title=f"Change of recall of {which}, {_images(result.table):,} images",
+        title=f"Change of recall of {selection}, {_images(result.table):,} images",
     )
     axes.grid(axis="x", alpha=0.3)
     picture.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
@@ -381,9 +384,9 @@ def markdown(result: Audit) -> str:
     """Return the verdict, the table, the notes and how to read them, as Markdown; of chance the verdict and notes."""
     picture = "![Change of recall of each class](audit.png)"
     notes = map(markdown_line, result.notes)
-    told = [] if result.at_chance else [picture, markdown_table(shown(result))]
+    body = [] if result.at_chance else [picture, markdown_table(shown(result))]
     reading = [] if result.at_chance else [_READING]
-    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *told, *notes, *reading]
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *body, *notes, *reading]
     return "\n\n".join(parts) + "\n"
 
 

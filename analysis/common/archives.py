@@ -123,12 +123,12 @@ def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Hea
 def _array(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
     content = np.empty(header.entry.file_size, np.uint8)
     with archive.open(header.entry) as file:
-        place = 0
+        offset = 0
         while part := file.read(_chunk(header.entry)):
-            content[place : place + len(part)] = np.frombuffer(part, np.uint8)
-            place += len(part)
-    if place != len(content):
-        raise ValueError(f"{header.entry.filename} ends after {place:,} of {len(content):,} bytes")
+            content[offset : offset + len(part)] = np.frombuffer(part, np.uint8)
+            offset += len(part)
+    if offset != len(content):
+        raise ValueError(f"{header.entry.filename} ends after {offset:,} of {len(content):,} bytes")
     values = content[header.length :].view(header.dtype)
     if header.dtype.kind == "U":
         codes = content[header.length :].view(np.dtype("u4").newbyteorder(header.dtype.byteorder))

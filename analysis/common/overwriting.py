@@ -73,8 +73,8 @@ def check_inputs(
     """
     read_from = [path for path in inputs if path is not None and is_there(path)]
     for each in (output, *(output / name for name in names)):
-        place = Path(os.path.realpath(each))
-        reached = [above for above in (place, *place.parents) if is_there(above)]
+        location = Path(os.path.realpath(each))
+        reached = [above for above in (location, *location.parents) if is_there(above)]
         if any(above.samefile(path) for above in reached for path in read_from):
             raise StudyError(f"{read} are read from {each}: name another place", option=option)
 

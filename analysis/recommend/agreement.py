@@ -29,13 +29,15 @@ class Agreement(NamedTuple):
     unsafe: bool
 
 
-def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, study: StudyData) -> Agreement:
+def agreement(
+    workload: tuple[str, str], judgements: pd.DataFrame, best: pd.Series | None, study: StudyData
+) -> Agreement:
     """Hold a recommendation against the verdict of the same runs.
 
     Parameters
     ----------
-    place : (data set, model)
-    tried : DataFrame
+    workload : (data set, model)
+    judgements : DataFrame
         As `Recommendation.tried`.
     best : Series, optional
         The row of it that is recommended.
@@ -46,7 +48,7 @@ def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | Non
     Agreement
         Nothing in it differs where the verdict calls nothing safe for want of a control.
     """
-    cells = study.cells[(study.cells[PLACE] == list(place)).all(axis=1) & is_pruned(study.cells)]
+    cells = study.cells[(study.cells[PLACE] == list(workload)).all(axis=1) & is_pruned(study.cells)]
     if not calls_safe(cells, study):
         return Agreement(None, None, unsafe=False)
     safe = safe_choices(cells, study)
@@ -56,20 +58,20 @@ def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | Non
     if safest is None or (best is not None and best[schema.RATIO] >= safest[schema.RATIO]):
         return Agreement(safest, None, unsafe)
     method = [name for name in key if name not in (schema.RATIO, ITERATION)]
-    stopped = [row for _, row in tried.iterrows() if row["fails"] and _alike(row, safest, method)]
+    stopped = [row for _, row in judgements.iterrows() if row["fails"] and _alike(row, safest, method)]
     return Agreement(safest, stopped[0], unsafe)
 
 
-def sentences(found: Agreement, limits: str, study: StudyData) -> Iterator[str]:
+def sentences(disagreement: Agreement, limits: str, study: StudyData) -> Iterator[str]:
     """Say in a line each where the two differ, and why; nothing where they agree."""
-    safest = "no choice" if found.safest is None else choice(found.safest, study)
-    if found.stopped is not None:
+    safest = "no choice" if disagreement.safest is None else choice(disagreement.safest, study)
+    if disagreement.stopped is not None:
         yield (
             f"The report's verdict calls {safest} safe, by test images and against {CONTROL}. recommend is stricter: "
             f"it also asks that bounds, against the dense networks on validation images, stay within the limits "
-            f"({limits}). With {choice(found.stopped, study)}, {found.stopped['fails']}."
+            f"({limits}). With {choice(disagreement.stopped, study)}, {disagreement.stopped['fails']}."
         )
-    if found.unsafe:
+    if disagreement.unsafe:
         yield (
             f"The report's verdict does not call the recommended networks safe, but {safest}. It also asks, on test "
             f"images, that neither a class nor the gaps are shown to fare worse than with {CONTROL}, and that no class "
@@ -82,5 +84,5 @@ def matching(row: pd.Series, cells: pd.DataFrame, columns: list[str]) -> pd.Seri
     return next(cell for _, cell in cells.iterrows() if _alike(row, cell, columns))
 
 
-def _alike(row: pd.Series, other: pd.Series, columns: list[str]) -> bool:
-    return all(row[name] == other[name] or (pd.isna(row[name]) and pd.isna(other[name])) for name in columns)
+def _alike(first: pd.Series, second: pd.Series, columns: list[str]) -> bool:
+    return all(first[name] == second[name] or (pd.isna(first[name]) and pd.isna(second[name])) for name in columns)

@@ -38,7 +38,7 @@ class ValidationAnswers(NamedTuple):
         return np.bincount(self.label, (self.before.astype(float) + self.after) / 2) / self.support
 
     @property
-    def guesses(self) -> tuple[bool, bool]:
+    def at_chance(self) -> tuple[bool, bool]:
         """Whether the network guesses before pruning, and after."""
         accuracies = [right.mean() for right in (self.before, self.after)]
         before, after = intensification.at_chance(accuracies, len(self.support), self.support).tolist()
@@ -52,7 +52,7 @@ class Bounded(NamedTuple):
     high: float
 
 
-class Measured(NamedTuple):
+class CellLosses(NamedTuple):
     """What the networks of a cell lost on validation images.
 
     Attributes
@@ -112,11 +112,11 @@ def answers(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) 
             f"{', '.join(runs[frames.RUN_ID][:3])} and their dense runs: log it with each, since test images must not "
             "choose"
         )
-    if left := len(runs) - len(pairs):
+    if n_left_out := len(runs) - len(pairs):
         pruner, ratio = runs[[schema.PRUNER, schema.RATIO]].iloc[0]
         notes.append(
-            f"{left} of {len(runs)} runs of {pruner} at ratio {ratio:g} left out, without {schema.VAL_PREDICTIONS} of "
-            "the images of their dense run."
+            f"{n_left_out} of {len(runs)} runs of {pruner} at ratio {ratio:g} left out, without "
+            f"{schema.VAL_PREDICTIONS} of the images of their dense run."
         )
     return [
         ValidationAnswers(
@@ -131,12 +131,12 @@ def _prediction_pairs(
 ) -> list[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]:
     """Return the predictions of each dense run and its pruned run, if both predicted the same images."""
     ids = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
-    found = predictions(list(dict.fromkeys(run_id for pair in ids for run_id in pair)))
-    pairs = [(found[dense], found[pruned]) for dense, pruned in ids if dense in found and pruned in found]
+    arrays = predictions(list(dict.fromkeys(run_id for pair in ids for run_id in pair)))
+    pairs = [(arrays[dense], arrays[pruned]) for dense, pruned in ids if dense in arrays and pruned in arrays]
     return [(dense, pruned) for dense, pruned in pairs if np.array_equal(dense[schema.LABEL], pruned[schema.LABEL])]
 
 
-def measure(networks: list[ValidationAnswers], level: float) -> Measured:
+def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
     """Measure what the networks of a cell lost, over the classes of which each network has images.
 
     A network whose dense network guesses counts nowhere. The variances of the classes over networks are moderated
@@ -155,22 +155,22 @@ def measure(networks: list[ValidationAnswers], level: float) -> Measured:
         NaN where no network counts.
     """
     classes, networks = _common_classes(networks)
-    guesses = [network.guesses for network in networks]
-    sound = [network for network, either in zip(networks, guesses, strict=True) if not any(either)]
-    guessing = guesses.count((False, True))
+    chance_flags = [network.at_chance for network in networks]
+    sound = [network for network, either in zip(networks, chance_flags, strict=True) if not any(either)]
+    n_at_chance = chance_flags.count((False, True))
     nothing = Bounded(np.nan, np.nan)
     if not sound:
-        return Measured(0, guessing, nothing, np.nan, np.nan, nothing, {})
+        return CellLosses(0, n_at_chance, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
-    (loss,) = _bounded_losses(_changes(sound, level, whole=True), np.ones((1, 1)), level)
+    (loss,) = _bounded_losses(_changes(sound, level, of_accuracy=True), np.ones((1, 1)), level)
     changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
     excess = _bounded_losses(changes, class_losses.excess_weights(share), level)
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)
-    return Measured(
+    return CellLosses(
         n=len(sound),
-        n_at_chance=guessing,
+        n_at_chance=n_at_chance,
         loss=loss,
         alpha=float(alphas.mean()),
         raw_slope=float(raw_slopes.mean()),
@@ -182,10 +182,10 @@ def measure(networks: list[ValidationAnswers], level: float) -> Measured:
 def _common_classes(networks: list[ValidationAnswers]) -> tuple[list[int], list[ValidationAnswers]]:
     """Return the labels that all networks have images of, and the answers for these, with labels counted from 0."""
     classes = reduce(np.intersect1d, (np.unique(network.label) for network in networks))
-    kept = [np.isin(network.label, classes) for network in networks]
+    has_class = [np.isin(network.label, classes) for network in networks]
     return classes.tolist(), [
         ValidationAnswers(np.searchsorted(classes, network.label[has]), network.before[has], network.after[has])
-        for network, has in zip(networks, kept, strict=True)
+        for network, has in zip(networks, has_class, strict=True)
     ]
 
 
@@ -194,17 +194,20 @@ def _slopes(networks: list[ValidationAnswers]) -> tuple[np.ndarray, np.ndarray]:
     sides = [[(network, network.before) for network in networks], [(network, network.after) for network in networks]]
     recalls = [np.array([np.bincount(own.label, right) / own.support for own, right in side]) for side in sides]
     accuracies = [np.array([right.mean() for _, right in side]) for side in sides]
-    balances = [intensification.recall_balance(*both) for both in zip(recalls, accuracies, strict=True)]
+    balances = [
+        intensification.recall_balance(*recalls_and_accuracy)
+        for recalls_and_accuracy in zip(recalls, accuracies, strict=True)
+    ]
     return intensification.alpha(*balances), intensification.raw_slope(*recalls, *accuracies)
 
 
-def _changes(networks: list[ValidationAnswers], level: float, *, whole: bool = False) -> Changes:
+def _changes(networks: list[ValidationAnswers], level: float, *, of_accuracy: bool = False) -> Changes:
     """Return the changes of recall of all networks, or those of their accuracies as the recall of one class."""
-    label_of = np.zeros_like if whole else np.asarray
+    label_of = np.zeros_like if of_accuracy else np.asarray
     if all(np.array_equal(network.before, network.after) for network in networks):
         return _no_change(len(networks), np.bincount(label_of(networks[0].label)), level)
-    if shared := _of_the_same_images(networks):
-        label, before, after = shared
+    if common_images := _of_the_same_images(networks):
+        label, before, after = common_images
         return class_losses.from_predictions(label_of(label), before, after)
     each = [
         class_losses.from_predictions(label_of(label), before, after) for label, before, after in map(_alone, networks)
@@ -225,8 +228,8 @@ def _no_change(networks: int, support: np.ndarray, level: float) -> Changes:
 
 def _pooled_slope(networks: list[ValidationAnswers]) -> PooledSlope:
     """Return alpha on new images of all networks together."""
-    if shared := _of_the_same_images(networks):
-        return pooled_slope(slope_parts(*shared))
+    if common_images := _of_the_same_images(networks):
+        return pooled_slope(slope_parts(*common_images))
     each = [slope_parts(*_alone(network)) for network in networks]
     # The images of a network move no other network.
     moves = [block_diag(*(parts.moves[side] for parts in each if parts.moves is not None)) for side in range(2)]

@@ -17,7 +17,7 @@ from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.names import PRUNERS
-from analysis.runs.options.recipes import RECIPES, Recipe, recipe_of
+from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.store_errors import STORE_ERRORS
 
@@ -62,25 +62,25 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     iteration = int(params.get(schema.ITERATION, 1))
     if iteration > 1 and not is_level:
         return ""
-    given = _given(params, is_level=is_level)
+    own_options = _differing_options(params, is_level=is_level)
     if is_level:
-        given["iterations"] = str(iteration + 1)  # the dense network is the first
-    if given.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
-        given[schema.DATASET] = source
+        own_options["iterations"] = str(iteration + 1)  # the dense network is the first
+    if own_options.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
+        own_options[schema.DATASET] = source
     if schema.WEIGHTS_DIGEST in params:
-        given["dense_run_id"] = str(params[schema.DENSE_RUN_ID])
+        own_options["dense_run_id"] = str(params[schema.DENSE_RUN_ID])
     else:
-        given[schema.SEED] = _seeds(sorted({int(seed) for seed in cell[schema.SEED]}))
+        own_options[schema.SEED] = _seeds(sorted({int(seed) for seed in cell[schema.SEED]}))
     if experiment:
-        given["experiment"] = experiment
-    options = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
+        own_options["experiment"] = experiment
+    options = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in own_options.items())
     return " ".join([f"pruning-study {'iterate' if is_level else 'prune'}", *options])
 
 
-def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
+def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
     """Return the options that differ from the defaults, as typed."""
     records = _logged_options("iterate" if is_level else "prune")
-    values = {name: _typed(name, params[name]) for name in records if name in params}
+    values = {name: _as_typed(name, params[name]) for name in records if name in params}
     recipe = RECIPES.get(values.get(schema.RECIPE, _own_recipe(records, values)))
     defaults = _defaults(records, values, recipe)
     if recipe:
@@ -89,15 +89,15 @@ def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
                 values[rate] = _first_rate(values[rate], phases, values.get(epochs, defaults[epochs]))
     if values.get(schema.START) == schema.INITIALIZATION:
         del values[schema.SCHEDULE]  # the start implies it
-    given = {
+    options = {
         name: value
         for name, value in values.items()
         if name in _ALWAYS or (value != defaults.get(name) and (value not in _NOTHING or records[name].auto_follows))
     }
     height, _, width = str(params.get(schema.IMAGE_SHAPE, "")).partition("x")[2].partition("x")
     if height and height == width and str(SIDES.get(str(params[schema.DATASET]))) != height:
-        given["image_size"] = height
-    return given
+        options["image_size"] = height
+    return options
 
 
 def _logged_options(command: str) -> dict[str, Option]:
@@ -112,7 +112,7 @@ def _own_recipe(records: Mapping[str, Option], values: Mapping[str, str]) -> str
     return recipe_of(values.get(schema.MODEL, "")) if record.is_auto else record.default
 
 
-def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: Recipe | None) -> dict[str, str]:
+def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: RecipeValues | None) -> dict[str, str]:
     """Return what runs log of each option that is not given, where that is known."""
     defaults = {name: schema.text(record.value) for name, record in records.items() if not record.is_auto}
     autos = {name: record.param.legacy_default for name, record in records.items() if record.is_auto and record.param}
@@ -127,8 +127,8 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         schema.SCOPE: PRUNERS.get(values.get(schema.PRUNER, ""), ""),  # a pruner from elsewhere may have any
         "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
     }
-    followed = {name: record.auto_follows for name, record in records.items() if record.auto_follows}
-    defaults |= {name: values.get(other, defaults[other]) for name, other in followed.items()}
+    source_of = {name: record.auto_follows for name, record in records.items() if record.auto_follows}
+    defaults |= {name: values.get(source, defaults[source]) for name, source in source_of.items()}
     if values.get(schema.PROTOCOL, "paper") == "paper":
         own_decay = values.get(schema.WEIGHT_DECAY, schema.text(weight_decay))
         own_epsilon = own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)
@@ -146,7 +146,7 @@ def _lengths_and_rates(phases: str) -> tuple[list[int], list[str]]:
     return list(map(int, lengths)), list(rates)
 
 
-def _first_rate(logged: str, phases: str, epochs: str) -> str:
+def _first_rate(logged_rate: str, phases: str, epochs: str) -> str:
     """Return the learning rate that the option gives to a recipe's first phase.
 
     Runs log the learning rate of the first phase that is left when few epochs are shared among the phases.
@@ -155,11 +155,11 @@ def _first_rate(logged: str, phases: str, epochs: str) -> str:
     with suppress(ValueError):
         for end, rate in zip(accumulate(lengths), rates, strict=True):
             if math.floor(end * int(epochs) / sum(lengths) + 0.5) > 0:
-                return schema.text(float(f"{float(logged) * float(rates[0]) / float(rate):.12g}"))
-    return logged
+                return schema.text(float(f"{float(logged_rate) * float(rates[0]) / float(rate):.12g}"))
+    return logged_rate
 
 
-def _typed(name: str, value: Any) -> str:
+def _as_typed(name: str, value: Any) -> str:
     return exact(value) if name == schema.RATIO else schema.canonical(name, str(value))
 
 

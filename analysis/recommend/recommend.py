@@ -13,7 +13,7 @@ from tqdm import tqdm
 from analysis.common.errors import StudyError
 from analysis.recommend import agreement
 from analysis.recommend import bounds as validation
-from analysis.recommend.bounds import Measured
+from analysis.recommend.bounds import CellLosses
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
@@ -38,7 +38,7 @@ _SAME_RECALL = 0.001
 _CHANCE = "all_at_chance"
 
 
-class Limits(NamedTuple):
+class Tolerances(NamedTuple):
     """The most that accuracy may fall, alpha on new images may be, and a class may lose beyond the accuracy."""
 
     accuracy_loss: float
@@ -72,7 +72,7 @@ def recommend(
         raise StudyError(f"{max_alpha} should be a number above 0", option="max_alpha")
     if max_class_loss is not None and not 0 <= max_class_loss <= 1:
         raise StudyError(f"{max_class_loss} should be between 0 and 1", option="max_class_loss")
-    given = operating_points.preference(min_accuracy, fairness_value)
+    preference = operating_points.preference(min_accuracy, fairness_value)
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
     if quantized.all():
@@ -85,31 +85,31 @@ def recommend(
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
-    limits = Limits(max_accuracy_loss, max_alpha, max_class_loss)
+    tolerances = Tolerances(max_accuracy_loss, max_alpha, max_class_loss)
     is_regressed = is_iterated(runs).any()
     study = StudyData(
         runs,
         on_test,
         characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_regressed else None,
     )
-    found = {
-        place: _recommendation(
+    recommendations = {
+        workload: _recommendation(
             rows,
             study.shown,
-            limits,
+            tolerances,
             on_validation,
             class_names(rows, on_test),
             notes.copy(),
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
-            operating_points.wanted_of(rows, given),
-            partial(_use, place, study=study),
-            partial(_beside_the_verdict, place, limits=limits, study=study),
+            operating_points.wanted_of(rows, preference),
+            partial(_use, workload, study=study),
+            partial(_beside_the_verdict, workload, tolerances=tolerances, study=study),
         )
-        for place, rows in runs.groupby(PLACE)
+        for workload, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    return Recommendations(found, replace(study, predictions=None))
+    return Recommendations(recommendations, replace(study, predictions=None))
 
 
 def _on_quantized(number: int) -> Iterator[str]:
@@ -120,55 +120,62 @@ def _on_quantized(number: int) -> Iterator[str]:
 
 def _recommendation(
     runs: pd.DataFrame,
-    shown: Sequence[str],
-    limits: Limits,
+    shown_settings: Sequence[str],
+    tolerances: Tolerances,
     predictions: ReadPredictions,
     names: Mapping[int, str],
     notes: list[str],
     command_of: Callable[[pd.DataFrame], str],
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped],
-    wanted: Preference | None,
+    preference: Preference | None,
     use_of: Callable[[pd.Series], str],
     beside_verdict: Callable[[pd.DataFrame, pd.Series | None], Iterator[str]],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
     command, of_groups = "", pd.DataFrame()
-    tried = _tried(runs, shown, limits, predictions, names, notes)
-    passed = tried[tried["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
-    if passed.empty:
-        sentences = _nothing_passes(tried, shown, limits)
+    judgements = _judge_cells(runs, shown_settings, tolerances, predictions, names, notes)
+    passing = judgements[judgements["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
+    if passing.empty:
+        sentences = _nothing_passes(judgements, shown_settings, tolerances)
     else:
-        chosen = runs[runs[frames.RUN_ID].isin(passed.iloc[0]["run_ids"])]
-        command = command_of(chosen)
+        best_runs = runs[runs[frames.RUN_ID].isin(passing.iloc[0]["run_ids"])]
+        command = command_of(best_runs)
         if not command:
             notes.append("No single command makes the recommended networks: they were pruned several times.")
-        grouped = on_groups(chosen, runs)
-        of_groups = grouped.groups
-        best = passed.iloc[0]
-        said = [use_of(best), _on_validation_images(best), _on_test_images(chosen, runs)]
-        sentences = " ".join([*said, *map(sentence, grouped.groupings.to_dict("records"))])
+        group_results = on_groups(best_runs, runs)
+        of_groups = group_results.groups
+        best = passing.iloc[0]
+        parts = [use_of(best), _on_validation_images(best), _on_test_images(best_runs, runs)]
+        sentences = " ".join([*parts, *map(sentence, group_results.groupings.to_dict("records"))])
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
-    choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
-    notes[:0] = beside_verdict(tried, None if passed.empty else passed.iloc[0])
-    tried = tried.drop(columns=["run_ids", _CHANCE])
+    choice, pareto = _choice(runs, shown_settings, preference, predictions) if preference else ("", pd.DataFrame())
+    notes[:0] = beside_verdict(judgements, None if passing.empty else passing.iloc[0])
+    judgements = judgements.drop(columns=["run_ids", _CHANCE])
     notes += [*decay_advice(runs), *to_know(runs), *_on_offsets(runs)]
-    return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
+    return Recommendation(f"{name}: {sentences}", judgements, notes, command, choice, pareto, of_groups)
 
 
-def _use(place: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
+def _use(workload: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
     """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
-    found = study.cells[(study.cells[PLACE] == list(place)).all(axis=1)]
-    cell = agreement.matching(row, found, [schema.PRUNER, schema.RATIO, *study.shown])
-    said = costs(cell, study) if cell["n"] else ()
-    return " ".join([f"use {method_label(row, study.shown)} at ratio {short_ratio(row[schema.RATIO])}.", *said])
+    workload_cells = study.cells[(study.cells[PLACE] == list(workload)).all(axis=1)]
+    cell = agreement.matching(row, workload_cells, [schema.PRUNER, schema.RATIO, *study.shown])
+    cost_sentences = costs(cell, study) if cell["n"] else ()
+    return " ".join(
+        [f"use {method_label(row, study.shown)} at ratio {short_ratio(row[schema.RATIO])}.", *cost_sentences]
+    )
 
 
 def _beside_the_verdict(
-    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: StudyData
+    workload: tuple[str, str],
+    judgements: pd.DataFrame,
+    best: pd.Series | None,
+    *,
+    tolerances: Tolerances,
+    study: StudyData,
 ) -> Iterator[str]:
     """Say where a report's verdict differs; of networks at chance nothing."""
-    if not tried[_CHANCE].all():
-        yield from agreement.sentences(agreement.agreement(place, tried, best, study), str(limits), study)
+    if not judgements[_CHANCE].all():
+        yield from agreement.sentences(agreement.agreement(workload, judgements, best, study), str(tolerances), study)
 
 
 def _on_offsets(runs: pd.DataFrame) -> Iterator[str]:
@@ -181,31 +188,31 @@ def _on_offsets(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _choice(
-    runs: pd.DataFrame, shown: Sequence[str], wanted: Preference, predictions: ReadPredictions
+    runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> tuple[str, pd.DataFrame]:
     """Return the best trade-off of sparsity and fairness in words, and all points; test images report on it."""
-    named = partial(method_label, shown=shown)
-    test = operating_points.points(operating_points.on_test(runs), wanted)
+    label = partial(method_label, shown=shown_settings)
+    test = operating_points.points(operating_points.on_test(runs), preference)
     networks = operating_points.on_validation(runs, predictions)
     if len(networks) < len(runs) + runs[schema.DENSE_RUN_ID].nunique():
         images = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
-        return f"Trade-off, chosen on {images}. {' '.join(operating_points.sentences(test, wanted, named))}", (
+        return f"Trade-off, chosen on {images}. {' '.join(operating_points.sentences(test, preference, label))}", (
             operating_points.table(test)
         )
-    found = operating_points.points(networks, wanted)
-    said = ["Trade-off, chosen on validation images.", *operating_points.sentences(found, wanted, named)]
-    key = [schema.PRUNER, schema.RATIO, *shown]
-    chosen = found.loc[found["recommended"], key].merge(test, on=key)
-    for row in chosen.to_dict("records"):
-        which = f" with {named(row)} at ratio {short_ratio(row[schema.RATIO])}" if len(chosen) > 1 else ""
-        said.append(f"On test images{which}, {operating_points.cost(row)}.")
-    return " ".join(said), operating_points.table(found)
+    points = operating_points.points(networks, preference)
+    sentences = ["Trade-off, chosen on validation images.", *operating_points.sentences(points, preference, label)]
+    key = [schema.PRUNER, schema.RATIO, *shown_settings]
+    best = points.loc[points["recommended"], key].merge(test, on=key)
+    for row in best.to_dict("records"):
+        which = f" with {label(row)} at ratio {short_ratio(row[schema.RATIO])}" if len(best) > 1 else ""
+        sentences.append(f"On test images{which}, {operating_points.cost(row)}.")
+    return " ".join(sentences), operating_points.table(points)
 
 
-def _tried(
+def _judge_cells(
     runs: pd.DataFrame,
-    shown: Sequence[str],
-    limits: Limits,
+    shown_settings: Sequence[str],
+    tolerances: Tolerances,
     predictions: ReadPredictions,
     names: Mapping[int, str],
     notes: list[str],
@@ -214,7 +221,7 @@ def _tried(
 
     The rows are every method, ratio by ratio up to its first failure.
     """
-    columns = [schema.PRUNER, *shown]
+    columns = [schema.PRUNER, *shown_settings]
     axis = [ITERATION] if is_iterated(runs).any() else []
     of_method = [name for name in columns if name not in axis]
     methods = runs[runs[schema.PRUNER] != CONTROL].groupby(of_method, dropna=False)
@@ -222,17 +229,17 @@ def _tried(
     rows: list[dict[str, Any]] = []
     for _, method in tqdm(methods, desc="recommend", unit=" methods", leave=False, disable=None):
         for _, cell in method.groupby([schema.RATIO, *axis]):
-            measured = validation.measure(validation.answers(cell, predictions, notes), level)
-            judgement = judged(measured, limits, names)
+            losses = validation.measure(validation.answers(cell, predictions, notes), level)
+            judgement = judge(losses, tolerances, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
-            all_at_chance = measured.n_at_chance > 0 and not measured.n
+            all_at_chance = losses.n_at_chance > 0 and not losses.n
             rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID]), _CHANCE: all_at_chance})
             if judgement["fails"]:
                 break
     return pd.DataFrame(rows)
 
 
-def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict[str, Any]:
+def judge(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, str]) -> dict[str, Any]:
     """Hold a cell against the limits.
 
     Each bound has the whole level: a cell that is beyond one limit at least passes only if that one bound is too low
@@ -240,8 +247,8 @@ def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict
 
     Parameters
     ----------
-    measured : Measured
-    limits : Limits
+    losses : Measured
+    tolerances : Limits
     names : mapping of int to str
         Names of classes, by label.
 
@@ -251,38 +258,38 @@ def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict
         n, loss, loss_high, alpha, raw_slope, alpha_new, alpha_new_high, largest_excess, largest_excess_high,
         largest_excess_class, and fails, empty if all bounds are within the limits.
     """
-    largest = measured.largest_excess
+    largest = losses.largest_excess
     return {
-        "n": measured.n,
-        "loss": measured.loss.value,
-        "loss_high": measured.loss.high,
-        "alpha": measured.alpha,
-        "raw_slope": measured.raw_slope,
-        "alpha_new": measured.alpha_new.value,
-        "alpha_new_high": measured.alpha_new.high,
+        "n": losses.n,
+        "loss": losses.loss.value,
+        "loss_high": losses.loss.high,
+        "alpha": losses.alpha,
+        "raw_slope": losses.raw_slope,
+        "alpha_new": losses.alpha_new.value,
+        "alpha_new_high": losses.alpha_new.high,
         "largest_excess": largest.value,
         "largest_excess_high": largest.high,
         "largest_excess_class": next(
-            (_named(label, names) for label, excess in measured.excess.items() if excess.value == largest.value), ""
+            (_class_name(label, names) for label, excess in losses.excess.items() if excess.value == largest.value), ""
         ),
-        "fails": " and ".join(_failures(measured, limits, names)),
+        "fails": " and ".join(_failures(losses, tolerances, names)),
     }
 
 
-def _failures(measured: Measured, limits: Limits, names: Mapping[int, str]) -> Iterator[str]:
+def _failures(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, str]) -> Iterator[str]:
     """Yield why a cell cannot be recommended."""
-    if measured.n_at_chance:
-        yield f"{measured.n_at_chance} of {measured.n + measured.n_at_chance} pruned networks are at chance"
-    elif measured.n < 2:
-        yield "one seed says nothing for sure, make more" if measured.n else "all dense networks are at chance"
+    if losses.n_at_chance:
+        yield f"{losses.n_at_chance} of {losses.n + losses.n_at_chance} pruned networks are at chance"
+    elif losses.n < 2:
+        yield "one seed says nothing for sure, make more" if losses.n else "all dense networks are at chance"
     else:
-        yield from _exceeds("the accuracy loss", measured.loss.high, limits.accuracy_loss)
-        yield from _exceeds("alpha", measured.alpha_new.high, limits.alpha)
-        if limits.class_loss is not None:
-            labels, bounds = list(measured.excess), [excess.high for excess in measured.excess.values()]
+        yield from _exceeds("the accuracy loss", losses.loss.high, tolerances.accuracy_loss)
+        yield from _exceeds("alpha", losses.alpha_new.high, tolerances.alpha)
+        if tolerances.class_loss is not None:
+            labels, bounds = list(losses.excess), [excess.high for excess in losses.excess.values()]
             worst = int(np.argmax(bounds))
-            beyond = f"the loss of class {_named(labels[worst], names)} beyond that of the accuracy"
-            yield from _exceeds(beyond, bounds[worst], limits.class_loss)
+            beyond = f"the loss of class {_class_name(labels[worst], names)} beyond that of the accuracy"
+            yield from _exceeds(beyond, bounds[worst], tolerances.class_loss)
 
 
 def _exceeds(name: str, high: float, limit: float) -> Iterator[str]:
@@ -292,7 +299,7 @@ def _exceeds(name: str, high: float, limit: float) -> Iterator[str]:
         yield f"{name} may be {high:.3f}, which is {high - limit:.3f} above the limit {limit:g}"
 
 
-def _named(label: int, names: Mapping[int, str]) -> str:
+def _class_name(label: int, names: Mapping[int, str]) -> str:
     return names.get(label, str(label))
 
 
@@ -313,28 +320,28 @@ def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, s
         no other, in all dense runs.
     """
     dense = runs.drop_duplicates(schema.DENSE_RUN_ID).set_index(schema.DENSE_RUN_ID)
-    logged = dense.filter(regex=f"^{frames.RECALL_BEFORE}").dropna(axis=1, how="all")
-    found = predictions(list(dense.index))
+    logged_recalls = dense.filter(regex=f"^{frames.RECALL_BEFORE}").dropna(axis=1, how="all")
+    predictions_by_run = predictions(list(dense.index))
     alike: dict[int, np.ndarray] = {}
-    for run_id, run in found.items():
+    for run_id, run in predictions_by_run.items():
         right = run[schema.PREDICTED] == run[schema.LABEL]
         for label in np.unique(run[schema.LABEL]).tolist():
             share = right[run[schema.LABEL] == label].mean()
-            near = np.abs(logged.loc[run_id].to_numpy(float) - share) < _SAME_RECALL
+            near = np.abs(logged_recalls.loc[run_id].to_numpy(float) - share) < _SAME_RECALL
             alike[label] = alike.get(label, np.ones_like(near)) & near
-    names = logged.columns.str.removeprefix(frames.RECALL_BEFORE)
+    names = logged_recalls.columns.str.removeprefix(frames.RECALL_BEFORE)
     return {label: str(names[near][0]) for label, near in alike.items() if near.sum() == 1}
 
 
-def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
-    if tried[_CHANCE].all():
+def _nothing_passes(judgements: pd.DataFrame, shown_settings: Sequence[str], tolerances: Tolerances) -> str:
+    if judgements[_CHANCE].all():
         return "all pruned networks are at chance at the smallest ratio of every method."
     reasons = (
-        f"With {method_label(row, shown)} at ratio {short_ratio(row[schema.RATIO])}, {row['fails']}."
-        for row in tried.to_dict("records")
+        f"With {method_label(row, shown_settings)} at ratio {short_ratio(row[schema.RATIO])}, {row['fails']}."
+        for row in judgements.to_dict("records")
     )
     confidence = f"{100 * (1 - LEVEL):g} % confidence"
-    return f"no ratio meets the limits ({limits}) with {confidence}. {' '.join(reasons)}"
+    return f"no ratio meets the limits ({tolerances}) with {confidence}. {' '.join(reasons)}"
 
 
 def _on_validation_images(row: pd.Series) -> str:
@@ -351,11 +358,11 @@ def _on_validation_images(row: pd.Series) -> str:
     )
 
 
-def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
+def _on_test_images(best_runs: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Return the results of the chosen runs on test images. Test images had no part in the choice."""
-    study = StudyData(chosen)
+    study = StudyData(best_runs)
     slopes = study.alphas
-    sound = chosen[chosen[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
+    sound = best_runs[best_runs[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
     if sound.empty:
         return "On test images all these networks are at chance."
     cell = study.cells.iloc[0]
@@ -375,20 +382,20 @@ def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def _on_groups(
-    chosen: pd.DataFrame,
+    best_runs: pd.DataFrame,
     runs: pd.DataFrame,
     *,
     predictions: ReadPredictions,
     image_groups: Mapping[str, ImageGroups],
 ) -> Grouped:
     """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
-    return by_group(run_arrays(pd.concat([chosen, _controls(chosen, runs)])), predictions, image_groups)
+    return by_group(run_arrays(pd.concat([best_runs, _controls(best_runs, runs)])), predictions, image_groups)
 
 
-def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def _controls(best_runs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the controls of the chosen runs."""
     runs = runs.reset_index(drop=True)
-    rows = control_rows(runs)[runs[frames.RUN_ID].isin(chosen[frames.RUN_ID])]
+    rows = control_rows(runs)[runs[frames.RUN_ID].isin(best_runs[frames.RUN_ID])]
     return runs.iloc[np.unique(rows[rows >= 0])]
 
 

@@ -59,7 +59,7 @@ class Recommendation(NamedTuple):
 
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
-        verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
+        verdict, *notes = (f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, *self.notes))
         how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
         choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
         return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
@@ -80,9 +80,9 @@ class Recommendations(list[Recommendation]):
         predictions.
     """
 
-    def __init__(self, found: Mapping[tuple[str, str], Recommendation], study: StudyData) -> None:
-        super().__init__(found.values())
-        self._places, self._study = list(found), study
+    def __init__(self, recommendations: Mapping[tuple[str, str], Recommendation], study: StudyData) -> None:
+        super().__init__(recommendations.values())
+        self._places, self._study = list(recommendations), study
 
     def __str__(self) -> str:
         return "\n\n".join(map(summary, self))
@@ -129,11 +129,11 @@ class Recommendations(list[Recommendation]):
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         """Return tables of all recommendations as one, which names their data sets and models."""
-        named = [
-            table.assign(**dict(zip(PLACE, place, strict=True)))[[*PLACE, *table.columns]]
-            for table, place in zip(tables, self._places, strict=True)
+        named_tables = [
+            table.assign(**dict(zip(PLACE, workload, strict=True)))[[*PLACE, *table.columns]]
+            for table, workload in zip(tables, self._places, strict=True)
         ]
-        return pd.concat(named, ignore_index=True)
+        return pd.concat(named_tables, ignore_index=True)
 
     def _regression(self) -> tuple[pd.DataFrame, list[str]]:
         if not is_iterated(self._study.runs).any():
@@ -142,8 +142,8 @@ class Recommendations(list[Recommendation]):
             fitted_regression,  # a choice must not wait for its pictures
         )
 
-        found = fitted_regression(self._study)
-        return found.table, found.notes
+        regression = fitted_regression(self._study)
+        return regression.table, regression.notes
 
 
 def summary(recommendation: Recommendation) -> str:
@@ -151,64 +151,66 @@ def summary(recommendation: Recommendation) -> str:
 
     Lines have at most `_COLUMNS` columns, except for the command.
     """
-    verdict, *notes = (_filled(said) for said in (recommendation.verdict, *recommendation.notes))
+    verdict, *notes = (_fill(line) for line in (recommendation.verdict, *recommendation.notes))
     how = ["", printable(recommendation.command)] if recommendation.command else []
     heading = "On validation images, which choose (in brackets: at most, with 95 % confidence):"
-    parts = [verdict, *how, "", heading, *_tried_lines(recommendation), *_printed(recommendation)]
+    parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_pareto_lines(recommendation)]
     return "\n".join([*parts, *(["", *notes] if notes else [])])
 
 
-def _tried_lines(recommendation: Recommendation) -> Iterator[str]:
+def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
     """Yield the table of what was tried, and why each method failed."""
-    tried = recommendation.tried
-    settings = [name for name in tried.columns[: tried.columns.get_loc(schema.RATIO)] if name != schema.PRUNER]
-    methods = [printable(method_label(row, settings)) for row in tried.to_dict("records")]
+    judgements = recommendation.tried
+    settings = [
+        name for name in judgements.columns[: judgements.columns.get_loc(schema.RATIO)] if name != schema.PRUNER
+    ]
+    methods = [printable(method_label(row, settings)) for row in judgements.to_dict("records")]
     table = pd.DataFrame(
         {
-            "method": [_cut(name, _LONGEST_METHOD) for name in methods],
-            "ratio": tried[schema.RATIO].map(short_ratio),
-            "seeds": tried["n"].map(str),
-            "accuracy loss": _with_bounds(tried, "loss"),
-            "alpha": _with_bounds(tried, "alpha_new", 2),
-            "class loss": _with_bounds(tried, "largest_excess"),
-            "class": [_cut(printable(str(name)), _LONGEST_CLASS) for name in tried["largest_excess_class"]],
-            "passes": np.where(tried["fails"] == "", "yes", "no"),
+            "method": [_shorten(name, _LONGEST_METHOD) for name in methods],
+            "ratio": judgements[schema.RATIO].map(short_ratio),
+            "seeds": judgements["n"].map(str),
+            "accuracy loss": _with_bounds(judgements, "loss"),
+            "alpha": _with_bounds(judgements, "alpha_new", 2),
+            "class loss": _with_bounds(judgements, "largest_excess"),
+            "class": [_shorten(printable(str(name)), _LONGEST_CLASS) for name in judgements["largest_excess_class"]],
+            "passes": np.where(judgements["fails"] == "", "yes", "no"),
         }
     )
     with pd.option_context("display.unicode.east_asian_width", True):
         yield table.to_string(index=False)
-    for method, ratio, fails in zip(methods, table["ratio"], tried["fails"], strict=True):
+    for method, ratio, fails in zip(methods, table["ratio"], judgements["fails"], strict=True):
         if fails:
-            yield _filled(f"{method} at ratio {ratio} fails: {fails}.")
+            yield _fill(f"{method} at ratio {ratio} fails: {fails}.")
 
 
-def _with_bounds(tried: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
-    values = zip(tried[name], tried[f"{name}_high"], strict=True)
+def _with_bounds(judgements: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
+    values = zip(judgements[name], judgements[f"{name}_high"], strict=True)
     return [f"{value:.{digits}f} ({high:.{digits}f})" for value, high in values]
 
 
-def _cut(name: str, longest: int) -> str:
+def _shorten(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def _filled(text: str) -> str:
+def _fill(text: str) -> str:
     return textwrap.fill(printable(text), _COLUMNS, break_on_hyphens=False)
 
 
-def _printed(recommendation: Recommendation) -> Iterator[str]:
+def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
     """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
     if recommendation.choice:
-        yield "\n" + _filled(recommendation.choice)
+        yield "\n" + _fill(recommendation.choice)
     front = recommendation.pareto
     if len(front) and front["on_front_2d"].any():
         front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
         ends = ("_low", "_high", "2d", "3d", "_floor")
         names = [name for name in front if not name.endswith(ends) and front[name].notna().any()]
         left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
-        shown = front[[name for name in names if name not in left_out]]
+        columns = front[[name for name in names if name not in left_out]]
         yield "On the Pareto front:"
         yield (
-            shown.map(_text)
+            columns.map(_text)
             .rename(columns=printable)
             .to_string(index=False, float_format="{:.4g}".format, line_width=_COLUMNS)
         )
@@ -231,17 +233,17 @@ _IN_A_NOTEBOOK = {
 
 def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
     """Return what was tried in few columns, which a notebook has room for."""
-    tried = _printable_tried(recommendation)
-    settings = tried.loc[:, : schema.RATIO].assign(ratio=tried[schema.RATIO].map("{:g}".format))
+    judgements = _printable_tried(recommendation)
+    settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
     cells = {
-        title: tried[names[0]]
+        title: judgements[names[0]]
         if len(names) == 1
-        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(tried[name] for name in names), strict=True)]
+        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(judgements[name] for name in names), strict=True)]
         for title, names in _IN_A_NOTEBOOK.items()
     }
     return settings.assign(**cells)
 
 
 def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
-    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
-    return tried.map(_text)
+    judgements = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
+    return judgements.map(_text)

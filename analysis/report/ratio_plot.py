@@ -29,7 +29,7 @@ from analysis.study.study import StudyData
 
 TITLE_SIZE = 10  # of the letters above a panel, in points
 _AS_IN_PRINT = "as in print"
-_PARTS: tuple[Callable[["Method"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
+_PARTS: tuple[Callable[["PlottedMethod"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
@@ -46,7 +46,7 @@ _LINE = 0.2  # inches, of a legend, and of a further line of a title
 _USUAL_LINES = 4  # of a legend for which a figure has room
 
 
-class Method(NamedTuple):
+class PlottedMethod(NamedTuple):
     """A pruner and its setting, which is empty if it is the papers'."""
 
     pruner: str
@@ -58,11 +58,11 @@ class Method(NamedTuple):
         return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
 
 
-Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
-Styles: TypeAlias = dict[Method, dict[str, Any]]
+Lines: TypeAlias = dict[PlottedMethod, pd.DataFrame]  # the cells of each method
+Styles: TypeAlias = dict[PlottedMethod, dict[str, Any]]
 
 
-class Place(NamedTuple):
+class PlottedWorkload(NamedTuple):
     """What a column of panels is about: a data set and model, with all their cells, and the methods that are drawn.
 
     Where these would be too many, the name ends with the pruner or the setting that those of the column share.
@@ -95,7 +95,7 @@ class Drawn(NamedTuple):
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
-def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
+def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
     """Return what is drawn of every data set and model, at most four columns a figure.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
@@ -107,7 +107,7 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
         out.
     study : StudyData
     """
-    group: list[Place] = []
+    group: list[PlottedWorkload] = []
     for name, rows in places(cells):
         columns = _columns(name, rows, study) if mostly_sound(rows).any() else []
         if group and len(group) + len(columns) > _PLACES_A_FIGURE:
@@ -121,27 +121,27 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[Place]]:
         yield group
 
 
-def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[Place]:
+def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[PlottedWorkload]:
     """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
     lines = lines_of(cells, study)
-    pruned = [method for method in lines if method.pruner != CONTROL]
-    counts = {part: Counter(map(part, pruned)) for part in _PARTS}
+    pruned_methods = [method for method in lines if method.pruner != CONTROL]
+    counts = {part: Counter(map(part, pruned_methods)) for part in _PARTS}
     splits = [part for part in _PARTS if 1 < len(counts[part]) <= len(_COLORS) >= max(counts[part].values())]
-    if len(pruned) <= len(_COLORS) or not splits:
-        return [Place(name, cells, lines)]
+    if len(pruned_methods) <= len(_COLORS) or not splits:
+        return [PlottedWorkload(name, cells, lines)]
     part = min(splits, key=lambda part: len(counts[part]))
-    return [Place((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
+    return [PlottedWorkload((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
 
 
-def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
+def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
     """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
-    pruned = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
+    pruned_lines = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
-    return pruned | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
+    return pruned_lines | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
 
 
 def against_ratio(
-    group: Sequence[Place],
+    group: Sequence[PlottedWorkload],
     rows: Mapping[str, Callable[[Axes, Column], None]],
     study: StudyData,
     title: str,
@@ -161,27 +161,29 @@ def against_ratio(
     handles : sequence of Line2D
         Of the legend, after those of the methods.
     """
-    styles, named = styles_of([place.lines for place in group])
+    styles, method_handles = styles_of([workload.lines for workload in group])
     size = figure_width(group), 2.9 * len(rows) + 1.6
     figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
-    for panels, place in zip(grid.T, group, strict=True):
-        name_panel(panels[0], place.name, title_room(group))
-        pruned = place.cells[is_pruned(place.cells)]
-        column = Column(place.cells, place.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+    for panels, workload in zip(grid.T, group, strict=True):
+        name_panel(panels[0], workload.name, title_room(group))
+        pruned_cells = workload.cells[is_pruned(workload.cells)]
+        column = Column(
+            workload.cells, workload.lines, styles, leading_ratio(pruned_cells) if len(pruned_cells) else np.inf
+        )
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)
-            if len(pruned):
+            if len(pruned_cells):
                 draw_stripe(axes, column.leading)
-        _set_ratios(panels[-1], place.lines)
+        _set_ratios(panels[-1], workload.lines)
     for row in grid:
         show_beyond(row, group)
     for axes, label in zip(grid[:, 0], rows, strict=True):
         axes.set_ylabel(label)
-    add_legend(figure, [*named, *handles], size)
+    add_legend(figure, [*method_handles, *handles], size)
     return figure
 
 
-def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
+def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
     """Give panels of one data set and model one axis, and mark at its ends the values beyond it.
 
     Parameters
@@ -190,8 +192,8 @@ def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
         A panel for each place, with its lines.
     group : sequence of Place
     """
-    for name in dict.fromkeys(place.name[:2] for place in group):
-        panels = [axes for axes, place in zip(row, group, strict=True) if place.name[:2] == name]
+    for name in dict.fromkeys(workload.name[:2] for workload in group):
+        panels = [axes for axes, workload in zip(row, group, strict=True) if workload.name[:2] == name]
         lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
         values = np.concatenate([_marked(axes)[1] for axes in panels])
         for axes in panels:
@@ -208,8 +210,8 @@ def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for point in np.column_stack(line.get_data())
         if np.isfinite(point).all()
     ]
-    places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
-    return np.array(places, float), np.array(values, float), np.array(colors, object)
+    positions, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
+    return np.array(positions, float), np.array(values, float), np.array(colors, object)
 
 
 def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
@@ -222,11 +224,11 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 def _draw_beyond(axes: Axes) -> None:
     """Draw a triangle at the end of an axis for each mark beyond it, and write the values beside those."""
-    places, values, colors = _marked(axes)
+    positions, values, colors = _marked(axes)
     low, high = axes.get_ylim()
     for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
         axes.scatter(
-            places[beyond],
+            positions[beyond],
             np.full(beyond.sum(), height),
             c=list(colors[beyond]),
             marker=mark,
@@ -235,10 +237,10 @@ def _draw_beyond(axes: Axes) -> None:
             clip_on=False,
             zorder=4,
         )
-        for place, text in _told(axes, places[beyond], values[beyond]):
+        for position, text in _told(axes, positions[beyond], values[beyond]):
             axes.annotate(
                 text,
-                (place, abs(height - 0.02)),
+                (position, abs(height - 0.02)),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(-5, 0),  # points, beside the marks
                 textcoords="offset points",
@@ -250,16 +252,16 @@ def _draw_beyond(axes: Axes) -> None:
             )
 
 
-def _told(axes: Axes, places: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
+def _told(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
     """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
-    order = np.argsort(places)
-    along = axes.transScale.transform(np.column_stack([places, np.ones(len(places))]))[order, 0]
+    order = np.argsort(positions)
+    along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]
     ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
     inches = _AXIS * along / np.ptp(ends)
     for near in np.split(order, np.flatnonzero(np.diff(inches) > _TEXT) + 1):
         if len(near):
             low, high = f"{values[near].min():.2f}", f"{values[near].max():.2f}"
-            yield float(places[near].min()), low if low == high else f"{low} to {high}"
+            yield float(positions[near].min()), low if low == high else f"{low} to {high}"
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
@@ -267,7 +269,7 @@ def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
-    methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: sound[[method == each for method in methods]] for each in order}
 
@@ -280,36 +282,38 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     lines : sequence of Lines
         Of each column of a figure.
     """
-    methods = list(dict.fromkeys(method for found in lines for method in found))
-    pruned = [method for method in methods if method.pruner != CONTROL]
+    methods = list(dict.fromkeys(method for own_lines in lines for method in own_lines))
+    pruned_methods = [method for method in methods if method.pruner != CONTROL]
     controls = [method for method in methods if method.pruner == CONTROL]
     styles: Styles = {
-        method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
+        method: {"color": NEUTRAL, "linestyle": _DASHES[index % len(_DASHES)]} for index, method in enumerate(controls)
     }
-    pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
+    pruners, settings = (
+        (list(dict.fromkeys(values)) for values in zip(*pruned_methods, strict=True)) if pruned_methods else ([], [])
+    )
     # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
-    own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
-    for place, method in enumerate(pruned):
-        color = place if own else pruners.index(method.pruner)
-        shape = place + place // len(_COLORS) if own else settings.index(method.setting)
-        dashes = place // len(_COLORS) if own else shape
+    own = len(pruned_methods) <= len(_COLORS) or len(settings) > len(_MARKERS)
+    for index, method in enumerate(pruned_methods):
+        color = index if own else pruners.index(method.pruner)
+        shape = index + index // len(_COLORS) if own else settings.index(method.setting)
+        dashes = index // len(_COLORS) if own else shape
         styles[method] = {
             "color": _COLORS[color % len(_COLORS)],
             "marker": _MARKERS[shape % len(_MARKERS)],
             "linestyle": _DASHES[dashes % len(_DASHES)],
         }
     if own:
-        handles = [handle(method.label, **styles[method]) for method in pruned]
+        handles = [handle(method.label, **styles[method]) for method in pruned_methods]
     else:
-        handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
+        handles = [handle(name, color=_COLORS[index % len(_COLORS)]) for index, name in enumerate(pruners)]
         handles += [
             handle(
                 name or _AS_IN_PRINT,
                 color="black",
-                marker=_MARKERS[place % len(_MARKERS)],
-                linestyle=_DASHES[place % len(_DASHES)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                linestyle=_DASHES[index % len(_DASHES)],
             )
-            for place, name in enumerate(settings)
+            for index, name in enumerate(settings)
         ]
     return styles, [*handles, *(handle(f"{method.label} (control)", **styles[method]) for method in controls)]
 
@@ -371,7 +375,9 @@ def draw_lines(
         across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
         axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
         if drawn.low:
-            intervals = [[(place, bottom), (place, top)] for place, bottom, top in zip(across, low, high, strict=True)]
+            intervals = [
+                [(position, bottom), (position, top)] for position, bottom, top in zip(across, low, high, strict=True)
+            ]
             bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2, alpha=opacity)
             axes.add_collection(bars, autolim=False)
     axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -382,15 +388,15 @@ def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
     """Return where levels of an iterated control stand: in the middle of the pruned networks of their iteration."""
-    pruned = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
-    pruned = pruned[is_iterated(pruned)]
-    places = pd.Series(places_of(pruned), index=pruned[ITERATION]).groupby(level=0).median()
-    return places.reindex(control[ITERATION]).to_numpy()
+    pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
+    pruned_cells = pruned_cells[is_iterated(pruned_cells)]
+    positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()
+    return positions.reindex(control[ITERATION]).to_numpy()
 
 
-def draw_stripe(axes: Axes, place: float) -> None:
+def draw_stripe(axes: Axes, position: float) -> None:
     """Mark the ratio of the verdict."""
-    axes.axvline(place, color=BELOW, alpha=0.12, linewidth=14)
+    axes.axvline(position, color=BELOW, alpha=0.12, linewidth=14)
 
 
 def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
@@ -427,10 +433,10 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
     labels, end = [], -np.inf
     for ratio in ratios:
         label = f"{ratio:.3g}"
-        place, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
-        shown = place - half >= end + _BETWEEN
-        labels.append(label if shown else "")
-        end = place + half if shown else end
+        position, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
+        has_room = position - half >= end + _BETWEEN
+        labels.append(label if has_room else "")
+        end = position + half if has_room else end
     return labels
 
 

@@ -130,8 +130,8 @@ def report(study: StudyData, options: ReportOptions) -> Report:
     study = replace(study, runs=with_python_texts(study.runs), options=options)
     _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
     searches: list[SectionFunction] = [
-        *(partial(tuning.section, number=1 + place) for place in range(len(study.tunings))),
-        *(partial(compression.section, number=1 + place) for place in range(len(study.chain_searches))),
+        *(partial(tuning.section, number=1 + index) for index in range(len(study.tunings))),
+        *(partial(compression.section, number=1 + index) for index in range(len(study.chain_searches))),
     ]
     of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
     to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]

@@ -109,7 +109,7 @@ def verdict(study: StudyData) -> list[str]:
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         ]
-    return [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
+    return [" ".join(_sentences(workload, cells, study)) for workload, cells in places(compressed)]
 
 
 def reading(study: StudyData) -> list[str]:
@@ -202,8 +202,8 @@ def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
 
 def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     columns = study.cell_key
-    same = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
-    return frame[np.logical_and.reduce(same)]
+    conditions = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
+    return frame[np.logical_and.reduce(conditions)]
 
 
 def beyond(cell: pd.Series) -> str:
@@ -226,22 +226,22 @@ def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
     return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
 
 
-def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
-    rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
+def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
+    rows = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
     weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
-    where = f"On {place[0]} with {place[1]}"
-    if said := sentence(weak):
-        yield f"{where}: {said}"
+    where = f"On {workload[0]} with {workload[1]}"
+    if weakness := sentence(weak):
+        yield f"{where}: {weakness}"
     if weak.at_chance == weak.networks:
         return
     if (cells["n"] == 0).all() and (cells["n_at_chance"] > 0).all():
         yield f"{where}, all compressed networks{' or their dense networks' if weak.at_chance else ''} are at chance."
         return
-    pruned, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
-    if len(pruned):
-        yield from _on_pruning(pruned, study)
+    pruned_cells, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
+    if len(pruned_cells):
+        yield from _on_pruning(pruned_cells, study)
     if mostly_sound(formats).any():
-        yield from _on_number_formats(formats[mostly_sound(formats)], study, named=len(pruned) > 0)
+        yield from _on_number_formats(formats[mostly_sound(formats)], study, is_named=len(pruned_cells) > 0)
     yield from decay_advice(rows)
 
 
@@ -277,8 +277,8 @@ def choice(cell: pd.Series, study: StudyData) -> str:
     return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
-def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, named: bool) -> Iterator[str]:
-    """Say what the number format costs that costs most; `named` if data set and model were named before.
+def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
+    """Say what the number format costs that costs most; `is_named` if data set and model were named before.
 
     Those of dense networks are spoken of, and those of the control where there are no others.
     """
@@ -286,8 +286,8 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, named: bool) ->
     cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
     name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
-    which = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
-    yield f"{'' if named else f'{_where(cell)}, '}{which} {_cost(cell)}{against}."
+    subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
+    yield f"{'' if is_named else f'{_where(cell)}, '}{subject} {_cost(cell)}{against}."
     yield from _payers(class_rows(study, cell), cell)
 
 
@@ -324,9 +324,9 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         points = 100 * paying[[excess, low, high]].to_numpy()
         names = list(paying["class"])
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
-        others = f", {len(names) - 2} others less" if len(names) > 2 else ""
-        lost = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
-        yield f"{names[0]} loses {lost}{second}{others}."
+        rest_text = f", {len(names) - 2} others less" if len(names) > 2 else ""
+        loss_text = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
+        yield f"{names[0]} loses {loss_text}{second}{rest_text}."
 
 
 def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
@@ -366,14 +366,14 @@ def _gaps(cell: pd.Series) -> str:
         return _reversed(cell)
     if order == "unrelated":
         slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
-        grown = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)} and " if spread_low > 0 else ""
-        return f"Gaps {grown}have no shown relation to those before: {slope}."
+        growth = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)} and " if spread_low > 0 else ""
+        return f"Gaps {growth}have no shown relation to those before: {slope}."
     if low > 0:
-        explained = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
-        return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
+        addition = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
+        return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{addition}."
     if spread_low > 0:
-        grown = f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
-        return f"{grown}; that weak classes fall behind is not shown."
+        growth = f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+        return f"{growth}; that weak classes fall behind is not shown."
     if high < 0 and spread_high < 0:
         return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
     if cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
@@ -431,22 +431,24 @@ def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
-    grown = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
-    harm = _some_class_pays(rows, cell) or grown
+    gaps_grow = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
+    harm = _some_class_pays(rows, cell) or gaps_grow
     return not harm and bool((rows[_upper(cell)] <= SAFE_EXCESS).all())
 
 
-def _reading(pruned: pd.DataFrame) -> Iterator[str]:
-    if (pruned["n_none"] > 0).any():
+def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
+    if (pruned_cells["n_none"] > 0).any():
         yield _BEYOND_CONTROL
         yield _CLASS_TEST
         yield _SAFE
-    if (pruned["n"] + pruned["n_at_chance"] == 1).all():
+    if (pruned_cells["n"] + pruned_cells["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
-    if pruned["n_at_chance"].any():
+    if pruned_cells["n_at_chance"].any():
         yield "Networks at chance are left out of all numbers."
-    if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
-        yield f"{'; '.join(named)}."
+    if pruner_meanings := [
+        f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned_cells[schema.PRUNER])
+    ]:
+        yield f"{'; '.join(pruner_meanings)}."
 
 
 def _brackets(low: float, high: float, digits: int = 1) -> str:

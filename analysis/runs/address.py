@@ -86,7 +86,7 @@ def _unreadable(uri: str) -> StudyError:
 
 
 def _probe_http(uri: str) -> None:
-    shown = without_password(uri)
+    address = without_password(uri)
     try:
         answer = _within_limit(
             lambda: retries.repeating(http_request)(
@@ -105,9 +105,9 @@ def _probe_http(uri: str) -> None:
         ) from error
     except MlflowException as error:
         why = reason(error).removeprefix("the server does not answer: ")
-        raise StudyError(f"{shown} does not answer ({why}); start the tracking server or check the URI") from error
+        raise StudyError(f"{address} does not answer ({why}); start the tracking server or check the URI") from error
     if answer.status_code >= 500:
-        raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
+        raise StudyError(f"{address} answers with status {answer.status_code}; look at the tracking server's log")
 
 
 def _within_limit(ask: Callable[[], Response]) -> Response:

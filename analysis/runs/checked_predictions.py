@@ -60,27 +60,27 @@ class CheckedPredictions:
         columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
         number = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup()
         names = class_names(runs)
-        before, after, _, both = (
+        before, after, _, both_right = (
             runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
         )
-        dense, pruned = runs[schema.DENSE_RUN_ID], runs[RUN_ID]
-        self._data_set = dict(zip([*dense, *pruned], [*number, *number], strict=True))
-        self._recall = dict(zip([*dense, *pruned], [*before, *after], strict=True))
-        self._pairs = dict(zip(pruned, zip(dense, both, strict=True), strict=True))
+        dense, run_ids = runs[schema.DENSE_RUN_ID], runs[RUN_ID]
+        self._data_set = dict(zip([*dense, *run_ids], [*number, *number], strict=True))
+        self._recall = dict(zip([*dense, *run_ids], [*before, *after], strict=True))
+        self._pairs = dict(zip(run_ids, zip(dense, both_right, strict=True), strict=True))
         self._known: dict[int, _DataSet] = {}
         self._accepted: set[str] = set()
         self._refused: dict[str, set[str]] = defaultdict(set)
 
     def __call__(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[str, np.ndarray]]:
-        found = dict(self._predictions(run_ids))
+        predictions = dict(self._predictions(run_ids))
         own = defaultdict(list)
-        for run_id in found:
+        for run_id in predictions:
             if run_id in self._data_set:
                 own[self._data_set[run_id]].append(run_id)
         for data_set, members in own.items():
-            refused = self._check(data_set, {run_id: found[run_id] for run_id in members})
-            found = {run_id: arrays for run_id, arrays in found.items() if run_id not in refused}
-        return found
+            refused_ids = self._check(data_set, {run_id: predictions[run_id] for run_id in members})
+            predictions = {run_id: arrays for run_id, arrays in predictions.items() if run_id not in refused_ids}
+        return predictions
 
     @property
     def notes(self) -> list[str]:
@@ -91,65 +91,68 @@ class CheckedPredictions:
             for reason, run_ids in self._refused.items()
         ]
 
-    def _check(self, data_set: int, found: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
+    def _check(self, data_set: int, predictions: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
         """Return the runs of one data set whose predictions are not to be used."""
         if data_set not in self._known:
-            self._known[data_set] = _data_set(found)
-        known = self._known[data_set]
-        new = [run_id for run_id in found if run_id not in self._accepted]
-        recall = {run_id: _given(self._recall[run_id]) for run_id in new}
-        same = [run_id for run_id in new if np.array_equal(found[run_id][schema.LABEL], known.label)]
-        share = {run_id: known.shares(known.right(found[run_id])) for run_id in same}
-        sound = [run_id for run_id in same if not _differ(share[run_id], recall[run_id])]
+            self._known[data_set] = _data_set(predictions)
+        reference = self._known[data_set]
+        new = [run_id for run_id in predictions if run_id not in self._accepted]
+        recall = {run_id: _without_nan(self._recall[run_id]) for run_id in new}
+        with_same_labels = [
+            run_id for run_id in new if np.array_equal(predictions[run_id][schema.LABEL], reference.label)
+        ]
+        share = {run_id: reference.shares(reference.right(predictions[run_id])) for run_id in with_same_labels}
+        sound = [run_id for run_id in with_same_labels if not _differ(share[run_id], recall[run_id])]
         for run_id in sound:
-            known.unlike[...] += np.abs(share[run_id][:, np.newaxis] - recall[run_id]) > _ROUNDING
-        stands_for = known.unlike.argmin(axis=1)
-        named = [run_id for run_id in sound if _near(share[run_id], recall[run_id][stands_for])]
-        known_dense = self._accepted.union(named)
+            reference.unlike[...] += np.abs(share[run_id][:, np.newaxis] - recall[run_id]) > _ROUNDING
+        stands_for = reference.unlike.argmin(axis=1)
+        with_same_names = [run_id for run_id in sound if _near(share[run_id], recall[run_id][stands_for])]
+        known_dense = self._accepted.union(with_same_names)
         fits = [
             run_id
-            for run_id in named
-            if self._dense_run(run_id) not in known_dense.intersection(found) or self._fits(run_id, found, known)
+            for run_id in with_same_names
+            if self._dense_run(run_id) not in known_dense.intersection(predictions)
+            or self._fits(run_id, predictions, reference)
         ]
         self._accepted.update(fits)
         for reason, before, after in (
-            (_OTHER_LABELS, new, same),
-            (_OTHER_RECALLS, same, sound),
-            (_OTHER_NAMES, sound, named),
-            (_OTHER_ORDER, named, fits),
+            (_OTHER_LABELS, new, with_same_labels),
+            (_OTHER_RECALLS, with_same_labels, sound),
+            (_OTHER_NAMES, sound, with_same_names),
+            (_OTHER_ORDER, with_same_names, fits),
         ):
-            if lost := set(before) - set(after):
-                self._refused[reason] |= lost
+            if refused_ids := set(before) - set(after):
+                self._refused[reason] |= refused_ids
         return set(new) - set(fits)
 
     def _dense_run(self, run_id: str) -> str:
         return self._pairs[run_id][0] if run_id in self._pairs else ""
 
-    def _fits(self, run_id: str, found: Mapping[str, Mapping[str, np.ndarray]], known: _DataSet) -> bool:
+    def _fits(self, run_id: str, predictions: Mapping[str, Mapping[str, np.ndarray]], reference: _DataSet) -> bool:
         """Return whether a pruned run and its dense run are right for the same images as often as the run says."""
         dense, both_right = self._pairs[run_id]
-        both_right = _given(both_right)
-        right = known.right(found[run_id]) & known.right(found[dense])
-        return not len(both_right) or not _differ(known.shares(right), both_right)
+        both_right = _without_nan(both_right)
+        right = reference.right(predictions[run_id]) & reference.right(predictions[dense])
+        return not len(both_right) or not _differ(reference.shares(right), both_right)
 
 
-def _data_set(found: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
+def _data_set(predictions: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
     """Return a data set with the labels that most of these runs have."""
-    labels = {run_id: arrays[schema.LABEL].tobytes() for run_id, arrays in found.items()}
+    labels = {run_id: arrays[schema.LABEL].tobytes() for run_id, arrays in predictions.items()}
     (most, _), *_ = Counter(labels.values()).most_common(1)
     first = next(run_id for run_id, label in labels.items() if label == most)
-    label = found[first][schema.LABEL]
+    label = predictions[first][schema.LABEL]
     images = np.bincount(label)
-    tested = np.count_nonzero(images)
-    return _DataSet(label, images, np.zeros((tested, tested), dtype=int))
+    n_classes = np.count_nonzero(images)
+    return _DataSet(label, images, np.zeros((n_classes, n_classes), dtype=int))
 
 
-def _given(values: np.ndarray) -> np.ndarray:
+def _without_nan(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def _near(values: np.ndarray, others: np.ndarray) -> bool:
-    return bool((np.abs(values - others) <= _ROUNDING).all())
+def _near(values: np.ndarray, references: np.ndarray) -> bool:
+    return bool((np.abs(values - references) <= _ROUNDING).all())
 
 
 def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:

@@ -54,21 +54,21 @@ def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str
     -------
     DataFrame
     """
-    lost = np.zeros(len(runs), dtype=bool)
+    is_faulty = np.zeros(len(runs), dtype=bool)
     for wrong, reason in _faults(runs, dense_runs):
-        tell(runs[wrong & ~lost], reason, left_out)
-        lost |= wrong
-    runs = frames.rows(runs, ~lost)
-    others = _other_test_images(runs)
-    tell(runs[others], "most runs of the data set have other test images or classes", left_out)
-    return frames.rows(runs, ~others)
+        tell(runs[wrong & ~is_faulty], reason, left_out)
+        is_faulty |= wrong
+    runs = frames.rows(runs, ~is_faulty)
+    has_other_images = _other_test_images(runs)
+    tell(runs[has_other_images], "most runs of the data set have other test images or classes", left_out)
+    return frames.rows(runs, ~has_other_images)
 
 
-def tell(lost: pd.DataFrame, reason: str, left_out: list[str], kinds: pd.Series | None = None) -> None:
+def tell(left_out_runs: pd.DataFrame, reason: str, left_out: list[str], kinds: pd.Series | None = None) -> None:
     """Add a sentence on runs that were left out, unless there are none."""
-    if len(lost):
-        said = counted(frames.kinds(lost) if kinds is None else kinds)
-        left_out.append(f"{said} left out, {reason}: {some(sorted(lost[RUN_ID]))}")
+    if len(left_out_runs):
+        count = counted(frames.kinds(left_out_runs) if kinds is None else kinds)
+        left_out.append(f"{count} left out, {reason}: {some(sorted(left_out_runs[RUN_ID]))}")
 
 
 def counted(kinds: pd.Series) -> str:
@@ -124,25 +124,27 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
 
 def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     """Yield which pairs do not fit the dense run that they name."""
-    shared = [frames.column(name) for name in (*_SHARED, *_SHARED_IF_GIVEN)]
-    measured = _columns(runs, ACCURACY_BEFORE, RECALL_BEFORE)
-    columns = [name for name in (*shared, *measured, schema.DENSE_RUN_ID) if name in dense_runs or name in runs]
-    unknown = runs[~runs[schema.DENSE_RUN_ID].isin(dense_runs[schema.DENSE_RUN_ID])]
+    shared_columns = [frames.column(name) for name in (*_SHARED, *_SHARED_IF_GIVEN)]
+    metrics = _columns(runs, ACCURACY_BEFORE, RECALL_BEFORE)
+    columns = [name for name in (*shared_columns, *metrics, schema.DENSE_RUN_ID) if name in dense_runs or name in runs]
+    unlisted = runs[~runs[schema.DENSE_RUN_ID].isin(dense_runs[schema.DENSE_RUN_ID])]
     dense = dense_runs.reindex(columns=columns)
-    if len(unknown):
-        dense = pd.concat([dense, unknown.reindex(columns=columns)])
+    if len(unlisted):
+        dense = pd.concat([dense, unlisted.reindex(columns=columns)])
     dense = dense.drop_duplicates(schema.DENSE_RUN_ID)
     dense = dense.iloc[pd.Index(dense[schema.DENSE_RUN_ID]).get_indexer(runs[schema.DENSE_RUN_ID])]
     dense.index = runs.index
-    for name, column in zip((*_SHARED, *_SHARED_IF_GIVEN), shared, strict=True):
+    for name, column in zip((*_SHARED, *_SHARED_IF_GIVEN), shared_columns, strict=True):
         if column in columns:
-            own, others = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
-            differ = (own != others) & ~(own.isna() & others.isna())
+            own_values, dense_values = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
+            differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
             if name in _SHARED_IF_GIVEN:
                 # Who reads the runs of protocol `released` has to know it.
-                differ &= (own.notna() & others.notna()) | (own.isna() & (others == _RELEASED))
+                differ &= (own_values.notna() & dense_values.notna()) | (
+                    own_values.isna() & (dense_values == _RELEASED)
+                )
             yield differ.to_numpy(bool), f"the {name} is not that of the dense run"
-    differences = np.abs(runs[measured].to_numpy(float) - dense[measured].to_numpy(float))
+    differences = np.abs(runs[metrics].to_numpy(float) - dense[metrics].to_numpy(float))
     yield (differences > 0).any(axis=1), "accuracy or recalls before pruning are not those of the dense run"
 
 
@@ -151,15 +153,15 @@ def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) 
 
     Where a support is not known, an accuracy has to lie between the least recall and the greatest.
     """
-    tested = ~np.isnan(recall)
-    images = np.where(tested, support, 0)
+    has_recall = ~np.isnan(recall)
+    images = np.where(has_recall, support, 0)
     total = images.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(tested, recall * images, 0).sum(axis=1) / total
-    least, greatest = (np.where(tested, recall, other).T for other in (np.inf, -np.inf))
+        mean = np.where(has_recall, recall * images, 0).sum(axis=1) / total
+    least, greatest = (np.where(has_recall, recall, filler).T for filler in (np.inf, -np.inf))
     least, greatest = least.min(axis=0, initial=np.inf), greatest.max(axis=0, initial=-np.inf)
-    known = total > 0
-    off = np.abs(np.where(known, mean, accuracy) - accuracy)
+    has_images = total > 0
+    off = np.abs(np.where(has_images, mean, accuracy) - accuracy)
     return (off > _ROUNDING) | (accuracy < least - _ROUNDING) | (accuracy > greatest + _ROUNDING)
 
 
@@ -169,17 +171,17 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
     A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
     """
     before, _, support, _ = _by_class(runs)
-    tested = ~np.isnan(before)
-    images = np.where(tested, support, -1)
+    has_recall = ~np.isnan(before)
+    images = np.where(has_recall, support, -1)
     unlike = np.zeros(len(runs), dtype=bool)
     if not len(runs) or (images == images[0]).all():
         return unlike
     columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
     columns += [name for name in frames.params(runs) if frames.param(name) not in schema.PARAM_ROLES]
     data_set = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup().to_numpy()
-    known = ~np.isnan(images).any(axis=1)
-    unlike[known] = _unlike_most(_one_number(images[known]), data_set[known])
-    return unlike | _unlike_most(_one_number(tested), data_set)
+    has_supports = ~np.isnan(images).any(axis=1)
+    unlike[has_supports] = _unlike_most(_one_number(images[has_supports]), data_set[has_supports])
+    return unlike | _unlike_most(_one_number(has_recall), data_set)
 
 
 def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
@@ -215,8 +217,8 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
                 alike.setdefault(_as_read(value), []).append(repr(value))
             for values in alike.values():
                 if len(values) > 1:
-                    said = f"{frames.param(column)} has values that look alike and count as different"
-                    yield f"{said}: {some(sorted(values), most=10)}"
+                    subject = f"{frames.param(column)} has values that look alike and count as different"
+                    yield f"{subject}: {some(sorted(values), most=10)}"
     for pruner in runs[schema.PRUNER].unique():
         if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
             yield f"the pruner {pruner!r} counts as one that prunes: the control is called {schema.CONTROL!r}"
@@ -243,20 +245,20 @@ def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
     yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, settings)
 
 
-def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str]) -> Iterator[str]:
-    recalls = _columns(found, group)
-    values = found[[accuracy, *recalls]].fillna(-1).to_numpy(float)
-    alike = found[pd.Series(_one_number(values), found.index).duplicated(keep=False)]
+def _agreeing(networks: pd.DataFrame, accuracy: str, group: str, within: list[str]) -> Iterator[str]:
+    recalls = _columns(networks, group)
+    values = networks[[accuracy, *recalls]].fillna(-1).to_numpy(float)
+    alike = networks[pd.Series(_one_number(values), networks.index).duplicated(keep=False)]
     images = alike.reindex(columns=[schema.SUPPORT + name.removeprefix(group) for name in recalls])
     alike = alike[_coincidence(alike[recalls].to_numpy(float), images.to_numpy(float)) < _COINCIDENCE]
     if alike.empty:
         return
-    for _, same in alike.groupby([*within, accuracy, *recalls], dropna=False):
-        seeds = sorted(same[schema.SEED].unique())
+    for _, copies in alike.groupby([*within, accuracy, *recalls], dropna=False):
+        seeds = sorted(copies[schema.SEED].unique())
         if len(seeds) > 1:
             yield (
-                f"{counted(frames.kinds(same))} of seeds {some(map(str, seeds))} have the same recalls in every class, "
-                f"as copies of one network have: {some(sorted(same[RUN_ID]))}"
+                f"{counted(frames.kinds(copies))} of seeds {some(map(str, seeds))} have the same recalls in every "
+                f"class, as copies of one network have: {some(sorted(copies[RUN_ID]))}"
             )
 
 
@@ -273,20 +275,20 @@ def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
     """
     deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
     with np.errstate(divide="ignore"):
-        same = np.minimum(1, 1 / (2 * np.sqrt(np.pi) * deviation))
-    return np.nanprod(same, axis=1)
+        chance = np.minimum(1, 1 / (2 * np.sqrt(np.pi) * deviation))
+    return np.nanprod(chance, axis=1)
 
 
 def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
     """Yield a note if pruned networks have the recalls of their dense networks."""
     before, after, support, _ = _by_class(runs)
-    same = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
-    same &= ((runs[schema.PRUNER] != schema.CONTROL) & (frames.kinds(runs) == schema.PRUNED)).to_numpy()
-    same[same] = _coincidence(before[same], support[same]) < _COINCIDENCE
-    if same.any():
+    is_unchanged = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
+    is_unchanged &= ((runs[schema.PRUNER] != schema.CONTROL) & (frames.kinds(runs) == schema.PRUNED)).to_numpy()
+    is_unchanged[is_unchanged] = _coincidence(before[is_unchanged], support[is_unchanged]) < _COINCIDENCE
+    if is_unchanged.any():
         yield (
-            f"{counted(frames.kinds(runs[same]))} with the recalls of their dense runs in every class, as if "
-            f"nothing was pruned: {some(sorted(runs.loc[same, RUN_ID]))}"
+            f"{counted(frames.kinds(runs[is_unchanged]))} with the recalls of their dense runs in every class, as if "
+            f"nothing was pruned: {some(sorted(runs.loc[is_unchanged, RUN_ID]))}"
         )
 
 

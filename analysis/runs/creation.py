@@ -55,21 +55,21 @@ def create_run(
     tags = {**tags, schema.CREATION_ID: creation_id}
     if client.tracking_uri.startswith(("http:", "https:")):
         once = partial(_sent_once, client.tracking_uri)
-    lost: Exception
+    failure: Exception
     # A sqlite file answers in this process: what it has refused is not there, and it has waited for locks already.
     for attempt in range(1 if client.tracking_uri.startswith("sqlite") else ATTEMPTS):
-        made = None
+        run = None
         try:
-            made = once(experiment_id, run_name=run_name, tags=tags)
+            run = once(experiment_id, run_name=run_name, tags=tags)
             if attempt == 0:
-                return made
+                return run
         except (MlflowException, SQLAlchemyError) as error:
             if not _is_in_doubt(error):
                 raise
-            lost = error
-        if found := _first(client, experiment_id, creation_id) or made:
-            return found
-    raise lost
+            failure = error
+        if existing_run := _first(client, experiment_id, creation_id) or run:
+            return existing_run
+    raise failure
 
 
 def _sent_once(uri: str, experiment_id: str, *, run_name: str | None, tags: Mapping[str, str]) -> Run:
@@ -111,8 +111,8 @@ def _first(client: MlflowClient, experiment_id: str, creation_id: str) -> Run | 
     """Return the run that has the creation id. If a late request has made a second one, the second is deleted."""
     query = f"tags.{schema.CREATION_ID} = '{creation_id}'"
     answer = client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
-    found = [run for run in answer if run.data.tags.get(schema.CREATION_ID) == creation_id]
-    for surplus in found[1:]:
+    runs = [run for run in answer if run.data.tags.get(schema.CREATION_ID) == creation_id]
+    for surplus in runs[1:]:
         client.set_terminated(surplus.info.run_id, "KILLED")
         client.delete_run(surplus.info.run_id)
-    return found[0] if found else None
+    return runs[0] if runs else None

@@ -112,22 +112,22 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
         different things of the same run; no run can be compared with its dense run.
     """
     parts = [_read(folder) for folder in folders]
-    known: dict[str, _Stored] = {}
+    stored_runs: dict[str, _StoredRun] = {}
     for _, predicted in parts:
-        for run_id, stored in predicted.items():
-            if run_id in known and not known[run_id].agrees(stored):
+        for run_id, stored_run in predicted.items():
+            if run_id in stored_runs and not stored_runs[run_id].agrees(stored_run):
                 raise _disagreement(run_id, f"in what is in {schema.PREDICTIONS}")
-            if run_id not in known or known[run_id].in_top5 is None:
-                known[run_id] = stored
+            if run_id not in stored_runs or stored_runs[run_id].in_top5 is None:
+                stored_runs[run_id] = stored_run
 
     def predictions(run_ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        return {run_id: known[run_id].arrays for run_id in run_ids if run_id in known}
+        return {run_id: stored_runs[run_id].arrays for run_id in run_ids if run_id in stored_runs}
 
-    runs, dense_runs = (_joined(frames) for frames in zip(*(study for study, _ in parts), strict=True))
-    return _checked(runs, dense_runs), predictions
+    runs, dense_runs = (_join(frames) for frames in zip(*(study for study, _ in parts), strict=True))
+    return _check(runs, dense_runs), predictions
 
 
-def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
+def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
     left_out = list(runs.attrs["left_out"])
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
@@ -168,51 +168,55 @@ def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return frames.rows(frame, frame[schema.DATASET] == dataset)
 
 
-def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Join frames into the one that `pull.study` would give, except that classes stand in the order of the folders."""
-    joined = frames.with_canonical_values(parts[0])
+    frame = frames.with_canonical_values(parts[0])
     if len(parts) > 1:
-        joined = _concatenated(parts)
-    run_id = joined.columns[-1]
-    same = joined.loc[joined.duplicated(frames.identity(joined), keep=False), run_id].tolist()
-    if same:
+        frame = _concatenate(parts)
+    run_id = frame.columns[-1]
+    twin_ids = frame.loc[frame.duplicated(frames.identity(frame), keep=False), run_id].tolist()
+    if twin_ids:
         raise StudyError(
-            f"runs {same[0]} and {same[1]} have the same settings and seed, and only one can count: leave a folder out",
+            f"runs {twin_ids[0]} and {twin_ids[1]} have the same settings and seed, and only one can count: leave a "
+            "folder out",
             option="frames",
         )
-    said = [line for part in parts for line in part.attrs["left_out"]]
-    joined.attrs = {"left_out": list(dict.fromkeys(said))}
-    return joined
+    sentences = [line for part in parts for line in part.attrs["left_out"]]
+    frame.attrs = {"left_out": list(dict.fromkeys(sentences))}
+    return frame
 
 
-def _concatenated(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    joined = frames.with_canonical_values(frames.with_former_values(pd.concat(parts, ignore_index=True)))
-    leading = [name for name in frames.BARE if name in joined]
-    params = [*leading, *sorted(name for name in frames.params(joined) if name not in leading)]
-    measured = sorted((name for name in joined if name not in params), key=_place)
-    run_id = measured[-1]
-    known = joined[[*params, *measured]].drop_duplicates()
-    if (twice := known[run_id].duplicated()).any():
-        run = known.loc[twice, run_id].iloc[0]
-        one, other = (row for _, row in known[known[run_id] == run].iloc[:2].iterrows())
+def _concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    rows = frames.with_canonical_values(frames.with_former_values(pd.concat(parts, ignore_index=True)))
+    leading = [name for name in frames.BARE if name in rows]
+    params = [*leading, *sorted(name for name in frames.params(rows) if name not in leading)]
+    metrics = sorted((name for name in rows if name not in params), key=_column_group)
+    run_id = metrics[-1]
+    distinct_rows = rows[[*params, *metrics]].drop_duplicates()
+    if (twice := distinct_rows[run_id].duplicated()).any():
+        run = distinct_rows.loc[twice, run_id].iloc[0]
+        first, second = (row for _, row in distinct_rows[distinct_rows[run_id] == run].iloc[:2].iterrows())
         differ = [
-            frames.param(name) for name in known if one[name] != other[name] and not (one.isna() & other.isna())[name]
+            frames.param(name)
+            for name in distinct_rows
+            if first[name] != second[name] and not (first.isna() & second.isna())[name]
         ]
         raise _disagreement(run, checks.some(differ))
     # The frame is in memory column by column, and pandas would warn of every column that is added.
-    return known.sort_values([*leading, run_id], ignore_index=True).copy()
+    return distinct_rows.sort_values([*leading, run_id], ignore_index=True).copy()
 
 
-def _disagreement(run_id: str, what: str) -> StudyError:
+def _disagreement(run_id: str, difference: str) -> StudyError:
     return StudyError(
-        f"two folders have run {run_id}, and differ in {what}: leave one out, or export both again", option="frames"
+        f"two folders have run {run_id}, and differ in {difference}: leave one out, or export both again",
+        option="frames",
     )
 
 
-def _place(column: str) -> int:
+def _column_group(column: str) -> int:
     """Return the place of a column among those that are measured; 0 for a param of format 1."""
     group = column[: column.find("/") + 1]
-    return next((place for place, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
+    return next((position for position, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
 # Frames as CSV: a missing text is empty, the value "" is a backslash, and a backslash stands before a formula.
@@ -234,7 +238,7 @@ def _description(frame: pd.DataFrame) -> dict[str, Any]:
     return {"dtypes": dtypes | dict.fromkeys(_texts(frame.dtypes), "str"), "attrs": frame.attrs}
 
 
-def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
+def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
     dtypes = described["dtypes"]
     with gzip.open(io.BytesIO(content)) as file:
         text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
@@ -244,17 +248,17 @@ def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.Dat
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
     if version == 1:
-        frame = frame.rename(columns=lambda name: name if _place(name) else frames.column(name))
-    frame.attrs = {"left_out": [str(said) for said in described["attrs"].get("left_out", [])]}
+        frame = frame.rename(columns=lambda name: name if _column_group(name) else frames.column(name))
+    frame.attrs = {"left_out": [str(sentence) for sentence in described["attrs"].get("left_out", [])]}
     return frame
 
 
-def _checked_types(frame: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.DataFrame:
     """Raise a ValueError if a frame lacks a column, or if a column holds other values than `pull.study` gives it."""
-    for name in needed:
+    for name in required_columns:
         if name not in frame:
             raise ValueError(f"no column {name}")
-    if incomplete := [name for name in needed if frame[name].isna().any()]:
+    if incomplete := [name for name in required_columns if frame[name].isna().any()]:
         raise ValueError(f"a value of {incomplete[0]} is missing")
     for name in frame:
         is_number = name in (schema.RATIO, schema.SEED) or name.startswith(_NUMBERS)
@@ -277,14 +281,14 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
     """Yield the arrays of each file, data sets in the order of their digests."""
     data_sets: dict[str, str] = {}
     for frame in study:
-        named = frame[schema.DATASET]
+        dataset_names = frame[schema.DATASET]
         digest = frames.column(schema.DATASET_DIGEST)
-        digests = frame[digest].fillna(named) if digest in frame else named
+        digests = frame[digest].fillna(dataset_names) if digest in frame else dataset_names
         for column in (schema.DENSE_RUN_ID, RUN_ID):
             if column in frame:
                 data_sets |= dict(zip(frame[column], digests, strict=True))
     for data_set in sorted(set(data_sets.values())):
-        run_ids = [run_id for run_id, other in data_sets.items() if other == data_set]
+        run_ids = [run_id for run_id, digest_of_run in data_sets.items() if digest_of_run == data_set]
         label: np.ndarray | None = None
         predicted: dict[str, np.ndarray] = {}
         in_top5: list[np.ndarray] = []
@@ -300,11 +304,13 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
                 in_top5 += [arrays[IN_TOP5]] if IN_TOP5 in arrays else []
         if label is not None:
             by_label = np.argsort(label, kind="stable")
-            whole = np.stack(list(predicted.values()), axis=1)[by_label]
-            stored = dict(zip(_ARRAYS, (np.array(list(predicted)), _small(label), whole), strict=True))
+            predicted_by_label = np.stack(list(predicted.values()), axis=1)[by_label]
+            arrays_to_store = dict(
+                zip(_ARRAYS, (np.array(list(predicted)), _small(label), predicted_by_label), strict=True)
+            )
             if len(in_top5) == len(predicted):
-                stored[IN_TOP5] = np.packbits(np.stack(in_top5, axis=1)[by_label], axis=0)
-            yield stored
+                arrays_to_store[IN_TOP5] = np.packbits(np.stack(in_top5, axis=1)[by_label], axis=0)
+            yield arrays_to_store
 
 
 def _small(classes: np.ndarray) -> np.ndarray:
@@ -316,13 +322,13 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
         for name, array in arrays.items():
-            stored = io.BytesIO()
-            np.lib.format.write_array(stored, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), stored.getvalue(), zipfile.ZIP_LZMA)
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue(), zipfile.ZIP_LZMA)
     return content.getvalue()
 
 
-class _Stored(NamedTuple):
+class _StoredRun(NamedTuple):
     """What a run predicted, as small as it is stored.
 
     Attributes
@@ -345,13 +351,13 @@ class _Stored(NamedTuple):
             arrays[IN_TOP5] = np.unpackbits(self.in_top5, count=len(self.label)).astype(bool)
         return arrays
 
-    def agrees(self, other: "_Stored") -> bool:
+    def agrees(self, other: "_StoredRun") -> bool:
         """Return whether another folder says the same of the run, as far as both say it."""
-        both = zip(self, other, strict=True)
-        return all(np.array_equal(one, its) for one, its in both if one is not None and its is not None)
+        pairs = zip(self, other, strict=True)
+        return all(np.array_equal(own, its) for own, its in pairs if own is not None and its is not None)
 
 
-def _predicted(path: Path) -> dict[str, _Stored]:
+def _predicted(path: Path) -> dict[str, _StoredRun]:
     """Return the predictions of each run, by run id."""
     arrays = archives.read(path, _ARRAYS, [IN_TOP5])
     run_ids, label, by_label = (arrays[name] for name in _ARRAYS)
@@ -366,7 +372,7 @@ def _predicted(path: Path) -> dict[str, _Stored]:
     in_top5 = _in_top5(path, arrays[IN_TOP5], order, run_ids.size) if IN_TOP5 in arrays else [None] * run_ids.size
     label = label.astype(np.int64)
     return {
-        run_id: _Stored(label, *stored) for run_id, *stored in zip(run_ids.tolist(), predicted, in_top5, strict=True)
+        run_id: _StoredRun(label, *values) for run_id, *values in zip(run_ids.tolist(), predicted, in_top5, strict=True)
     }
 
 
@@ -374,15 +380,15 @@ def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.n
     """Return for each run a bit for each image, in test order."""
     if bits.shape != (-(-order.size // 8), runs) or bits.dtype != np.uint8:
         raise ValueError(f"{path.name} has {IN_TOP5} of shape {bits.shape}")
-    found = np.empty((runs, order.size), bool)
-    found[:, order] = np.unpackbits(bits, axis=0, count=order.size).T
-    return np.packbits(found, axis=1)
+    in_top5 = np.empty((runs, order.size), bool)
+    in_top5[:, order] = np.unpackbits(bits, axis=0, count=order.size).T
+    return np.packbits(in_top5, axis=1)
 
 
 # One folder.
 
 
-def _read(folder: Path) -> tuple[frames.Study, dict[str, _Stored]]:
+def _read(folder: Path) -> tuple[frames.Study, dict[str, _StoredRun]]:
     path = folder / CONTENTS
     if not path.is_file():
         raise StudyError(f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders", option="frames")
@@ -393,10 +399,10 @@ def _read(folder: Path) -> tuple[frames.Study, dict[str, _Stored]]:
             raise StudyError(f"{path}: has format {version}, and this version reads up to {_FORMAT}: export again")
         contents = {name: _content(folder, name, digest) for name, digest in described["sha256"].items()}
         runs, dense_runs = (
-            _checked_types(_frame(contents[name], described["frames"][name], version), needed)
-            for name, needed in _NEEDED.items()
+            _checked_types(_parse_frame(contents[name], described["frames"][name], version), required_columns)
+            for name, required_columns in _NEEDED.items()
         )
-        predicted: dict[str, _Stored] = {}
+        predicted: dict[str, _StoredRun] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
     except StudyError:

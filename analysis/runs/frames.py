@@ -93,14 +93,14 @@ def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
     """Write the values of each param in one way: `.1` and `1e-1` become `0.1` where the schema knows of a number."""
-    changed = {}
+    columns = {}
     for name in params(runs):
         if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):
             values = runs[name].dropna().unique()
-            other = {value: text for value in values if (text := schema.canonical(param(name), value)) != value}
-            if other:
-                changed[name] = runs[name].replace(other)
-    return runs.assign(**changed)
+            replacements = {value: text for value in values if (text := schema.canonical(param(name), value)) != value}
+            if replacements:
+                columns[name] = runs[name].replace(replacements)
+    return runs.assign(**columns)
 
 
 def rows(frame: pd.DataFrame, kept: np.ndarray | pd.Series) -> pd.DataFrame:

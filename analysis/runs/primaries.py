@@ -49,14 +49,14 @@ class Primary(NamedTuple):
     direction: Direction = "two-sided"
 
 
-class Method(NamedTuple):
+class MethodSelector(NamedTuple):
     """A pruner and those of its settings that a label names."""
 
     pruner: str
     settings: Mapping[str, str]
 
     @classmethod
-    def from_label(cls, label: str) -> "Method":
+    def from_label(cls, label: str) -> "MethodSelector":
         """Read a label such as `mp cubic distill 0.5`, `mp class offsets` or `up (epsilon 0.001)`.
 
         Parameters
@@ -96,12 +96,12 @@ class Method(NamedTuple):
 
     def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the places of those cells, given as params by name, that the label stands for."""
-        found = [place for place, params in enumerate(cells) if self._names(params)]
-        for name, former in schema.FORMERLY.items():
-            as_printed = [place for place in found if cells[place].get(name, former) == former]
+        indices = [index for index, params in enumerate(cells) if self._names(params)]
+        for name, legacy_default in schema.FORMERLY.items():
+            as_printed = [index for index in indices if cells[index].get(name, legacy_default) == legacy_default]
             if name not in self.settings and as_printed:
-                found = as_printed
-        return found
+                indices = as_printed
+        return indices
 
     def _names(self, params: Mapping[str, Any]) -> bool:
         return params[schema.PRUNER] == self.pruner and all(
@@ -136,9 +136,9 @@ def described(primaries: Iterable[Primary], study: str | None = None) -> str:
     study : str, optional
         Name of the study.
     """
-    listed = [primary._asdict() for primary in primaries]
-    named = {} if study is None else {"study": study}
-    return json.dumps({**named, "primary": listed}, indent=1, ensure_ascii=False) + "\n"
+    comparisons = [primary._asdict() for primary in primaries]
+    header = {} if study is None else {"study": study}
+    return json.dumps({**header, "primary": comparisons}, indent=1, ensure_ascii=False) + "\n"
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
@@ -148,9 +148,11 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
     """
     from analysis.runs import pull  # files need no MLflow
 
-    found = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
+    contents_by_run = pull.artifacts(
+        schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False
+    )
     newest: dict[str, list[Primary]] = {}
-    for run_id, contents in found.items():
+    for run_id, contents in contents_by_run.items():
         study, primaries = _read(contents[schema.PRIMARY], f"{schema.PRIMARY} of run {run_id}")
         newest[study] = primaries
     return _different(newest.values())
@@ -188,8 +190,8 @@ def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:
 def _read(content: bytes, where: str) -> tuple[str, list[Primary]]:
     """Return the name of the study, empty in an export, and its primary comparisons."""
     try:
-        told = json.loads(content)
-        return str(told.get("study", "")), [_primary(**one) for one in told["primary"]]
+        document = json.loads(content)
+        return str(document.get("study", "")), [_primary(**fields) for fields in document["primary"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StudyError(
             f"{where}: no list of primary comparisons ({error!r}); run or export the study again"
@@ -215,9 +217,9 @@ def checked(primary: Primary) -> Primary:
     ValueError
         If they cannot.
     """
-    Method.from_label(primary.method)
-    Method.from_label(primary.baseline)
-    for given, known in (*((name, OUTCOMES) for name in primary.outcomes), (primary.direction, DIRECTIONS)):
-        if given not in known:
-            raise ValueError(f"{given}: {did_you_mean(str(given), known)}")
+    MethodSelector.from_label(primary.method)
+    MethodSelector.from_label(primary.baseline)
+    for value, choices in (*((name, OUTCOMES) for name in primary.outcomes), (primary.direction, DIRECTIONS)):
+        if value not in choices:
+            raise ValueError(f"{value}: {did_you_mean(str(value), choices)}")
     return primary

@@ -85,35 +85,35 @@ def study(
 ) -> Study:
     """Pull an experiment's pairs and its dense runs in one reading; parameters and errors as in `runs`."""
     with open_store(tracking_uri) as store:
-        found_id, name, others = _find(store.experiments(), experiment)
-        found = _read(store.pages(found_id))
-        is_dense = found["kind"] == schema.DENSE
-        pruned, dense = found[~is_dense], found[is_dense]
+        selected_id, name, other_experiments = _find(store.experiments(), experiment)
+        run_rows = _read(store.pages(selected_id))
+        is_dense = run_rows["kind"] == schema.DENSE
+        pruned, dense = run_rows[~is_dense], run_rows[is_dense]
         elsewhere = set(pruned[schema.DENSE_RUN_ID].dropna()) - set(dense[RUN_ID])
-        found = _read(store.runs(sorted(elsewhere)))
-        dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
-    dense, pruned = map(frames.with_canonical_values, _ignoring(ignore_params, dense, pruned))
+        run_rows = _read(store.runs(sorted(elsewhere)))
+        dense = pd.concat([dense, run_rows[run_rows["kind"] == schema.DENSE]])
+    dense, pruned = map(frames.with_canonical_values, _drop_params(ignore_params, dense, pruned))
 
     left_out = dated_ahead(
         date for frame in (dense, pruned) for date in zip(frame[RUN_ID], frame["ended"], strict=True)
     )
-    dense = frames.with_former_values(_finished(dense, left_out))
-    sound_dense = _unpruned(_sound(dense, _DENSE_PARAMS, left_out), left_out)
+    dense = frames.with_former_values(_drop_unfinished(dense, left_out))
+    sound_dense = _drop_pruned(_drop_unsound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
-    pruned = _named_by_format(_finished(pruned, left_out), left_out)
-    pruned = frames.with_former_values(_sound(pruned, _PAIR_PARAMS, left_out))
-    pruned = _paired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
+    pruned = _name_by_format(_drop_unfinished(pruned, left_out), left_out)
+    pruned = frames.with_former_values(_drop_unsound(pruned, _PAIR_PARAMS, left_out))
+    pruned = _drop_unpaired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
-    newest = _newest(_those_of(pruned, pairs), left_out)
+    newest = _drop_older(_select_runs(pruned, pairs), left_out)
     if newest.empty:
         reasons = "; ".join(left_out) or "no run is tagged as one"
         raise StudyError(
             f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
-            f"experiments in this store: {others}"
+            f"experiments in this store: {other_experiments}"
         )
-    pairs = _those_of(pairs, newest)
-    dense_runs = _dense_frame(_newest(sound_dense, dense_left_out))
+    pairs = _select_runs(pairs, newest)
+    dense_runs = _dense_frame(_drop_older(sound_dense, dense_left_out))
     pairs.attrs["left_out"] = [*left_out, *checks.notes(pairs, dense_runs)]
     dense_runs.attrs["left_out"] = dense_left_out
     return Study(pairs, dense_runs)
@@ -158,16 +158,16 @@ def predictions(
     StudyError
         The store cannot be read.
     """
-    found = {}
+    arrays = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
         folders = store.artifact_folders(run_ids)
         for run_id in tqdm(run_ids, desc="predictions", unit=" runs", leave=False, disable=None):
             if run_id in folders and (path := _artifact(folders[run_id], artifact, folder, tracking_uri)):
                 try:
-                    found[run_id] = _arrays(path, names)
+                    arrays[run_id] = _arrays(path, names)
                 except StudyError as error:
                     logger.warning("%s of run %s left out, %s", artifact, run_id, error)
-    return found
+    return arrays
 
 
 def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri: str | None = None) -> dict[str, Path]:
@@ -190,8 +190,8 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
     with open_store(tracking_uri) as store:
         folders = store.artifact_folders([run_id])
         downloads.mkdir(parents=True, exist_ok=True)
-        found = {name: _artifact(folders[run_id], name, str(downloads), tracking_uri) for name in names if folders}
-    return {name: path for name, path in found.items() if path}
+        paths = {name: _artifact(folders[run_id], name, str(downloads), tracking_uri) for name in names if folders}
+    return {name: path for name, path in paths.items() if path}
 
 
 def artifacts(
@@ -224,15 +224,15 @@ def artifacts(
     StudyError
         As in `runs`, except that finding no run is no error.
     """
-    found = {}
+    contents_by_run = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
         run_ids = store.of_kind(_find(store.experiments(), experiment)[0], kind, finished=finished)
         for run_id, where in store.artifact_folders(run_ids).items():
             paths = {name: _artifact(where, name, folder, tracking_uri) for name in names}
             contents = {name: path.read_bytes() for name, path in paths.items() if path}
             if len(contents) == len(names):
-                found[run_id] = contents
-    return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+                contents_by_run[run_id] = contents
+    return {run_id: contents_by_run[run_id] for run_id in run_ids if run_id in contents_by_run}
 
 
 def tagged_artifacts(
@@ -298,73 +298,75 @@ def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None 
 
 def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -> dict[str, bytes]:
     """Return the content of an artifact by run id; `folders` has the artifact URI of each run."""
-    found = {}
+    contents = {}
     with tempfile.TemporaryDirectory() as downloads:
         for run_id, where in tqdm(folders.items(), desc=name, unit=" runs", leave=False, disable=None):
             if path := _artifact(where, name, downloads, tracking_uri):
-                found[run_id] = path.read_bytes()  # the next download takes the file's place
-    return found
+                contents[run_id] = path.read_bytes()  # the next download takes the file's place
+    return contents
 
 
 # Which runs count. Frames here have one row per run, and columns as mlflow.search_runs names them.
 
 
-def _ignoring(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    logged = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
+def _drop_params(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    logged_params = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
     for name in names:
         if name in frames.BARE:
             raise StudyError(f"{name} is needed of every run, and cannot be ignored", option="ignore_param")
-        if name not in logged:
-            hint = did_you_mean(name, sorted(logged), "leave the option out")
+        if name not in logged_params:
+            hint = did_you_mean(name, sorted(logged_params), "leave the option out")
             raise StudyError(f"no run has a param {name!r}, {hint}", option="ignore_param")
     ignored = [PARAM + name for name in names]
     yield from (frame.drop(columns=ignored, errors="ignore") for frame in (dense, pruned))
 
 
-def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    for state in sorted(set(found["state"]) - {FINISHED}):
-        found = _without(found, found["state"] == state, state.lower(), left_out)
-    return found
+def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    for state in sorted(set(run_rows["state"]) - {FINISHED}):
+        run_rows = _drop(run_rows, run_rows["state"] == state, state.lower(), left_out)
+    return run_rows
 
 
-def _named_by_format(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     """Give quantised networks that keep all their weights a pruner of `frames.NUMBER_FORMATS`, and ratio 1."""
-    is_quantized = found["kind"] == schema.QUANTIZED
+    is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
-        return found
+        return run_rows
     params = [PARAM + name for name in (schema.NUMBER_FORMAT, schema.PRUNER, schema.RATIO)]
-    found = found.reindex(columns=list(dict.fromkeys([*found.columns, *params])))
-    known = schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]}
-    unknown = is_quantized & ~found[params[0]].isin(known)
-    found = _without(found, unknown, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(known))}", left_out)
-    number_format, pruner, ratio = (found[name] for name in params)
-    is_quantized = found["kind"] == schema.QUANTIZED
+    run_rows = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *params])))
+    formats = schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]}
+    has_unknown_format = is_quantized & ~run_rows[params[0]].isin(formats)
+    run_rows = _drop(
+        run_rows, has_unknown_format, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(formats))}", left_out
+    )
+    number_format, pruner, ratio = (run_rows[name] for name in params)
+    is_quantized = run_rows["kind"] == schema.QUANTIZED
     of_dense = is_quantized & pruner.isna() & ratio.isna()
     of_control = is_quantized & (pruner == schema.CONTROL)
     pruner = pruner.mask(of_dense, number_format).mask(of_control, f"{schema.CONTROL} " + number_format)
-    return found.assign(**{params[1]: pruner, params[2]: ratio.mask(of_dense, "1.0")})
+    return run_rows.assign(**{params[1]: pruner, params[2]: ratio.mask(of_dense, "1.0")})
 
 
-def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
+def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
     """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
-    needed = [PARAM + name for name in required] + [_ACCURACY]
-    sound = found.reindex(columns=list(dict.fromkeys([*found.columns, *needed])))
-    for column in needed:
-        sound = _without(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
+    required_columns = [PARAM + name for name in required] + [_ACCURACY]
+    sound = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *required_columns])))
+    for column in required_columns:
+        sound = _drop(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
     for name, is_one, meaning in _NUMBERS:
         if name in required:
             numbers = pd.to_numeric(sound[PARAM + name], errors="coerce").astype(float)
             sound = sound.assign(**{PARAM + name: numbers})
-            sound = _without(sound, ~is_one(numbers), f"{name} is no {meaning}", left_out)
+            sound = _drop(sound, ~is_one(numbers), f"{name} is no {meaning}", left_out)
     sound = _without_optional(_without_untested_classes(sound, left_out), left_out)
 
     recalls = _columns(sound, schema.RECALL)
-    sound = _without(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
+    sound = _drop(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
     for is_wrong, meaning in _FAULTS:
         wrong = is_wrong(sound[[_ACCURACY, *recalls]])
         metrics = checks.some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
-        sound = _without(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
-    return _without(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
+        sound = _drop(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
+    return _drop(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
 
 
 _NUMBERS: list[tuple[str, Callable[[pd.Series], pd.Series], str]] = [
@@ -378,82 +380,84 @@ _FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
 ]
 
 
-def _unpruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _drop_pruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     """Keep the dense runs that say nothing of a pruning of their own."""
     pruner, ratio, realized = (
         dense.reindex(columns=[column])[column]
         for column in (PARAM + schema.PRUNER, PARAM + schema.RATIO, _METRIC + schema.REALIZED_RATIO)
     )
     ratio = pd.to_numeric(ratio, errors="coerce")
-    named = dense[schema.DENSE_RUN_ID]
+    dense_ids = dense[schema.DENSE_RUN_ID]
     wrong = pruner.notna() & (pruner != schema.CONTROL)
-    wrong |= (ratio > 1) | (realized > 1) | (named.notna() & (named != dense[RUN_ID]))
+    wrong |= (ratio > 1) | (realized > 1) | (dense_ids.notna() & (dense_ids != dense[RUN_ID]))
     reason = f"pruned by its {schema.PRUNER}, {schema.RATIO}, {schema.REALIZED_RATIO} or {schema.DENSE_RUN_ID}"
-    return _without(dense, wrong, reason, left_out)
+    return _drop(dense, wrong, reason, left_out)
 
 
-def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     """Remove the recall of classes without a test image: the logged value, 0 or NaN, means nothing."""
-    supports = _columns(found, schema.SUPPORT)
-    untested = found[supports] == 0
-    changed = {}
+    supports = _columns(run_rows, schema.SUPPORT)
+    untested = run_rows[supports] == 0
+    columns = {}
     for column in untested.columns[untested.any()]:
         name = column.removeprefix(_METRIC + schema.SUPPORT)
         runs_without = untested[column]
-        left_out.append(f"class {name} left out of {checks.counted(found.loc[runs_without, 'kind'])}, no test image")
+        left_out.append(f"class {name} left out of {checks.counted(run_rows.loc[runs_without, 'kind'])}, no test image")
         for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT):
-            if (metric := _METRIC + prefix + name) in found:
-                changed[metric] = found[metric].mask(runs_without)
-    return found.assign(**changed)
+            if (metric := _METRIC + prefix + name) in run_rows:
+                columns[metric] = run_rows[metric].mask(runs_without)
+    return run_rows.assign(**columns)
 
 
-def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     """Remove impossible values of optional metrics, and keep their runs."""
-    changed = {}
+    columns = {}
     for prefix, largest in (
         (schema.SUPPORT, NO_NUMBER),
         (schema.BOTH_RIGHT, np.nextafter(1, 2)),
         *((name, NO_NUMBER) for name in (schema.REALIZED_RATIO, schema.MODEL_BYTES, schema.LATENCY)),
     ):
-        for column in _columns(found, prefix):
-            wrong = (found[column] < 0) | (found[column] >= largest)
+        for column in _columns(run_rows, prefix):
+            wrong = (run_rows[column] < 0) | (run_rows[column] >= largest)
             if wrong.any():
                 metric = column.removeprefix(_METRIC)
                 left_out.append(
-                    f"{metric} left out of {checks.counted(found.loc[wrong, 'kind'])}, no number in its range"
+                    f"{metric} left out of {checks.counted(run_rows.loc[wrong, 'kind'])}, no number in its range"
                 )
-                changed[column] = found[column].mask(wrong)
-    return found.assign(**changed)
+                columns[column] = run_rows[column].mask(wrong)
+    return run_rows.assign(**columns)
 
 
-def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]) -> pd.DataFrame:
+def _drop_unpaired(
+    pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
+) -> pd.DataFrame:
     """Keep the pruned runs whose dense run is there and was tested on the same images of the same classes."""
-    named = pruned[schema.DENSE_RUN_ID]
-    pruned = _without(pruned, named.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
-    gone = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)
-    pruned = _without(pruned, gone, "the dense run is gone or not finished", left_out)
-    pruned = _without(pruned, ~pruned[schema.DENSE_RUN_ID].isin(dense[RUN_ID]), "the dense run is left out", left_out)
+    dense_ids = pruned[schema.DENSE_RUN_ID]
+    pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
+    is_orphan = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)
+    pruned = _drop(pruned, is_orphan, "the dense run is gone or not finished", left_out)
+    pruned = _drop(pruned, ~pruned[schema.DENSE_RUN_ID].isin(dense[RUN_ID]), "the dense run is left out", left_out)
 
     classes = _classes(pruned, dense)
     before, after = _metrics(dense, schema.RECALL, classes), _metrics(pruned, schema.RECALL, classes)
     differ = (np.isnan(before)[_dense_rows(pruned, dense)] != np.isnan(after)).any(axis=1)
-    pruned = _without(pruned, differ, "the classes are not those of the dense run", left_out)
+    pruned = _drop(pruned, differ, "the classes are not those of the dense run", left_out)
 
     before, after = _metrics(dense, schema.SUPPORT, classes), _metrics(pruned, schema.SUPPORT, classes)
     with np.errstate(invalid="ignore"):
         differ = (np.abs(before[_dense_rows(pruned, dense)] - after) > 0).any(axis=1)
-    pruned = _without(pruned, differ, "the supports are not those of the dense run", left_out)
+    pruned = _drop(pruned, differ, "the supports are not those of the dense run", left_out)
     before = dense["normalization"].to_numpy(str)[_dense_rows(pruned, dense)]
     after = pruned["normalization"].to_numpy(str)
     differ = (before != "") & (after != "") & (before != after)
-    pruned = _without(pruned, differ, "the normalization is not that of the dense run", left_out)
-    named = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
-    replaced = pruned[schema.DENSE_RUN_ID].isin(_replaced(named))
+    pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
+    paired_dense = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
+    is_outdated = pruned[schema.DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
     reason = "a newer dense run has the settings and seed of theirs, and other recalls"
-    return _without(pruned, replaced, reason, left_out)
+    return _drop(pruned, is_outdated, reason, left_out)
 
 
-def _replaced(dense: pd.DataFrame) -> list[str]:
+def _replaced_ids(dense: pd.DataFrame) -> list[str]:
     """Return the runs that a newer run with the same settings and seed contradicts."""
     dense = dense.sort_values(["ended", RUN_ID])
     network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
@@ -464,25 +468,25 @@ def _replaced(dense: pd.DataFrame) -> list[str]:
     return dense.loc[(values != values[newest]).any(axis=1), RUN_ID].tolist()
 
 
-def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    found = found.sort_values(["ended", RUN_ID])
-    older = found.duplicated(frames.identity(found), keep="last")
-    return _without(found, older, "a newer run has the same settings and seed", left_out)
+def _drop_older(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    run_rows = run_rows.sort_values(["ended", RUN_ID])
+    older = run_rows.duplicated(frames.identity(run_rows), keep="last")
+    return _drop(run_rows, older, "a newer run has the same settings and seed", left_out)
 
 
-def _those_of(found: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+def _select_runs(run_rows: pd.DataFrame, kept_rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of a frame that are in another one, which has no others."""
-    if len(found) == len(kept):
-        return found
-    return frames.rows(found, found[RUN_ID].isin(kept[RUN_ID].tolist()))
+    if len(run_rows) == len(kept_rows):
+        return run_rows
+    return frames.rows(run_rows, run_rows[RUN_ID].isin(kept_rows[RUN_ID].tolist()))
 
 
-def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:
+def _drop(run_rows: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:
     wrong = np.asarray(wrong, dtype=bool)
     if not wrong.any():
-        return found
-    checks.tell(found[wrong], reason, left_out, found.loc[wrong, "kind"])
-    return found[~wrong]
+        return run_rows
+    checks.tell(run_rows[wrong], reason, left_out, run_rows.loc[wrong, "kind"])
+    return run_rows[~wrong]
 
 
 # The frames that are returned.
@@ -493,7 +497,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     before = _dense_rows(pruned, dense)
     support = _metrics(pruned, schema.SUPPORT, classes)
     support = np.where(np.isnan(support), _metrics(dense, schema.SUPPORT, classes)[before], support)
-    measured = {
+    metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
         ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
         **_by_class("", _OPTIONAL, _metrics(pruned, "", _OPTIONAL)),
@@ -504,27 +508,29 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }
-    return _frame(pruned, _PAIR_PARAMS, measured)
+    return _frame(pruned, _PAIR_PARAMS, metrics)
 
 
 def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
     classes = _classes(dense)
-    measured = {
+    metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
         **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
         schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
-    return _frame(dense, _DENSE_PARAMS, measured)
+    return _frame(dense, _DENSE_PARAMS, metrics)
 
 
-def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any]) -> pd.DataFrame:
-    others = sorted(column for column in _columns(found, "", PARAM) if frames.param(column) not in leading)
-    params = {name: found[PARAM + name].array for name in leading} | {column: found[column].array for column in others}
-    frame = pd.DataFrame(params | measured)
+def _frame(run_rows: pd.DataFrame, leading: list[str], metrics: dict[str, Any]) -> pd.DataFrame:
+    other_params = sorted(column for column in _columns(run_rows, "", PARAM) if frames.param(column) not in leading)
+    params = {name: run_rows[PARAM + name].array for name in leading} | {
+        column: run_rows[column].array for column in other_params
+    }
+    frame = pd.DataFrame(params | metrics)
     frame = frame.astype({schema.SEED: np.int64})
     frame = frame.dropna(axis=1, how="all") if len(frame) else frame
-    return frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
+    return frame.sort_values([*leading, list(metrics)[-1]], ignore_index=True)
 
 
 def _dense_rows(pruned: pd.DataFrame, dense: pd.DataFrame) -> np.ndarray:
@@ -538,12 +544,12 @@ def _classes(*frames: pd.DataFrame) -> list[str]:
     return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
 
 
-def _columns(found: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[str]:
-    return [column for column in found.columns if column.startswith(group + prefix)]
+def _columns(run_rows: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[str]:
+    return [column for column in run_rows.columns if column.startswith(group + prefix)]
 
 
-def _metrics(found: pd.DataFrame, prefix: str, classes: list[str]) -> np.ndarray:
-    return found.reindex(columns=[_METRIC + prefix + name for name in classes]).to_numpy(float)
+def _metrics(run_rows: pd.DataFrame, prefix: str, classes: list[str]) -> np.ndarray:
+    return run_rows.reindex(columns=[_METRIC + prefix + name for name in classes]).to_numpy(float)
 
 
 def _by_class(prefix: str, classes: list[str], values: np.ndarray) -> dict[str, np.ndarray]:
@@ -559,53 +565,53 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
         for page in pages:
             tables.append(_wide(page))
             progress.update(len(page.runs))
-    found = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return found.assign(dense_run_id=found[schema.DENSE_RUN_ID].replace("", None))
+    run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return run_rows.assign(dense_run_id=run_rows[schema.DENSE_RUN_ID].replace("", None))
 
 
 def _wide(page: Page) -> pa.Table:
     """A row for each run, a column for each param and metric."""
     columns = {name: page.runs[name] for name in page.runs.column_names}
-    for prefix, values in ((PARAM, _masked(page.params)), (_METRIC, page.metrics)):
+    for prefix, values in ((PARAM, _mask_secrets(page.params)), (_METRIC, page.metrics)):
         columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
     return pa.table(columns)
 
 
-def _masked(params: pa.Table) -> pa.Table:
+def _mask_secrets(params: pa.Table) -> pa.Table:
     """Mask secrets, such as a password in a URL, because params go into frames and reports that are published."""
     values = params["value"].combine_chunks().dictionary_encode()
     texts = values.dictionary.to_pylist()
-    shown = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
-    if shown == texts:
+    masked_texts = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
+    if masked_texts == texts:
         return params
-    return params.set_column(2, "value", pa.array(shown).take(values.indices))
+    return params.set_column(2, "value", pa.array(masked_texts).take(values.indices))
 
 
 def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
     """Name -> the values of that name, in the order of the runs, null where a run has none."""
     names = values["name"].combine_chunks().dictionary_encode()
-    place = np.full((len(names.dictionary), len(run_ids)), -1)
+    value_rows = np.full((len(names.dictionary), len(run_ids)), -1)
     runs = pc.index_in(values[RUN_ID], value_set=run_ids.combine_chunks())
-    place[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
-    whole = values["value"].combine_chunks()
+    value_rows[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
+    all_values = values["value"].combine_chunks()
     return {
-        name: whole.take(pa.array(rows, mask=rows < 0))
-        for name, rows in zip(names.dictionary.to_pylist(), place, strict=True)
+        name: all_values.take(pa.array(rows, mask=rows < 0))
+        for name, rows in zip(names.dictionary.to_pylist(), value_rows, strict=True)
     }
 
 
 def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:
     """Id and name of the experiment that is meant, and the names of all that are not deleted."""
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    wanted = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
-    names = checks.some(sorted(f"{other!r}" for _, other, stage in experiments if stage == "active"), most=20)
-    for experiment_id, found, stage in experiments:
-        if found == name or (name is None and experiment_id == wanted):
+    default_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
+    names = checks.some(sorted(f"{own_name!r}" for _, own_name, stage in experiments if stage == "active"), most=20)
+    for experiment_id, experiment_name, stage in experiments:
+        if experiment_name == name or (name is None and experiment_id == default_id):
             if stage != "active":
-                raise StudyError(f"experiment {found!r} is deleted; experiments in this store: {names}")
-            return experiment_id, found, names
-    asked = f"named {name!r}" if name else f"with id {wanted}"
-    raise StudyError(f"no experiment {asked}; experiments in this store: {names or 'none'}")
+                raise StudyError(f"experiment {experiment_name!r} is deleted; experiments in this store: {names}")
+            return experiment_id, experiment_name, names
+    description = f"named {name!r}" if name else f"with id {default_id}"
+    raise StudyError(f"no experiment {description}; experiments in this store: {names or 'none'}")
 
 
 def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) -> Path | None:
@@ -613,8 +619,8 @@ def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) 
     if is_local_uri(folder, is_tracking_or_registry_uri=False):
         path = Path(local_file_uri_to_path(folder)) / name
         return path if path.is_file() else None
-    logged = list_artifacts(artifact_uri=folder, tracking_uri=tracking_uri)
-    if name not in [Path(file.path).name for file in logged]:
+    files = list_artifacts(artifact_uri=folder, tracking_uri=tracking_uri)
+    if name not in [Path(file.path).name for file in files]:
         return None
     return Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=downloads, tracking_uri=tracking_uri))
 

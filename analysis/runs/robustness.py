@@ -59,5 +59,5 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     contents = pull.tagged_artifacts(
         schema.CORRUPTED, schema.CORRUPTIONS, experiment, elsewhere=dense_run_ids, tracking_uri=tracking_uri
     )
-    wanted = {*dense_run_ids, *runs[RUN_ID]}
-    return TABLE.join({run_id: content for run_id, content in contents.items() if run_id in wanted})
+    run_ids = {*dense_run_ids, *runs[RUN_ID]}
+    return TABLE.join({run_id: content for run_id, content in contents.items() if run_id in run_ids})

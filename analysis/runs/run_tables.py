@@ -101,7 +101,7 @@ class RunTable:
 
         Runs whose artifact is damaged are missing, with a line of warning each.
         """
-        found = []
+        tables = []
         for run_id, content in contents.items():
             try:
                 table = self.parse(content, f"{self.artifact} of run {run_id}")
@@ -109,8 +109,8 @@ class RunTable:
                 logger.warning("left out: %s", error)
             else:
                 table.insert(0, RUN_ID, run_id)
-                found.append(table)
-        return pd.concat(found, ignore_index=True) if found else self.nothing()
+                tables.append(table)
+        return pd.concat(tables, ignore_index=True) if tables else self.nothing()
 
     def nothing(self) -> pd.DataFrame:
         """Return the table of no runs."""
@@ -141,14 +141,14 @@ class RunTable:
         tables = [self._read(path) for folder in folders if (path := folder / self._export).is_file()]
         if not tables:
             return self.nothing()
-        joined = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
-        if (twice := joined.duplicated([RUN_ID, *self.key])).any():
+        rows = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
+        if (twice := rows.duplicated([RUN_ID, *self.key])).any():
             raise StudyError(
-                f"two folders have other {self.contents} for run {joined.loc[twice, RUN_ID].iloc[0]}: leave one out, "
+                f"two folders have other {self.contents} for run {rows.loc[twice, RUN_ID].iloc[0]}: leave one out, "
                 "or export both again",
                 option="frames",
             )
-        return joined
+        return rows
 
     @property
     def _export(self) -> str:

@@ -159,20 +159,22 @@ def words(param: str, value: str) -> str:
 
 def short_name(param: str) -> str:
     """Return what labels call a param: of a mitigation's detail the last word, such as `power`, else its name."""
-    declared = role(param)
-    return param.rpartition("_")[2] if declared.concerns == "mitigation" and declared.detail_of else param
+    param_role = role(param)
+    return param.rpartition("_")[2] if param_role.concerns == "mitigation" and param_role.detail_of else param
 
 
 def mitigations() -> list[str]:
     """Return the params that spare classes, without their details, in the order of the schema."""
     return [
-        name for name, declared in PARAM_ROLES.items() if declared.concerns == "mitigation" and declared.legacy_default
+        name
+        for name, param_role in PARAM_ROLES.items()
+        if param_role.concerns == "mitigation" and param_role.legacy_default
     ]
 
 
 def details(param: str) -> list[str]:
     """Return the params that mean nothing without a value of this one, in the order of the schema."""
-    return [name for name, declared in PARAM_ROLES.items() if declared.detail_of == param]
+    return [name for name, param_role in PARAM_ROLES.items() if param_role.detail_of == param]
 
 
 # Params of a tuning
@@ -306,15 +308,15 @@ def metric_names(classes: Sequence[str]) -> list[str]:
 
 def canonical(param: str, value: str) -> str:
     """Return a param's value as `text` would write it: `1e-1` is `0.1`, `True` is `true`; any other text stays."""
-    stripped = value.strip()
+    token = value.strip()
     match role(param).value:
-        case "boolean" if stripped.lower() in ("true", "false"):
-            return stripped.lower()
+        case "boolean" if token.lower() in ("true", "false"):
+            return token.lower()
         case "floats":
-            numbers = [_number(part) for part in stripped.split(",")]
+            numbers = [_number(part) for part in token.split(",")]
             return value if None in numbers else text(tuple(numbers))
         case "integer" | "float" as kind:
-            number = _number(stripped)
+            number = _number(token)
             if number is None:
                 return value
             if kind == "float":

@@ -401,7 +401,7 @@ def _api_page(found: Sequence[Run]) -> Page:
 
 
 def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
-    return pa.table([list(map(itemgetter(place), rows)) for place in range(len(columns))], schema=columns)
+    return pa.table([list(map(itemgetter(index), rows)) for index in range(len(columns))], schema=columns)
 
 
 def _state(run: Run) -> str:

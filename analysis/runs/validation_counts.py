@@ -97,7 +97,7 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     return pd.concat(counts, ignore_index=True) if counts else TABLE.nothing()
 
 
-class Recalls:
+class ValidationRecalls:
     """Recalls and accuracies of networks on validation images, by run id.
 
     Parameters

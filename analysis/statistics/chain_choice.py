@@ -54,14 +54,14 @@ def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
 
 
 def _cheapest(trials: pd.DataFrame) -> int | None:
-    ordered = trials.sort_values(["cost", "class_loss_upper", "number"], kind="stable")
-    return int(ordered.index[0]) if len(ordered) else None
+    by_cost = trials.sort_values(["cost", "class_loss_upper", "number"], kind="stable")
+    return int(by_cost.index[0]) if len(by_cost) else None
 
 
 def shown(trials: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
-    chosen = trials.index.isin([place for place in choice if place is not None])
-    return trials[on_front(trials) | chosen].sort_values("cost", kind="stable")
+    is_choice = trials.index.isin([index for index in choice if index is not None])
+    return trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")
 
 
 def on_front(trials: pd.DataFrame) -> np.ndarray:

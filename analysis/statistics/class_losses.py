@@ -39,20 +39,20 @@ class Changes(NamedTuple):
     def variances(self, weights: np.ndarray) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
-        estimated = [
+        group_variances = [
             (variance(group @ weights.T, axis=0) / len(group), len(group) - 1)
             for group in self.groups
             if len(group) > 1
         ]
         if self.scale is not None:
             # The part of both groups together is no bound for one of them.
-            least = in_both if len(estimated) == 1 else 0.0
+            least = in_both if len(group_variances) == 1 else 0.0
             scale = np.square(weights) @ self.scale
             several = self.recalls is not None and len(self.recalls) > 1
             second = variance(self.recalls @ weights.T, axis=0) if several else None
-            shrunk = [moderation.moderated(*found, scale, least, second) for found in estimated]
-            return two_way.Variances(shrunk, images, in_both)
-        return two_way.Variances(estimated, images, in_both)
+            moderated_variances = [moderation.moderated(*entry, scale, least, second) for entry in group_variances]
+            return two_way.Variances(moderated_variances, images, in_both)
+        return two_way.Variances(group_variances, images, in_both)
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
@@ -146,14 +146,14 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     >>> changes.groups[0].tolist(), changes.images.round(4).tolist(), changes.in_both.round(4).tolist()
     ([[0.5], [1.0]], [0.0625], [0.0625])
     """
-    networks, asked = len(answers), ~np.isnan(answers)
-    support = _class_sums(label, asked)
-    means = _class_sums(label, np.where(asked, answers, 0)) / support
+    networks, has_answer = len(answers), ~np.isnan(answers)
+    support = _class_sums(label, has_answer)
+    means = _class_sums(label, np.where(has_answer, answers, 0)) / support
     # What each image adds to the mean of its class; n / (n - 1) makes the variances unbiased.
     unbiased = np.sqrt(support / (support - 1)) / support
-    added = np.where(asked, answers - means[:, label], 0) * unbiased[:, label]
-    mean = added.mean(0)
-    images, in_both = _class_sums(label, np.array([np.square(mean), np.square(added - mean).sum(0)]))
+    deviations = np.where(has_answer, answers - means[:, label], 0) * unbiased[:, label]
+    mean = deviations.mean(0)
+    images, in_both = _class_sums(label, np.array([np.square(mean), np.square(deviations - mean).sum(0)]))
     return Changes([means], images, in_both / (networks * (networks - 1)))
 
 
@@ -242,8 +242,8 @@ def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVE
     ([-0.2, 0.0], -1.471)
     """
     variances = changes.variances(weights)
-    found = _intervals(changes, weights, variances, level)
-    return {**found, "p": two_way.p_values(variances, found["value"])}
+    estimate = _intervals(changes, weights, variances, level)
+    return {**estimate, "p": two_way.p_values(variances, estimate["value"])}
 
 
 def intervals(changes: Changes, weights: np.ndarray, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
@@ -276,5 +276,5 @@ def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray)
     average.
     """
     mean_square, mean = (_class_means(label, power, support) for power in (np.square(values), values))
-    estimated = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)
-    return np.asarray(np.where(support > 1, estimated, mean_square))
+    variances = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)
+    return np.asarray(np.where(support > 1, variances, mean_square))

@@ -112,8 +112,8 @@ def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrink
     check(before, after, label)
     adjusted = after.copy()
     for fold in _folds(label, after.shape[1]):
-        others = ~fold
-        adjusted[fold] += _fit(before[others], after[others], label[others], shrinkage).value.astype(after.dtype)
+        training = ~fold
+        adjusted[fold] += _fit(before[training], after[training], label[training], shrinkage).value.astype(after.dtype)
     return adjusted
 
 
@@ -134,18 +134,18 @@ def table(
         offsets; reliability; excess_fitted, the excess with offsets, on the images that they were fitted on;
         excess_held_out, the same on images that they were not fitted on (`held_out`); images, the number of the class.
     """
-    found = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
+    offsets = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)
     right_before, right_held_out = (_answers(logits, label).right for logits in (before, adjusted))
     return pd.DataFrame(
         {
             "class": class_names,
             "index": range(len(class_names)),
-            "offset": found.value,
-            "excess": found.excess,
-            "error": found.error,
-            "reliability": found.reliability,
-            "excess_fitted": found.excess_left,
+            "offset": offsets.value,
+            "excess": offsets.excess,
+            "error": offsets.error,
+            "reliability": offsets.reliability,
+            "excess_fitted": offsets.excess_left,
             "excess_held_out": excess(right_before, right_held_out, label, len(class_names))[0],
             "images": np.bincount(label, minlength=len(class_names)),
         }
@@ -179,10 +179,10 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
     """
     support = np.bincount(label, minlength=classes)
     share = support / len(label)
-    lost, won = (np.bincount(label, each, classes) for each in (before & ~after, after & ~before))
-    change = (won - lost) / support
-    more = support + 2
-    variance = (lost + won + 1 - (won - lost) ** 2 / more) / more**2
+    n_lost, n_won = (np.bincount(label, each, classes) for each in (before & ~after, after & ~before))
+    change = (n_won - n_lost) / support
+    total = support + 2
+    variance = (n_lost + n_won + 1 - (n_won - n_lost) ** 2 / total) / total**2
     of_excess = (1 - 2 * share) * variance + (share**2 * variance).sum()
     return change - share @ change, np.sqrt(of_excess)
 
@@ -263,12 +263,12 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None, 
 def _fit(before: np.ndarray, after: np.ndarray, label: np.ndarray, shrinkage: float) -> Offsets:
     classes = after.shape[1]
     right_before = _answers(before, label).right
-    found, error = excess(right_before, _answers(after, label).right, label, classes)
-    share = reliability(found, error, shrinkage)
+    class_excess, error = excess(right_before, _answers(after, label).right, label, classes)
+    share = reliability(class_excess, error, shrinkage)
     recall = np.bincount(label, right_before, classes) / np.bincount(label, minlength=classes)
-    value = _offsets(after, label, recall + (1 - share) * found) if found.any() else np.zeros(classes)
-    left = excess(right_before, _answers(after, label, value).right, label, classes)[0]
-    return Offsets(value, found, error, share, left)
+    value = _offsets(after, label, recall + (1 - share) * class_excess) if class_excess.any() else np.zeros(classes)
+    excess_left = excess(right_before, _answers(after, label, value).right, label, classes)[0]
+    return Offsets(value, class_excess, error, share, excess_left)
 
 
 def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -307,45 +307,47 @@ def _step(margins: np.ndarray, right: int) -> float:
     all or none of them, whichever is nearer to the number, and what they do not do now if both are as near. They are
     moved all the way, since half of it may never end.
     """
-    ordered = np.sort(margins)[::-1]
-    right, now = min(max(right, 0), len(ordered)), int((ordered > 0).sum())
-    equals = np.flatnonzero(ordered == ordered[min(right, len(ordered) - 1)])
+    sorted_margins = np.sort(margins)[::-1]
+    right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())
+    equals = np.flatnonzero(sorted_margins == sorted_margins[min(right, len(sorted_margins) - 1)])
     first, last = int(equals[0]), int(equals[-1]) + 1
     is_tied = len(equals) > 1 and (first < right or right == 0)
     if is_tied and first < right < last:
-        right = min((last, first), key=lambda end: (abs(end - right), end == now))
-    if is_tied and right == now:
+        right = min((last, first), key=lambda end: (abs(end - right), end == n_positive))
+    if is_tied and right == n_positive:
         return 0.0
-    above = ordered[right - 1] if right else ordered[0] + is_tied * (abs(ordered[0]) or 1.0)
-    below = ordered[right] if right < len(ordered) else ordered[-1] - (abs(ordered[-1]) or 1.0)
+    above = sorted_margins[right - 1] if right else sorted_margins[0] + is_tied * (abs(sorted_margins[0]) or 1.0)
+    below = (
+        sorted_margins[right] if right < len(sorted_margins) else sorted_margins[-1] - (abs(sorted_margins[-1]) or 1.0)
+    )
     return -float(above + below) / (2 if is_tied else 4)
 
 
-class _Answers(NamedTuple):
+class _ScoredAnswers(NamedTuple):
     """Whether a network is right, and how far the logit of the label is above the largest other one, each (images,)."""
 
     right: np.ndarray
     margin: np.ndarray
 
 
-def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _Answers:
+def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _ScoredAnswers:
     """Return the answers of a network with offsets. Of equal largest logits the first is the answer, as of argmax."""
     right, margin = np.empty(len(label), bool), np.empty(len(label))
-    added = np.zeros(logits.shape[1]) if offsets is None else offsets
+    shift = np.zeros(logits.shape[1]) if offsets is None else offsets
     for start in range(0, len(label), _ROWS):
         rows = slice(start, start + _ROWS)
-        part, own = logits[rows] + added.astype(logits.dtype), label[rows, np.newaxis]
+        part, own = logits[rows] + shift.astype(logits.dtype), label[rows, np.newaxis]
         right[rows] = part.argmax(1) == own[:, 0]
         of_label = np.take_along_axis(part, own, 1)[:, 0]
         np.put_along_axis(part, own, -np.inf, 1)
         margin[rows] = of_label - part.max(1)
-    return _Answers(right, margin)
+    return _ScoredAnswers(right, margin)
 
 
 def _folds(label: np.ndarray, classes: int) -> Iterator[np.ndarray]:
     """Yield which images each fold has, (images,) bool; every fold has as many of a class, to one image."""
-    place = np.empty(len(label), int)
+    fold_of = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)
-        place[images] = np.arange(len(images)) % FOLDS
-    return (place == fold for fold in range(FOLDS))
+        fold_of[images] = np.arange(len(images)) % FOLDS
+    return (fold_of == fold for fold in range(FOLDS))

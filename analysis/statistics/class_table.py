@@ -54,7 +54,7 @@ def class_table(
     ([0.0, -1.0], [1.0, 0.002])
     """
     table = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(label)})
-    table = table.assign(**_measured(label, before, after, paired, control is None))
+    table = table.assign(**_columns_without_control(label, before, after, paired, control is None))
     if control is None:
         return table
     value, bounds, p = _beyond_control(label, before, after, control)
@@ -81,17 +81,17 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     >>> found["p_holm"].tolist(), found["damaged"].tolist()
     ([0.03, 0.04, 0.03], [True, True, False])
     """
-    lost = table[LOSS if LOSS in table else "change"]
+    loss = table[LOSS if LOSS in table else "change"]
     p_holm = corrected(table["p"], len(table))[1]
-    table = table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (lost < 0))
-    return table.sort_values([lost.name, "p"], kind="stable", ignore_index=True)
+    table = table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (loss < 0))
+    return table.sort_values([loss.name, "p"], kind="stable", ignore_index=True)
 
 
-def _measured(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, tested: bool
+def _columns_without_control(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, with_p: bool
 ) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
-    change, bounds, p = _change(label, before, after, paired=paired, tested=tested)
+    change, bounds, p = _change(label, before, after, paired=paired, with_p=with_p)
     support = np.bincount(label)
     changes = _changes(label, before, after, paired)
     excess, excess_bounds = _excess(changes, class_losses.excess_weights(support / len(label)), change, bounds)
@@ -113,14 +113,14 @@ def _excess(
     The distances to the bounds of such changes are squared and added, as Zou and Donner (2008, Statistics in Medicine
     27, 1693-1702) do.
     """
-    found = class_losses.intervals(changes, weights)
+    estimate = class_losses.intervals(changes, weights)
     alike = changes.variances(np.eye(len(change))).total == 0
     below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
     adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
-    known = np.square(np.nan_to_num(found["high"] - found["value"]))
-    low = np.sqrt(known + adds @ below + subtracts @ above)
-    high = np.sqrt(known + adds @ above + subtracts @ below)
-    return found["value"], np.array([found["value"] - low, found["value"] + high])
+    half_square = np.square(np.nan_to_num(estimate["high"] - estimate["value"]))
+    low = np.sqrt(half_square + adds @ below + subtracts @ above)
+    high = np.sqrt(half_square + adds @ above + subtracts @ below)
+    return estimate["value"], np.array([estimate["value"] - low, estimate["value"] + high])
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,14 +128,14 @@ def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
 
     Without p, which takes long for hundreds of classes, and with a variance over networks of each class's own.
     """
-    return _change(label, before, after, paired=True, tested=False, moderated=False)[:2]
+    return _change(label, before, after, paired=True, with_p=False, moderated=False)[:2]
 
 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the same from the control on, `beyond_control` of `class_table`."""
-    return _beyond_control(label, before, after, control, tested=False, moderated=False)[:2]
+    return _beyond_control(label, before, after, control, with_p=False, moderated=False)[:2]
 
 
 class Losses(NamedTuple):
@@ -185,13 +185,13 @@ def losses(
     start = before if control is None else control
     variances = None
     if len(start) == len(after) == 1:
-        found = list(map(_of_single_networks(label, before, after, control), levels))
-        value, bounds = found[0][0], np.array([each[1] for each in found])
+        results = list(map(_of_single_networks(label, before, after, control), levels))
+        value, bounds = results[0][0], np.array([each[1] for each in results])
     else:
         changes = _changes(label, start, after, paired or control is not None)
         value, variances = _on_average(changes)
-        changed = _changed_images(label, start, after)
-        bounds = np.array([_bounds(label, value, variances, changed, level) for level in levels])
+        n_changed = _changed_images(label, start, after)
+        bounds = np.array([_bounds(label, value, variances, n_changed, level) for level in levels])
     return Losses(-value, -bounds[:, ::-1], variances)
 
 
@@ -222,8 +222,8 @@ def losses_on_own_images(
     changes = class_losses.of_few_images(class_losses.on_own_images(label, answers), support)
     recalls = class_losses.on_own_images(label, (control + after) / 2).groups[0]
     value, variances = _on_average(class_losses.moderated(changes._replace(recalls=recalls), recalls.mean(0)))
-    changed = np.bincount(label, np.nansum(answers, axis=0) != 0)
-    bounds = np.array([_bounds(label, value, variances, changed, level) for level in levels])
+    n_changed = np.bincount(label, np.nansum(answers, axis=0) != 0)
+    bounds = np.array([_bounds(label, value, variances, n_changed, level) for level in levels])
     return Losses(-value, -bounds[:, ::-1], variances)
 
 
@@ -250,29 +250,29 @@ def _beyond_control(
     after: np.ndarray,
     control: np.ndarray,
     *,
-    tested: bool = True,
+    with_p: bool = True,
     moderated: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
         return _of_single_networks(label, before, after, control)(LEVEL)
-    return _change(label, control, after, paired=True, tested=tested, moderated=moderated)
+    return _change(label, control, after, paired=True, with_p=with_p, moderated=moderated)
 
 
 def _change(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool, moderated: bool = True
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, with_p: bool, moderated: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
         return _of_single_networks(label, before, after, None)(LEVEL)
     changes = _changes(label, before, after, paired)
     value, variances = _on_average(changes if moderated else changes._replace(scale=None))
-    changed = _changed_images(label, before, after)
-    bounds = _bounds(label, value, variances, changed, LEVEL)
-    if not tested:
-        return value, bounds, np.full(len(changed), np.nan)
+    n_changed = _changed_images(label, before, after)
+    bounds = _bounds(label, value, variances, n_changed, LEVEL)
+    if not with_p:
+        return value, bounds, np.full(len(n_changed), np.nan)
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
-    return value, bounds, np.fmax(two_way.p_values(variances, value), np.minimum(2.0 ** (1 - changed), 1))
+    return value, bounds, np.fmax(two_way.p_values(variances, value), np.minimum(2.0 ** (1 - n_changed), 1))
 
 
 def _of_single_networks(
@@ -297,15 +297,15 @@ def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) ->
 
 
 def _bounds(
-    label: np.ndarray, value: np.ndarray, variances: two_way.Variances, changed: np.ndarray, level: float
+    label: np.ndarray, value: np.ndarray, variances: two_way.Variances, n_changed: np.ndarray, level: float
 ) -> np.ndarray:
     """Return the bounds of changes of recall, (2, classes)."""
     support = np.bincount(label)
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
-    bounds = np.where(changed, np.clip([value - half, value + half], -1, 1), unchanged_interval(support))
+    bounds = np.where(n_changed, np.clip([value - half, value + half], -1, 1), unchanged_interval(support))
     alike = np.isnan(bounds[0])
-    lost, won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
-    bounds[:, alike] = change_interval(lost[alike], won[alike], support[alike], 1 - level)
+    n_lost, n_won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
+    bounds[:, alike] = change_interval(n_lost[alike], n_won[alike], support[alike], 1 - level)
     return bounds
 
 
@@ -322,15 +322,17 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
-    found = class_losses.intervals(answered, np.eye(len(support)))
-    bounds = np.clip([found["low"], found["high"]], 0, 1)
+    estimate = class_losses.intervals(answered, np.eye(len(support)))
+    bounds = np.clip([estimate["low"], estimate["high"]], 0, 1)
     answers = np.bincount(label, right.mean(0))
     alike = (answers == 0) | (answers == support) | (len(right) == 1) | np.isnan(bounds[0])
-    one = np.array(wilson_interval(answers, support))
-    bounds[:, alike] = one[:, alike]
+    wilson = np.array(wilson_interval(answers, support))
+    bounds[:, alike] = wilson[:, alike]
     # A variance from few images that are nearly all right is often far too small.
-    few = support < class_losses.FEW_IMAGES
-    return found["value"], np.where(few, [np.fmin(bounds[0], one[0]), np.fmax(bounds[1], one[1])], bounds)
+    has_few_images = support < class_losses.FEW_IMAGES
+    return estimate["value"], np.where(
+        has_few_images, [np.fmin(bounds[0], wilson[0]), np.fmax(bounds[1], wilson[1])], bounds
+    )
 
 
 def with_ends(name: str, value: np.ndarray, bounds: Sequence[np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:

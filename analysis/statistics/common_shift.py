@@ -93,24 +93,27 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     """
     if not len(before) or len(before) != len(after):
         raise StudyError(f"there are logits of {len(before)} networks before and {len(after)} after: give pairs")
-    for one, other in zip(before, after, strict=True):
-        check_arrays(one, other, label)
+    for first, second in zip(before, after, strict=True):
+        check_arrays(first, second, label)
     check_images(np.bincount(label, minlength=before[0].shape[1]))
-    pairs = [_Pair(one, other, label) for one, other in zip(before, after, strict=True)]
-    found = [pair.sums() for pair in pairs]
-    movement, left = np.mean([sums.movement for sums in found], 0), np.mean([sums.left for sums in found], 0)
-    share, low, high = _share(movement, left)
+    pairs = [_LogitPair(first, second, label) for first, second in zip(before, after, strict=True)]
+    pair_sums = [pair.sums() for pair in pairs]
+    movement, movement_left = (
+        np.mean([sums.movement for sums in pair_sums], 0),
+        np.mean([sums.left for sums in pair_sums], 0),
+    )
+    share, low, high = _share(movement, movement_left)
     return CommonShift(
         np.mean([pair.shift for pair in pairs], 0),
-        np.mean([sums.excess for sums in found], 0),
-        np.mean([sums.excess_left for sums in found], 0),
+        np.mean([sums.excess for sums in pair_sums], 0),
+        np.mean([sums.excess_left for sums in pair_sums], 0),
         float(movement[0]),
-        float(left[0]),
+        float(movement_left[0]),
         share,
         low,
         high,
-        float(np.mean([sums.changed for sums in found])),
-        float(np.mean([sums.changed_left for sums in found])),
+        float(np.mean([sums.changed for sums in pair_sums])),
+        float(np.mean([sums.changed_left for sums in pair_sums])),
     )
 
 
@@ -178,7 +181,7 @@ class _Sums(NamedTuple):
     changed_left: float
 
 
-class _Pair:
+class _LogitPair:
     """Two networks' logits for the same images, dealt to groups; the groups of even number are a half.
 
     Logits are compared on one scale, since a network that is surer of all its answers has not moved a class.
@@ -190,7 +193,7 @@ class _Pair:
         self._group = _groups(label, self._classes)
         self._answers = before.argmax(1)
         spreads = _spread(before), _spread(after)
-        self._factors = [(spreads[0] * spreads[1]) ** 0.5 / spread for spread in spreads]
+        self._factors = [(spreads[0] * spreads[1]) ** 0.5 / own_spread for own_spread in spreads]
         halves = np.zeros((2, 3, self._classes, self._classes))
         for group in range(GROUPS):
             halves[group % 2] += self._of_group(group)
@@ -203,22 +206,22 @@ class _Pair:
 
     def sums(self) -> _Sums:
         """Return what the pair shows, with all groups and without each."""
-        moved = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
-        left = [self._left(half) for half in (0, 1)]
-        squares = [(_mean_squares(moved), _mean_squares(left))]
+        counts = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
+        counts_left = [self._left(half) for half in (0, 1)]
+        squares = [(_mean_squares(counts), _mean_squares(counts_left))]
         for group in range(GROUPS):
-            refitted = list(left)
+            refitted = list(counts_left)
             refitted[1 - group % 2] = self._left(1 - group % 2, without=group)
-            squares.append((_mean_squares(moved, without=group), _mean_squares(refitted, without=group)))
-        images, won, _, changed = np.sum(moved, (0, 2))
-        _, won_left, _, changed_left = np.sum(left, (0, 2))
+            squares.append((_mean_squares(counts, without=group), _mean_squares(refitted, without=group)))
+        images, net_gain, _, n_changed = np.sum(counts, (0, 2))
+        _, won_left, _, changed_left = np.sum(counts_left, (0, 2))
         movement, of_left = np.transpose(squares)
         return _Sums(
             movement,
             of_left,
-            _excess(images, won),
+            _excess(images, net_gain),
             _excess(images, won_left),
-            float(changed.sum() / images.sum()),
+            float(n_changed.sum() / images.sum()),
             float(changed_left.sum() / images.sum()),
         )
 
@@ -246,8 +249,8 @@ class _Pair:
         classes, starts = np.unique(self._label[images], return_index=True)
         sums = np.zeros((3, self._classes, self._classes))
         weights = probability * (1 - probability) + _LEAST_WEIGHT
-        for place, each in enumerate((weights, before, after)):
-            sums[place, classes] = np.add.reduceat(each, starts)
+        for row, each in enumerate((weights, before, after)):
+            sums[row, classes] = np.add.reduceat(each, starts)
         return sums
 
     def _fitted(self, sums: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
@@ -266,15 +269,15 @@ class _Pair:
         """
         images = np.flatnonzero(self._group % 2 == half)
         after = self._logits[1]
-        undone = shift.astype(after.dtype)
+        class_shift = shift.astype(after.dtype)
         answers = np.empty(len(images), int)
         for start in range(0, len(images), _ROWS):
             rows = images[start : start + _ROWS]
-            answers[start : start + _ROWS] = (after[rows] - undone).argmax(1)
+            answers[start : start + _ROWS] = (after[rows] - class_shift).argmax(1)
         label, before = self._label[images], self._answers[images]
-        won = (answers == label).astype(int) - (before == label)
+        gain = (answers == label).astype(int) - (before == label)
         cell = self._group[images] * self._classes + label
-        each = (np.ones(len(images)), won, np.abs(won), answers != before)
+        each = (np.ones(len(images)), gain, np.abs(gain), answers != before)
         counts = [np.bincount(cell, numbers, GROUPS * self._classes) for numbers in each]
         return np.reshape(counts, (len(each), GROUPS, self._classes))
 
@@ -299,17 +302,19 @@ def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
 
     This is a network's scale: a shift does not change it, and what happens to single images is not in the means.
     """
-    rest = means - fit(weights, means)
-    rest -= (weights * rest).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
-    return float((weights * np.square(rest)).sum() ** 0.5)
+    residuals = means - fit(weights, means)
+    residuals -= (weights * residuals).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+    return float((weights * np.square(residuals)).sum() ** 0.5)
 
 
 def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
     """Return the mean over the halves of `_squares`, perhaps without a group."""
-    kept = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
+    group_masks = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
     if without is not None:
-        kept[without % 2][without] = False
-    return float(np.mean([_squares(*each[:3, groups].sum(1)) for each, groups in zip(counts, kept, strict=True)]))
+        group_masks[without % 2][without] = False
+    return float(
+        np.mean([_squares(*each[:3, groups].sum(1)) for each, groups in zip(counts, group_masks, strict=True)])
+    )
 
 
 def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -317,12 +322,12 @@ def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.asarray(change / images - change.sum() / images.sum())
 
 
-def _squares(images: np.ndarray, change: np.ndarray, moved: np.ndarray) -> float:
+def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
     """Return the sum over classes of the squared excess, without its expectation from the noise of the images.
 
     Parameters
     ----------
-    images, change, moved : (classes,)
+    images, change, n_moved : (classes,)
         Number of images, of those won minus those lost, and of those won plus those lost.
 
     Examples
@@ -334,31 +339,31 @@ def _squares(images: np.ndarray, change: np.ndarray, moved: np.ndarray) -> float
     1.0
     """
     share = images / images.sum()
-    variance = (moved / images - np.square(change / images)) / (images - 1)
+    variance = (n_moved / images - np.square(change / images)) / (images - 1)
     noise = ((1 - 2 * share) * variance).sum() + len(share) * (np.square(share) * variance).sum()
     return float(np.square(_excess(images, change)).sum() - noise)
 
 
-def _share(movement: np.ndarray, left: np.ndarray) -> tuple[float, float, float]:
+def _share(movement: np.ndarray, movement_left: np.ndarray) -> tuple[float, float, float]:
     """Return 1 - left / movement and its interval; a share above 1 is 1.
 
     Parameters
     ----------
-    movement, left : (1 + groups,)
+    movement, movement_left : (1 + groups,)
         Of all images, and without each group of images.
     """
     from scipy.special import stdtrit  # training imports this package and must not wait for scipy
 
-    whole = np.array([left[0], movement[0]])
-    parts = np.array([left[1:], movement[1:]])
+    totals = np.array([movement_left[0], movement[0]])
+    parts = np.array([movement_left[1:], movement[1:]])
     apart = parts - parts.mean(1, keepdims=True)
     groups = parts.shape[1]
     covariance = apart @ apart.T * (groups - 1) / groups
     reach = stdtrit(groups - 1, 1 - _LEVEL / 2) ** 2 * covariance
-    squares = np.outer(whole, whole) - reach  # Fieller: share^2 [1, 1] - 2 share [0, 1] + [0, 0] = 0
-    if whole[1] <= 0 or squares[1, 1] <= 0:
+    squares = np.outer(totals, totals) - reach  # Fieller: share^2 [1, 1] - 2 share [0, 1] + [0, 0] = 0
+    if totals[1] <= 0 or squares[1, 1] <= 0:
         return np.nan, np.nan, np.nan
     half = max(squares[0, 1] ** 2 - squares[0, 0] * squares[1, 1], 0) ** 0.5
     ends = ((squares[0, 1] + sign * half) / squares[1, 1] for sign in (1, -1))
-    share, low, high = (min(float(1 - part), 1.0) for part in (whole[0] / whole[1], *ends))
+    share, low, high = (min(float(1 - part), 1.0) for part in (totals[0] / totals[1], *ends))
     return share, low, high

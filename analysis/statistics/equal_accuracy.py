@@ -63,19 +63,19 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     everyone = np.arange(n)
     if not _comparable(method, baseline, everyone[np.newaxis]):
         return np.nan, np.nan, np.nan
-    (whole,) = _differences(method, baseline, everyone[np.newaxis]).tolist()
+    (estimate,) = _differences(method, baseline, everyone[np.newaxis]).tolist()
     if n < 2:
-        return whole, np.nan, np.nan
+        return estimate, np.nan, np.nan
     without_one = _differences(method, baseline, np.array([np.delete(everyone, left_out) for left_out in everyone]))
-    half = two_way.half_width(two_way.variances(n * whole - (n - 1) * without_one), 1 - confidence)
-    return whole, whole - half, whole + half
+    half = two_way.half_width(two_way.variances(n * estimate - (n - 1) * without_one), 1 - confidence)
+    return estimate, estimate - half, estimate + half
 
 
 def _comparable(method: Curve, baseline: Curve, networks: np.ndarray) -> bool:
     accuracy, slope = baseline.means(networks)
-    known = accuracy[np.isfinite(slope)]
+    accuracies = accuracy[np.isfinite(slope)]
     ((own,),) = method.means(networks)[0]
-    return len(known) > 1 and bool(known.min() <= own <= known.max())
+    return len(accuracies) > 1 and bool(accuracies.min() <= own <= accuracies.max())
 
 
 def _differences(method: Curve, baseline: Curve, networks: np.ndarray) -> np.ndarray:

@@ -72,8 +72,10 @@ def excess_losses(
     support = np.bincount(place)
     weights = -class_losses.excess_weights(support / len(place))
     changes = class_losses.from_predictions(place, before, after)
-    drawn = np.var(after.mean(0) - before.mean(0), ddof=1) / support if len(place) > 1 else np.zeros(len(support))
-    changes = changes._replace(images=np.fmax(changes.images, drawn))
+    image_variance = (
+        np.var(after.mean(0) - before.mean(0), ddof=1) / support if len(place) > 1 else np.zeros(len(support))
+    )
+    changes = changes._replace(images=np.fmax(changes.images, image_variance))
     changes = class_losses.of_few_images(changes, support)
     if moderated:
         changes = class_losses.moderated(changes, np.bincount(place, (before.mean(0) + after.mean(0)) / 2) / support)
@@ -82,9 +84,9 @@ def excess_losses(
         alone, against = (
             retraining.changed(place, *pair) for pair in ((retrained_from[0], before[0]), (before[0], after[0]))
         )
-        shifted, dof = retraining.shift_variances(alone, against)
+        shift_variance, dof = retraining.shift_variances(alone, against)
         if dof:
-            variances = variances._replace(networks=[(np.square(weights) @ shifted, dof)])
+            variances = variances._replace(networks=[(np.square(weights) @ shift_variance, dof)])
     value = weights @ changes.groups[0].mean(0)
     low, high = value + np.outer([-1, 1], two_way.half_widths(variances))
     if (before == after).all() and len(support) > 1:

@@ -68,12 +68,12 @@ def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL
     over_groups = np.square(weights) @ np.square(residuals / np.maximum(1 - leverage, 1e-9))
     n = len(accuracy)
     over_networks = np.var(coefficients, axis=0, ddof=1) / n if n > 1 else np.zeros(2)
-    found = []
-    for place in range(2):
-        parts = [(float(over_groups[place]), len(measure) - 2.0)]
-        parts += [(float(over_networks[place]), n - 1.0)] if n > 1 else []
+    line_coefficients = []
+    for index in range(2):
+        parts = [(float(over_groups[index]), len(measure) - 2.0)]
+        parts += [(float(over_networks[index]), n - 1.0)] if n > 1 else []
         variances = Variances(parts)
         half = two_way.half_width(variances, level)
-        own = float(value[place])
-        found.append(Coefficient(own, own - half, own + half, two_way.p_value(variances, own)))
-    return Line(*found)
+        own = float(value[index])
+        line_coefficients.append(Coefficient(own, own - half, own + half, two_way.p_value(variances, own)))
+    return Line(*line_coefficients)

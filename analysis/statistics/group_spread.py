@@ -74,11 +74,11 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
     support, of_class = np.bincount(place), np.bincount(label)
     counts = np.zeros((len(support), len(of_class)))
     np.add.at(counts, (place, label), 1)
-    tested = np.maximum(of_class, 1)
-    mean = np.bincount(label, values) / tested
+    class_images = np.maximum(of_class, 1)
+    mean = np.bincount(label, values) / class_images
     # Of n images drawn from N without replacement, the sum has the variance n (N - n) / N times that of the images.
     variance = np.bincount(label, np.square(values - mean[label])) / np.maximum(of_class - 1, 1)
-    square = np.square(counts @ mean) + (counts * (1 - counts / tested)) @ variance
+    square = np.square(counts @ mean) + (counts * (1 - counts / class_images)) @ variance
     return float(np.sqrt(max((square / support).sum() / len(values) - values.mean() ** 2, 0.0)))
 
 
@@ -111,12 +111,12 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
     support, order = np.bincount(place), np.argsort(label, kind="stable")
     of_class = np.split(order, np.cumsum(np.bincount(label))[:-1])
     means = [kind.mean() for kind in values]
-    dealt = np.empty(len(label), dtype=int)
+    permutation = np.empty(len(label), dtype=int)
     squares = np.empty((len(values), shuffles))
     for number in range(shuffles):
-        dealt[order] = np.concatenate([rng.permutation(images) for images in of_class])
+        permutation[order] = np.concatenate([rng.permutation(images) for images in of_class])
         for kind, mean in enumerate(means):
-            squares[kind, number] = _mean_square(np.bincount(place, values[kind, dealt]), support, mean)
+            squares[kind, number] = _mean_square(np.bincount(place, values[kind, permutation]), support, mean)
     return [_placebo(spread(kind, place), own) for kind, own in zip(values, squares, strict=True)]
 
 

@@ -68,7 +68,7 @@ def summary(
     excess = _excess(place, before, after)
     low, high = mean_interval(excess.max(1), 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "n": len(after),
         "groups": len(names),
         "fewest_images": int(support.min()),
@@ -80,64 +80,64 @@ def summary(
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]),
     }
-    return found | {
+    return columns | {
         **_of_control(place, before, control),
         "spread_change": spread(change, place),
         "spread_change_chance": spread_by_chance(change, place, label),
     }
 
 
-def _excess(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the excess loss of each group, (networks, groups)."""
-    return excess_loss(*_measured(place, before, after))
+    return excess_loss(*_group_recalls(group, before, after))
 
 
-def _floor(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     """Return the mean over the networks of the floor of the largest excess loss."""
-    right_before, right_after, right_both = (_shares(place, right) for right in (before, after, before & after))
-    return mean(largest_excess_floor(right_before, right_after, right_both, np.bincount(place)))
+    right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
+    return mean(largest_excess_floor(right_before, right_after, right_both, np.bincount(group)))
 
 
-def _of_control(place: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
+def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
     names = ("alpha_control", "raw_slope_control", "largest_excess_control", "largest_excess_floor_control")
     if control is None:
         return dict.fromkeys(names, np.nan)
-    raw = raw_slope(*_measured(place, before, control))
+    raw = raw_slope(*_group_recalls(group, before, control))
     alphas = raw * quotient(before.mean(1), control.mean(1))
-    excess = _excess(place, before, control).max(1)
-    return dict(zip(names, (*map(mean, (alphas, raw, excess)), _floor(place, before, control)), strict=True))
+    excess = _excess(group, before, control).max(1)
+    return dict(zip(names, (*map(mean, (alphas, raw, excess)), _floor(group, before, control)), strict=True))
 
 
-def _measured(
-    place: np.ndarray, before: np.ndarray, after: np.ndarray
+def _group_recalls(
+    group: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return accuracies of the groups before and after, each (networks, groups), and of all images."""
-    return _shares(place, before), _shares(place, after), before.mean(1), after.mean(1)
+    return _shares(group, before), _shares(group, after), before.mean(1), after.mean(1)
 
 
-def _shares(place: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _shares(group: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the share of each group's images that is right, (networks, groups)."""
-    return np.array([np.bincount(place, network) for network in right]) / np.bincount(place)
+    return np.array([np.bincount(group, network) for network in right]) / np.bincount(group)
 
 
-def _slopes(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Return the slopes; those for new images are of groups with two images or more, whose noise can be estimated."""
-    found = slopes(place, before, after, [])
-    images = np.flatnonzero(np.bincount(place)[place] > 1)
-    several = found
-    if len(images) < len(place):
-        numbered = np.unique(place[images], return_inverse=True)[1]
-        several = slopes(numbered, before[:, images], after[:, images], []) if len(images) else Slopes(0)
+    all_slopes = slopes(group, before, after, [])
+    images = np.flatnonzero(np.bincount(group)[group] > 1)
+    testable_slopes = all_slopes
+    if len(images) < len(group):
+        group_number = np.unique(group[images], return_inverse=True)[1]
+        testable_slopes = slopes(group_number, before[:, images], after[:, images], []) if len(images) else Slopes(0)
     columns = {
-        "alpha": found.alpha,
-        "alpha_low": found.low,
-        "alpha_high": found.high,
-        "alpha_weighted": found.alpha if found.n and np.isnan(found.weighted) else found.weighted,
-        "raw_slope": found.raw_slope,
-        "raw_slope_low": found.raw_slope_low,
-        "raw_slope_high": found.raw_slope_high,
+        "alpha": all_slopes.alpha,
+        "alpha_low": all_slopes.low,
+        "alpha_high": all_slopes.high,
+        "alpha_weighted": all_slopes.alpha if all_slopes.n and np.isnan(all_slopes.weighted) else all_slopes.weighted,
+        "raw_slope": all_slopes.raw_slope,
+        "raw_slope_low": all_slopes.raw_slope_low,
+        "raw_slope_high": all_slopes.raw_slope_high,
     }
-    for name, new in (("alpha_new", several.new), ("raw_slope_new", several.raw_new)):
+    for name, new in (("alpha_new", testable_slopes.new), ("raw_slope_new", testable_slopes.raw_new)):
         ends = new[:3] if new else (np.nan, np.nan, np.nan)
         columns |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-    return columns | {"alpha_new_identified": bool(several.new and several.new.identified)}
+    return columns | {"alpha_new_identified": bool(testable_slopes.new and testable_slopes.new.identified)}

@@ -64,18 +64,18 @@ def read(path: Path, images: int) -> ImageGroups:
         an image that does not exist or that it named before, or has a grouping that numbers the images.
     """
     header, rows = _rows(path)
-    places = _places(path, header, rows, images)
+    indices = _image_indices(path, header, rows, images)
     columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
     groupings, measures = {}, {}
     for name, cells in columns.items():
         if name.startswith(MEASURE):
-            measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, places, images)
+            measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
         elif name != INDEX:
             if number_images(cells):
-                named = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
-                raise StudyError(f"{path}: column {shortened(name)} numbers or names the images: drop it{named}")
+                index_hint = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
+                raise StudyError(f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}")
             group = np.full(images, "", dtype=object)
-            group[places] = cells
+            group[indices] = cells
             groupings[name] = group.astype(str)
     if empty := [name for name, group in groupings.items() if not (group != "").any()]:
         raise StudyError(f"{path}: column {empty[0]} names no group: fill it in or leave it out")
@@ -174,8 +174,8 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     (['new', 'old'], [0, 2, 3], [0, 1, 0])
     """
     images = np.flatnonzero(group != "")
-    names, place = np.unique(group[images], return_inverse=True)
-    return names, images, place
+    names, group_index = np.unique(group[images], return_inverse=True)
+    return names, images, group_index
 
 
 def number_images(cells: Sequence[str]) -> bool:
@@ -222,18 +222,18 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     >>> over_represented(group, np.isin(np.arange(20), [0, 10, 11, 12]))[["group", "ratio"]].to_numpy().tolist()
     [['old', 1.5], ['new', 0.5]]
     """
-    names, images, place = members(group)
-    every = np.bincount(place, minlength=len(names))
-    found = np.bincount(place, chosen[images], minlength=len(names)).astype(int)
-    share, count = every / len(images), found.sum()
+    names, images, group_index = members(group)
+    every = np.bincount(group_index, minlength=len(names))
+    counts = np.bincount(group_index, chosen[images], minlength=len(names)).astype(int)
+    share, count = every / len(images), counts.sum()
     with np.errstate(invalid="ignore"):
-        low, high = wilson_interval(found, np.full(len(names), count)) if count else np.full((2, len(names)), np.nan)
+        low, high = wilson_interval(counts, np.full(len(names), count)) if count else np.full((2, len(names)), np.nan)
         table = pd.DataFrame(
             {
                 "group": names,
                 "images": every,
-                "pies": found,
-                "ratio": found / count / share if count else np.nan,
+                "pies": counts,
+                "ratio": counts / count / share if count else np.nan,
                 "ratio_low": low / share,
                 "ratio_high": high / share,
             }
@@ -241,7 +241,7 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     return table.sort_values("ratio", ascending=False, kind="stable", ignore_index=True)
 
 
-def _places(path: Path, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[int]:
+def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[int]:
     """Return the place of each row's image among the test images."""
     if header[0] != INDEX:
         if len(rows) != images:
@@ -249,23 +249,23 @@ def _places(path: Path, header: list[str], rows: list[tuple[int, list[str]]], im
                 f"{path}: {len(rows):,} rows for {images:,} test images: give each test image a row, in test order"
             )
         return list(range(images))
-    places: dict[int, int] = {}
-    for line, (given, *_) in rows:
-        if not _INDEX_VALUE.fullmatch(given):
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(given)} is no whole number from 0")
-        if (image := int(given)) >= images:
+    line_of_image: dict[int, int] = {}
+    for line, (index_text, *_) in rows:
+        if not _INDEX_VALUE.fullmatch(index_text):
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(index_text)} is no whole number from 0")
+        if (image := int(index_text)) >= images:
             raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
-        if places.setdefault(image, line) != line:
+        if line_of_image.setdefault(image, line) != line:
             raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is there twice; give each image one line")
-    return list(places)
+    return list(line_of_image)
 
 
 def _numbers(
-    path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], places: list[int], images: int
+    path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], indices: list[int], images: int
 ) -> np.ndarray:
     """Return a measure of each image."""
     numbers = np.full(images, np.nan)
-    for (line, _), cell, place in zip(rows, cells, places, strict=True):
+    for (line, _), cell, index in zip(rows, cells, indices, strict=True):
         try:
             number = float(cell or "nan")
         except ValueError:
@@ -274,7 +274,7 @@ def _numbers(
             raise StudyError(
                 f"{path}, line {line:,}: {shortened(cell)} in {name} is no number; leave it empty if it is unknown"
             )
-        numbers[place] = number
+        numbers[index] = number
     return numbers
 
 

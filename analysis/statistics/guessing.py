@@ -77,15 +77,15 @@ def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[
     before, after = guesses["before"], guesses["after"]
     one_by_one = paired and len(before) == len(after)
     collapsed = sum(
-        _collapsed(right["before"][~before & (np.arange(len(before)) == place if one_by_one else True)], answers)
-        for place, answers in enumerate(right["after"])
-        if after[place] and not ("control" in guesses and guesses["control"][place])
+        _collapsed(right["before"][~before & (np.arange(len(before)) == index if one_by_one else True)], answers)
+        for index, answers in enumerate(right["after"])
+        if after[index] and not ("control" in guesses and guesses["control"][index])
     )
     after_out = after | guesses.get("control", after) | (before if paired else False)
-    kept = {side: answers[~after_out] for side, answers in right.items() if side != "before"}
-    kept = {"before": right["before"][~(after_out if one_by_one else before)], **kept}
-    left_out = any(guess for guess, _ in counts.values()) and all(map(len, kept.values()))
-    return Guessing(counts, collapsed, left_out), kept if left_out else dict(right)
+    sound = {side: answers[~after_out] for side, answers in right.items() if side != "before"}
+    sound = {"before": right["before"][~(after_out if one_by_one else before)], **sound}
+    left_out = any(guess for guess, _ in counts.values()) and all(map(len, sound.values()))
+    return Guessing(counts, collapsed, left_out), sound if left_out else dict(right)
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
@@ -93,5 +93,5 @@ def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]
-    lost, won = int((worst & ~after).sum()), int((after & ~worst).sum())
-    return lost > won and bool(exact_mcnemar(lost, won) <= CHANCE_LEVEL)
+    n_lost, n_won = int((worst & ~after).sum()), int((after & ~worst).sum())
+    return n_lost > n_won and bool(exact_mcnemar(n_lost, n_won) <= CHANCE_LEVEL)

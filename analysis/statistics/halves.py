@@ -84,8 +84,8 @@ class Halves:
         if len(dense) < FEWEST:
             raise ValueError(f"{len(dense)} networks, and modal labels of halves need {FEWEST}")
         self._splits = splits
-        members, others = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
-        self._others, size = others, members.sum(1)
+        members, other_members = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
+        self._others, size = other_members, members.sum(1)
         self._least_half = int(size.min())
         self._labels, votes, self._tied = leaders(members, dense)
         self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
@@ -109,8 +109,8 @@ class Halves:
         images = np.flatnonzero(is_open | self._open | (mode != self._mode))
         labels, right = self._labels[images], self._right[images]
         differ, untied = labels != mode[images, np.newaxis], ~self._tied[images]
-        others, _, tied = leaders(self._others, second[:, is_open])
-        differ[is_open[images]] = self._labels[is_open] != others
+        other_labels, _, tied = leaders(self._others, second[:, is_open])
+        differ[is_open[images]] = self._labels[is_open] != other_labels
         untied[is_open[images]] &= ~tied
         n_pie = self._over_splits(differ)
         right_pie = self._over_splits(right * differ)
@@ -118,14 +118,14 @@ class Halves:
             pie = right_pie / n_pie
             non_pie = (self._all_right - right_pie) / (second.shape[1] * self._splits - n_pie)
         base = differ[:, : self._splits]
-        matched = self._matched(self._strata[images][base], right[:, : self._splits][base])
+        matched_accuracy = self._matched(self._strata[images][base], right[:, : self._splits][base])
         return HalvesExemplars(
             n_pie / self._splits,
             base.sum(0),
             float((base & untied[:, : self._splits]).sum() / self._splits),
             pie,
             non_pie,
-            matched,
+            matched_accuracy,
         )
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
@@ -141,10 +141,10 @@ class Halves:
     def _matched(self, strata: np.ndarray, right: np.ndarray) -> float:
         """Return `HalvesExemplars.matched` by the strata and right shares of the PIEs of all splits."""
         pies = np.bincount(strata, minlength=len(self._images))
-        others = self._images - pies
+        other_images = self._images - pies
         total = self._right_by_stratum - np.bincount(strata, right, minlength=len(self._images))
-        weight = np.where(others > 0, pies, 0)
-        return float((weight * total / np.maximum(others, 1)).sum() / weight.sum()) if weight.sum() else np.nan
+        weight = np.where(other_images > 0, pies, 0)
+        return float((weight * total / np.maximum(other_images, 1)).sum() / weight.sum()) if weight.sum() else np.nan
 
 
 def most_of(counts: np.ndarray) -> tuple[float, float]:
@@ -194,10 +194,10 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
     """
     if len(first) < FEWEST:
         return Counts(np.nan, np.nan)
-    one, other = (sides[0] for sides in _members(len(first), splits))
-    (labels, _, tied), (others, _, others_tied) = leaders(one, first), leaders(other, second)
-    differ = labels != others
-    return Counts(float(differ.sum(0).mean()), float((differ & ~tied & ~others_tied).sum(0).mean()))
+    first_half, second_half = (sides[0] for sides in _members(len(first), splits))
+    (labels, _, first_tied), (second_labels, _, second_tied) = leaders(first_half, first), leaders(second_half, second)
+    differ = labels != second_labels
+    return Counts(float(differ.sum(0).mean()), float((differ & ~first_tied & ~second_tied).sum(0).mean()))
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
@@ -222,10 +222,10 @@ def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
     group = group_of(networks)
     sides = np.zeros((2, 1 + groups(networks), splits, networks), np.float32)
     for left_out in range(-1, groups(networks)):
-        kept = order[group[order] != left_out].reshape(splits, -1)
-        half = kept.shape[1] // 2
-        for side, chosen in zip(sides, (kept[:, :half], kept[:, half : 2 * half]), strict=True):
-            np.put_along_axis(side[left_out + 1], chosen, 1, axis=1)
+        networks_left = order[group[order] != left_out].reshape(splits, -1)
+        half = networks_left.shape[1] // 2
+        for side, half_members in zip(sides, (networks_left[:, :half], networks_left[:, half : 2 * half]), strict=True):
+            np.put_along_axis(side[left_out + 1], half_members, 1, axis=1)
     return sides[0], sides[1]
 
 
@@ -247,8 +247,8 @@ def jackknife_values(values: np.ndarray) -> np.ndarray:
     without = values[1:]
     if not len(without):
         return without
-    shifted: np.ndarray = values[0] + (len(without) - 1) * (without.mean() - without)
-    return shifted
+    pseudo_values: np.ndarray = values[0] + (len(without) - 1) * (without.mean() - without)
+    return pseudo_values
 
 
 def group_of(networks: int) -> np.ndarray:
@@ -299,10 +299,10 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
 def _candidates(predicted: np.ndarray) -> np.ndarray:
     """Return the different classes predicted for each image, from the highest on, and then -1: (most, images)."""
-    found = [predicted.max(axis=0)]
-    while ((lower := np.where(predicted < found[-1], predicted, predicted.dtype.type(-1))) >= 0).any():
-        found.append(lower.max(axis=0))
-    return np.array(found)
+    levels = [predicted.max(axis=0)]
+    while ((lower := np.where(predicted < levels[-1], predicted, predicted.dtype.type(-1))) >= 0).any():
+        levels.append(lower.max(axis=0))
+    return np.array(levels)
 
 
 def _leaders(
@@ -313,11 +313,13 @@ def _leaders(
     last, bits = candidates.shape[1] - 1, (candidates.shape[1] - 1).bit_length()
     best, second = np.zeros((2, len(predicted), len(members)), np.float32)
     votes_weigh = (members * 2**bits).T
-    for place, candidate in enumerate(candidates.T):  # votes, and behind them the place, the first being the largest
+    for rank, candidate in enumerate(candidates.T):  # votes, and behind them the place, the first being the largest
         own = (predicted == candidate[:, np.newaxis]).astype(np.float32) @ votes_weigh
-        own += last - place
+        own += last - rank
         np.maximum(second, np.minimum(best, own), out=second)
         np.maximum(best, own, out=best)
-    found, beaten = best.astype(np.int32), second.astype(np.int32)
-    places = last - (found & (2**bits - 1)) + candidates.shape[1] * np.arange(len(candidates))[:, np.newaxis]
-    return candidates.ravel()[places], found >> bits, found >> bits == beaten >> bits
+    best_votes, second_votes = best.astype(np.int32), second.astype(np.int32)
+    candidate_index = (
+        last - (best_votes & (2**bits - 1)) + candidates.shape[1] * np.arange(len(candidates))[:, np.newaxis]
+    )
+    return candidates.ravel()[candidate_index], best_votes >> bits, best_votes >> bits == second_votes >> bits

@@ -63,9 +63,9 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     n = len(change)
     if n < 2 or _constant(change):
         return _not_available(change.mean() if n > 1 else np.nan, n)
-    mean, spread, dof = change.mean(), change.std(ddof=1), n - 1
+    mean, deviation, dof = change.mean(), change.std(ddof=1), n - 1
     # Functions of scipy.stats would take ten times as long in a study of thousands of tests.
-    error = spread / n**0.5
+    error = deviation / n**0.5
     below, above = special.stdtr(dof, mean / error), special.stdtr(dof, -mean / error)
     half = -special.stdtrit(dof, LEVEL / 2) * error
     return {
@@ -76,7 +76,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
         "dof": float(dof),
         "p": float({"two-sided": 2 * min(below, above), "less": below, "greater": above}[alternative]),
         "p_permutation": _sign_flip_p(change, alternative),
-        "effect_size": float(mean / spread),
+        "effect_size": float(mean / deviation),
         "detectable_difference": float(error * detectable_in_errors(dof, LEVEL / family, alternative)),
         "p_equivalence": float(special.stdtr(dof, (abs(mean) - MARGIN) / error)),
         "n": n,
@@ -244,8 +244,8 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     >>> round(float(exact_mcnemar(lost=1, won=7)), 4), round(2 * 9 / 2**8, 4)
     (0.0703, 0.0703)
     """
-    changed = np.add(lost, won).astype(int)
-    p: np.ndarray = np.minimum(2 * special.bdtr(np.minimum(lost, won), changed, 0.5), 1.0)
+    n_changed = np.add(lost, won).astype(int)
+    p: np.ndarray = np.minimum(2 * special.bdtr(np.minimum(lost, won), n_changed, 0.5), 1.0)
     return p
 
 
@@ -314,11 +314,11 @@ def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high
     return np.asarray((low + high) / 2)
 
 
-def _tango_score(change: np.ndarray, lost: np.ndarray, won: np.ndarray, images: np.ndarray) -> np.ndarray:
+def _tango_score(change: np.ndarray, n_lost: np.ndarray, n_won: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
-    distance = won - lost - images * change
-    linear = (2 * images - won + lost) * change - lost - won
-    root = np.sqrt(np.maximum(linear**2 + 8 * images * lost * change * (1 - change), 0))  # rounding goes below 0
+    distance = n_won - n_lost - images * change
+    linear = (2 * images - n_won + n_lost) * change - n_lost - n_won
+    root = np.sqrt(np.maximum(linear**2 + 8 * images * n_lost * change * (1 - change), 0))  # rounding goes below 0
     share_lost = (root - linear) / (4 * images)
     variance = images * (2 * share_lost + change * (1 - change))
     score: np.ndarray = np.divide(distance, np.sqrt(variance), out=np.zeros_like(distance), where=distance != 0)
@@ -388,13 +388,13 @@ def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:
     if len(change) < _SEEDS_TO_PERMUTE:
         return TOO_FEW
     signs = _signs(len(change))
-    drawn = len(signs) == _PERMUTATIONS
+    is_sample = len(signs) == _PERMUTATIONS
     null, rounding = signs @ change, 1e-13 * np.abs(change).sum()
     tails = {
         "less": np.count_nonzero(null <= change.sum() + rounding),
         "greater": np.count_nonzero(null >= change.sum() - rounding),
     }
-    shares = {tail: (count + drawn) / (len(signs) + drawn) for tail, count in tails.items()}
+    shares = {tail: (count + is_sample) / (len(signs) + is_sample) for tail, count in tails.items()}
     return float(min(2 * min(shares.values()), 1.0) if alternative == "two-sided" else shares[alternative])
 
 

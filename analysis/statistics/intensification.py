@@ -412,8 +412,8 @@ def other_seed(balance: np.ndarray) -> np.ndarray:
     >>> other_seed(np.array([[1.0, -1.0], [2.0, -2.0]])).tolist()
     [2.0, 0.5]
     """
-    others = quotient(balance.sum(0) - balance, len(balance) - 1)
-    return alpha(balance, others)
+    mean_of_others = quotient(balance.sum(0) - balance, len(balance) - 1)
+    return alpha(balance, mean_of_others)
 
 
 def _difference(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:

@@ -41,12 +41,12 @@ def largest_excess_floor(
     >>> round((0.4 / 100 / (2 * np.pi)) ** 0.5, 5)
     0.02523
     """
-    before, after, both, images = np.broadcast_arrays(
+    before, after, right_both, images = np.broadcast_arrays(
         *(np.asarray(each, dtype=float) for each in (recall_before, recall_after, both_right, support))
     )
-    moved, change = before + after - 2 * both, after - before
-    spread = np.maximum(moved - np.square(change), 0)
-    deviation = np.sqrt(np.where(images > 1, quotient(spread, images - 1), moved))
+    share_moved, change = before + after - 2 * right_both, after - before
+    variance = np.maximum(share_moved - np.square(change), 0)
+    deviation = np.sqrt(np.where(images > 1, quotient(variance, images - 1), share_moved))
     return _expected_maximum(np.where(images > 0, deviation, 0), images > 0)
 
 

@@ -168,8 +168,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
         worst = table.loc[(table["high"] - table["limit"]).idxmax()]
         return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {points(worst['high'])} points.")
     worst = open_rows.loc[(open_rows["high"] - open_rows["limit"]).idxmax()]
-    said = f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points."
-    return Gate("undecided", f"{said} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
+    outlook = f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points."
+    return Gate("undecided", f"{outlook} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
 
 
 def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
@@ -183,19 +183,21 @@ def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
         margins = [(row, row["limit"] - row["loss"], LEVEL) for _, row in open_rows.iterrows()]
     if any(np.isnan(row["over_images"]) for row, *_ in margins):
         return "Several networks a side, each with its control, would show more."
-    spreads = [(Spread(*(row[name] for name in Spread._fields)), *rest) for row, *rest in margins]
-    networks = [needed for each in spreads if (needed := networks_needed(*each)) is not None]
+    spreads = [
+        (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
+    ]
+    networks = [count for each in spreads if (count := networks_needed(*each)) is not None]
     times = [share for each in spreads if (share := images_needed(*each)) is not None]
-    said = []
+    remedies = []
     if len(networks) == len(margins):
-        said.append(f"{max(networks):,} networks a side")
+        remedies.append(f"{max(networks):,} networks a side")
     if len(times) == len(margins):
         support = [_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True)]
         of_classes = any(row["name"] != ACCURACY for row, *_ in margins)
-        said.append(f"{max(support):,} images{' of each class' if of_classes else ''}")
-    if not said:
+        remedies.append(f"{max(support):,} images{' of each class' if of_classes else ''}")
+    if not remedies:
         return "The loss is too near its limit for more networks or images to decide."
-    return f"If the losses stay what they are, {' or '.join(said)} would decide."
+    return f"If the losses stay what they are, {' or '.join(remedies)} would decide."
 
 
 def _rounded_up(images: float) -> int:

@@ -46,23 +46,23 @@ def modes(predicted: np.ndarray) -> Modes:
     >>> found.label.tolist(), found.tied.tolist()
     ([2, 2], [False, True])
     """
-    voted = np.moveaxis(predicted, -2, 0)
-    label, share = voted[0].copy(), np.ones(voted[0].shape)
-    tied, contested = np.zeros(label.shape, dtype=bool), (voted != label).any(0)
-    label[contested], share[contested], tied[contested] = _modes(voted[:, contested])
-    return Modes(label, share, tied)
+    votes = np.moveaxis(predicted, -2, 0)
+    label, share = votes[0].copy(), np.ones(votes[0].shape)
+    is_tied, contested = np.zeros(label.shape, dtype=bool), (votes != label).any(0)
+    label[contested], share[contested], is_tied[contested] = _modes(votes[:, contested])
+    return Modes(label, share, is_tied)
 
 
 def _modes(voted: np.ndarray) -> Modes:
     """Return the modal labels of (networks, images)."""
     # Numbers of one byte are sorted and compared several times as fast as those of eight.
-    ordered = np.sort(voted.astype(np.min_scalar_type(voted.max(initial=0))), axis=0)
-    label, votes = ordered[0], np.ones(ordered[0].shape, dtype=np.uint16)
-    tied, run = np.zeros(label.shape, dtype=bool), votes
-    for previous, current in pairwise(ordered):
+    sorted_votes = np.sort(voted.astype(np.min_scalar_type(voted.max(initial=0))), axis=0)
+    label, votes = sorted_votes[0], np.ones(sorted_votes[0].shape, dtype=np.uint16)
+    is_tied, run = np.zeros(label.shape, dtype=bool), votes
+    for previous, current in pairwise(sorted_votes):
         run = np.where(current == previous, run + 1, 1).astype(np.uint16)
         leads = run >= votes
-        tied = np.where(leads, run == votes, tied)
+        is_tied = np.where(leads, run == votes, is_tied)
         label = np.where(leads, current, label)
         votes = np.maximum(votes, run)
-    return Modes(label.astype(voted.dtype), votes / len(ordered), tied)
+    return Modes(label.astype(voted.dtype), votes / len(sorted_votes), is_tied)

@@ -64,10 +64,10 @@ def prior(variances: np.ndarray, dof: float) -> Prior:
     from scipy.special import digamma, polygamma  # training imports this package and must not wait for scipy
 
     logarithms = np.log(variances) - digamma(dof / 2) + np.log(dof / 2)
-    spread = float(np.var(logarithms, ddof=1) - polygamma(1, dof / 2))
-    if spread <= 0:
+    excess_variance = float(np.var(logarithms, ddof=1) - polygamma(1, dof / 2))
+    if excess_variance <= 0:
         return Prior(float(np.mean(variances)), np.inf)
-    half = trigamma_inverse(spread)
+    half = trigamma_inverse(excess_variance)
     return Prior(float(np.exp(logarithms.mean() + digamma(half) - np.log(half))), 2 * half)
 
 
@@ -214,20 +214,22 @@ def moderated(
     >>> found.variances[:2].round(2).tolist(), found.dof[:2].round(2).tolist()
     ([2.14, 2.36], [8.87, 8.87])
     """
-    scaled = quotient(variances, scale)
-    largest = scaled[np.isfinite(scaled)].max(initial=0)
-    known = np.isfinite(scaled)
-    varying = known & (scaled > _ROUNDING * largest)
-    if known.sum() < FEWEST_CLASSES or varying.sum() < FEWEST_CLASSES / 2:
+    ratios = quotient(variances, scale)
+    largest = ratios[np.isfinite(ratios)].max(initial=0)
+    has_scale = np.isfinite(ratios)
+    varying = has_scale & (ratios > _ROUNDING * largest)
+    if has_scale.sum() < FEWEST_CLASSES or varying.sum() < FEWEST_CLASSES / 2:
         return Moderated(variances, np.full(len(variances), float(dof)))
-    common = expected_prior(scaled[varying], dof)
-    added = np.full(len(variances), min(common.dof, _MOST_ADDED))
-    likely = likely_alike(scaled[varying] / common.variance, dof, added[0])
+    common = expected_prior(ratios[varying], dof)
+    extra_dof = np.full(len(variances), min(common.dof, _MOST_ADDED))
+    likely = likely_alike(ratios[varying] / common.variance, dof, extra_dof[0])
     if second is not None:
-        likely = np.minimum(likely, _likely_alike_in(second[varying] / scale[varying], dof, added[0]))
-    added[varying] *= likely
-    shrunk = (dof * variances + added * common.variance * scale) / (dof + added)
-    return Moderated(np.where(known, np.maximum(shrunk, least), variances), np.where(known, dof + added, float(dof)))
+        likely = np.minimum(likely, _likely_alike_in(second[varying] / scale[varying], dof, extra_dof[0]))
+    extra_dof[varying] *= likely
+    posterior = (dof * variances + extra_dof * common.variance * scale) / (dof + extra_dof)
+    return Moderated(
+        np.where(has_scale, np.maximum(posterior, least), variances), np.where(has_scale, dof + extra_dof, float(dof))
+    )
 
 
 def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
@@ -271,7 +273,7 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
 
     tails = fdtrc(dof, of_prior, ratios)
     order = np.argsort(tails)
-    expected = (np.arange(len(tails)) + 0.5) / len(tails)
+    expected_tails = (np.arange(len(tails)) + 0.5) / len(tails)
     likely = np.empty(len(tails))
-    likely[order] = np.maximum.accumulate(np.minimum(tails[order] / expected, 1))
+    likely[order] = np.maximum.accumulate(np.minimum(tails[order] / expected_tails, 1))
     return likely

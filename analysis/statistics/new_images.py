@@ -292,9 +292,9 @@ def slope_parts(
     # Of each network's images, which class and state they have, (networks, images), and how many have each.
     states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
     counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
-    before, after, both = (counts[..., which].sum(-1) / support for which in ([1, 3], [2, 3], [3]))
-    sums = new_image_sums(before, after, both, support, raw=raw)
-    tables = np.array(moves_by_state(before, after, both, None if raw else sums, support)).reshape(2, -1, count)
+    before, after, right_both = (counts[..., states_right].sum(-1) / support for states_right in ([1, 3], [2, 3], [3]))
+    sums = new_image_sums(before, after, right_both, support, raw=raw)
+    tables = np.array(moves_by_state(before, after, right_both, None if raw else sums, support)).reshape(2, -1, count)
     moves = np.array([[row[state] for row, state in zip(table, states, strict=True)] for table in tables])
     if not paired:
         return SlopeParts(sums, moves)

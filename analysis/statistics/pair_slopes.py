@@ -72,13 +72,13 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     """
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
-    defined = np.isfinite(alpha(*_balances(label, before, after)))
-    if not defined.all():
+    has_alpha = np.isfinite(alpha(*_balances(label, before, after)))
+    if not has_alpha.all():
         notes.append(
-            f"Alpha is n/a for {(~defined).sum()} of {len(defined)} pairs of networks, because all classes are equally "
-            "right before compression."
+            f"Alpha is n/a for {(~has_alpha).sum()} of {len(has_alpha)} pairs of networks, because all classes are "
+            "equally right before compression."
         )
-    return _mean_slopes(label, before[defined], after[defined]) if defined.any() else Slopes(0)
+    return _mean_slopes(label, before[has_alpha], after[has_alpha]) if has_alpha.any() else Slopes(0)
 
 
 def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
@@ -86,8 +86,8 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
     b, b_t = _balances(label, before, after)
     alphas = alpha(b, b_t)
     low, high = mean_interval(alphas, 1 - LEVEL)
-    measured = _recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1)
-    raw_slopes = raw_slope(*measured)
+    recalls_and_accuracies = _recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1)
+    raw_slopes = raw_slope(*recalls_and_accuracies)
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(label, before, after, raw=True))
     squares = pooled_slope(_squares(label, before, after))
@@ -104,7 +104,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
-        raw_spread_ratio=float(raw_spread_ratio(*measured).mean()),
+        raw_spread_ratio=float(raw_spread_ratio(*recalls_and_accuracies).mean()),
         new=alpha_new_from_predictions(label, before, after, confidence=1 - LEVEL),
         raw_new=raw_new.interval(1 - LEVEL),
         spread_new=_root(squares.interval(1 - LEVEL)),

@@ -46,9 +46,11 @@ def front(goods: np.ndarray) -> np.ndarray:
     (points,), bool
     """
     goods = np.asarray(goods, dtype=float)
-    known = ~np.isnan(goods).any(axis=1)
-    dominated = [bool(((goods >= point).all(axis=1) & (goods > point).any(axis=1) & known).any()) for point in goods]
-    undominated: np.ndarray = known & ~np.array(dominated, dtype=bool)
+    is_complete = ~np.isnan(goods).any(axis=1)
+    dominated = [
+        bool(((goods >= point).all(axis=1) & (goods > point).any(axis=1) & is_complete).any()) for point in goods
+    ]
+    undominated: np.ndarray = is_complete & ~np.array(dominated, dtype=bool)
     return undominated
 
 
@@ -81,7 +83,7 @@ def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     -------
     (points,), bool
     """
-    chosen = np.asarray(among, dtype=bool)
-    rounded = np.round(np.asarray(values, dtype=float), 9)
-    greatest: np.ndarray = chosen & (rounded == rounded[chosen].max(initial=-np.inf))
+    is_candidate = np.asarray(among, dtype=bool)
+    rounded_values = np.round(np.asarray(values, dtype=float), 9)
+    greatest: np.ndarray = is_candidate & (rounded_values == rounded_values[is_candidate].max(initial=-np.inf))
     return greatest

@@ -158,13 +158,13 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
     >>> matched_share(np.array([0.4, 0.6, 1.0]), np.array([0.6, 0.6, 1.0]), np.array([True, False, False]))
     0.6
     """
-    _, place = np.unique(np.round(share, 9), return_inverse=True)
-    pies, others = np.bincount(place, identified), np.bincount(place, ~identified)
-    total = np.bincount(place, np.where(identified, 0, right))
-    weight = np.where(others > 0, pies, 0)
+    _, stratum = np.unique(np.round(share, 9), return_inverse=True)
+    pies, other_images = np.bincount(stratum, identified), np.bincount(stratum, ~identified)
+    total = np.bincount(stratum, np.where(identified, 0, right))
+    weight = np.where(other_images > 0, pies, 0)
     if not weight.sum():
         return np.nan
-    return float((weight * total / np.maximum(others, 1)).sum() / weight.sum())
+    return float((weight * total / np.maximum(other_images, 1)).sum() / weight.sum())
 
 
 class ClassSignificance(NamedTuple):
@@ -259,10 +259,10 @@ def class_significance(
     statistic, dof, p = welch(before, after)
     p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
     p_moderated = _moderated_p(before, after, (dense.mean(0) + compressed.mean(0)) / 2, paired)
-    known = np.isfinite(p)
+    has_p = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
-    if known.any():
-        p_bh[known] = benjamini_hochberg(p[known])
+    if has_p.any():
+        p_bh[has_p] = benjamini_hochberg(p[has_p])
     return ClassSignificance(
         change,
         normalised,
@@ -302,11 +302,11 @@ def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.
     >>> significance_counts("paired", shift, p, p_holm)
     {'significant_paired': 2.0, 'significant_paired_holm': 1.0, 'largest_shift_paired': 0.3}
     """
-    known, found = not np.isnan(p).all(), p <= LEVEL
+    has_p, is_significant = not np.isnan(p).all(), p <= LEVEL
     return {
-        f"significant_{test}": float(found.sum()) if known else np.nan,
-        f"significant_{test}_holm": float((p_holm <= LEVEL).sum()) if known else np.nan,
-        f"largest_shift_{test}": float(np.abs(shift[found]).max()) if found.any() else np.nan,
+        f"significant_{test}": float(is_significant.sum()) if has_p else np.nan,
+        f"significant_{test}_holm": float((p_holm <= LEVEL).sum()) if has_p else np.nan,
+        f"largest_shift_{test}": float(np.abs(shift[is_significant]).max()) if is_significant.any() else np.nan,
     }
 
 
@@ -381,7 +381,7 @@ def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS
     """
     if len(recall) < 4:
         return np.full((splits, recall.shape[1]), np.nan)
-    shifted = recall - accuracy[:, np.newaxis]
+    deviations = recall - accuracy[:, np.newaxis]
     first, second = halves(len(recall), splits)
-    _, _, p = welch(shifted[first], shifted[second])
+    _, _, p = welch(deviations[first], deviations[second])
     return np.asarray(p <= LEVEL, dtype=float)

@@ -99,15 +99,15 @@ def agreement(answers: np.ndarray) -> float:
     >>> agreement(np.array([[1, 1, 0, 0], [1, 0, 0, 0]]))
     0.5
     """
-    kappas = [_kappa(one, other) for one, other in combinations(np.asarray(answers, dtype=float), 2)]
-    known = [kappa for kappa in kappas if not np.isnan(kappa)]
-    return float(np.mean(known)) if known else np.nan
+    kappas = [_kappa(first, second) for first, second in combinations(np.asarray(answers, dtype=float), 2)]
+    finite_kappas = [kappa for kappa in kappas if not np.isnan(kappa)]
+    return float(np.mean(finite_kappas)) if finite_kappas else np.nan
 
 
-def _kappa(one: np.ndarray, other: np.ndarray) -> float:
-    both = ~np.isnan(one) & ~np.isnan(other)
-    places = (2 * one[both] + other[both]).astype(int)
-    table = np.bincount(places, minlength=4).reshape(2, 2)
+def _kappa(first: np.ndarray, second: np.ndarray) -> float:
+    has_both = ~np.isnan(first) & ~np.isnan(second)
+    table_cells = (2 * first[has_both] + second[has_both]).astype(int)
+    table = np.bincount(table_cells, minlength=4).reshape(2, 2)
     if table.max() == table.sum() and table.trace():
         return np.nan
     return float(cohens_kappa(table, return_results=False)) if table.sum() else np.nan

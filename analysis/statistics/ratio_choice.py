@@ -36,5 +36,5 @@ def nearest(accuracy: np.ndarray, target: np.ndarray, tolerance: float) -> np.nd
         return np.full(len(accuracy), NONE)
     distance = np.abs(accuracy - target[:, np.newaxis]).round(12)  # so that rounding breaks no ties
     distance = np.where(np.isnan(distance), np.inf, distance)
-    place = distance.argmin(1)
-    return np.where(distance[np.arange(len(place)), place] <= tolerance, place, NONE)
+    index = distance.argmin(1)
+    return np.where(distance[np.arange(len(index)), index] <= tolerance, index, NONE)

@@ -129,18 +129,18 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
 
 def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return the rows that count, sorted, the terms that can be estimated, and notes on the others."""
-    needed = [OUTCOME, *FACTORS, *NUMBERS]
-    if missing := [name for name in needed if name not in frame]:
+    required_columns = [OUTCOME, *FACTORS, *NUMBERS]
+    if missing := [name for name in required_columns if name not in frame]:
         raise StudyError(f"the regression needs a column {missing[0]}, and the frame has none")
     order = [name for name in ORDER if name in frame]
-    rows = frame[list(dict.fromkeys([*order, *needed, *frame.columns]))]
+    rows = frame[list(dict.fromkeys([*order, *required_columns, *frame.columns]))]
     rows = rows.sort_values(order, kind="stable", ignore_index=True) if order else rows.reset_index(drop=True)
     numbers = rows[[OUTCOME, *NUMBERS]].apply(pd.to_numeric, errors="coerce").astype(float)
     rows = rows.assign(**numbers.where(np.isfinite(numbers)))
     empty = [name for name in NUMBERS if rows[name].isna().all()]
     notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
     own = [NETWORK] if NETWORK in rows else []
-    complete = rows[[*own, *(name for name in needed if name not in empty)]].notna().all(axis=1).to_numpy()
+    complete = rows[[*own, *(name for name in required_columns if name not in empty)]].notna().all(axis=1).to_numpy()
     if not complete.all():
         notes.append(f"regression: {(~complete).sum():,} of {len(rows):,} rows left out, which lack a value")
         rows = rows[complete].reset_index(drop=True)
@@ -150,8 +150,8 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
         level = next(iter(factors[name].cat.categories), "no level at all")
         notes.append(f"regression: {name} has one level, {level}, and is left out")
     left_out = {*single, *empty}
-    kept = [term for term in terms if left_out.isdisjoint(_columns(term))]
-    return rows.assign(**factors), kept, notes
+    usable_terms = [term for term in terms if left_out.isdisjoint(_columns(term))]
+    return rows.assign(**factors), usable_terms, notes
 
 
 def _columns(term: str) -> list[str]:
@@ -166,40 +166,42 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
         return np.ones((0, 1)), pd.DataFrame(index=["Intercept"])
     matrix = dmatrix(" + ".join(terms) or "1", rows, return_type="matrix")
     names, design = list(matrix.design_info.column_names), np.asarray(matrix)
-    kept = _independent(design)
-    if len(kept) == len(names):
+    independent = _independent(design)
+    if len(independent) == len(names):
         return design, pd.DataFrame(index=names)
-    left_out = [place for place in range(len(names)) if place not in kept]
-    implied = pd.DataFrame(_implied(design, kept, left_out), [names[i] for i in kept], [names[i] for i in left_out])
+    left_out = [column for column in range(len(names)) if column not in independent]
+    implied = pd.DataFrame(
+        _implied(design, independent, left_out), [names[i] for i in independent], [names[i] for i in left_out]
+    )
     notes.append(f"regression: left out, because other terms imply them: {', '.join(implied.columns)}")
-    return design[:, kept], implied
+    return design[:, independent], implied
 
 
-def _implied(design: np.ndarray, kept: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
+def _implied(design: np.ndarray, independent: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
     """Return the sums of kept columns that those left out are, (kept, left out)."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
     long = lengths > _ROUNDING * np.sqrt(len(design))
-    scaled = np.divide(triangle, lengths, out=np.zeros_like(triangle), where=long)
-    parts = np.linalg.lstsq(scaled[:, kept], scaled[:, left_out])[0]
+    unit_columns = np.divide(triangle, lengths, out=np.zeros_like(triangle), where=long)
+    parts = np.linalg.lstsq(unit_columns[:, independent], unit_columns[:, left_out])[0]
     parts = np.where(np.abs(parts) > _NO_PART, parts, 0.0)
-    return np.asarray(parts * lengths[left_out] / lengths[kept, np.newaxis])
+    return np.asarray(parts * lengths[left_out] / lengths[independent, np.newaxis])
 
 
 def _independent(design: np.ndarray) -> list[int]:
     """Return the places of the columns that are no linear combination of columns before them."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
-    kept: list[int] = []
+    independent: list[int] = []
     basis = np.empty((len(triangle), 0))
-    for place in np.flatnonzero(lengths > _ROUNDING * np.sqrt(len(design))).tolist():
-        column = triangle[:, place] / lengths[place]
+    for index in np.flatnonzero(lengths > _ROUNDING * np.sqrt(len(design))).tolist():
+        column = triangle[:, index] / lengths[index]
         for _ in range(2):  # the second time takes off what rounding left
             column = column - basis @ (basis.T @ column)
-        if (rest := np.linalg.norm(column)) > _UNEXPLAINED:
-            basis = np.column_stack([basis, column / rest])
-            kept.append(place)
-    return kept
+        if (residual_length := np.linalg.norm(column)) > _UNEXPLAINED:
+            basis = np.column_stack([basis, column / residual_length])
+            independent.append(index)
+    return independent
 
 
 def _triangle(design: np.ndarray) -> np.ndarray:
@@ -323,16 +325,16 @@ def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     (terms,) ; NaN for fewer than two groups, or where the fit without one of them lacks a term.
     """
     codes, names = groups.factorize()
-    both = np.column_stack([estimate.design, estimate.rows[OUTCOME].to_numpy(float)])
-    triangles = [_triangle(both[codes == code]) for code in range(len(names))]
+    augmented = np.column_stack([estimate.design, estimate.rows[OUTCOME].to_numpy(float)])
+    triangles = [_triangle(augmented[codes == code]) for code in range(len(names))]
     coefficients = estimate.coefficients["coefficient"].to_numpy()
-    spread = np.full(len(coefficients), np.nan if len(names) < 2 else 0.0)
-    for place in range(len(names) if len(names) > 1 else 0):
-        rest = np.concatenate(triangles[:place] + triangles[place + 1 :])
-        if len(_independent(rest[:, :-1])) < len(coefficients):
+    square_sum = np.full(len(coefficients), np.nan if len(names) < 2 else 0.0)
+    for index in range(len(names) if len(names) > 1 else 0):
+        other_triangles = np.concatenate(triangles[:index] + triangles[index + 1 :])
+        if len(_independent(other_triangles[:, :-1])) < len(coefficients):
             return np.full(len(coefficients), np.nan)
-        spread += np.square(np.linalg.lstsq(rest[:, :-1], rest[:, -1])[0] - coefficients)
-    return np.asarray(np.sqrt(spread * (len(names) - 1) / len(names)))
+        square_sum += np.square(np.linalg.lstsq(other_triangles[:, :-1], other_triangles[:, -1])[0] - coefficients)
+    return np.asarray(np.sqrt(square_sum * (len(names) - 1) / len(names)))
 
 
 def clustered_p(coefficients: pd.Series, errors: pd.Series, groups: int) -> np.ndarray:
@@ -413,9 +415,9 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
     coefficients, likelihood = np.zeros(design.shape[1]), -np.inf
     for _ in range(_MOST_STEPS):
         predicted, root = _logit_means(linear)
-        weighted = design * root[:, np.newaxis]
-        target = weighted.T @ (linear * root + (accuracy - predicted) / root)
-        coefficients = np.linalg.lstsq(weighted.T @ weighted, target)[0]
+        weighted_design = design * root[:, np.newaxis]
+        target = weighted_design.T @ (linear * root + (accuracy - predicted) / root)
+        coefficients = np.linalg.lstsq(weighted_design.T @ weighted_design, target)[0]
         linear = design @ coefficients
         before, likelihood = likelihood, float(np.sum(accuracy * linear - np.logaddexp(0, linear)))
         if abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood)):

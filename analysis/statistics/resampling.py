@@ -103,9 +103,9 @@ def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarra
     >>> pseudo_values(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist()
     [1.0, 3.0, 2.0]
     """
-    n, whole = len(numerators), quotient(numerators.sum(), denominators.sum())
+    n, ratio = len(numerators), quotient(numerators.sum(), denominators.sum())
     without_one = quotient(numerators.sum() - numerators, denominators.sum() - denominators)
-    return np.asarray(n * whole - (n - 1) * without_one)
+    return np.asarray(n * ratio - (n - 1) * without_one)
 
 
 def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
@@ -137,8 +137,8 @@ def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidenc
     """
     seeds = without_one.shape[1]
 
-    def interval(whole: float, parts: np.ndarray) -> tuple[float, float]:
-        return mean_interval(seeds * whole - (seeds - 1) * parts, confidence)
+    def interval(estimate: float, parts: np.ndarray) -> tuple[float, float]:
+        return mean_interval(seeds * estimate - (seeds - 1) * parts, confidence)
 
     ratio = interval(float(quotient(sums[0], sums[1])), quotient(*without_one))
     return ratio_interval(sums, ratio, interval(sums[1], without_one[1]), "seeds")

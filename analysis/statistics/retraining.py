@@ -71,8 +71,10 @@ def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed
     ([1, 0], [1, 0], [3, 1])
     """
     support = np.bincount(label)
-    lost, won = (np.bincount(label[which], minlength=len(support)) for which in (first & ~second, second & ~first))
-    return Changed(lost, won, support)
+    n_lost, n_won = (
+        np.bincount(label[has_changed], minlength=len(support)) for has_changed in (first & ~second, second & ~first)
+    )
+    return Changed(n_lost, n_won, support)
 
 
 def shift(alone: Changed) -> Shift:
@@ -190,12 +192,12 @@ def accuracy_beyond_control(
     >>> round(value, 3), round(low, 4), round(high, 4)
     (-0.01, -0.0191, -0.0013)
     """
-    lost, won, support = (np.array([each.sum()]) for each in against_control)
-    value, bounds, _ = change(Changed(lost, won, support), level)
+    n_lost, n_won, support = (np.array([each.sum()]) for each in against_control)
+    value, bounds, _ = change(Changed(n_lost, n_won, support), level)
     of_shift, dof = shift_variances(alone, against_control)
     if dof:
         share = against_control.support / support
-        of_images = np.maximum(lost + won, 1) / np.square(support)
+        of_images = np.maximum(n_lost + n_won, 1) / np.square(support)
         half = two_way.half_widths(two_way.Variances([(np.square(share) @ of_shift, dof)], of_images), level)
         bounds = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)]).clip(-1, 1)
     return float(value[0]), (float(bounds[0, 0]), float(bounds[1, 0]))

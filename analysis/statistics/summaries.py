@@ -61,19 +61,19 @@ def cell_summary(
     >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
     (2, 1.667, 1.5, '?')
     """
-    measured = recall_before, recall_after, accuracy_before, accuracy_after
+    recalls_and_accuracies = recall_before, recall_after, accuracy_before, accuracy_after
     before, after = recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after)
-    slopes, raw_slopes = alpha(before, after), raw_slope(*measured)
+    slopes, raw_slopes = alpha(before, after), raw_slope(*recalls_and_accuracies)
     low, high = mean_interval(slopes, confidence)
     raw_low, raw_high = mean_interval(raw_slopes, confidence)
-    new = weighted = floor = None
+    new = weighted_slopes = floor = None
     if support is not None:
-        weighted = weighted_alpha(before, after, support)
+        weighted_slopes = weighted_alpha(before, after, support)
         if both_right is not None:
             new = alpha_new(recall_before, recall_after, both_right, support, confidence=confidence)
             floor = largest_excess_floor(recall_before, recall_after, both_right, support)
-    shared = alpha_shared(before, after, confidence=confidence)
-    largest = excess_loss(*measured).max(-1)
+    shared_slope = alpha_shared(before, after, confidence=confidence)
+    largest = excess_loss(*recalls_and_accuracies).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
     change = accuracy_after - accuracy_before
     change_low, change_high = mean_interval(change, confidence)
@@ -92,19 +92,19 @@ def cell_summary(
         "largest_excess_low": largest_low,
         "largest_excess_high": largest_high,
         "largest_excess_floor": np.nan if floor is None else mean(floor),
-        "alpha_weighted": np.nan if weighted is None else mean(weighted),
+        "alpha_weighted": np.nan if weighted_slopes is None else mean(weighted_slopes),
         "alpha_new": new.estimate if new else np.nan,
         "alpha_new_low": new.low if new else np.nan,
         "alpha_new_high": new.high if new else np.nan,
         "alpha_new_identified": bool(new and new.identified),
         "reliability": new.reliability if new else np.nan,
-        "alpha_shared": shared.estimate,
-        "alpha_shared_low": shared.low,
-        "alpha_shared_high": shared.high,
-        "alpha_shared_identified": shared.identified,
+        "alpha_shared": shared_slope.estimate,
+        "alpha_shared_low": shared_slope.low,
+        "alpha_shared_high": shared_slope.high,
+        "alpha_shared_identified": shared_slope.identified,
         "correlation": mean(correlation(before, after)),
         "spread_ratio": mean(spread_ratio(before, after)),
-        "raw_spread_ratio": mean(raw_spread_ratio(*measured)),
+        "raw_spread_ratio": mean(raw_spread_ratio(*recalls_and_accuracies)),
         "worst_class_change": mean(worst_class_change(recall_before, recall_after)),
         "accuracy_before": mean(accuracy_before),
         "accuracy_after": mean(accuracy_after),

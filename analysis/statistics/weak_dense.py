@@ -47,8 +47,8 @@ def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) ->
     WeakDense(networks=3, at_chance=1, unrecognized={'hat': 1})
     """
     counts = (recall[~guesses] == 0).sum(0)
-    order = [place for place in np.argsort(-counts, kind="stable") if counts[place]]
-    return WeakDense(len(recall), int(guesses.sum()), {str(names[place]): int(counts[place]) for place in order})
+    order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+    return WeakDense(len(recall), int(guesses.sum()), {str(names[index]): int(counts[index]) for index in order})
 
 
 def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray) -> WeakDense:
@@ -74,11 +74,11 @@ def sentence(weak: WeakDense) -> str:
             return "The dense network is at chance."
         unrecognized = some(weak.unrecognized)
         return f"The dense network is weak: no test image of {unrecognized} is recognised." if unrecognized else ""
-    said = []
+    sentences = []
     if weak.at_chance:
-        which = "All" if weak.at_chance == weak.networks else f"{weak.at_chance} of"
-        said.append(f"{which} {weak.networks} dense networks {'is' if weak.at_chance == 1 else 'are'} at chance.")
+        amount = "All" if weak.at_chance == weak.networks else f"{weak.at_chance} of"
+        sentences.append(f"{amount} {weak.networks} dense networks {'is' if weak.at_chance == 1 else 'are'} at chance.")
     if weak.unrecognized:
         classes = some(f"{name} ({count} of {weak.networks})" for name, count in weak.unrecognized.items())
-        said.append(f"Dense networks are weak: no test image is recognised of {classes}.")
-    return " ".join(said)
+        sentences.append(f"Dense networks are weak: no test image is recognised of {classes}.")
+    return " ".join(sentences)

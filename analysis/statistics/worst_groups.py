@@ -36,10 +36,13 @@ def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, 
     """
     rows = []
     for network in range(len(after)):
-        others = np.arange(len(after)) != network
+        other_networks = np.arange(len(after)) != network
         loss = before[network] - after[network]
         for group in np.argsort(-loss, kind="stable")[:most]:
-            elsewhere = [float(side[others, group].mean()) if others.any() else np.nan for side in (before, after)]
+            elsewhere = [
+                float(side[other_networks, group].mean()) if other_networks.any() else np.nan
+                for side in (before, after)
+            ]
             rows.append(
                 {
                     "network": network,

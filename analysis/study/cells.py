@@ -16,7 +16,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 from analysis.statistics.arithmetic import mean
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.predictions import OTHER_METRICS, Pairs, Predictions
+from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 from analysis.study.settings import (
     ALPHA_COLUMNS,
     CELL_COLUMNS,
@@ -66,7 +66,7 @@ def alphas(study: RunArrays) -> pd.DataFrame:
 
 
 def cells(
-    study: RunArrays, predictions: ReadPredictions | Predictions | None = None, *, confidence: float = 0.95
+    study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Return all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
 
@@ -100,7 +100,7 @@ def cells(
 
         alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
-    known = Predictions.shared(predictions)
+    known = StudyPredictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     shared = control_columns(study.runs)
     rows_of_cells, notes = study.cells(), [*study.notes]
@@ -136,7 +136,7 @@ def _family_columns(study: RunArrays) -> list[str]:
     return [column for column in cell_columns(study.runs, study.shown) if column not in left_out]
 
 
-def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], predictions: Predictions) -> str:
+def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], predictions: StudyPredictions) -> str:
     """Return a note on the cells that need predictions which are not there."""
     ids = study.runs[[schema.DENSE_RUN_ID, frames.RUN_ID]]
     without = sum(bool(ids.iloc[rows].isin(predictions.missing).to_numpy().any()) for rows in rows_of_cells)
@@ -184,7 +184,9 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
     return bool(study.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any())
 
 
-def _summary(study: RunArrays, rows: np.ndarray, confidence: float, predictions: Predictions | None) -> dict[str, Any]:
+def _summary(
+    study: RunArrays, rows: np.ndarray, confidence: float, predictions: StudyPredictions | None
+) -> dict[str, Any]:
     kept, classes = study.counted(rows)
     part = np.ix_(kept, classes)
     both_right = study.both_right[part]

@@ -12,7 +12,7 @@ from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.study.arrays import RunArrays, common_support
-from analysis.study.predictions import Pairs, Predictions
+from analysis.study.predictions import Pairs, StudyPredictions
 from analysis.study.settings import CONTROL
 
 # Recalls that were rounded to three digits differ by less, before and after together.
@@ -23,7 +23,7 @@ _ENDS = ("low", "high", "p", "p_holm")
 MODERATED = "_moderated"
 
 
-def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
     """Return what every class lost in every cell of a pruned network (`classes.csv`).
 
     Parameters
@@ -50,13 +50,13 @@ def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None 
 
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
-    shared = Predictions.shared(predictions)
+    shared = StudyPredictions.shared(predictions)
     pruned = study.runs[schema.PRUNER] != CONTROL
     cells = [_cell(study, rows, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
     return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 
-def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> pd.DataFrame:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> pd.DataFrame:
     kept, has = study.counted(rows)
     none, paired = study.controls, study.with_control(kept)
     before, after, *_ = study.measured(kept, has)
@@ -82,7 +82,7 @@ def _losses(
     rows: np.ndarray,
     none: np.ndarray | None,
     has: np.ndarray,
-    predictions: Predictions | None,
+    predictions: StudyPredictions | None,
 ) -> dict[str, Any]:
     """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
     found: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def _changes(
     rows: np.ndarray,
     none: np.ndarray | None,
     has: np.ndarray,
-    predictions: Predictions | None,
+    predictions: StudyPredictions | None,
 ) -> tuple[_Weighted, _Weighted]:
     """Return the changes of recall, and those beyond the accuracy, to the pruned networks.
 

@@ -23,7 +23,7 @@ from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import RunArrays
 from analysis.study.classes import MODERATED
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
 OPTION = "groups"
@@ -93,15 +93,19 @@ def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     if isinstance(given, Mapping):
         pairs = [(str(name), Path(path)) for name, path in given.items()]
     else:
-        pairs = [_split(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)]
-    found: dict[str, Path] = {}
+        pairs = [
+            _dataset_and_file(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)
+        ]
+    file_of_dataset: dict[str, Path] = {}
     for name, path in pairs:
         if name not in datasets:
             raise StudyError(f"{name} is no data set of these runs: {some(datasets)}", option=OPTION)
-        if name in found:
-            raise StudyError(f"{found[name]} and {path} are both of {name}: give a data set one file", option=OPTION)
-        found[name] = path
-    return found
+        if name in file_of_dataset:
+            raise StudyError(
+                f"{file_of_dataset[name]} and {path} are both of {name}: give a data set one file", option=OPTION
+            )
+        file_of_dataset[name] = path
+    return file_of_dataset
 
 
 def named_files(given: GivenGroups) -> list[Path]:
@@ -112,7 +116,7 @@ def named_files(given: GivenGroups) -> list[Path]:
     return [Path(path) for text in map(str, each) for path in (text, text.partition("=")[2]) if path]
 
 
-def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
+def _dataset_and_file(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
     name, equals, path = given.partition("=")
     if equals and (name in datasets or not Path(given).exists()):
         return name, Path(path)
@@ -125,7 +129,7 @@ def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
 
 
 def read_groups(
-    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
+    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None
 ) -> dict[str, ImageGroups]:
     """Return the groups of each data set's test images.
 
@@ -143,22 +147,26 @@ def read_groups(
     StudyError
         As `statistics.groups.read` does, and if no run of a data set has predictions.
     """
-    shared, found = Predictions.shared(predictions), {}
+    shared_predictions, groups_of_dataset = StudyPredictions.shared(predictions), {}
     for dataset, path in files.items():
-        known = (shared.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset])) if shared else ()
-        pairs = next((pairs for pairs in known if pairs), None)
+        pairs_of_runs = (
+            (shared_predictions.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset]))
+            if shared_predictions
+            else ()
+        )
+        pairs = next((pairs for pairs in pairs_of_runs if pairs), None)
         if not pairs:
             raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
-        found[dataset] = read(path, len(pairs.images.label))
-    return found
+        groups_of_dataset[dataset] = read(path, len(pairs.images.label))
+    return groups_of_dataset
 
 
 def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    return (runs.iloc[[place]] for place in range(len(runs)))
+    return (runs.iloc[[index]] for index in range(len(runs)))
 
 
 def groups(
-    study: RunArrays, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
+    study: RunArrays, predictions: ReadPredictions | StudyPredictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
     """Return what pruning did to groups of test images, in every cell of pruned networks.
 
@@ -173,7 +181,7 @@ def groups(
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
     """
-    shared, without, other = Predictions.shared(predictions), 0, 0
+    shared_predictions, without, with_other_images = StudyPredictions.shared(predictions), 0, 0
     members_of = {
         dataset: {name: members(group) for name, group in table.groupings.items()}
         for dataset, table in of_images.items()
@@ -183,32 +191,32 @@ def groups(
         cell = study.runs.iloc[rows[0]]
         if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
             continue
-        answers = cell_answers(study, rows, shared)
+        answers = cell_answers(study, rows, shared_predictions)
         if answers is None:
             without += 1
             continue
         if len(answers.label) != of_images[cell[schema.DATASET]].images:
-            other += 1
+            with_other_images += 1
             continue
         key = cell[study.cell_key].to_dict()
-        for name, (names, images, place) in members_of[cell[schema.DATASET]].items():
-            table, whole = _cell(names, place, answers.of(images))
+        for name, (names, images, group_index) in members_of[cell[schema.DATASET]].items():
+            table, grouping_row = _cell(names, group_index, answers.of(images))
             of_groups.append(table)
-            of_groupings.append({**key, GROUPING: name, **whole})
+            of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
         "all their networks guess or lack predictions": without,
-        "their test images are not those of the table": other,
+        "their test images are not those of the table": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     groupings = pd.DataFrame(of_groupings)
     if not of_groups:
         return Grouped(pd.DataFrame(), groupings, notes)
-    which = groupings[[*study.cell_key, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
-    table = pd.concat([which.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
+    cell_of_group = groupings[[*study.cell_key, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
+    table = pd.concat([cell_of_group.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
     return Grouped(table, groupings, notes)
 
 
-def cell_answers(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> Answers | None:
+def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
     """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions."""
     sound = rows[~study.at_chance[rows]]
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
@@ -223,29 +231,29 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: Predictions | 
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 
 
-def _cell(names: np.ndarray, place: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _cell(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows of a cell's groups, and what is said of the grouping as a whole.
 
-    `names` and `place` are as `statistics.groups.members` returns them; the answers are to its images.
+    `names` and `group_index` are as `statistics.groups.members` returns them; the answers are to its images.
     """
     label, before, after, control = answers
-    found = {
+    columns = {
         GROUP: names,
-        "images": np.bincount(place),
+        "images": np.bincount(group_index),
         "n": len(after),
-        **with_ends("accuracy_before", *recalls(place, before)),
-        **with_ends("accuracy_after", *recalls(place, after)),
-        **with_ends("change", *recall_changes(place, before, after)),
+        **with_ends("accuracy_before", *recalls(group_index, before)),
+        **with_ends("accuracy_after", *recalls(group_index, after)),
+        **with_ends("change", *recall_changes(group_index, before, after)),
     }
-    losses = _excess_losses("excess_loss", place, before, after)
+    losses = _excess_losses("excess_loss", group_index, before, after)
     if control is not None:
-        found |= losses.columns | with_ends("accuracy_control", *recalls(place, control))
-        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(place, before, after, control))
-        losses = _excess_losses(f"excess_loss_{LOSS}", place, control, after, before)
-    found |= losses.columns
+        columns |= losses.columns | with_ends("accuracy_control", *recalls(group_index, control))
+        columns |= with_ends(f"change_{LOSS}", *changes_beyond_control(group_index, before, after, control))
+        losses = _excess_losses(f"excess_loss_{LOSS}", group_index, control, after, before)
+    columns |= losses.columns
     for ending, excess in losses.excess.items():
-        found |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
-    return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+        columns |= {f"p{ending}": excess.p, f"p{ending}_holm": corrected(excess.p, len(names))[1]}
+    return pd.DataFrame(columns), grouping.summary(names, group_index, label, before, after, control)
 
 
 class _Losses(NamedTuple):
@@ -255,8 +263,8 @@ class _Losses(NamedTuple):
     columns: dict[str, np.ndarray]
 
 
-def _excess_losses(name: str, place: np.ndarray, *sides: np.ndarray) -> _Losses:
-    excess = {ending: excess_losses(place, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
+def _excess_losses(name: str, group_index: np.ndarray, *sides: np.ndarray) -> _Losses:
+    excess = {ending: excess_losses(group_index, *sides, moderated=bool(ending)) for ending in ("", MODERATED)}
     columns = {name: excess[""].value}
     for ending, each in excess.items():
         columns |= {f"{name}{ending}_low": each.low, f"{name}{ending}_high": each.high}

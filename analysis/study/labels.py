@@ -125,7 +125,7 @@ def setting_letters(runs: pd.DataFrame, shown: Sequence[str]) -> Letters:
     labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
     used = Counter(labels.values())
     long = [setting for setting, label in labels.items() if len(label) > _most_letters(setting) or used[label] > 1]
-    return {setting: _letter(place) for place, setting in enumerate(sorted(long, key=_order))}
+    return {setting: _letter(index) for index, setting in enumerate(sorted(long, key=_order))}
 
 
 def _most_letters(setting: Setting) -> int:
@@ -173,8 +173,8 @@ def _order(setting: Setting) -> list[tuple[str, float, str]]:
     return [(name, np.inf if pd.isna(number) else float(number), value) for name, number, value in numbers]
 
 
-def _letter(place: int) -> str:
-    return (_letter(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+def _letter(index: int) -> str:
+    return (_letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
 
 
 def setting_labels(

@@ -86,11 +86,11 @@ def on_test(runs: pd.DataFrame) -> pd.DataFrame:
         sparsity, accuracy, unfairness, unfairness_mean_min.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
-    shown, (_, before, after) = shown_settings(runs), arrays.recalls(runs)
+    settings, (_, before, after) = shown_settings(runs), arrays.recalls(runs)
     return pd.concat(
         [
-            _measured(_dense(runs, shown), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
-            _measured(_pruned(runs, shown), after, frames.ACCURACY_AFTER),
+            _with_measures(_dense_networks(runs, settings), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
+            _with_measures(_pruned_networks(runs, settings), after, frames.ACCURACY_AFTER),
         ],
         ignore_index=True,
     )
@@ -107,39 +107,42 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFr
         Takes run ids and returns what the runs predicted for validation images.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
-    found = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
-    right = {run_id: (run[schema.LABEL], run[schema.PREDICTED] == run[schema.LABEL]) for run_id, run in found.items()}
+    predictions_of_run = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
+    right = {
+        run_id: (run[schema.LABEL], run[schema.PREDICTED] == run[schema.LABEL])
+        for run_id, run in predictions_of_run.items()
+    }
     classes = 1 + max((int(label.max()) for label, _ in right.values()), default=0)
-    shown = shown_settings(runs)
-    rows = pd.concat([_dense(runs, shown), _pruned(runs, shown)], ignore_index=True)
+    settings = shown_settings(runs)
+    rows = pd.concat([_dense_networks(runs, settings), _pruned_networks(runs, settings)], ignore_index=True)
     rows = rows[rows[frames.RUN_ID].isin(right.keys())].reset_index(drop=True)
     recalls = np.full((len(rows), classes), np.nan)
-    for place, run_id in enumerate(rows[frames.RUN_ID]):
+    for index, run_id in enumerate(rows[frames.RUN_ID]):
         label, is_right = right[run_id]
-        recalls[place] = quotient(
+        recalls[index] = quotient(
             np.bincount(label, is_right, minlength=classes), np.bincount(label, minlength=classes)
         )
     accuracy = [right[run_id][1].mean() for run_id in rows[frames.RUN_ID]]
-    return _measured(rows.assign(**{ACCURACY: accuracy}), recalls, ACCURACY)
+    return _with_measures(rows.assign(**{ACCURACY: accuracy}), recalls, ACCURACY)
 
 
-def _measured(rows: pd.DataFrame, recalls: np.ndarray, accuracy: str) -> pd.DataFrame:
-    measured = {ACCURACY: rows[accuracy], UNFAIRNESS: pareto.spread(recalls), BELOW_MEAN: pareto.below_mean(recalls)}
+def _with_measures(rows: pd.DataFrame, recalls: np.ndarray, accuracy: str) -> pd.DataFrame:
+    measures = {ACCURACY: rows[accuracy], UNFAIRNESS: pareto.spread(recalls), BELOW_MEAN: pareto.below_mean(recalls)}
     rows = rows.drop(columns=[frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, ACCURACY], errors="ignore")
-    return rows.assign(**measured)
+    return rows.assign(**measures)
 
 
 def _first_of_dense(runs: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(~runs.duplicated([*CELL[:2], schema.DENSE_RUN_ID]))
 
 
-def _pruned(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+def _pruned_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     columns = [*CELL, *shown, schema.DENSE_RUN_ID, frames.RUN_ID]
     accuracies = [frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]
     return runs[[*columns, *accuracies]].assign(**{SPARSITY: sparsity(runs)})
 
 
-def _dense(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
     own = [name for name in shown if is_of_dense(runs, name)]
     columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
@@ -151,10 +154,10 @@ def _dense(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
     """Return the share of the prunable weights that is pruned; of all parameters where runs do not say that."""
-    logged = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
+    logged_sparsity = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
-    if logged[~is_control].notna().all():
-        return logged.mask(is_control, 0.0)
+    if logged_sparsity[~is_control].notna().all():
+        return logged_sparsity.mask(is_control, 0.0)
     ratio = runs.get(schema.REALIZED_RATIO, runs[schema.RATIO]).fillna(runs[schema.RATIO])
     return (1 - 1 / ratio).mask(is_control, 0.0)
 

@@ -18,7 +18,7 @@ from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope
 OTHER_METRICS = ("precision", "f1")
 
 
-class Predictions:
+class StudyPredictions:
     """The predictions of a study's networks.
 
     Parameters
@@ -30,15 +30,15 @@ class Predictions:
 
     def __init__(self, read: ReadPredictions) -> None:
         self._read = read
-        self._networks: dict[str, Network | None] = {}
-        self._images: dict[bytes, Images] = {}
+        self._networks: dict[str, NetworkPredictions | None] = {}
+        self._images: dict[bytes, LabelledImages] = {}
         self._pairs: dict[tuple[tuple[str, ...], tuple[str, ...]], Pairs | None] = {}
         self._modes: dict[tuple[str, ...], Modes] = {}
 
     @classmethod
-    def shared(cls, predictions: "ReadPredictions | Predictions | None") -> "Predictions | None":
+    def shared(cls, predictions: "ReadPredictions | StudyPredictions | None") -> "StudyPredictions | None":
         """Return predictions, if there are any, so that what is read is kept."""
-        return predictions if predictions is None or isinstance(predictions, Predictions) else cls(predictions)
+        return predictions if predictions is None or isinstance(predictions, StudyPredictions) else cls(predictions)
 
     def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
         """Return the predictions of runs and of their dense runs, as `of_pairs` does."""
@@ -78,14 +78,14 @@ class Predictions:
             return None
         return Pairs(known[0][0].images, *known)
 
-    def _network(self, arrays: Mapping[str, np.ndarray]) -> "Network":
+    def _network(self, arrays: Mapping[str, np.ndarray]) -> "NetworkPredictions":
         label, predicted = np.asarray(arrays[schema.LABEL]), arrays[schema.PREDICTED]
         key = label.tobytes()
         if key not in self._images:
-            self._images[key] = Images(label, np.unique(label, return_inverse=True)[1])
+            self._images[key] = LabelledImages(label, np.unique(label, return_inverse=True)[1])
         metrics = class_metrics(label, predicted, int(max(label.max(), predicted.max())) + 1)
         tested = metrics.support > 0
-        return Network(
+        return NetworkPredictions(
             self._images[key],
             predicted.astype(np.min_scalar_type(predicted.max())),
             predicted == label,
@@ -96,7 +96,7 @@ class Predictions:
         )
 
 
-class Images(NamedTuple):
+class LabelledImages(NamedTuple):
     """The test images of a data set, with labels that maybe leave numbers out.
 
     Attributes
@@ -110,7 +110,7 @@ class Images(NamedTuple):
     place: np.ndarray
 
 
-class Network(NamedTuple):
+class NetworkPredictions(NamedTuple):
     """The predictions of a network.
 
     Attributes
@@ -124,7 +124,7 @@ class Network(NamedTuple):
         Whether the label is among the five classes that the network finds most probable.
     """
 
-    images: Images
+    images: LabelledImages
     predicted: np.ndarray
     right: np.ndarray
     recall: np.ndarray
@@ -137,9 +137,9 @@ class Network(NamedTuple):
 class Pairs:
     """The predictions of pairs of networks, before and after, for the same images."""
 
-    images: Images
-    before: Sequence[Network]
-    after: Sequence[Network]
+    images: LabelledImages
+    before: Sequence[NetworkPredictions]
+    after: Sequence[NetworkPredictions]
 
     @property
     def predicted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ class Pairs:
         return np.stack([network.predicted for network in self._once])
 
     @property
-    def _once(self) -> Sequence[Network]:
+    def _once(self) -> Sequence[NetworkPredictions]:
         return list({id(each): each for each in self.before}.values())
 
     @property

@@ -94,8 +94,8 @@ class CellKey(NamedTuple):
     @property
     def is_iterated(self) -> bool:
         """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` says of rows."""
-        former = schema.FORMERLY[schema.KEEP]
-        return bool(self.params.get(schema.KEEP, former) != former)
+        legacy_default = schema.FORMERLY[schema.KEEP]
+        return bool(self.params.get(schema.KEEP, legacy_default) != legacy_default)
 
     @property
     def mitigation(self) -> dict[str, str]:
@@ -164,11 +164,11 @@ def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> lis
     within : sequence of str
         Columns whose values cells have in common.
     """
-    found: list[str] = []
+    details: list[str] = []
     for detail in filter(runs.columns.__contains__, map(frames.column, schema.details(main))):
-        if _differs(runs, detail, [*within, *found]):
-            found.append(detail)
-    return found
+        if _differs(runs, detail, [*within, *details]):
+            details.append(detail)
+    return details
 
 
 def _parts_dense_networks(param: str) -> bool:
@@ -218,21 +218,21 @@ def share_dense_networks(networks: pd.DataFrame, groups: Sequence[str]) -> bool:
         The columns that tell groups apart.
     """
     dense = [set(ids) for _, ids in networks.groupby(list(groups), dropna=False)[schema.DENSE_RUN_ID]]
-    return not any(one.isdisjoint(other) for one, other in combinations(dense, 2))
+    return not any(first.isdisjoint(second) for first, second in combinations(dense, 2))
 
 
 def splitting_params(frame: pd.DataFrame) -> list[str]:
     """Return the undeclared params that leave one network in every cell, such as an output path."""
     columns = further_settings(frame)
-    unknown = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
-    known = [*CELL, *(column for column in columns if column not in unknown)]
+    undeclared = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
+    known_columns = [*CELL, *(column for column in columns if column not in undeclared)]
     numbered = frame.assign(**{schema.SEED: networks(frame).factorize()[0]})
     return [
         frames.param(column)
-        for column in unknown
-        if _differs(numbered, column, known)
-        and _differs(numbered, schema.SEED, known)
-        and not _differs(numbered[frame[column].notna()], schema.SEED, [*known, column])
+        for column in undeclared
+        if _differs(numbered, column, known_columns)
+        and _differs(numbered, schema.SEED, known_columns)
+        and not _differs(numbered[frame[column].notna()], schema.SEED, [*known_columns, column])
     ]
 
 
@@ -253,12 +253,12 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
     """
     columns = further_settings(frame)
     counts = frame.groupby(schema.PRUNER)[columns].count()
-    lacked = counts.eq(0).any() if lacked_by is None else counts.reindex([lacked_by]).eq(0).any()
+    is_lacked = counts.eq(0).any() if lacked_by is None else counts.reindex([lacked_by]).eq(0).any()
     return {
         column
         for column in columns
         if schema.role(frames.param(column)).concerns == "pruner"
-        or (frames.param(column) not in schema.PARAM_ROLES and lacked[column])
+        or (frames.param(column) not in schema.PARAM_ROLES and is_lacked[column])
     }
 
 
@@ -327,12 +327,12 @@ def control_columns(frame: pd.DataFrame) -> list[str]:
     Those of mitigations are not among them: a network without a control of the same mitigation has one of none.
     """
     pruners = pruner_settings(frame, lacked_by=CONTROL)
-    shared = [
+    common_settings = [
         column
         for column in further_settings(frame)
         if column not in pruners and _concerns(column) not in ("pruning", "mitigation")
     ]
-    return [schema.DATASET, schema.MODEL, *shared]
+    return [schema.DATASET, schema.MODEL, *common_settings]
 
 
 def mitigation_columns(frame: pd.DataFrame) -> list[str]:
@@ -370,15 +370,15 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """
     pruners = pruner_settings(frame)
     own = [column for column in shown if column in pruners or _concerns(column) == "pruning"]
-    kept = most_frequent(frame, CELL[:2], [column for column in shown if column not in own])
-    kept = most_frequent(kept, CELL[:3], own)
-    if left := len(frame) - len(kept):
+    main_rows = most_frequent(frame, CELL[:2], [column for column in shown if column not in own])
+    main_rows = most_frequent(main_rows, CELL[:3], own)
+    if n_left_out := len(frame) - len(main_rows):
         has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
         has_others = has_others or _without_fine_tuning(frame).nunique() > 1
         why = "the papers' setting is shown" if has_others else "another setting has more"
         differing = ", ".join(map(frames.param, shown))
-        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({differing} differ)"]
-    return kept
+        main_rows.attrs["notes"] = [f"in tests and tables: {n_left_out:,} runs left out, {why} ({differing} differ)"]
+    return main_rows
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
@@ -387,8 +387,10 @@ def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) ->
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()
     values = counts.index.to_frame(index=False)
-    former = {frames.column(name): value for name, value in schema.FORMERLY.items()}
-    as_printed = sum((values[column] == former[column] for column in columns if column in former), 0 * values.index)
+    legacy_defaults = {frames.column(name): value for name, value in schema.FORMERLY.items()}
+    as_printed = sum(
+        (values[column] == legacy_defaults[column] for column in columns if column in legacy_defaults), 0 * values.index
+    )
     as_printed -= _without_fine_tuning(values)
     order = np.lexsort([-counts.to_numpy(), -np.asarray(as_printed)])
     return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *columns])

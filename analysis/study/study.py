@@ -23,7 +23,7 @@ from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import cells, classes, groups, operating_points
@@ -39,7 +39,7 @@ from analysis.study.labels import (
 )
 from analysis.study.once import once
 from analysis.study.operating_points import Preference
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
 from analysis.study.tuning import exports as tunings
 from analysis.study.tuning.results import Tuning
@@ -319,9 +319,9 @@ class StudyData:
 
     @property
     @once
-    def predicted(self) -> Predictions | None:
+    def predicted(self) -> StudyPredictions | None:
         """What the networks predicted, without what contradicts their runs."""
-        return Predictions.shared(self._checked)
+        return StudyPredictions.shared(self._checked)
 
     @property
     @once
@@ -345,9 +345,9 @@ class StudyData:
 
     @property
     @once
-    def on_validation(self) -> Recalls:
+    def on_validation(self) -> ValidationRecalls:
         """What the networks have right on validation images."""
-        return Recalls(self.validation)
+        return ValidationRecalls(self.validation)
 
     @property
     @once

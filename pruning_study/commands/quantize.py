@@ -74,19 +74,19 @@ def quantize_each(
     given = _given(store, config, run_ids)
     networks: Sequence[Run | QuantizeConfig] = given or configs
     count, failed, made = len(networks), 0, []
-    for place, each in enumerate(networks, start=1):
+    for index, each in enumerate(networks, start=1):
         try:
             result = _quantized(store, follower, config, each, options)
         except StudyError as error:
             if count == 1:
                 raise
             failed += 1
-            log.warning("[%s/%s] not quantised: %s", place, count, error)
+            log.warning("[%s/%s] not quantised: %s", index, count, error)
             continue
         finally:
             store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
         made.append(result)
-        yield _lines(store, result) if count == 1 else f"[{place}/{count}] {_line(result)}"
+        yield _lines(store, result) if count == 1 else f"[{index}/{count}] {_line(result)}"
     if count > 1 and made:
         yield _means(made)
     if made and not given:

@@ -158,7 +158,7 @@ def read_labelled(
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
         raise StudyError(f"{folder}: no folder in it; it should hold images in <class>/", option=OPTION)
-    known = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
+    known = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
     for name in names:
         if unicodedata.normalize("NFC", name) not in known:
             hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")

@@ -39,14 +39,14 @@ class Layers(NamedTuple):
     floating: int
 
 
-def quantized(model: "ModelProto", number_format: str, examples: np.ndarray) -> "ModelProto":
+def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "ModelProto":
     """Return a model with the weights, or weights and activations, in another number format.
 
     Parameters
     ----------
     model : onnx.ModelProto
         As `onnx_export.to_onnx` returns it. It is not changed.
-    number_format : {"float16", "dynamic-int8", "fixed-int8"}
+    weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
     examples : array [N, ...]
         Images from which `fixed-int8` learns the range of each activation. The other formats do not use them.
 
@@ -63,24 +63,24 @@ def quantized(model: "ModelProto", number_format: str, examples: np.ndarray) -> 
     import onnx
 
     copied = onnx.ModelProto.FromString(model.SerializeToString())
-    if number_format == schema.FLOAT16:
+    if weight_dtype == schema.FLOAT16:
         return _float16(copied)
     # ONNX Runtime transposes weights, and would find the shapes noted here wrong.
     copied.graph.ClearField("value_info")
-    integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[number_format]
+    integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[weight_dtype]
     try:
         with quiet(), scratch.folder() as folder:
             integer(copied, examples, folder / "model.onnx")
             made = onnx.load(folder / "model.onnx")
     except Exception as error:  # the quantiser's own errors have no common class
-        raise StudyError(f"ONNX Runtime cannot quantise the network as {number_format}: {first_line(error)}") from error
+        raise StudyError(f"ONNX Runtime cannot quantise the network as {weight_dtype}: {first_line(error)}") from error
     integers, floats = layers(made)
     if not integers:
         raise StudyError(
-            f"the network has no convolution and no matrix product that ONNX Runtime has as {number_format}"
+            f"the network has no convolution and no matrix product that ONNX Runtime has as {weight_dtype}"
         )
     if floats:
-        log.warning("%s: %s of %s layers stay in float32", number_format, floats, integers + floats)
+        log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)
     return made
 
 
@@ -133,7 +133,7 @@ def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None
     """Quantise weights, channel by channel, and activations by the range that the examples give them."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._images: Iterator[np.ndarray] = iter(np.split(examples, len(examples)))
 
@@ -144,7 +144,7 @@ def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None
     quantize_static(
         model,
         output,
-        Reader(),
+        CalibrationImages(),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QUInt8,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3x3 convolutions, and a shortcut that subsamples and pads with zero channels if shapes differ."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -41,9 +41,9 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = stage(Block, blocks, 16, 16, stride=1)
-        self.layer2 = stage(Block, blocks, 16, 32, stride=2)
-        self.layer3 = stage(Block, blocks, 32, 64, stride=2)
+        self.layer1 = stage(BasicBlock, blocks, 16, 16, stride=1)
+        self.layer2 = stage(BasicBlock, blocks, 16, 32, stride=2)
+        self.layer3 = stage(BasicBlock, blocks, 32, 64, stride=2)
         self.fc = nn.Linear(64, num_classes)
         initialize(self)
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from pruning_study.models.resnet import initialize, stage
 
 
-class Block(nn.Module):
+class WideBlock(nn.Module):
     """Batch normalization, ReLU and a 3x3 convolution, twice; a 1x1 convolution is the shortcut if shapes differ."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -36,9 +36,9 @@ class WideResNet(nn.Module):
         super().__init__()
         channels = 16 * width
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-        self.layer1 = stage(Block, blocks, 16, channels, stride=1)
-        self.layer2 = stage(Block, blocks, channels, 2 * channels, stride=2)
-        self.layer3 = stage(Block, blocks, 2 * channels, 4 * channels, stride=2)
+        self.layer1 = stage(WideBlock, blocks, 16, channels, stride=1)
+        self.layer2 = stage(WideBlock, blocks, channels, 2 * channels, stride=2)
+        self.layer3 = stage(WideBlock, blocks, 2 * channels, 4 * channels, stride=2)
         self.bn = nn.BatchNorm2d(4 * channels)
         self.fc = nn.Linear(4 * channels, num_classes)
         initialize(self)

@@ -14,21 +14,21 @@ from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
-    Compression,
-    Data,
-    Exemplars,
-    Export,
-    FineTuning,
-    Groups,
-    Iteration,
-    Machine,
-    NumberFormat,
-    Pruning,
-    Reading,
-    Robustness,
-    Search,
-    Study,
-    Training,
+    CompressionOptions,
+    DataOptions,
+    ExemplarsOptions,
+    ExportOptions,
+    FineTuningOptions,
+    GroupsOptions,
+    IterationOptions,
+    MachineOptions,
+    NumberFormatOptions,
+    PruningOptions,
+    ReadingOptions,
+    RobustnessOptions,
+    SearchOptions,
+    StudyOptions,
+    TrainingOptions,
 )
 from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning import pruners
@@ -66,7 +66,7 @@ def check_fields(config: Any) -> None:
 
 
 @command("train")
-class TrainConfig(Data, Reading, Training, NumberFormat, Machine):
+class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
     """Options of `train`. Every value may be given as text, as on the command line.
 
     Raises
@@ -97,7 +97,7 @@ class TrainConfig(Data, Reading, Training, NumberFormat, Machine):
 
 
 @command("prune")
-class PruneConfig(TrainConfig, Pruning, FineTuning):
+class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     """Options of `prune`: those of the dense model, and those of pruning and fine-tuning it."""
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ class PruneConfig(TrainConfig, Pruning, FineTuning):
 
 
 @command("iterate")
-class IterateConfig(TrainConfig, Pruning, Iteration):
+class IterateConfig(TrainConfig, PruningOptions, IterationOptions):
     """Options of `iterate`: those of the dense network, and those of pruning it again and again."""
 
     def __post_init__(self) -> None:
@@ -257,7 +257,7 @@ class IterateConfig(TrainConfig, Pruning, Iteration):
 
 
 @command("study")
-class StudyConfig(Study, Reading, Machine):
+class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
     """Options of `study` that say where and how to run it; the file says what the study holds."""
 
     def __post_init__(self) -> None:
@@ -269,7 +269,16 @@ class StudyConfig(Study, Reading, Machine):
 
 
 @command("tune")
-class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTuning, Search):
+class TuneConfig(
+    DataOptions,
+    ReadingOptions,
+    TrainingOptions,
+    NumberFormatOptions,
+    MachineOptions,
+    PruningOptions,
+    FineTuningOptions,
+    SearchOptions,
+):
     """Options of `tune`: those of the dense model and of fine-tuning, as in `prune`, and those of the search."""
 
     def __post_init__(self) -> None:
@@ -336,7 +345,16 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
 
 
 @command("compress")
-class CompressConfig(Data, Reading, Training, Machine, Pruning, FineTuning, Search, Compression):
+class CompressConfig(
+    DataOptions,
+    ReadingOptions,
+    TrainingOptions,
+    MachineOptions,
+    PruningOptions,
+    FineTuningOptions,
+    SearchOptions,
+    CompressionOptions,
+):
     """Options of `compress`: those of the dense network, and those of the search."""
 
     def __post_init__(self) -> None:
@@ -360,7 +378,7 @@ class CompressConfig(Data, Reading, Training, Machine, Pruning, FineTuning, Sear
 
 
 @command("exemplars")
-class ExemplarsConfig(Exemplars, Reading, Machine):
+class ExemplarsConfig(ExemplarsOptions, ReadingOptions, MachineOptions):
     """Options of `exemplars`: which runs it reads, which cell of them, and what it makes."""
 
     def __post_init__(self) -> None:
@@ -373,7 +391,7 @@ class ExemplarsConfig(Exemplars, Reading, Machine):
 
 
 @command("groups")
-class GroupsConfig(Data, Reading, Groups):
+class GroupsConfig(DataOptions, ReadingOptions, GroupsOptions):
     """Options of `groups`: the data set, and the file that is written."""
 
     def __post_init__(self) -> None:
@@ -381,7 +399,7 @@ class GroupsConfig(Data, Reading, Groups):
 
 
 @command("robustness")
-class RobustnessConfig(Robustness, Reading, Machine):
+class RobustnessConfig(RobustnessOptions, ReadingOptions, MachineOptions):
     """Options of `robustness`."""
 
     def __post_init__(self) -> None:
@@ -392,7 +410,7 @@ class RobustnessConfig(Robustness, Reading, Machine):
 
 
 @command("quantize")
-class QuantizeConfig(Data, Reading, Training, NumberFormat, Machine):
+class QuantizeConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
     """Options of `quantize`: which number formats, and which network if no run is named."""
 
     def __post_init__(self) -> None:
@@ -405,7 +423,7 @@ class QuantizeConfig(Data, Reading, Training, NumberFormat, Machine):
 
 
 @command("export")
-class ExportConfig(Data, Reading, Machine, Export):
+class ExportConfig(DataOptions, ReadingOptions, MachineOptions, ExportOptions):
     """Options of `export`: the format, and where the data of the run are."""
 
     def __post_init__(self) -> None:

@@ -151,7 +151,7 @@ def masks(found: Filters, kept: Mapping[str, Tensor]) -> Masks:
     for name, shape in found.shapes.items():
         mask = torch.ones(shape, dtype=torch.bool, device=next(iter(kept.values())).device)
         for axis, along in _along(found, name, kept).items():
-            mask &= along.view([-1 if place == axis else 1 for place in range(len(shape))])
+            mask &= along.view([-1 if index == axis else 1 for index in range(len(shape))])
         whole[name] = mask
     return whole
 
@@ -256,8 +256,8 @@ def _candidates(
     users = Counter(id(getattr(module, "weight", None)) for module in network.modules())
     paths = _follow(network, layers, images, any_tensor=kind is nn.Linear)
     candidates: list[tuple[nn.Module, dict[Any, Tensor]]] = []
-    for place, layer in enumerate(layers):
-        arrived = {module: path for module, path in paths.items() if path.layers[place].any()}
+    for index, layer in enumerate(layers):
+        arrived = {module: path for module, path in paths.items() if path.layers[index].any()}
         whole = [layer, *filter(_is_layer, arrived)]
         if (
             isinstance(layer, kind)
@@ -267,9 +267,9 @@ def _candidates(
             and len(whole) > 1
             and network not in arrived
             and all(module.weight is None or users[id(module.weight)] == 1 for module in (layer, *arrived))
-            and all(_is_alone(path, place, len(layer.weight)) for path in arrived.values())
+            and all(_is_alone(path, index, len(layer.weight)) for path in arrived.values())
         ):
-            alone = {module: path.filters.where(path.layers[place], _NONE) for module, path in arrived.items()}
+            alone = {module: path.filters.where(path.layers[index], _NONE) for module, path in arrived.items()}
             candidates.append((layer, alone))
     return candidates
 

@@ -17,7 +17,7 @@ Masks: TypeAlias = dict[str, "Tensor"]
 Choose: TypeAlias = Callable[[Sequence["Tensor"], int, Sequence["Tensor"] | None], list["Tensor"]]
 
 
-def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Return masks that keep the k largest scores over all layers together, ties to the lower index.
 
     Parameters
@@ -25,7 +25,7 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
     scores : sequence of Tensor, any shapes
     k : int, >= 0
         All scores are kept where there are fewer to choose from.
-    among : sequence of bool Tensor, shaped as `scores`, optional
+    candidates : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 
     Returns
@@ -45,20 +45,20 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
     """
     import numpy as np
 
-    flat, places = _flat(scores), _places(scores, among)
-    chosen, k = flat[places], min(k, places.size)
+    flat, indices = _flat(scores), _candidate_indices(scores, candidates)
+    chosen, k = flat[indices], min(k, indices.size)
     # Partitioning finds the k-th largest score in linear time, and cutting the ties there by index keeps
     # exactly k; a stable sort would take 50 times as long, and a threshold would keep all ties.
     keep = np.zeros(flat.size, dtype=bool)
     if k > 0:
         threshold = np.partition(chosen, chosen.size - k)[chosen.size - k]
-        keep[places] = chosen > threshold
-        ties = places[chosen == threshold]
+        keep[indices] = chosen > threshold
+        ties = indices[chosen == threshold]
         keep[ties[: k - np.count_nonzero(keep)]] = True
     return _split(keep, scores)
 
 
-def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Return the masks of the released code of Good et al. (2022), which may keep more than k.
 
     A weight is pruned where |s| < tau, with tau the quantile of the signed scores s above which k of them lie. No
@@ -67,7 +67,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | 
     Parameters
     ----------
     scores : sequence of Tensor, signed, any shapes
-    k, among : as `exact_k` takes them
+    k, candidates : as `exact_k` takes them
 
     Returns
     -------
@@ -88,16 +88,16 @@ def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | 
     """
     import numpy as np
 
-    flat, places = _flat(scores), _places(scores, among)
+    flat, indices = _flat(scores), _candidate_indices(scores, candidates)
     keep = np.zeros(flat.size, dtype=bool)
-    if places.size:
-        tau = np.quantile(flat[places], 1 - min(1, k / places.size))
-        keep[places] = np.abs(flat[places]) >= tau
+    if indices.size:
+        tau = np.quantile(flat[indices], 1 - min(1, k / indices.size))
+        keep[indices] = np.abs(flat[indices]) >= tau
     return _split(keep, scores)
 
 
 def in_each_layer(
-    choose: Choose, scores: Sequence[Tensor], counts: Sequence[int], among: Sequence[Tensor] | None = None
+    choose: Choose, scores: Sequence[Tensor], counts: Sequence[int], candidates: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
     """Return masks that keep a number of weights of each layer.
 
@@ -108,7 +108,7 @@ def in_each_layer(
     scores : sequence of Tensor, one for each layer
     counts : sequence of int
         Weights to keep of each layer. A layer that has fewer weights to choose from keeps all of those.
-    among : sequence of bool Tensor, shaped as `scores`, optional
+    candidates : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 
     Returns
@@ -127,9 +127,9 @@ def in_each_layer(
     >>> [mask.tolist() for mask in in_each_layer(exact_k, scores, counts=[1, 2])]
     [[False, True], [True, False, True, False]]
     """
-    if among is None:
+    if candidates is None:
         return [choose([score], count, None)[0] for score, count in zip(scores, counts, strict=True)]
-    return [choose([score], count, [left])[0] for score, count, left in zip(scores, counts, among, strict=True)]
+    return [choose([score], count, [left])[0] for score, count, left in zip(scores, counts, candidates, strict=True)]
 
 
 def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:
@@ -145,13 +145,13 @@ def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:
     return flat
 
 
-def _places(scores: Sequence[Tensor], among: Sequence[Tensor] | None) -> NDArray[np.intp]:
+def _candidate_indices(scores: Sequence[Tensor], candidates: Sequence[Tensor] | None) -> NDArray[np.intp]:
     import numpy as np
     import torch
 
-    if among is None:
+    if candidates is None:
         return np.arange(sum(score.numel() for score in scores))
-    return np.flatnonzero(torch.cat([mask.flatten() for mask in among]).cpu().numpy())
+    return np.flatnonzero(torch.cat([mask.flatten() for mask in candidates]).cpu().numpy())
 
 
 def _split(keep: NDArray[np.bool_], scores: Sequence[Tensor]) -> list[Tensor]:

@@ -71,7 +71,7 @@ class Pruner:
         self,
         scores: Sequence[Tensor],
         k: int | Sequence[int],
-        among: Sequence[Tensor] | None = None,
+        candidates: Sequence[Tensor] | None = None,
         *,
         scope: str | None = None,
     ) -> list[Tensor]:
@@ -82,7 +82,7 @@ class Pruner:
         scores : sequence of Tensor, one for each layer
         k : int, or sequence of int
             Number of weights to keep in all layers together, or of each layer.
-        among : sequence of bool Tensor, shaped as `scores`, optional
+        candidates : sequence of bool Tensor, shaped as `scores`, optional
             The scores to choose from; all by default.
         scope : {"global", "layer"}, optional
             The pruner's own by default. With numbers of each layer it is `layer`.
@@ -98,9 +98,9 @@ class Pruner:
         """
         if isinstance(k, int):
             if (scope or self.scope) == "global":
-                return self.choose(scores, k, among)
+                return self.choose(scores, k, candidates)
             k = self.layer_counts([score.shape for score in scores], k)
-        return masks.in_each_layer(self.choose, scores, k, among)
+        return masks.in_each_layer(self.choose, scores, k, candidates)
 
     def layer_counts(self, shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
         """Return how many weights each layer keeps so that every layer keeps the same share of its units."""

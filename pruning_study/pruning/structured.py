@@ -127,7 +127,7 @@ def filter_l1_norm(theta: Tensor) -> Tensor:
     return theta.abs().flatten(1).sum(1)
 
 
-def largest_channels(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Return the mask of one layer that keeps its input channels with the largest scores, ties to the lower index.
 
     Parameters
@@ -135,7 +135,7 @@ def largest_channels(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] |
     scores : sequence of one Tensor, (outputs, inputs, ...)
     k : int, >= 0
         Weights to keep, rounded down to whole channels. All are kept where there are fewer to choose from.
-    among : sequence of one bool Tensor, shaped as `scores`, optional
+    candidates : sequence of one bool Tensor, shaped as `scores`, optional
         The weights to choose from; all by default. A channel can be chosen if any of its weights can.
 
     Returns
@@ -155,10 +155,10 @@ def largest_channels(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] |
     """
     (score,) = scores
     channel_size = score.numel() // score.shape[1]
-    left = None if among is None else [among[0].transpose(0, 1).flatten(1).any(1)]
-    (channels,) = exact_k([score.transpose(0, 1).flatten(1)[:, 0]], k // channel_size, left)
+    remaining = None if candidates is None else [candidates[0].transpose(0, 1).flatten(1).any(1)]
+    (channels,) = exact_k([score.transpose(0, 1).flatten(1)[:, 0]], k // channel_size, remaining)
     kept = channels.view(1, -1, *[1] * (score.dim() - 2)).expand(score.shape)
-    return [kept.clone() if among is None else kept & among[0]]
+    return [kept.clone() if candidates is None else kept & candidates[0]]
 
 
 def _norm(theta: Tensor, order: float) -> Tensor:

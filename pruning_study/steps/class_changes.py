@@ -87,10 +87,10 @@ class ClassChanges(NamedTuple):
         if self.at_chance:
             return "nothing is said of classes"
         if not self.identified or raw is None or spread is None:
-            few = f"{self.accuracy['support']:,} test images" + (
+            sample = f"{self.accuracy['support']:,} test images" + (
                 f" and {self.networks} networks" if self.networks > 1 else ""
             )
-            return f"the differences between classes are too small for {few} to say what became of them"
+            return f"the differences between classes are too small for {sample} to say what became of them"
         return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
 
 
@@ -108,8 +108,8 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     """
     label = before[0].label
     sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}
-    guessing, left = without_guessing(label, sides, paired=True)
-    right_before, right_after = left["before"], left["after"]
+    guessing, sound_sides = without_guessing(label, sides, paired=True)
+    right_before, right_after = sound_sides["before"], sound_sides["after"]
     table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
         place=range(len(classes))
     )

@@ -91,7 +91,7 @@ def compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finished
         schema.COMPRESSED,
         parts.hash,
         force=False,
-        read=lambda run: _found(store, run, parts),
+        read=lambda run: _read(store, run, parts),
         make=lambda: _compress(store, job_run_id, parts, name),
         counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parts.parent.run_id,
     )
@@ -141,14 +141,14 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     batches : sequence of int
     """
     sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]
-    measured = []
+    comparisons = []
     for size in batches:
-        given = {onnx_export.INPUT: np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))}
-        measured.append(interleaved(*(partial(each.run, [onnx_export.OUTPUT], given) for each in sessions)))
-    return measured
+        inputs = {onnx_export.INPUT: np.ascontiguousarray(np.resize(images, (size, *images.shape[1:])))}
+        comparisons.append(interleaved(*(partial(each.run, [onnx_export.OUTPUT], inputs) for each in sessions)))
+    return comparisons
 
 
-def _found(store: Store, run: Run, parts: Parts) -> FinishedRun:
+def _read(store: Store, run: Run, parts: Parts) -> FinishedRun:
     if missing := store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
         raise StudyError(f"it lacks {', '.join(missing)}")
     if missing := [name for name in METRICS if name not in run.data.metrics]:
@@ -163,11 +163,11 @@ def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finishe
     parent = store.get(parent_id)
     network = _network(store, parts)
     image = torch.from_numpy(np.array(setting.data.test_images[:1]))
-    whole = logged_model.exported(network, setting)
-    model = whole
+    float_model = logged_model.exported(network, setting)
+    model = float_model
     if parts.number_format != schema.FLOAT32:
         examples = quantized.examples(setting, parts.number_format)
-        model = onnx_quantization.quantized(whole, parts.number_format, examples)
+        model = onnx_quantization.quantized(float_model, parts.number_format, examples)
     tags = {
         schema.KIND: schema.COMPRESSED,
         schema.CONFIG_HASH: parts.hash,
@@ -227,8 +227,8 @@ def _validated(store: Store, parts: Parts, model: "ModelProto") -> Predictions:
 
 
 def _model(store: Store, pruned: FinishedRun, setting: PruneSetting) -> torch.nn.Module:
-    loaded = pruned if isinstance(pruned, LoadedRun) else runs.load(store, store.get(pruned.run_id), setting)
-    return loaded.model
+    run = pruned if isinstance(pruned, LoadedRun) else runs.load(store, store.get(pruned.run_id), setting)
+    return run.model
 
 
 def _folded(store: Store, run_id: str) -> np.ndarray:

@@ -41,12 +41,12 @@ def train(store: Store, job_run_id: str, setting: TrainSetting) -> LoadedRun:
         schema.DENSE,
         own_hash,
         force=setting.config.force,
-        read=lambda run: _found(store, run, setting),
+        read=lambda run: _read(store, run, setting),
         make=lambda: _train(store, job_run_id, setting, own_hash),
     )
 
 
-def _found(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
+def _read(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
     if missing := store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
         raise StudyError(f"it lacks {', '.join(missing)}")
     return load(store, run, setting)
@@ -56,7 +56,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
 
     start = time.perf_counter()
-    saved = store.saved_training(own_hash)
+    saved_training = store.saved_training(own_hash)
     model = copy.deepcopy(setting.model).to(setting.device)
     weights = setting.config.weights
     origin = f", weights of {weights.name}" if weights else ""
@@ -71,7 +71,9 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
         child=False,
     ) as run:
         if not weights:
-            log_fit(run, fit_setting(setting, model, setting.training.hyperparameters, "dense", saved, run.epoch))
+            log_fit(
+                run, fit_setting(setting, model, setting.training.hyperparameters, "dense", saved_training, run.epoch)
+            )
         gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         run.note(markdown_line(f"{_outcome(metrics, setting.data.classes)}. {note}"))
@@ -83,7 +85,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
             run.folder / schema.CONFUSION_PICTURE
         )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved.unlink(missing_ok=True)
+    saved_training.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
         config_hash=own_hash,

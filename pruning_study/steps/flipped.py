@@ -33,23 +33,23 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
         From before to after.
     title : str
     """
-    lost, won = before.right & ~after.right, after.right & ~before.right
-    table = changes.table.assign(lost=np.bincount(before.label[lost], minlength=len(changes.table)))
+    is_lost, is_won = before.right & ~after.right, after.right & ~before.right
+    table = changes.table.assign(lost=np.bincount(before.label[is_lost], minlength=len(changes.table)))
     worst = table[table["lost"] > 0].sort_values("change", kind="stable", key=lambda change: change.round(9))
     rows = worst.head(MOST_CLASSES)
-    sheet = _Sheet(title, _counts(int(lost.sum()), int(won.sum()), len(lost)), len(rows))
+    sheet = _Sheet(title, _counts(int(is_lost.sum()), int(is_won.sum()), len(is_lost)), len(rows))
     if len(rows):
-        which = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
+        selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
         sheet.note(
-            f"Worst class first{which}. The images are those that the network before was surest of; below each "
+            f"Worst class first{selection}. The images are those that the network before was surest of; below each "
             "stands what it is taken for now."
         )
-    for place, (index, row) in enumerate(rows.iterrows()):
-        found = np.flatnonzero(lost & (before.label == index))
-        shown = found[np.argsort(-before.confidence[found], kind="stable")][:MOST_IMAGES]
-        sheet.name_row(place, row, len(shown))
-        for column, image in enumerate(shown):
-            sheet.show_lost(place, column, images[image], table["class"].iloc[after.predicted[image]])
+    for position, (index, row) in enumerate(rows.iterrows()):
+        class_images = np.flatnonzero(is_lost & (before.label == index))
+        image_indices = class_images[np.argsort(-before.confidence[class_images], kind="stable")][:MOST_IMAGES]
+        sheet.name_row(position, row, len(image_indices))
+        for column, image in enumerate(image_indices):
+            sheet.show_lost(position, column, images[image], table["class"].iloc[after.predicted[image]])
     return sheet.figure
 
 
@@ -64,28 +64,28 @@ class _Sheet(ImageSheet):
     def note(self, text: str) -> None:
         self.write(text, _MARGIN, 60, fontsize=8, color=_GREY)
 
-    def name_row(self, place: int, row: pd.Series, shown: int) -> None:
+    def name_row(self, position: int, row: pd.Series, count: int) -> None:
         """Write a class's name, its recalls, and how many images it lost."""
         name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
-        of = f"{shown} of " if shown < row["lost"] else ""
+        of = f"{count} of " if count < row["lost"] else ""
         more = f"recall {row['recall_before']:.3f} → {row['recall_after']:.3f}\n{of}{_images(row['lost'])}"
-        top = _TOP + place * _ROW
+        top = _TOP + position * _ROW
         self.write(name, _MARGIN, top, fontsize=10)
         self.write(more, _MARGIN, top + 20 * (1 + name.count("\n")), fontsize=8, color=_GREY)
 
-    def show_lost(self, place: int, column: int, image: np.ndarray, taken_for: str) -> None:
+    def show_lost(self, position: int, column: int, image: np.ndarray, taken_for: str) -> None:
         """Draw an image, and below it a class's name."""
-        left, top = _MARGIN + _LABEL + column * _COLUMN, _TOP + place * _ROW
-        self.show(image, left, top, SIDE)
+        x, y = _MARGIN + _LABEL + column * _COLUMN, _TOP + position * _ROW
+        self.show(image, x, y, SIDE)
         name = fitted_name(taken_for, (_COLUMN - 6) * POINTS, 8, lines=2)
-        self.write(name, left + SIDE / 2, top + SIDE + 3, fontsize=8, ha="center")
+        self.write(name, x + SIDE / 2, y + SIDE + 3, fontsize=8, ha="center")
 
 
-def _counts(lost: int, won: int, images: int) -> str:
-    if not lost:
-        return f"No test image that was right before is wrong after; {won:,} are right that were wrong."
-    were = "was right before and is" if lost == 1 else "were right before and are"
-    return f"{lost:,} of {images:,} test images {were} wrong after; {won:,} the other way round."
+def _counts(n_lost: int, n_won: int, images: int) -> str:
+    if not n_lost:
+        return f"No test image that was right before is wrong after; {n_won:,} are right that were wrong."
+    were = "was right before and is" if n_lost == 1 else "were right before and are"
+    return f"{n_lost:,} of {images:,} test images {were} wrong after; {n_won:,} the other way round."
 
 
 def _images(count: int) -> str:

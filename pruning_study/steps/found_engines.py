@@ -27,26 +27,26 @@ def engine_lines(store: Store, setting: TrainSetting, run_ids: Iterable[str], ho
         The runs that were found by their hash.
     how : {WITH_FORCE, IN_ANOTHER_EXPERIMENT}
     """
-    asked = setting.config.engine
-    lines = found_lines(store, asked, run_ids, how)
-    return lines if lines and setting.engine.name == asked else []
+    engine = setting.config.engine
+    lines = found_lines(store, engine, run_ids, how)
+    return lines if lines and setting.engine.name == engine else []
 
 
-def found_lines(store: Store, asked: str | None, run_ids: Iterable[str], how: str) -> list[str]:
+def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: str) -> list[str]:
     """Return a line on the runs that another engine made than the one that is asked for; none if there is no such run.
 
     Parameters
     ----------
     store : Store
-    asked : str or None
+    engine : str or None
         The engine that the options name; None where they leave the choice to the program.
     run_ids, how
         As in `engine_lines`.
     """
-    engines = store.tag_values(schema.ENGINE) if asked else {}
-    others = {run_id: engines[run_id] for run_id in run_ids if engines.get(run_id, asked) != asked}
-    if not others:
+    engines = store.tag_values(schema.ENGINE) if engine else {}
+    other_engines = {run_id: engines[run_id] for run_id in run_ids if engines.get(run_id, engine) != engine}
+    if not other_engines:
         return []
-    first, made_by = next(iter(others.items()))
-    which, them = (f"run {first}", "it") if len(others) == 1 else (f"{len(others):,} runs", "them")
-    return [f"found {which}, made by the engine {made_by}; --engine {asked} {how.format(them=them)}"]
+    first, made_by = next(iter(other_engines.items()))
+    runs, pronoun = (f"run {first}", "it") if len(other_engines) == 1 else (f"{len(other_engines):,} runs", "them")
+    return [f"found {runs}, made by the engine {made_by}; --engine {engine} {how.format(them=pronoun)}"]

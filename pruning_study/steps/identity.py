@@ -53,9 +53,9 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
     kind : {"dense", "pruned", "quantized"}
     params : mapping of str
     """
-    own = (schema.SEED, schema.RATIO, schema.ITERATION)
-    shared = {name: value for name, value in hashed_params(params).items() if name not in own}
-    return hashlib.sha256(json.dumps([kind, shared], sort_keys=True).encode()).hexdigest()
+    varying = (schema.SEED, schema.RATIO, schema.ITERATION)
+    settings = {name: value for name, value in hashed_params(params).items() if name not in varying}
+    return hashlib.sha256(json.dumps([kind, settings], sort_keys=True).encode()).hexdigest()
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:

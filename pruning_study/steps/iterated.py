@@ -137,8 +137,8 @@ class IterateSetting(PruneSetting):
         return self.budget.sparsity_of(self._weights_after(iteration))
 
     def _weights_after(self, prunings: int) -> int:
-        kept = self.kept_after(prunings)
-        return kept if isinstance(kept, int) else sum(kept)
+        weights = self.kept_after(prunings)
+        return weights if isinstance(weights, int) else sum(weights)
 
     @property
     def method(self) -> str:
@@ -154,8 +154,8 @@ class IterateSetting(PruneSetting):
             start = f"the weights of step {step:,}" if step else "the initial weights"
         if not self.pruning.pruner.prunes:
             return f"Run {run_id}, trained {times} from {start}"
-        left = f"{self.chain.keep:g} of the weights left are kept"
-        return f"Run {run_id}, pruned {times} by {super().method} ({left}), {then} trained from {start}"
+        share = f"{self.chain.keep:g} of the weights left are kept"
+        return f"Run {run_id}, pruned {times} by {super().method} ({share}), {then} trained from {start}"
 
     @property
     def chain_name(self) -> str:
@@ -200,8 +200,10 @@ def level(store: Store, job_run_id: str, setting: IterateSetting, parent: Loaded
         finished(store, run, setting, plan.hash)
         return load(store, run, setting)
 
-    def train(setting: IterateSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
-        return _trained(setting, parent, plan, saved, on_epoch)
+    def train(
+        setting: IterateSetting, parent: LoadedRun, saved_training: Path, on_epoch: OnEpoch
+    ) -> tuple[nn.Module, Fit]:
+        return _train(setting, parent, plan, saved_training, on_epoch)
 
     return find_or_make(
         store,
@@ -222,14 +224,16 @@ def _is_in_chain(run: Run, parent: LoadedRun, setting: IterateSetting) -> bool:
     return not setting.config.dense_run_id or run.data.tags.get(schema.DENSE_RUN_ID) == parent.dense.run_id
 
 
-def _trained(
-    setting: IterateSetting, parent: LoadedRun, plan: PrunePlan, saved: Path, on_epoch: OnEpoch
+def _train(
+    setting: IterateSetting, parent: LoadedRun, plan: PrunePlan, saved_training: Path, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, or of the model that it goes back to, and train it."""
     masks = level_masks(setting, parent, plan)
     model = copy.deepcopy(setting.rewound if setting.chain.rewinds else parent.model)
     stream = f"iteration {parent.iteration + 1}"
-    return model, fit_setting(setting, model, setting.pruning.fine_tuning, stream, saved, on_epoch, masks=masks)
+    return model, fit_setting(
+        setting, model, setting.pruning.fine_tuning, stream, saved_training, on_epoch, masks=masks
+    )
 
 
 def level_masks(setting: IterateSetting, parent: LoadedRun, plan: PrunePlan) -> Masks:
@@ -251,5 +255,5 @@ def level_masks(setting: IterateSetting, parent: LoadedRun, plan: PrunePlan) -> 
         If a score is NaN or infinite.
     """
     theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
-    left = pruned.weights_left(setting, parent)
-    return selection.select(setting, parent.model, theta, plan.kept[0], left, gradient=parent.gradient)
+    parent_masks = pruned.weights_left(setting, parent)
+    return selection.select(setting, parent.model, theta, plan.kept[0], parent_masks, gradient=parent.gradient)

@@ -50,14 +50,14 @@ class Loaded:
             max_data_gib=config.max_data_gib,
             test_fraction=config.test_fraction,
         )
-        indices, self.validation_indices = _split(self.data, config, default_validation_fraction)
-        self.train_indices = _thinned(self.data, config, indices)
+        indices, self.validation_indices = _split_indices(self.data, config, default_validation_fraction)
+        self.train_indices = _thin(self.data, config, indices)
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = _initial_model(self.data, config, weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self._images: list[Images] = []
+        self._images: list[DeviceImages] = []
 
     @cached_property
     def engine(self) -> Engine:
@@ -74,16 +74,16 @@ class Loaded:
             *datasets.normalization(self.data.train_images, self.train_indices)
         )
 
-    def images(self, normalization: Normalization) -> "Images":
+    def images(self, normalization: Normalization) -> "DeviceImages":
         """Return the images of the split in a normalisation; those that were used last stay in memory."""
-        known = next((images for images in self._images if images.normalization == normalization), None)
-        images = known or Images(self, normalization)
-        others = [other for other in self._images if other is not images]
-        self._images = [*others, images][-_KEPT_NORMALIZATIONS:]
+        loaded_images = next((images for images in self._images if images.normalization == normalization), None)
+        images = loaded_images or DeviceImages(self, normalization)
+        other_images = [entry for entry in self._images if entry is not images]
+        self._images = [*other_images, images][-_KEPT_NORMALIZATIONS:]
         return images
 
 
-class Images:
+class DeviceImages:
     """The images of a split on the device, in the normalisation and the layout that a network takes.
 
     Parameters
@@ -112,12 +112,12 @@ class Images:
         """Return those images of the data set's training part that some indices point at."""
         return self._examples(self._loaded.data.train_images, self._loaded.data.train_labels, indices)
 
-    def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | None = None) -> Examples:
+    def _examples(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> Examples:
         layout = self._loaded.engine.layout or self._loaded.memory_format
-        return to_device(images, labels, self.normalization, self._loaded.device, layout, chosen)
+        return to_device(images, labels, self.normalization, self._loaded.device, layout, indices)
 
 
-def _split(data: Dataset, config: TrainConfig, default_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def _split_indices(data: Dataset, config: TrainConfig, default_fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the images to train on, and of those for validation."""
     if data.validation_indices is None:
         return labels.split(data.train_labels, config.validation_fraction, config.seed)
@@ -126,23 +126,23 @@ def _split(data: Dataset, config: TrainConfig, default_fraction: float) -> tuple
     return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
 
-def _thinned(data: Dataset, config: TrainConfig, indices: np.ndarray) -> np.ndarray:
+def _thin(data: Dataset, config: TrainConfig, indices: np.ndarray) -> np.ndarray:
     """Return the indices of the training images without those that `--class-fractions` leaves out."""
-    given, classes = [item.rpartition("=") for item in config.class_fractions or ()], data.classes
-    for name, _, _ in given:
+    fractions, classes = [item.rpartition("=") for item in config.class_fractions or ()], data.classes
+    for name, _, _ in fractions:
         if name not in classes:
             hint = did_you_mean(name, classes, f"its classes are {labels.some(list(classes))}")
             raise StudyError(f"{data.name} has no class {shortened(name)}: {hint}", option="class_fractions")
-    shares = {classes.index(name): float(share) for name, _, share in given}
-    kept = labels.thinned(data.train_labels, indices, shares, config.seed)
-    left = np.bincount(data.train_labels[kept], minlength=len(classes))
+    shares = {classes.index(name): float(share) for name, _, share in fractions}
+    kept_indices = labels.thinned(data.train_labels, indices, shares, config.seed)
+    counts = np.bincount(data.train_labels[kept_indices], minlength=len(classes))
     for label, share in shares.items():
-        if not left[label]:
+        if not counts[label]:
             raise StudyError(
                 f"{share:g} leaves no training image of class {shortened(classes[label])}: keep a larger share",
                 option="class_fractions",
             )
-    return kept
+    return kept_indices
 
 
 def _initial_model(data: Dataset, config: TrainConfig, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -18,7 +18,7 @@ from pruning_study.models import checkpoints
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
-from pruning_study.training.loop import Fit, OnEpoch, Training, fit
+from pruning_study.training.loop import Fit, OnEpoch, TrainingSetup, fit
 from pruning_study.training.recipes import Hyperparameters
 
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
@@ -30,7 +30,7 @@ def fit_setting(
     model: nn.Module,
     hyperparameters: Hyperparameters,
     stream: str,
-    saved: Path | None,
+    saved_training: Path | None,
     on_epoch: OnEpoch,
     *,
     train: Examples | None = None,
@@ -44,15 +44,17 @@ def fit_setting(
     model : nn.Module
     hyperparameters : Hyperparameters
     stream, saved, on_epoch
-        As `Training` and `fit` take them.
+        As `TrainingSetup` and `fit` take them.
     train : Examples, optional
         The images to train on; all of the setting by default.
     pruning
-        Masks, ramp and distillation, as `Training` takes them.
+        Masks, ramp and distillation, as `TrainingSetup` takes them.
     """
-    if saved and setting.config.force:
-        saved.unlink(missing_ok=True)
-    return fit(model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved, on_epoch=on_epoch)
+    if saved_training and setting.config.force:
+        saved_training.unlink(missing_ok=True)
+    return fit(
+        model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved_training, on_epoch=on_epoch
+    )
 
 
 def training_of(
@@ -61,9 +63,9 @@ def training_of(
     stream: str,
     train: Examples | None = None,
     **pruning: Any,
-) -> Training:
+) -> TrainingSetup:
     """Return a training on a setting's examples; parameters as of `fit_setting`."""
-    return Training(
+    return TrainingSetup(
         setting.train if train is None else train,
         setting.validation,
         hyperparameters,

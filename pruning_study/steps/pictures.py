@@ -110,20 +110,21 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
 
 def _recalls(axes: Axes, changes: ClassChanges) -> None:
     table = changes.table.sort_values("change", ascending=False, kind="stable")
-    which = "each class"
+    selection = "each class"
     if len(table) > MOST_CLASSES:
         half = MOST_CLASSES // 2
-        table, which = pd.concat([table.head(half), table.tail(half)]), f"the {half} best and the {half} worst classes"
-    places = np.arange(len(table))
+        table = pd.concat([table.head(half), table.tail(half)])
+        selection = f"the {half} best and the {half} worst classes"
+    positions = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
-    shown = (table["p_holm"] <= LEVEL).to_numpy() & (not changes.at_chance)
-    colors = np.where(shown, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
+    is_significant = (table["p_holm"] <= LEVEL).to_numpy() & (not changes.at_chance)
+    colors = np.where(is_significant, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
     low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
-    axes.hlines(places, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
-    axes.hlines(places, start, end, colors=colors, linewidth=2)
-    axes.scatter(start, places, color=BEFORE, s=22, zorder=3, label="recall before pruning")
+    axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
+    axes.hlines(positions, start, end, colors=colors, linewidth=2)
+    axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label="recall before pruning")
     axes.scatter(
-        end, places, color=colors, marker="D", s=22, zorder=3, label="recall after, in colour if shown to differ"
+        end, positions, color=colors, marker="D", s=22, zorder=3, label="recall after, in colour if shown to differ"
     )
     for name, color in (("before", BEFORE), ("after", AFTER)):
         value = changes.accuracy[f"recall_{name}"]
@@ -132,11 +133,11 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
         f"{name_in_picture(name, _LONGEST_NAME)}  {100 * change:+.1f}"
         for name, change in zip(table["class"], table["change"], strict=True)
     ]
-    axes.set_yticks(places, labels, fontsize=9 if len(table) <= 30 else 6)
+    axes.set_yticks(positions, labels, fontsize=9 if len(table) <= 30 else 6)
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    axes.set_title(f"Change of {which} in points\n{changes.losses()}", fontsize=10)
+    axes.set_title(f"Change of {selection} in points\n{changes.losses()}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 
@@ -154,17 +155,17 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
         style = "-" if changes.identified else ":"
         axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
-    named = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
-    names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[named]]
-    _name_points(axes, names, np.column_stack([start, end])[named], reach)
+    labelled = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
+    names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[labelled]]
+    _name_points(axes, names, np.column_stack([start, end])[labelled], reach)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
         xlabel="recall balance before, (R - A) / A",
         ylabel="recall balance after",
     )
-    said = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
-    axes.set_title(textwrap.fill(said[0].upper() + said[1:], 56), fontsize=10)
+    statement = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
+    axes.set_title(textwrap.fill(statement[0].upper() + statement[1:], 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -176,8 +177,8 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
     highest = reach - _NAME_GAP * reach * (len(order) - 1)
     heights = np.maximum.accumulate(points[order, 1] - steps).clip(-reach, highest) + steps
     ends = np.column_stack([np.full(len(order), 1.04 * reach), heights])
-    joined = np.stack([points[order], ends], axis=1)
-    axes.add_collection(LineCollection(list(joined), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
+    segments = np.stack([points[order], ends], axis=1)
+    axes.add_collection(LineCollection(list(segments), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
     for index, (x, y) in zip(order, ends, strict=True):
         axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
 
@@ -212,22 +213,24 @@ def over_iterations(changes: Mapping[int, ClassChanges], title: str) -> Figure:
 
 
 def _over(changes: Mapping[Any, ClassChanges], ticks: list[str], axis: str, title: str) -> Figure:
-    tables = [found.table for found in changes.values()]
-    places = range(1 + len(tables))
+    tables = [change.table for change in changes.values()]
+    positions = range(1 + len(tables))
     recalls = np.array([tables[0]["recall_before"], *(table["recall_after"] for table in tables)])
     figure = Figure((8, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     weakest = np.unique(recalls.argmin(axis=1))
     for index, name in enumerate(tables[0]["class"]):
         if index in weakest:
-            shown = name_in_picture(name, _LONGEST_NAME)
-            axes.plot(places, recalls[:, index], marker="D", markersize=4, label=name_in_legend(f"recall of {shown}"))
+            label = name_in_picture(name, _LONGEST_NAME)
+            axes.plot(
+                positions, recalls[:, index], marker="D", markersize=4, label=name_in_legend(f"recall of {label}")
+            )
         else:
-            axes.plot(places, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
+            axes.plot(positions, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
     first, *_ = changes.values()
-    accuracies = [first.accuracy["recall_before"], *(found.accuracy["recall_after"] for found in changes.values())]
-    axes.plot(places, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
-    axes.set_xticks(places, ticks)
+    accuracies = [first.accuracy["recall_before"], *(change.accuracy["recall_after"] for change in changes.values())]
+    axes.plot(positions, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
+    axes.set_xticks(positions, ticks)
     axes.set(xlabel=axis, ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

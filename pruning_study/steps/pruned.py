@@ -75,8 +75,10 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     """
     plan = planned(setting, parent, ratio)
 
-    def train(as_trained: PruneSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
-        return _pruned(as_trained, parent, plan, saved, on_epoch)
+    def train(
+        as_trained: PruneSetting, parent: LoadedRun, saved_training: Path, on_epoch: OnEpoch
+    ) -> tuple[nn.Module, Fit]:
+        return _prune_and_fit(as_trained, parent, plan, saved_training, on_epoch)
 
     return find_or_make(
         store,
@@ -91,13 +93,13 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
 
 def planned(setting: PruneSetting, parent: LoadedRun, ratio: float) -> PrunePlan:
     """Work out what the run will be that prunes a parent's model at a ratio; errors as of `PruneSetting.plan`."""
-    left = None if setting.pruning.pruner.unit == "filter" else weights_left(setting, parent)
+    parent_masks = None if setting.pruning.pruner.unit == "filter" else weights_left(setting, parent)
     return setting.plan(
         ratio,
         parent.dense.params,
         parent.config_hash,
         iteration=parent.iteration + 1,
-        left=_count(left) if left else None,
+        remaining=_count(parent_masks) if parent_masks else None,
         images=len(_fine_tuning_indices(setting, parent)),
     )
 
@@ -145,7 +147,7 @@ def make(
     """
     start = time.perf_counter()
     setting = setting.normalized_as(parent.normalization)
-    saved = store.saved_training(plan.hash)
+    saved_training = store.saved_training(plan.hash)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
         plan.name,
@@ -156,7 +158,7 @@ def make(
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        model, fitted = train(setting, parent, saved, run.epoch)
+        model, fitted = train(setting, parent, saved_training, run.epoch)
         log_fit(run, fitted)
         if setting.config.dual_step:
             table = constraints.multipliers(fitted.weighting, setting.data.classes)
@@ -170,7 +172,7 @@ def make(
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
         metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, plan.name, note)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved.unlink(missing_ok=True)
+    saved_training.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
         config_hash=plan.hash,
@@ -202,7 +204,7 @@ def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions
         If scores are not finite, or if fine-tuning diverges.
     """
     setting = setting.normalized_as(parent.normalization)
-    model, _ = _pruned(setting, parent, planned(setting, parent, ratio))
+    model, _ = _prune_and_fit(setting, parent, planned(setting, parent, ratio))
     if setting.config.class_offsets == "none":
         return predict(model, setting.validation, setting.engine)[0]
     logits = class_offsets.held_out_logits(
@@ -233,25 +235,29 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> 
     theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
     if setting.pruning.pruner.unit == "filter":
         return selection.select_filters(setting, parent.model, theta, plan.ratio)
-    left = weights_left(setting, parent)
-    kept = plan.kept[0]
-    if left and kept == _count(left):
-        return left
-    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
+    parent_masks = weights_left(setting, parent)
+    n_kept = plan.kept[0]
+    if parent_masks and n_kept == _count(parent_masks):
+        return parent_masks
+    return selection.select(setting, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
 
 
-def _pruned(
-    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved: Path | None = None, on_epoch: OnEpoch = ignore
+def _prune_and_fit(
+    setting: PruneSetting,
+    parent: LoadedRun,
+    plan: PrunePlan,
+    saved_training: Path | None = None,
+    on_epoch: OnEpoch = ignore,
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
     config = setting.config
     if config.starts_anew:
-        return _pruned_while_trained(setting, parent, plan, saved, on_epoch)
+        return _prune_while_training(setting, parent, plan, saved_training, on_epoch)
     model = copy.deepcopy(parent.model)
     ramp = distillation = None
     if config.is_gradual:
-        left = weights_left(setting, parent)
-        ramp = Ramp(plan.kept, partial(selection.select, setting), config.regrows, left)
+        parent_masks = weights_left(setting, parent)
+        ramp = Ramp(plan.kept, partial(selection.select, setting), config.regrows, parent_masks)
     if config.distill:
         # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
         distillation = Distillation(parent.model, config.distill, config.temperature)
@@ -263,7 +269,7 @@ def _pruned(
         model,
         setting.pruning.fine_tuning,
         "fine-tuning",
-        saved,
+        saved_training,
         on_epoch,
         train=_fine_tuning_images(setting, parent),
         masks=pruning_masks(setting, parent, plan),
@@ -323,8 +329,8 @@ def _fine_tuning_indices(setting: PruneSetting, parent: LoadedRun) -> np.ndarray
     return setting.fine_tuning_indices(recall)
 
 
-def _pruned_while_trained(
-    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved: Path | None, on_epoch: OnEpoch
+def _prune_while_training(
+    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved_training: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
     """Train the network of the parent's initial weights as the parent was trained, and prune it meanwhile.
 
@@ -333,12 +339,14 @@ def _pruned_while_trained(
     if not plan.steps:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, plan))
     model = copy.deepcopy(setting.model).to(setting.device)
-    kept, regrows = plan.kept, setting.config.regrows
+    kept_numbers, regrows = plan.kept, setting.config.regrows
     theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
-    masks = selection.select(setting, model, theta, kept[0])
-    ramp = Ramp(kept, partial(selection.select, setting), regrows, trains_pruned=regrows)
+    masks = selection.select(setting, model, theta, kept_numbers[0])
+    ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
-    fitted = fit_setting(setting, model, setting.pruning.fine_tuning, "dense", saved, on_epoch, masks=masks, ramp=ramp)
+    fitted = fit_setting(
+        setting, model, setting.pruning.fine_tuning, "dense", saved_training, on_epoch, masks=masks, ramp=ramp
+    )
     return model, fitted
 
 
@@ -346,9 +354,9 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     """Masks of the prunable weights that the parent has left; None where nothing is pruned yet."""
     if not parent.masks:
         return None
-    if others := sorted(parent.masks.keys() - set(setting.prunable)):
+    if foreign := sorted(parent.masks.keys() - set(setting.prunable)):
         raise StudyError(
-            f"run {parent.run_id} has pruned the output layer, {others[0]}, which these options leave alone: set it",
+            f"run {parent.run_id} has pruned the output layer, {foreign[0]}, which these options leave alone: set it",
             option="prune_output_layer",
         )
     return {
@@ -362,5 +370,5 @@ def _count(masks: Masks) -> int:
 
 
 def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
-    pruned = sum(int((~mask).sum()) for mask in masks.values())
-    return setting.budget.total / (setting.budget.total - pruned)
+    n_pruned = sum(int((~mask).sum()) for mask in masks.values())
+    return setting.budget.total / (setting.budget.total - n_pruned)

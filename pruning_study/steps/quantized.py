@@ -49,7 +49,7 @@ class Parent(NamedTuple):
     model: Callable[[], "ModelProto"]
 
 
-def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, number_format: str) -> FinishedRun:
+def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, weight_dtype: str) -> FinishedRun:
     """Find the run that has a parent's network in a number format, or make it.
 
     Parameters
@@ -59,22 +59,22 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
         The job that asks for the run.
     setting : TrainSetting
     parent : Parent
-    number_format : {"float16", "dynamic-int8", "fixed-int8"}
+    weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
 
     Raises
     ------
     StudyError
         If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
     """
-    params = {**parent.run.data.params, schema.NUMBER_FORMAT: number_format}
+    params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
     own_hash = config_hash(schema.QUANTIZED, params, parent.loaded.config_hash)
     return find_or_make(
         store,
         schema.QUANTIZED,
         own_hash,
         force=setting.config.force,
-        read=lambda run: _found(store, run, setting, own_hash),
-        make=lambda: _quantize(store, job_run_id, setting, parent, number_format, params, own_hash),
+        read=lambda run: _read(store, run, setting, own_hash),
+        make=lambda: _quantize(store, job_run_id, setting, parent, weight_dtype, params, own_hash),
         # Several runs may have the parent's settings, and their networks may differ in the last digits.
         counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parent.loaded.run_id,
     )
@@ -89,11 +89,11 @@ def measured(setting: TrainSetting, model: "ModelProto") -> dict[str, float]:
     """Return the metrics of a model's size, and of its time on one thread for an image and for a batch."""
     session, images = onnx_export.session(model, threads=1), setting.data.test_images
     metrics: dict[str, float] = {schema.MODEL_BYTES: model.ByteSize()}
-    for what, count in (("one", 1), ("batch", onnx_export.BATCH_SIZE)):
-        given = {onnx_export.INPUT: np.ascontiguousarray(images[:count])}
-        median, low, high = latency(partial(session.run, [onnx_export.OUTPUT], given))
+    for batch_name, count in (("one", 1), ("batch", onnx_export.BATCH_SIZE)):
+        inputs = {onnx_export.INPUT: np.ascontiguousarray(images[:count])}
+        median, low, high = latency(partial(session.run, [onnx_export.OUTPUT], inputs))
         metrics |= {
-            f"{schema.LATENCY}{what}{end}": value
+            f"{schema.LATENCY}{batch_name}{end}": value
             for end, value in zip(("", "_low", "_high"), (median, low, high), strict=True)
         }
     return metrics
@@ -110,30 +110,30 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
         Of all images that the indices point at. A warning says if the first training images are of few classes.
     """
     first: np.ndarray = np.sort(train_indices)[: onnx_quantization.CALIBRATION_IMAGES]
-    among, classes = len(np.unique(labels[first])), len(np.unique(labels[train_indices]))
-    if among < min(classes, len(first)) / 2:
+    n_present, n_classes = len(np.unique(labels[first])), len(np.unique(labels[train_indices]))
+    if n_present < min(n_classes, len(first)) / 2:
         log.warning(
             "fixed-int8 learns its ranges from the first %d training images, which are of %d of %d classes: shuffle "
             "the data set for ranges that fit all classes",
             len(first),
-            among,
-            classes,
+            n_present,
+            n_classes,
         )
     return first
 
 
-def examples(setting: TrainSetting, number_format: str) -> np.ndarray:
+def examples(setting: TrainSetting, weight_dtype: str) -> np.ndarray:
     """Return the training images from which ranges are learned; none for a format that learns no ranges."""
-    if number_format != schema.FIXED_INT8:
+    if weight_dtype != schema.FIXED_INT8:
         return setting.data.train_images[:0]
     return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
 
 
-def _found(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
-    found = finished(store, run, setting, own_hash, schema.QUANTIZED)
-    if missing := [name for name in METRICS if name not in found.metrics]:
+def _read(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
+    finished_run = finished(store, run, setting, own_hash, schema.QUANTIZED)
+    if missing := [name for name in METRICS if name not in finished_run.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
-    return found
+    return finished_run
 
 
 def _quantize(
@@ -141,27 +141,27 @@ def _quantize(
     job_run_id: str,
     setting: TrainSetting,
     parent: Parent,
-    number_format: str,
+    weight_dtype: str,
     params: dict[str, str],
     own_hash: str,
 ) -> FinishedRun:
     start = time.perf_counter()
-    loaded, dense = parent.loaded, parent.loaded.dense
-    model = onnx_quantization.quantized(parent.model(), number_format, examples(setting, number_format))
-    name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
-    note = f"The network of run {loaded.run_id} with weights of {number_format}"
+    parent_run, dense = parent.loaded, parent.loaded.dense
+    model = onnx_quantization.quantized(parent.model(), weight_dtype, examples(setting, weight_dtype))
+    name = f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}"
+    note = f"The network of run {parent_run.run_id} with weights of {weight_dtype}"
     tags = {
         schema.KIND: schema.QUANTIZED,
         schema.CONFIG_HASH: own_hash,
         schema.ENGINE: ENGINE,
         schema.DEVICE: "cpu",
         schema.DENSE_RUN_ID: dense.run_id,
-        schema.PARENT_RUN_ID: loaded.run_id,
+        schema.PARENT_RUN_ID: parent_run.run_id,
     }
     with store.run(
         name,
         note=note,
-        tags=tags | normalization_tags(loaded.normalization),
+        tags=tags | normalization_tags(parent_run.normalization),
         params=params,
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,
@@ -173,7 +173,7 @@ def _quantize(
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
         metrics = write_predictions(run, setting, test, validation)
         metrics |= write_comparison(run, setting, dense, test[0], validation[0], name, note)
-        metrics[schema.REALIZED_RATIO] = loaded.metrics.get(schema.REALIZED_RATIO, 1.0)
+        metrics[schema.REALIZED_RATIO] = parent_run.metrics.get(schema.REALIZED_RATIO, 1.0)
         metrics |= measured(setting, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     return FinishedRun(run.run_id, own_hash, found=False, metrics=metrics)

@@ -103,9 +103,9 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
         "weighing images": config.weighing,
         "thinning by data quotas": config.data_quotas != "none",
     }
-    what = next((part for part, is_wanted in parts.items() if is_wanted), "")
-    if what and not fine_tuning.epochs:
-        raise StudyError(f"0 epochs leave no fine-tuning, and {what} is part of it", option="fine_tune_epochs")
+    part_name = next((part for part, is_wanted in parts.items() if is_wanted), "")
+    if part_name and not fine_tuning.epochs:
+        raise StudyError(f"0 epochs leave no fine-tuning, and {part_name} is part of it", option="fine_tune_epochs")
     epsilon = protocol.epsilon if config.epsilon is None else config.epsilon
     if epsilon is None:
         epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
@@ -189,11 +189,13 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
     StudyError
         If there are fewer.
     """
-    wanted, epochs = hyperparameters.average_epochs, hyperparameters.epochs
-    if wanted > epochs:
-        raise StudyError(f"{wanted} is above {epochs}, the number of epochs", option=option)
-    if final is not None and wanted > final:
-        raise StudyError(f"{wanted} is above {final}, the number of epochs that end with the last masks", option=option)
+    averaged_epochs, epochs = hyperparameters.average_epochs, hyperparameters.epochs
+    if averaged_epochs > epochs:
+        raise StudyError(f"{averaged_epochs} is above {epochs}, the number of epochs", option=option)
+    if final is not None and averaged_epochs > final:
+        raise StudyError(
+            f"{averaged_epochs} is above {final}, the number of epochs that end with the last masks", option=option
+        )
 
 
 def final_epochs(config: PruneConfig, training: Hyperparameters, images: int) -> int:
@@ -235,8 +237,8 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
     batches = number_of_batches(images, training.batch_size)
     steps = batches * training.epochs
     begin, end = (
-        given if isinstance(given, int) else round(given * steps)
-        for given in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
+        value if isinstance(value, int) else round(value * steps)
+        for value in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
     )
     if steps < 2:
         raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="epochs")

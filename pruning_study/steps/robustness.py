@@ -44,7 +44,7 @@ _KEY = ["corruption", "severity"]
 log = logging.getLogger(__name__)
 
 
-class Images(NamedTuple):
+class ConditionImages(NamedTuple):
     """Images that networks are measured on.
 
     Parameters
@@ -71,7 +71,7 @@ class Images(NamedTuple):
         return self.corruption, self.severity
 
 
-class Network(NamedTuple):
+class NetworkLogits(NamedTuple):
     """A network of a run.
 
     Parameters
@@ -160,7 +160,7 @@ def _of_one_data_set(runs: Sequence[Run]) -> Iterator[list[Run]]:
 # Which images.
 
 
-def _corrupted_images(run: Run, config: RobustnessConfig) -> list[Images]:
+def _corrupted_images(run: Run, config: RobustnessConfig) -> list[ConditionImages]:
     """Return a sample of the test images of a run's data set, as they are and corrupted."""
     data = _data(run, config)
     corruptions.check_images(data.source, data.test_images)
@@ -178,9 +178,11 @@ def _corrupted_images(run: Run, config: RobustnessConfig) -> list[Images]:
             missing,
             files[0].parent,
         )
-    clean = Images(counts.CLEAN, 0, sample.identity, labels, lambda: data.test_images[indices])
+    clean = ConditionImages(counts.CLEAN, 0, sample.identity, labels, lambda: data.test_images[indices])
     return [clean] + [
-        Images(*condition, sample.identity, labels, partial(corruptions.corrupted, sample, *condition, config.data_dir))
+        ConditionImages(
+            *condition, sample.identity, labels, partial(corruptions.corrupted, sample, *condition, config.data_dir)
+        )
         for condition in conditions
     ]
 
@@ -215,7 +217,7 @@ def _image_size(run: Run) -> int | None:
     return height if height == width else None
 
 
-def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Images]:
+def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[ConditionImages]:
     """Return the images of a folder, as the networks of a run's data set take them."""
     assert config.folder
     if schema.IMAGE_SHAPE not in run.data.params:
@@ -237,7 +239,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Ima
     content = hashlib.sha256(np.ascontiguousarray(labels).data)
     for image in images:
         content.update(np.ascontiguousarray(image).data)
-    return [Images(name, 0, content.hexdigest()[:16], labels, lambda: images)]
+    return [ConditionImages(name, 0, content.hexdigest()[:16], labels, lambda: images)]
 
 
 def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
@@ -254,7 +256,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 # What is measured.
 
 
-def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Images]) -> pd.DataFrame:
+def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
     """Return the counts that a run has and that stay beside those of the tests."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
@@ -274,7 +276,7 @@ def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Ima
     return table[~(replaced & is_other)].reset_index(drop=True)
 
 
-def _missing(table: pd.DataFrame, tests: Sequence[Images]) -> list[Images]:
+def _missing(table: pd.DataFrame, tests: Sequence[ConditionImages]) -> list[ConditionImages]:
     there = set(zip(table["corruption"], table["severity"], strict=True))
     return [test for test in tests if test.key not in there]
 
@@ -283,7 +285,7 @@ def _measured(
     store: Store,
     config: RobustnessConfig,
     runs: Sequence[Run],
-    tests: Sequence[Images],
+    tests: Sequence[ConditionImages],
     known: Mapping[str, pd.DataFrame],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Measure runs, send the counts of each, and yield its id and its counts."""
@@ -304,7 +306,7 @@ def _measured(
 
 
 def _sent(
-    store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[Images]
+    store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
     """Send the counts of a run beside those that it has by now, and return all of them."""
     # Another process may have sent counts of other corruptions since this one began.
@@ -318,7 +320,7 @@ def _sent(
     return table
 
 
-def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:
+def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> pd.DataFrame:
     """Return a row for each class that has images: how many of them a network has right."""
     logits = network.logits(pixels)
     top = logits.topk(min(TOP, logits.shape[1])).indices.numpy()
@@ -341,14 +343,14 @@ def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _network(store: Store, run: Run, config: RobustnessConfig) -> Network:
+def _network(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
     """Load the network of a run."""
     models.set_threads(run.data.params[schema.MODEL])
     load = _quantized if run.data.tags[schema.KIND] == schema.QUANTIZED else _torch_network
     return load(store, run, config)
 
 
-def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> Network:
+def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
     run_id, name = run.info.run_id, run.data.params[schema.MODEL]
     own = None if models.is_built_in(name) else name
     if own and config.model != own:
@@ -362,17 +364,17 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> Network:
         with torch.inference_mode():
             return torch.cat([classifier(torch.from_numpy(np.array(part)).to(device)).cpu() for part in parts])
 
-    return Network(run_id, classifier.classes, logits)
+    return NetworkLogits(run_id, classifier.classes, logits)
 
 
-def _quantized(store: Store, run: Run, config: RobustnessConfig) -> Network:
+def _quantized(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogits:
     run_id, where = run.info.run_id, f"run {run.info.run_id}: {schema.ONNX_MODEL}"
     onnx_export.check_installed()
     with store.artifact(run_id, schema.ONNX_MODEL) as path:
         model = onnx_export.load(path, where)
     properties = {each.key: each.value for each in model.metadata_props}
     classes = checkpoints.class_names({"classes": "", **properties}, where)
-    return Network(run_id, classes, lambda images: torch.from_numpy(onnx_export.logits(model, images)))
+    return NetworkLogits(run_id, classes, lambda images: torch.from_numpy(onnx_export.logits(model, images)))
 
 
 # What is printed.

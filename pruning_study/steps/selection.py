@@ -24,7 +24,7 @@ def select(
     model: nn.Module,
     theta: Mapping[str, Tensor],
     kept: int | Sequence[int],
-    among: Masks | None = None,
+    candidates: Masks | None = None,
     *,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> Masks:
@@ -39,7 +39,7 @@ def select(
         The prunable weights that are scored.
     kept : int, or sequence of int
         Number of weights to keep, in all layers together or of each layer.
-    among : dict of state-dict names to bool Tensors, optional
+    candidates : dict of state-dict names to bool Tensors, optional
         The weights to choose from; all by default.
     gradient : mapping of state-dict names to Tensors, optional
         The gradient of the data loss over the whole training set, if it is known.
@@ -72,8 +72,8 @@ def select(
             _score(pruner, name, theta[name], shared | {need: tensors[name] for need, tensors in of_layers.items()})
             for name in theta
         ]
-    places = [among[name] for name in theta] if among else None
-    return dict(zip(theta, pruner.masks(scores, kept, places, scope=setting.pruning.scope), strict=True))
+    candidate_masks = [candidates[name] for name in theta] if candidates else None
+    return dict(zip(theta, pruner.masks(scores, kept, candidate_masks, scope=setting.pruning.scope), strict=True))
 
 
 def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], ratio: float) -> Masks:
@@ -103,9 +103,9 @@ def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, 
         scores = _map_scores(setting, model)
     else:
         scores = {name: pruner.score(theta=theta[name]) for name in numbers}
-    chosen = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
-    whole = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    return whole | filters.masks(setting.filters, dict(zip(numbers, chosen, strict=True)))
+    channel_masks = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
+    full_masks = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
+    return full_masks | filters.masks(setting.filters, dict(zip(numbers, channel_masks, strict=True)))
 
 
 def _map_scores(setting: PruneSetting, model: nn.Module) -> dict[str, Tensor]:
@@ -124,19 +124,19 @@ def _map_scores(setting: PruneSetting, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, object]) -> Tensor:
-    place = f"{pruner.name} on {name}"
+    subject = f"{pruner.name} on {name}"
     try:
         with torch.no_grad():
             score = pruner.score(theta=theta.clone(), **arguments)  # cloned, since a user's score may work in place
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise StudyError(f"{place} fails: {reason}", option=OPTION) from error
+        raise StudyError(f"{subject} fails: {reason}", option=OPTION) from error
     shape = tuple(theta.shape)
     if not isinstance(score, Tensor):
-        raise StudyError(f"{place} returns {type(score).__name__}: return a tensor of shape {shape}", option=OPTION)
+        raise StudyError(f"{subject} returns {type(score).__name__}: return a tensor of shape {shape}", option=OPTION)
     if score.shape != theta.shape or score.is_complex():
         raise StudyError(
-            f"{place} returns {score.dtype} of shape {tuple(score.shape)}: return real numbers of shape {shape}",
+            f"{subject} returns {score.dtype} of shape {tuple(score.shape)}: return real numbers of shape {shape}",
             option=OPTION,
         )
     return score.to(theta.device)

@@ -27,7 +27,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps.identity import config_hash
-from pruning_study.steps.loaded import Images, Loaded
+from pruning_study.steps.loaded import DeviceImages, Loaded
 from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.resolved import (
     ResolvedPruning,
@@ -116,7 +116,7 @@ class TrainSetting:
         return self.config
 
     @property
-    def images(self) -> Images:
+    def images(self) -> DeviceImages:
         """The images in the setting's normalisation."""
         return self.loaded.images(self.normalization)
 
@@ -281,13 +281,13 @@ class PruneSetting(TrainSetting):
     def _resolved_pruning(self) -> ResolvedPruning:
         return resolve_pruning(self.config, self.training)
 
-    def kept_numbers(self, ratio: float, left: int | None = None) -> tuple[int, ...]:
+    def kept_numbers(self, ratio: float, remaining: int | None = None) -> tuple[int, ...]:
         """Return the numbers of prunable weights kept at the steps of the ramp, the last one for good.
 
         Parameters
         ----------
         ratio : float
-        left : int, optional
+        remaining : int, optional
             Number of prunable weights that are not pruned yet; all of them by default.
 
         Raises
@@ -295,15 +295,15 @@ class PruneSetting(TrainSetting):
         StudyError
             If the ratio keeps no weight, or more than are left.
         """
-        return tuple(self.kept_at(ratio, left).values())
+        return tuple(self.kept_at(ratio, remaining).values())
 
-    def kept_at(self, ratio: float, left: int | None = None, images: int | None = None) -> dict[int, int]:
+    def kept_at(self, ratio: float, remaining: int | None = None, images: int | None = None) -> dict[int, int]:
         """Return from which step of the training on each of the `kept_numbers` is kept; errors as there.
 
         Parameters
         ----------
         ratio : float
-        left : int, optional
+        remaining : int, optional
             Number of prunable weights that are not pruned yet; all of them by default.
         images : int, optional
             Number of images of the training that follows or accompanies pruning; all for training by default.
@@ -313,26 +313,26 @@ class PruneSetting(TrainSetting):
         dict of int to int
             Batch of that training -> number of weights kept from it on.
         """
-        left = self.budget.prunable if left is None else left
-        kept = self._finally_kept(ratio, left)
-        if kept > left:
+        remaining = self.budget.prunable if remaining is None else remaining
+        n_kept = self._finally_kept(ratio, remaining)
+        if n_kept > remaining:
             raise StudyError(
-                f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {left:,} left: "
+                f"{ratio:g} keeps {n_kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
                 "take a larger ratio",
                 option="ratio",
             )
         if self.pruning_steps:
-            return {0: left} | schedules.while_training(left, kept, **self.pruning_steps)
+            return {0: remaining} | schedules.while_training(remaining, n_kept, **self.pruning_steps)
         ramp = self.config.ramp * self.pruning.fine_tuning.epochs if self.config.is_gradual else 0.0
-        numbers = schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
+        numbers = schedules.cubic(remaining, n_kept, ramp=ramp, steps=self.config.ramp_steps)
         batches = number_of_batches(images or len(self.train_indices), self.pruning.fine_tuning.batch_size)
         return schedules.at_batches(numbers, self.config.ramp_steps, batches)
 
-    def _finally_kept(self, ratio: float, left: int) -> int:
+    def _finally_kept(self, ratio: float, remaining: int) -> int:
         pruner = self.pruning.pruner
         if pruner.unit == "filter":
             return self.budget.prunable - filters.removed(self.filters, self.filter_numbers(ratio), self.prunable)
-        return self.budget.kept(ratio) if pruner.prunes else left
+        return self.budget.kept(ratio) if pruner.prunes else remaining
 
     def at(self, **options: Any) -> "PruneSetting":
         """Return the setting of other options of pruning, sharing the data and the model.
@@ -375,7 +375,7 @@ class PruneSetting(TrainSetting):
         parent_hash: str = "",
         *,
         iteration: int = 1,
-        left: int | None = None,
+        remaining: int | None = None,
         images: int | None = None,
     ) -> PrunePlan:
         """Work out what a pruned run will be.
@@ -397,12 +397,12 @@ class PruneSetting(TrainSetting):
         StudyError
             If the ratio keeps no weight, or more than are left.
         """
-        kept = self._finally_kept(ratio, self.budget.prunable)
+        n_kept = self._finally_kept(ratio, self.budget.prunable)
         own = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
-        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(kept))}
+        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
         return PrunePlan(
             ratio=ratio,
-            kept=self.kept_at(ratio, left, images),
+            kept=self.kept_at(ratio, remaining, images),
             steps=self.pruning_steps,
             params=params,
             name=self.pruned_name(ratio, iteration=iteration, seed=dense.get(schema.SEED, "")),
@@ -456,34 +456,36 @@ def following(config: Config, dense: Run, option: str | None = "dense_run_id") -
     for name, needs in needs_initial_weights.items():
         if needs and is_given:
             raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
-    taken = {}
+    followed = {}
     for item in fields(config):
         if item.name not in FOLLOWED:
             continue
         if item.name in dense.data.params:
-            there = _followed(item, dense.data.params[item.name], where, option)
+            dense_value = _followed(item, dense.data.params[item.name], where, option)
         elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
-            former = schema.FORMERLY[item.name]
-            there = None if former == "none" and item.default is None else item.metadata["check"](former)
+            legacy_default = schema.FORMERLY[item.name]
+            dense_value = (
+                None if legacy_default == "none" and item.default is None else item.metadata["check"](legacy_default)
+            )
         else:
             continue
-        given = getattr(config, item.name)
-        said = datasets.dataset_name(given) if item.name == schema.DATASET else given
-        if given != item.default:
-            if said != there:
-                has = "none" if there is None else text(there)
-                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=item.name)
+        value = getattr(config, item.name)
+        logged_value = datasets.dataset_name(value) if item.name == schema.DATASET else value
+        if value != item.default:
+            if logged_value != dense_value:
+                has = "none" if dense_value is None else text(dense_value)
+                raise StudyError(f"{text(value)} is not what {where} has: {has}", option=item.name)
             continue
         if item.name == schema.MODEL:
-            models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
-        if item.name == schema.DATASET and datasets.is_path(there):
-            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="dataset")
-        taken[item.name] = there
+            models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
+        if item.name == schema.DATASET and datasets.is_path(dense_value):
+            raise StudyError(f"{where} names the path {shortened(dense_value)}: give its data", option="dataset")
+        followed[item.name] = dense_value
     if schema.IMAGE_SHAPE in dense.data.params:
         _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
         if config.image_size is None and height == width:
-            taken["image_size"] = height
-    return replace(config, **taken)
+            followed["image_size"] = height
+    return replace(config, **followed)
 
 
 def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:
@@ -499,10 +501,11 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
         root = run.data.tags.get(schema.DENSE_RUN_ID)
         is_known = root and kind not in kinds and schema.DENSE in kinds
         hint = f"its dense run is {shortened(str(root))[1:-1]}" if is_known else "name one that is"
-        *others, last = kinds
-        named = f"{', '.join(others)} or {last}" if others else last
+        *first_kinds, last = kinds
+        kind_names = f"{', '.join(first_kinds)} or {last}" if first_kinds else last
         raise StudyError(
-            f"run {run_id} is not a finished {named} run (kind {shortened(kind)[1:-1]}, {run.info.status}): {hint}",
+            f"run {run_id} is not a finished {kind_names} run (kind {shortened(kind)[1:-1]}, {run.info.status}): "
+            f"{hint}",
             option=option,
         )
     if run.info.lifecycle_stage != "active":

@@ -84,7 +84,7 @@ def follow(setting: TrainSetting) -> None:
         If they cannot.
     """
     network = onnx_export.with_plain_layers(copy.deepcopy(setting.model))
-    shrink(network, _normalized(setting.normalization, setting, 1))
+    shrink(network, _example_images(setting.normalization, setting, 1))
 
 
 def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
@@ -96,10 +96,12 @@ def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
         If the network's layers cannot be followed, or if the smaller one gives other logits.
     """
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
-        whole = checkpoints.classifier(path, run.info.run_id, setting.config.model)
-    onnx_export.with_plain_layers(whole)
-    network, zeroed, left = shrink(whole.network, _normalized(whole.normalization, setting, COMPARED))
-    return Shrinking(whole, checkpoints.Classifier(network, whole.normalization, whole.classes), zeroed, left)
+        classifier = checkpoints.classifier(path, run.info.run_id, setting.config.model)
+    onnx_export.with_plain_layers(classifier)
+    network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, setting, COMPARED))
+    return Shrinking(
+        classifier, checkpoints.Classifier(network, classifier.normalization, classifier.classes), zeroed, n_left
+    )
 
 
 def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> list[dict[str, float]]:
@@ -121,31 +123,31 @@ def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> li
     StudyError
         If a network cannot be shrunk, or if the store does not take the metrics.
     """
-    measured = []
+    sizes = []
     for run_id in run_ids if setting.config.shrink else ():
-        found = shrunk(store, setting, store.get(run_id))
-        image = _normalized(found.whole.normalization, setting, 1)
-        whole = _size(schema.UNSHRUNK, found.whole.network, image, found.zeroed)
-        measured.append(whole | _size(schema.SHRUNK, found.smaller.network, image, found.left))
-        store.add_metrics(run_id, measured[-1])
-    return measured
+        shrinking = shrunk(store, setting, store.get(run_id))
+        image = _example_images(shrinking.whole.normalization, setting, 1)
+        unshrunk_size = _size(schema.UNSHRUNK, shrinking.whole.network, image, shrinking.zeroed)
+        sizes.append(unshrunk_size | _size(schema.SHRUNK, shrinking.smaller.network, image, shrinking.left))
+        store.add_metrics(run_id, sizes[-1])
+    return sizes
 
 
-def size_lines(measured: Mapping[str, Mapping[str, float]]) -> list[str]:
+def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return the table to print of what `log_sizes` measured, by the names to show; no line if that is nothing."""
-    if not measured:
+    if not sizes:
         return []
-    first = next(iter(measured.values()))
-    rows = [["before", *_shown(first, schema.UNSHRUNK), ""]]
-    for name, metrics in measured.items():
-        zeroed, left = (metrics[prefix + schema.ZEROED_CHANNELS] for prefix in (schema.UNSHRUNK, schema.SHRUNK))
-        rows.append([name, *_shown(metrics, schema.SHRUNK), f"{zeroed - left:,.0f} of {zeroed:,.0f}"])
+    first = next(iter(sizes.values()))
+    rows = [["before", *_row(first, schema.UNSHRUNK), ""]]
+    for name, metrics in sizes.items():
+        zeroed, n_left = (metrics[prefix + schema.ZEROED_CHANNELS] for prefix in (schema.UNSHRUNK, schema.SHRUNK))
+        rows.append([name, *_row(metrics, schema.SHRUNK), f"{zeroed - n_left:,.0f} of {zeroed:,.0f}"])
     header = ["shrunk", "parameters", "MACs", "ms an image", "95 % interval", "zeroed channels removed"]
-    left_over = any(metrics[schema.SHRUNK + schema.ZEROED_CHANNELS] for metrics in measured.values())
-    return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if left_over else [])]
+    has_rest = any(metrics[schema.SHRUNK + schema.ZEROED_CHANNELS] for metrics in sizes.values())
+    return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if has_rest else [])]
 
 
-def _normalized(normalization: Normalization, setting: TrainSetting, count: int) -> Tensor:
+def _example_images(normalization: Normalization, setting: TrainSetting, count: int) -> Tensor:
     images = torch.from_numpy(np.array(setting.data.test_images[:count]))
     return in_layout(normalization(images), torch.contiguous_format)
 
@@ -168,7 +170,7 @@ def _size(prefix: str, network: nn.Module, image: Tensor, zeroed: int) -> dict[s
     }
 
 
-def _shown(metrics: Mapping[str, float], prefix: str) -> list[str]:
+def _row(metrics: Mapping[str, float], prefix: str) -> list[str]:
     median, low, high = (metrics[prefix + schema.LATENCY_MS + end] for end in ("", "_low", "_high"))
     parameters, products = (f"{metrics[prefix + name]:,.0f}" for name in (schema.PARAMETERS, schema.MACS))
     return [parameters, products, f"{median:.3g}", f"{low:.3g} to {high:.3g}"]

@@ -24,7 +24,7 @@ class OtherNetworkError(StudyError):
 
 
 def check_predictions(
-    run_id: str, model: nn.Module, normalization: Normalization, setting: TrainSetting, stored: Predictions
+    run_id: str, model: nn.Module, normalization: Normalization, setting: TrainSetting, stored_predictions: Predictions
 ) -> None:
     """Check that a run's model predicts some test images as the run has stored it.
 
@@ -37,7 +37,7 @@ def check_predictions(
         The one that the model was trained with.
     setting : TrainSetting
         Of the run's data.
-    stored : Predictions
+    stored_predictions : Predictions
         The run's predictions for all test images.
 
     Raises
@@ -46,15 +46,15 @@ def check_predictions(
         If more predictions differ than rounding explains.
     """
     data = setting.data
-    chosen = np.arange(0, len(data.test_labels), math.ceil(len(data.test_labels) / COMPARED))
+    sample = np.arange(0, len(data.test_labels), math.ceil(len(data.test_labels) / COMPARED))
     images = to_device(
-        data.test_images, data.test_labels, normalization, setting.device, setting.loaded.memory_format, chosen
+        data.test_images, data.test_labels, normalization, setting.device, setting.loaded.memory_format, sample
     )
     predictions, _ = predict(model, images, TORCH)
-    differing = int((predictions.predicted != stored.predicted[chosen]).sum())
-    if differing > math.ceil(ALMOST_TIED * len(chosen)):
+    differing = int((predictions.predicted != stored_predictions.predicted[sample]).sum())
+    if differing > math.ceil(ALMOST_TIED * len(sample)):
         raise OtherNetworkError(
             f"run {run_id}: {setting.config.model} with the weights of {schema.CHECKPOINT} predicts {differing} of "
-            f"{len(chosen)} test images otherwise than {schema.PREDICTIONS}, so the model's code, a library or a file "
+            f"{len(sample)} test images otherwise than {schema.PREDICTIONS}, so the model's code, a library or a file "
             "of the run has changed: undo that, or train anew with --force and without --dense-run-id"
         )

@@ -19,10 +19,10 @@ def text_table(
     names : int
         Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
     """
-    (header,), shown, shown_totals = (
+    (header,), printable_rows, printable_totals = (
         [[printable(cell) for cell in row] for row in part] for part in ([header], rows, totals)
     )
-    lines = [*shown, SEPARATING_LINE, *shown_totals] if totals else shown
+    lines = [*printable_rows, SEPARATING_LINE, *printable_totals] if totals else printable_rows
     align = ["left"] * names + ["right"] * (len(header) - names)
     table = tabulate(lines, header, tablefmt="simple", colalign=align, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())

@@ -118,7 +118,7 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         for reference in self._running:
             with suppress(RayError):
                 ray.cancel(reference, force=True)
@@ -142,8 +142,8 @@ class Cluster:
         if not self._running:
             time.sleep(1)  # the cluster has no room at the moment
             return
-        done, _ = ray.wait(list(self._running), num_returns=1)
-        for reference in done:
+        references, _ = ray.wait(list(self._running), num_returns=1)
+        for reference in references:
             number, task = self._running.pop(reference)
             try:
                 yield number, task, ray.get(reference)
@@ -152,7 +152,7 @@ class Cluster:
 
 
 @cache
-def _kept(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
+def _local_worker(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
     """Return this process's copy of the worker, which keeps models from one task to the next."""
     os.environ.update(ray.get(variables))
     masked_output.install()  # Ray keeps the lines of its processes in files, and shows them
@@ -161,4 +161,4 @@ def _kept(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
 
 def _do(do: list[ray.ObjectRef], task: Any) -> Any:
     # Inside a list, because Ray would replace a bare reference by a new copy for each task.
-    return _kept(*do)(task)
+    return _local_worker(*do)(task)

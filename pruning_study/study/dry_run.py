@@ -34,13 +34,13 @@ def show(file: Path, config: StudyConfig) -> str:
         If something is wrong in the file, or if the store does not answer.
     """
     grid_read = plan.read(file, config)
-    planned = plan.plan(grid_read, download=False)
+    study_plan = plan.plan(grid_read, download=False)
     store = connect.existing(plan.experiment(grid_read, config))
-    found = plan.found(store, planned.steps) if store else {}
-    left = [step for step in planned.steps if step.config_hash not in found]
-    workers = worker_count(config.workers, len(left))
-    pace = _pace(store) if store and left else Pace()
-    return _grid_table(planned, found, lambda step: pace.seconds(step.settings_hash), workers)
+    run_ids = plan.find_runs(store, study_plan.steps) if store else {}
+    missing_steps = [step for step in study_plan.steps if step.config_hash not in run_ids]
+    workers = worker_count(config.workers, len(missing_steps))
+    pace = _pace(store) if store and missing_steps else Pace()
+    return _grid_table(study_plan, run_ids, lambda step: pace.seconds(step.settings_hash), workers)
 
 
 def _pace(store: Store) -> Pace:
@@ -53,36 +53,45 @@ def _pace(store: Store) -> Pace:
     return pace
 
 
-def _grid_table(planned: Plan, found: Mapping[str, str], seconds: Seconds, workers: int) -> str:
+def _grid_table(study_plan: Plan, run_ids: Mapping[str, str], seconds: Seconds, workers: int) -> str:
     """Return a table with a row for each data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
-    for step in planned.steps:
+    for step in study_plan.steps:
         rows[(*workload(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)
     header = ["data set", "model", "method", "ratios", "seeds", "runs", "found", "to make", "time"]
-    table = [[*names, *_row(steps, found, seconds, workers)] for names, steps in rows.items()]
-    left = [step for step in planned.steps if step.config_hash not in found]
-    whole = time_left(left, seconds, workers)
-    total = ["", "", "together", "", "", *_row(planned.steps, found, seconds, workers)[2:-1], duration(whole)]
-    unknown = {step.dataset for step in planned.steps if not step.config_hash}
+    table = [[*names, *_row(steps, run_ids, seconds, workers)] for names, steps in rows.items()]
+    missing_steps = [step for step in study_plan.steps if step.config_hash not in run_ids]
+    seconds_left = time_left(missing_steps, seconds, workers)
+    total = [
+        "",
+        "",
+        "together",
+        "",
+        "",
+        *_row(study_plan.steps, run_ids, seconds, workers)[2:-1],
+        duration(seconds_left),
+    ]
+    absent_datasets = {step.dataset for step in study_plan.steps if not step.config_hash}
     notes = [
-        f"{printable(name)} is not on this machine: its runs and their time are unknown" for name in sorted(unknown)
+        f"{printable(name)} is not on this machine: its runs and their time are unknown"
+        for name in sorted(absent_datasets)
     ]
     source = "from finished runs of the same settings, unknown where the experiment has none"
     ends = f"time: on {workers} workers, {source}"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 
 
-def _row(steps: Sequence[Step], found: Mapping[str, str], seconds: Seconds, workers: int) -> list[str]:
-    pruned = [step for step in steps if step.kind == schema.PRUNED]
-    left = [step for step in steps if step.config_hash not in found]
-    work = together(left, seconds)
-    known = all(step.config_hash for step in steps)
+def _row(steps: Sequence[Step], run_ids: Mapping[str, str], seconds: Seconds, workers: int) -> list[str]:
+    pruned_steps = [step for step in steps if step.kind == schema.PRUNED]
+    missing_steps = [step for step in steps if step.config_hash not in run_ids]
+    work = together(missing_steps, seconds)
+    has_hashes = all(step.config_hash for step in steps)
     return [
-        _amounts([step.config for step in pruned]),
+        _amounts([step.config for step in pruned_steps]),
         f"{len({step.config.seed for step in steps}):,}",
         f"{len(steps):,}",
-        f"{len(steps) - len(left):,}" if known else "?",
-        f"{len(left):,}" if known else "?",
+        f"{len(steps) - len(missing_steps):,}" if has_hashes else "?",
+        f"{len(missing_steps):,}" if has_hashes else "?",
         duration(None if work is None else work / workers),
     ]
 

@@ -108,12 +108,12 @@ class Grid:
         """Raise one StudyError for all faults of the file, and for `more` that were found later."""
         faults = list(dict.fromkeys([*self.faults, *more]))
         if faults:
-            first, *rest = faults if len(faults) == 1 else [f"{len(faults):,} things are wrong", *faults]
-            left = [f"and {len(rest) - MOST_LISTED:,} more"] if len(rest) > MOST_LISTED else []
-            raise StudyError(f"{self.path}: {first}", *rest[:MOST_LISTED], *left, option="FILE")
+            first, *more_faults = faults if len(faults) == 1 else [f"{len(faults):,} things are wrong", *faults]
+            note = [f"and {len(more_faults) - MOST_LISTED:,} more"] if len(more_faults) > MOST_LISTED else []
+            raise StudyError(f"{self.path}: {first}", *more_faults[:MOST_LISTED], *note, option="FILE")
 
 
-def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
+def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
     The file has the keys `name`, `experiment`, those of `LISTS`, which list values of an option (`seeds` may be a range
@@ -128,7 +128,7 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     Parameters
     ----------
     path : Path
-    given : mapping of option names to values, optional
+    options : mapping of option names to values, optional
         Options of all cells, which override the file's `overrides`.
 
     Raises
@@ -142,11 +142,13 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     faults: list[str] = []
     name = _name(content, "name", path.stem, faults)
     experiment = _name(content, "experiment", name, faults) if "experiment" in content else name
-    planned = content.pop("primary", [])
-    cells = [cell for prefixes, grid in _grids(content, faults) for cell in _cells(grid, prefixes, given or {}, faults)]
+    comparisons = content.pop("primary", [])
+    cells = [
+        cell for prefixes, grid in _grids(content, faults) for cell in _cells(grid, prefixes, options or {}, faults)
+    ]
     unique = {cell.config: cell for cell in reversed(cells)}
     cells = [cell for cell in cells if unique[cell.config] is cell]
-    primaries = planned_primaries(planned, [cell.config for cell in cells], faults)
+    primaries = planned_primaries(comparisons, [cell.config for cell in cells], faults)
     return Grid(path, name, experiment, tuple(cells), tuple(primaries), tuple(faults))
 
 
@@ -186,8 +188,8 @@ class _Loader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         if ":" in text or re.match(r"[-+]?0[0-9_]", text):
             raise _fault(node, f"{text} is another number in YAML: write a plain number, or quote a name")
-        whole = node.tag.endswith(":int")
-        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        is_integer = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_integer else self.construct_yaml_float(node)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_mapping)
@@ -230,15 +232,15 @@ def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
 
     A few lines of YAML that name one list a thousand times would otherwise become more runs than fit into memory.
     """
-    given = content.get("grids")
-    grids = [grid for grid in given if isinstance(grid, dict)] if isinstance(given, list) else []
+    listed_grids = content.get("grids")
+    grids = [grid for grid in listed_grids if isinstance(grid, dict)] if isinstance(listed_grids, list) else []
     values = sum(
         len(value) for grid in (content, *grids) for value in (grid, *grid.values()) if isinstance(value, list | dict)
     )
     runs = sum(_runs(content | grid) for grid in grids or [{}])
-    for count, most, what in ((values, MOST_VALUES, "values"), (runs, MOST_RUNS, "runs")):
+    for count, most, unit in ((values, MOST_VALUES, "values"), (runs, MOST_RUNS, "runs")):
         if count > most:
-            raise StudyError(f"{path} has {count:,} {what}, and the most is {most:,}: split the study", option="FILE")
+            raise StudyError(f"{path} has {count:,} {unit}, and the most is {most:,}: split the study", option="FILE")
 
 
 def _runs(grid: dict[Any, Any]) -> int:
@@ -256,31 +258,31 @@ def _size(values: Any) -> int:
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """Return each grid with the place of each of its keys."""
     grids = content.pop("grids", [{}])
-    shared = _known(content, "", faults)
+    common_keys = _valid_keys(content, "", faults)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         faults.append("grids: it takes a list of grids, each with keys and values")
         return
     for index, grid in enumerate(grids):
-        own = _known(grid, f"grids[{index}].", faults)
-        yield {key: f"grids[{index}].{key}" if key in own else key for key in GRID_KEYS}, shared | own
+        own = _valid_keys(grid, f"grids[{index}].", faults)
+        yield {key: f"grids[{index}].{key}" if key in own else key for key in GRID_KEYS}, common_keys | own
 
 
-def _known(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
+def _valid_keys(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
         if key not in GRID_KEYS:
-            shown = _shown(key)
+            name = _text(key)
             faults.append(
-                f"{prefix}{shown}: there is no such key: {did_you_mean(shown, GRID_KEYS if prefix else FILE_KEYS)}"
+                f"{prefix}{name}: there is no such key: {did_you_mean(name, GRID_KEYS if prefix else FILE_KEYS)}"
             )
     return {key: value for key, value in grid.items() if key in GRID_KEYS}
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return a key or a value without the quotes of a text."""
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
-class _Command(NamedTuple):
+class _GridCommand(NamedTuple):
     """The command whose runs a grid has: its options, and those whose values are listed, by key."""
 
     name: str
@@ -290,43 +292,45 @@ class _Command(NamedTuple):
     @property
     def overrides(self) -> list[str]:
         """Options that have no key of their own."""
-        taken = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
-        return [item.name for item in fields(self.config) if item.name not in taken]
+        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
+        return [item.name for item in fields(self.config) if item.name not in own_keys]
 
 
-_PRUNE = _Command("prune", PruneConfig, LISTS)
-_ITERATE = _Command("iterate", IterateConfig, LISTS_OF_ITERATE)
+_PRUNE = _GridCommand("prune", PruneConfig, LISTS)
+_ITERATE = _GridCommand("iterate", IterateConfig, LISTS_OF_ITERATE)
 OVERRIDES = _PRUNE.overrides
 
 
-def _check_keys(grid: dict[str, Any], places: Mapping[str, str], command: _Command, faults: list[str]) -> None:
+def _check_keys(grid: dict[str, Any], locations: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
     """Note a grid's keys that have no meaning for its command.
 
     Those at the top of the file may be meant for other grids, unless a key there makes every grid one of `iterate`.
     """
-    at_top = any(key in grid and places[key] == key for key in ITERATING)
+    at_top = any(key in grid and locations[key] == key for key in ITERATING)
     for key in LISTS:
-        if key in grid and key not in command.lists and (at_top or places[key] != key):
-            faults.append(f"{places[key]}: a grid of iterations has none: leave it out")
+        if key in grid and key not in command.lists and (at_top or locations[key] != key):
+            faults.append(f"{locations[key]}: a grid of iterations has none: leave it out")
 
 
 def _cells(
-    grid: dict[str, Any], places: Mapping[str, str], given: Mapping[str, Any], faults: list[str]
+    grid: dict[str, Any], locations: Mapping[str, str], command_options: Mapping[str, Any], faults: list[str]
 ) -> Iterator[GridCell]:
     own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
-    overrides = _overrides(grid.get("overrides", {}), places["overrides"], own, faults)
-    override_keys = {name: f"{places['overrides']}.{name}" for name in overrides}
+    overrides = _overrides(grid.get("overrides", {}), locations["overrides"], own, faults)
+    override_keys = {name: f"{locations['overrides']}.{name}" for name in overrides}
     for key in _SINGLE:
         if key in grid:
-            with _noting(places[key], faults):
-                overrides[key] = _checked(key, grid[key], own)
-                override_keys[key] = places[key]
-    _check_keys(grid, places, own, faults)
-    lists = [_values(key, grid[key], places[key], own, faults) if key in grid else {None: ""} for key in own.lists]
-    for chosen in product(*(values.items() for values in lists)):
-        values = {name: value for name, (value, _) in zip(own.lists.values(), chosen, strict=True) if value is not None}
-        options = _with_effect({**overrides, **given, **values})
-        list_keys = {name: key for name, (_, key) in zip(own.lists.values(), chosen, strict=True)}
+            with _collect_fault(locations[key], faults):
+                overrides[key] = _check(key, grid[key], own)
+                override_keys[key] = locations[key]
+    _check_keys(grid, locations, own, faults)
+    lists = [_values(key, grid[key], locations[key], own, faults) if key in grid else {None: ""} for key in own.lists]
+    for combination in product(*(values.items() for values in lists)):
+        values = {
+            name: value for name, (value, _) in zip(own.lists.values(), combination, strict=True) if value is not None
+        }
+        options = _with_effect({**overrides, **command_options, **values})
+        list_keys = {name: key for name, (_, key) in zip(own.lists.values(), combination, strict=True)}
         keys = override_keys | list_keys
         try:
             yield GridCell(own.config(**options), keys)
@@ -342,16 +346,17 @@ def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in idle}
 
 
-def _overrides(overrides: Any, place: str, command: _Command, faults: list[str]) -> dict[str, Any]:
+def _overrides(overrides: Any, location: str, command: _GridCommand, faults: list[str]) -> dict[str, Any]:
     if not isinstance(overrides, dict):
         faults.append(
-            f"{place}: {shortened(overrides)} does not map options of {command.name} to values, as {{epochs: 10}} does"
+            f"{location}: {shortened(overrides)} does not map options of {command.name} to values, as {{epochs: 10}} "
+            "does"
         )
         return {}
     lists = LISTS | LISTS_OF_ITERATE
     good = {}
     for name, value in overrides.items():
-        with _noting(f"{place}.{_shown(name)}", faults):
+        with _collect_fault(f"{location}.{_text(name)}", faults):
             if name in lists.values():
                 raise ValueError("it has a list of its own: " + next(key for key in lists if lists[key] == name))
             if name in ITERATING:
@@ -359,38 +364,38 @@ def _overrides(overrides: Any, place: str, command: _Command, faults: list[str])
             if name in NO_OVERRIDES:
                 raise ValueError("it does not belong in the file")
             if name not in command.overrides:
-                hint = did_you_mean(_shown(name), command.overrides)
+                hint = did_you_mean(_text(name), command.overrides)
                 raise ValueError(f"{command.name} has no such option: {hint}")
-            good[name] = _checked(name, value, command)
+            good[name] = _check(name, value, command)
     return good
 
 
-def _values(key: str, values: Any, place: str, command: _Command, faults: list[str]) -> dict[Any, str]:
+def _values(key: str, values: Any, location: str, command: _GridCommand, faults: list[str]) -> dict[Any, str]:
     """Return the valid values of a list, each with its place."""
     good: dict[Any, str] = {}
-    with _noting(place, faults):
+    with _collect_fault(location, faults):
         if key == "seeds" and isinstance(values, str):
-            return dict.fromkeys(_range(values), place)
+            return dict.fromkeys(_range(values), location)
         if key == "seeds" and isinstance(values, int) and not isinstance(values, bool):
             values = [values]
         if not isinstance(values, list) or not values:
             raise ValueError(
                 f"{shortened(values)} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")
             )
-        for index, given in enumerate(values):
-            with _noting(f"{place}[{index}]", faults):
-                value = _checked(command.lists[key], given, command)
+        for index, item in enumerate(values):
+            with _collect_fault(f"{location}[{index}]", faults):
+                value = _check(command.lists[key], item, command)
                 if value in good:
-                    raise ValueError(f"{_shown(given)} is listed twice")
-                good[value] = f"{place}[{index}]"
+                    raise ValueError(f"{_text(item)} is listed twice")
+                good[value] = f"{location}[{index}]"
     return good
 
 
-def _checked(name: str, given: Any, command: _Command) -> Any:
-    if not isinstance(given, str | int | float) or (name in _NUMBERS and isinstance(given, str)):
-        raise ValueError(f"{shortened(given)} is not a " + ("number" if name in _NUMBERS else "single value"))
-    value = checked(name, given, command.config)
-    if isinstance(given, bool) and not isinstance(value, bool):
+def _check(name: str, item: Any, command: _GridCommand) -> Any:
+    if not isinstance(item, str | int | float) or (name in _NUMBERS and isinstance(item, str)):
+        raise ValueError(f"{shortened(item)} is not a " + ("number" if name in _NUMBERS else "single value"))
+    value = checked(name, item, command.config)
+    if isinstance(item, bool) and not isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")
     if name == "model":
         models.check_name(value)
@@ -398,10 +403,10 @@ def _checked(name: str, given: Any, command: _Command) -> Any:
 
 
 def _range(text: str) -> range:
-    found = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", text)
-    if not found:
+    match = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", text)
+    if not match:
         raise ValueError(f"{shortened(text)} is neither a range such as 0-29 nor a list")
-    first, last = map(int, found.groups())
+    first, last = map(int, match.groups())
     if first > last or last > LARGEST:
         raise ValueError(f"{text}: write the smaller seed first, and none above {LARGEST}")
     if last - first >= MOST_SEEDS:
@@ -410,8 +415,8 @@ def _range(text: str) -> range:
 
 
 @contextmanager
-def _noting(place: str, faults: list[str]) -> Iterator[None]:
+def _collect_fault(location: str, faults: list[str]) -> Iterator[None]:
     try:
         yield
     except (ValueError, StudyError) as error:
-        faults.append(f"{place}: {error}")
+        faults.append(f"{location}: {error}")

@@ -33,8 +33,8 @@ def workload(step: Step) -> tuple[str, str]:
 def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
     """Return how long one worker takes for some steps; None if that is unknown for one of them."""
     each = [seconds(step) for step in steps]
-    known = [one for one in each if one is not None]
-    return sum(known) if len(known) == len(each) else None
+    durations = [step_seconds for step_seconds in each if step_seconds is not None]
+    return sum(durations) if len(durations) == len(each) else None
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:

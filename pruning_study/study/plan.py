@@ -55,10 +55,10 @@ class Step:
     def name(self) -> str:
         config = self.config
         amount = "" if isinstance(config, IterateConfig) else f" {config.amounts[0]}"
-        what = "dense" if self.kind == schema.DENSE else f"{config.method}{amount}"
+        work = "dense" if self.kind == schema.DENSE else f"{config.method}{amount}"
         is_level = self.iteration > 1 or (self.iteration and isinstance(config, IterateConfig))
         again = f" iteration {self.iteration}" if is_level else ""
-        return f"{self.dataset} {config.model} {what}{again} seed {config.seed}"
+        return f"{self.dataset} {config.model} {work}{again} seed {config.seed}"
 
     @property
     def dataset(self) -> str:
@@ -82,9 +82,9 @@ def source(config: TrainConfig) -> Source:
 
 def read(file: Path, config: StudyConfig) -> Grid:
     """Read a study's file, with the options of the command for all its cells."""
-    taken = ("device", "engine", "data_dir", "max_data_gib")
-    given = {name: getattr(config, name) for name in taken}
-    return grid.read(file, given | ({"protocol": config.protocol} if config.protocol else {}))
+    names = ("device", "engine", "data_dir", "max_data_gib")
+    options = {name: getattr(config, name) for name in names}
+    return grid.read(file, options | ({"protocol": config.protocol} if config.protocol else {}))
 
 
 def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
@@ -138,20 +138,20 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
         # Seed and ratio change no other param, so one setting serves all seeds and ratios.
         if isinstance(config, IterateConfig):
             return chain(config, chain_setting(replace(config, seed=0)))
-        resolved = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
-        config = resolved.with_ratios(config)
-        dense = dense_step(config, resolved)
-        return [dense, pruned_step(config, resolved, dense)]
+        own_setting = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
+        config = own_setting.with_ratios(config)
+        dense = dense_step(config, own_setting)
+        return [dense, pruned_step(config, own_setting, dense)]
 
-    made: dict[str | TrainConfig | tuple[Config, int], Step] = {}
+    unique_steps: dict[str | TrainConfig | tuple[Config, int], Step] = {}
     for cell in sorted(grid_read.cells, key=lambda cell: cell.config.seed):
         try:
             for step in steps(cell.config):
-                made.setdefault(step.config_hash or _identity(step), step)
+                unique_steps.setdefault(step.config_hash or _identity(step), step)
         except StudyError as error:
             faults.append(cell.place(error))
     grid_read.check(faults)
-    return Plan(grid_read.name, tuple(made.values()), data, grid_read.primaries)
+    return Plan(grid_read.name, tuple(unique_steps.values()), data, grid_read.primaries)
 
 
 def dense_step(config: Config, setting: PruneSetting) -> Step:
@@ -187,10 +187,10 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     """
     (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        planned = setting.plan(ratio, _training_params(config, setting), parent.config_hash, iteration=iteration)
+        prune_plan = setting.plan(ratio, _training_params(config, setting), parent.config_hash, iteration=iteration)
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
-    return _pruned(config, planned, parent.config_hash, iteration)
+    return _step_of_plan(config, prune_plan, parent.config_hash, iteration)
 
 
 def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
@@ -206,16 +206,18 @@ def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
     dense_params = _training_params(config, setting)
     for iteration in range(1, config.iterations):
         parent_hash = steps[-1].config_hash
-        steps.append(_pruned(config, setting.level_plan(dense_params, parent_hash, iteration), parent_hash, iteration))
+        steps.append(
+            _step_of_plan(config, setting.level_plan(dense_params, parent_hash, iteration), parent_hash, iteration)
+        )
     return steps
 
 
-def _pruned(config: Config, planned: PrunePlan, parent_hash: str, iteration: int) -> Step:
-    alike = settings_hash(schema.PRUNED, planned.params)
-    return Step(schema.PRUNED, config, parent_hash, planned.hash, iteration, alike)
+def _step_of_plan(config: Config, prune_plan: PrunePlan, parent_hash: str, iteration: int) -> Step:
+    own_settings_hash = settings_hash(schema.PRUNED, prune_plan.params)
+    return Step(schema.PRUNED, config, parent_hash, prune_plan.hash, iteration, own_settings_hash)
 
 
-def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
+def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     """Return hash -> run id of the steps whose run is in the store with all its artifacts.
 
     Parameters

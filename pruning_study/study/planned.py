@@ -8,7 +8,7 @@ from typing import Any
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import printable, shortened
 from analysis.runs import schema
-from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
+from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
@@ -28,12 +28,12 @@ class _FaultError(Exception):
         self.key = key
 
 
-def planned_primaries(given: Any, configs: Iterable[TrainConfig], faults: list[str]) -> list[Primary]:
+def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: list[str]) -> list[Primary]:
     """Return the primary comparisons that a file gives, without those that are wrong.
 
     Parameters
     ----------
-    given : list of mappings, as read
+    comparisons : list of mappings, as read
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
     configs : iterable of PruneConfig or IterateConfig
@@ -41,19 +41,19 @@ def planned_primaries(given: Any, configs: Iterable[TrainConfig], faults: list[s
     faults : list of str
         A line is added for each comparison that is wrong.
     """
-    if not isinstance(given, list) or len(given) > MOST:
+    if not isinstance(comparisons, list) or len(comparisons) > MOST:
         faults.append(f"primary: it takes a list of at most {MOST} comparisons, each with keys and values")
         return []
-    grid = _params(configs) if given else []
+    grid = _params(configs) if comparisons else []
     primaries = []
-    for place, told in enumerate(given):
+    for index, comparison in enumerate(comparisons):
         try:
-            primary = _primary(told, list(dict.fromkeys(params[schema.DATASET] for params in grid)))
+            primary = _primary(comparison, list(dict.fromkeys(params[schema.DATASET] for params in grid)))
             for dataset in primary.datasets:
-                _check_held(primary, [params for params in grid if params[schema.DATASET] == dataset], dataset)
+                _check_in_grid(primary, [params for params in grid if params[schema.DATASET] == dataset], dataset)
             primaries.append(primary)
         except _FaultError as fault:
-            faults.append(f"primary[{place}]{fault.key}: {fault}")
+            faults.append(f"primary[{index}]{fault.key}: {fault}")
     return primaries
 
 
@@ -67,7 +67,7 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
         described = {schema.DATASET: datasets.dataset_name(config.dataset)}
         return training_params(config, training, described) | pruning_params(config, pruning, 1.0, iteration=1)
 
-    found = {}
+    params = {}
     for config in configs:
         # The ratio of a sparsity follows from the network, which is not known yet.
         if not isinstance(config, PruneConfig) or config.sparsity:
@@ -75,37 +75,39 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
         # Seed and ratio change no other param.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
         try:
-            found[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}
+            params[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}
         except StudyError:  # the plan says what is wrong with such a cell
             continue
-    return list(found.values())
+    return list(params.values())
 
 
-def _primary(told: Any, known: Sequence[str]) -> Primary:
-    if not isinstance(told, dict):
-        raise _FaultError("", f"{shortened(told)} is no comparison: it takes the keys {', '.join(KEYS)}")
-    for key in told:
+def _primary(comparison: Any, dataset_names: Sequence[str]) -> Primary:
+    if not isinstance(comparison, dict):
+        raise _FaultError("", f"{shortened(comparison)} is no comparison: it takes the keys {', '.join(KEYS)}")
+    for key in comparison:
         if key not in KEYS:
             raise _FaultError(f".{printable(str(key))[:100]}", f"there is no such key: {did_you_mean(str(key), KEYS)}")
     for key in NEEDED:
-        if key not in told:
+        if key not in comparison:
             raise _FaultError(f".{key}", "is missing, and every primary comparison has it")
-    direction = told.get("direction", DIRECTIONS[0])
+    direction = comparison.get("direction", DIRECTIONS[0])
     if direction not in DIRECTIONS:
         raise _FaultError(".direction", f"{shortened(direction)}: it takes {', '.join(DIRECTIONS)}")
     return Primary(
-        method=_label(".method", told["method"]),
-        baseline=_label(".baseline", told["baseline"]),
-        ratio=_number(".ratio", told["ratio"]),
-        outcomes=_names(".outcomes", told["outcomes"], OUTCOMES),
-        datasets=_names(".datasets", _logged(told["datasets"]), known) if "datasets" in told else tuple(known),
+        method=_label(".method", comparison["method"]),
+        baseline=_label(".baseline", comparison["baseline"]),
+        ratio=_number(".ratio", comparison["ratio"]),
+        outcomes=_names(".outcomes", comparison["outcomes"], OUTCOMES),
+        datasets=_names(".datasets", _log_names(comparison["datasets"]), dataset_names)
+        if "datasets" in comparison
+        else tuple(dataset_names),
         direction=direction,
     )
 
 
 def _label(key: str, label: Any) -> str:
     try:
-        Method.from_label(label)
+        MethodSelector.from_label(label)
     except (ValueError, TypeError) as error:
         raise _FaultError(key, str(error) if isinstance(label, str) else f"{shortened(label)} is not a text") from error
     return printable(label)
@@ -120,35 +122,37 @@ def _number(key: str, value: Any) -> float:
     raise _FaultError(key, f"{shortened(value)} is not a number")
 
 
-def _logged(names: Any) -> Any:
+def _log_names(names: Any) -> Any:
     """Return names of data sets as runs log them; what is no name stays."""
     if not isinstance(names, list):
         return names
     return [datasets.dataset_name(name) if isinstance(name, str) and name.isprintable() else name for name in names]
 
 
-def _names(key: str, values: Any, known: Sequence[str]) -> tuple[str, ...]:
+def _names(key: str, values: Any, choices: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(values, list) or not values:
         raise _FaultError(key, f"{shortened(values)} is not a list of names")
-    for place, value in enumerate(values):
-        if value not in known:
-            raise _FaultError(f"{key}[{place}]", f"{shortened(value)}: {did_you_mean(str(value)[:100], known)}")
-        if value in values[:place]:
-            raise _FaultError(f"{key}[{place}]", f"{value} is listed twice")
+    for index, value in enumerate(values):
+        if value not in choices:
+            raise _FaultError(f"{key}[{index}]", f"{shortened(value)}: {did_you_mean(str(value)[:100], choices)}")
+        if value in values[:index]:
+            raise _FaultError(f"{key}[{index}]", f"{value} is listed twice")
     return tuple(values)
 
 
-def _check_held(primary: Primary, cells: Sequence[Params], dataset: str) -> None:
+def _check_in_grid(primary: Primary, cells: Sequence[Params], dataset: str) -> None:
     """Check that the grid's cells of a data set hold the method and the baseline of a comparison."""
     ratios = sorted({params[schema.RATIO] for params in cells})
     if primary.ratio not in ratios:
-        known = ", ".join(f"{ratio:g}" for ratio in ratios)
-        raise _FaultError(".ratio", f"the grid has no ratio {primary.ratio:g} on {dataset}; it has {known}")
+        known_ratios = ", ".join(f"{ratio:g}" for ratio in ratios)
+        raise _FaultError(".ratio", f"the grid has no ratio {primary.ratio:g} on {dataset}; it has {known_ratios}")
     at_ratio = [params for params in cells if params[schema.RATIO] == primary.ratio]
     elsewhere = [params for params in cells if params[schema.RATIO] != primary.ratio]
     controls = [params for params in elsewhere if params[schema.PRUNER] == schema.CONTROL]
-    methods = _held(".method", primary.method, at_ratio, f"at ratio {primary.ratio:g} on {dataset}")
-    baselines = _held(".baseline", primary.baseline, [*at_ratio, *controls], f"at ratio {primary.ratio:g} on {dataset}")
+    methods = _matching_cells(".method", primary.method, at_ratio, f"at ratio {primary.ratio:g} on {dataset}")
+    baselines = _matching_cells(
+        ".baseline", primary.baseline, [*at_ratio, *controls], f"at ratio {primary.ratio:g} on {dataset}"
+    )
     if not any(
         method is not baseline and method[schema.MODEL] == baseline[schema.MODEL]
         for method in methods
@@ -157,9 +161,9 @@ def _check_held(primary: Primary, cells: Sequence[Params], dataset: str) -> None
         raise _FaultError(".baseline", f"{shortened(primary.baseline)} is the method itself; name another one")
 
 
-def _held(key: str, label: str, cells: Sequence[Params], where: str) -> list[Params]:
-    places = Method.from_label(label).among(cells)
-    if not places:
-        known = ", ".join(dict.fromkeys(params[schema.PRUNER] for params in cells))
-        raise _FaultError(key, f"the grid has no {shortened(label)} {where}; its pruners there are {known}")
-    return [cells[place] for place in places]
+def _matching_cells(key: str, label: str, cells: Sequence[Params], where: str) -> list[Params]:
+    indices = MethodSelector.from_label(label).among(cells)
+    if not indices:
+        pruners = ", ".join(dict.fromkeys(params[schema.PRUNER] for params in cells))
+        raise _FaultError(key, f"the grid has no {shortened(label)} {where}; its pruners there are {pruners}")
+    return [cells[index] for index in indices]

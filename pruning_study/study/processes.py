@@ -35,12 +35,12 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
-def worker_count(wanted: int | None, tasks: int) -> int:
+def worker_count(workers: int | None, tasks: int) -> int:
     """Return how many workers to start: as many as are wanted, by default one a core, and no more than tasks.
 
     The cores are those that this process may use, by its affinity and its control groups.
     """
-    return max(1, min(wanted or cpu_count(), tasks))
+    return max(1, min(workers or cpu_count(), tasks))
 
 
 class Died(NamedTuple):
@@ -99,7 +99,7 @@ class Processes:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         workers = [worker for worker in self._workers if worker]
         for worker in workers:
             if worker.task is None:

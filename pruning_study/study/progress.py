@@ -12,7 +12,7 @@ from analysis.common.printable import printable
 from analysis.runs import schema
 from pruning_study.study.pace import Pace, duration, time_left, workload
 from pruning_study.study.plan import Step
-from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue
+from pruning_study.study.queue import FAILED, FOUND, MADE, Queue, StepOutcome
 
 SHOWN = {"accuracy": schema.TEST_ACCURACY, "alpha": schema.ALPHA}
 
@@ -43,7 +43,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._line.close()
         self._bar.close()
 
@@ -52,7 +52,7 @@ class Progress:
         self._doing[worker] = printable(step.name) if step else "idle"
         self._line.set_description_str(" | ".join(self._doing.values()))
 
-    def ended(self, step: Step, outcome: Outcome) -> None:
+    def ended(self, step: Step, outcome: StepOutcome) -> None:
         """Show that a step has ended, and how the study stands; the queue has the outcome already."""
         if outcome.state == MADE:
             self._pace.add(outcome.seconds, *_keys(step))
@@ -81,7 +81,7 @@ def _keys(step: Step) -> tuple[Hashable, ...]:
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 
-def _how(outcome: Outcome) -> str:
+def _how(outcome: StepOutcome) -> str:
     if outcome.error:
         return f"failed, {outcome.error}"
     numbers = [f"{name} {outcome.metrics[key]:.3f}" for name, key in SHOWN.items() if key in outcome.metrics]

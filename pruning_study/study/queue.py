@@ -10,7 +10,7 @@ FOUND, MADE, FAILED, NOT_MADE = "found", "made", "failed", "not made"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """How a step ended.
 
     Parameters
@@ -50,16 +50,16 @@ class Queue:
         If a step starts from a run that is not among the steps.
     """
 
-    def __init__(self, steps: Sequence[Step], found: Mapping[str, str]) -> None:
+    def __init__(self, steps: Sequence[Step], run_ids: Mapping[str, str]) -> None:
         self.steps = {step.config_hash: step for step in steps}
-        self.outcomes = {key: Outcome(FOUND, found[key]) for key in self.steps if key in found}
+        self.outcomes = {key: StepOutcome(FOUND, run_ids[key]) for key in self.steps if key in run_ids}
         self.counts = Counter({FOUND: len(self.outcomes)})
         if orphan := next((step for step in steps if step.parent_hash and step.parent_hash not in self.steps), None):
             raise ValueError(f"{orphan.name}: the run that it starts from is not among the steps")
         # Parent hash -> the steps that start from that run; "" -> the steps that start from nothing.
         self._waiting: dict[str, deque[Step]] = {}
         for step in steps:
-            if step.config_hash not in found:
+            if step.config_hash not in run_ids:
                 self._waiting.setdefault(step.parent_hash, deque()).append(step)
 
     def left(self) -> list[Step]:
@@ -71,7 +71,7 @@ class Queue:
         """Whether every step has ended."""
         return len(self.outcomes) == len(self.steps)
 
-    def next(self, held: Sequence[str], held_by_others: Collection[str]) -> Step | None:
+    def next(self, own_models: Sequence[str], other_models: Collection[str]) -> Step | None:
         """Take the step that a worker should make now; None where every step that is left has to wait.
 
         A worker first gets a step whose parent it holds in memory, of several the newest, so that it makes a chain to
@@ -80,28 +80,28 @@ class Queue:
 
         Parameters
         ----------
-        held : sequence of str
+        own_models : sequence of str
             Hashes of the runs that the worker holds in memory, the one used last at the end.
-        held_by_others : collection of str
+        other_models : collection of str
         """
 
         def rank(parent_hash: str) -> int:
-            if parent_hash in held:
-                return -held.index(parent_hash)
-            return 2 if parent_hash in held_by_others else 1
+            if parent_hash in own_models:
+                return -own_models.index(parent_hash)
+            return 2 if parent_hash in other_models else 1
 
         nearest = min(filter(self._is_there, self._waiting), key=rank, default=None)
         if nearest is not None and (rank(nearest) < 2 or "" not in self._waiting):
             return self._take(nearest)
         return self._take("") if "" in self._waiting else None
 
-    def end(self, step: Step, outcome: Outcome) -> None:
+    def end(self, step: Step, outcome: StepOutcome) -> None:
         """Note how a step ended. Where it failed, the steps that start from its run end as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):
             for child in self._waiting.pop(step.config_hash, ()):
-                self.end(child, Outcome(NOT_MADE, error="the run that it starts from failed"))
+                self.end(child, StepOutcome(NOT_MADE, error="the run that it starts from failed"))
 
     def _take(self, parent_hash: str) -> Step:
         waiting = self._waiting[parent_hash]

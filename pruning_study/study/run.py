@@ -27,7 +27,7 @@ from pruning_study.study.pace import duration
 from pruning_study.study.plan import Plan, Step
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
-from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
+from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
 from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
@@ -43,7 +43,7 @@ class Pool(Protocol):
     def __enter__(self) -> Self:
         """Take the workers."""
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Let the workers go, and interrupt those that are busy."""
 
     def idle(self) -> list[int]:
@@ -52,7 +52,7 @@ class Pool(Protocol):
     def give(self, number: int, task: Step) -> None:
         """Have an idle worker make a step."""
 
-    def results(self) -> Iterator[tuple[int, Step, Outcome | Died]]:
+    def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
         """Wait until a worker has ended a step, and yield the number, step and outcome of each ended step."""
 
 
@@ -93,19 +93,19 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
         If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
     """
     grid_read = plan.read(file, config)
-    planned = plan.plan(grid_read, download=True)
+    study_plan = plan.plan(grid_read, download=True)
     store = connect.connect(plan.experiment(grid_read, config))
     sending.send_kept(store.uri)
     views.write(store, views.BY_PRUNER_AND_RATIO)
-    with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
+    with store.job(f"study: {study_plan.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
-        (job.folder / schema.PRIMARY).write_text(described(planned.primaries, planned.name), encoding="utf-8")
+        (job.folder / schema.PRIMARY).write_text(described(study_plan.primaries, study_plan.name), encoding="utf-8")
         job.flush()
-        queue = make(store, job, planned, config)
-        found = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
-        for line in found_lines(store, config.engine, found, IN_ANOTHER_EXPERIMENT):
+        queue = make(store, job, study_plan, config)
+        run_ids = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
+        for line in found_lines(store, config.engine, run_ids, IN_ANOTHER_EXPERIMENT):
             click.echo(line)
-        click.echo(f"\nthe report: pruning-analysis report {_where(store, planned)}")
+        click.echo(f"\nthe report: pruning-analysis report {_where(store, study_plan)}")
         click.echo(f"the runs:   {store.how_to_look(indent=12)}")
         if failed := queue.counts[FAILED]:
             job.flush()
@@ -113,14 +113,14 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     return _frame(queue)
 
 
-def _where(store: Store, planned: Plan) -> str:
+def _where(store: Store, study_plan: Plan) -> str:
     """Return the option by which the analysis finds the study's runs."""
     experiment = store.client.get_experiment(store.experiment_id).name
-    option = "--study" if experiment == planned.name else "--experiment"
+    option = "--study" if experiment == study_plan.name else "--experiment"
     return f"{option} {shlex.quote(printable(experiment))}"
 
 
-def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue:
+def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Queue:
     """Find or make every step of a plan, log to the study's run how it went, and print it.
 
     Parameters
@@ -128,18 +128,18 @@ def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue
     store : Store
     job : Writer
         The study's run.
-    planned : Plan
+    study_plan : Plan
     config : StudyConfig
 
     Returns
     -------
     Queue, with the outcome of every step
     """
-    queue = Queue(planned.steps, plan.found(store, planned.steps))
+    queue = Queue(study_plan.steps, plan.find_runs(store, study_plan.steps))
     click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.left()):,} to make")
     start = time.monotonic()
     if not queue.done:
-        _deal_out(store, job, queue, planned, config)
+        _deal_out(store, job, queue, study_plan, config)
     store.end_dead()
     if config.executor == "ray":
         store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
@@ -147,27 +147,31 @@ def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue
     return queue
 
 
-def _deal_out(store: Store, job: Writer, queue: Queue, planned: Plan, config: StudyConfig) -> None:
+def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: Plan, config: StudyConfig) -> None:
     """Give steps to workers until all have ended."""
     executor = _executor(store, config, len(queue.left()))
-    data = {key: SharedDataset(dataset, executor.share) for key, dataset in planned.data.items()}
+    data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, job.run_id, data)
-    held: dict[int, list[str]] = {}  # hashes of the models that each worker has in memory
+    model_hashes: dict[int, list[str]] = {}  # hashes of the models that each worker has in memory
     with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()
         while not queue.done:
             for number in pool.idle():
-                own = held.get(number, [])
-                step = queue.next(own, {key for other, keys in held.items() if other != number for key in keys})
+                own = model_hashes.get(number, [])
+                step = queue.next(
+                    own, {key for holder, keys in model_hashes.items() if holder != number for key in keys}
+                )
                 progress.doing(number, step)
                 if step:
-                    used = [key for key in (step.parent_hash, step.config_hash) if key]
-                    held[number] = [*(key for key in own if key not in used), *used][-KEPT_MODELS:]
+                    step_hashes = [key for key in (step.parent_hash, step.config_hash) if key]
+                    model_hashes[number] = [*(key for key in own if key not in step_hashes), *step_hashes][
+                        -KEPT_MODELS:
+                    ]
                     pool.give(number, step)
             for number, step, outcome in pool.results():
                 if isinstance(outcome, Died):
-                    held.pop(number, None)
-                    outcome = Outcome(FAILED, error=outcome.reason)
+                    model_hashes.pop(number, None)
+                    outcome = StepOutcome(FAILED, error=outcome.reason)
                     with suppress(StudyError):  # the store does not answer: the next study ends the dead runs
                         store.end_dead()
                 queue.end(step, outcome)
@@ -177,9 +181,9 @@ def _deal_out(store: Store, job: Writer, queue: Queue, planned: Plan, config: St
                 job.epoch(len(queue.outcomes), _counts(queue))
 
 
-def _executor(store: Store, config: StudyConfig, left: int) -> Executor:
+def _executor(store: Store, config: StudyConfig, tasks: int) -> Executor:
     if config.executor == "processes":
-        return Executor(SharedMemory, partial(Processes, worker_count(config.workers, left)))
+        return Executor(SharedMemory, partial(Processes, worker_count(config.workers, tasks)))
     try:
         from pruning_study.study import cluster
     except ModuleNotFoundError as error:
@@ -221,6 +225,6 @@ def _frame(queue: Queue) -> pd.DataFrame:
     rows = []
     for key, step in queue.steps.items():
         outcome = queue.outcomes[key]
-        ended = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
-        rows.append({"kind": step.kind, "run": step.name, **ended, schema.CONFIG_HASH: key})
+        result = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
+        rows.append({"kind": step.kind, "run": step.name, **result, schema.CONFIG_HASH: key})
     return pd.DataFrame(rows)

@@ -83,12 +83,12 @@ class SharedSearch(ABC):
                 directions=list(objectives.values()),
                 pruner=pruner,
             )
-            found = self._study.user_attrs.get(_SPACE)
-            if found is None:
+            stored_params = self._study.user_attrs.get(_SPACE)
+            if stored_params is None:
                 self._study.set_user_attr(_SPACE, dict(params))
                 _name_objectives(self._study, list(objectives))
-        if found not in (None, params):
-            raise StudyError(_other_space(name, found, params), option="study_name")
+        if stored_params not in (None, params):
+            raise StudyError(_other_space(name, stored_params, params), option="study_name")
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
@@ -105,20 +105,20 @@ class SharedSearch(ABC):
         ------
         Trial ; None if no trial is left to begin.
         """
-        with ExitStack() as held:
+        with ExitStack() as held_locks:
             with self._alone():
                 self._end_dead()
                 trial = self._next(total, late)
                 if trial:
-                    held.enter_context(self._store.making(self.trial_hash(trial.number)))
+                    held_locks.enter_context(self._store.making(self.trial_hash(trial.number)))
             try:
                 yield trial
             except BaseException:
                 if trial:
                     with self._alone():
-                        ended = self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-                        if ended.state == TrialState.FAIL:
-                            self._enqueue_again(ended)
+                        failed_trial = self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                        if failed_trial.state == TrialState.FAIL:
+                            self._enqueue_again(failed_trial)
                 raise
 
     def trial_hash(self, number: int) -> str:
@@ -221,7 +221,9 @@ def _readable(journal: Path) -> Iterator[None]:
         ) from error
 
 
-def _other_space(name: str, found: Mapping[str, str], asked: Mapping[str, str]) -> str:
-    differing = [key for key in {**found, **asked} if found.get(key) != asked.get(key)]
-    told = "; ".join(f"{key} {found.get(key, 'none')} there, {asked.get(key, 'none')} here" for key in differing)
-    return f"a search with other options has the name {name!r} ({told}): give another name"
+def _other_space(name: str, stored_params: Mapping[str, str], params: Mapping[str, str]) -> str:
+    differing = [key for key in {**stored_params, **params} if stored_params.get(key) != params.get(key)]
+    differences = "; ".join(
+        f"{key} {stored_params.get(key, 'none')} there, {params.get(key, 'none')} here" for key in differing
+    )
+    return f"a search with other options has the name {name!r} ({differences}): give another name"

@@ -22,7 +22,7 @@ from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.stored_network import OtherNetworkError
 from pruning_study.study.grid import Config
 from pruning_study.study.plan import Source, Step, source
-from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome
+from pruning_study.study.queue import FAILED, FOUND, MADE, StepOutcome
 from pruning_study.tracking.store import Store
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -84,20 +84,20 @@ class Worker:
         self._setting: tuple[Config, PruneSetting] | None = None
         self._models: dict[str, LoadedRun] = {}
 
-    def __call__(self, step: Step) -> Outcome:
+    def __call__(self, step: Step) -> StepOutcome:
         # The last digits depend on the number of threads: with one, the number of workers changes nothing.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:
             run = self._run(step)
         except (StudyError, OSError) as error:
-            return Outcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
+            return StepOutcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
         except Exception as error:
             masked_output.print_traceback(error)
             reason = f"{type(error).__name__}: {first_line(error)}"
-            return Outcome(FAILED, error=reason, seconds=time.perf_counter() - start)
+            return StepOutcome(FAILED, error=reason, seconds=time.perf_counter() - start)
         state = FOUND if run.found else MADE
-        return Outcome(state, run.run_id, metrics=run.metrics, seconds=time.perf_counter() - start)
+        return StepOutcome(state, run.run_id, metrics=run.metrics, seconds=time.perf_counter() - start)
 
     def _run(self, step: Step) -> FinishedRun:
         if self._store is None:
@@ -125,7 +125,7 @@ class Worker:
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
             parent = dense.train(store, self._study_run_id, setting)
-        parent = parent or _stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
+        parent = parent or _load_stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
         self._keep(parent)
         return parent
 
@@ -151,10 +151,10 @@ class Worker:
         if self._setting is None or self._setting[0] != but_ratio:
             self._setting = None
             data = self._dataset(source(config))
-            made = (
+            setting = (
                 PruneSetting(but_ratio, data) if isinstance(but_ratio, PruneConfig) else IterateSetting(but_ratio, data)
             )
-            self._setting = (but_ratio, made)
+            self._setting = (but_ratio, setting)
         return self._setting[1]
 
     def _dataset(self, key: Source) -> Dataset:
@@ -163,7 +163,7 @@ class Worker:
         return self._data[key]
 
 
-def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
+def _load_stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
     for run in store.find(config_hash):
         try:
             return load(store, run, setting)

@@ -167,13 +167,13 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _moved(folder: Path, run_id: str) -> Path:
     """Rename a folder that is safe where it is, if this is possible, to a place where a user will look."""
     try:
-        place = FOLDER.absolute()  # fails where the current folder has been deleted
-        place.mkdir(exist_ok=True)
+        location = FOLDER.absolute()  # fails where the current folder has been deleted
+        location.mkdir(exist_ok=True)
     except OSError:
         return folder
     try:
-        return folder.rename(place / run_id)
+        return folder.rename(location / run_id)
     except OSError:
         with suppress(OSError):  # it is not empty
-            place.rmdir()
+            location.rmdir()
         return folder

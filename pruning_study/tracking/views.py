@@ -111,9 +111,9 @@ def _groups(params: Sequence[str]) -> dict[str, Any]:
     return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}}
 
 
-def _chart(place: int, kind: str, **fields: Any) -> dict[str, Any]:
+def _chart(index: int, kind: str, **fields: Any) -> dict[str, Any]:
     return {
-        "uuid": f"chart-{place}",
+        "uuid": f"chart-{index}",
         "type": kind,
         "runsCountToCompare": 100,
         "metricSectionId": "compared",

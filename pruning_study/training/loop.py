@@ -41,7 +41,7 @@ def ignore(epoch: int, metrics: dict[str, float]) -> None:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSetup:
     """Data and settings of one training.
 
     Parameters
@@ -104,7 +104,7 @@ class Fit:
     weighting: dict[str, Tensor] = field(default_factory=dict)
 
 
-def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
+def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and leave it with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
@@ -156,7 +156,7 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
     return Fit(state.best_epoch, len(training.train) * len(epochs) / state.seconds, state.masks, state.weighting)
 
 
-def fit_steps(model: nn.Module, training: Training, steps: int) -> None:
+def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     """Train a model in place for the first steps of a training, to where `fit` passes after them, to the last bit.
 
     Parameters
@@ -215,24 +215,24 @@ class Epoch(NamedTuple):
 
 def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
     """Return the epochs of a training, phase by phase."""
-    places = [
+    positions = [
         (phase, index, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
         for index in range(phase.epochs)
     ]
-    return [Epoch(number, *place) for number, place in enumerate(places, start=1)]
+    return [Epoch(number, *position) for number, position in enumerate(positions, start=1)]
 
 
-def _augments(training: Training) -> bool:
+def _augments(training: TrainingSetup) -> bool:
     return training.hyperparameters.augmentation == "flip-crop"
 
 
-def augmentation(training: Training, random: torch.Generator) -> FlipCrop | None:
+def augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
     """Return what augments the images of a training, None if nothing does."""
     return FlipCrop(training.black, random) if _augments(training) else None
 
 
-def _with_teacher_logits(training: Training) -> Training:
+def _with_teacher_logits(training: TrainingSetup) -> TrainingSetup:
     """Compute the teacher's logits once, if no augmentation changes the images."""
     distillation = training.distillation
     if not distillation or _augments(training):
@@ -241,7 +241,7 @@ def _with_teacher_logits(training: Training) -> Training:
     return replace(training, distillation=replace(distillation, logits=logits))
 
 
-def _made_by(model: nn.Module, training: Training) -> str:
+def _made_by(model: nn.Module, training: TrainingSetup) -> str:
     """Return a text of everything that the result depends on besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
@@ -250,7 +250,7 @@ def _made_by(model: nn.Module, training: Training) -> str:
     return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
 
 
-def initial_state(model: nn.Module, training: Training) -> TrainingState:
+def initial_state(model: nn.Module, training: TrainingSetup) -> TrainingState:
     """Return the state of a training before its first epoch."""
     regrows = training.ramp and training.ramp.regrow
     weighting = training.weighting.initial_state() if training.weighting else {}
@@ -258,7 +258,7 @@ def initial_state(model: nn.Module, training: Training) -> TrainingState:
 
 
 @contextmanager
-def _reporting(training: Training, on_epoch: OnEpoch) -> Iterator[Callable[[Epoch, dict[str, float]], None]]:
+def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[Epoch, dict[str, float]], None]]:
     """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
     with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
@@ -271,7 +271,7 @@ def _reporting(training: Training, on_epoch: OnEpoch) -> Iterator[Callable[[Epoc
 
 def _train(
     model: nn.Module,
-    training: Training,
+    training: TrainingSetup,
     epoch: Epoch,
     state: TrainingState,
     random: torch.Generator,
@@ -327,7 +327,7 @@ def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, batc
                 state.velocity[name].masked_fill_(~mask, 0)
 
 
-def end_epoch(model: nn.Module, training: Training, epoch: Epoch, train_loss: float, state: TrainingState) -> None:
+def end_epoch(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_loss: float, state: TrainingState) -> None:
     """Evaluate a model after an epoch, note its metrics, and keep its weights if they are the best so far.
 
     Raises
@@ -343,7 +343,7 @@ def end_epoch(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
         state.keep_if_best(epoch.number, _selection_loss(model, training, metrics), model)
 
 
-def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: float) -> dict[str, float]:
+def _evaluate(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_loss: float) -> dict[str, float]:
     """Return the metrics of an epoch."""
     val_loss, val_accuracy = loss_and_accuracy(model, training.validation, training.engine)
     if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -354,7 +354,7 @@ def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
     return {schema.TRAIN_LOSS: train_loss, schema.VAL_LOSS: val_loss, schema.VAL_ACCURACY: val_accuracy}
 
 
-def _competes(training: Training, epoch: Epoch) -> bool:
+def _competes(training: TrainingSetup, epoch: Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
     ramp, settings = training.ramp, training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
@@ -364,13 +364,13 @@ def _competes(training: Training, epoch: Epoch) -> bool:
     return masks_are_final and (epoch.in_last_phase or not training.released_selection)
 
 
-def _selection_loss(model: nn.Module, training: Training, metrics: dict[str, float]) -> float:
+def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str, float]) -> float:
     if training.released_selection:
         return loss_and_accuracy(model, training.released_selection, training.engine)[0]
     return metrics[schema.VAL_LOSS]
 
 
-def leave(model: nn.Module, training: Training, state: TrainingState, random: torch.Generator) -> None:
+def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
     """Leave a model with the weights that its training is for: those of the best epoch, or the mean of the last ones.
 
     Parameters
@@ -391,7 +391,7 @@ def leave(model: nn.Module, training: Training, state: TrainingState, random: to
         _renew_statistics(model, training, random)
 
 
-def _renew_statistics(model: nn.Module, training: Training, random: torch.Generator) -> None:
+def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.Generator) -> None:
     """Set BatchNorm's running statistics to the mean of those of the batches of one more epoch, which trains nothing.
 
     As Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2, do. The images are augmented as

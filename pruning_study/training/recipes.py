@@ -99,7 +99,7 @@ def _phases(text: str) -> tuple[Phase, ...]:
     return tuple(Phase(int(epochs), float(learning_rate)) for epochs, learning_rate in pairs)
 
 
-def _recipe(values: recipes.Recipe) -> Recipe:
+def _recipe(values: recipes.RecipeValues) -> Recipe:
     training = Hyperparameters(
         _phases(values.training), values.batch_size, values.momentum, values.weight_decay, values.augmentation
     )

@@ -17,7 +17,7 @@ from pruning_study.training.engines import sgd_step
 from pruning_study.training.loop import (
     Epoch,
     Fit,
-    Training,
+    TrainingSetup,
     apply_masks,
     augmentation,
     end_epoch,
@@ -30,7 +30,7 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.resumption import TrainingState, zeros
 
 
-def fit_together(models: Sequence[nn.Module], trainings: Sequence[Training]) -> list[Fit]:
+def fit_together(models: Sequence[nn.Module], trainings: Sequence[TrainingSetup]) -> list[Fit]:
     """Train networks of one architecture in place, each as `loop.fit` trains it alone.
 
     Every step trains all networks, each on the batch and with the augmentation that its own seed draws. The weights
@@ -73,7 +73,7 @@ def fit_together(models: Sequence[nn.Module], trainings: Sequence[Training]) -> 
     return [Fit(state.best_epoch, images / state.seconds, state.masks) for state in states]
 
 
-def _check(trainings: Sequence[Training]) -> None:
+def _check(trainings: Sequence[TrainingSetup]) -> None:
     if len({(training.hyperparameters, len(training.train), frozenset(training.masks)) for training in trainings}) > 1:
         raise StudyError(
             "networks that train together need the same hyperparameters, masks of the same layers, and as many images"
@@ -84,7 +84,7 @@ def _check(trainings: Sequence[Training]) -> None:
 
 def _train(
     models: Sequence[nn.Module],
-    trainings: Sequence[Training],
+    trainings: Sequence[TrainingSetup],
     epoch: Epoch,
     states: Sequence[TrainingState],
     randoms: Sequence[torch.Generator],
@@ -114,7 +114,7 @@ def _train(
 
 
 def _batch(
-    trainings: Sequence[Training], batches: Sequence[Tensor], augments: Sequence[FlipCrop | None]
+    trainings: Sequence[TrainingSetup], batches: Sequence[Tensor], augments: Sequence[FlipCrop | None]
 ) -> tuple[Tensor, Tensor]:
     """Return a batch of each network: images [networks, N, C, H, W] and labels [networks, N]."""
     taken = [training.train.batch(batch) for training, batch in zip(trainings, batches, strict=True)]
@@ -128,7 +128,7 @@ class _Networks:
     def __init__(
         self,
         models: Sequence[nn.Module],
-        trainings: Sequence[Training],
+        trainings: Sequence[TrainingSetup],
         states: Sequence[TrainingState],
     ) -> None:
         settings = trainings[0].hyperparameters
@@ -162,8 +162,8 @@ class _Networks:
     @torch.no_grad()
     def put_back(self, models: Sequence[nn.Module], states: Sequence[TrainingState]) -> None:
         """Write weights, buffers and velocities back to the networks and the states of their trainings."""
-        for place, (model, state) in enumerate(zip(models, states, strict=True)):
+        for index, (model, state) in enumerate(zip(models, states, strict=True)):
             own = model.state_dict(keep_vars=True)
             for name, stacked in (self._weights | self._buffers).items():
-                own[name].copy_(stacked[place])
-            state.velocity = {name: stacked[place].clone() for name, stacked in self._optimizer.velocity.items()}
+                own[name].copy_(stacked[index])
+            state.velocity = {name: stacked[index].clone() for name, stacked in self._optimizer.velocity.items()}

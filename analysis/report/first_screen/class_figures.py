@@ -51,18 +51,24 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     if ending:
         accuracy.insert(1, cell["accuracy_after"] - cell["accuracy_minus_none"])
     loss = rows[f"loss{ending}"]
-    named = rows[loss.round(9) > 0].sort_values(f"loss{ending}", ascending=False, kind="stable").head(MOST_NAMED)
-    note = _recalls_note(cell, named, class_test(cell, rows))
+    largest_losses = (
+        rows[loss.round(9) > 0].sort_values(f"loss{ending}", ascending=False, kind="stable").head(MOST_NAMED)
+    )
+    note = _recalls_note(cell, largest_losses, class_test(cell, rows))
     figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), note)
     recalls = rows[list(stations.values())].to_numpy()
     axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
     ends = [("accuracy", accuracy[-1], _STRONG)]
     axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
-    for _, row in named.iterrows():
-        shown = row[f"excess{ending}{MODERATED}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
-        color = ABOVE if shown else _STRONG
+    for _, row in largest_losses.iterrows():
+        is_significant = row[f"excess{ending}{MODERATED}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
+        color = ABOVE if is_significant else _STRONG
         name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
-        style = {"color": color, "linewidth": 2.2 if shown else 1.2, "markersize": 5 if shown else 3.5}
+        style = {
+            "color": color,
+            "linewidth": 2.2 if is_significant else 1.2,
+            "markersize": 5 if is_significant else 3.5,
+        }
         axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
         ends.append((f"{name}  {-100 * row[f'loss{ending}']:+.1f}", row["recall_after"], color))
     _set_stations(axes, list(stations), np.array([*recalls.ravel(), *accuracy]))
@@ -75,16 +81,23 @@ def _recalls_title(study: StudyData, cell: pd.Series) -> str:
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
 
-def _recalls_note(cell: pd.Series, named: pd.DataFrame, test: str) -> str:
+def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> str:
     count = "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
-    paired = f", {cell['n_none']} of them fine-tuned only" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
+    control_count = (
+        f", {cell['n_none']} of them fine-tuned only" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
+    )
     since = "fine-tuned only" if cell["n_none"] else "dense"
-    what = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
-    if not len(named):
-        return f"{count}{paired}. {what} No class loses recall from {since} to pruned."
-    which = "The class that loses most is" if len(named) == 1 else f"The {len(named)} classes that lose most are"
+    control_note = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
+    if not len(largest_losses):
+        return f"{count}{control_count}. {control_note} No class loses recall from {since} to pruned."
+    subject = (
+        "The class that loses most is"
+        if len(largest_losses) == 1
+        else f"The {len(largest_losses)} classes that lose most are"
+    )
     return (
-        f"{count}{paired}. {what} {which} named, with the change from {since} to pruned in points. Orange: shown to "
+        f"{count}{control_count}. {control_note} {subject} named, with the change from {since} to pruned in points. "
+        "Orange: shown to "
         f"lose more than the accuracy ({test}, Holm's p below .05 over the classes); black: not shown. Grey: other "
         "classes."
     )
@@ -111,15 +124,15 @@ def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -
     """Write texts beside the right ends of lines, moved apart as far as they need it."""
     width, height = 72 * (np.array(_SIZE) - _FRAME)
     room = max(width_in_picture(text, _LETTERS) for text, _, _ in ends) + 24
-    left = 0.1
-    axes.set_xlim(-left, last + (last + left) * room / (width - room))
-    point = (last + left) / (width - room)
+    left_margin = 0.1
+    axes.set_xlim(-left_margin, last + (last + left_margin) * room / (width - room))
+    point = (last + left_margin) / (width - room)
     low, high = axes.get_ylim()
     heights = spread([value for _, value, _ in ends], 1.35 * _LETTERS * (high - low) / height, low, high)
-    for (text, value, color), place in zip(ends, heights, strict=True):
-        line = [last + 4 * point, last + 16 * point], [value, place]
+    for (text, value, color), position in zip(ends, heights, strict=True):
+        line = [last + 4 * point, last + 16 * point], [value, position]
         axes.plot(*line, color=color, linewidth=0.6, alpha=0.6)
-        axes.text(last + 19 * point, place, text, va="center", fontsize=_LETTERS, color=color, parse_math=False)
+        axes.text(last + 19 * point, position, text, va="center", fontsize=_LETTERS, color=color, parse_math=False)
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -130,9 +143,9 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(order))
     near = isotonic_regression(np.asarray(values, dtype=float)[order] - steps).x
-    places = np.empty(len(order))
-    places[order] = np.clip(near, low, max(high - gap * (len(order) - 1), low)) + steps
-    return places
+    positions = np.empty(len(order))
+    positions[order] = np.clip(near, low, max(high - gap * (len(order) - 1), low)) + steps
+    return positions
 
 
 def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
@@ -147,33 +160,40 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
     """
     random = is_random(cells)
-    shown = cells if random.all() else cells[~random]
-    drawn = [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown.head(_MOST_METHODS).iterrows()]
-    order = drawn[0][1][f"loss{beyond(drawn[0][0])}"].sort_values(ascending=False, kind="stable").index
+    shown_cells = cells if random.all() else cells[~random]
+    panels = [
+        (cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.head(_MOST_METHODS).iterrows()
+    ]
+    order = panels[0][1][f"loss{beyond(panels[0][0])}"].sort_values(ascending=False, kind="stable").index
     names = list(order[:MOST_CLASSES])
     first = cells.iloc[0]
-    which = f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
-    methods = f", the {len(drawn)} most accurate of {len(shown)} methods" if len(drawn) < len(shown) else ""
-    left_out = " Random pruning is left out, its scale would hide the others." if len(shown) < len(cells) else ""
+    subject = (
+        f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
+    )
+    methods = (
+        f", the {len(panels)} most accurate of {len(shown_cells)} methods" if len(panels) < len(shown_cells) else ""
+    )
+    left_out = " Random pruning is left out, its scale would hide the others." if len(shown_cells) < len(cells) else ""
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
     dense = "the dense networks" if in_formats else "the dense networks; there is no control"
-    chosen = "" if in_formats else _RATIO
-    what = "the same fine-tuning without pruning" if first["n_none"] else dense
+    choice_note = "" if in_formats else _RATIO
+    reference = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(
-        (1, len(drawn)),
-        (max(2.1 * len(drawn) + 1.5, 6.5), 0.27 * len(names) + 2.0),
-        f"What {which} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
-        f"Loss of recall beyond {what}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. Orange: "
-        f"the class loses more than the accuracy, blue: less, by a {class_test(*drawn[0])} with Holm's p below .05 "
+        (1, len(panels)),
+        (max(2.1 * len(panels) + 1.5, 6.5), 0.27 * len(names) + 2.0),
+        f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
+        f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
+        "Orange: "
+        f"the class loses more than the accuracy, blue: less, by a {class_test(*panels[0])} with Holm's p below .05 "
         "over the classes; grey: neither."
-        f"{left_out}{chosen}",
+        f"{left_out}{choice_note}",
         sharey=True,
         sharex=True,
     )
-    for axes, (cell, rows) in zip(grid[0], drawn, strict=True):
+    for axes, (cell, rows) in zip(grid[0], panels, strict=True):
         _draw_losses(axes, rows.loc[names], beyond(cell))
-        axes.set_title(_wrapped(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
+        axes.set_title(_wrap(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
         axes.set_xlabel("loss, points", fontsize=9)
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
     grid[0, 0].set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
@@ -195,7 +215,7 @@ def _draw_losses(axes: Axes, rows: pd.DataFrame, ending: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def _wrapped(label: str) -> str:
+def _wrap(label: str) -> str:
     """Return a label in two lines if it is long."""
-    name, _, rest = label.partition(" ")
-    return f"{name}\n{rest}" if len(label) > 16 else label
+    name, _, remainder = label.partition(" ")
+    return f"{name}\n{remainder}" if len(label) > 16 else label

@@ -12,7 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.drawing import DPI, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name
-from analysis.report.ratio_plot import Lines, Method, Place, Styles, add_legend, groups, handle, ratio_labels, styles_of
+from analysis.report.ratio_plot import (
+    Lines,
+    PlottedMethod,
+    PlottedWorkload,
+    Styles,
+    add_legend,
+    groups,
+    handle,
+    ratio_labels,
+    styles_of,
+)
 from analysis.report.verdict import mostly_sound
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
@@ -30,7 +40,7 @@ _TITLE_SIZE = 10
 _TITLE_ROOM = 72 * 3.6  # points
 
 
-class Outcome(NamedTuple):
+class CostOutcome(NamedTuple):
     """What a panel shows: columns of the cells, with a control and without one, and the side that is worse."""
 
     label: str
@@ -40,8 +50,8 @@ class Outcome(NamedTuple):
 
 
 OUTCOMES = (
-    Outcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
-    Outcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
+    CostOutcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
+    CostOutcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
 )
 
 
@@ -59,18 +69,20 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
         Draw the two panels of a data set and model one below the other, for a narrow window.
     """
     with_ratio = study.cells[~in_number_format(study.cells)]
-    pruned = ([place for place in group if is_pruned(place.cells).any()] for group in groups(with_ratio, study))
-    return [_figure(places, study, narrow=narrow) for places in pruned if places]
+    pruned_groups = (
+        [workload for workload in group if is_pruned(workload.cells).any()] for group in groups(with_ratio, study)
+    )
+    return [_figure(workloads, study, narrow=narrow) for workloads in pruned_groups if workloads]
 
 
-def _figure(places: Sequence[Place], study: StudyData, *, narrow: bool) -> Figure:
-    lines = [_pruned_lines(place, study) for place in places]
+def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
+    lines = [_pruned_lines(workload, study) for workload in workloads]
     styles, handles = styles_of(lines)
-    rows, columns = (len(places) * len(OUTCOMES), 1) if narrow else (len(places), len(OUTCOMES))
+    rows, columns = (len(workloads) * len(OUTCOMES), 1) if narrow else (len(workloads), len(OUTCOMES))
     size = (_NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
     figure, grid = page((rows, columns), size, "", "")
-    for row, place, methods in zip(grid.reshape(-1, len(OUTCOMES)), places, lines, strict=True):
-        row[0].set_title(_title(place, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
+    for row, workload, methods in zip(grid.reshape(-1, len(OUTCOMES)), workloads, lines, strict=True):
+        row[0].set_title(_title(workload, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
         for axes, outcome in zip(row, OUTCOMES, strict=True):
             _draw(axes, methods, styles, outcome)
     for axes in grid[-1]:
@@ -80,38 +92,38 @@ def _figure(places: Sequence[Place], study: StudyData, *, narrow: bool) -> Figur
     return figure
 
 
-def _pruned_lines(place: Place, study: StudyData) -> Lines:
+def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
     """Return the cells of each method of a place by ratio, those at chance too."""
-    cells = place.cells[is_pruned(place.cells)].sort_values(schema.RATIO, kind="stable")
-    of_cells = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
-    drawn = [method for method in place.lines if method.pruner != CONTROL]
-    if len(place.name) == 2:  # the place has all its methods
-        drawn += sorted(set(of_cells) - set(drawn))
-    return {each: cells[[method == each for method in of_cells]] for each in drawn}
+    cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
+    of_cells = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
+    methods = [method for method in workload.lines if method.pruner != CONTROL]
+    if len(workload.name) == 2:  # the place has all its methods
+        methods += sorted(set(of_cells) - set(methods))
+    return {each: cells[[method == each for method in of_cells]] for each in methods}
 
 
-def _title(place: Place, lines: Lines) -> str:
+def _title(workload: PlottedWorkload, lines: Lines) -> str:
     counts = pd.concat(lines.values())[["n", "n_at_chance"]].sum(axis=1)
     least, most = int(counts.min()), int(counts.max())
     networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
-    return f"{fitted_name(', '.join(place.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
+    return f"{fitted_name(', '.join(workload.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
 
 
-def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: Outcome) -> None:
+def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome) -> None:
     axes.axhline(0, color="black", linewidth=1)
     ratios = sorted({ratio for cells in lines.values() for ratio in cells[schema.RATIO]})
     slots = _slots(ratios)
     pitch = 1 / (len(lines) + 1)
     side_by_side = (slots[-1] + 1) / pitch <= _MOST_MARKS
-    places = np.array(slots if side_by_side else np.log(ratios), dtype=float)
+    positions = np.array(slots if side_by_side else np.log(ratios), dtype=float)
     mark = min(_LARGEST_MARK, 0.8 * _points_across(axes) * pitch / (slots[-1] + 1)) if side_by_side else 4.0
     values = pd.concat([_values(cells, outcome) for cells in lines.values()])
     far = max(100 * FAR, 3 * float(values["value"].abs().median()))
     for index, (method, cells) in enumerate(lines.items()):
         dodge = pitch * (index - (len(lines) - 1) / 2) if side_by_side else 0.0
-        across = places[np.searchsorted(ratios, cells[schema.RATIO])] + dodge
+        across = positions[np.searchsorted(ratios, cells[schema.RATIO])] + dodge
         _draw_method(axes, across, _values(cells, outcome), styles[method], mark, far, outcome.worse)
-    _set_ratios(axes, ratios, slots, places, side_by_side=side_by_side)
+    _set_ratios(axes, ratios, slots, positions, side_by_side=side_by_side)
     inside = values[values["value"].abs() <= far]
     has_edge = len(inside) < len(values)
     axes.set_ylim(_limits(inside, outcome.worse if has_edge else 0))
@@ -132,15 +144,15 @@ def _slots(ratios: Sequence[float]) -> list[int]:
     return [0, *np.cumsum(starts).tolist()]
 
 
-def _values(cells: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+def _values(cells: pd.DataFrame, outcome: CostOutcome) -> pd.DataFrame:
     """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks."""
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
     has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)
-    found = {}
-    for name, end, shown in (("value", "", sound), ("low", "_low", has_interval), ("high", "_high", has_interval)):
-        both = (100 * cells[f"{column}{end}"].to_numpy(float) for column in outcome[1:3])
-        found[name] = np.where(shown, np.where(has_control, *both), np.nan)
-    return pd.DataFrame(found)
+    columns = {}
+    for name, end, has_value in (("value", "", sound), ("low", "_low", has_interval), ("high", "_high", has_interval)):
+        values_in_points = (100 * cells[f"{column}{end}"].to_numpy(float) for column in outcome[1:3])
+        columns[name] = np.where(has_value, np.where(has_control, *values_in_points), np.nan)
+    return pd.DataFrame(columns)
 
 
 def _draw_method(
@@ -152,9 +164,9 @@ def _draw_method(
     axes.plot(across[inside], value[inside], linewidth=0.8, alpha=0.35, color=style["color"])
     axes.vlines(across[inside], values["low"][inside], values["high"][inside], color=style["color"], linewidth=1.4)
     axes.plot(across[inside], value[inside], linestyle="", marker=style["marker"], markersize=mark, **look)
-    for shown, marker in ((~inside & ~chance, "^" if worse > 0 else "v"), (chance, "x")):
-        height = np.full(shown.sum(), 0.5 + 0.46 * worse)
-        at_edge = axes.plot(across[shown], height, linestyle="", marker=marker, markersize=mark, **look)
+    for at_this_edge, marker in ((~inside & ~chance, "^" if worse > 0 else "v"), (chance, "x")):
+        height = np.full(at_this_edge.sum(), 0.5 + 0.46 * worse)
+        at_edge = axes.plot(across[at_this_edge], height, linestyle="", marker=marker, markersize=mark, **look)
         at_edge[0].set_transform(axes.get_xaxis_transform())
 
 
@@ -167,7 +179,7 @@ def _limits(inside: pd.DataFrame, edge: int) -> tuple[float, float]:
 
 
 def _set_ratios(
-    axes: Axes, ratios: Sequence[float], slots: Sequence[int], places: np.ndarray, *, side_by_side: bool
+    axes: Axes, ratios: Sequence[float], slots: Sequence[int], positions: np.ndarray, *, side_by_side: bool
 ) -> None:
     if side_by_side:
         axes.set_xticks(range(slots[-1] + 1), list(_slot_labels(ratios, slots)), fontsize=9)
@@ -176,9 +188,9 @@ def _set_ratios(
         for between in np.arange(slots[-1]) + 0.5:
             axes.axvline(between, color=NEUTRAL, alpha=0.25, linewidth=0.8)
     else:
-        axes.set_xticks(places, ratio_labels(ratios), fontsize=9)
+        axes.set_xticks(positions, ratio_labels(ratios), fontsize=9)
 
 
 def _slot_labels(ratios: Sequence[float], slots: Sequence[int]) -> Iterator[str]:
-    for _, shared in pd.Series(ratios).groupby(list(slots)):
-        yield f"{shared.mean():.3g}"
+    for _, ratios_in_slot in pd.Series(ratios).groupby(list(slots)):
+        yield f"{ratios_in_slot.mean():.3g}"

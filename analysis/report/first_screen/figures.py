@@ -17,7 +17,7 @@ from analysis.report.ratio_plot import (
     Column,
     Drawn,
     Lines,
-    Place,
+    PlottedWorkload,
     Styles,
     add_legend,
     against_ratio,
@@ -80,8 +80,8 @@ def slopes(study: StudyData) -> list[Figure]:
     return _against_ratio(study.cells, _SLOPES, study, title, note)
 
 
-def _has_compressed(place: Place) -> bool:
-    return bool((place.cells[schema.PRUNER] != CONTROL).any())
+def _has_compressed(workload: PlottedWorkload) -> bool:
+    return bool((workload.cells[schema.PRUNER] != CONTROL).any())
 
 
 def _against_ratio(
@@ -99,8 +99,8 @@ def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> N
     axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= column.leading)], drawn, dense))
 
 
-def _against_size(group: Sequence[Place], study: StudyData) -> Figure:
-    styles, handles = styles_of([place.lines for place in group])
+def _against_size(group: Sequence[PlottedWorkload], study: StudyData) -> Figure:
+    styles, handles = styles_of([workload.lines for workload in group])
     size = figure_width(group), 4.9
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
@@ -109,8 +109,8 @@ def _against_size(group: Sequence[Place], study: StudyData) -> Figure:
     )
     figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
     for axes, (name, cells, lines) in zip(grid[0], group, strict=True):
-        pruned = cells[is_pruned(cells)]
-        best = by_accuracy(pruned, leading_ratio(pruned)).head(1) if len(pruned) else pruned
+        pruned_cells = cells[is_pruned(cells)]
+        best = by_accuracy(pruned_cells, leading_ratio(pruned_cells)).head(1) if len(pruned_cells) else pruned_cells
         name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
         _draw_sizes(axes, cells, lines, styles, study)
         for share in _shares(best):
@@ -174,11 +174,11 @@ def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.3
     Intervals of few networks may be so wide that no difference could be seen beside them: they leave the panel.
     """
     random = is_random(cells)
-    shown = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
-    means = shown[drawn.value].dropna()
+    shown_cells = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
+    means = shown_cells[drawn.value].dropna()
     lowest, highest = min([dense, *means]), max([dense, *means])
     far = _FAR * (highest - lowest) or np.inf
-    ends = shown[list(drawn[1:3])].clip(lowest - far, highest + far).clip(*drawn.bounds)
+    ends = shown_cells[list(drawn[1:3])].clip(lowest - far, highest + far).clip(*drawn.bounds)
     values = [value for value in (dense, *means, *ends.stack()) if np.isfinite(value)]
     room = pad * (max(values) - min(values)) or 0.01
     beyond = room / 7  # so that a mark at its end is seen whole

@@ -39,8 +39,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
     key = study.cell_key
-    measured = [name for name in SIZE_AND_LATENCY if name in study.runs]
-    means = study.runs.groupby(key, dropna=False)[measured].mean().reset_index()
+    measures = [name for name in SIZE_AND_LATENCY if name in study.runs]
+    means = study.runs.groupby(key, dropna=False)[measures].mean().reset_index()
     cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
     frame = cells.merge(_significant_classes(study, key), on=key, how="left").merge(means, on=key, how="left")
     runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
@@ -57,23 +57,23 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     """Return how many classes are significant in every quantised cell of two networks or more."""
     arrays = study.arrays
     quantised = _is_quantised(arrays.runs)
-    found = []
+    rows_found = []
     for rows in arrays.cells():
-        kept, classes = arrays.counted(rows)
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[kept].duplicated().any()  # and is no second network
-        if quantised[rows[0]] and len(kept) >= FEWEST_TESTED and not is_twice:
-            test = class_significance(*arrays.measured(kept, classes), paired=True)
-            paired = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
+        sound_rows, classes = arrays.counted(rows)
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[sound_rows].duplicated().any()  # and is no second network
+        if quantised[rows[0]] and len(sound_rows) >= FEWEST_TESTED and not is_twice:
+            test = class_significance(*arrays.measured(sound_rows, classes), paired=True)
+            paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
             moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)
             cell = arrays.runs.iloc[rows[0]][key]
-            found.append({**cell, "significant": test.significant.sum(), **paired, **moderated})
-    return pd.DataFrame(found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
+            rows_found.append({**cell, "significant": test.significant.sum(), **paired_counts, **moderated})
+    return pd.DataFrame(rows_found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
 
 
 def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return some rows of the frame as text."""
     columns = {
-        "method": [_named(row, study) for row in frame.to_dict("records")],
+        "method": [_method_and_ratio(row, study) for row in frame.to_dict("records")],
         "networks": frame["n"].map(str),
         "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
         "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
@@ -91,7 +91,7 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
 
-def _named(row: dict[Any, Any], study: StudyData) -> str:
+def _method_and_ratio(row: dict[Any, Any], study: StudyData) -> str:
     method = study.method(row)
     return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {short_ratio(row[schema.RATIO])}"
 

@@ -57,18 +57,18 @@ _FILES = (
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
     wide, narrow = numbered("accuracy", cost_figures.costs(study)), cost_figures.costs(study, narrow=True)
-    drawn = [replace(picture, narrow=figure) for picture, figure in zip(wide, narrow, strict=True)]
-    if not drawn:
+    pictures_shown = [replace(picture, narrow=figure) for picture, figure in zip(wide, narrow, strict=True)]
+    if not pictures_shown:
         return None
-    pruned = _pruned(study)
-    without = [_COSTS_WITHOUT_CONTROL] if (pruned.loc[mostly_sound(pruned), "n_none"] == 0).any() else []
-    return Section("What pruning costs", [*drawn, _COSTS, *without])
+    pruned_cells = _pruned_cells(study)
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells.loc[mostly_sound(pruned_cells), "n_none"] == 0).any() else []
+    return Section("What pruning costs", [*pictures_shown, _COSTS, *without])
 
 
 def sizes(study: StudyData) -> Section | None:
     """Return the section on the recall of the weakest class against the size of the model."""
-    drawn = numbered("model_size", figures.sizes(study, with_weakest(study)))
-    return Section("Model size", drawn) if drawn else None
+    blocks = numbered("model_size", figures.sizes(study, with_weakest(study)))
+    return Section("Model size", blocks) if blocks else None
 
 
 def class_losses(study: StudyData) -> Section | None:
@@ -76,18 +76,18 @@ def class_losses(study: StudyData) -> Section | None:
 
     Of a study of number formats alone it has the file and nothing to show.
     """
-    leading = [by_accuracy(rows, leading_ratio(rows)) for _, rows in places(_pruned(study))]
+    leading = [by_accuracy(rows, leading_ratio(rows)) for _, rows in places(_pruned_cells(study))]
     leading = [cells for cells in leading if len(cells)]
     tables = {"classes.csv": study.classes}
     if not leading:
         return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
     blocks: list[Block] = [_CLASSES]
     for index, cells in enumerate(leading):
-        drawn = {
+        figures_by_name = {
             picture_name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
             picture_name("class_losses", index): class_figures.class_losses(study, cells),
         }
-        blocks += pictures(drawn)
+        blocks += pictures(figures_by_name)
     return Section("What each class loses", blocks, tables=tables)
 
 
@@ -97,14 +97,16 @@ def number_formats(study: StudyData) -> Section | None:
     if frame.empty:
         return None
     blocks: list[Block] = [_NUMBER_FORMATS]
-    for place, rows in places(frame):
+    for workload, rows in places(frame):
         if len(places(frame)) > 1:
-            blocks.append(Caption(_place(place), "All quantised networks."))
+            blocks.append(Caption(_workload_title(workload), "All quantised networks."))
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
     leading = [cells for _, rows in places(formats) if len(cells := by_accuracy(rows, 1.0))]
-    drawn = [class_figures.class_losses(study, cells) for cells in leading]
-    return Section("Number formats", [*blocks, *numbered("format_losses", drawn)], tables={"number_formats.csv": frame})
+    loss_figures = [class_figures.class_losses(study, cells) for cells in leading]
+    return Section(
+        "Number formats", [*blocks, *numbered("format_losses", loss_figures)], tables={"number_formats.csv": frame}
+    )
 
 
 def slopes(study: StudyData) -> Section | None:
@@ -112,11 +114,11 @@ def slopes(study: StudyData) -> Section | None:
     if in_number_format(study.cells).all():
         return None
     blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
-    for place, rows in places(_pruned(study)):
+    for workload, rows in places(_pruned_cells(study)):
         cells = by_accuracy(rows, leading_ratio(rows))
         if len(cells):
             blocks += [
-                Caption(_place(place), f"{_ratios(cells)}."),
+                Caption(_workload_title(workload), f"{_ratios(cells)}."),
                 _slope_table(cells, study),
             ]
     return Section("Differences between classes", blocks)
@@ -127,12 +129,12 @@ def files(study: StudyData) -> Section:
     return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
 
 
-def _pruned(study: StudyData) -> pd.DataFrame:
+def _pruned_cells(study: StudyData) -> pd.DataFrame:
     return study.cells[is_pruned(study.cells)]
 
 
-def _place(place: tuple[str, str]) -> str:
-    return f"{place[0]}, {place[1]}."
+def _workload_title(workload: tuple[str, str]) -> str:
+    return f"{workload[0]}, {workload[1]}."
 
 
 def _ratios(cells: pd.DataFrame) -> str:

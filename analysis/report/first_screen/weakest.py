@@ -37,14 +37,14 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
             "class": np.array(names, dtype=object)[np.nanargmin(after, axis=1)],
         }
     )
-    counted = study.alphas[~study.alphas["at_chance"].astype(bool) & study.alphas["alpha"].notna()]
+    sound_networks = study.alphas[~study.alphas["at_chance"].astype(bool) & study.alphas["alpha"].notna()]
     cell = study.cell_key
-    by_cell = counted.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
+    by_cell = sound_networks.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
     mean, error = (getattr(by_cell[["accuracy_after", WEAKEST_BEFORE, WEAKEST]], name)() for name in ("mean", "sem"))
     half = error.mul(stats.t.isf(LEVEL / 2, by_cell.size() - 1), axis=0)
     # Of equally many, the class that is first by name.
     often = by_cell["class"].agg(lambda names: names.mode().iloc[0])
-    found = mean[[WEAKEST_BEFORE, WEAKEST]].assign(
+    weakest_classes = mean[[WEAKEST_BEFORE, WEAKEST]].assign(
         accuracy_low=(mean - half)["accuracy_after"],
         accuracy_high=(mean + half)["accuracy_after"],
         weakest_low=(mean - half)[WEAKEST],
@@ -52,4 +52,4 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
         weakest_class=often,
         weakest_count=by_cell["class"].agg(lambda names: (names == names.mode().iloc[0]).sum()),
     )
-    return study.cells.merge(found.reset_index(), on=cell, how="left")
+    return study.cells.merge(weakest_classes.reset_index(), on=cell, how="left")

@@ -25,7 +25,7 @@ from analysis.runs.primaries import (
     RAW_SLOPE,
     WEAKEST,
     Direction,
-    Method,
+    MethodSelector,
     Primary,
 )
 from analysis.statistics import equal_accuracy, intensification, two_way
@@ -35,7 +35,7 @@ from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_su
 from analysis.study import settings
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.labels import method_label
-from analysis.study.predictions import Images, Predictions
+from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
 # They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
@@ -80,7 +80,7 @@ METHOD_COLUMNS = [
 
 def compare(
     study: RunArrays,
-    predictions: ReadPredictions | Predictions | None = None,
+    predictions: ReadPredictions | StudyPredictions | None = None,
     *,
     baseline: str = "mp",
     baseline_ratios: Mapping[float, float] = MappingProxyType({}),
@@ -136,25 +136,25 @@ def compare(
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
-    shared = Predictions.shared(predictions)
-    cells = [_cell(study, rows, shared) for rows in study.cells()]
+    shared_predictions = StudyPredictions.shared(predictions)
+    cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
-    known = {pair.keys for pair in pairs}
-    further = {keys: pair for found in primary_pairs for keys, pair in found.items() if keys not in known}
+    pair_keys = {pair.keys for pair in pairs}
+    further = {keys: pair for own_pairs in primary_pairs for keys, pair in own_pairs.items() if keys not in pair_keys}
     pairs += further.values()
     members: dict[_Family, list[int]] = {}
     families = [_family(pair, outcome, primaries, primary_pairs) for pair, outcome in product(pairs, OUTCOMES)]
-    for place, family in enumerate(families):
-        members.setdefault(family, []).append(place)
-    sizes = {family: max(len(places), family.planned) for family, places in members.items()}
+    for index, family in enumerate(families):
+        members.setdefault(family, []).append(index)
+    sizes = {family: max(len(indices), family.planned) for family, indices in members.items()}
     each = iter(families)
     rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
     axis = [settings.ITERATION] if settings.is_iterated(study.runs).any() else []
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
-    for family, places in members.items():
-        frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]
+    for family, indices in members.items():
+        frame.loc[indices, "p_holm"] = corrected(frame.loc[indices, "p"], sizes[family])[1]
     return frame
 
 
@@ -186,7 +186,7 @@ class _Family(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Cell:
+class _ComparedCell:
     """A cell and its networks, in the order of their seeds.
 
     Parameters
@@ -213,11 +213,11 @@ class _Cell:
     dense: frozenset[str]
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
-    images: Images | None
+    images: LabelledImages | None
     parts: SlopeParts | None
     pooled: PooledSlope | None
 
-    def at(self, networks: pd.Index) -> "_Cell":
+    def at(self, networks: pd.Index) -> "_ComparedCell":
         """Return the cell with these of its networks alone, in this order."""
         if networks.equals(self.networks):
             return self
@@ -250,11 +250,11 @@ class _Cell:
 _Keys: TypeAlias = tuple[CellKey, CellKey]
 
 
-class _Pair(NamedTuple):
+class _Comparison(NamedTuple):
     comparison: str
-    method: _Cell
-    baseline: _Cell
-    curve: Sequence[_Cell]  # the baseline at all its ratios, and its control
+    method: _ComparedCell
+    baseline: _ComparedCell
+    curve: Sequence[_ComparedCell]  # the baseline at all its ratios, and its control
 
     @property
     def keys(self) -> _Keys:
@@ -271,23 +271,23 @@ class _Curves:
         Settings in which a pruned network may differ from its control.
     """
 
-    def __init__(self, cells: Sequence[_Cell], of_pruning: set[str]) -> None:
+    def __init__(self, cells: Sequence[_ComparedCell], of_pruning: set[str]) -> None:
         self._of_pruning = of_pruning
-        self._cells: dict[CellKey, list[_Cell]] = {}
-        self._controls: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        self._cells: dict[CellKey, list[_ComparedCell]] = {}
+        self._controls: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
             self._cells.setdefault(_off_axis(cell.key), []).append(cell)
             if cell.key.pruner == settings.CONTROL:
                 self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
 
-    def of(self, cell: _Cell) -> list[_Cell]:
+    def of(self, cell: _ComparedCell) -> list[_ComparedCell]:
         """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
-        found = self._cells[_off_axis(cell.key)]
+        same_method = self._cells[_off_axis(cell.key)]
         if cell.key.pruner == settings.CONTROL:
-            return found
+            return same_method
         controls = self._controls.get(cell.key.without(self._of_pruning), [])
         control = _nearest(cell.key, _spared_alike(cell.key, controls))
-        return [*found, control] if control else found
+        return [*same_method, control] if control else same_method
 
 
 def _off_axis(key: CellKey) -> CellKey:
@@ -298,17 +298,17 @@ def _off_axis(key: CellKey) -> CellKey:
     return key._replace(ratio=1.0, settings=tuple(settings_of.items()))
 
 
-def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> _ComparedCell:
     index = settings.networks(study.runs.iloc[rows])
     first = np.flatnonzero(~index.duplicated())
     first = first[index[first].argsort()]
     rows = rows[first]
     classes = ~np.isnan(study.before[rows[0]])
     run = study.runs.iloc[rows[0]]
-    measured = before, after, *_ = study.measured(rows, classes)
-    found = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
-    parts = found.slope_parts if found else _parts(study, rows, classes)
-    return _Cell(
+    recalls_and_accuracies = before, after, *_ = study.measured(rows, classes)
+    pair_predictions = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
+    parts = pair_predictions.slope_parts if pair_predictions else _parts(study, rows, classes)
+    return _ComparedCell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=method_label(run, study.shown, exact=study.exact),
         networks=index[first],
@@ -317,14 +317,16 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -
             ACCURACY: study.accuracy_after[rows],
             WEAKEST: after.min(1),
             LOSS: (before - after).max(1),
-            EXCESS: intensification.excess_loss(*measured).max(1),
+            EXCESS: intensification.excess_loss(*recalls_and_accuracies).max(1),
             ALPHA: intensification.alpha(*study.balances(rows, classes)),
-            RAW_SLOPE: intensification.raw_slope(*measured),
+            RAW_SLOPE: intensification.raw_slope(*recalls_and_accuracies),
         },
         at_chance=study.at_chance[rows],
-        images=found.images if found else None,
+        images=pair_predictions.images if pair_predictions else None,
         parts=parts,
-        pooled=(found.pooled if found else pooled_slope(parts)) if parts and len(rows) > 1 else None,
+        pooled=(pair_predictions.pooled if pair_predictions else pooled_slope(parts))
+        if parts and len(rows) > 1
+        else None,
     )
 
 
@@ -339,13 +341,13 @@ def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopePart
 
 def _pairs(
     runs: pd.DataFrame,
-    cells: Sequence[_Cell],
+    cells: Sequence[_ComparedCell],
     curves: _Curves,
     baseline: str,
     baseline_ratios: Mapping[float, float],
-) -> Iterator[_Pair]:
+) -> Iterator[_Comparison]:
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
-    former = schema.FORMERLY
+    legacy_defaults = schema.FORMERLY
     schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
     fine_tuning = {schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE}
     start = {schema.START, *schema.details(schema.START), schema.SCOPE, *schedule, *fine_tuning}
@@ -362,28 +364,31 @@ def _pairs(
         (NUMBER_FORMAT, _with(schema.NUMBER_FORMAT), {schema.NUMBER_FORMAT}),
         (AGAINST_CONTROL, _with(schema.PRUNER, settings.CONTROL), _of_pruning(runs)),
     ):
-        baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        baselines: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}
         for cell in cells:
-            is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
+            is_gradual = (
+                cell.key.params.get(schema.SCHEDULE, legacy_defaults[schema.SCHEDULE])
+                != legacy_defaults[schema.SCHEDULE]
+            )
             if is_baseline(cell.key) and not (comparison == START and is_gradual):
                 baselines.setdefault(_fixed(cell.key, varying), []).append(cell)
         for cell in cells:
             key = cell.key
             if comparison == PRUNER:
                 key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
-            found = baselines.get(_fixed(key, varying), [])
-            against = _nearest(key, _spared_alike(key, found) if comparison == AGAINST_CONTROL else found)
+            candidates = baselines.get(_fixed(key, varying), [])
+            against = _nearest(key, _spared_alike(key, candidates) if comparison == AGAINST_CONTROL else candidates)
             if against and not is_baseline(cell.key) and not _has_no_pruner(cell.key, comparison):
-                yield _Pair(comparison, cell, against, curves.of(against))
+                yield _Comparison(comparison, cell, against, curves.of(against))
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
     """Return whether a cell has a value of a param, by default the papers'."""
-    wanted = schema.FORMERLY[param] if value is None else value
-    return lambda key: key.params.get(param) == wanted
+    own_value = schema.FORMERLY[param] if value is None else value
+    return lambda key: key.params.get(param) == own_value
 
 
-def _spared_alike(key: CellKey, controls: Sequence[_Cell]) -> Sequence[_Cell]:
+def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_ComparedCell]:
     """Return the controls with the mitigation of a cell; if there are none, those without any."""
     alike = [control for control in controls if control.key.mitigation == key.mitigation]
     return alike or [control for control in controls if not control.key.mitigation]
@@ -413,46 +418,46 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
     return every - set(map(frames.param, settings.control_columns(runs)))
 
 
-def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
+def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
     """Return the baseline that has most settings in common with a cell; None if two have as many."""
-    shared = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
-    return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
+    n_common = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
+    return baselines[n_common.index(max(n_common))] if n_common.count(max(n_common, default=0)) == 1 else None
 
 
-def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) -> dict[_Keys, _Pair]:
+def _primary_pairs(primary: Primary, cells: Sequence[_ComparedCell], curves: _Curves) -> dict[_Keys, _Comparison]:
     """Return the pairs that a primary comparison names, by the keys of their cells."""
-    places: dict[tuple[str, str], list[_Cell]] = {}
+    cells_of_workload: dict[tuple[str, str], list[_ComparedCell]] = {}
     for cell in cells:
         if not primary.datasets or cell.key.dataset in primary.datasets:
-            places.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
-    found = {}
-    for group in places.values():
+            cells_of_workload.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
+    pairs = {}
+    for group in cells_of_workload.values():
         at_ratio = [cell for cell in group if cell.key.ratio == primary.ratio]
         controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
-        baselines = _named(primary.baseline, [*at_ratio, *controls])
-        for method in _named(primary.method, at_ratio):
+        baselines = _matching_cells(primary.baseline, [*at_ratio, *controls])
+        for method in _matching_cells(primary.method, at_ratio):
             alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
             against = _nearest(method.key, alike)
             if against:
-                found[method.key, against.key] = _Pair(OTHER, method, against, curves.of(against))
-    return found
+                pairs[method.key, against.key] = _Comparison(OTHER, method, against, curves.of(against))
+    return pairs
 
 
-def _named(label: str, cells: Sequence[_Cell]) -> list[_Cell]:
-    return [cells[place] for place in Method.from_label(label).among([cell.key.params for cell in cells])]
+def _matching_cells(label: str, cells: Sequence[_ComparedCell]) -> list[_ComparedCell]:
+    return [cells[index] for index in MethodSelector.from_label(label).among([cell.key.params for cell in cells])]
 
 
 def _family(
-    pair: _Pair, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Pair]]
+    pair: _Comparison, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Comparison]]
 ) -> _Family:
     """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
-    for place, (primary, found) in enumerate(zip(primaries, primary_pairs, strict=True)):
-        if outcome in primary.outcomes and pair.keys in found:
+    for index, (primary, own_pairs) in enumerate(zip(primaries, primary_pairs, strict=True)):
+        if outcome in primary.outcomes and pair.keys in own_pairs:
             slope = _further_slope(outcome, primary.outcomes)
             together = [name for name in primary.outcomes if _further_slope(name, primary.outcomes) == slope]
-            return _Family("primary", place, slope, len(together) * len(primary.datasets), primary.direction)
-    rest = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
-    return _Family(rest, slope=_further_slope(outcome, OUTCOMES))
+            return _Family("primary", index, slope, len(together) * len(primary.datasets), primary.direction)
+    family_name = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
+    return _Family(family_name, slope=_further_slope(outcome, OUTCOMES))
 
 
 def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
@@ -461,19 +466,19 @@ def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
     return outcome if outcome in slopes[1:] else ""
 
 
-def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
+def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
     """Yield a row for each outcome, given its family and the family's size."""
-    shared = pair.method.networks.intersection(pair.baseline.networks)
-    sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
+    common_networks = pair.method.networks.intersection(pair.baseline.networks)
+    sound = common_networks.intersection(pair.method.sound).intersection(pair.baseline.sound)
     method, baseline = pair.method.at(sound), pair.baseline.at(sound)
     curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
         if outcome == ALPHA_NEW:
-            means, result = _pooled(method, baseline, size, family.direction)
+            means, result = _compare_pooled(method, baseline, size, family.direction)
         else:
             values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
-            both = np.isfinite(values).all(0)
-            means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
+            is_defined = np.isfinite(values).all(0)
+            means = [outcomes[is_defined].mean() if is_defined.any() else np.nan for outcomes in values]
             result = {**paired(*values, family=size, alternative=family.direction), "resampled": "seeds"}
         yield {
             **{name: method.key.params[name] for name in (schema.DATASET, schema.MODEL, schema.RATIO)},
@@ -487,22 +492,24 @@ def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict
             "alternative": family.direction,
             **result,
             **_at_equal_accuracy(method, curve, outcome),
-            "n_at_chance": len(shared) - len(sound),
+            "n_at_chance": len(common_networks) - len(sound),
             settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
         }
 
 
-def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> dict[str, float]:
+def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], outcome: str) -> dict[str, float]:
     """Return the difference in a slope from a baseline's curve over the ratios."""
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)
-    own, *others = (cell.curve(outcome, method.networks) for cell in (method, *curve))
-    baseline = Curve(*map(np.concatenate, zip(*others, strict=True)))
+    own, *curves = (cell.curve(outcome, method.networks) for cell in (method, *curve))
+    baseline = Curve(*map(np.concatenate, zip(*curves, strict=True)))
     return dict(zip(names, equal_accuracy.difference(own, baseline, 1 - LEVEL), strict=True))
 
 
-def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -> tuple[list[float], Row]:
+def _compare_pooled(
+    method: _ComparedCell, baseline: _ComparedCell, family: int, direction: Direction
+) -> tuple[list[float], Row]:
     """Return alpha_new of either cell, and the test of their difference, over the same networks.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
@@ -518,15 +525,15 @@ def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -
         moves = first.moves - second.moves
     variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
     difference = first.estimate - second.estimate
-    tested = _tested(difference, variances, family, direction) if variances.total > 0 else {}
+    test = _test(difference, variances, family, direction) if variances.total > 0 else {}
     return [first.estimate, second.estimate], {
         **result,
-        **tested,
+        **test,
         "resampled": "seeds" if moves is None else "seeds and images",
     }
 
 
-def _tested(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
+def _test(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
     half = two_way.half_width(variances)
     p, level = two_way.p_value(variances, difference), LEVEL / family
     if direction != "two-sided":

@@ -44,7 +44,7 @@ _MOST_LEVELS = 4  # of iterative pruning, in a figure
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
 
 
-class _Panel(NamedTuple):
+class _OutcomePanel(NamedTuple):
     outcome: str
     column: str  # of the difference
     title: str
@@ -77,12 +77,12 @@ def forest(frame: pd.DataFrame) -> Figure:
         Rows of `methods.compare` of one data set, model and kind of comparison.
     """
     frame = _with_few_levels(frame).sort_values(schema.RATIO, kind="stable")
-    named = frame[frame["outcome"] == methods.ALPHA]
+    one_outcome = frame[frame["outcome"] == methods.ALPHA]
     first, baselines = frame.iloc[0], frame["baseline"].unique()
-    compared = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
-    title = f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}"
-    headings = [f"ratio {short_ratio(ratio)}" for ratio in named[schema.RATIO]]
-    return _drawn(frame, headings, _names(named), title, f"{_NOTE}; diamond: primary comparison.")
+    comparison = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
+    title = f"What differs, {comparison}: {first[schema.DATASET]}, {first[schema.MODEL]}"
+    headings = [f"ratio {short_ratio(ratio)}" for ratio in one_outcome[schema.RATIO]]
+    return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.")
 
 
 def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
@@ -96,11 +96,11 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
         What this accuracy is.
     """
     frame = frame.assign(primary=False).sort_values([schema.DATASET, schema.MODEL], kind="stable")
-    named = frame[frame["outcome"] == methods.ALPHA_NEW]
-    headings = list(named[schema.DATASET] + ", " + named[schema.MODEL])
-    names = list(_against(named) + named["is_equal"].map({True: "", False: " †"}))
+    one_outcome = frame[frame["outcome"] == methods.ALPHA_NEW]
+    headings = list(one_outcome[schema.DATASET] + ", " + one_outcome[schema.MODEL])
+    names = list(_against(one_outcome) + one_outcome["is_equal"].map({True: "", False: " †"}))
     title = f"What differs at the same accuracy, {accuracy}"
-    return _drawn(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
+    return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
 
 
 def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
@@ -121,11 +121,11 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
     return BELOW if (low > no_effect) == (outcome in _HIGHER_IS_BETTER) else ABOVE
 
 
-def _drawn(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
+def _draw(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
     """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
     panels = _panels(frame)
     by_outcome = dict(list(frame.groupby("outcome")))
-    starts = [place for place, heading in enumerate(headings) if place == 0 or heading != headings[place - 1]]
+    starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
     size = (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
     figure, grid = page((1, len(panels)), size, title, note, sharey=True)
@@ -135,11 +135,11 @@ def _drawn(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], t
         axes.set_title(panel.title, fontsize=10, y=1)
     for axes in grid[0, 1:]:
         axes.tick_params(axis="y", left=False)
-    left, above = grid[0, 0], [headings[place] for place in starts]
-    left.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=8, parse_math=False)
-    for label in left.get_yticklabels()[: len(above)]:
+    first_axes, above = grid[0, 0], [headings[index] for index in starts]
+    first_axes.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=8, parse_math=False)
+    for label in first_axes.get_yticklabels()[: len(above)]:
         label.set_fontweight("bold")
-    left.set_ylim(heights[-1] + 0.6, -0.6)
+    first_axes.set_ylim(heights[-1] + 0.6, -0.6)
     return figure
 
 
@@ -148,19 +148,19 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
     if ITERATION not in frame or frame[ITERATION].isna().all():
         return frame
     iteration = pd.to_numeric(frame[ITERATION], errors="coerce")
-    there = np.sort(iteration.dropna().unique())
-    kept = there[np.unique(np.linspace(0, len(there) - 1, _MOST_LEVELS).round().astype(int))]
+    all_levels = np.sort(iteration.dropna().unique())
+    levels = all_levels[np.unique(np.linspace(0, len(all_levels) - 1, _MOST_LEVELS).round().astype(int))]
     ratio = frame.groupby(iteration)[schema.RATIO].transform("median").fillna(frame[schema.RATIO])
-    return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(kept)]
+    return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(levels)]
 
 
-def _panels(frame: pd.DataFrame) -> list[_Panel]:
-    wanted = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
-    known = set(frame.loc[frame["difference"].notna(), "outcome"]) or wanted  # networks that guess have words
-    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in wanted & known]
-    panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
+def _panels(frame: pd.DataFrame) -> list[_OutcomePanel]:
+    requested = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
+    available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested  # networks that guess have words
+    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
+    panels = [_OutcomePanel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
     if EQUAL_ACCURACY in frame and frame[EQUAL_ACCURACY].notna().any():
-        panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
+        panels.append(_OutcomePanel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
     return panels
 
 
@@ -176,7 +176,7 @@ def _against(rows: pd.DataFrame) -> pd.Series:
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
-def _interval(row: Mapping[str, Any], panel: _Panel) -> DrawnInterval:
+def _interval(row: Mapping[str, Any], panel: _OutcomePanel) -> DrawnInterval:
     value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
     is_tested = panel.column != EQUAL_ACCURACY
     if at_chance(row):

@@ -6,13 +6,13 @@ from analysis.report.methods import compare as methods
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import ACCURACY, ALPHA, LOSS
-from analysis.runs.validation_counts import FEWEST_RATIOS, Recalls
+from analysis.runs.validation_counts import FEWEST_RATIOS, ValidationRecalls
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratio_choice import NONE, nearest
 from analysis.study import settings
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import method_label, need_all_digits
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 
 # How far below the control the accuracy is at which methods are compared, and how near to it a network has to be on
 # validation images.
@@ -35,8 +35,8 @@ COLUMNS = [BELOW, *_OF_METHODS, *_RATIOS, "asked", "is_equal"]
 
 def same_accuracy(
     runs: pd.DataFrame,
-    validation: Recalls,
-    predictions: ReadPredictions | Predictions | None = None,
+    validation: ValidationRecalls,
+    predictions: ReadPredictions | StudyPredictions | None = None,
     *,
     baseline: str = "mp",
 ) -> pd.DataFrame:
@@ -71,81 +71,89 @@ def same_accuracy(
         control, or if fewer than two methods have `FEWEST_RATIOS` ratios.
     """
     controls = _controls(runs, validation)
-    several = _with_several_ratios(runs)
-    shared = Predictions.shared(predictions)
-    found = [
-        _compared(chosen, shared, baseline).assign(**{BELOW: points})
+    candidates = _with_several_ratios(runs)
+    shared_predictions = StudyPredictions.shared(predictions)
+    comparisons = [
+        _compare(chosen_runs, shared_predictions, baseline).assign(**{BELOW: points})
         for points in POINTS_BELOW
-        if len(chosen := _chosen(several, controls, points, validation))
+        if len(chosen_runs := _choose_runs(candidates, controls, points, validation))
     ]
-    if not found:
+    if not comparisons:
         return pd.DataFrame(columns=COLUMNS)
-    rows = pd.concat(found, ignore_index=True)
-    asked = controls.groupby(_PLACE)[schema.DENSE_RUN_ID].nunique().rename("asked")
-    rows = rows.merge(asked, on=_PLACE, how="left")
+    rows = pd.concat(comparisons, ignore_index=True)
+    n_controls = controls.groupby(_PLACE)[schema.DENSE_RUN_ID].nunique().rename("asked")
+    rows = rows.merge(n_controls, on=_PLACE, how="left")
     families = rows.groupby([BELOW, "outcome"])["p"]
     return rows.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))[COLUMNS]
 
 
-def _controls(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
+def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
     """Return dense runs and the accuracy, on validation images, of the controls that learn by the labels alone.
 
     Its other columns are the settings that a method has in common with its control.
     """
-    shared = [name for name in settings.control_columns(runs) if name not in _OF_DISTILLATION]
+    control_settings = [name for name in settings.control_columns(runs) if name not in _OF_DISTILLATION]
     is_plain = runs[schema.PRUNER] == settings.CONTROL
-    for name, former in schema.FORMERLY.items():
-        if (column := frames.column(name)) in runs and column not in shared:
-            is_plain &= runs[column].fillna(former) == former
-    keys = [*shared, schema.DENSE_RUN_ID]
+    for name, legacy_default in schema.FORMERLY.items():
+        if (column := frames.column(name)) in runs and column not in control_settings:
+            is_plain &= runs[column].fillna(legacy_default) == legacy_default
+    keys = [*control_settings, schema.DENSE_RUN_ID]
     plain = runs[is_plain].drop_duplicates(keys)
     return plain[keys].assign(target=plain[frames.RUN_ID].map(validation.accuracy))
 
 
 def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of methods that have enough ratios to choose from, with a number for each method."""
-    pruned = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
+    pruned_runs = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
     method = [schema.DATASET, schema.MODEL, schema.PRUNER, *settings.further_settings(runs)]
-    by_method = pruned.groupby(method, dropna=False)
+    by_method = pruned_runs.groupby(method, dropna=False)
     enough = by_method[schema.RATIO].transform("nunique") >= FEWEST_RATIOS
-    return pruned.assign(method=by_method.ngroup())[enough]
+    return pruned_runs.assign(method=by_method.ngroup())[enough]
 
 
-def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: Recalls) -> pd.DataFrame:
+def _choose_runs(
+    runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: ValidationRecalls
+) -> pd.DataFrame:
     """Return the run of each method and dense network whose ratio is chosen."""
-    asked = runs.merge(controls, on=list(controls.columns.drop("target")))
-    asked = asked.assign(known=asked[frames.RUN_ID].map(validation.accuracy)).dropna(subset=["known", "target"])
-    asked = asked.reset_index(drop=True).reset_index()
-    kept = []
-    for _, own in asked.groupby("method", sort=False):
+    candidates = runs.merge(controls, on=list(controls.columns.drop("target")))
+    candidates = candidates.assign(known=candidates[frames.RUN_ID].map(validation.accuracy)).dropna(
+        subset=["known", "target"]
+    )
+    candidates = candidates.reset_index(drop=True).reset_index()
+    chosen_rows = []
+    for _, own in candidates.groupby("method", sort=False):
         index = [*_PLACE, schema.DENSE_RUN_ID]
         wide = own.pivot_table(index=index, columns=schema.RATIO, values=["known", "index"], aggfunc="first")
         target = own.groupby(index)["target"].first().reindex(wide.index).to_numpy() - points / 100
-        place = nearest(wide["known"].to_numpy(float), target, TOLERANCE)
-        has = place != NONE
-        kept += wide["index"].to_numpy()[has, place[has]].astype(int).tolist()
-    return asked.iloc[sorted(kept)].drop(columns=["index", "method", "target", "known"]).reset_index(drop=True)
+        ratio_index = nearest(wide["known"].to_numpy(float), target, TOLERANCE)
+        has = ratio_index != NONE
+        chosen_rows += wide["index"].to_numpy()[has, ratio_index[has]].astype(int).tolist()
+    return (
+        candidates.iloc[sorted(chosen_rows)].drop(columns=["index", "method", "target", "known"]).reset_index(drop=True)
+    )
 
 
-def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: str) -> pd.DataFrame:
+def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, baseline: str) -> pd.DataFrame:
     """Compare chosen runs as if they had one ratio."""
-    arrays = run_arrays(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}))
+    arrays = run_arrays(chosen_runs.assign(**{schema.RATIO: chosen_runs[schema.RATIO].max()}))
     rows = methods.compare(arrays, predictions, baseline=baseline)
-    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen)
+    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen_runs)
     accuracy = rows[rows["outcome"] == ACCURACY].set_index([*_PLACE, "comparison", "method", "baseline"])
     is_equal = (accuracy["difference_low"] > -EQUAL) & (accuracy["difference_high"] < EQUAL)
     return rows.merge(is_equal.rename("is_equal").reset_index(), on=list(is_equal.index.names), how="left")
 
 
-def _with_median_ratios(rows: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.DataFrame:
     """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
-    shown = settings.shown_settings(chosen)
-    exact = need_all_digits(chosen, shown)
-    labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
-    by_network = chosen.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
-    compared = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
+    shown_settings = settings.shown_settings(chosen_runs)
+    exact = need_all_digits(chosen_runs, shown_settings)
+    labels = [method_label(run, shown_settings, exact=exact) for run in chosen_runs.to_dict("records")]
+    by_network = (
+        chosen_runs.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
+    )
+    pairs = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
     medians = [
         by_network.loc[(dataset, model), [method, baseline]].dropna().median().to_list()
-        for dataset, model, method, baseline in compared.itertuples(index=False)
+        for dataset, model, method, baseline in pairs.itertuples(index=False)
     ]
-    return rows.drop(columns=schema.RATIO).merge(compared.join(pd.DataFrame(medians, compared.index, _RATIOS)))
+    return rows.drop(columns=schema.RATIO).merge(pairs.join(pd.DataFrame(medians, pairs.index, _RATIOS)))

@@ -27,27 +27,31 @@ def section(study: StudyData) -> Section | None:
     """Return the section; None without validation images or enough ratios to choose from."""
     if study.validation is None or study.validation.empty:
         return None
-    found = same_accuracy(study.runs, study.on_validation, study.predicted, baseline=baseline(study.runs))
-    if found.empty:
+    comparisons = same_accuracy(study.runs, study.on_validation, study.predicted, baseline=baseline(study.runs))
+    if comparisons.empty:
         return None
-    named = found.replace({"method": study.names, "baseline": study.names})
-    return Section("Methods at the same accuracy", [_READING, *_blocks(named)], {"equal_accuracy.csv": found})
+    named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
+    return Section(
+        "Methods at the same accuracy", [_READING, *_blocks(named_comparisons)], {"equal_accuracy.csv": comparisons}
+    )
 
 
-def _blocks(found: pd.DataFrame) -> Iterator[Block]:
-    for place, (points, rows) in enumerate(found.groupby(BELOW)):
+def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:
+    for index, (points, rows) in enumerate(comparisons.groupby(BELOW)):
         accuracy = f"{points:g} {'point' if points == 1 else 'points'} below the control"
         yield Caption(f"{accuracy}.", "")
         yield _table(rows)
-        yield Picture(picture_name("same_accuracy", place), forest_at_same_accuracy(rows, accuracy))
+        yield Picture(picture_name("same_accuracy", index), forest_at_same_accuracy(rows, accuracy))
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
     first = rows[rows["outcome"] == rows["outcome"].iloc[0]]
     table = tables.shown(rows.assign(primary=False)).drop(columns=["primary", schema.RATIO])
     ratios = zip(first[schema.RATIO], first[f"{schema.RATIO}_of_baseline"], strict=True)
-    table.insert(4, "ratios", [f"{short_ratio(own)} and {short_ratio(other)}" for own, other in ratios])
-    same = first["is_equal"].map({True: "yes", False: "not shown"})
-    table.insert(5, "same accuracy", same.to_numpy())
-    pairs = [f"{n} of {asked}" for n, asked in zip(first["n"], first["asked"], strict=True)]
+    table.insert(
+        4, "ratios", [f"{short_ratio(of_method)} and {short_ratio(of_baseline)}" for of_method, of_baseline in ratios]
+    )
+    is_equal = first["is_equal"].map({True: "yes", False: "not shown"})
+    table.insert(5, "same accuracy", is_equal.to_numpy())
+    pairs = [f"{n} of {n_asked}" for n, n_asked in zip(first["n"], first["asked"], strict=True)]
     return table.assign(n=pairs).rename(columns={"n": "networks"})

@@ -35,12 +35,14 @@ def settings(study: StudyData) -> Section | None:
 
 def section(study: StudyData) -> Section | None:
     """Return the section that compares methods with their baselines, if the study has any to compare."""
-    compared = methods.compare(study.arrays, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
-    if compared.empty:
+    comparisons = methods.compare(
+        study.arrays, study.predicted, baseline=baseline(study.runs), primaries=study.primaries
+    )
+    if comparisons.empty:
         return None
-    named = compared.replace({"method": study.names, "baseline": study.names})
-    blocks = [*_blocks(named), *pictures(figures.figures(named))]
-    return Section("Methods compared", blocks, tables={"methods.csv": compared})
+    named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
+    blocks = [*_blocks(named_comparisons), *pictures(figures.figures(named_comparisons))]
+    return Section("Methods compared", blocks, tables={"methods.csv": comparisons})
 
 
 def baseline(runs: pd.DataFrame) -> str:
@@ -49,11 +51,11 @@ def baseline(runs: pd.DataFrame) -> str:
     return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
 
 
-def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
-    if compared["primary"].any():
+def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:
+    if comparisons["primary"].any():
         yield _PRIMARY
-        yield tables.primary(compared)
-    table, left_out = tables.by_ratio(compared)
+        yield tables.primary(comparisons)
+    table, left_out = tables.by_ratio(comparisons)
     yield _BY_RATIO + (_AT_CHANCE if "at chance" in table else "")
     yield table
     more = f"{left_out:,} more comparisons, and " if left_out else ""

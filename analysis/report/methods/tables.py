@@ -88,7 +88,7 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **{name: row[name] for name in _PLACE},
-                "comparison": f"{_compared(row)}, ratio {short_ratio(row[schema.RATIO])}",
+                "comparison": f"{_pair_name(row)}, ratio {short_ratio(row[schema.RATIO])}",
                 "outcome": TITLES[row["outcome"]],
                 "difference": _difference(row, "difference"),
                 "p (Holm)": "n/a" if np.isnan(row["p_holm"]) else p_value(row["p_holm"]) + side,
@@ -110,13 +110,13 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         As `compare` returns it.
     """
     rows = []
-    for of_pair in _grouped(frame.to_dict("records"), (*_PLACE, "method", "baseline")):
-        by_outcome = {results[0]["outcome"]: results for results in _grouped(of_pair, ("outcome",))}
+    for of_pair in _group(frame.to_dict("records"), (*_PLACE, "method", "baseline")):
+        by_outcome = {results[0]["outcome"]: results for results in _group(of_pair, ("outcome",))}
         ratios = sorted({row[schema.RATIO] for row in of_pair})
         rows.append(
             {
                 **{name: of_pair[0][name] for name in _PLACE},
-                "comparison": _compared(of_pair[0]),
+                "comparison": _pair_name(of_pair[0]),
                 **{
                     TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], _by_holm, ratios)
                     for outcome in _SHOWN
@@ -132,7 +132,7 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     return _by_place(table.drop(columns=["control", "words", *unsaid]), frame), len(rows) - len(table)
 
 
-def _grouped(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[dict[Any, Any]]]:
+def _group(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[dict[Any, Any]]]:
     """Return rows with the same values of some columns together, in the order of their first row."""
     groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
     for row in rows:
@@ -140,7 +140,7 @@ def _grouped(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[
     return list(groups.values())
 
 
-def _compared(row: Mapping[str, Any]) -> str:
+def _pair_name(row: Mapping[str, Any]) -> str:
     return f"{row['method']} − {row['baseline']}"
 
 
@@ -166,17 +166,17 @@ def _side(difference: float, is_shown: bool) -> str:
 
 
 def _over_ratios(
-    results: Sequence[Mapping[str, Any]], said: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
+    results: Sequence[Mapping[str, Any]], describe: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
 ) -> str:
     """Return what is said at which ratios: `lower: 2; higher: 10–50`."""
     at: dict[str, list[float]] = {}
     for row in results:
         if not at_chance(row):
-            at.setdefault(said(row), []).append(row[schema.RATIO])
+            at.setdefault(describe(row), []).append(row[schema.RATIO])
     if list(at) == [_NOT_COMPARABLE]:
         return _NOT_COMPARABLE
     at.pop(_NO_DIFFERENCE, None)
-    return "; ".join(f"{kind}: {_ranges(chosen, ratios)}" for kind, chosen in at.items()) or _NO_DIFFERENCE
+    return "; ".join(f"{kind}: {_ranges(own_ratios, ratios)}" for kind, own_ratios in at.items()) or _NO_DIFFERENCE
 
 
 def at_chance(row: Mapping[str, Any]) -> bool:
@@ -184,12 +184,12 @@ def at_chance(row: Mapping[str, Any]) -> bool:
     return bool(row["n_at_chance"] > row["n"])
 
 
-def _ranges(chosen: Sequence[float], ratios: Sequence[float]) -> str:
+def _ranges(own_ratios: Sequence[float], ratios: Sequence[float]) -> str:
     """Return ratios as text; three or more neighbours among all ratios become a range."""
-    if len(chosen) == len(ratios) > 1:
+    if len(own_ratios) == len(ratios) > 1:
         return "all"
     runs: list[list[float]] = []
-    for ratio in sorted(chosen):
+    for ratio in sorted(own_ratios):
         if runs and ratios.index(ratio) == ratios.index(runs[-1][-1]) + 1:
             runs[-1].append(ratio)
         else:

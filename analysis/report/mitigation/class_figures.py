@@ -36,16 +36,16 @@ _Rows = dict[str, tuple[MitigationCell, str]]
 
 def by_class(cells: Cells) -> Iterator[Figure]:
     """Yield a figure for each model and kind of pruning that has a mitigation, with a panel for each data set."""
-    kinds: dict[tuple[Any, ...], list[_Compared]] = {}
-    for compared in _compared(cells):
-        kinds.setdefault(compared.plain.place[1:], []).append(compared)
-    labelled = {place: (place[0], place[2], _label(cells, place)) for place in kinds}
-    for place in sorted(kinds, key=lambda place: (labelled[place][0], by_ratio(labelled[place][1:]))):
-        model, _, label = labelled[place]
-        yield _figure(kinds[place], f"What each class loses beyond the accuracy: {model}, {label}")
+    kinds: dict[tuple[Any, ...], list[_MitigationComparison]] = {}
+    for comparison in _comparisons(cells):
+        kinds.setdefault(comparison.plain.place[1:], []).append(comparison)
+    labels = {workload: (workload[0], workload[2], _label(cells, workload)) for workload in kinds}
+    for workload in sorted(kinds, key=lambda workload: (labels[workload][0], by_ratio(labels[workload][1:]))):
+        model, _, label = labels[workload]
+        yield _figure(kinds[workload], f"What each class loses beyond the accuracy: {model}, {label}")
 
 
-class _Compared(NamedTuple):
+class _MitigationComparison(NamedTuple):
     """Networks of a data set without a mitigation, and the same with mitigations, by these."""
 
     plain: MitigationCell
@@ -53,48 +53,50 @@ class _Compared(NamedTuple):
     mitigated: dict[str, MitigationCell]
 
 
-def _compared(cells: Cells) -> list[_Compared]:
+def _comparisons(cells: Cells) -> list[_MitigationComparison]:
     """Return what is compared for each place, data sets in the order of print, then of the alphabet."""
-    found: dict[tuple[Any, ...], _Compared] = {}
+    comparisons: dict[tuple[Any, ...], _MitigationComparison] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:
         plain = cells.plain(cell)
         if plain and len(plain.networks.intersection(cell.networks)):
-            compared = found.setdefault(cell.place, _Compared(plain, cells.plain_control(plain), {}))
-            compared.mitigated[cells.in_words(cell.mitigation)] = cell
-    return sorted(found.values(), key=lambda each: (rank(each.plain.place[0]), each.plain.place[0]))
+            comparison = comparisons.setdefault(
+                cell.place, _MitigationComparison(plain, cells.plain_control(plain), {})
+            )
+            comparison.mitigated[cells.in_words(cell.mitigation)] = cell
+    return sorted(comparisons.values(), key=lambda each: (rank(each.plain.place[0]), each.plain.place[0]))
 
 
-def _label(cells: Cells, place: tuple[Any, ...]) -> str:
+def _label(cells: Cells, workload: tuple[Any, ...]) -> str:
     """Return a kind of pruning in words, from a place without its data set."""
     columns = list(map(frames.param, cells.columns))
-    return kind_label(dict(zip(columns[1:], place, strict=True)), columns[2:])
+    return kind_label(dict(zip(columns[1:], workload, strict=True)), columns[2:])
 
 
-def _best(compared: Sequence[_Compared]) -> list[str]:
+def _best(comparisons: Sequence[_MitigationComparison]) -> list[str]:
     """Return the mitigations that leave the smallest part of the largest excess loss, by the mean over data sets."""
     parts: dict[str, list[float]] = {}
-    for each in compared:
+    for each in comparisons:
         for name, cell in each.mitigated.items():
-            shared = each.plain.networks.intersection(cell.networks)
-            after, before = (part.at(shared).largest_excess.mean() for part in (cell, each.plain))
+            common_networks = each.plain.networks.intersection(cell.networks)
+            after, before = (part.at(common_networks).largest_excess.mean() for part in (cell, each.plain))
             parts.setdefault(name, []).append(after / before if before > 0 else np.inf)
     return sorted(parts, key=lambda name: np.mean(parts[name]))[: len(_OF_MITIGATIONS)]
 
 
-def _rows(compared: _Compared, shown: Sequence[str]) -> _Rows:
+def _rows(comparison: _MitigationComparison, mitigations: Sequence[str]) -> _Rows:
     """Return what is drawn of a data set; empty if it has none of the mitigations shown."""
-    drawn = {name: compared.mitigated[name] for name in shown if name in compared.mitigated}
-    shared = compared.plain.networks
-    for cell in drawn.values():
-        shared = shared.intersection(cell.networks)
-    if not drawn or not len(shared):
+    mitigated_cells = {name: comparison.mitigated[name] for name in mitigations if name in comparison.mitigated}
+    common_networks = comparison.plain.networks
+    for cell in mitigated_cells.values():
+        common_networks = common_networks.intersection(cell.networks)
+    if not mitigated_cells or not len(common_networks):
         return {}
-    rows = {_PLAIN: (compared.plain.at(shared), _BLACK)}
-    if compared.control and len(of_control := shared.intersection(compared.control.networks)):
-        rows = {_CONTROL: (compared.control.at(of_control), _GREY), **rows}
-    colors = dict(zip(shown, _OF_MITIGATIONS, strict=False))
-    return rows | {name: (cell.at(shared), colors[name]) for name, cell in drawn.items()}
+    rows = {_PLAIN: (comparison.plain.at(common_networks), _BLACK)}
+    if comparison.control and len(of_control := common_networks.intersection(comparison.control.networks)):
+        rows = {_CONTROL: (comparison.control.at(of_control), _GREY), **rows}
+    colors = dict(zip(mitigations, _OF_MITIGATIONS, strict=False))
+    return rows | {name: (cell.at(common_networks), colors[name]) for name, cell in mitigated_cells.items()}
 
 
 def _order(rows: _Rows) -> np.ndarray:
@@ -106,9 +108,9 @@ def _order(rows: _Rows) -> np.ndarray:
     return np.argsort(-np.mean(means, axis=0), kind="stable")[:_MOST_CLASSES]
 
 
-def _figure(compared: Sequence[_Compared], title: str) -> Figure:
-    shown = _best(compared)
-    panels = [(each.plain, rows) for each in compared if (rows := _rows(each, shown))]
+def _figure(comparisons: Sequence[_MitigationComparison], title: str) -> Figure:
+    mitigations = _best(comparisons)
+    panels = [(each.plain, rows) for each in comparisons if (rows := _rows(each, mitigations))]
     orders = [_order(rows) for _, rows in panels]
     names = [
         [name_in_picture(plain.classes[label], _LONGEST) for label in order]
@@ -135,8 +137,8 @@ def _figure(compared: Sequence[_Compared], title: str) -> Figure:
 def _draw(axes: Axes, rows: _Rows, order: np.ndarray) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
-    for place, (cell, color) in enumerate(rows.values()):
-        heights = np.arange(len(order)) + _APART * (place - (len(rows) - 1) / 2)
+    for index, (cell, color) in enumerate(rows.values()):
+        heights = np.arange(len(order)) + _APART * (index - (len(rows) - 1) / 2)
         excess = 100 * cell.excess[:, order]
         at = np.broadcast_to(heights, excess.shape)
         axes.scatter(excess, at, s=9, color=color, alpha=0.45, linewidths=0)

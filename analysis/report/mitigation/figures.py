@@ -47,15 +47,15 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     one_of_each = gained[~kind[gained.index].duplicated()]
     labels = {kind[index]: kind_label(row, columns) for index, row in one_of_each.iterrows()}
     ratios = dict(zip(kind[one_of_each.index], one_of_each[schema.RATIO], strict=True))
-    drawn = sorted(labels, key=lambda each: by_ratio((ratios[each], labels[each])))
+    kind_order = sorted(labels, key=lambda each: by_ratio((ratios[each], labels[each])))
     datasets = list(dict.fromkeys(gained[schema.DATASET]))
     order = gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index
     names = [name_in_picture(name, _LONGEST) for name in order]
     beside = max(width_in_picture(name, _LETTERS) for name in names) / 72
     panel = max(_PANEL, *(width_in_picture(label, _TITLE) / 72 + 0.3 for label in labels.values()))
     figure, grid = page(
-        (len(datasets), len(drawn)),
-        (max(panel * len(drawn) + beside + 0.5, 6.5), len(datasets) * (_ROW * (len(order) + 1) + _ABOVE) + 1.35),
+        (len(datasets), len(kind_order)),
+        (max(panel * len(kind_order) + beside + 0.5, 6.5), len(datasets) * (_ROW * (len(order) + 1) + _ABOVE) + 1.35),
         f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
         _NOTE,
         sharey=True,
@@ -63,10 +63,10 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     )
     heights = {name: height for height, name in enumerate(order)}
     for (row, column), axes in np.ndenumerate(grid):
-        place = (kind == drawn[column]) & (rows[schema.DATASET] == datasets[row])
-        _draw_panel(axes, gained[place.loc[gained.index]].to_dict("records"), heights)
-        _draw_control(axes, rows[place])
-        axes.set_title(f"{datasets[row]}\n{labels[drawn[column]]}", fontsize=_TITLE, parse_math=False)
+        in_panel = (kind == kind_order[column]) & (rows[schema.DATASET] == datasets[row])
+        _draw_panel(axes, gained[in_panel.loc[gained.index]].to_dict("records"), heights)
+        _draw_control(axes, rows[in_panel])
+        axes.set_title(f"{datasets[row]}\n{labels[kind_order[column]]}", fontsize=_TITLE, parse_math=False)
         axes.tick_params(axis="y", left=False)
     for axes in grid[0]:
         low, high = axes.get_xlim()

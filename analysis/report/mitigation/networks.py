@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
 from analysis.study.arrays import RunArrays
 from analysis.study.labels import has_several_teachers, in_words
@@ -85,7 +85,7 @@ class Cells:
     validation : Recalls
     """
 
-    def __init__(self, study: RunArrays, validation: Recalls) -> None:
+    def __init__(self, study: RunArrays, validation: ValidationRecalls) -> None:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
@@ -125,8 +125,8 @@ def _places(study: RunArrays, *, of_control: bool) -> list[str]:
     """Return the columns of a place; those that a pruned network has in common with its control, or all."""
     more = [column for column in study.shown if not _is_mitigation(frames.param(column))]
     if of_control:
-        shared = [column for column in more if schema.role(frames.param(column)).concerns == "network"]
-        return [schema.DATASET, schema.MODEL, *shared]
+        network_settings = [column for column in more if schema.role(frames.param(column)).concerns == "network"]
+        return [schema.DATASET, schema.MODEL, *network_settings]
     return [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, *more]
 
 
@@ -138,7 +138,7 @@ def _is_mitigation(param: str) -> bool:
 def _cell(
     study: RunArrays,
     rows: np.ndarray,
-    validation: Recalls,
+    validation: ValidationRecalls,
     columns: Sequence[str],
     details: Mapping[str, list[str]],
 ) -> MitigationCell:
@@ -146,9 +146,9 @@ def _cell(
     index = networks(runs)
     sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
     sound = sound[index[sound].argsort()]
-    kept, classes = rows[sound], ~np.isnan(study.before[rows[0]])
-    measured = study.measured(kept, classes)
-    ids = study.runs.iloc[kept][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
+    sound_rows, classes = rows[sound], ~np.isnan(study.before[rows[0]])
+    recalls_and_accuracies = study.measured(sound_rows, classes)
+    ids = study.runs.iloc[sound_rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     return MitigationCell(
         place=_place(run, columns),
@@ -158,10 +158,10 @@ def _cell(
         classes=study.names[classes].tolist(),
         networks=index[sound],
         n_at_chance=int(study.at_chance[rows].sum()),
-        accuracy=study.accuracy_after[kept],
-        recall=measured[1],
-        excess=intensification.excess_loss(*measured),
-        floor=study.floors(kept, classes),
+        accuracy=study.accuracy_after[sound_rows],
+        recall=recalls_and_accuracies[1],
+        excess=intensification.excess_loss(*recalls_and_accuracies),
+        floor=study.floors(sound_rows, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
     )
 
@@ -191,15 +191,15 @@ def _options(run: Mapping[str, Any], details: Mapping[str, list[str]]) -> list[s
     for param in _mitigations():
         value = run.get(frames.column(param))
         if pd.notna(value) and value != schema.FORMERLY[param]:
-            named = [
+            detail_texts = [
                 f"{schema.short_name(frames.param(name))} {run[name]}" for name in details[param] if pd.notna(run[name])
             ]
-            words.append(schema.words(param, str(value)) + (f" ({', '.join(named)})" if named else ""))
+            words.append(schema.words(param, str(value)) + (f" ({', '.join(detail_texts)})" if detail_texts else ""))
     return words
 
 
-def _largest_on_validation(validation: Recalls, before: str, after: str) -> float:
-    found = validation.recalls(before, after)
-    if found is None:
+def _largest_on_validation(validation: ValidationRecalls, before: str, after: str) -> float:
+    recalls = validation.recalls(before, after)
+    if recalls is None:
         return np.nan
-    return float(intensification.excess_loss(*found, validation.accuracy(before), validation.accuracy(after)).max())
+    return float(intensification.excess_loss(*recalls, validation.accuracy(before), validation.accuracy(after)).max())

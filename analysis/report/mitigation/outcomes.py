@@ -59,9 +59,9 @@ def outcomes(cells: Cells) -> pd.DataFrame:
     if not any(cell.mitigation for cell in cells.all):
         return pd.DataFrame()
     rows = [_key(cell, cells) | _row(cell, cells) for cell in cells.all if len(cell.networks)]
-    place = [frames.param(column) for column in cells.columns]
+    columns = [frames.param(column) for column in cells.columns]
     table = pd.DataFrame(rows).sort_values([schema.DATASET, schema.MODEL], key=_ranks, kind="stable", ignore_index=True)
-    return _corrected(table, place)
+    return _with_holm(table, columns)
 
 
 def _ranks(names: pd.Series) -> pd.Series:
@@ -71,8 +71,8 @@ def _ranks(names: pd.Series) -> pd.Series:
 
 
 def _key(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
-    place = dict(zip(map(frames.param, cells.columns), cell.place, strict=True))
-    return {**place, schema.PRUNER: cell.run[schema.PRUNER], MITIGATION: cell.mitigation}
+    values = dict(zip(map(frames.param, cells.columns), cell.place, strict=True))
+    return {**values, schema.PRUNER: cell.run[schema.PRUNER], MITIGATION: cell.mitigation}
 
 
 def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
@@ -84,12 +84,12 @@ def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
         "classes": cell.recall.shape[1],
         **_mean("accuracy", cell.accuracy),
         **_mean(EXCESS, cell.largest_excess),
-        f"{EXCESS}_of_control": _known_mean(control.largest_excess) if control else np.nan,
-        FLOOR: _known_mean(cell.floor),
-        f"{FLOOR}_of_control": _known_mean(control.floor) if control else np.nan,
+        f"{EXCESS}_of_control": _finite_mean(control.largest_excess) if control else np.nan,
+        FLOOR: _finite_mean(cell.floor),
+        f"{FLOOR}_of_control": _finite_mean(control.floor) if control else np.nan,
         **_beyond(cell, control),
         **_mean(VAL_EXCESS, cell.val_excess),
-        f"{VAL_EXCESS}_of_control": _known_mean(control.val_excess) if control else np.nan,
+        f"{VAL_EXCESS}_of_control": _finite_mean(control.val_excess) if control else np.nan,
         **_mean(WEAKEST, cell.weakest),
         "largest_mean_excess": cell.excess.mean(0).max(),
         "classes_worse": _classes_worse(cell, cells.plain_control(cell)),
@@ -100,20 +100,20 @@ def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
 
 def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     low, high = mean_interval(values[np.isfinite(values)])
-    return {name: _known_mean(values), f"{name}_low": low, f"{name}_high": high}
+    return {name: _finite_mean(values), f"{name}_low": low, f"{name}_high": high}
 
 
 def _beyond(cell: MitigationCell, control: MitigationCell | None) -> dict[str, float]:
     """Return how much larger the largest excess loss is than the control's."""
     if control is None:
         return _mean(BEYOND, np.array([]))
-    pruned, retrained = _of_the_same_networks(cell, control)
-    return _mean(BEYOND, pruned.largest_excess - retrained.largest_excess)
+    with_pruning, without_pruning = _of_the_same_networks(cell, control)
+    return _mean(BEYOND, with_pruning.largest_excess - without_pruning.largest_excess)
 
 
-def _known_mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else np.nan
+def _finite_mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else np.nan
 
 
 def _classes_worse(cell: MitigationCell, control: MitigationCell | None) -> float:
@@ -133,7 +133,7 @@ def _against(cell: MitigationCell, plain: MitigationCell | None) -> dict[str, An
     method, baseline = _of_the_same_networks(cell, plain)
     gains = baseline.largest_excess - method.largest_excess
     val_gains = baseline.val_excess - method.val_excess
-    both = np.isfinite(val_gains)
+    has_both = np.isfinite(val_gains)
     return {
         **_mean(ACCURACY_DIFFERENCE, method.accuracy - baseline.accuracy),
         f"p_{NOT_INFERIOR}": paired(method.accuracy + MARGIN, baseline.accuracy, alternative="greater")["p"],
@@ -141,7 +141,7 @@ def _against(cell: MitigationCell, plain: MitigationCell | None) -> dict[str, An
         **_mean(VAL_GAIN, val_gains),
         **_mean(GAIN, gains),
         f"p_{HALVED}": paired(method.largest_excess, baseline.largest_excess / 2, alternative="less")["p"],
-        **_surviving(gains[both], val_gains[both]),
+        **_surviving(gains[has_both], val_gains[has_both]),
     }
 
 
@@ -162,20 +162,20 @@ def _against_controls(cell: MitigationCell, plain: MitigationCell, cells: Cells)
     controls = cells.control(cell), cells.control(plain)
     if None in controls or controls[0] is controls[1]:
         return {}
-    method, baseline, own, other = _of_the_same_networks(cell, plain, *filter(None, controls))
+    method, baseline, own_control, plain_control = _of_the_same_networks(cell, plain, *filter(None, controls))
     gains = baseline.largest_excess - method.largest_excess
-    control_gains = other.largest_excess - own.largest_excess
+    control_gains = plain_control.largest_excess - own_control.largest_excess
     return {**_mean(CONTROL_GAIN, control_gains), **_mean(GAIN_BEYOND, gains - control_gains)}
 
 
 def _of_the_same_networks(*cells: MitigationCell) -> list[MitigationCell]:
-    shared = reduce(pd.Index.intersection, (cell.networks for cell in cells))
-    return [cell.at(shared) for cell in cells]
+    common_networks = reduce(pd.Index.intersection, (cell.networks for cell in cells))
+    return [cell.at(common_networks) for cell in cells]
 
 
-def _corrected(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+def _with_holm(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Add p-values by Holm's correction over the data sets of a method."""
-    by_method = rows.groupby([name for name in [*place, MITIGATION] if name != schema.DATASET], dropna=False)
+    by_method = rows.groupby([name for name in [*columns, MITIGATION] if name != schema.DATASET], dropna=False)
     for name in (f"p_{NOT_INFERIOR}", f"p_{HALVED}"):
         if name in rows:
             holm = by_method[name].transform(lambda p: corrected(p, len(p))[1])

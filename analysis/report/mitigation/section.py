@@ -51,25 +51,25 @@ def section(study: StudyData) -> Section | None:
     if not is_mitigated(study.runs).any():
         return None
     cells = Cells(study.arrays, study.on_validation)
-    found = outcomes(cells)
-    if found.empty:
+    rows_found = outcomes(cells)
+    if rows_found.empty:
         return None
-    columns = list(found.columns[2 : list(found.columns).index(MITIGATION)])
-    named = found.assign(**{MITIGATION: found[MITIGATION].map(cells.in_words)})
-    blocks = [_READING, *_tables(named, columns)]
-    drawn = [
+    columns = list(rows_found.columns[2 : list(rows_found.columns).index(MITIGATION)])
+    named_rows = rows_found.assign(**{MITIGATION: rows_found[MITIGATION].map(cells.in_words)})
+    blocks = [_READING, *_tables(named_rows, columns)]
+    survival_figures = [
         figures.survival(rows, columns)
-        for _, rows in named.groupby(schema.MODEL, sort=False)
+        for _, rows in named_rows.groupby(schema.MODEL, sort=False)
         if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
     ]
-    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", drawn)] if drawn else []
+    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", survival_figures)] if survival_figures else []
     by_class = numbered("mitigation_classes", list(class_figures.by_class(cells)))
-    return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": found})
+    return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": rows_found})
 
 
-def _tables(found: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
-    kind = figures.kinds(found, columns)
-    for (dataset, model, _), rows in found.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
+def _tables(named_rows: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
+    kind = figures.kinds(named_rows, columns)
+    for (dataset, model, _), rows in named_rows.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
         if rows[MITIGATION].nunique() > 1:
             label = figures.kind_label(rows.iloc[0], columns)
             yield Caption(f"{dataset}, {model}, {label}.", "The smallest excess first.")

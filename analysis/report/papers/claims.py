@@ -49,7 +49,7 @@ _ROUNDING = 1e-10
 
 
 class Arm(NamedTuple):
-    """A pruner at a ratio, on the data set and model of a `Place`."""
+    """A pruner at a ratio, on the data set and model of a `Workload`."""
 
     pruner: str
     ratio: float
@@ -125,7 +125,7 @@ class Claim(NamedTuple):
     every: bool = True
 
 
-class Place:
+class Workload:
     """A data set and a model in a study, with one setting of each pruner.
 
     Parameters
@@ -137,13 +137,13 @@ class Place:
         The same data set and model, with the levels of lottery tickets.
     """
 
-    def __init__(self, dataset: str, model: str, measured: pd.DataFrame | None, tickets: "Place | None" = None):
+    def __init__(self, dataset: str, model: str, measures: pd.DataFrame | None, tickets: "Workload | None" = None):
         self.dataset, self.model, self.tickets = dataset, model, tickets
-        by_arm = [] if measured is None else measured.groupby([schema.PRUNER, schema.RATIO])
+        by_arm = [] if measures is None else measures.groupby([schema.PRUNER, schema.RATIO])
         self._arms = {
             Arm(*arm): rows.set_axis(index)[~index.duplicated()] for arm, rows in by_arm for index in [networks(rows)]
         }
-        self._guessing = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
+        self._at_chance = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
 
     @property
     def name(self) -> str:
@@ -174,12 +174,12 @@ class Place:
     def highest(self, pruner: str) -> list[Arm]:
         """Return the pruner at the largest of the high ratios at which most networks do not guess, if there is one."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
-        return [arm for arm in arms if not self.guesses(arm)][-1:]
+        return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
     def values(self, arm: Arm, column: str) -> pd.Series:
         """Return a column of an arm by network, missing for networks that guess."""
         rows = self._arms[arm]
-        return rows[column].mask(self._guessing[arm])
+        return rows[column].mask(self._at_chance[arm])
 
     def setting(self, arm: Arm, column: str) -> str:
         """Return a setting that all networks of an arm have."""
@@ -187,11 +187,11 @@ class Place:
 
     def n_at_chance(self, arm: Arm) -> int:
         """Return how many networks guess."""
-        return int(self._guessing[arm].sum())
+        return int(self._at_chance[arm].sum())
 
-    def guesses(self, arm: Arm) -> bool:
+    def is_at_chance(self, arm: Arm) -> bool:
         """Return whether most networks guess."""
-        return bool(self._guessing[arm].mean() > 0.5)
+        return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
         """Return what stands for UP: the released code's formula if the study has no other."""
@@ -249,13 +249,13 @@ def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
     return error, float(variances.sum() ** 2 / (variances**2 / [len(sample) - 1 for sample in samples]).sum())
 
 
-def held(claims: Sequence[Claim], places: Sequence[Place]) -> pd.DataFrame:
+def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame:
     """Hold claims against the places of a study.
 
     Parameters
     ----------
     claims : sequence of Claim
-    places : sequence of Place
+    workloads : sequence of Place
 
     Returns
     -------
@@ -272,7 +272,7 @@ def held(claims: Sequence[Claim], places: Sequence[Place]) -> pd.DataFrame:
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
           tendency, needs more than half of them instead. `not tried` if there is no comparison; place is then empty.
     """
-    rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, places)]
+    rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, workloads)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
@@ -289,27 +289,31 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         claim = results.iloc[0]
         row = {"": str(claim["claim"]), "the paper": f"{claim['sentence']} ({claim['source']})"}
         row["looked at"] = claim["looked_at"]
-        tried = results[results["place"] != ""]
-        rows.append(row | {place: _told(checks) for place, checks in tried.groupby("place", sort=False)})
-    names = [place for place in dict.fromkeys(frame["place"]) if place]
+        checked_rows = results[results["place"] != ""]
+        rows.append(
+            row | {workload: _summary(checks) for workload, checks in checked_rows.groupby("place", sort=False)}
+        )
+    names = [workload for workload in dict.fromkeys(frame["place"]) if workload]
     return pd.DataFrame(rows, columns=["", "the paper", "looked at", *names]).fillna(UNTRIED)
 
 
-def _told(checks: pd.DataFrame) -> str:
+def _summary(checks: pd.DataFrame) -> str:
     verdict, first = checks["verdict"].iloc[0], checks.iloc[0]
     counts = checks["holds"].value_counts()
-    read = checks[checks["holds"] != AT_CHANCE]
-    if len(checks) == 1 and len(read):
+    sound_checks = checks[checks["holds"] != AT_CHANCE]
+    if len(checks) == 1 and len(sound_checks):
         estimate = with_interval(first["estimate"], first["low"], first["high"], _number)
         return f"{verdict}: {first['where']}: {estimate}"
-    others = [
+    other_counts = [
         f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
     ]
     ranges = [
         f"{quantity} {_reach(rows['estimate'], rows['estimate'])} ({_reach(rows['low'], rows['high'])})"
-        for quantity, rows in read.groupby("quantity", sort=False)
+        for quantity, rows in sound_checks.groupby("quantity", sort=False)
     ]
-    return "; ".join([f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(read)}', *others])}", *ranges])
+    return "; ".join(
+        [f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(sound_checks)}', *other_counts])}", *ranges]
+    )
 
 
 def _reach(low: pd.Series, high: pd.Series) -> str:
@@ -317,15 +321,19 @@ def _reach(low: pd.Series, high: pd.Series) -> str:
 
 
 def _number(value: float) -> str:
-    places = 4 if abs(value) < 0.01 else 2
-    is_zero = round(value, places) == 0
-    return decimals(places, sign=not is_zero)(0.0 if is_zero else value)
+    digits = 4 if abs(value) < 0.01 else 2
+    is_zero = round(value, digits) == 0
+    return decimals(digits, sign=not is_zero)(0.0 if is_zero else value)
 
 
-def _rows(number: int, claim: Claim, places: Sequence[Place]) -> list[dict[str, Any]]:
-    named = dict(zip(CLAIM_COLUMNS, (number, *claim[:4]), strict=False))
-    tried = [named | row for chosen in combinations(places, claim.places) for row in _checked(claim, chosen)]
-    return tried or [named | _NOTHING]
+def _rows(number: int, claim: Claim, workloads: Sequence[Workload]) -> list[dict[str, Any]]:
+    claim_columns = dict(zip(CLAIM_COLUMNS, (number, *claim[:4]), strict=False))
+    checked_rows = [
+        claim_columns | row
+        for own_workloads in combinations(workloads, claim.places)
+        for row in _check_rows(claim, own_workloads)
+    ]
+    return checked_rows or [claim_columns | _NOTHING]
 
 
 _NOTHING = {
@@ -336,12 +344,12 @@ _NOTHING = {
 }
 
 
-def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
-    found = judged(claim, places)
-    verdict = _verdict([each.holds for each in found], every=claim.every)
-    for check, p_for, p_against, holds in found:
+def _check_rows(claim: Claim, workloads: tuple[Workload, ...]) -> Iterator[dict[str, Any]]:
+    results = judged(claim, workloads)
+    verdict = _verdict([each.holds for each in results], every=claim.every)
+    for check, p_for, p_against, holds in results:
         yield {
-            "place": " and ".join(place.name for place in places),
+            "place": " and ".join(workload.name for workload in workloads),
             "where": check.where,
             "quantity": check.quantity,
             "claimed": check.claimed,
@@ -357,7 +365,7 @@ def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]
         }
 
 
-class Judged(NamedTuple):
+class CheckResult(NamedTuple):
     """A check, p that it holds and p that it does not, and which of both is shown."""
 
     check: Check
@@ -366,15 +374,15 @@ class Judged(NamedTuple):
     holds: str
 
 
-def judged(claim: Claim, places: tuple[Place, ...]) -> list[Judged]:
+def judged(claim: Claim, workloads: tuple[Workload, ...]) -> list[CheckResult]:
     """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
-    checks = list(claim.checks(*places))
+    checks = list(claim.checks(*workloads))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
     if claim.every:
-        read = np.array([not check.at_chance for check in checks], dtype=bool)
-        p[read] = np.column_stack([corrected(side, int(read.sum()))[1] for side in p[read].T])
+        is_sound = np.array([not check.at_chance for check in checks], dtype=bool)
+        p[is_sound] = np.column_stack([corrected(side, int(is_sound.sum()))[1] for side in p[is_sound].T])
     return [
-        Judged(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
+        CheckResult(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
         for check, (p_for, p_against) in zip(checks, p.tolist(), strict=True)
     ]
 
@@ -410,7 +418,7 @@ def p_values(check: Check) -> tuple[float, float]:
 
 
 def _verdict(holds: list[str], *, every: bool) -> str:
-    yes, no, read = holds.count(YES), holds.count(NO), len(holds) - holds.count(AT_CHANCE)
+    yes, no, n_sound = holds.count(YES), holds.count(NO), len(holds) - holds.count(AT_CHANCE)
     if every:
-        return FAILS if no else HOLDS if yes == read > 0 else UNCLEAR
-    return HOLDS if 2 * yes > read else FAILS if 2 * no > read else UNCLEAR
+        return FAILS if no else HOLDS if yes == n_sound > 0 else UNCLEAR
+    return HOLDS if 2 * yes > n_sound else FAILS if 2 * no > n_sound else UNCLEAR

@@ -83,7 +83,7 @@ def rank(name: str) -> tuple:
     """Return a sort key of data sets, models or pruners: first the order in print, then names with numbers by size."""
     parts = re.split(r"(\d{1,18})", name)  # Python reads no number of some thousand digits
     # Numbers as text without leading zeros, the shorter before the longer: Python reads no number of 4,300 digits.
-    natural = [(len(part.lstrip("0")), part.lstrip("0")) if place % 2 else part for place, part in enumerate(parts)]
+    natural = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]
     return _ORDER.get(label(name), len(_ORDER)), natural
 
 

@@ -38,4 +38,4 @@ def of_command(command: str) -> dict[str, Option]:
 def sections() -> dict[str, list[str]]:
     """Return the names of options by the heading that `--help` shows them below, in its order."""
     names = {heading: [record.name for record in OPTIONS if record.heading == heading] for heading in HEADINGS}
-    return {heading: list(dict.fromkeys(listed)) for heading, listed in names.items()}
+    return {heading: list(dict.fromkeys(option_names)) for heading, option_names in names.items()}

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Recipe(NamedTuple):
+class RecipeValues(NamedTuple):
     """Phases of training and of fine-tuning, written `epochs x learning rate`, and the other hyperparameters."""
 
     training: str
@@ -17,28 +17,30 @@ class Recipe(NamedTuple):
 RECIPES = {
     # Epochs, batch size and weight decay are taken from the text of Good et al. (2022), Section 6.1. Momentum, Nesterov
     # momentum, the steps of the learning rate and the fine-tuning of ResNets are taken from the paper's released code.
-    "lenet5": Recipe("30x0.01", "15x0.01", weight_decay=0.0, augmentation="none"),
-    "resnet-cifar": Recipe(
+    "lenet5": RecipeValues("30x0.01", "15x0.01", weight_decay=0.0, augmentation="none"),
+    "resnet-cifar": RecipeValues(
         "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", weight_decay=5e-4
     ),
     # Hooker et al. (2020), Section 2.4, train a wide ResNet for 80,000 steps of 128 images, which are 205 epochs of
     # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates, a
     # fifth after each 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
-    "wide-resnet": Recipe("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
+    "wide-resnet": RecipeValues("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
     # ResNet-50 of the same paper: its batch of 1,024 and its 90 epochs, with the learning rates and weight decay of
     # save_checkpoint/imagenet_train_eval.py: 0.1 for 256 images and in proportion for more, a tenth after epochs 30, 60
     # and 80. Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs of
     # 1,024 images; they are 102 of the 4,096 that the code trains with, and it evaluates with 1,024.
-    "imagenet": Recipe("5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4),
+    "imagenet": RecipeValues(
+        "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
+    ),
     # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
     # learning rates are this project's: those of `imagenet` at the same shares of the training.
-    "celeba": Recipe("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
+    "celeba": RecipeValues("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
     # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
-    "prune-responsibly": Recipe("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
+    "prune-responsibly": RecipeValues("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
     # Good et al. (2022), Supplement H: `resnet-cifar` for 30,000 steps a level, which are 80 epochs of 48,000 images in
     # batches of 128. So many are left of MNIST or Fashion-MNIST if .2 is held out for validation, of CIFAR if .04 is.
     # Print does not say when the learning rate changes in these steps: here at the same shares of the training.
-    "lottery": Recipe(
+    "lottery": RecipeValues(
         "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
     ),
 }

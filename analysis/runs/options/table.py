@@ -69,7 +69,7 @@ HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: co
 
 
 @section("Data and network")
-class Data:
+class DataOptions:
     """Which network is trained, how, and on what."""
 
     dataset: str = option(
@@ -143,7 +143,7 @@ class Data:
 
 
 @section("Data and network")
-class Reading:
+class ReadingOptions:
     """How images are found and read."""
 
     test_fraction: float | None = option(
@@ -178,7 +178,7 @@ class Reading:
 
 
 @section("Training")
-class Training:
+class TrainingOptions:
     """How a network is trained."""
 
     seed: int = option(
@@ -272,7 +272,7 @@ class Training:
 
 
 @section("Pruning")
-class Pruning:
+class PruningOptions:
     """What is pruned."""
 
     pruner: str = option(
@@ -383,7 +383,7 @@ class Pruning:
 
 
 @section("Pruning")
-class Iteration:
+class IterationOptions:
     """How a network is pruned again and again."""
 
     iterations: int = option(
@@ -422,7 +422,7 @@ class Iteration:
 
 
 @section("Fine-tuning and gradual pruning")
-class FineTuning:
+class FineTuningOptions:
     """How a network is trained after pruning or meanwhile, and what spares its classes."""
 
     fine_tune_epochs: int | None = option(
@@ -651,7 +651,7 @@ class FineTuning:
 
 
 @section("Number format")
-class NumberFormat:
+class NumberFormatOptions:
     """In which numbers networks are trained and stored."""
 
     precision: str = option(
@@ -683,7 +683,7 @@ class NumberFormat:
 
 
 @section("Machine and runs")
-class Machine:
+class MachineOptions:
     """What trains, and which runs are made."""
 
     device: str | None = option(
@@ -741,7 +741,7 @@ class Machine:
 
 
 @section("Machine and runs")
-class Study:
+class StudyOptions:
     """How a study is run."""
 
     workers: int | None = option(
@@ -782,7 +782,7 @@ class Study:
 
 
 @section("Search")
-class Search:
+class SearchOptions:
     """What `tune` searches."""
 
     seeds: tuple[int, ...] = option(
@@ -861,7 +861,7 @@ class Search:
 
 
 @section("Search")
-class Compression:
+class CompressionOptions:
     """What `compress` aims at, and when it stops."""
 
     max_class_loss: float = option(
@@ -900,7 +900,7 @@ class Compression:
 
 
 @section("Images")
-class Exemplars:
+class ExemplarsOptions:
     """Which cell `exemplars` shows, and what it writes."""
 
     study: str | None = option(
@@ -984,7 +984,7 @@ class Exemplars:
 
 
 @section("Files")
-class Groups:
+class GroupsOptions:
     """Which files `groups` writes."""
 
     output: Path = option(
@@ -1002,7 +1002,7 @@ class Groups:
 
 
 @section("Images")
-class Robustness:
+class RobustnessOptions:
     """On which images `robustness` measures which networks."""
 
     corruptions: tuple[str, ...] | None = option(
@@ -1048,7 +1048,7 @@ class Robustness:
 
 
 @section("Number format")
-class Export:
+class ExportOptions:
     """What `export` writes."""
 
     format: str = option(
@@ -1075,7 +1075,24 @@ class Export:
 
 
 _SECTIONS = (
-    *(Data, Reading, Training, Pruning, Iteration, FineTuning, NumberFormat, Machine),
-    *(Study, Search, Compression, Exemplars, Groups, Robustness, Export),
+    *(
+        DataOptions,
+        ReadingOptions,
+        TrainingOptions,
+        PruningOptions,
+        IterationOptions,
+        FineTuningOptions,
+        NumberFormatOptions,
+        MachineOptions,
+    ),
+    *(
+        StudyOptions,
+        SearchOptions,
+        CompressionOptions,
+        ExemplarsOptions,
+        GroupsOptions,
+        RobustnessOptions,
+        ExportOptions,
+    ),
 )
 OPTIONS = tuple(record for group in _SECTIONS for record in vars(group).values() if isinstance(record, Option))

@@ -121,8 +121,8 @@ def several(check: Check) -> Check:
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
         if twice := [item for item, count in Counter(values).items() if count > 1]:
-            shown = twice[0] if isinstance(twice[0], str) else f"{twice[0]:.12g}"
-            raise ValueError(f"{_start(value)}: {shown} is given twice")
+            item_text = twice[0] if isinstance(twice[0], str) else f"{twice[0]:.12g}"
+            raise ValueError(f"{_start(value)}: {item_text} is given twice")
         return values
 
     return checked
@@ -163,8 +163,8 @@ def seeds(value: str) -> tuple[int, ...]:
     """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
     numbers: list[int] = []
     for item in value.split(","):
-        found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
-        first, last = (integer(0)(end) for end in found.groups()) if found else [integer(0)(item.strip())] * 2
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
+        first, last = (integer(0)(end) for end in match.groups()) if match else [integer(0)(item.strip())] * 2
         if first > last or last - first >= MOST_SEEDS:
             raise ValueError(f"{_start(item)}: write the smaller seed first, and at most {MOST_SEEDS:,} seeds")
         numbers += range(first, last + 1)

@@ -23,7 +23,7 @@ from pruning_study.options.config import ExemplarsConfig
 _OPTIONS = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SPARSITY)
 
 
-class Cell(NamedTuple):
+class PopulationPair(NamedTuple):
     """Two populations of networks that were tested on the same images.
 
     Attributes
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
         return exemplars(self.dense, self.compressed)
 
 
-def read(config: ExemplarsConfig) -> Cell:
+def read(config: ExemplarsConfig) -> PopulationPair:
     """Read the cell that the options name.
 
     Raises
@@ -73,7 +73,7 @@ def read(config: ExemplarsConfig) -> Cell:
         param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
     }
     described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
-    return Cell(name, first[schema.DATASET], described, *sound, notes=[*left_out, *checked.notes])
+    return PopulationPair(name, first[schema.DATASET], described, *sound, notes=[*left_out, *checked.notes])
 
 
 def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
@@ -187,7 +187,7 @@ def _guesses(arrays: Mapping[str, np.ndarray]) -> bool:
     return bool(at_chance((label == predicted).mean(), len(support), support))
 
 
-def load_data(cell: Cell, config: ExemplarsConfig) -> Dataset:
+def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
     """Read the data set of a cell.
 
     Raises

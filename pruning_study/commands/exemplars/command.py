@@ -7,7 +7,7 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import printable
 from analysis.statistics import halves, modal_labels
 from pruning_study.commands.exemplars import cell, gallery, labelling
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX
 from pruning_study.options.config import ExemplarsConfig
 
@@ -66,7 +66,7 @@ def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
             raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="output")
 
 
-def _counts(read: Cell, pies: int) -> str:
+def _counts(read: PopulationPair, pies: int) -> str:
     found = read.found
     right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
     return (
@@ -77,7 +77,7 @@ def _counts(read: Cell, pies: int) -> str:
     )
 
 
-def _placebo(read: Cell) -> str:
+def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
             f"Chance gives PIEs too. There are too few networks to count them: {len(read.dense)} a side, and two "

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
 MOST_IMAGES, COLUMNS = 40, 8
@@ -20,7 +20,7 @@ _RIGHT = "✓\u00a0"  # no line ends at such a space
 _BOLD = 1.15  # how much wider bold letters are
 
 
-def pies(cell: Cell) -> pd.DataFrame:
+def pies(cell: PopulationPair) -> pd.DataFrame:
     """Return the PIEs of a cell, the most surprising first.
 
     Returns
@@ -31,15 +31,15 @@ def pies(cell: Cell) -> pd.DataFrame:
         one class and all compressed networks on another.
     """
     found = cell.found
-    places = np.flatnonzero(found.identified)
+    indices = np.flatnonzero(found.identified)
     table = pd.DataFrame(
         {
-            "index": places,
-            "label": cell.label[places],
-            "dense_mode": found.dense.label[places],
-            "compressed_mode": found.compressed.label[places],
-            "dense_share": found.dense.share[places],
-            "compressed_share": found.compressed.share[places],
+            "index": indices,
+            "label": cell.label[indices],
+            "dense_mode": found.dense.label[indices],
+            "compressed_mode": found.compressed.label[indices],
+            "dense_share": found.dense.share[indices],
+            "compressed_share": found.compressed.share[indices],
         }
     )
     table["surprise"] = table["dense_share"] * table["compressed_share"]
@@ -114,8 +114,8 @@ def _write_votes(sheet: ImageSheet, left: int, top: int, row: pd.Series, classes
     height = lines * _LINE
     label = fitted_name(classes[int(row["label"])], SIDE * POINTS / _BOLD, 9, lines=lines)
     sheet.write(label, left, top, fontsize=9, fontweight="bold")
-    for place, (side, color) in enumerate((("dense", DENSE), ("compressed", COMPRESSED))):
-        at, share = top + lines * _NAME + place * (height + 3), row[f"{side}_share"]
+    for index, (side, color) in enumerate((("dense", DENSE), ("compressed", COMPRESSED))):
+        at, share = top + lines * _NAME + index * (height + 3), row[f"{side}_share"]
         mode = int(row[f"{side}_mode"])
         sheet.fill(left, at, SIDE, height, TRACK)
         sheet.fill(left, at, share * SIDE, height, color)

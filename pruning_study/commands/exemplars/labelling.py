@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.common.errors import StudyError
 from analysis.rendering.picture_text import fitted_name
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX, ITEM, LABELS, PIE, QUESTIONS
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
@@ -53,7 +53,7 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
     return random.permutation(np.concatenate([random.choice(kind, half, replace=False) for kind in kinds]))
 
 
-def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
+def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
     """Return the classes other than its own that an image is most often taken for, which become labels 2 and 3.
 
     The paper does not say what its labels 2 and 3 are. To show the modal labels would tell the PIEs, whose modal labels
@@ -63,7 +63,7 @@ def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
     Parameters
     ----------
     cell : Cell
-    places : int64 [images]
+    indices : int64 [images]
         Places among the test images.
     classes : int
 
@@ -75,14 +75,14 @@ def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
     answers = np.concatenate([cell.label * classes + side for side in sides])
     confused = np.bincount(answers.ravel(), minlength=classes**2).reshape(classes, classes)
     chosen = []
-    for place in places:
-        votes = np.bincount(np.concatenate([side[:, place] for side in sides]), minlength=classes)
-        order = np.lexsort([-confused[cell.label[place]], -votes])
-        chosen.append(order[order != cell.label[place]][: len(LABELS) - 1])
+    for workload in indices:
+        votes = np.bincount(np.concatenate([side[:, workload] for side in sides]), minlength=classes)
+        order = np.lexsort([-confused[cell.label[workload]], -votes])
+        chosen.append(order[order != cell.label[workload]][: len(LABELS) - 1])
     return np.array(chosen)
 
 
-def sheet(cell: Cell, classes: Sequence[str], images: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a labelling sheet and its key.
 
     Parameters
@@ -101,17 +101,17 @@ def sheet(cell: Cell, classes: Sequence[str], images: int, seed: int) -> tuple[p
         item, the same labels, index (place among the test images, from 0) and pie (0 or 1).
     """
     identified = cell.found.identified
-    places = sample(identified, images, seed)
-    names = np.full((len(places), len(LABELS)), "", dtype=object)
-    names[:, 0] = [classes[index] for index in cell.label[places]]
-    others = alternatives(cell, places, len(classes))
+    indices = sample(identified, images, seed)
+    names = np.full((len(indices), len(LABELS)), "", dtype=object)
+    names[:, 0] = [classes[index] for index in cell.label[indices]]
+    others = alternatives(cell, indices, len(classes))
     names[:, 1 : 1 + others.shape[1]] = np.array(classes, dtype=object)[others]
-    labelled = pd.DataFrame({ITEM: np.arange(1, 1 + len(places)), **dict(zip(LABELS, names.T, strict=True))})
-    key = labelled.assign(**{INDEX: places, PIE: identified[places].astype(int)})
+    labelled = pd.DataFrame({ITEM: np.arange(1, 1 + len(indices)), **dict(zip(LABELS, names.T, strict=True))})
+    key = labelled.assign(**{INDEX: indices, PIE: identified[indices].astype(int)})
     return labelled.assign(**{question.column: "" for question in QUESTIONS}), key
 
 
-def pages(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: str) -> list[Figure]:
+def pages(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> list[Figure]:
     """Draw the images of a labelling sheet with their numbers and labels, twenty-five a page.
 
     Parameters
@@ -120,19 +120,19 @@ def pages(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: st
         All test images, in memory or mapped; only those of the sheet are read.
     sheet : DataFrame
         As `sheet` returns it.
-    places : int64 [images]
+    indices : int64 [images]
         Place of each image of the sheet among the test images.
     title : str
     """
     starts = range(0, len(sheet), COLUMNS * ROWS)
     return [
-        _page(images, sheet[start : start + COLUMNS * ROWS], places, f"{title}, page {number} of {len(starts)}")
+        _page(images, sheet[start : start + COLUMNS * ROWS], indices, f"{title}, page {number} of {len(starts)}")
         for number, start in enumerate(starts, start=1)
     ]
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def _page(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: str) -> Figure:
+def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> Figure:
     asked = [textwrap.wrap(question.text, _LONGEST_LINE) for question in QUESTIONS]
     top = 76 + _LINE * sum(map(len, asked)) + 16
     drawn = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), top + -(-len(sheet) // COLUMNS) * _ROW)
@@ -144,8 +144,8 @@ def _page(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: st
         fontsize=9,
     )
     _write_questions(drawn, asked)
-    for place, (row, at) in enumerate(zip(sheet.itertuples(), places[sheet.index], strict=True)):
-        left, upper = _MARGIN + place % COLUMNS * _COLUMN, top + place // COLUMNS * _ROW
+    for index, (row, at) in enumerate(zip(sheet.itertuples(), indices[sheet.index], strict=True)):
+        left, upper = _MARGIN + index % COLUMNS * _COLUMN, top + index // COLUMNS * _ROW
         drawn.write(str(row.item), left, upper, fontsize=10, fontweight="bold")
         drawn.show(images[at], left, upper + _LINE, SIDE)
         for number, name in enumerate((row.label_1, row.label_2, row.label_3), start=1):

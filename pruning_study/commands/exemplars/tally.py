@@ -32,7 +32,7 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
     StudyError
         If a file cannot be used.
     """
-    if twice := [path for place, path in enumerate(sheets) if path.resolve() in map(Path.resolve, sheets[:place])]:
+    if twice := [path for index, path in enumerate(sheets) if path.resolve() in map(Path.resolve, sheets[:index])]:
         raise StudyError(f"{twice[0]} is given twice: each annotator has a sheet")
     if output is not None:
         overwriting.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])

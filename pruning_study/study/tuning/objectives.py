@@ -16,7 +16,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Recalls:
+class PairedRecalls:
     """Recalls of dense models, and of the models pruned from them, on the same validation images.
 
     Parameters
@@ -34,16 +34,16 @@ class Recalls:
     both_right: np.ndarray
     support: np.ndarray
 
-    def subset(self, places: Sequence[int]) -> "Recalls":
+    def subset(self, indices: Sequence[int]) -> "PairedRecalls":
         """Return the recalls of the seeds at these places."""
-        chosen = list(places)
-        return replace(self, before=self.before[chosen], after=self.after[chosen], both_right=self.both_right[chosen])
+        rows = list(indices)
+        return replace(self, before=self.before[rows], after=self.after[rows], both_right=self.both_right[rows])
 
     def __len__(self) -> int:
         return len(self.before)
 
 
-def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> Recalls:
+def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> PairedRecalls:
     """Compute recalls from the predictions of each seed's dense model and of the model pruned from it.
 
     Parameters
@@ -55,7 +55,7 @@ def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions],
     sides = [[class_metrics(part.label, part.predicted, classes) for part in side] for side in (before, after)]
     recall_before, recall_after = (np.array([counts.recall for counts in side]) for side in sides)
     both = [both_right(*pair, classes) for pair in zip(before, after, strict=True)]
-    return Recalls(recall_before, recall_after, np.array(both), sides[0][0].support)
+    return PairedRecalls(recall_before, recall_after, np.array(both), sides[0][0].support)
 
 
 def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -73,12 +73,12 @@ def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
     return recall @ support / support.sum()
 
 
-def accuracy(recalls: Recalls) -> float:
+def accuracy(recalls: PairedRecalls) -> float:
     """Return the mean accuracy after pruning over the seeds."""
     return float(accuracies(recalls.after, recalls.support).mean())
 
 
-def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
+def expected_accuracy(recalls: PairedRecalls, dense: np.ndarray) -> float:
     """Predict the mean accuracy over all seeds, as if the remaining seeds lost as much as those so far.
 
     Parameters
@@ -91,7 +91,7 @@ def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
     return accuracy(recalls) + float(dense.mean() - dense[: len(recalls)].mean())
 
 
-def distortion(recalls: Recalls) -> float:
+def distortion(recalls: PairedRecalls) -> float:
     """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
 
     The first term is above 0 if the differences grew, the second if other classes are now the worse ones. Both
@@ -100,12 +100,12 @@ def distortion(recalls: Recalls) -> float:
     return max(alpha_new(recalls) - 1, 0.0) + max(1 - correlation(recalls), 0.0)
 
 
-def alpha_new(recalls: Recalls) -> float:
+def alpha_new(recalls: PairedRecalls) -> float:
     """Return the slope that new images would show, pooled over the seeds."""
     return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
-def correlation(recalls: Recalls) -> float:
+def correlation(recalls: PairedRecalls) -> float:
     """Return the uncentred correlation of recall balances before and after pruning, pooled over the seeds."""
     before, after = (
         recall_balance(side, accuracies(side, recalls.support)).ravel() for side in (recalls.before, recalls.after)
@@ -113,7 +113,7 @@ def correlation(recalls: Recalls) -> float:
     return float(intensification.correlation(before, after))
 
 
-def standard_error(value: Callable[[Recalls], float], recalls: Recalls) -> float:
+def standard_error(value: Callable[[PairedRecalls], float], recalls: PairedRecalls) -> float:
     """Return the jackknife standard error of a value over the seeds; NaN with one seed."""
     seeds = range(len(recalls))
     if len(recalls) < 2:
@@ -122,7 +122,7 @@ def standard_error(value: Callable[[Recalls], float], recalls: Recalls) -> float
     return float(np.sqrt((len(recalls) - 1) * np.var(without_one)))
 
 
-def values(recalls: Recalls) -> dict[str, float]:
+def values(recalls: PairedRecalls) -> dict[str, float]:
     """Return all numbers of a trial, by name.
 
     Returns
@@ -131,7 +131,7 @@ def values(recalls: Recalls) -> dict[str, float]:
         accuracy and distortion, each with its standard error (`_error`) and its value for each seed
         (`accuracy/<place>`); alpha_new and correlation, of which distortion is made.
     """
-    each = [recalls.subset([place]) for place in range(len(recalls))]
+    recalls_by_seed = [recalls.subset([index]) for index in range(len(recalls))]
     return {
         "accuracy": accuracy(recalls),
         "accuracy_error": standard_error(accuracy, recalls),
@@ -139,8 +139,8 @@ def values(recalls: Recalls) -> dict[str, float]:
         "distortion_error": standard_error(distortion, recalls),
         "alpha_new": alpha_new(recalls),
         "correlation": correlation(recalls),
-        **{f"accuracy/{place}": accuracy(one) for place, one in enumerate(each)},
-        **{f"distortion/{place}": distortion(one) for place, one in enumerate(each)},
+        **{f"accuracy/{index}": accuracy(own_recalls) for index, own_recalls in enumerate(recalls_by_seed)},
+        **{f"distortion/{index}": distortion(own_recalls) for index, own_recalls in enumerate(recalls_by_seed)},
     }
 
 
@@ -159,8 +159,8 @@ def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFra
     """
     columns = [name for name in trials.columns if name.startswith("accuracy/")]
     complete = trials[trials["complete"] & (trials["anchor"] == reference)].set_index("ratio")
-    compared = complete.reindex(trials["ratio"]).set_axis(trials.index)
-    expected = compared["accuracy"] + (trials[columns] - compared[columns]).mean(axis=1)
+    references = complete.reindex(trials["ratio"]).set_axis(trials.index)
+    expected = references["accuracy"] + (trials[columns] - references[columns]).mean(axis=1)
     return trials.assign(accuracy=trials["accuracy"].where(trials["complete"], expected))
 
 
@@ -187,11 +187,11 @@ def pareto_front(trials: pd.DataFrame) -> pd.Series:
     trials : DataFrame
         complete (bool), accuracy, distortion.
     """
-    defined = trials["complete"] & trials["distortion"].notna()
-    accuracy, distortion = (trials[name].where(defined).to_numpy() for name in ("accuracy", "distortion"))
+    is_defined = trials["complete"] & trials["distortion"].notna()
+    accuracy, distortion = (trials[name].where(is_defined).to_numpy() for name in ("accuracy", "distortion"))
     as_good = (accuracy >= accuracy[:, None]) & (distortion <= distortion[:, None])
     better = (accuracy > accuracy[:, None]) | (distortion < distortion[:, None])
-    return defined & ~(as_good & better).any(axis=1)
+    return is_defined & ~(as_good & better).any(axis=1)
 
 
 def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
@@ -215,11 +215,14 @@ def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
         best = complete["accuracy"].idxmax()
         highest = trials["accuracy"][best]
         return best, f"the highest validation accuracy, {highest:.4f}, of {len(complete)} complete trials"
-    fit = trials[eligible(trials) & trials["distortion"].notna()]
-    best = fit["distortion"].idxmin()
+    eligible_trials = trials[eligible(trials) & trials["distortion"].notna()]
+    best = eligible_trials["distortion"].idxmin()
     anchor = complete.loc[complete["anchor"] != "", "accuracy"].max()
-    among = f"of the {len(fit)} trials whose validation accuracy is within a point of the best anchor's, {anchor:.4f}"
-    reason = f"the least distortion, {trials['distortion'][best]:.4f}, {among}"
+    population = (
+        f"of the {len(eligible_trials)} trials whose validation accuracy is within a point of the best anchor's, "
+        f"{anchor:.4f}"
+    )
+    reason = f"the least distortion, {trials['distortion'][best]:.4f}, {population}"
     if objective == "both":
         return best, f"{reason}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
     return best, reason

@@ -32,8 +32,8 @@ from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.tuning import objectives
-from pruning_study.study.tuning.objectives import Recalls
-from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Search, Space
+from pruning_study.study.tuning.objectives import PairedRecalls
+from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Space, TuningSearch
 from pruning_study.tracking import connect, locks, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -46,7 +46,7 @@ WAIT_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class Network:
+class DenseNetwork:
     """A dense model that every trial prunes, and the setting that prunes it."""
 
     setting: PruneSetting
@@ -91,7 +91,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     views.write(store, views.SEARCHES)
     settings = _settings(config)
     space = _space(config, settings[0], store.experiment_id)
-    search = Search(store, config.study_name or _default_name(config, settings[0], space), space)
+    search = TuningSearch(store, config.study_name or _default_name(config, settings[0], space), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = _networks(store, job.run_id, settings)
         if config.objective != "accuracy":
@@ -102,8 +102,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
-    found = ids_of_found(network.dense for network in networks)
-    other_engine = engine_lines(store, settings[0], found, IN_ANOTHER_EXPERIMENT)
+    run_ids = ids_of_found(network.dense for network in networks)
+    other_engine = engine_lines(store, settings[0], run_ids, IN_ANOTHER_EXPERIMENT)
     return "\n".join(["", _table(result), "", ANCHORS_NOTE, "", result.summary, "", *next_steps, *other_engine])
 
 
@@ -114,16 +114,16 @@ def _settings(config: TuneConfig) -> list[PruneSetting]:
 
 
 def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
-    searched, longest_ramp = TRIAL_PARAMS, None
+    searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
         # With a gradual schedule and distillation a setting has every param of the trials, such as the temperature.
         setting = setting.at(schedule=CUBIC, distill=1.0)
-        searched = TRIAL_PARAMS | SCHEDULE_PARAMS
+        searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
     params = hashed_params(setting.plan(config.ratio[0], setting.params).params)
     if config.tune_decay:
         _check_decays(setting)
-        searched = searched | {schema.FINE_TUNE_DECAY}
+        searched_params = searched_params | {schema.FINE_TUNE_DECAY}
     strength_of = config.searched_strength
     return Space(
         objective=config.objective,
@@ -131,7 +131,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         epsilon_range=config.epsilon_range,
         usual_epsilon=setting.pruning.epsilon,
         settings={
-            **{name: value for name, value in params.items() if name not in {*searched, strength_of}},
+            **{name: value for name, value in params.items() if name not in {*searched_params, strength_of}},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
@@ -161,11 +161,11 @@ def _default_name(config: TuneConfig, setting: PruneSetting, space: Space) -> st
     return f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
 
 
-def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
-    return [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
+def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[DenseNetwork]:
+    return [DenseNetwork(setting, dense.train(store, job_run_id, setting)) for setting in settings]
 
 
-def _check_alpha(networks: Sequence[Network]) -> None:
+def _check_alpha(networks: Sequence[DenseNetwork]) -> None:
     """Check that the dense models' recalls differ between classes by more than the noise of few images."""
     before = [network.before for network in networks]
     recalls = objectives.measure_recalls(before, before, len(networks[0].setting.data.classes))
@@ -179,7 +179,7 @@ def _check_alpha(networks: Sequence[Network]) -> None:
 
 
 @contextmanager
-def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting) -> Iterator[Writer]:
+def _parent(store: Store, search: TuningSearch, job_run_id: str, setting: PruneSetting) -> Iterator[Writer]:
     """Yield the run of a search, which is the same for every call that continues the search."""
     earlier = store.newest(search.config_hash)
     new = store.run(
@@ -196,7 +196,9 @@ def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting
         yield parent
 
 
-def _search(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, parent_run_id: str) -> None:
+def _search(
+    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig, parent_run_id: str
+) -> None:
     """Make the trials that are missing, and wait for those that other processes are making."""
     start = time.monotonic()
     while True:
@@ -210,7 +212,9 @@ def _search(store: Store, search: Search, networks: Sequence[Network], config: T
         time.sleep(WAIT_SECONDS)
 
 
-def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial, parent_run_id: str) -> None:
+def _try(
+    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, parent_run_id: str
+) -> None:
     """Make a trial and its run."""
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
@@ -234,9 +238,9 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
         values = search.record(trial, recalls, stopped=stopped)
         if stopped:
             values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
-        for place in range(len(recalls)):
-            seed_values = {schema.VAL_ACCURACY: f"accuracy/{place}", schema.VAL_DISTORTION: f"distortion/{place}"}
-            run.metrics({name: values[key] for name, key in seed_values.items()}, step=place)
+        for index in range(len(recalls)):
+            seed_values = {schema.VAL_ACCURACY: f"accuracy/{index}", schema.VAL_DISTORTION: f"distortion/{index}"}
+            run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
     # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
@@ -244,8 +248,8 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
 
 
 def _pruned_recalls(
-    search: Search, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
-) -> tuple[Recalls, bool]:
+    search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, point: Point, dense_accuracies: np.ndarray
+) -> tuple[PairedRecalls, bool]:
     """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
     classes = len(networks[0].setting.data.classes)
     before: list[Predictions] = []
@@ -259,22 +263,24 @@ def _pruned_recalls(
     return recalls, False
 
 
-def _result(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, job_run_id: str) -> Tuning:
+def _result(
+    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig, job_run_id: str
+) -> Tuning:
     """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
     trials = search.trials()
     best, reason = objectives.winner(trials, config.objective)
     trials = trials.assign(
         eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best
     )
-    won = _point(trials.loc[best])
-    points = {WINNER: won, **search.space.anchors(won.ratio)}
-    tested = partial(_tested, store, job_run_id, search.space, points)
-    rows = [row for network in networks for row in tested(network, new=False)]
+    winning_point = _point(trials.loc[best])
+    points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
+    test_rows = partial(_test, store, job_run_id, search.space, points)
+    rows = [row for network in networks for row in test_rows(network, new=False)]
     start = max(config.seeds) + 1
     for seed in range(start, start + config.confirm_seeds):
         setting = PruneSetting(config.pruning(seed), networks[0].setting.data)
         (network,) = _networks(store, job_run_id, [setting])
-        rows += tested(network, new=True)
+        rows += test_rows(network, new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
         name=search.name,
@@ -295,8 +301,8 @@ def _point(trial: pd.Series) -> Point:
     return Point(**numbers, fine_tune_decay=trial.get(schema.FINE_TUNE_DECAY, ""))
 
 
-def _tested(
-    store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: Network, *, new: bool
+def _test(
+    store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     data = network.setting.data
@@ -315,16 +321,16 @@ def _tested(
         }
 
 
-def _log(parent: Writer, search: Search, result: Tuning) -> None:
+def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
     csv_text.write(result.trials, parent.folder / schema.TRIALS)
     csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
     csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
     summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1))
-    drawn = tuning_figures.figures(result)
+    figures_by_name = tuning_figures.figures(result)
     if search.space.dimensions > 1:
-        drawn["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
-    for name, figure in drawn.items():
+        figures_by_name["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
+    for name, figure in figures_by_name.items():
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
@@ -336,7 +342,7 @@ def _table(result: Tuning) -> str:
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 
-def _next_steps(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+def _next_steps(store: Store, search: TuningSearch, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
     journal, name = shlex.quote(str(search.journal)), shlex.quote(search.name)
     return [
         f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",

@@ -20,7 +20,7 @@ from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
 from pruning_study.study.shared_search import COUNTED, SharedSearch, digest
 from pruning_study.study.tuning import objectives
-from pruning_study.study.tuning.objectives import Recalls
+from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
 
 LAMBDA, MP, GP = ANCHORS
@@ -196,7 +196,7 @@ class Space:
         return digest(self.params)
 
 
-class Search(SharedSearch):
+class TuningSearch(SharedSearch):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
@@ -232,7 +232,7 @@ class Search(SharedSearch):
         )
         return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
-    def is_hopeless(self, trial: Trial, so_far: Recalls, dense: np.ndarray) -> bool:
+    def is_hopeless(self, trial: Trial, so_far: PairedRecalls, dense: np.ndarray) -> bool:
         """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
 
         Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
@@ -252,27 +252,27 @@ class Search(SharedSearch):
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def record(self, trial: Trial, recalls: Recalls, *, stopped: bool) -> dict[str, float]:
+    def record(self, trial: Trial, recalls: PairedRecalls, *, stopped: bool) -> dict[str, float]:
         """Keep the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
         values = objectives.values(recalls)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         trial.set_user_attr(STOPPED, bool(stopped))
         if self.space.objective == "alpha" and not stopped:
-            anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
+            anchors = [row["accuracy"] for row in self._rows() if row["anchor"] and row["complete"]]
             accuracy = values["accuracy"]
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         return values
 
     def end(self, number: int) -> None:
         """End a trial with the numbers that `record` kept."""
-        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
-        if recorded[STOPPED]:
+        attributes = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if attributes[STOPPED]:
             self._study.tell(number, state=TrialState.PRUNED)
             return
-        measured = recorded[MEASURED]
-        if measured["distortion"] is None:
-            measured = {**measured, "distortion": math.inf}  # undefined, which is worse than any other
-        self._study.tell(number, [measured[name] for name in TOLD[self.space.objective]])
+        values = attributes[MEASURED]
+        if values["distortion"] is None:
+            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
+        self._study.tell(number, [values[name] for name in TOLD[self.space.objective]])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended.
@@ -297,7 +297,7 @@ class Search(SharedSearch):
         return optuna.importance.get_param_importances(self._study)
 
     def _rows(self) -> list[dict]:
-        ended = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+        trials = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
         return [
             {
                 "number": trial.number,
@@ -307,7 +307,7 @@ class Search(SharedSearch):
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
-            for trial in ended
+            for trial in trials
         ]
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
@@ -315,10 +315,10 @@ class Search(SharedSearch):
 
     def _enqueue_anchors(self) -> None:
         trials = self._study.get_trials(states=COUNTED)
-        known = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
+        enqueued = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
         for ratio in self.space.ratios:
             for anchor, point in self.space.anchors(ratio).items():
-                if (anchor, ratio) not in known:
+                if (anchor, ratio) not in enqueued:
                     self._study.enqueue_trial(point.values, user_attrs={schema.ANCHOR: anchor, **point.values})
 
     def _suggest(self, trial: Trial) -> None:

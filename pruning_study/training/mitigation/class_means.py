@@ -67,8 +67,8 @@ def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None
     counts = members.sum(0)
     rank = members.cumsum(0).gather(1, labels[:, None])[:, 0] - 1  # among the batch's images of the class, from 0
     fits = rank >= counts[labels] - MEMORY
-    places = (seen[labels] + rank) % MEMORY
-    buffers[VALUES][labels[fits], places[fits]] = values[fits].float()
+    slots = (seen[labels] + rank) % MEMORY
+    buffers[VALUES][labels[fits], slots[fits]] = values[fits].float()
     seen += counts
 
 

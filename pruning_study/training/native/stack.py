@@ -24,7 +24,7 @@ BLOCK = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": n
 
 
 @dataclass(frozen=True)
-class Normalization:
+class BatchNorm:
     """What a BatchNorm layer has besides its parameters.
 
     Parameters
@@ -63,7 +63,7 @@ class Stack:
 
     layers: tuple[str, ...]
     parameters: dict[str, torch.Size]
-    normalizations: tuple[Normalization, ...]
+    normalizations: tuple[BatchNorm, ...]
     multiplications: int
     image_shape: ImageShape
     classes: int
@@ -304,7 +304,7 @@ def _unknown(module: nn.Module, wanted: str = "") -> NativeError:
     return NativeError(f"it does not know {layer} at its place in the model{wanted}")
 
 
-def _normalization(unit: Unit, names: dict[int, str]) -> Normalization:
+def _normalization(unit: Unit, names: dict[int, str]) -> BatchNorm:
     layer, (channels, height, width) = unit.normalization, unit.output_shape
     assert layer.momentum is not None
-    return Normalization(names[id(layer)], channels, height * width, layer.eps, layer.momentum)
+    return BatchNorm(names[id(layer)], channels, height * width, layer.eps, layer.momentum)

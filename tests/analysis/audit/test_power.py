@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 
 def of_one_class(variance):
     one = np.ones(1)
-    return power.Movement(["a"], variance * one, 0 * one, 0 * one, one)
+    return power.ChangeVariances(["a"], variance * one, 0 * one, 0 * one, one)
 
 
 def losses(movement, *networks):
@@ -43,7 +43,7 @@ def test_more_networks_find_smaller_losses_and_more_movement_hides_them():
 
 
 def test_images_alone_bound_what_many_networks_find():
-    shared = power.Movement(["a"], np.full(1, 1e-12), np.zeros(1), np.full(1, 0.01**2), np.ones(1))
+    shared = power.ChangeVariances(["a"], np.full(1, 1e-12), np.zeros(1), np.full(1, 0.01**2), np.ones(1))
     found = losses(shared, 30)["smallest_loss"]
     # 1.96 + 0.84 standard errors of a normal variable.
     assert found.item() == pytest.approx(0.028, rel=0.05)

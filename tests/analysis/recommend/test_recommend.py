@@ -15,8 +15,8 @@ from scipy import stats
 
 from analysis.common.errors import StudyError
 from analysis.recommend import recommend
-from analysis.recommend.bounds import Bounded, Measured
-from analysis.recommend.recommend import Limits
+from analysis.recommend.bounds import Bounded, CellLosses
+from analysis.recommend.recommend import Tolerances
 from analysis.recommend.result import Recommendation, summary
 from analysis.report.verdict import verdict
 from analysis.study.study import StudyData
@@ -523,23 +523,23 @@ def test_classes_are_named_by_the_recalls_of_their_test_images():
 
 
 def test_a_cell_passes_only_where_every_bound_is_within_its_limit():
-    measured = Measured(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, 1.1), {0: Bounded(0.0, 0.03)})
+    measured = CellLosses(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, 1.1), {0: Bounded(0.0, 0.03)})
     for limits, fails in (
-        (Limits(0.02, 1.1, 0.03), ""),
-        (Limits(0.02, 1.1), ""),
-        (Limits(0.019, 1.1, 0.03), "the accuracy loss may be 0.020, which is 0.001 above the limit 0.019"),
-        (Limits(0.02, 1.0, 0.03), "alpha may be 1.100, which is 0.100 above the limit 1"),
+        (Tolerances(0.02, 1.1, 0.03), ""),
+        (Tolerances(0.02, 1.1), ""),
+        (Tolerances(0.019, 1.1, 0.03), "the accuracy loss may be 0.020, which is 0.001 above the limit 0.019"),
+        (Tolerances(0.02, 1.0, 0.03), "alpha may be 1.100, which is 0.100 above the limit 1"),
         (
-            Limits(0.02, 1.1, 0.0),
+            Tolerances(0.02, 1.1, 0.0),
             "the loss of class 0 beyond that of the accuracy may be 0.030, which is 0.030 above the limit 0",
         ),
     ):
-        assert recommend.judged(measured, limits, {})["fails"] == fails
+        assert recommend.judge(measured, limits, {})["fails"] == fails
 
 
 def test_what_is_not_known_fails():
-    measured = Measured(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, np.nan), {0: Bounded(0.0, np.nan)})
-    row = recommend.judged(measured, Limits(0.02, 1.1, 0.1), {0: "cat"})
+    measured = CellLosses(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, np.nan), {0: Bounded(0.0, np.nan)})
+    row = recommend.judge(measured, Tolerances(0.02, 1.1, 0.1), {0: "cat"})
     assert row["fails"] == (
         "alpha is not known from so few images or seeds and the loss of class cat beyond that of the accuracy is not "
         "known from so few images or seeds"

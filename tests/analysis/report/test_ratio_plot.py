@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 
 from analysis.rendering.drawing import NEUTRAL, page
 from analysis.report import ratio_plot
-from analysis.report.ratio_plot import Drawn, Method
+from analysis.report.ratio_plot import Drawn, PlottedMethod
 from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
@@ -26,12 +26,12 @@ def test_the_control_is_last_and_each_method_has_its_cells_by_ratio():
     made = study(("none", 1), ("up", 10), ("mp", 10), ("mp", 2))
     lines = ratio_plot.lines_of(made.cells, made)
     assert [method.label for method in lines] == ["mp", "up", "none"]
-    assert lines[Method("mp", "")]["ratio"].tolist() == [2, 10]
+    assert lines[PlottedMethod("mp", "")]["ratio"].tolist() == [2, 10]
 
 
 def test_few_methods_have_a_colour_and_a_mark_each_and_more_than_eight_share_them():
     def looks(pruners, settings):
-        methods = {Method(pruner, setting): None for pruner in pruners for setting in settings}
+        methods = {PlottedMethod(pruner, setting): None for pruner in pruners for setting in settings}
         styles, handles = ratio_plot.styles_of([methods])
         return [(each["color"], each["marker"]) for each in styles.values()], len(handles)
 

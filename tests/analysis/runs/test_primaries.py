@@ -7,7 +7,7 @@ import pytest
 
 from analysis.common.errors import StudyError
 from analysis.runs import primaries, schema
-from analysis.runs.primaries import Method, Primary
+from analysis.runs.primaries import MethodSelector, Primary
 
 CELLS = [
     {"pruner": "mp", "schedule": "one-shot", "distill": "0.0"},
@@ -47,13 +47,13 @@ TWO = Primary("up", "up epsilon 5e-4", 10.0, ("accuracy",), direction="greater")
     ],
 )
 def test_a_label_stands_for_cells(label, places):
-    assert Method.from_label(label).among(CELLS) == places
+    assert MethodSelector.from_label(label).among(CELLS) == places
 
 
 @pytest.mark.parametrize("label", ["", " ( ) ", "up epsilon", "mp cubic cubic", "mp distill 0.5 distill 1"])
 def test_a_label_that_says_nothing(label):
     with pytest.raises(ValueError, match=r"no method|no value|given twice"):
-        Method.from_label(label)
+        MethodSelector.from_label(label)
 
 
 def test_what_is_written_to_folders_is_read_once(tmp_path):

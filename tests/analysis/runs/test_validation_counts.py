@@ -6,7 +6,7 @@ import pytest
 
 from analysis.common.errors import StudyError
 from analysis.runs import pull
-from analysis.runs.validation_counts import TABLE, Recalls, pulled, wanted
+from analysis.runs.validation_counts import TABLE, ValidationRecalls, pulled, wanted
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
 from tests.damage import read_damaged
@@ -80,11 +80,11 @@ def test_nothing_is_read_where_no_report_looks_at_validation_images(monkeypatch)
 
 
 def test_recalls_of_two_networks_need_the_same_number_of_images():
-    recalls = Recalls(COUNTS)
+    recalls = ValidationRecalls(COUNTS)
     assert recalls.accuracy("toy 0") == pytest.approx(0.9)
     before, after = recalls.recalls("toy 0", "toy mp 20 0")
     assert (before.tolist(), after.tolist()) == ([0.9] * 3, [0.78, 0.87, 0.9])
     assert recalls.recalls("toy 0", "nothing") is None
     assert np.isnan(recalls.accuracy("nothing"))
     other = COUNTS.assign(images=COUNTS["images"].mask(COUNTS["run_id"] == "toy 0", 200))
-    assert Recalls(other).recalls("toy 0", "toy mp 20 0") is None
+    assert ValidationRecalls(other).recalls("toy 0", "toy mp 20 0") is None

@@ -6,7 +6,7 @@ import pytest
 from analysis.report import ratio_plot
 from analysis.report.methods.compare import compare
 from analysis.runs import frames
-from analysis.runs.primaries import Method
+from analysis.runs.primaries import MethodSelector
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import in_words, letter_key, method_label, need_all_digits, setting_letters
 from analysis.study.settings import CellKey, further_settings, shown_settings
@@ -31,7 +31,7 @@ def all_digits(made):
 def names_read(made, names):
     """Whether the name of each run, read as that of a primary comparison, stands for its cell."""
     cells = [CellKey.from_run(run, further_settings(made)).params for run in made.to_dict("records")]
-    return [Method.from_label(name).among([cell]) == [0] for name, cell in zip(names, cells, strict=True)]
+    return [MethodSelector.from_label(name).among([cell]) == [0] for name, cell in zip(names, cells, strict=True)]
 
 
 def test_mitigations_are_named_in_words():
@@ -115,7 +115,7 @@ def test_the_weight_of_a_teacher_is_named_where_a_study_has_several(weights, nam
     assert list(made.names.values()) == (named or ["mp", "mp, teacher 0.5", "mp, teacher 1.0"])
     assert list(made.names) == ["mp", *(f"mp distill {weight}" for weight in weights)]
     settings = [made.setting(run) for run in runs.drop_duplicates("params.distill").to_dict("records")]
-    assert [ratio_plot.Method("mp", setting).label for setting in settings] == list(made.names.values())
+    assert [ratio_plot.PlottedMethod("mp", setting).label for setting in settings] == list(made.names.values())
 
 
 FIVE = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.new_images import alpha_new_from_predictions
-from analysis.study.predictions import Predictions
+from analysis.study.predictions import StudyPredictions
 from tests.made_up_runs import runs
 
 MADE = runs("toy", "net", "mp", 2, [1, 1])
@@ -28,7 +28,7 @@ def reader(predictions):
 
 
 def test_what_networks_have_right():
-    pairs = Predictions(reader(found())[0]).of_runs(MADE)
+    pairs = StudyPredictions(reader(found())[0]).of_runs(MADE)
     assert pairs.images.label.tolist() == [0, 0, 2]
     assert pairs.images.place.tolist() == [0, 0, 1]
     before, after = pairs.right
@@ -45,22 +45,22 @@ def test_slopes_of_precision_and_f1():
     predictions = {one["dense_run_id"].iloc[0]: dense, one["run_id"].iloc[0]: pruned}
     read, _ = reader({run: {"label": label, "predicted": guess} for run, guess in predictions.items()})
     # Balances -1/3 and 1/3 before, -1/5 and 1/5 after.
-    assert Predictions(read).of_runs(one).other_slopes["precision"] == pytest.approx([3 / 5])
+    assert StudyPredictions(read).of_runs(one).other_slopes["precision"] == pytest.approx([3 / 5])
 
 
 def test_no_pairs_unless_all_networks_predicted_the_same_images():
     last = MADE["run_id"].iloc[-1]
     incomplete = {run: arrays for run, arrays in found().items() if run != last}
     other = found() | {last: {"label": LABEL[::-1], "predicted": LABEL}}
-    assert Predictions(reader(found())[0]).of_runs(MADE) is not None
-    assert Predictions(reader(incomplete)[0]).of_runs(MADE) is None
-    assert Predictions(reader(other)[0]).of_runs(MADE) is None
+    assert StudyPredictions(reader(found())[0]).of_runs(MADE) is not None
+    assert StudyPredictions(reader(incomplete)[0]).of_runs(MADE) is None
+    assert StudyPredictions(reader(other)[0]).of_runs(MADE) is None
 
 
 def test_predictions_are_read_once_and_what_follows_is_worked_out_once():
     read, asked = reader(found())
-    predictions = Predictions(read)
-    assert Predictions.shared(predictions) is predictions
+    predictions = StudyPredictions(read)
+    assert StudyPredictions.shared(predictions) is predictions
     pairs = predictions.of_runs(MADE)
     assert predictions.of_runs(MADE) is pairs
     assert pairs.pooled is pairs.pooled
@@ -79,4 +79,4 @@ def test_pooled_slope_is_alpha_new_of_the_predictions():
     read, _ = reader({run: {"label": label, "predicted": guess} for run, guess in guesses.items()})
     before, after = (np.array([guesses[run] == label for run in made[name]]) for name in ("dense_run_id", "run_id"))
     expected = alpha_new_from_predictions(label, before, after, confidence=0.9)
-    assert Predictions(read).of_runs(made).pooled.interval(0.9) == expected
+    assert StudyPredictions(read).of_runs(made).pooled.interval(0.9) == expected

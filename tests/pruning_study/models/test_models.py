@@ -10,8 +10,8 @@ from torch import nn
 from analysis.common.errors import StudyError
 from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
-from pruning_study.models.resnet import Block
-from pruning_study.models.wide_resnet import Block as WideBlock
+from pruning_study.models.resnet import BasicBlock
+from pruning_study.models.wide_resnet import WideBlock as WideBlock
 
 
 def parameters(name, **arguments):
@@ -80,7 +80,7 @@ def test_lenet5_is_convolution_relu_pool_twice_then_three_linear_layers(size):
 
 def test_option_a_shortcut_subsamples_and_pads_with_zero_channels():
     x = torch.arange(2 * 4 * 4.0).reshape(1, 2, 4, 4)
-    y = Block(2, 4, stride=2).shortcut(x)
+    y = BasicBlock(2, 4, stride=2).shortcut(x)
     assert y.shape == (1, 4, 2, 2)
     assert y[0, 0].tolist() == y[0, 3].tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert y[0, 1].tolist() == [[0.0, 2.0], [8.0, 10.0]]

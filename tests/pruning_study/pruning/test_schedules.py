@@ -18,7 +18,7 @@ from pruning_study.steps.runs import DenseRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import predict
-from pruning_study.training.loop import Training, fit, ignore
+from pruning_study.training.loop import TrainingSetup, fit, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
 
 BLACK = torch.zeros(1)
@@ -141,7 +141,7 @@ ALL = {"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool)}
 
 def run(model, *, ramp=None, epochs=4, engine=TORCH, saved=None, on_epoch=ignore):
     plan = Hyperparameters((Phase(epochs, 0.05),), 16, 0.9, 0.0, "none")
-    training = Training(TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, ramp)
+    training = TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, ramp)
     return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
@@ -231,7 +231,7 @@ def test_pruned_weights_that_are_trained_are_those_of_full_weights_behind_masks(
     model, copied, seen = small_network(), small_network(), []
     plan = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
     watched = replace(ramp, choose=lambda *given: seen.append(largest(*given)) or seen[-1])
-    fitted = fit(model, Training(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, watched))
+    fitted = fit(model, TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, watched))
     assert fitted.best_epoch == 3 or fitted.best_epoch == 2
     expected = trained_by_reference(copied, ramp, fitted.best_epoch)
     for name, parameter in model.named_parameters():
@@ -278,7 +278,7 @@ def network_and_setting(tiny, tmp_path_factory):
     )
     model = copy.deepcopy(setting.model)
     plan = replace(setting.training.hyperparameters, phases=(Phase(2, 0.05),))
-    fit(model, Training(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
+    fit(model, TrainingSetup(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
     predictions, _ = predict(model, setting.test)
     dense = LoadedRun(
         **{"run_id": "0", "config_hash": "0", "found": False, "metrics": {}, "masks": {}, "iteration": 0},
@@ -295,7 +295,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._pruned(setting, dense, steps.planned(setting, dense, 20.0))
+    model, fitted = steps._prune_and_fit(setting, dense, steps.planned(setting, dense, 20.0))
     return model.state_dict(), fitted.masks
 
 
@@ -340,7 +340,7 @@ class TestPruning:
             return masks
 
         numbers = setting.kept_numbers(20.0)
-        training = Training(
+        training = TrainingSetup(
             *(setting.train, setting.validation, setting.pruning.fine_tuning),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
             masks=steps.pruning_masks(setting, dense, steps.planned(setting, dense, 20.0)),

@@ -168,7 +168,7 @@ def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, 
         still.pruning = replace(setting.pruning, fine_tuning=slow)
         parent, saved = made[iteration - 1], tiny_npz.with_suffix(".none")
         plan = still.level_plan(parent.dense.params, parent.config_hash, iteration)
-        start, _ = iterated._trained(still, parent, plan, saved, loop.ignore)
+        start, _ = iterated._train(still, parent, plan, saved, loop.ignore)
         masks = level.masks
         for name, weight in start.state_dict().items():
             assert torch.equal(weight, state_after_steps[name] * masks.get(name, torch.tensor(True)))

@@ -47,14 +47,14 @@ def test_names_of_runs_differ_in_the_fifteen_characters_that_mlflow_shows(tiny_n
 
 def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
-    numbers = PruneSetting(config).kept_numbers(10.0, left=10_000)
+    numbers = PruneSetting(config).kept_numbers(10.0, remaining=10_000)
     assert (numbers[0], numbers[-1]) == (10_000, 4_931)
     assert sorted(numbers, reverse=True) == list(numbers)
 
 
 def test_a_ratio_that_keeps_more_than_is_left_names_both_numbers(setting):
     with pytest.raises(StudyError, match=r"28,961 .* 1,000") as error:
-        setting.kept_numbers(2.0, left=1_000)
+        setting.kept_numbers(2.0, remaining=1_000)
     assert error.value.option == "ratio"
 
 
@@ -75,7 +75,7 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
 def test_the_control_keeps_all_that_is_left(tiny_npz):
     control = PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="none"))
     assert control.kept_numbers(1.0) == (58_998,)
-    assert control.kept_numbers(1.0, left=77) == (77,)
+    assert control.kept_numbers(1.0, remaining=77) == (77,)
 
 
 def test_normalisation_is_that_of_the_training_split(setting):
@@ -125,7 +125,7 @@ def test_at_another_point_data_and_model_are_shared(setting):
 
 def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
-    plan = PruneSetting(config).plan(10.0, {"seed": "7"}, "parent", iteration=2, left=10_000)
+    plan = PruneSetting(config).plan(10.0, {"seed": "7"}, "parent", iteration=2, remaining=10_000)
     assert (plan.ratio, plan.steps, plan.kept[0]) == (10.0, {}, 10_000)
     assert list(plan.kept.values())[-1] == 4_931
     assert plan.params["iteration"] == "2"

@@ -3,7 +3,7 @@ import pytest
 from pruning_study.options.config import PruneConfig
 from pruning_study.study.plan import Step
 from pruning_study.study.progress import Progress
-from pruning_study.study.queue import Outcome, Queue
+from pruning_study.study.queue import Queue, StepOutcome
 
 LENET = PruneConfig()
 
@@ -14,8 +14,8 @@ def test_away_from_a_terminal_each_run_is_one_line(capsys):
         Step("pruned", LENET, "a", "ab", settings_hash="p"),
         Step("dense", LENET, "", "c", settings_hash="d"),
     ]
-    made = Outcome("made", "2", metrics={"test_accuracy": 0.5}, seconds=4.0)
-    failed = Outcome("failed", error="no luck")
+    made = StepOutcome("made", "2", metrics={"test_accuracy": 0.5}, seconds=4.0)
+    failed = StepOutcome("failed", error="no luck")
     queue = Queue(steps, {"c": "1"})
     with Progress(queue) as progress:
         for step, outcome in zip(steps, (made, failed), strict=False):
@@ -31,7 +31,7 @@ def test_away_from_a_terminal_each_run_is_one_line(capsys):
 @pytest.mark.attack
 def test_terminal_escapes_in_the_error_of_a_run__are_shown_in_its_line_of_progress(capsys):
     step = Step("dense", LENET, "", "a")
-    failed = Outcome("failed", error="class \x1b[2J\nall 100 runs: made")
+    failed = StepOutcome("failed", error="class \x1b[2J\nall 100 runs: made")
     queue = Queue([step], {})
     with Progress(queue) as progress:
         progress.doing(0, step)

@@ -2,7 +2,7 @@ import pytest
 
 from pruning_study.options.config import PruneConfig
 from pruning_study.study.plan import Step
-from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
+from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
 
 
 def steps(*names):
@@ -16,7 +16,7 @@ def taken(queue, held=(), others=()):
 
 
 def end(queue, name, state=MADE):
-    queue.end(queue.steps[name], Outcome(state, "1"))
+    queue.end(queue.steps[name], StepOutcome(state, "1"))
 
 
 def test_a_dense_run_comes_before_what_is_pruned_from_it():

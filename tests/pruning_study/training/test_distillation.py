@@ -9,7 +9,7 @@ from torch import nn
 from pruning_study.data.examples import Examples
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.recipes import Hyperparameters, Phase
 
 RANDOM = torch.Generator().manual_seed(0)
@@ -23,7 +23,7 @@ def network(seed):
 
 def train(model, distillation, augmentation="none", epochs=2, learning_rate=0.05):
     hyperparameters = Hyperparameters((Phase(epochs, learning_rate),), 16, 0.9, 0.0, augmentation)
-    fit(model, Training(TRAIN, TRAIN, hyperparameters, 0, "test", torch.zeros(1), distillation=distillation))
+    fit(model, TrainingSetup(TRAIN, TRAIN, hyperparameters, 0, "test", torch.zeros(1), distillation=distillation))
 
 
 def trained(distillation, augmentation="none", epochs=2):

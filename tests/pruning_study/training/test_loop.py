@@ -15,7 +15,7 @@ from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import loop
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.loop import Training, fit, fit_steps, ignore
+from pruning_study.training.loop import TrainingSetup, fit, fit_steps, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
 
 
@@ -38,7 +38,7 @@ def phases(*pairs, batch_size=16, momentum=0.9, weight_decay=0.0, augmentation="
 
 
 def run(model, plan, seed=0, train=TRAIN, saved=None, on_epoch=ignore, **settings):
-    training = Training(train, VALIDATION, plan, seed=seed, stream="dense", black=torch.zeros(1), **settings)
+    training = TrainingSetup(train, VALIDATION, plan, seed=seed, stream="dense", black=torch.zeros(1), **settings)
     return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
@@ -185,7 +185,7 @@ def test_the_first_steps_are_the_same_whatever_is_averaged():
     models = network(), network()
     for model, epochs in zip(models, (0, 2), strict=True):
         plan = replace(phases((3, 0.05)), average_epochs=epochs)
-        fit_steps(model, Training(TRAIN, VALIDATION, plan, seed=0, stream="dense", black=torch.zeros(1)), 7)
+        fit_steps(model, TrainingSetup(TRAIN, VALIDATION, plan, seed=0, stream="dense", black=torch.zeros(1)), 7)
     torch.testing.assert_close(*(dict(model.state_dict()) for model in models), rtol=0, atol=0)
 
 

@@ -3,7 +3,7 @@ import torch
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.recipes import RECIPES, Phase, scaled
 
 
@@ -103,7 +103,7 @@ def test_the_networks_of_hooker_et_al_take_a_step_by_their_recipes(model, recipe
     before = {name: tensor.clone() for name, tensor in network.named_parameters()}
     small = Examples(torch.rand(6, 3, 40, 40), torch.tensor([0, 1] * 3))
     plan = scaled(RECIPES[recipe].dense, epochs=1)
-    fitted = fit(network, Training(small, small, plan, seed=0, stream="dense", black=torch.zeros(3)))
+    fitted = fit(network, TrainingSetup(small, small, plan, seed=0, stream="dense", black=torch.zeros(3)))
     assert fitted.best_epoch == 1
     changed = {name for name, tensor in network.named_parameters() if not torch.equal(tensor, before[name])}
     assert changed == before.keys()

@@ -10,7 +10,7 @@ from torch import nn
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.models.resnet import ResNet
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.recipes import Hyperparameters, Phase
 from pruning_study.training.together import fit_together
 
@@ -35,7 +35,9 @@ def training(model, seed, plan=PLAN, **settings):
     first = {name: p.detach() for name, p in model.named_parameters() if name.endswith("0.conv1.weight")}
     masks = {name: weights.abs() > weights.abs().median() for name, weights in first.items()}
     black = torch.tensor([-1.0, -0.5, 0.0], dtype=torch.float64)
-    return Training(TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=black, **{"masks": masks, **settings})
+    return TrainingSetup(
+        TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=black, **{"masks": masks, **settings}
+    )
 
 
 @pytest.mark.slow

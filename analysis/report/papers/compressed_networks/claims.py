@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
+from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Workload, estimate, held
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
-from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cell_names
 from analysis.report.papers.compressed_networks.populations import ComparedNetworks, recalls
 from analysis.report.published import rank
 from analysis.runs import schema
@@ -27,13 +27,13 @@ from analysis.study.settings import CONTROL
 _PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accuracy", "recall"
 
 
-def claims(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
+def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     """Hold every claim against a study (`forgotten_claims.csv`).
 
     Parameters
     ----------
     study : RunArrays
-    found : CellExemplars
+    cell_exemplars : CellExemplars
         As `exemplars.exemplars` returns it.
 
     Returns
@@ -41,13 +41,13 @@ def claims(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     DataFrame, one row per comparison, by claim and place
         As `papers.claims.held` returns it; n is the number of groups of networks, and t in `where` is the level.
     """
-    frame = measured(study, found)
+    frame = measured(study, cell_exemplars)
     by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []
-    places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
-    return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
+    workloads = [Workload(dataset, model, rows) for (dataset, model), rows in by_place]
+    return held(CLAIMS, sorted(workloads, key=lambda workload: (rank(workload.model), rank(workload.dataset))))
 
 
-def measured(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
+def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
     Cells most of whose networks guess are left out.
@@ -62,7 +62,9 @@ def measured(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
-    pies = {(*_key(cell), dense): (split, placebo) for cell, dense, split, placebo in found.halves}
+    pies = {
+        (*_key(cell), dense): (halves_split, placebo) for cell, dense, halves_split, placebo in cell_exemplars.halves
+    }
     rows = []
     for cell in recalls(study):
         dense = cell.dense_run_ids
@@ -70,13 +72,13 @@ def measured(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
             number = populations.setdefault(dense, len(populations))
             if dense not in placebos:
                 placebos[dense] = _without_groups(len(dense), partial(_placebo, cell))
-            name = named(study, cell.rows[0])
+            name = cell_names(study, cell.rows[0])
             values = _on_classes(cell, placebos[dense])
             if (*_key(name), dense) in pies:
-                split, placebo = pies[(*_key(name), dense)]
-                values |= {"pies_beyond_placebo": split.n_pie - placebo.n_pie}
-                values |= {"gap": split.gap, "gap_beyond_placebo": split.gap - placebo.gap}
-            rows.append(_rows(name, number, {what: jackknife_values(each) for what, each in values.items()}))
+                halves_split, placebo = pies[(*_key(name), dense)]
+                values |= {"pies_beyond_placebo": halves_split.n_pie - placebo.n_pie}
+                values |= {"gap": halves_split.gap, "gap_beyond_placebo": halves_split.gap - placebo.gap}
+            rows.append(_rows(name, number, {quantity: jackknife_values(each) for quantity, each in values.items()}))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
@@ -111,8 +113,8 @@ def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.n
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
 
-def _placebo(cell: ComparedNetworks, kept: np.ndarray) -> float:
-    return float(placebo_significance(cell.dense[kept], cell.dense_accuracy[kept]).sum())
+def _placebo(cell: ComparedNetworks, networks: np.ndarray) -> float:
+    return float(placebo_significance(cell.dense[networks], cell.dense_accuracy[networks]).sum())
 
 
 def _on_classes(cell: ComparedNetworks, placebo: np.ndarray) -> dict[str, np.ndarray]:
@@ -125,20 +127,20 @@ def _on_classes(cell: ComparedNetworks, placebo: np.ndarray) -> dict[str, np.nda
     }
 
 
-def _count(cell: ComparedNetworks, kept: np.ndarray) -> float:
-    return float(_significant(cell, kept).sum())
+def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
+    return float(_significant(cell, networks).sum())
 
 
-def _significant(cell: ComparedNetworks, kept: np.ndarray) -> np.ndarray:
+def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
     """Return which classes are significant between some of the networks, (classes,), bool."""
-    before = cell.dense[kept] - cell.dense_accuracy[kept, np.newaxis]
-    after = cell.compressed[kept] - cell.compressed_accuracy[kept, np.newaxis]
+    before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
+    after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
 
 
-def _decrease_minus_increase(cell: ComparedNetworks, kept: np.ndarray) -> float:
+def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
     """Return how much larger the mean decrease of significant classes is than the mean increase; NaN without either."""
-    change = (cell.compressed[kept] - cell.dense[kept]).mean(0)[_significant(cell, kept)]
+    change = (cell.compressed[networks] - cell.dense[networks]).mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
 
@@ -146,52 +148,52 @@ def _decrease_minus_increase(cell: ComparedNetworks, kept: np.ndarray) -> float:
 # What is compared.
 
 
-def _pruned(place: Place) -> list[str]:
-    return [method for method in place.pruners if method.split()[0] not in (CONTROL, *schema.BITS)]
+def _pruned_methods(workload: Workload) -> list[str]:
+    return [method for method in workload.pruners if method.split()[0] not in (CONTROL, *schema.BITS)]
 
 
-def _formats(place: Place) -> list[str]:
-    return [method for method in place.pruners if method.split()[0] in schema.BITS]
+def _formats(workload: Workload) -> list[str]:
+    return [method for method in workload.pruners if method.split()[0] in schema.BITS]
 
 
-def _above(place: Place, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
+def _above(workload: Workload, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
     """Yield a check that a value is above 0, if the cell has it."""
-    values = place.values(arm, column)
+    values = workload.values(arm, column)
     if values.notna().any():
         yield Check((arm,), quantity, estimate(values), ABOVE)
 
 
-def _larger(place: Place, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
+def _larger(workload: Workload, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
     """Yield a check that a value is larger in one cell than in another, paired where they share dense networks."""
-    one, other = place.values(first, column), place.values(second, column)
-    if one.notna().any() and other.notna().any():
-        row = estimate(one - other) if one.index.equals(other.index) else estimate(one, other)
+    larger, smaller = workload.values(first, column), workload.values(second, column)
+    if larger.notna().any() and smaller.notna().any():
+        row = estimate(larger - smaller) if larger.index.equals(smaller.index) else estimate(larger, smaller)
         yield Check((first, second), quantity, row, ABOVE)
 
 
-def _grows(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
-        for method in _pruned(place):
-            for less, more in pairwise(place.arms(method)):
-                yield from _larger(place, more, less, column, quantity)
+def _grows(column: str, quantity: str) -> Callable[[Workload], Iterable[Check]]:
+    def checks(workload: Workload) -> Iterator[Check]:
+        for method in _pruned_methods(workload):
+            for less, more in pairwise(workload.arms(method)):
+                yield from _larger(workload, more, less, column, quantity)
 
     return checks
 
 
-def _everywhere(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
-        for method in [*_pruned(place), *_formats(place)]:
-            for arm in place.arms(method):
-                yield from _above(place, arm, column, quantity)
+def _everywhere(column: str, quantity: str) -> Callable[[Workload], Iterable[Check]]:
+    def checks(workload: Workload) -> Iterator[Check]:
+        for method in [*_pruned_methods(workload), *_formats(workload)]:
+            for arm in workload.arms(method):
+                yield from _above(workload, arm, column, quantity)
 
     return checks
 
 
-def _more_than_formats(place: Place) -> Iterator[Check]:
-    for method in _pruned(place):
-        for number_format in _formats(place):
-            for arm in place.arms(number_format):
-                yield from _larger(place, place.arms(method)[-1], arm, "significant", _CLASSES)
+def _more_than_formats(workload: Workload) -> Iterator[Check]:
+    for method in _pruned_methods(workload):
+        for number_format in _formats(workload):
+            for arm in workload.arms(number_format):
+                yield from _larger(workload, workload.arms(method)[-1], arm, "significant", _CLASSES)
 
 
 CLAIMS = (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import halves, populations, resampling
@@ -17,7 +17,7 @@ from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars
 from analysis.study.arrays import RunArrays
-from analysis.study.predictions import Pairs, Predictions
+from analysis.study.predictions import Pairs, StudyPredictions
 
 # A network's five most probable classes say nothing about so many classes or fewer.
 _RANKED = 5
@@ -45,7 +45,7 @@ class CellExemplars(NamedTuple):
     notes: list[str]
 
 
-def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | None) -> CellExemplars:
+def exemplars(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None) -> CellExemplars:
     """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
 
     Parameters
@@ -57,7 +57,7 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | Non
     Returns
     -------
     summary : DataFrame, one row per cell
-        What `naming.named` returns, n_dense, n_compressed, n_pie, n_pie_untied (of them, those for which neither modal
+        Those of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (of them, those for which neither modal
         label is a tie), n_ties (of all images); the share of dense networks that are right
         about PIEs, other images and all (top1_pie, top1_non_pie, top1_all), and that have the label among five classes
         (top5_...; NaN for five classes or fewer, or where the predictions lack it); the first on other images of the
@@ -76,38 +76,40 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | Non
         gap_minus_placebo with its 95 % interval (`..._low`, `..._high`), by the jackknife over groups of networks.
         gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
     images : DataFrame, one row per cell and PIE
-        What `naming.named` returns, index (place among the test images, from 0), label, dense_mode, compressed_mode,
+        Those of `naming.cell_names`, index (place among the test images, from 0), label, dense_mode, compressed_mode,
         dense_share, compressed_share (of the votes for the mode).
     """
-    shared = Predictions.shared(predictions)
-    if shared is None:
+    shared_predictions = StudyPredictions.shared(predictions)
+    if shared_predictions is None:
         return CellExemplars(pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_halves, without = [], [], [], []
     for rows in study.cells():
-        kept, has = study.counted(rows)
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        sound_rows, has = study.counted(rows)
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
         if len(set(dense)) < FEWEST:
             continue
-        name = named(study, rows[0])
-        own = study.runs.iloc[kept]
-        pairs = shared.of_runs(own)
+        name = cell_names(study, rows[0])
+        own = study.runs.iloc[sound_rows]
+        pairs = shared_predictions.of_runs(own)
         if pairs is None:
             # Where predictions are missing, the note of `cells.cells` says so.
-            if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared.missing).any(axis=None):
+            if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared_predictions.missing).any(axis=None):
                 without.append(name)
             continue
-        found = _between(shared, dense, own[RUN_ID])
+        own_exemplars = _between(shared_predictions, dense, own[RUN_ID])
         if dense not in dense_halves:
             dense_halves[dense] = _halves(pairs, dense)
-        on_images = _on_images(pairs, found, ranked=has.sum() > _RANKED)
+        on_images = _on_images(pairs, own_exemplars, ranked=has.sum() > _RANKED)
         between_halves = dict.fromkeys(OF_HALVES, np.nan)
         if (own_halves := dense_halves[dense]) is not None:
-            split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
-            between_halves = _of_halves(split, placebo)
-            of_halves.append((name, dense, split, placebo))
-        summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, shared)})
-        images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
+            halves_split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
+            between_halves = _of_halves(halves_split, placebo)
+            of_halves.append((name, dense, halves_split, placebo))
+        summaries.append(
+            {**name, **on_images, **between_halves, **_against_control(study, sound_rows, shared_predictions)}
+        )
+        images.append(pd.DataFrame({**name, **_columns(pairs, own_exemplars)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
     return CellExemplars(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
 
@@ -123,38 +125,40 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def _on_images(pairs: Pairs, found: Exemplars, *, ranked: bool) -> dict[str, Any]:
+def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[str, Any]:
     """Return the numbers of a cell that are counts and means over its images."""
     dense, (_, compressed) = pairs.dense, pairs.predicted
     right = [(side == pairs.images.label).mean(0) for side in (dense, compressed)]
     missing = np.full(len(pairs.images.label), np.nan)
     in_top5 = (pairs.in_top5 if ranked else None) or (missing, missing)
-    top1, top5 = (_accuracies(name, shares[0], found) for name, shares in (("top1", right), ("top5", in_top5)))
-    matched = {f"{name}_matched": each.pop(f"{name}_matched") for name, each in (("top1", top1), ("top5", top5))}
+    top1, top5 = (_accuracies(name, shares[0], own_exemplars) for name, shares in (("top1", right), ("top5", in_top5)))
+    matched_accuracies = {
+        f"{name}_matched": each.pop(f"{name}_matched") for name, each in (("top1", top1), ("top5", top5))
+    }
     return {
         "n_dense": len(dense),
         "n_compressed": len(compressed),
-        "n_pie": int(found.identified.sum()),
-        "n_pie_untied": found.untied,
-        "n_ties": found.ties,
+        "n_pie": int(own_exemplars.identified.sum()),
+        "n_pie_untied": own_exemplars.untied,
+        "n_ties": own_exemplars.ties,
         **top1,
         **top5,
-        **matched,
-        **_accuracies("compressed_top1", right[1], found),
-        **_accuracies("compressed_top5", in_top5[1], found),
+        **matched_accuracies,
+        **_accuracies("compressed_top1", right[1], own_exemplars),
+        **_accuracies("compressed_top5", in_top5[1], own_exemplars),
         "disagreement": float(populations.disagreement(dense, compressed).mean()),
         "disagreement_dense": float(populations.disagreement_within(dense).mean()),
     }
 
 
-def _accuracies(name: str, right: np.ndarray, found: Exemplars) -> dict[str, float]:
+def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
     """Return means of `right`, (images,): over PIEs, other images, all, and others of the same dense vote share."""
-    pies = found.identified
+    pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
         f"{name}_non_pie": right[~pies].mean() if not pies.all() else np.nan,
         f"{name}_all": right.mean(),
-        f"{name}_matched": populations.matched_share(right, found.dense.share, pies),
+        f"{name}_matched": populations.matched_share(right, own_exemplars.dense.share, pies),
     }
 
 
@@ -164,15 +168,15 @@ def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
     return Halves(pairs.predicted[0], pairs.images.label) if enough else None
 
 
-def _of_halves(split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
+def _of_halves(halves_split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
     """Return what PIEs between halves say, beside what they say of dense halves."""
     low, high = placebo.most_splits
     values = (
-        *(split.n_pie[0], split.untied, placebo.n_pie[0], placebo.untied, low, high),
-        *_beyond(split.n_pie - placebo.n_pie),
-        *(split.gap[0], placebo.gap[0]),
-        *_beyond(split.gap - placebo.gap),
-        *(split.matched - split.pie[0], placebo.matched - placebo.pie[0]),
+        *(halves_split.n_pie[0], halves_split.untied, placebo.n_pie[0], placebo.untied, low, high),
+        *_beyond(halves_split.n_pie - placebo.n_pie),
+        *(halves_split.gap[0], placebo.gap[0]),
+        *_beyond(halves_split.gap - placebo.gap),
+        *(halves_split.matched - halves_split.pie[0], placebo.matched - placebo.pie[0]),
     )
     return dict(zip(OF_HALVES, values, strict=True))
 
@@ -191,31 +195,31 @@ def _beyond(more: np.ndarray) -> tuple[float, float, float]:
     return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
 
 
-def _against_control(study: RunArrays, rows: np.ndarray, predictions: Predictions) -> dict[str, float]:
+def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
     """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
     rows = study.with_control(rows)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[study.controls[rows]], run_ids[rows]
     counts = np.nan, np.nan
     if len(set(sides[0])) >= FEWEST and predictions.of_pairs(*sides):
-        found = _between(predictions, *sides)
-        counts = float(found.identified.sum()), float(found.untied)
+        own_exemplars = _between(predictions, *sides)
+        counts = float(own_exemplars.identified.sum()), float(own_exemplars.untied)
     return dict(zip(("n_pie_none", "n_pie_none_untied"), counts, strict=True))
 
 
-def _between(predictions: Predictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
+def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
     """Return the exemplars between networks before, each of which counts once, and networks after."""
     return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 
-def _identified(pairs: Pairs, found: Exemplars) -> dict[str, np.ndarray]:
+def _columns(pairs: Pairs, own_exemplars: Exemplars) -> dict[str, np.ndarray]:
     """Return a column for each thing to know of the PIEs of a cell."""
-    pies = np.flatnonzero(found.identified)
+    pies = np.flatnonzero(own_exemplars.identified)
     return {
         "index": pies,
         "label": pairs.images.label[pies],
-        "dense_mode": found.dense.label[pies],
-        "compressed_mode": found.compressed.label[pies],
-        "dense_share": found.dense.share[pies],
-        "compressed_share": found.compressed.share[pies],
+        "dense_mode": own_exemplars.dense.label[pies],
+        "compressed_mode": own_exemplars.compressed.label[pies],
+        "dense_share": own_exemplars.dense.share[pies],
+        "compressed_share": own_exemplars.compressed.share[pies],
     }

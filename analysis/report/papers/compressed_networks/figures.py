@@ -15,7 +15,16 @@ from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_picture
 from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.report.published import rank
-from analysis.report.ratio_plot import TITLE_SIZE, Column, Drawn, Place, against_ratio, draw_lines, groups, handle
+from analysis.report.ratio_plot import (
+    TITLE_SIZE,
+    Column,
+    Drawn,
+    PlottedWorkload,
+    against_ratio,
+    draw_lines,
+    groups,
+    handle,
+)
 from analysis.report.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
@@ -46,10 +55,10 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
         As `exemplars.exemplars` and `populations.significant_classes` return them.
     """
     key = study.cell_key
-    counted = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
+    counts_of_cells = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
-    cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))
-    known = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
+    cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counts_of_cells, on=key, how="left"))
+    n_with_pies = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
     rows: dict[str, Callable[[Axes, Column], None]] = {
         "PIEs of halves": partial(_draw_exemplars, study=study),
         "significant classes": _draw_moderated,
@@ -63,7 +72,7 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
     title = f"PIEs and significant classes, by {by}"
     return [
         against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles)
-        for group in groups(cells[known > 0], study)
+        for group in groups(cells[n_with_pies > 0], study)
     ]
 
 
@@ -91,16 +100,16 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
 
 
-def _of_same_networks(group: Sequence[Place], study: StudyData) -> str:
+def _of_same_networks(group: Sequence[PlottedWorkload], study: StudyData) -> str:
     """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
-    said = []
+    parts = []
     # A data set and model with many methods have several columns, each with all cells.
-    for place, rows in {column.name[:2]: column.cells for column in group}.items():
-        shown = rows[in_number_format(rows) | rows[schema.PRUNER].eq(CONTROL)].dropna(subset="n_pie")
-        if in_number_format(shown).any():
-            numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown.to_dict("records")]
-            said.append(f"{', '.join(place)}: {', '.join(numbers)}")
-    return f" PIEs of the same networks, all dense against all compressed, in {'; '.join(said)}." if said else ""
+    for workload, rows in {column.name[:2]: column.cells for column in group}.items():
+        shown_cells = rows[in_number_format(rows) | rows[schema.PRUNER].eq(CONTROL)].dropna(subset="n_pie")
+        if in_number_format(shown_cells).any():
+            numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown_cells.to_dict("records")]
+            parts.append(f"{', '.join(workload)}: {', '.join(numbers)}")
+    return f" PIEs of the same networks, all dense against all compressed, in {'; '.join(parts)}." if parts else ""
 
 
 def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
@@ -112,8 +121,8 @@ def _draw_exemplars(axes: Axes, column: Column, study: StudyData) -> None:
     if len(values):
         _set_decades(axes, float(values.min()), float(values.max()))
         return
-    said = f"Too few networks: each half takes {FEWEST} of them"
-    axes.text(0.5, 0.5, said, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
+    note = f"Too few networks: each half takes {FEWEST} of them"
+    axes.text(0.5, 0.5, note, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
     axes.set_yticks([])
 
 
@@ -153,8 +162,8 @@ def _draw_placebo(axes: Axes, column: Column, name: str, study: StudyData) -> No
 def _set_decades(axes: Axes, low: float, high: float) -> None:
     """Give an axis logarithms above 1, and round numbers below and above counts between two ends."""
     steps = [0.0, *(step * 10.0**power for power in range(10) for step in (1, 2, 5))]
-    place = bisect_right(steps, low) - 1
-    ends = steps[place] or -0.1, max(1.15 * high, steps[place + 1])
+    index = bisect_right(steps, low) - 1
+    ends = steps[index] or -0.1, max(1.15 * high, steps[index + 1])
     ticks = [step for step in steps if ends[0] <= step <= ends[1]]
     if len(ticks) > _MOST_TICKS:
         ticks = [tick for tick in ticks if np.log10(max(tick, 1)) % 1 == 0]
@@ -187,26 +196,26 @@ def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.Da
     if not levels:
         return None
     cell, rows = levels[0]
-    few, room = len(rows) <= MOST_CLASSES, max(0.6, 0.02 * len(rows))
-    which = "" if few else f" Classes are sorted; the {MOST_NAMED} that lose most are named."
+    has_few, room = len(rows) <= MOST_CLASSES, max(0.6, 0.02 * len(rows))
+    naming_note = "" if has_few else f" Classes are sorted; the {MOST_NAMED} that lose most are named."
     figure, grid = page(
         (1, len(levels)),
-        (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if few else 4.6),
+        (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if has_few else 4.6),
         f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
         "Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. Each "
         "panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at "
         "5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in "
         "twenty."
-        f"{which}",
+        f"{naming_note}",
         sharey=True,
     )
     for axes, (of_level, classes) in zip(grid[0], levels, strict=True):
         _set_changes(axes, of_level, classes)
-        (_draw_classes if few else _draw_many_classes)(axes, classes)
-    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if few else []
+        (_draw_classes if has_few else _draw_many_classes)(axes, classes)
+    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if has_few else []
     grid[0, 0].set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
     grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
-    if not few:
+    if not has_few:
         grid[0, 0].set_ylabel(f"{len(rows):,} classes, the worst on top")
     return figure
 
@@ -257,20 +266,24 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
         ("dense", "dense", dense),
         *(("accuracy", level_label(cell, cell[LEVEL]), cell) for cell in cells.to_dict("records")),
     ]
-    drawn = [(place, side, cell) for place, (side, _, cell) in enumerate(rows) if not place or not _is_far(cell, cells)]
-    for place, side, cell in drawn:
+    boxes = [
+        (height, side, cell) for height, (side, _, cell) in enumerate(rows) if not height or not _is_far(cell, cells)
+    ]
+    for height, side, cell in boxes:
         low, lower, median, upper, high = (100 * cell[f"{side}_{end}"] for end in ("min", "q1", "median", "q3", "max"))
-        line: dict[str, Any] = {"color": BELOW if place else NEUTRAL, "linewidth": 1.4}
-        axes.plot([lower, lower, upper, upper, lower], place + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
+        line: dict[str, Any] = {"color": BELOW if height else NEUTRAL, "linewidth": 1.4}
+        axes.plot([lower, lower, upper, upper, lower], height + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
         for quartile, end in ((lower, low), (upper, high)):
-            axes.plot([quartile, end], [place, place], **line)
-            axes.plot([end, end], [place - 0.15, place + 0.15], **line)
-        axes.plot([median, median], [place - 0.3, place + 0.3], solid_capstyle="butt", **line)
-    axes.set_ylim(-0.5, drawn[-1][0] + 0.5)
-    for place, (_, _, cell) in enumerate(rows):
-        if place not in {each for each, *_ in drawn}:
-            said = axes.text(0.03, place, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8)
-            said.set(transform=axes.get_yaxis_transform(), color=BELOW, bbox=PAPER)
+            axes.plot([quartile, end], [height, height], **line)
+            axes.plot([end, end], [height - 0.15, height + 0.15], **line)
+        axes.plot([median, median], [height - 0.3, height + 0.3], solid_capstyle="butt", **line)
+    axes.set_ylim(-0.5, boxes[-1][0] + 0.5)
+    for height, (_, _, cell) in enumerate(rows):
+        if height not in {each for each, *_ in boxes}:
+            label_text = axes.text(
+                0.03, height, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8
+            )
+            label_text.set(transform=axes.get_yaxis_transform(), color=BELOW, bbox=PAPER)
     axes.set_yticks(range(len(rows)), [label for _, label, _ in rows])
     axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -290,12 +303,12 @@ def _levels(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -
     leading = by_accuracy(cells, leading_ratio(cells)).head(1)
     axis = [ITERATION] if is_iterated(leading).any() else []
     key = [name for name in (schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown) if name not in axis]
-    same = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
+    method_cells = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
     rows = significance.merge(leading[key], on=key)
-    found = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in same.iterrows()]
-    found = [(cell, classes) for cell, classes in found if len(classes)]
-    kept = np.unique(np.linspace(0, len(found) - 1, _MOST_LEVELS).round())
-    return [found[int(place)] for place in kept] if found else []
+    levels = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in method_cells.iterrows()]
+    levels = [(cell, classes) for cell, classes in levels if len(classes)]
+    indices = np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())
+    return [levels[int(index)] for index in indices] if levels else []
 
 
 def _set_changes(axes: Axes, cell: pd.Series, classes: pd.DataFrame) -> None:
@@ -320,11 +333,11 @@ def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
     rows = rows.sort_values("normalised_difference", kind="stable")
     is_marked = rows["significant"].to_numpy(bool)
     axes.plot(_changes(rows), np.arange(len(rows)), color=NEUTRAL, linewidth=1.6)
-    marked = rows[is_marked]
-    axes.scatter(_changes(marked), np.flatnonzero(is_marked), color=_colors(marked), s=12, zorder=3)
+    marked_rows = rows[is_marked]
+    axes.scatter(_changes(marked_rows), np.flatnonzero(is_marked), color=_colors(marked_rows), s=12, zorder=3)
     worst = [fitted_name(str(name), 72 * (_PANEL - 0.8), _LETTERS) for name in rows["class"].head(MOST_NAMED)]
-    said = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
-    said.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
+    names_text = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
+    names_text.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
 
 
 def _changes(rows: pd.DataFrame) -> np.ndarray:

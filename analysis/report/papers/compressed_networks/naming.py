@@ -13,7 +13,7 @@ from analysis.study.settings import level
 METHOD, LEVEL = "method", "level"
 
 
-def named(study: RunArrays, row: int) -> dict[str, Any]:
+def cell_names(study: RunArrays, row: int) -> dict[str, Any]:
     """Return what names the cell of a run: its settings, as in `cells.cells`, and method and level."""
     run = study.runs.iloc[row]
     return {
@@ -23,7 +23,7 @@ def named(study: RunArrays, row: int) -> dict[str, Any]:
     }
 
 
-def written(table: pd.DataFrame, leading: Sequence[str], shown: Sequence[str]) -> pd.DataFrame:
+def file_table(table: pd.DataFrame, leading: Sequence[str], shown: Sequence[str]) -> pd.DataFrame:
     """Return a table as its file has it: method and level in place of pruner and ratio, other settings last."""
     if table.empty:
         return table

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.compressed_networks.naming import named
+from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.statistics import populations
 from analysis.statistics.halves import most_of
@@ -52,10 +52,12 @@ class ComparedNetworks(NamedTuple):
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Return every cell of two networks or more; a network that is there twice is no second network."""
     for rows in study.cells():
-        kept, has = study.counted(rows)
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
-        if len(set(dense)) == len(kept) >= FEWEST_TESTED:
-            yield ComparedNetworks(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
+        sound_rows, has = study.counted(rows)
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
+        if len(set(dense)) == len(sound_rows) >= FEWEST_TESTED:
+            yield ComparedNetworks(
+                sound_rows, has, *study.measured(sound_rows, has), dense, int(study.at_chance[rows].sum())
+            )
 
 
 def accuracies(study: RunArrays) -> pd.DataFrame:
@@ -68,17 +70,17 @@ def accuracies(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        What `naming.named` returns, n, and mean, standard deviation, minimum, quartiles and maximum of the accuracies
+        Those of `naming.cell_names`, n, and mean, standard deviation, minimum, quartiles and maximum of the accuracies
         of the compressed networks (`accuracy_mean`, ...) and of their dense networks (`dense_mean`, ...).
     """
-    found = [
-        named(study, cell.rows[0])
+    rows_found = [
+        cell_names(study, cell.rows[0])
         | {"n": len(cell.rows)}
         | _distribution("accuracy", cell.compressed_accuracy)
         | _distribution("dense", cell.dense_accuracy)
         for cell in recalls(study)
     ]
-    return pd.DataFrame(found)
+    return pd.DataFrame(rows_found)
 
 
 def _distribution(name: str, accuracy: np.ndarray) -> dict[str, float]:
@@ -97,7 +99,7 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell and class
-        What `naming.named` returns, class, recall_dense, recall_compressed, and then as
+        Those of `naming.cell_names`, class, recall_dense, recall_compressed, and then as
         `populations.class_significance` describes them: difference, normalised_difference, statistic, dof, p, p_holm,
         p_bh, significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
         significant_moderated, shift. `placebo` is how often the class is
@@ -107,7 +109,7 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         over that of the dense network (equation 3).
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
-    found = []
+    tables = []
     for cell in recalls(study):
         sides = cell.dense, cell.compressed, cell.dense_accuracy, cell.compressed_accuracy
         if cell.dense_run_ids not in placebos:
@@ -118,7 +120,7 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = (cell.compressed / cell.dense).mean(0)
         columns = {
-            **named(study, cell.rows[0]),
+            **cell_names(study, cell.rows[0]),
             "class": study.names[cell.has],
             "recall_dense": cell.dense.mean(0),
             "recall_compressed": cell.compressed.mean(0),
@@ -138,8 +140,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
             "significant_ratio": by_ratio.significant,
             "relative_recall": np.where(np.isfinite(relative), relative, np.nan),
         }
-        found.append(pd.DataFrame(columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
@@ -156,7 +158,7 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        What `naming.named` returns, n_dense, n_compressed, classes; how many classes are significant, and how many the
+        Those of `naming.cell_names`, n_dense, n_compressed, classes; how many classes are significant, and how many the
         placebo gives, with the numbers between which nine in ten of its splits lie; what
         `populations.significance_counts` returns of the paired and of the moderated test; how many are by the ratio,
         and after each correction; of the significant ones, how many have a lower and a higher recall than before
@@ -164,8 +166,10 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     """
     if significance.empty:
         return pd.DataFrame()
-    shown = [name for name in significance.columns[: list(significance.columns).index("class")] if name not in CELL]
-    key = [*CELL, *shown]
+    shown_settings = [
+        name for name in significance.columns[: list(significance.columns).index("class")] if name not in CELL
+    ]
+    key = [*CELL, *shown_settings]
     rows = [dict(zip(key, names, strict=True)) | _counts(rows) for names, rows in _cells(significance, key)]
     return pd.DataFrame(rows)
 

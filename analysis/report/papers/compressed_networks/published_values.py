@@ -56,8 +56,10 @@ def compare(accuracies: pd.DataFrame, tests: pd.DataFrame, summary: pd.DataFrame
 
 def _rows(cell: pd.Series) -> Iterator[dict[str, object]]:
     level = _printed_level(cell)
-    printed = _printed(published.original(cell[schema.DATASET]), cell[schema.MODEL], level) if level else {}
-    for quantity, value in printed.items():
+    printed_values = (
+        _printed_values(published.original(cell[schema.DATASET]), cell[schema.MODEL], level) if level else {}
+    )
+    for quantity, value in printed_values.items():
         column, scale = _OURS[quantity]
         if column in cell and pd.notna(cell[column]) and pd.notna(value):
             own = scale * float(cell[column])
@@ -93,7 +95,7 @@ def _printed_level(cell: pd.Series) -> str | float | None:
     return round(cell[LEVEL] if cell[LEVEL] < 1 else 1 - 1 / cell[schema.RATIO], 6)
 
 
-def _printed(dataset: str, model: str, level: str | float) -> dict[str, float]:
+def _printed_values(dataset: str, model: str, level: str | float) -> dict[str, float]:
     """Return the printed values of a level, by quantity."""
     name = data_set_in_print(dataset, model)
     if name is None:
@@ -106,8 +108,8 @@ def _printed(dataset: str, model: str, level: str | float) -> dict[str, float]:
     rows = counts[counts["dataset"].eq(name) & counts["compression"].isin(names)]
     on_pies = published.figures("compressed_networks_pie_accuracy")
     accurate = on_pies[on_pies["dataset"].eq(name) & on_pies["sparsity"].eq(level)]
-    found = {quantity: rows[column].iloc[0] for quantity, column in _POPULATIONS.items() if len(rows)}
-    return found | {quantity: accurate[column].iloc[0] for quantity, column in _ON_PIES.items() if len(accurate)}
+    values = {quantity: rows[column].iloc[0] for quantity, column in _POPULATIONS.items() if len(rows)}
+    return values | {quantity: accurate[column].iloc[0] for quantity, column in _ON_PIES.items() if len(accurate)}
 
 
 def data_set_in_print(dataset: str, model: str) -> str | None:

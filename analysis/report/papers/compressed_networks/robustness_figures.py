@@ -35,7 +35,7 @@ _NOTE = (
 )
 
 
-def relative_accuracy(study: StudyData, place: tuple[str, str], means: pd.DataFrame) -> Figure:
+def relative_accuracy(study: StudyData, workload: tuple[str, str], means: pd.DataFrame) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
     The control is drawn too. Of more than six methods those are drawn that cost most.
@@ -43,7 +43,7 @@ def relative_accuracy(study: StudyData, place: tuple[str, str], means: pd.DataFr
     Parameters
     ----------
     study : StudyData
-    place : (str, str)
+    workload : (str, str)
         Data set and model.
     means : DataFrame
         Rows of `robustness.corruptions` of this data set and model: of each corruption the mean over severities.
@@ -55,7 +55,7 @@ def relative_accuracy(study: StudyData, place: tuple[str, str], means: pd.DataFr
     levels = max(rows[LEVEL].nunique() for rows in methods.values())
     panel = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
     size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + panel))
-    title = f"{place[0]}, {place[1]}: accuracy on corrupted images, relative to the dense networks"
+    title = f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks"
     drawn = pd.concat(methods.values())["top1_norm"]
     low, high = min(drawn.min(), 0), max(drawn.max(), 0)
     pad = 0.1 * (high - low) or 1.0

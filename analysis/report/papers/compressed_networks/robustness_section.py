@@ -6,7 +6,7 @@ from analysis.rendering.formats import decimals, rounded, with_interval
 from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report import published
 from analysis.report.papers.compressed_networks import robustness_figures
-from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, file_table
 from analysis.report.papers.compressed_networks.published_values import data_set_in_print
 from analysis.report.papers.compressed_networks.robustness import MEAN, corruptions
 from analysis.report.verdict import PLACE, places
@@ -48,11 +48,13 @@ def section(study: StudyData) -> Section | None:
     if not len(table):
         return None
     means = _means(table)
-    drawn = [robustness_figures.relative_accuracy(study, place, rows) for place, rows in places(means) if len(rows) > 1]
+    drawn = [
+        robustness_figures.relative_accuracy(study, workload, rows) for workload, rows in places(means) if len(rows) > 1
+    ]
     blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
     for (dataset, model), rows in places(means):
         blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
-    table = written(table, ["corruption", "severity"], study.shown)
+    table = file_table(table, ["corruption", "severity"], study.shown)
     return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
 
 

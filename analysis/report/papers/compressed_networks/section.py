@@ -8,7 +8,7 @@ from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
-from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, file_table
 from analysis.report.verdict import leading_ratio, places
 from analysis.runs import schema
 from analysis.statistics import modal_labels
@@ -72,11 +72,13 @@ def section(study: StudyData) -> Section | None:
     """Return the section on what compressed networks forget; None for a study of single networks."""
     tests, found = significance(study), found_exemplars(study)
     made = {
-        "populations.csv": written(populations.accuracies(study.arrays), ["n"], study.shown),
-        "class_significance.csv": written(tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown),
-        "significant_classes.csv": written(tested(study), [], study.shown),
-        "pie_summary.csv": written(found.summary, _SUMMARY, study.shown),
-        "pie.csv": written(found.images, [], study.shown),
+        "populations.csv": file_table(populations.accuracies(study.arrays), ["n"], study.shown),
+        "class_significance.csv": file_table(
+            tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown
+        ),
+        "significant_classes.csv": file_table(tested(study), [], study.shown),
+        "pie_summary.csv": file_table(found.summary, _SUMMARY, study.shown),
+        "pie.csv": file_table(found.images, [], study.shown),
     }
     tables = {name: table for name, table in made.items() if len(table)}
     if not tables:

@@ -47,8 +47,8 @@ def section(study: StudyData) -> Section | None:
 def _blocks(found: pd.DataFrame, study: StudyData) -> Iterator[Block]:
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
     assert wanted
-    for place, rows in places(found):
-        yield Caption(", ".join(place) + ".", " ".join(operating_points.sentences(rows, wanted, study.method)))
+    for workload, rows in places(found):
+        yield Caption(", ".join(workload) + ".", " ".join(operating_points.sentences(rows, wanted, study.method)))
         front = rows[rows["on_front_2d"]].sort_values("value", ascending=False, kind="stable")
         if len(front):
             yield _table(front.head(_MOST_ROWS), study)

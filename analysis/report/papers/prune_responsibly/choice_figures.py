@@ -15,7 +15,7 @@ from analysis.report.ratio_plot import (
     TITLE_SIZE,
     Drawn,
     Lines,
-    Method,
+    PlottedMethod,
     Styles,
     add_legend,
     draw_lines,
@@ -43,7 +43,7 @@ _BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark
 _PLACES_A_FIGURE = 4
 
 
-class _Panel(NamedTuple):
+class _TradeOffPanel(NamedTuple):
     title: str
     across: str
     up: str
@@ -52,10 +52,10 @@ class _Panel(NamedTuple):
 
 
 _PANELS = (
-    _Panel("accurate enough", SPARSITY, UNFAIRNESS, "on_front_2d", floor=True),
-    _Panel("three goods: sparsity and accuracy", SPARSITY, ACCURACY, "on_front_3d"),
-    _Panel("three goods: sparsity and fairness", SPARSITY, BELOW_MEAN, "on_front_3d"),
-    _Panel("three goods: accuracy and fairness", ACCURACY, BELOW_MEAN, "on_front_3d"),
+    _TradeOffPanel("accurate enough", SPARSITY, UNFAIRNESS, "on_front_2d", floor=True),
+    _TradeOffPanel("three goods: sparsity and accuracy", SPARSITY, ACCURACY, "on_front_3d"),
+    _TradeOffPanel("three goods: sparsity and fairness", SPARSITY, BELOW_MEAN, "on_front_3d"),
+    _TradeOffPanel("three goods: accuracy and fairness", ACCURACY, BELOW_MEAN, "on_front_3d"),
 )
 
 
@@ -99,7 +99,7 @@ def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
     return figure
 
 
-def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense: pd.DataFrame) -> None:
+def _draw_points(axes: Axes, panel: _TradeOffPanel, lines: Lines, styles: Styles, dense: pd.DataFrame) -> None:
     for method, rows in lines.items():
         drawn = rows[rows["meets_floor"]] if panel.floor else rows
         if method.pruner == CONTROL or drawn.empty:
@@ -179,7 +179,7 @@ def set_sparsities(axes: Axes, greatest: float) -> None:
 def _lines(points: pd.DataFrame, study: StudyData) -> Lines:
     """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
     rows = points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable")
-    methods = [Method(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]
+    methods = [PlottedMethod(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: rows[[method == each for method in methods]] for each in order}
 

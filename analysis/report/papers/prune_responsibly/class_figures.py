@@ -67,8 +67,8 @@ def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
         figure.delaxes(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("recall")
-    for place in range(across):
-        lowest = grid[(len(methods) - 1 - place) // across, place]
+    for index in range(across):
+        lowest = grid[(len(methods) - 1 - index) // across, index]
         lowest.set_xlabel(NAMES[SPARSITY])
         lowest.tick_params(labelbottom=True)
     _add_color_bar(grid[0, -1], colors)
@@ -102,8 +102,8 @@ def training_images(classes: pd.DataFrame) -> Figure:
         "As Figure 6 in print. Means over the dense networks; images for validation are not counted. Dashed: the mean "
         "of the classes.",
     )
-    axes, places = grid[0, 0], np.arange(len(classes))
-    axes.bar(places, classes[IMAGES], color=_COLORS(colors(classes[ACCURACY_0])), edgecolor=NEUTRAL, linewidth=0.5)
+    axes, positions = grid[0, 0], np.arange(len(classes))
+    axes.bar(positions, classes[IMAGES], color=_COLORS(colors(classes[ACCURACY_0])), edgecolor=NEUTRAL, linewidth=0.5)
     axes.axhline(classes[IMAGES].mean(), color="black", linestyle="--", linewidth=1.2)
     _name_classes(axes, names, 72 * (width - 2) / len(classes))
     axes.set_xlim(-0.7, len(classes) - 0.3)

@@ -45,8 +45,8 @@ def training_images(study: StudyData) -> Section | None:
 
 
 def _captions(found: pd.DataFrame) -> Iterator[Caption]:
-    for place, rows in places(found):
-        yield Caption(", ".join(place) + ".", " ".join(_sentences(rows)))
+    for workload, rows in places(found):
+        yield Caption(", ".join(workload) + ".", " ".join(_sentences(rows)))
 
 
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:

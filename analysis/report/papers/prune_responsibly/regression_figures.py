@@ -104,8 +104,8 @@ def diagnostics(fit: Estimate) -> Figure:
 
 def _draw_histogram(axes: Axes, residuals: np.ndarray) -> None:
     axes.hist(residuals, bins=_BINS, density=True, color=BELOW)
-    places = np.linspace(*axes.get_xlim(), 200)
-    axes.plot(places, stats.norm.pdf(places, residuals.mean(), residuals.std()), color=NEUTRAL)
+    positions = np.linspace(*axes.get_xlim(), 200)
+    axes.plot(positions, stats.norm.pdf(positions, residuals.mean(), residuals.std()), color=NEUTRAL)
     _name(axes, "residual", "density")
 
 

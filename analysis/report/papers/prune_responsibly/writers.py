@@ -124,22 +124,22 @@ def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mappin
     return Units(cell, unit, cohort, names, support, cohorts, before, after, measures, seeds)
 
 
-def _means(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+def _means(values: np.ndarray, group_index: np.ndarray, count: int) -> np.ndarray:
     """Return the mean of the known values of each unit; NaN for a unit without one."""
     known = ~np.isnan(values)
-    sums, number = (np.bincount(place[known], weights, count) for weights in (values[known], None))
+    sums, number = (np.bincount(group_index[known], weights, count) for weights in (values[known], None))
     return np.divide(sums, number, out=np.full(count, np.nan), where=number > 0)
 
 
 def _cohort(
-    groups: ImageGroups, unit: str, images: np.ndarray, place: np.ndarray, count: int
+    groups: ImageGroups, unit: str, images: np.ndarray, group_index: np.ndarray, count: int
 ) -> tuple[str, np.ndarray]:
     """Return the name of the first grouping that every unit is in one group of, and that group, (units,)."""
-    first = np.unique(place, return_index=True)[1]
+    first = np.unique(group_index, return_index=True)[1]
     for name, group in groups.groupings.items():
         of_image = group[images]
         of_unit = of_image[first]
-        if name != unit and (of_image == of_unit[place]).all() and 1 < len(np.unique(of_unit)) < count:
+        if name != unit and (of_image == of_unit[group_index]).all() and 1 < len(np.unique(of_unit)) < count:
             return name, np.where(of_unit == "", "none", of_unit)
     return "", np.full(count, ALL)
 
@@ -197,8 +197,8 @@ def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
     rows = []
     before, after = answers.before.mean(0), answers.after.mean(0)
     for name, group in groups.groupings.items():
-        _, images, place = members(group)
+        _, images, group_index = members(group)
         sides = np.array([before, after, after - before])[:, images]
-        found = group_spread.placebos(sides, place, answers.label[images])
+        found = group_spread.placebos(sides, group_index, answers.label[images])
         rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, found, strict=True)]
     return pd.DataFrame(rows)

@@ -77,15 +77,15 @@ def found_units(study: StudyData) -> list[UnitTables]:
 
 def _found(study: StudyData) -> Iterator[UnitTables]:
     cells = study.cells[study.cells[schema.DATASET].isin(study.image_groups) & is_pruned(study.cells)]
-    for place, rows in places(cells[mostly_sound(cells)]):
+    for workload, rows in places(cells[mostly_sound(cells)]):
         cell = writers.level(rows)
         answers = None if cell is None else writers.answers_of(study, cell)
         if cell is None or answers is None:
             continue
-        groups = study.image_groups[place[0]]
+        groups = study.image_groups[workload[0]]
         units = writers.units(groups, *answers, cell.to_dict())
         yield UnitTables(
-            place,
+            workload,
             f"{study.method(cell)} {_level(cell)}",
             units,
             writers.worst(units),

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.claims import Check, Place, held, judged
+from analysis.report.papers.claims import Check, Workload, held, judged
 from analysis.report.papers.recall_distortion import lottery
 from analysis.report.papers.recall_distortion.sentences import CLAIMS, MP
 from analysis.report.published import rank
@@ -14,7 +14,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import intensification, resampling
 from analysis.study import cells
 from analysis.study.arrays import run_arrays
-from analysis.study.predictions import OTHER_METRICS, Predictions
+from analysis.study.predictions import OTHER_METRICS, StudyPredictions
 from analysis.study.settings import CELL, ITERATION, in_number_format, is_iterated, main_setting, shown_settings
 
 # Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
@@ -22,7 +22,7 @@ _POOLED = ("pooled", "near", "far")
 _SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in OTHER_METRICS))
 
 
-def claims(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
     """Hold every claim against a study (`claims.csv`).
 
     Parameters
@@ -44,7 +44,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
     return held(CLAIMS, _places(runs, predictions))
 
 
-def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place, Check, str]]:
+def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Workload, Check, str]]:
     """Yield the checks of claims about one place each: the place, the check, and whether it holds, as in `claims`.
 
     Parameters
@@ -54,27 +54,27 @@ def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place,
     slugs : collection of str
         Slugs of the claims.
     """
-    for place in _places(runs, None):
+    for workload in _places(runs, None):
         for claim in CLAIMS:
             if claim.slug in slugs:
-                yield from ((place, each.check, each.holds) for each in judged(claim, (place,)))
+                yield from ((workload, each.check, each.holds) for each in judged(claim, (workload,)))
 
 
 # Measurements of each network.
 
 
-def _places(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> list[Place]:
+def _places(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None) -> list[Workload]:
     with_ratios = _by_place(frames.rows(runs, ~(in_number_format(runs) | is_iterated(runs))), predictions)
     tickets = _by_place(frames.rows(runs, lottery.are_tickets(runs)))
     places = [
-        Place(*place, with_ratios.get(place), Place(*place, tickets[place]) if place in tickets else None)
+        Workload(*place, with_ratios.get(place), Workload(*place, tickets[place]) if place in tickets else None)
         for place in {**with_ratios, **tickets}
     ]
     return sorted(places, key=lambda place: (rank(place.model), rank(place.dataset)))
 
 
 def _by_place(
-    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None
+    runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None
 ) -> dict[tuple[str, str], pd.DataFrame]:
     if runs.empty:
         return {}
@@ -82,7 +82,7 @@ def _by_place(
     return dict(list(measured(main_setting(runs, shown), predictions).groupby(CELL[:2])))
 
 
-def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
     """Return what the claims are about, one row per network.
 
     Parameters
@@ -98,7 +98,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | No
         of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
         (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
     """
-    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    study, shared = run_arrays(runs), StudyPredictions.shared(predictions)
     frame = cells.alphas(study)
     at_chance = frame["at_chance"].to_numpy(bool)
     by_cell = []

@@ -392,7 +392,7 @@ def _pruner_pairs(
     def further(first: PrunedModel, second: PrunedModel) -> bool:
         return first not in printed or second not in printed
 
-    pairs = [(first, second) for place, second in enumerate(ordered) for first in ordered[:place]]
+    pairs = [(first, second) for index, second in enumerate(ordered) for first in ordered[:index]]
     yield from _pairs(8, pairs, runs, lambda each: names[each.pruner], lambda a, b: names[a.model], further)
 
 

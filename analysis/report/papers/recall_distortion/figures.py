@@ -84,8 +84,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
         _draw_boxes(axes, by_place)
-        for place, rows in enumerate(by_place):
-            _draw_networks(axes, place, rows, limits)
+        for index, rows in enumerate(by_place):
+            _draw_networks(axes, index, rows, limits)
     return figure
 
 
@@ -118,8 +118,8 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
         panels.cells, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}", note, limits
     )
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
-        for place, cell in enumerate(panel.itertuples()):
-            _draw_interval(axes, place, cell, limits)
+        for index, cell in enumerate(panel.itertuples()):
+            _draw_interval(axes, index, cell, limits)
     return figure
 
 
@@ -237,7 +237,7 @@ def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 _WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
 
 
-class _Panel(NamedTuple):
+class _PanelKey(NamedTuple):
     """What the cells of a panel have in common.
 
     Attributes
@@ -276,7 +276,7 @@ class _Panel(NamedTuple):
 class _Panels(NamedTuple):
     """The cells of each panel by ratio, what all panels share, and words for the title if settings are left out."""
 
-    cells: dict[_Panel, pd.DataFrame]
+    cells: dict[_PanelKey, pd.DataFrame]
     fixed: str
     which: str
 
@@ -313,7 +313,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
     for key, rows in grouped:
         values = zip(settings, key[len(columns) :], strict=True)
         own = tuple((name, value) for name, value in values if pd.notna(value))
-        panels[_Panel(key[: len(columns)], own, with_weight)] = rows
+        panels[_PanelKey(key[: len(columns)], own, with_weight)] = rows
     return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
 
 
@@ -375,7 +375,7 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
     return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
 
 
-def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.DataFrame], float]:
+def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_PanelKey, pd.DataFrame], float]:
     """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks.
 
     The latter is NaN if two cells share no dense network.
@@ -432,7 +432,7 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 
 def _strip(
-    panels: dict[_Panel, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+    panels: dict[_PanelKey, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:
     """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.values()]
@@ -489,25 +489,25 @@ def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
     )
 
 
-def _draw_networks(axes: Axes, place: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
-    places = place + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
+def _draw_networks(axes: Axes, position: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
+    positions = position + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
     chance, values = networks["at_chance"].to_numpy(bool), networks["alpha"].to_numpy()
-    axes.scatter(places[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
-    axes.scatter(places[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
+    axes.scatter(positions[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
+    axes.scatter(positions[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
     above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
-    draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+    draw_edge(axes, position, f"{above}▲" if above else "", f"{below}▼" if below else "")
 
 
-def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float]) -> None:
+def _draw_interval(axes: Axes, position: int, cell: Any, limits: tuple[float, float]) -> None:
     known = np.isfinite(cell.ci_low)
     color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
     if known:
-        axes.vlines(place, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
-    axes.plot(place, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
+        axes.vlines(position, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
+    axes.plot(position, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
     value = f"{cell.alpha_mean:.1f}"
     draw_edge(
         axes,
-        place,
+        position,
         f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
         f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
     )
@@ -553,22 +553,22 @@ def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
             axes.set_xlabel("recall balance before", fontsize=9)
 
 
-def _styles(columns: Sequence[dict[_Panel, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+def _styles(columns: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
     """Return how each pruner is drawn in every column, by its name; controls are last."""
     is_control = {panel.inline: bool(line["control"].all()) for lines in columns for panel, line in lines.items()}
     pruned = [name for name, control in is_control.items() if not control]
     controls = [name for name, control in is_control.items() if control]
     return {
-        name: {"color": _LINES[place % len(_LINES)], "marker": _SHAPES[place % len(_SHAPES)]}
-        for place, name in enumerate(pruned)
+        name: {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
+        for index, name in enumerate(pruned)
     } | {
-        name: {"color": NEUTRAL, "linestyle": _CONTROLS[place % len(_CONTROLS)]} for place, name in enumerate(controls)
+        name: {"color": NEUTRAL, "linestyle": _CONTROLS[index % len(_CONTROLS)]} for index, name in enumerate(controls)
     }
 
 
 def _draw_tradeoff(
     column: np.ndarray,
-    lines: dict[_Panel, pd.DataFrame],
+    lines: dict[_PanelKey, pd.DataFrame],
     dense: float,
     title: str,
     styles: dict[str, dict[str, Any]],
@@ -590,7 +590,7 @@ def _draw_tradeoff(
 
 def _draw_lines(
     axes: Axes,
-    lines: dict[_Panel, pd.DataFrame],
+    lines: dict[_PanelKey, pd.DataFrame],
     name: str,
     centre: float,
     styles: dict[str, dict[str, Any]],
@@ -607,15 +607,15 @@ def _draw_lines(
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
             # A hair apart, so that error bars do not hide one another.
-            places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
-            axes.errorbar(places, values, yerr=errors, capsize=2.5, markersize=5, **style)
+            positions = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
+            axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):
         axes.axhline(centre, color="black", linestyle="--", linewidth=1)
         axes.set_ylim(centre - reach, centre + reach)
     axes.grid(alpha=0.3)
 
 
-def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
+def _reach(lines: dict[_PanelKey, pd.DataFrame], name: str, centre: float) -> float:
     """Return how far the axis extends from its centre, to include every mean that is drawn."""
     ends = [centre]
     for line in lines.values():
@@ -633,7 +633,7 @@ def _beyond(count: int, what: str) -> str:
     return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
 
 
-def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
+def _guessing(lines: dict[_PanelKey, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
         guessing = line[line["chance"] > 0]

@@ -227,7 +227,7 @@ def figures(found: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
     """
     printed = _TABLE.values.iloc[1:]
     for group in groups(found, study):
-        styles, named = styles_of([place.lines for place in group])
+        styles, named = styles_of([workload.lines for workload in group])
         size = figure_width(group), 4.6
         note = (
             "Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "

@@ -21,7 +21,7 @@ from analysis.report.papers.claims import (
     Arm,
     Check,
     Claim,
-    Place,
+    Workload,
     estimate,
 )
 from analysis.report.papers.recall_distortion.channel_pruning import PRUNER as CHIP
@@ -44,151 +44,151 @@ _NOTHING = estimate(pd.Series(dtype=float))
 
 
 def _differences(
-    place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
+    workload: Workload, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
 ) -> Check:
     """Return a check of the difference of two arms over the networks that both have."""
-    guessing = place.guesses(first) or place.guesses(second)
-    of_first, of_second = place.values(first, column).align(place.values(second, column), join="inner")
+    at_chance = workload.is_at_chance(first) or workload.is_at_chance(second)
+    of_first, of_second = workload.values(first, column).align(workload.values(second, column), join="inner")
     return Check(
         (first, second),
         quantity,
-        _NOTHING if guessing else estimate(of_first - of_second),
+        _NOTHING if at_chance else estimate(of_first - of_second),
         claimed,
-        max(place.n_at_chance(first), place.n_at_chance(second)),
-        guessing,
+        max(workload.n_at_chance(first), workload.n_at_chance(second)),
+        at_chance,
     )
 
 
-def _accuracies(place: Place, first: Arm, second: Arm, claimed: str) -> Check:
-    return _differences(place, first, second, claimed, "accuracy_after", ACCURACY)._replace(part="accuracy")
+def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Check:
+    return _differences(workload, first, second, claimed, "accuracy_after", ACCURACY)._replace(part="accuracy")
 
 
-def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
+def _slope(workload: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
     """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
-    row = estimate(place.values(arm, column) - value, level=LEVEL / len(place.ratios(arm.pruner)))
-    return _arm_check(place, arm, row, claimed)
+    row = estimate(workload.values(arm, column) - value, level=LEVEL / len(workload.ratios(arm.pruner)))
+    return _arm_check(workload, arm, row, claimed)
 
 
-def _change(place: Place, arm: Arm, first: str, second: str) -> Row:
+def _change(workload: Workload, arm: Arm, first: str, second: str) -> Row:
     """Return the difference of two columns of an arm."""
-    return estimate(place.values(arm, first) - place.values(arm, second))
+    return estimate(workload.values(arm, first) - workload.values(arm, second))
 
 
-def _arm_check(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
+def _arm_check(workload: Workload, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
     """Return a check of an arm, which means nothing where most networks guess."""
-    guessing = place.guesses(arm)
-    return Check((arm,), quantity, _NOTHING if guessing else row, claimed, place.n_at_chance(arm), guessing, part)
+    at_chance = workload.is_at_chance(arm)
+    return Check((arm,), quantity, _NOTHING if at_chance else row, claimed, workload.n_at_chance(arm), at_chance, part)
 
 
-def _pruned_more(place: Place) -> Iterator[Check]:
-    for pruner in (MP, GP, place.up()):
-        for less, more in pairwise(place.arms(pruner)):
-            yield _differences(place, more, less, NOT_BELOW)
+def _pruned_more(workload: Workload) -> Iterator[Check]:
+    for pruner in (MP, GP, workload.up()):
+        for less, more in pairwise(workload.arms(pruner)):
+            yield _differences(workload, more, less, NOT_BELOW)
 
 
-def _low_ratios(place: Place) -> Iterator[Check]:
-    for pruner in (MP, GP, place.up()):
-        for arm in place.arms(pruner, at_most=_LOW):
-            yield _slope(place, arm, 1, BELOW)
+def _low_ratios(workload: Workload) -> Iterator[Check]:
+    for pruner in (MP, GP, workload.up()):
+        for arm in workload.arms(pruner, at_most=_LOW):
+            yield _slope(workload, arm, 1, BELOW)
 
 
-def _highest_ratio(place: Place) -> Iterator[Check]:
-    for pruner in (MP, GP, place.up()):
-        for arm in place.highest(pruner):
-            yield _slope(place, arm, 1, ABOVE)
+def _highest_ratio(workload: Workload) -> Iterator[Check]:
+    for pruner in (MP, GP, workload.up()):
+        for arm in workload.highest(pruner):
+            yield _slope(workload, arm, 1, ABOVE)
 
 
-def _weak_and_strong(place: Place) -> Iterator[Check]:
-    for pruner in (MP, GP, place.up()):
-        for arm in place.highest(pruner):
+def _weak_and_strong(workload: Workload) -> Iterator[Check]:
+    for pruner in (MP, GP, workload.up()):
+        for arm in workload.highest(pruner):
             for classes in ("weak", "strong"):
-                yield _slope(place, arm, 1, ABOVE, f"alpha_{classes}")._replace(part=f"{classes} classes")
+                yield _slope(workload, arm, 1, ABOVE, f"alpha_{classes}")._replace(part=f"{classes} classes")
 
 
-def _corrective(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP, at_most=_LOW):
-        for control in place.arms(CONTROL):
-            yield _differences(place, arm, control, BELOW)
-            yield _differences(place, arm, control, BELOW, "spread_ratio", SPREAD)
+def _corrective(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP, at_most=_LOW):
+        for control in workload.arms(CONTROL):
+            yield _differences(workload, arm, control, BELOW)
+            yield _differences(workload, arm, control, BELOW, "spread_ratio", SPREAD)
 
 
-def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
-        for arm in place.arms(RP):
-            yield _slope(place, arm, value, BELOW)
-
-    return checks
-
-
-def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
-        for pruner in (MP, GP, place.up()):
-            for pair in place.shared(RP, pruner):
-                yield _differences(place, *pair, claimed)
+def _random_against(value: float) -> Callable[[Workload], Iterator[Check]]:
+    def checks(workload: Workload) -> Iterator[Check]:
+        for arm in workload.arms(RP):
+            yield _slope(workload, arm, value, BELOW)
 
     return checks
 
 
-def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
-    def checks(place: Place) -> Iterator[Check]:
-        for pair in place.shared(place.up(), other):
-            yield _differences(place, *pair, BELOW, column)
+def _random_minus(claimed: str) -> Callable[[Workload], Iterator[Check]]:
+    def checks(workload: Workload) -> Iterator[Check]:
+        for pruner in (MP, GP, workload.up()):
+            for pair in workload.shared(RP, pruner):
+                yield _differences(workload, *pair, claimed)
 
     return checks
 
 
-def _up_positive(place: Place) -> Iterator[Check]:
-    for arm in place.arms(place.up()):
-        yield _slope(place, arm, 0, ABOVE)
+def _up_minus(other: str, column: str = ALPHA) -> Callable[[Workload], Iterator[Check]]:
+    def checks(workload: Workload) -> Iterator[Check]:
+        for pair in workload.shared(workload.up(), other):
+            yield _differences(workload, *pair, BELOW, column)
+
+    return checks
 
 
-def _pruners_differ(place: Place) -> Iterator[Check]:
-    for first, second in combinations((MP, GP, place.up()), 2):
-        for pair in place.shared(first, second, at_least=HIGH):
-            yield _differences(place, *pair, DIFFERS)
+def _up_positive(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(workload.up()):
+        yield _slope(workload, arm, 0, ABOVE)
 
 
-def _up_more_accurate(place: Place) -> Iterator[Check]:
-    for pair in place.shared(place.up(), MP):
-        yield _accuracies(place, *pair, ABOVE)
+def _pruners_differ(workload: Workload) -> Iterator[Check]:
+    for first, second in combinations((MP, GP, workload.up()), 2):
+        for pair in workload.shared(first, second, at_least=HIGH):
+            yield _differences(workload, *pair, DIFFERS)
 
 
-def _magnitude_more_accurate(place: Place) -> Iterator[Check]:
-    for pair in place.shared(MP, GP):
-        yield _accuracies(place, *pair, ABOVE)
+def _up_more_accurate(workload: Workload) -> Iterator[Check]:
+    for pair in workload.shared(workload.up(), MP):
+        yield _accuracies(workload, *pair, ABOVE)
 
 
-def _light_pruning(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP, at_most=_LOW):
-        yield _gained(place, arm, ABOVE)
-        yield _slope(place, arm, 1, NOT_ABOVE)
+def _magnitude_more_accurate(workload: Workload) -> Iterator[Check]:
+    for pair in workload.shared(MP, GP):
+        yield _accuracies(workload, *pair, ABOVE)
 
 
-def _heavy_pruning(place: Place) -> Iterator[Check]:
-    for arm in place.highest(MP):
-        yield _gained(place, arm, BELOW)
-        yield _slope(place, arm, 1, ABOVE)
+def _light_pruning(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP, at_most=_LOW):
+        yield _gained(workload, arm, ABOVE)
+        yield _slope(workload, arm, 1, NOT_ABOVE)
 
 
-def _gained(place: Place, arm: Arm, claimed: str) -> Check:
-    row = _change(place, arm, "accuracy_after", "accuracy_before")
-    return _arm_check(place, arm, row, claimed, ACCURACY, part="accuracy")
+def _heavy_pruning(workload: Workload) -> Iterator[Check]:
+    for arm in workload.highest(MP):
+        yield _gained(workload, arm, BELOW)
+        yield _slope(workload, arm, 1, ABOVE)
 
 
-def _variance_grows(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP):
-        yield _arm_check(place, arm, _change(place, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
+def _gained(workload: Workload, arm: Arm, claimed: str) -> Check:
+    row = _change(workload, arm, "accuracy_after", "accuracy_before")
+    return _arm_check(workload, arm, row, claimed, ACCURACY, part="accuracy")
 
 
-def _linear(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP):
-        yield _arm_check(place, arm, _change(place, arm, "near", "far"), ALIKE)
+def _variance_grows(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP):
+        yield _arm_check(workload, arm, _change(workload, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
 
 
-def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP):
-        ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
-        yield _arm_check(place, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
+def _linear(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP):
+        yield _arm_check(workload, arm, _change(workload, arm, "near", "far"), ALIKE)
+
+
+def _mean_ratio_is_volatile(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP):
+        ratio, slope = (_log_deviations(workload.values(arm, name)) for name in ("mean_ratio", ALPHA))
+        yield _arm_check(workload, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
@@ -197,55 +197,55 @@ def _log_deviations(values: pd.Series) -> pd.Series:
     return np.log(distance.mask(distance == 0))
 
 
-def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
-    for arm in place.arms(MP):
+def _recall_is_most_expressive(workload: Workload) -> Iterator[Check]:
+    for arm in workload.arms(MP):
         for metric in OTHER_METRICS:
-            if place.values(arm, f"alpha_{metric}").notna().any():
-                recall, other = ((place.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                yield _arm_check(place, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
+            if workload.values(arm, f"alpha_{metric}").notna().any():
+                recall, other = ((workload.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
+                yield _arm_check(workload, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
 
 
-def _harder_data(first: Place, second: Place) -> Iterator[Check]:
+def _harder_data(first: Workload, second: Workload) -> Iterator[Check]:
     for easier, harder in ((first, second), (second, first)):
         comparable = easier.model == harder.model or (_usual(easier) and _usual(harder))
         if comparable and (original(easier.dataset), original(harder.dataset)) in HARDER:
             yield from _between(harder, easier, MP)
 
 
-def _usual(place: Place) -> bool:
-    return label(place.model) == usual_model(place.dataset)
+def _usual(workload: Workload) -> bool:
+    return label(workload.model) == usual_model(workload.dataset)
 
 
-def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Check]]:
-    def checks(smaller: Place, larger: Place) -> Iterator[Check]:
-        resnets = all(resnet_size(place.model) for place in (smaller, larger))
+def _smaller_model(pruner: str | None) -> Callable[[Workload, Workload], Iterator[Check]]:
+    def checks(smaller: Workload, larger: Workload) -> Iterator[Check]:
+        resnets = all(resnet_size(workload.model) for workload in (smaller, larger))
         if resnets and smaller.dataset == larger.dataset:
             yield from _between(smaller, larger, pruner or smaller.up())
 
     return checks
 
 
-def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
+def _between(more: Workload, less: Workload, pruner: str) -> Iterator[Check]:
     for arm in more.arms(pruner):
         if arm in less.arms(pruner):
-            guessing = more.guesses(arm) or less.guesses(arm)
-            row = _NOTHING if guessing else estimate(more.values(arm, ALPHA), less.values(arm, ALPHA))
-            yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
+            at_chance = more.is_at_chance(arm) or less.is_at_chance(arm)
+            row = _NOTHING if at_chance else estimate(more.values(arm, ALPHA), less.values(arm, ALPHA))
+            yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), at_chance)
 
 
-def _tickets_above_threshold(place: Place) -> Iterator[Check]:
-    if place.tickets is None:
+def _tickets_above_threshold(workload: Workload) -> Iterator[Check]:
+    if workload.tickets is None:
         return
     for pruner in TICKET_PRUNERS:
-        for arm in place.tickets.arms(pruner):
-            level = int(place.tickets.setting(arm, ITERATION))
+        for arm in workload.tickets.arms(pruner):
+            level = int(workload.tickets.setting(arm, ITERATION))
             if level >= printed_threshold():
-                yield _slope(place.tickets, arm, 1, ABOVE)._replace(part=f"level {level}")
+                yield _slope(workload.tickets, arm, 1, ABOVE)._replace(part=f"level {level}")
 
 
-def _chip_rises(place: Place) -> Iterator[Check]:
-    for less, more in pairwise(place.arms(CHIP)):
-        yield _differences(place, more, less, ABOVE)
+def _chip_rises(workload: Workload) -> Iterator[Check]:
+    for less, more in pairwise(workload.arms(CHIP)):
+        yield _differences(workload, more, less, ABOVE)
 
 
 CLAIMS = (

@@ -5,7 +5,7 @@ import pytest
 from analysis.rendering.page import Picture
 from analysis.report.methods.same_accuracy import same_accuracy
 from analysis.report.methods.same_accuracy_section import section
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.study.study import StudyData
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
@@ -23,7 +23,7 @@ def method(losses, *, pruner="mp", weak=0, **params):
 
 def compared(*cells):
     runs, counts = made_up.study(*cells)
-    return same_accuracy(runs, Recalls(counts))
+    return same_accuracy(runs, ValidationRecalls(counts))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def without_counts(pruner, *ratios):
     cells = [*method((0, 1, 3, 9)), *method((0, 0, 1, 3), weak=2, pruner="up")]
     runs, counts = made_up.study(made_up.cell("none", 1, [(90, 90, 90), (90, 90, 90)]), *cells)
     lost = runs.loc[(runs["pruner"] == pruner) & runs["ratio"].isin(ratios), "run_id"]
-    return same_accuracy(runs, Recalls(counts[~counts["run_id"].isin(lost)]))
+    return same_accuracy(runs, ValidationRecalls(counts[~counts["run_id"].isin(lost)]))
 
 
 def test_a_ratio_without_validation_counts_moves_no_other():

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.report.mitigation.class_figures import by_class
 from analysis.report.mitigation.networks import Cells
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.study.arrays import run_arrays
 from tests import made_up_mitigations as made_up
 from tests.text_boxes import hidden_texts
@@ -16,7 +16,7 @@ from tests.text_boxes import hidden_texts
 
 def figures(*cells):
     runs, counts = made_up.study(*cells)
-    return list(by_class(Cells(run_arrays(runs), Recalls(counts))))
+    return list(by_class(Cells(run_arrays(runs), ValidationRecalls(counts))))
 
 
 def labels(figure):
@@ -130,7 +130,7 @@ def test_of_many_classes_those_that_lose_most_in_all_that_is_drawn_are_shown():
         rows = values[(~plain[runs.index]).to_numpy(int)]
         runs = runs.join(pd.DataFrame(rows, runs.index, [group + name for name in names]))
     runs = runs.assign(accuracy_before=0.8, accuracy_after=0.8 - losses.mean(1)[(~plain[runs.index]).to_numpy(int)])
-    (figure,) = by_class(Cells(run_arrays(runs), Recalls(counts)))
+    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)))
     (axes,) = figure.axes
     assert axes.get_title() == "toy\n20 of 100 classes"
     shown = [label.get_text() for label in axes.get_yticklabels()]
@@ -148,5 +148,5 @@ def test_words_are_seen_with_long_names_of_many_classes():
     long = {"a": "a class with quite a long name", "b": "of another language: " * 2, "c": "$c_1$"}
     for before, after in long.items():
         runs.columns = [f"{name[:-1]}{after}" if name.endswith(f"/{before}") else name for name in runs]
-    (figure,) = by_class(Cells(run_arrays(runs), Recalls(counts)))
+    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)))
     assert not hidden_texts(figure)

@@ -6,7 +6,7 @@ from scipy import stats
 
 from analysis.report.mitigation.networks import Cells
 from analysis.report.mitigation.outcomes import MARGIN, outcomes
-from analysis.runs.validation_counts import Recalls
+from analysis.runs.validation_counts import ValidationRecalls
 from analysis.study.arrays import run_arrays
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs
@@ -15,7 +15,7 @@ from tests import made_up_runs
 def rows(made, **place):
     """Return the row of each mitigation of the pruned networks."""
     runs, counts = made
-    found = outcomes(Cells(run_arrays(runs), Recalls(counts)))
+    found = outcomes(Cells(run_arrays(runs), ValidationRecalls(counts)))
     for name, value in place.items():
         found = found[found[name] == value]
     return found.set_index("mitigation")
@@ -176,7 +176,7 @@ def test_details_are_named_where_they_differ_and_do_not_follow_from_others():
     ]
     runs, counts = made_up.study(made_up.cell("mp", 20, [(78, 87, 90)]), *both)
     runs = runs.fillna({"params.constraint_images": "train"})
-    named = list(outcomes(Cells(run_arrays(runs), Recalls(counts)))["mitigation"])
+    named = list(outcomes(Cells(run_arrays(runs), ValidationRecalls(counts)))["mitigation"])
     assert [name.rpartition("(")[2] for name in named if name] == ["images train)", "images validation)"]
 
 
@@ -198,4 +198,6 @@ def test_networks_that_guess_are_counted_and_left_out():
 
 
 def test_a_study_without_mitigations_has_no_outcomes():
-    assert outcomes(Cells(run_arrays(made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1])), Recalls(None))).empty
+    assert outcomes(
+        Cells(run_arrays(made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1])), ValidationRecalls(None))
+    ).empty

@@ -5,11 +5,11 @@ import pytest
 
 from analysis.common.errors import StudyError
 from pruning_study.commands.exemplars import labelling
-from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.cell import PopulationPair
 from tests.made_up_populations import CLASSES, LABEL, predictions
 from tests.text_boxes import hidden_texts
 
-CELL = Cell("a cell", "made-up", {}, LABEL, notes=[], **predictions())
+CELL = PopulationPair("a cell", "made-up", {}, LABEL, notes=[], **predictions())
 
 
 def test_half_of_a_sample_are_pies_in_random_order():

@@ -3,14 +3,14 @@ import pandas as pd
 import pytest
 
 from pruning_study.study.tuning import objectives
-from pruning_study.study.tuning.objectives import Recalls
+from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.training.evaluation import Predictions
 
 SUPPORT = np.array([10, 10])
 
 
 def recalls(before, after, both_right):
-    return Recalls(np.array(before), np.array(after), np.array(both_right), SUPPORT)
+    return PairedRecalls(np.array(before), np.array(after), np.array(both_right), SUPPORT)
 
 
 def predictions(label, predicted):

@@ -9,8 +9,8 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.common.errors import StudyError
 from pruning_study.options.config import ANCHORS
 from pruning_study.study.tuning import objectives
-from pruning_study.study.tuning.objectives import Recalls
-from pruning_study.study.tuning.search import AS_MAGNITUDE, Point, Search, Space
+from pruning_study.study.tuning.objectives import PairedRecalls
+from pruning_study.study.tuning.search import AS_MAGNITUDE, Point, Space, TuningSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
 from tests.warm_processes import WarmProcess, run_code
@@ -33,7 +33,7 @@ def lost(points, seeds=3):
     """Networks that lost so many points each, the same of every class."""
     before = np.repeat(DENSE[:seeds, None], 2, axis=1) + np.array([0.05, -0.05])
     after = before - points / 100
-    return Recalls(before, after, before * after, np.array([100, 100]))
+    return PairedRecalls(before, after, before * after, np.array([100, 100]))
 
 
 def made(search, total, points=1.0):
@@ -89,7 +89,7 @@ class TestSpace:
 
 
 def test_the_anchors_come_first_and_count(store, request):
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     epsilons = made(search, 5)
     assert epsilons[:3] == [5e-4, AS_MAGNITUDE, 0.0]
     assert len(epsilons) == 5
@@ -101,7 +101,7 @@ def test_the_anchors_come_first_and_count(store, request):
 
 
 def test_each_ratio_has_its_anchors_and_the_ratio_is_searched(store, request):
-    search = Search(store, request.node.name, space(ratios=(5.0, 10.0)))
+    search = TuningSearch(store, request.node.name, space(ratios=(5.0, 10.0)))
     made(search, 9)
     trials = search.trials()
     anchors = trials[trials["anchor"] != ""]
@@ -114,7 +114,7 @@ def test_each_ratio_has_its_anchors_and_the_ratio_is_searched(store, request):
 
 def test_optuna_knows_no_epsilon_of_an_anchor_outside_the_range(store, request):
     """0 has no place on a log scale, and 1e8 none between 1e-8 and 1e2: the sampler learns nothing wrong of them."""
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     made(search, 4)
     study = optuna.load_study(
         study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
@@ -129,7 +129,7 @@ def test_optuna_knows_no_epsilon_of_an_anchor_outside_the_range(store, request):
 )
 def test_optuna_names_the_numbers_that_a_trial_ends_with(store, request, objective, names):
     """The dense networks have the mean accuracy .8, of which each trial loses a point."""
-    search = Search(store, request.node.name, space(objective))
+    search = TuningSearch(store, request.node.name, space(objective))
     made(search, 1)
     study = optuna.load_study(
         study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
@@ -141,7 +141,7 @@ def test_optuna_names_the_numbers_that_a_trial_ends_with(store, request, objecti
 
 
 def test_epsilon_alone_is_searched_where_it_was_before_there_were_schedules(store, request):
-    assert made(Search(store, request.node.name, space()), 6)[3:] == pytest.approx(
+    assert made(TuningSearch(store, request.node.name, space()), 6)[3:] == pytest.approx(
         [0.0003646397602530523, 4.6902402625582875e-08, 0.00013290762632943895]
     )
 
@@ -150,7 +150,7 @@ class TestSchedules:
     SPACE = space(longest_ramp=0.8, ramp=0.5, distill=0.3)
 
     def test_each_anchor_comes_in_one_shot_and_gradually(self, store, request):
-        search = Search(store, request.node.name, self.SPACE)
+        search = TuningSearch(store, request.node.name, self.SPACE)
         made(search, 12)
         trials = search.trials()
         assert trials["anchor"].tolist()[:7] == ["lambda", "MP", "GP", "lambda cubic", "MP cubic", "GP cubic", ""]
@@ -160,7 +160,7 @@ class TestSchedules:
 
     @pytest.mark.slow
     def test_ramps_and_distillation_are_searched_in_steps_that_have_0(self, store, request):
-        search = Search(store, request.node.name, self.SPACE)
+        search = TuningSearch(store, request.node.name, self.SPACE)
         made(search, 40)
         trials = search.trials().iloc[6:]
         steps = [index / 20 for index in range(21)]
@@ -171,7 +171,7 @@ class TestSchedules:
         assert set(search.importance()) == {"epsilon", "ramp", "distill"}
 
     def test_optuna_knows_no_ramp_of_an_anchor_that_no_trial_could_have(self, store, request):
-        search = Search(store, request.node.name, space(longest_ramp=0.8, ramp=1 / 3, distill=0.3))
+        search = TuningSearch(store, request.node.name, space(longest_ramp=0.8, ramp=1 / 3, distill=0.3))
         made(search, 6)
         study = optuna.load_study(
             study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
@@ -180,10 +180,10 @@ class TestSchedules:
         assert search.trials()["ramp"].tolist() == [0.0] * 3 + [1 / 3] * 3
 
     def test_a_break_changes_nothing(self, store, request):
-        broken = Search(store, f"{request.node.name} broken, schedules", self.SPACE)
+        broken = TuningSearch(store, f"{request.node.name} broken, schedules", self.SPACE)
         made(broken, 8)
-        made(Search(store, broken.name, self.SPACE), 12)
-        whole = Search(store, f"{request.node.name} whole, schedules", self.SPACE)
+        made(TuningSearch(store, broken.name, self.SPACE), 12)
+        whole = TuningSearch(store, f"{request.node.name} whole, schedules", self.SPACE)
         made(whole, 12)
         columns = ["anchor", "epsilon", "ramp", "distill"]
         assert broken.trials()[columns].equals(whole.trials()[columns])
@@ -217,7 +217,7 @@ class TestDecays:
                 search.end(trial.number)
 
     def test_a_search_finds_the_decay_that_costs_least_and_then_tries_it_most(self, store, request):
-        search = Search(store, request.node.name, self.SPACE)
+        search = TuningSearch(store, request.node.name, self.SPACE)
         self.make(search, 20)
         trials = search.trials()
         assert trials["fine_tune_decay"].tolist()[:3] == ["none"] * 3
@@ -228,12 +228,12 @@ class TestDecays:
         assert set(search.importance()) == {"epsilon", "fine_tune_decay"}
 
     def test_a_break_keeps_the_points(self, store, request):
-        broken = Search(store, f"{request.node.name} broken, decays", self.SPACE)
+        broken = TuningSearch(store, f"{request.node.name} broken, decays", self.SPACE)
         self.make(broken, 5)
         before = broken.trials()["fine_tune_decay"].tolist()
-        again = Search(store, broken.name, self.SPACE)
+        again = TuningSearch(store, broken.name, self.SPACE)
         self.make(again, 8)
-        whole = Search(store, f"{request.node.name} whole, decays", self.SPACE)
+        whole = TuningSearch(store, f"{request.node.name} whole, decays", self.SPACE)
         self.make(whole, 8)
         columns = ["anchor", "epsilon", "fine_tune_decay"]
         assert again.trials()[columns].equals(whole.trials()[columns])
@@ -246,27 +246,27 @@ class TestDecays:
         told = {"fine_tune_decays": "none,cosine,linear", "anchors_fine_tune_decay": "none"}
         assert self.SPACE.params == space().params | told
         assert self.SPACE.dimensions == 2
-        search = Search(store, request.node.name, space())
+        search = TuningSearch(store, request.node.name, space())
         made(search, 3)
         assert "fine_tune_decay" not in search.trials()
 
 
 def test_a_whole_search_has_nothing_left_and_a_longer_one_goes_on(store, request):
-    assert len(made(Search(store, request.node.name, space()), 4)) == 4
-    assert made(Search(store, request.node.name, space()), 4) == []
-    assert len(made(Search(store, request.node.name, space()), 6)) == 2
+    assert len(made(TuningSearch(store, request.node.name, space()), 4)) == 4
+    assert made(TuningSearch(store, request.node.name, space()), 4) == []
+    assert len(made(TuningSearch(store, request.node.name, space()), 6)) == 2
 
 
 def test_a_break_changes_nothing(store, request):
-    broken = Search(store, f"{request.node.name} broken", space())
+    broken = TuningSearch(store, f"{request.node.name} broken", space())
     made(broken, 6)
-    whole = made(Search(store, f"{request.node.name} whole", space()), 12)
-    assert made(Search(store, broken.name, space()), 12) == whole[6:]
+    whole = made(TuningSearch(store, f"{request.node.name} whole", space()), 12)
+    assert made(TuningSearch(store, broken.name, space()), 12) == whole[6:]
     assert len(set(whole)) == 12
 
 
 def test_two_processes_never_take_the_same_trial(store, request):
-    first, second = (Search(store, request.node.name, space()) for _ in range(2))
+    first, second = (TuningSearch(store, request.node.name, space()) for _ in range(2))
     with first.trial(4, late=False) as one, second.trial(4, late=False) as two:
         assert (one.number, two.number) == (0, 1)
         assert first.running()
@@ -284,7 +284,7 @@ def test_two_processes_never_take_the_same_trial(store, request):
 
 
 def test_when_it_is_late_only_anchors_begin(store, request):
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     for _ in range(3):
         with search.trial(9, late=True) as trial:
             search.record(trial, lost(1), stopped=False)
@@ -294,7 +294,7 @@ def test_when_it_is_late_only_anchors_begin(store, request):
 
 
 def test_a_trial_that_raises_does_not_count(store, request):
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     with pytest.raises(StudyError), search.trial(3, late=False):
         raise StudyError("diverged")
     made(search, 3)
@@ -304,13 +304,13 @@ def test_a_trial_that_raises_does_not_count(store, request):
 def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
     code = (
         "import time\nfrom pruning_study.tracking.connect import connect\n"
-        "from pruning_study.study.tuning.search import Search, Space\n"
-        f"search = Search(connect(), {request.node.name!r}, Space('accuracy', (10.0,), (1e-8, 1e2), 5e-4))\n"
+        "from pruning_study.study.tuning.search import TuningSearch, Space\n"
+        f"search = TuningSearch(connect(), {request.node.name!r}, Space('accuracy', (10.0,), (1e-8, 1e2), 5e-4))\n"
         "with search.trial(3, late=False):\n    print('taken', flush=True)\n    time.sleep(600)\n"
     )
     process = WarmProcess(run_code, code)
     process.wait_for_output("taken\n")
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     assert search.running()
     process.kill()
     process.wait()
@@ -320,13 +320,13 @@ def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
 
 
 def test_the_trial_of_a_process_that_was_killed_behind_its_run_counts(store, request):
-    search = Search(store, request.node.name, space())
+    search = TuningSearch(store, request.node.name, space())
     for stopped in (False, True):
         with search.trial(4, late=False) as trial:
             search.record(trial, lost(2), stopped=stopped)
             tags = {"config_hash": search.trial_hash(trial.number)}
             store.client.set_terminated(store.client.create_run(store.experiment_id, tags=tags).info.run_id)
-    made(Search(store, request.node.name, space()), 4)
+    made(TuningSearch(store, request.node.name, space()), 4)
     trials = search.trials()
     assert trials["number"].tolist() == [0, 1, 2, 3]
     assert trials["complete"].tolist() == [True, False, True, True]
@@ -346,7 +346,7 @@ class TestHopeless:
         return stopped, seeds
 
     def test_below_the_median_of_the_whole_trials_after_the_first_seed(self, store, request):
-        search = Search(store, request.node.name, space())
+        search = TuningSearch(store, request.node.name, space())
         assert [self.judge(search, points) for points in (1, 2, 3, 4, 5)] == [(False, 3)] * 5
         assert self.judge(search, 3.1) == (True, 1)
         assert self.judge(search, 2.9) == (False, 3)
@@ -356,11 +356,11 @@ class TestHopeless:
         assert trials["accuracy/0"].iloc[-2] == pytest.approx(0.9 - 0.031)
 
     def test_never_an_anchor(self, store, request):
-        search = Search(store, request.node.name, space(ratios=(5.0, 10.0)))
+        search = TuningSearch(store, request.node.name, space(ratios=(5.0, 10.0)))
         assert [self.judge(search, points) for points in (1, 1, 1, 1, 1, 90)] == [(False, 3)] * 6
 
     def test_never_with_the_objective_alpha(self, store, request):
-        search = Search(store, request.node.name, space("alpha"))
+        search = TuningSearch(store, request.node.name, space("alpha"))
         assert [self.judge(search, points) for points in (1, 1, 1, 1, 1, 90)] == [(False, 3)] * 6
 
 
@@ -374,31 +374,31 @@ class TestHopeless:
     ],
 )
 def test_a_search_of_another_space_is_told_apart(store, request, other, told):
-    Search(store, request.node.name, space())
+    TuningSearch(store, request.node.name, space())
     with pytest.raises(StudyError, match=told) as error:
-        Search(store, request.node.name, space(**other))
+        TuningSearch(store, request.node.name, space(**other))
     assert error.value.option == "study_name"
 
 
 def test_a_damaged_journal_is_named(store, request):
-    journal = Search(store, request.node.name, space()).journal
+    journal = TuningSearch(store, request.node.name, space()).journal
     sound = journal.read_bytes()
     try:
         journal.write_bytes(b"not json\n" + sound)
         with pytest.raises(StudyError, match="Optuna"):
-            Search(store, request.node.name, space())
+            TuningSearch(store, request.node.name, space())
     finally:
         journal.write_bytes(sound)
 
 
 @pytest.mark.attack
 def test_a_line_that_a_full_disk_cut_off_in_the_journal_of_searches__is_dropped_and_the_search_goes_on(store, request):
-    journal = Search(store, request.node.name, space()).journal
+    journal = TuningSearch(store, request.node.name, space()).journal
     sound = journal.read_bytes()
     journal.write_bytes(sound + sound.splitlines()[-1][:-5])
-    Search(store, f"{request.node.name} again", space())
+    TuningSearch(store, f"{request.node.name} again", space())
     assert journal.read_bytes().startswith(sound + b'{"')
-    Search(store, request.node.name, space())
+    TuningSearch(store, request.node.name, space())
 
 
 def test_the_journal_lies_beside_the_store(store, store_uri):

@@ -12,7 +12,7 @@ from torch import nn
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.training import loop
 from pruning_study.training.engines import TORCH
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import TrainingSetup, fit
 from pruning_study.training.mitigation.ceag import Ceag
 from pruning_study.training.mitigation.class_means import ClassMeans
 from pruning_study.training.mitigation.constraints import Constrained
@@ -44,9 +44,9 @@ def constrained(name: str, images: str = "train", first: int = 0) -> Constrained
     return Constrained(rule, 3, torch.device("cpu"), STEP, len(TRAIN) // BATCH, images == "train", first)
 
 
-def training(weighting: Constrained, engine=TORCH, epochs: int = EPOCHS) -> Training:
+def training(weighting: Constrained, engine=TORCH, epochs: int = EPOCHS) -> TrainingSetup:
     plan = Hyperparameters((Phase(epochs, RATE),), BATCH, 0.0, 0.0, "none")
-    return Training(
+    return TrainingSetup(
         TRAIN, VALIDATION, plan, seed=0, stream="dense", black=torch.zeros(1), engine=engine, weighting=weighting
     )
 

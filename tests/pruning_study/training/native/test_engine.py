@@ -16,7 +16,7 @@ from pruning_study.data.examples import Examples, FlipCrop, Normalization, Packe
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
 from pruning_study.training.gradients import data_gradient
-from pruning_study.training.loop import Training, apply_masks, fit
+from pruning_study.training.loop import TrainingSetup, apply_masks, fit
 from pruning_study.training.native import engine as native
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
@@ -331,7 +331,7 @@ def test_nan_in_a_weight_ends_the_training():
     model[2].weight.data[1] = math.nan
     with pytest.raises(StudyError, match=r"diverged in epoch 1: .* nan"):
         plan = Hyperparameters((Phase(1, 0.01),), 16, 0.9, 0.0, "none")
-        fit(model, Training(train, train, plan, 0, "dense", torch.zeros(3), engine))
+        fit(model, TrainingSetup(train, train, plan, 0, "dense", torch.zeros(3), engine))
 
 
 def test_whole_training_is_that_of_torch():
@@ -345,7 +345,7 @@ def test_whole_training_is_that_of_torch():
     results = []
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own, seen = copy.deepcopy(model), []
-        training = Training(train, train, plan, 2, "dense", torch.zeros(1), engine, some_masks(own))
+        training = TrainingSetup(train, train, plan, 2, "dense", torch.zeros(1), engine, some_masks(own))
         fit(own, training, on_epoch=lambda epoch, metrics, seen=seen: seen.append(metrics["val_loss"]))
         results.append((seen, TORCH.logits(own, images)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)

@@ -14,7 +14,7 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.data.examples import Examples, FlipCrop, Normalization, PackedImages, generator, shuffled
-from pruning_study.models.resnet import Block
+from pruning_study.models.resnet import BasicBlock
 from pruning_study.tracking import interrupts
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
@@ -37,7 +37,12 @@ class Small(nn.Module):
         self.stem_conv, self.stem_bn = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
         self.between_conv, self.between_bn = nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
         self.blocks = nn.Sequential(
-            Block(4, 4, 1), Block(4, 6, 1), self.between_conv, self.between_bn, nn.ReLU(), Block(6, 10, 2)
+            BasicBlock(4, 4, 1),
+            BasicBlock(4, 6, 1),
+            self.between_conv,
+            self.between_bn,
+            nn.ReLU(),
+            BasicBlock(6, 10, 2),
         )
         self.head = nn.Linear(10, CLASSES)
         for norm in (module for module in self.modules() if isinstance(module, nn.BatchNorm2d)):
@@ -297,46 +302,46 @@ def test_evaluation_and_gradient_leave_the_running_statistics_alone(model):
 
 def test_a_batch_of_one_value_for_each_channel_is_refused(model):
     """As torch refuses it: one value has no spread."""
-    small = nn.Sequential(*model.stack()[:3], Block(4, 6, 2), *model.stack()[4:6], nn.Linear(6, 2))
+    small = nn.Sequential(*model.stack()[:3], BasicBlock(4, 6, 2), *model.stack()[4:6], nn.Linear(6, 2))
     train = examples(3, (3, 2, 1), 2)
     for engine in (native.load(small, (3, 2, 1)), TORCH):
         with pytest.raises(ValueError, match=r"more than (one|1) value per channel when training"):
             engine.train_epoch(small, train, [torch.arange(2), torch.arange(1)], at_rest(small), {})
 
 
-class Changed(Block):
+class Changed(BasicBlock):
     def forward(self, x):
         return super().forward(x) + 1
 
 
-class Silu(Block):
+class Silu(BasicBlock):
     def forward(self, x):
         y = F.silu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class Negative(Block):
+class Negative(BasicBlock):
     def forward(self, x):
         return -super().forward(x)
 
 
-class OfBatch(Block):
+class OfBatch(BasicBlock):
     def forward(self, x):
         return super().forward(x * 2 if self.training else x)
 
 
-class Detached(Block):
+class Detached(BasicBlock):
     def forward(self, x):
         return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x.detach()))
 
 
-class Dropping(Block):
+class Dropping(BasicBlock):
     def forward(self, x):
         y = F.dropout(F.relu(self.bn1(self.conv1(x))), 0.2, self.training)
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class Leaving(Block):
+class Leaving(BasicBlock):
     """A block that is hardly ever left out."""
 
     def forward(self, x):

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from pruning_study import models
-from pruning_study.models.resnet import Block
+from pruning_study.models.resnet import BasicBlock
 from pruning_study.training.native.errors import NativeError
-from pruning_study.training.native.stack import Normalization, read
+from pruning_study.training.native.stack import BatchNorm, read
 
 SHAPE = (1, 8, 8)
 
@@ -40,7 +40,7 @@ def residual(*middle, head=None):
 
 def test_a_residual_network_is_its_units_and_a_linear_layer():
     """The second convolution of a block has the shortcut; a block of more channels subsamples and pads."""
-    model = residual(Block(4, 4, 1), nn.Sequential(Block(4, 8, 2)), head=(*unit(8, 4), *residual()[-3:]))
+    model = residual(BasicBlock(4, 4, 1), nn.Sequential(BasicBlock(4, 8, 2)), head=(*unit(8, 4), *residual()[-3:]))
     stack = read(model, (1, 8, 7))
     narrow, wide = "Image<4, 8, 7>", "Image<8, 4, 4>"
     assert stack.network == (
@@ -50,7 +50,7 @@ def test_a_residual_network_is_its_units_and_a_linear_layer():
     )
     assert [*stack.parameters][:6] == ["0.weight", "1.weight", "1.bias", "3.conv1.weight", "3.bn1.weight", "3.bn1.bias"]
     assert [*stack.running][:3] == ["1.running_mean", "1.running_var", "3.bn1.running_mean"]
-    assert stack.normalizations[3] == Normalization("4.0.bn1", 8, 16, 1e-5, 0.1)
+    assert stack.normalizations[3] == BatchNorm("4.0.bn1", 8, 16, 1e-5, 0.1)
 
 
 @pytest.mark.parametrize(("name", "layers"), [("resnet20", 20), ("resnet110", 110)])
@@ -62,7 +62,7 @@ def test_resnets_are_residual_networks(name, layers):
 
 
 def block(**changes):
-    made = Block(4, 4, 1)
+    made = BasicBlock(4, 4, 1)
     for name, layer in changes.items():
         setattr(made, name, layer)
     return made
@@ -84,9 +84,9 @@ NAMED = {
     r"3\.conv2: .* stride 1 or 2, without bias": lambda: residual(block(conv2=nn.Conv2d(4, 4, 5, padding=2))),
     r"3\.bn2: BatchNorm2d.* takes 5": lambda: residual(block(bn2=nn.BatchNorm2d(5))),
     r"3\.bn1: .* and a momentum": lambda: residual(block(bn1=nn.BatchNorm2d(4, momentum=None))),
-    "3: its shortcut cannot lead from 4 channels to 7": lambda: residual(Block(4, 7, 1)),
-    "3: its shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(Block(4, 4, 2)),
-    "0: a residual block needs a convolution": lambda: nn.Sequential(Block(1, 3, 1), *residual()[-3:]),
+    "3: its shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
+    "3: its shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
+    "0: a residual block needs a convolution": lambda: nn.Sequential(BasicBlock(1, 3, 1), *residual()[-3:]),
     "3: it does not know MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
     "3: it does not know AdaptiveAvgPool2d": lambda: residual(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)),
     "4: it does not know Linear": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)),
