@@ -264,16 +264,20 @@ def simulated() -> Iterator[tuple[str, ...]]:
                 truth = np.array([spread(rng, classes) for _ in range(audits)])
                 estimated = truth * rng.chisquare(n - 1, truth.shape) / (n - 1)
                 change = rng.normal(size=truth.shape) * np.sqrt(truth)
-                yield str(classes), str(n), name, *simulated_row(change, estimated, n - 1)
+                second = truth * rng.chisquare(n - 1, truth.shape) / (n - 1)
+                yield str(classes), str(n), name, *simulated_row(change, estimated, second, n - 1)
 
 
-def simulated_row(change: np.ndarray, estimated: np.ndarray, dof: int) -> tuple[str, ...]:
+def simulated_row(change: np.ndarray, estimated: np.ndarray, second: np.ndarray, dof: int) -> tuple[str, ...]:
     """Return false alarms, coverage and power as text; all arrays are (audits, classes)."""
     lost = change.copy()
     lost[:, 1] += LOSS
     plain = estimated, np.full(estimated.shape, float(dof))
     ones = np.ones(estimated.shape[1])
-    found = [moderation.moderated(each, dof, ones) for each in estimated]
+    found = [
+        moderation.moderated(each, dof, ones, second=of_recall)
+        for each, of_recall in zip(estimated, second, strict=True)
+    ]
     rules = {
         "plain": plain,
         "moments": by_moments(estimated, dof),

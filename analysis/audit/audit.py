@@ -31,10 +31,6 @@ _PLAIN_TEST = (
     f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} whose recall is neither "
     "0 nor 1 do not show how much their variances differ."
 )
-_TWO_NETWORKS = (
-    "Two networks a side show little of how much a single class varies: a class that varies a hundred times as much as "
-    "the others may be found falsely. Three networks a side rule that out."
-)
 
 
 def audit(
@@ -208,10 +204,8 @@ def audit_predictions(
 
 def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
     """Return what limits the test of several networks a side, if anything does."""
-    networks = min(map(len, right.values()))
-    if networks > 1 and not all(map(_enough, tables)):
-        return [_PLAIN_TEST]
-    return [_TWO_NETWORKS] if networks == 2 else []
+    several = min(map(len, right.values())) > 1
+    return [_PLAIN_TEST] if several and not all(map(_enough, tables)) else []
 
 
 def _enough(table: pd.DataFrame) -> bool:

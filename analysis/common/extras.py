@@ -24,7 +24,8 @@ def check_installed(extra: str, packages: Mapping[str, str], *, option: str | No
         If one is missing. The error says how to install it.
     """
     if missing := [package for module, package in packages.items() if importlib.util.find_spec(module) is None]:
-        raise StudyError(f"it needs {', '.join(missing)}: {pip_line(extra)}", option=option)
+        what = "it" if option else "this command"
+        raise StudyError(f"{what} needs {', '.join(missing)}: {pip_line(extra)}", option=option)
 
 
 def pip_line(extra: str) -> str:

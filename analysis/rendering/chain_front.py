@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.rendering.drawing import page
 from analysis.runs.chain_searches import FILTERS, NOTHING, WEIGHTS, ChainTrials
@@ -56,10 +57,18 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
             axes.scatter(at["cost"], at["lost"], 180, marker="o", edgecolors=color, c="none", linewidths=2)
             axes.scatter([], [], 60, marker="o", edgecolors=color, c="none", linewidths=2, label=name)
     axes.set(xscale="log", xlabel=_COST[minimize], ylabel="most that the worst class may lose, in points")
-    for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_locator(_locator(*axes.get_xlim()))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def _locator(low: float, high: float) -> Locator:
+    """Return where the numbers of a logarithmic axis stand: at least two, and none on another."""
+    if high > 100 * low:
+        return LogLocator()
+    return LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5)
 
 
 def _draw_chains(axes: Axes, shown: pd.DataFrame) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.common import files
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
 from analysis.runs.options.names import NUMBER_FORMATS
 
@@ -65,7 +66,7 @@ def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
     """
     with files.aside(folder) as scratch:
         for place, search in enumerate(searches, start=1):
-            path = scratch / f"{Path(schema.CHAINS).stem}_{place}.json"
+            path = scratch / f"{Path(schema.CHAINS).stem}_{place:04}.json"
             path.write_text(described(search), encoding="utf-8")
         return files.written(scratch)
 
@@ -78,7 +79,7 @@ def read(folders: Sequence[Path]) -> list[ChainTrials]:
     StudyError
         If a file is not what `write` writes.
     """
-    paths = [path for folder in folders for path in sorted(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
+    paths = [path for folder in folders for path in _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
     return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
 
 
@@ -104,16 +105,29 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         _check_known(schema.PRUNER, trials[schema.PRUNER], PRUNERS)
         _check_known(schema.NUMBER_FORMAT, trials[schema.NUMBER_FORMAT], FORMATS)
         of_class, of_accuracy = (float(found[name]) for name in ("max_class_loss", "max_accuracy_loss"))
+        _check_finite([of_class, of_accuracy], trials[[*_NUMBERS]])
         return ChainTrials(str(found["name"]), str(found["minimize"]), of_class, of_accuracy, trials)
-    # On bytes of any kind, pandas and the JSON decoder raise errors of several types.
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError(f"{where}: not what pruning-study compress writes ({error!r}); make it again") from error
+    # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{where}: not what pruning-study compress writes ({reason}); make it again") from error
 
 
 def _check_known(name: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise a ValueError if there is no value, or one that no search has."""
     if unknown := set(given) - set(known) or not list(given):
         raise ValueError(f"{name} is {unknown}")
+
+
+def _check_finite(limits: Sequence[float], numbers: pd.DataFrame) -> None:
+    """Raise a ValueError if a limit or a number of a chain is missing or infinite."""
+    if not (np.isfinite(limits).all() and np.isfinite(numbers).all(axis=None)):
+        raise ValueError("a limit or a number of a chain is missing or infinite")
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    """Return files by their numbers; those of an elder export, whose numbers have no zeros before them, come first."""
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
 def _newest(searches: Iterable[ChainTrials]) -> list[ChainTrials]:

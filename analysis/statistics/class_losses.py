@@ -25,12 +25,16 @@ class Changes(NamedTuple):
         contains too. 0 if only recalls are known.
     scale : (classes,), optional
         What the variances over networks are in proportion to, but for chance: they are then moderated.
+    recalls : (networks, classes), optional
+        Mean of each network's recalls before and after, if these are of the same networks. Where both sides vary
+        alike, its variance is independent of that of the change, and shows too which classes vary more than others.
     """
 
     groups: Sequence[np.ndarray]
     images: np.ndarray
     in_both: np.ndarray
     scale: np.ndarray | None = None
+    recalls: np.ndarray | None = None
 
     def variances(self, weights: np.ndarray) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
@@ -44,7 +48,9 @@ class Changes(NamedTuple):
             # The part of both groups together is no bound for one of them.
             least = in_both if len(estimated) == 1 else 0.0
             scale = np.square(weights) @ self.scale
-            shrunk = [moderation.moderated(*found, scale, least) for found in estimated]
+            several = self.recalls is not None and len(self.recalls) > 1
+            second = variance(self.recalls @ weights.T, axis=0) if several else None
+            shrunk = [moderation.moderated(*found, scale, least, second) for found in estimated]
             return two_way.Variances(shrunk, images, in_both)
         return two_way.Variances(estimated, images, in_both)
 
@@ -59,7 +65,9 @@ def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) 
         Whether the networks after are those before, in the same order.
     """
     nothing = np.zeros(before.shape[1])
-    return Changes([after - before] if paired else [-before, after], nothing, nothing)
+    if not paired:
+        return Changes([-before, after], nothing, nothing)
+    return Changes([after - before], nothing, nothing, recalls=(before + after) / 2)
 
 
 def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
@@ -83,9 +91,10 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
     >>> changes.groups[0].tolist(), changes.images.tolist()
     ([[-0.5, 0.0]], [0.25, 0.0])
     """
-    return from_answers(
-        label, [after.astype(float) - before] if paired else [-before.astype(float), after.astype(float)]
-    )
+    if not paired:
+        return from_answers(label, [-before.astype(float), after.astype(float)])
+    recalls = _class_means(label, (before.astype(float) + after) / 2, np.bincount(label))
+    return from_answers(label, [after.astype(float) - before])._replace(recalls=recalls)
 
 
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:

@@ -220,8 +220,8 @@ def losses_on_own_images(
     """
     answers, support = after - control, np.bincount(label)
     changes = class_losses.of_few_images(class_losses.on_own_images(label, answers), support)
-    recall = class_losses.on_own_images(label, (control + after) / 2).groups[0].mean(0)
-    value, variances = _on_average(class_losses.moderated(changes, recall))
+    recalls = class_losses.on_own_images(label, (control + after) / 2).groups[0]
+    value, variances = _on_average(class_losses.moderated(changes._replace(recalls=recalls), recalls.mean(0)))
     changed = np.bincount(label, np.nansum(answers, axis=0) != 0)
     bounds = np.array([_bounds(label, value, variances, changed, level) for level in levels])
     return Losses(-value, -bounds[:, ::-1], variances)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
+from analysis.common.points import points
 from analysis.statistics import class_table, two_way
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.sample_size import Spread, images_needed, networks_needed
@@ -47,10 +48,10 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     StudyError
         If a limit is below 0 or above 100.
     """
-    for name, points in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
-        if points is not None and not 0 <= points <= 100:
-            raise StudyError(f"{points:g} is no limit: give percentage points from 0 to 100", option=name)
-    return Limits(*(math.inf if points is None else points / 100 for points in (class_loss, accuracy_loss)))
+    for name, limit in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
+        if limit is not None and not 0 <= limit <= 100:
+            raise StudyError(f"{limit:g} is no limit: give percentage points from 0 to 100", option=name)
+    return Limits(*(math.inf if limit is None else limit / 100 for limit in (class_loss, accuracy_loss)))
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
@@ -155,7 +156,7 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
     if len(beyond):
         worst = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
-        return Gate("beyond", f"Beyond the limit: {_loss(worst)} is surely more than {_points(worst['low'])}.")
+        return Gate("beyond", f"Beyond the limit: {_loss(worst)} is surely more than {points(worst['low'])} points.")
     if least_certain is not None:
         return Gate(
             "undecided",
@@ -165,9 +166,9 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     open_rows = table[table["high"] >= table["limit"]]
     if open_rows.empty:
         worst = table.loc[(table["high"] - table["limit"]).idxmax()]
-        return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {_points(worst['high'])}.")
+        return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {points(worst['high'])} points.")
     worst = open_rows.loc[(open_rows["high"] - open_rows["limit"]).idxmax()]
-    said = f"Undecided: {_loss(worst)} may be up to {_points(worst['high'])}."
+    said = f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points."
     return Gate("undecided", f"{said} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
 
 
@@ -203,9 +204,5 @@ def _rounded_up(images: float) -> int:
     return math.ceil(images / unit) * unit
 
 
-def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:.1f} points"  # no -0.0
-
-
 def _loss(row: pd.Series) -> str:
-    return f"the loss of {row['name']}, {_points(row['loss'])} (limit {100 * row['limit']:g}),"
+    return f"the loss of {row['name']}, {points(row['loss'])} points (limit {100 * row['limit']:g}),"

@@ -6,7 +6,8 @@ and spread the logarithms of the estimates show. Each class then counts this pop
 
 That population is itself estimated, and from ten classes badly: with the moments of the paper one audit in ten of three
 networks a side has a false alarm. `moderated` allows for this (`expected_prior`), and lets a single class that varies
-more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do.
+more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do. Two
+networks hardly show which class that is, so that a second estimate is asked as well, if there is one.
 """
 
 from functools import lru_cache
@@ -177,7 +178,13 @@ def enough_classes(recall: np.ndarray) -> bool:
     return int(((recall > 0) & (recall < 1)).sum()) >= FEWEST_CLASSES
 
 
-def moderated(variances: np.ndarray, dof: float, scale: np.ndarray, least: np.ndarray | float = 0.0) -> Moderated:
+def moderated(
+    variances: np.ndarray,
+    dof: float,
+    scale: np.ndarray,
+    least: np.ndarray | float = 0.0,
+    second: np.ndarray | None = None,
+) -> Moderated:
     """Return variances that are shrunk towards a common one, and the degrees of freedom that each then has.
 
     Parameters
@@ -190,6 +197,9 @@ def moderated(variances: np.ndarray, dof: float, scale: np.ndarray, least: np.nd
         What the variances are in proportion to, but for chance. A class of scale 0 keeps its variance.
     least : (classes,) or float
         Smallest variance that each class can have.
+    second : (classes,), optional
+        Estimates of another variance of the same networks and of as many degrees of freedom, which chance draws apart
+        from the first. A class that varies more than the others in either is not taken as one of them.
 
     Returns
     -------
@@ -212,9 +222,20 @@ def moderated(variances: np.ndarray, dof: float, scale: np.ndarray, least: np.nd
         return Moderated(variances, np.full(len(variances), float(dof)))
     common = expected_prior(scaled[varying], dof)
     added = np.full(len(variances), min(common.dof, _MOST_ADDED))
-    added[varying] *= likely_alike(scaled[varying] / common.variance, dof, added[0])
+    likely = likely_alike(scaled[varying] / common.variance, dof, added[0])
+    if second is not None:
+        likely = np.minimum(likely, _likely_alike_in(second[varying] / scale[varying], dof, added[0]))
+    added[varying] *= likely
     shrunk = (dof * variances + added * common.variance * scale) / (dof + added)
     return Moderated(np.where(known, np.maximum(shrunk, least), variances), np.where(known, dof + added, float(dof)))
+
+
+def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
+    """Return what `likely_alike` does, by the variances themselves; 1 if too few of them are more than rounding."""
+    varying = variances > _ROUNDING * variances.max()
+    if varying.sum() < FEWEST_CLASSES / 2:
+        return np.ones(len(variances))
+    return likely_alike(variances / expected_prior(variances[varying], dof).variance, dof, of_prior)
 
 
 def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:

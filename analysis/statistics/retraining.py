@@ -197,7 +197,7 @@ def accuracy_beyond_control(
         share = against_control.support / support
         of_images = np.maximum(lost + won, 1) / np.square(support)
         half = two_way.half_widths(two_way.Variances([(np.square(share) @ of_shift, dof)], of_images), level)
-        bounds = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)])
+        bounds = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)]).clip(-1, 1)
     return float(value[0]), (float(bounds[0, 0]), float(bounds[1, 0]))
 
 

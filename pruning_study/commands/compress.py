@@ -3,6 +3,7 @@
 import logging
 import math
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,11 @@ import pandas as pd
 import torch
 from mlflow.entities import LoggedModel, Run
 from optuna import Trial
+from tqdm import tqdm
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.common.printable import printable
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import chain_searches, schema
@@ -133,7 +136,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
     store, setting, given = opened(config.pruning, PruneSetting)
     settings = [setting, *(_of_seed(setting, other.seed) for other in configs[1:])]
-    judgement.check_images(_validation_support(settings), setting.data.classes, limits)
+    judgement.check_images(*_images_for_validation(settings), setting.data.classes, limits)
     more = {"experiment": store.experiment_id, "dense_run": given.info.run_id if given else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
@@ -161,11 +164,13 @@ def _of_seed(setting: PruneSetting, seed: int) -> PruneSetting:
     return PruneSetting(replace(setting.config, seed=seed, dense_run_id=None), setting.data)
 
 
-def _validation_support(settings: Sequence[PruneSetting]) -> np.ndarray:
-    """Return how many images of each class any network has for validation."""
+def _images_for_validation(settings: Sequence[PruneSetting]) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many images of each class any network has for validation, and of how many they are a part."""
     data = settings[0].data
+    label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([setting.validation_indices for setting in settings]))
-    return np.bincount(np.asarray(data.train_labels)[images], minlength=len(data.classes))
+    held_out, whole = (np.bincount(part, minlength=len(data.classes)) for part in (label[images], label))
+    return held_out, whole if data.validation_indices is None else held_out
 
 
 def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
@@ -193,25 +198,29 @@ def _search(
     while time.monotonic() - start < (config.budget or math.inf):
         with search.trial(config.n_trials, late=False) as trial:
             if trial:
-                _try(store, search, networks, trial)
+                line = _try(store, search, networks, trial)
+                tqdm.write(f"[{search.count()}/{config.n_trials}] {printable(line)}", file=sys.stderr)
                 continue
         if not search.running():
             return
         time.sleep(WAIT_SECONDS)
 
 
-def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> None:
-    """Make a chain; one that cannot be made is told once and counts."""
+def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> str:
+    """Make a chain, and return a line on it; one that cannot be made counts too."""
     chain = search.chain(trial)
     try:
-        search.record(trial, trying.judged(networks, chain, search.space.minimize))
+        judged = trying.judged(networks, chain, search.space.minimize)
+        search.record(trial, judged)
+        line = report.progress(chain, judged, search.space.minimize)
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
             raise
         reach.ensure(store.uri)  # nor is a store that is gone
-        log.warning("%s cannot be made: %s", chain, error)
         search.refuse(trial, str(error))
+        line = f"{chain} cannot be made: {error}"
     search.end(trial.number)
+    return line
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
@@ -308,6 +317,7 @@ def _deliver(
         f"{setting.config.model} on {setting.data.name}, compressed",
         _made(networks, search, chain, run_id),
         _loading(logged),
+        setting.data.image_shape,
     )
     (job.folder / schema.MODEL_CARD).write_text(card)
     job.tags({schema.COMPRESSED_RUN_ID: run_id})
@@ -360,9 +370,10 @@ def _loading(model: LoggedModel) -> str:
 def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, config: CompressConfig) -> list[str]:
     """Return where the results are, and how to go on."""
     files = [schema.COMPRESSED_MODEL, schema.MODEL_CARD] if run_id else []
-    tried = f"{search.name}, {search.count()} of {config.n_trials} chains; repeat the command to continue it"
+    tried = search.count()
+    go_on = "repeat the command to go on" if tried < config.n_trials else "a larger --n-trials goes on"
     return [
         *(f"{name + ':':<17}{store.artifact_location(job_run_id, name)}" for name in [*files, schema.FRONT_PICTURE]),
-        f"the search:      {tried}",
+        f"the search:      {search.name}, {tried} of {config.n_trials} chains; {go_on}",
         f"the runs:        {store.how_to_look(indent=17)}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +57,9 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
 
     whole, smaller = (copy.deepcopy(network).eval() for _ in range(2))
     try:
-        graph = torch_pruning.DependencyGraph().build_dependency(smaller, example_inputs=images[:1])
+        with warnings.catch_warnings():  # on parameters outside layers; the outputs are compared below
+            warnings.filterwarnings("ignore", "Unwrapped parameters", UserWarning)
+            graph = torch_pruning.DependencyGraph().build_dependency(smaller, example_inputs=images[:1])
         zeroed = {layer: ~_used(layer) for layer in _followed(graph, smaller, images[:1])}
         before = _count(zeroed)
         # Again until nothing goes, for a layer without some outputs may read less.

@@ -148,6 +148,11 @@ class SharedSearch(ABC):
     def _enqueue_again(self, trial: FrozenTrial) -> None:  # noqa: B027
         """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
 
+    @property
+    def _draws(self) -> int:
+        """Number of the next trial's random draws. Each has its own, one that was interrupted too."""
+        return len(self._study.trials)
+
     def _alone(self) -> AbstractContextManager[None]:
         lock = self._store.lock(f"{self.config_hash}-next")
         return locks.held(lock, waiting="another process is choosing a trial of this search: waiting for it")
@@ -174,8 +179,7 @@ class SharedSearch(ABC):
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
             return None
-        # Each trial has its own random draws, so that an interrupted search ends like one that was not interrupted.
-        seed = hashlib.sha256(f"{self._digest} {len(self._study.trials)}".encode()).digest()
+        seed = hashlib.sha256(f"{self._digest} {self._draws}".encode()).digest()
         self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
         trial = self._study.ask()
         self._suggest(trial)

@@ -1,8 +1,7 @@
 """The report's section on a search of the smallest network that spares every class."""
 
-import pandas as pd
-
-from analysis.rendering import chain_front
+from analysis.common.points import points
+from analysis.rendering import chain_front, chain_table
 from analysis.rendering.page import Items, Section, pictures
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics.chain_choice import Choice, choose, on_front, shown
@@ -15,8 +14,6 @@ _CHAINS = (
     "has the chains that no other is better than in cost and in the worst class, the choice, and what accuracy alone "
     "would choose."
 )
-_COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
-_POINTS = 100
 
 
 def section(study: StudyData, number: int) -> Section:
@@ -26,12 +23,12 @@ def section(study: StudyData, number: int) -> Section:
     choice, front = choose(search.trials, limits), on_front(search.trials)
     picture = chain_front.front(search, front, choice.best, choice.by_accuracy)
     drawn = pictures({f"chains_{number}": picture})
-    table = _table(search, shown(search.trials, choice))
+    table = chain_table.table(shown(search.trials, choice), search.minimize)
     return Section(f"The smallest network: {search.name}", [_CHAINS, Items(_sentences(search, choice)), table, *drawn])
 
 
 def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
-    of_class, of_accuracy = (_POINTS * limit for limit in (search.max_class_loss, search.max_accuracy_loss))
+    of_class, of_accuracy = (100 * limit for limit in (search.max_class_loss, search.max_accuracy_loss))
     limits = f"{of_class:g} points of any class and {of_accuracy:g} of the accuracy"
     if choice.best is None:
         nearest = _chain(search, choice.nearest)
@@ -47,27 +44,5 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
 
 def _chain(search: ChainTrials, place: int) -> str:
     row = search.trials.loc[place]
-    lost, bound = (_points(row[name]) for name in ("class_loss", "class_loss_upper"))
+    lost, bound = (points(row[name]) for name in ("class_loss", "class_loss_upper"))
     return f"{row['chain']} (worst class {row['worst_class']}: {lost} points, at most {bound})"
-
-
-def _table(search: ChainTrials, rows: pd.DataFrame) -> pd.DataFrame:
-    columns = {"loss of accuracy": "accuracy_loss", "accuracy, at most": "accuracy_loss_upper"}
-    of_class = {"its loss": "class_loss", "class, at most": "class_loss_upper"}
-    return pd.DataFrame(
-        {
-            "chain": rows["chain"],
-            _COSTS[search.minimize]: rows["cost"].map(("{:.3f}" if search.minimize == "latency" else "{:,.0f}").format),
-            **{title: _in_points(rows[name]) for title, name in columns.items()},
-            "worst class": rows["worst_class"],
-            **{title: _in_points(rows[name]) for title, name in of_class.items()},
-        }
-    )
-
-
-def _in_points(shares: pd.Series) -> pd.Series:
-    return shares.map(_points)
-
-
-def _points(share: float) -> str:
-    return f"{round(_POINTS * share, 1) + 0.0:.1f}"  # no -0.0

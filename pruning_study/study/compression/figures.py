@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import page
-from analysis.rendering.picture_text import name_in_legend, name_in_picture
-from pruning_study.study.compression.judgement import POINTS
+from analysis.rendering.picture_text import name_in_picture
+from pruning_study.study.compression.judgement import POINTS, SIDES
 
 _MOST_NAMED = 60
 
@@ -17,7 +17,7 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As `report.class_rows` returns it: class, recall_before, recall_control, recall_after.
+        As `report.Tested.classes`: class, recall_before, recall_control, recall_after.
     title : str
     """
     ordered = table.sort_values("recall_before", ignore_index=True)
@@ -25,13 +25,17 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
     note = "Recall on test images. Control: the dense network after the same fine-tuning, without pruning."
     figure, grid = page((1, 1), (8, 1.8 + 0.3 * min(len(ordered), _MOST_NAMED)), title, note)
     axes = grid[0, 0]
-    axes.hlines(places, *(POINTS * ordered[name] for name in ("recall_control", "recall_after")), colors="#cccccc")
-    for name, shape, color, label in (
-        ("recall_before", "|", "black", "dense"),
-        ("recall_control", "o", "#767676", "control"),
-        ("recall_after", "D", "#0072b2", "compressed"),
+    sides = (POINTS * ordered[name] for name in ("recall_control", "recall_after"))
+    axes.hlines(places, *sides, colors="#cccccc", zorder=0)
+    # Marks that lie on each other are all seen: a ring around a diamond, and a line through both.
+    for side, size, shape, color in (
+        ("before", 200, "|", {"c": "black", "zorder": 3}),
+        ("control", 110, "o", {"facecolors": "none", "edgecolors": "#767676"}),
+        ("after", 35, "D", {"c": "#0072b2"}),
     ):
-        axes.scatter(POINTS * ordered[name], places, 40, marker=shape, c=color, label=name_in_legend(label))
+        recalls = POINTS * ordered[f"recall_{side}"]
+        axes.scatter(recalls, places, size, marker=shape, label=SIDES[side], **color)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
     if len(ordered) <= _MOST_NAMED:
         axes.set_yticks(places, [name_in_picture(name, 30) for name in ordered["class"]], parse_math=False)
     axes.set(xlabel="recall, in percent", ylabel="class" if len(ordered) > _MOST_NAMED else "")

@@ -14,6 +14,7 @@ from analysis.statistics.hypothesis_tests import change_interval
 from analysis.statistics.limits import Limits
 
 POINTS = 100
+SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fields of `Sides` -> in words
 _MOST_IMAGES = 10**6
 
 
@@ -136,13 +137,14 @@ def least_bound(images: int) -> float:
     return -float(low)
 
 
-def check_images(support: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
+def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
     """Check that the validation images can show that a network keeps to the limits.
 
     Parameters
     ----------
-    support : (classes,), integers
-        Number of validation images of each class.
+    held_out, images : (classes,), integers
+        Number of validation images of each class, and of all images of which they are a part; equal where options
+        cannot change the part.
     classes : sequence of str
     limits : Limits
 
@@ -151,23 +153,29 @@ def check_images(support: np.ndarray, classes: Sequence[str], limits: Limits) ->
     StudyError
         If even a network that loses no image might be beyond a limit. The error says how many images would do.
     """
-    fewest = int(np.argmin(support))
-    of_class, of_all = least_bound(int(support[fewest])), least_bound(int(support.sum()))
+    fewest = int(np.argmin(held_out))
+    of_class, of_all = least_bound(int(held_out[fewest])), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
-            f"{support[fewest]:,} validation images, and where none is lost its loss may still be {_up(of_class)}. "
-            f"Give {images_needed(limits.class_loss):,} images of each class (a larger --validation-fraction), or a "
-            "larger limit",
+            f"{held_out[fewest]:,} validation images, and where none is lost its loss may still be {_up(of_class)}. "
+            + _what_would_do(limits.class_loss, of_class, int(images[fewest]), "images of each class"),
             option="max_class_loss",
         )
     if not of_all < limits.accuracy_loss:
         raise StudyError(
-            f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {support.sum():,} validation images, "
-            f"and where none is lost the loss may still be {_up(of_all)}. Give "
-            f"{images_needed(limits.accuracy_loss):,} images (a larger --validation-fraction), or a larger limit",
+            f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {held_out.sum():,} validation "
+            f"images, and where none is lost the loss may still be {_up(of_all)}. "
+            + _what_would_do(limits.accuracy_loss, of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
         )
+
+
+def _what_would_do(limit: float, bound: float, images: int, what: str) -> str:
+    """Say how many validation images would show a limit, of how many there are, and which limit can be shown."""
+    needed = images_needed(limit)
+    how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
+    return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
 
 
 def _up(share: float) -> str:

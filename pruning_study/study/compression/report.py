@@ -6,27 +6,30 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.points import points
+from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
 from analysis.statistics.chain_choice import Choice, shown
 from analysis.statistics.limits import Gate, Limits, gate
 from pruning_study.models.latency import Compared
+from pruning_study.models.onnx_export import INPUT, OUTPUT
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import POINTS, Sides
+from pruning_study.study.compression.judgement import POINTS, SIDES, Judged, Sides
 
 READING = (
     "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
     "pruning. At most: the upper end of the 95 % interval."
 )
 BATCHES = (1, 64)  # images whose time is measured
-_COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 _VERDICTS = {
     "within": "Confirmed on test images.",
     "beyond": "Not confirmed: the choice fails on test images.",
     "undecided": "Not confirmed: the test images do not decide.",
 }
+_COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs": "{} products"}
 
 
 class Tested(NamedTuple):
@@ -102,6 +105,12 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     return Tested(chain, table, gate(table, limits), rows)
 
 
+def progress(chain: Chain, judged: Judged, minimize: str) -> str:
+    """Return the line to print when a chain has been tried."""
+    cost = _COSTS[minimize].format(chain_table.cost(judged.cost, minimize))
+    return f"{chain}: {cost}, {judged.worst_class} may lose {points(judged.class_loss_upper)} points"
+
+
 def lines(outcome: Outcome) -> list[str]:
     """Return the lines to print: the chains on the Pareto front, and what follows."""
     return ["", _table(outcome), READING, "", *sentences(outcome)]
@@ -110,14 +119,13 @@ def lines(outcome: Outcome) -> list[str]:
 def sentences(outcome: Outcome) -> list[str]:
     """Return what the search found, a sentence or two a line."""
     best, nearest, by_accuracy = outcome.choice
-    said = list(outcome.notes)
     if best is None:
-        said += [
+        said = [
             f"No chain keeps to both limits on validation images. The nearest: {outcome.chains[nearest]}.",
             _on_validation(outcome, nearest),
         ]
     else:
-        said += [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), _on_test(outcome)]
+        said = [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), *_on_test(outcome)]
         said += _sizes(outcome, best)
     if by_accuracy is None:
         said.append("No chain keeps to the limit of the accuracy alone either.")
@@ -127,10 +135,12 @@ def sentences(outcome: Outcome) -> list[str]:
         said += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
     if outcome.confirmed:
         said.append(f"On new networks: {outcome.confirmed.gate.reason}")
-    return said
+    return [*said, *outcome.notes]
 
 
-def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_load: str) -> str:
+def model_card(
+    outcome: Outcome, title: str, made: Mapping[str, str], how_to_load: str, image_shape: Sequence[int]
+) -> str:
     """Return the model card of the choice, in Markdown.
 
     Parameters
@@ -142,20 +152,11 @@ def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_loa
         What the network was made from, by what it is: data set, runs, versions.
     how_to_load : str
         Python that loads the model.
+    image_shape : (channels, height, width)
     """
     if not outcome.tested:
         raise ValueError("there is no choice")
-    rows = outcome.tested.classes.sort_values("loss_upper", ascending=False)
-    table = [
-        "| class | test images | dense | control | compressed | loss | at most |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {markdown_cell(row['class'])} | {row['support']:,} | "
-            + " | ".join(f"{POINTS * row[f'recall_{side}']:.1f}" for side in ("before", "control", "after"))
-            + f" | {_points(row['loss'])} | {_points(row['loss_upper'])} |"
-            for _, row in rows.iterrows()
-        ),
-    ]
+    shape = f"[N, {', '.join(map(str, image_shape))}]"
     return "\n".join(
         [
             f"# {markdown_line(title)}",
@@ -166,7 +167,7 @@ def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_loa
             "",
             "Recall on test images, in percent, of the dense network, of the control and of this one. " + _reading(),
             "",
-            *table,
+            *_class_table(outcome.tested),
             "",
             f"![Recall of each class]({schema.CLASSES_PICTURE})",
             "",
@@ -183,15 +184,43 @@ def model_card(outcome: Outcome, title: str, made: Mapping[str, str], how_to_loa
             "",
             "## How to load it",
             "",
+            f"With `{schema.COMPRESSED_MODEL}` and onnxruntime alone:",
+            "",
+            "```python",
+            "import onnxruntime",
+            "",
+            f'session = onnxruntime.InferenceSession("{schema.COMPRESSED_MODEL}")',
+            f'(logits,) = session.run(["{OUTPUT}"], {{"{INPUT}": images}})',
+            "```",
+            "",
+            "With MLflow, from the tracking store of the run:",
+            "",
             "```python",
             how_to_load,
             "```",
             "",
-            "The model takes images as uint8, [N, channels, height, width] from 0 to 255, and returns a logit for each "
-            "class. It normalises the images itself.",
+            f"The model takes any number of images at once, as uint8 from 0 to 255 of shape {shape}. It returns a "
+            f"logit for each class, in the order of `{schema.CLASS_LOSSES}`. It normalises the images itself.",
             "",
         ]
     )
+
+
+def _class_table(tested: Tested) -> list[str]:
+    """Return the lines of a table in Markdown: all images, then each class, that which may lose most first."""
+    whole, classes = tested.losses.iloc[0], tested.classes
+    rows = [("**all images**", classes["support"].sum(), _accuracies(tested), whole["loss"], whole["high"])]
+    for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
+        recalls = [row[f"recall_{side}"] for side in SIDES]
+        rows.append((markdown_cell(row["class"]), row["support"], recalls, row["loss"], row["loss_upper"]))
+    return [
+        f"| class | test images | {' | '.join(SIDES.values())} | loss | at most |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {name} | {support:,} | {' | '.join(map(points, recalls))} | {points(lost)} | {points(bound)} |"
+            for name, support, recalls, lost, bound in rows
+        ),
+    ]
 
 
 def _reading() -> str:
@@ -202,20 +231,11 @@ def _table(outcome: Outcome) -> str:
     """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
     trials, choice = outcome.trials, outcome.choice
     marks = {choice.by_accuracy: " (by accuracy alone)", choice.nearest: " (the nearest)", choice.best: " (the choice)"}
-    rows = [
-        [
-            f"{outcome.chains[place]}{marks.get(place, '')}",
-            _cost(outcome.minimize, row["cost"]),
-            _points(row["accuracy_loss"]),
-            _points(row["accuracy_loss_upper"]),
-            row["worst_class"],
-            _points(row["class_loss"]),
-            _points(row["class_loss_upper"]),
-        ]
-        for place, row in shown(trials, choice).iterrows()
-    ]
-    header = ["chain", _COSTS[outcome.minimize], "loss of accuracy", "at most", "worst class", "its loss", "at most"]
-    return text_table(header, rows)
+    rows = shown(trials, choice)
+    named = rows.assign(chain=[f"{outcome.chains[place]}{marks.get(place, '')}" for place in rows.index])
+    table = chain_table.table(named, outcome.minimize)
+    header = ["at most" if title.endswith("at most") else title for title in table]  # a terminal is narrow
+    return text_table(header, table.to_numpy().tolist())
 
 
 def _on_validation(outcome: Outcome, place: int) -> str:
@@ -227,8 +247,24 @@ def _on_validation(outcome: Outcome, place: int) -> str:
     )
 
 
-def _on_test(outcome: Outcome) -> str:
-    return f"{_VERDICTS[outcome.state]} {outcome.tested.gate.reason}" if outcome.tested else ""
+def _on_test(outcome: Outcome) -> list[str]:
+    """Return whether test images confirm the choice, and what it has right of them."""
+    tested = outcome.tested
+    if not tested:
+        return []
+    dense, control, accuracy = (f"{POINTS * share:.1f} %" for share in _accuracies(tested))
+    lost = judgement.worst(tested.losses)
+    return [
+        f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
+        f"Accuracy on test images: {accuracy}, of the dense network {dense}, of the control {control}. The worst "
+        f"class, {lost['name']}, loses {points(lost['loss'])}, at most {points(lost['high'])} points "
+        f"(limit {POINTS * outcome.limits.class_loss:g}).",
+    ]
+
+
+def _accuracies(tested: Tested) -> list[float]:
+    """Return the share of the test images that each side has right, in the order of `Sides`."""
+    return [float(np.average(tested.classes[f"recall_{side}"], weights=tested.classes["support"])) for side in SIDES]
 
 
 def _sizes(outcome: Outcome, best: int) -> list[str]:
@@ -259,13 +295,5 @@ def _by_accuracy(outcome: Outcome, place: int, found: Tested) -> list[str]:
     ]
 
 
-def _cost(minimize: str, cost: float) -> str:
-    return f"{cost:.3f}" if minimize == "latency" else f"{cost:,.0f}"
-
-
 def _with_bound(row: pd.Series, name: str) -> str:
-    return f"{_points(row[name])}, at most {_points(row[f'{name}_upper'])}"
-
-
-def _points(share: float) -> str:
-    return f"{round(POINTS * share, 1) + 0.0:.1f}"
+    return f"{points(row[name])}, at most {points(row[f'{name}_upper'])}"

@@ -103,5 +103,10 @@ class ChainSearch(SharedSearch):
         first: dict[str, Any] = {_FIRST: trial.user_attrs[_FIRST]} if _FIRST in trial.user_attrs else {}
         self._study.enqueue_trial(trial.params, user_attrs=first)
 
+    @property
+    def _draws(self) -> int:
+        """The same as if no trial had been interrupted, since each is repeated."""
+        return len(self._study.get_trials(states=COUNTED))
+
     def _suggest(self, trial: Trial) -> None:
         self.space.suggest(trial)

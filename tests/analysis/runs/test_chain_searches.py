@@ -1,6 +1,7 @@
 """Searches of chains as files: what was written is read, and what is no search is one line."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -22,6 +23,22 @@ def test_searches_are_read_as_they_were_written_and_of_a_name_the_last_counts(tm
     pd.testing.assert_frame_equal(found[0].trials, SEARCH.trials, check_like=True, check_dtype=False)
 
 
+def test_ten_searches_keep_their_order(tmp_path):
+    names = [f"search {number}" for number in range(1, 12)]
+    chain_searches.write([SEARCH._replace(name=name) for name in names], tmp_path)
+    assert [search.name for search in chain_searches.read([tmp_path])] == names
+
+
+def test_numbers_without_zeros_of_an_elder_export_are_read_in_order_and_before_those_of_a_newer_one(tmp_path):
+    """As text, the tenth comes before the second; the newest search of a name counts."""
+    for number, limit in ((2, 0.02), (10, 0.1)):
+        content = chain_searches.described(SEARCH._replace(max_class_loss=limit))
+        (tmp_path / f"chains_{number}.json").write_text(content)
+    assert [search.max_class_loss for search in chain_searches.read([tmp_path])] == [0.1]
+    chain_searches.write([SEARCH], tmp_path)
+    assert [search.max_class_loss for search in chain_searches.read([tmp_path])] == [0.03]
+
+
 def test_a_folder_without_searches_has_none(tmp_path):
     assert chain_searches.read([tmp_path]) == []
 
@@ -34,6 +51,8 @@ def test_a_folder_without_searches_has_none(tmp_path):
         {"trials": [{"chain": "x"}]},
         {"trials": 3},
         {"max_class_loss": "wide"},
+        {"max_accuracy_loss": math.nan},
+        {"trials": [{**SEARCH.trials.iloc[0].to_dict(), "class_loss_upper": None}]},
         {"trials": [{**SEARCH.trials.iloc[0].to_dict(), "pruner": "mine"}]},
     ],
 )
@@ -44,6 +63,10 @@ def test_what_is_no_search_is_one_line(change):
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_no_json_is_one_line():
-    with pytest.raises(StudyError, match="not what pruning-study compress writes"):
-        chain_searches.parsed(b"\xff{", "chains.json")
+@pytest.mark.parametrize(
+    "content", [b"\xff{", b"", b"[" * 100_000, b"7", b'{"trials": ' + b"[" * 5000 + b"]" * 5000 + b"}"]
+)
+def test_bytes_of_any_kind_are_one_line(content):
+    with pytest.raises(StudyError, match="not what pruning-study compress writes") as raised:
+        chain_searches.parsed(content, "chains.json")
+    assert "\n" not in str(raised.value)

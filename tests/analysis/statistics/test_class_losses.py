@@ -22,6 +22,15 @@ def test_recalls_alone_give_the_paired_t_test():
     assert found["high"] == pytest.approx(interval.high)
 
 
+def test_mean_recalls_are_known_of_the_same_networks_alone():
+    before, after = (np.array([right], bool) for right in ([1, 1, 1, 0], [1, 0, 1, 1]))
+    label = np.array([0, 0, 1, 1])
+    assert from_predictions(label, before, after).recalls.tolist() == [[0.75, 0.75]]
+    assert from_predictions(label, before, after, paired=False).recalls is None
+    assert from_recalls(np.array([[0.2]]), np.array([[0.4]])).recalls == pytest.approx(0.3)
+    assert from_recalls(np.array([[0.2]]), np.array([[0.4]]), paired=False).recalls is None
+
+
 def test_one_network_varies_over_images_alone():
     before, after = answers(1, 0.9), answers(1, 0.6, seed=1)
     changes = from_predictions(LABEL, before, after)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import polygamma
 
-from analysis.statistics import two_way
+from analysis.statistics import class_losses, two_way
 from analysis.statistics.moderation import expected_prior, likely_alike, moderated, prior, trigamma_inverse
 
 TWENTY = np.array([20, 25, 10, 15, 25, 30, 110, 30, 15, 20, 20, 25, 30, 15, 25, 20, 20, 25, 15, 10.0])
@@ -72,6 +72,22 @@ def test_a_class_that_varies_far_more_than_the_others_keeps_its_own_variance():
     assert np.median(found.dof) > 6
 
 
+def test_a_class_that_varies_far_more_in_the_second_estimate_keeps_its_own_variance():
+    variances = np.tile([1.0, 2.0], 10)
+    second = np.append(1e4, np.ones(19))
+    alone, found = (moderated(variances, 1, np.ones(20), second=each) for each in (None, second))
+    assert (found.variances[0], found.dof[0]) == (pytest.approx(1.0, abs=0.05), pytest.approx(1.0, abs=0.2))
+    assert (found.variances[1:] == alone.variances[1:]).all()
+    assert alone.dof[0] > 3
+
+
+@pytest.mark.parametrize("unknown", [np.zeros(20), np.append(np.ones(4), np.zeros(16))])
+def test_a_second_estimate_that_shows_nothing_changes_nothing(unknown):
+    variances = np.tile([1.0, 2.0], 10)
+    found = moderated(variances, 1, np.ones(20), second=unknown)
+    assert found.dof.tolist() == moderated(variances, 1, np.ones(20)).dof.tolist()
+
+
 def test_outliers_are_as_likely_as_in_limma():
     """Worked out by the steps of limma's fitFDistRobustly: tails over (n - rank + .5) / n, at most 1, rising."""
     ratios = np.array([0.2, 1.0, 40.0, 2.0, 9.0, 0.7, 15.0, 1.4])
@@ -134,3 +150,16 @@ def test_three_networks_of_ten_classes_find_more_without_more_false_alarms(unequ
         losses.append(two_way.p_values(found, mean + 4)[0] * classes <= 0.05)
     assert np.mean(alarms) < 0.05 + 2 * (0.05 * 0.95 / draws) ** 0.5
     assert np.mean(losses) > 0.6  # 0.2 by the plain t-test
+
+
+@pytest.mark.slow
+def test_a_class_that_varies_a_hundredfold_is_not_found_falsely_by_two_networks():
+    rng = np.random.default_rng(0)
+    draws, networks = 1000, 2
+    deviations = np.append(10.0, np.ones(9))
+    before, after = rng.normal(size=(2, draws, networks, 10)) * deviations
+    alarms = []
+    for pair in zip(before, after, strict=True):
+        changes = class_losses.moderated(class_losses.from_recalls(*pair), np.full(10, 0.5))
+        alarms.append(class_losses.estimates(changes, np.eye(10))["p"].min() * 10 <= 0.05)
+    assert np.mean(alarms) < 0.05 + 2 * (0.05 * 0.95 / draws) ** 0.5  # 0.10 by the change alone

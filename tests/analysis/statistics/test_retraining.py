@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.retraining import Changed, beyond_control, change, shift
+from analysis.statistics.retraining import Changed, accuracy_beyond_control, beyond_control, change, shift
 
 
 def counts(lost, won, images=1000):
@@ -44,6 +44,13 @@ def test_p_and_interval_by_hand():
     assert bounds[:, 0].tolist() == pytest.approx([-0.1 - half(0.05), -0.1 + half(0.05)])
     assert half(p[0]) == pytest.approx(0.1)
     assert p[1] == 1
+
+
+def test_no_bound_of_the_accuracy_is_beyond_all_images():
+    """Retraining turned one class into the other, so that the bounds would be far beyond 1."""
+    alone = counts([900, 0], [0, 900])
+    _, bounds = accuracy_beyond_control(alone, counts([30, 10], [10, 20]))
+    assert bounds == (-1, 1)
 
 
 def test_losses_without_gains_are_found_however_far_retraining_shifts():

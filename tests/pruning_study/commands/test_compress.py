@@ -23,7 +23,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import Sides
+from pruning_study.study.compression.judgement import Judged, Sides
 from pruning_study.tracking import connect, logged_models
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
@@ -70,7 +70,9 @@ class TestRefused:
         if module == "torch_pruning":
             monkeypatch.setattr(onnx_export, "check_installed", lambda: None)
         monkeypatch.setitem(sys.modules, module, None)
-        assert f"pip install 'pruning-study[{extra}]'" in refused()
+        line = refused()
+        assert line.startswith("Error: this command needs ")
+        assert f"pip install 'pruning-study[{extra}]'" in line
         assert not runs(status=None)
 
     @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ class TestRefused:
         """16 validation images a class: 3.8415 / 19.8415 is 19.4 points, and 3 points take 125."""
         line = refused(max_class_loss=3)
         assert "--max-class-loss: 3 points cannot be shown: class 'T-shirt/top' has 16 validation images" in line
-        assert "19.4 points. Give 125 images of each class" in line
+        assert "19.4 points. Give 125 images of each class for validation (" in line
         assert not runs(status=None)
 
     @pytest.mark.onnx
@@ -150,7 +152,7 @@ class TestDelivered:
         assert job.data.metrics["model_bytes"] == artifact(job, "compressed.onnx").stat().st_size
         assert job.data.tags["state"] in ("within", "beyond", "undecided")
         card = artifact(job, "model_card.md").read_text()
-        assert card.count("\n| ") == 12  # header, line and ten classes
+        assert card.count("\n| ") == 13  # header, line, all images and ten classes
         assert run.info.run_id in card
 
     def test_the_four_first_chains_are_runs_and_only_what_is_tested_has_seen_test_images(self, compressed):
@@ -298,7 +300,7 @@ class TestSaid:
         assert found.classes["recall_after"].tolist() == [1 - lost / 1000, 1]
         assert found.classes["loss"].tolist() == pytest.approx([lost / 1000, 0])
 
-    def test_a_choice_that_fails_is_said_to_fail(self):
+    def outcome(self, lost):
         trials = pd.DataFrame(
             {
                 **{"cost": [10.0], "model_bytes": [10], "macs": [10], "accuracy": [1.0], "worst_class": ["hat"]},
@@ -306,17 +308,46 @@ class TestSaid:
                 **{"class_loss_upper": [0.004], "number": [0]},
             }
         )
-        choice = report.Choice(0, 0, 0)
-        outcome = report.Outcome(
-            "size", Limits(0.03, 0.05), [Chain()], trials, choice, [], self.found(80), None, None, []
-        )
+        choice, limits = report.Choice(0, 0, 0), Limits(0.03, 0.05)
+        notes = ["No filters are removed."]
+        return report.Outcome("size", limits, [Chain()], trials, choice, notes, self.found(lost), None, None, [])
+
+    def test_a_choice_that_fails_is_said_to_fail(self):
+        outcome = self.outcome(80)
         said = "\n".join(report.sentences(outcome))
         assert "Not confirmed: the choice fails on test images. Beyond the limit: the loss of hat, 8.0 points" in said
-        assert "- Not confirmed" in report.model_card(outcome, "hats", {}, "")
+        assert "- Not confirmed" in report.model_card(outcome, "hats", {}, "", (1, 28, 28))
         none = outcome._replace(choice=report.Choice(None, 0, None), tested=None)
         said = report.sentences(none)
         assert said[0] == "No chain keeps to both limits on validation images. The nearest: not pruned, float32."
-        assert said[-1] == "No chain keeps to the limit of the accuracy alone either."
+        assert said[-2] == "No chain keeps to the limit of the accuracy alone either."
+
+    def test_the_choice_comes_first_and_what_was_not_tried_last(self):
+        first, *_, last = report.sentences(self.outcome(0))
+        assert first == "The choice: not pruned, float32."
+        assert last == "No filters are removed."
+
+    def test_the_accuracy_on_test_images_and_what_its_worst_class_loses_are_said(self):
+        """Of 2,000 images 30 hats are lost: 98.5 %, and 3 points of the hats, at most 4.3."""
+        (line,) = [line for line in report.sentences(self.outcome(30)) if line.startswith("Accuracy on test images: ")]
+        assert "98.5 %, of the dense network 100.0 %, of the control 100.0 %." in line
+        assert "hat, loses 3.0, at most 4.3 points (limit 3)" in line
+
+    def test_a_card_has_all_images_before_the_classes_and_says_what_the_model_takes_and_gives(self):
+        """Of 60 in 2,000 images the loss is 3 points, and its upper bound 3.84 (Wilson)."""
+        card = report.model_card(self.outcome(60), "hats", {}, "load()", (1, 28, 28))
+        rows = [line for line in card.splitlines() if line.startswith("| ")]
+        assert rows[2] == "| **all images** | 2,000 | 100.0 | 100.0 | 97.0 | 3.0 | 3.8 |"
+        assert [row.split(" | ")[0] for row in rows[3:]] == ["| hat", "| bag"]
+        assert "of shape [N, 1, 28, 28]" in card
+        assert "in the order of `class_losses.csv`" in card
+
+    def test_what_a_chain_costs_and_may_lose_is_a_line(self):
+        judged = Judged(47_610.0, 47_610, 9, 0.9, 0.0, 0.01, "Coat", 0.03, 0.154, "run")
+        assert (
+            report.progress(Chain(), judged, "size") == "not pruned, float32: 47,610 bytes, Coat may lose 15.4 points"
+        )
+        assert "0.532 of the dense network's time" in report.progress(Chain(), judged._replace(cost=0.5321), "latency")
 
 
 @pytest.mark.onnx

@@ -50,7 +50,7 @@ def predicted(run):
 def test_without_the_extra_is_one_line_before_anything_is_made(refused, arguments, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     line = refused(*arguments)
-    assert "it needs" in line
+    assert "this command needs" in line
     assert "pip install 'pruning-study[onnx]'" in line
     assert not runs(status=None)
 

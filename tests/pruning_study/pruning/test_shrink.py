@@ -74,6 +74,23 @@ def test_hidden_units_of_a_transformer_go_and_attention_stays():
     assert same(network, smaller, images())
 
 
+def test_a_parameter_outside_layers_is_no_warning(recwarn):
+    """A vision transformer adds such a parameter to its tokens, and a search would warn of it for each chain."""
+    network = Attention().eval()
+    network.patches = nn.Sequential(network.patches, Position())
+    shrink(network, images())
+    assert not [warning for warning in recwarn if "Unwrapped" in str(warning.message)]
+
+
+class Position(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.ones(1, 4, 2, 2))
+
+    def forward(self, tokens):
+        return tokens + self.place
+
+
 def test_lenet5_by_hand():
     """A channel between the convolutions, one of 25 pixels between them and the first linear layer, 2 units after it.
 

@@ -22,24 +22,22 @@ class TestImages:
         assert judgement.least_bound(100) == pytest.approx(3.841459 / 103.841459, rel=1e-6)
 
     @pytest.mark.parametrize(
-        ("limits", "option", "message"),
+        ("limits", "images", "option", "message"),
         [
-            (
-                LIMITS,
-                "max_class_loss",
-                r"3 points cannot be shown: class 'bag' has 60 .* 6\.1 points\. Give 125 ",
-            ),
-            (Limits(0.1, 0.01), "max_accuracy_loss", r"1 points cannot be shown: there are 180 .* Give 381 images"),
+            (LIMITS, 500, "max_class_loss", r"125 images of each class .*-fraction 0\.25\), .* 6\.1 points$"),
+            (LIMITS, 60, "max_class_loss", r"125 images of each class for validation \(more images\)"),
+            (Limits(0.1, 0.01), 500, "max_accuracy_loss", r"381 images for .* 0\.62\), or a limit of 2\.1 points$"),
         ],
     )
-    def test_too_few_for_a_limit_is_one_line(self, limits, option, message):
+    def test_too_few_for_a_limit_is_one_line_that_says_what_would_do(self, limits, images, option, message):
+        """The bounds are 3.8415 / 63.8415 and 3.8415 / 183.8415. 125 is a quarter of 500, and 381 61.5 % of 620."""
         with pytest.raises(StudyError, match=message) as error:
-            judgement.check_images(np.array([120, 60]), ("hat", "bag"), limits)
+            judgement.check_images(np.array([120, 60]), np.array([120, images]), ("hat", "bag"), limits)
         assert error.value.option == option
         assert "\n" not in str(error.value)
 
     def test_enough_is_no_error(self):
-        judgement.check_images(np.array([200, 200]), ("hat", "bag"), LIMITS)
+        judgement.check_images(np.array([200, 200]), np.array([200, 200]), ("hat", "bag"), LIMITS)
 
 
 def test_losses_are_those_beyond_the_control_and_the_worst_is_that_of_the_largest_bound():

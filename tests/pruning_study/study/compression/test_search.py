@@ -154,13 +154,17 @@ def test_a_chain_that_was_killed_in_the_middle_is_made_again_by_the_next_process
     assert search.trials()["number"].tolist() == [0, 1, 2, 3, 5, 6]
 
 
-def test_a_chain_that_was_interrupted_is_the_next_one_again(store, request):
+def test_an_interrupted_chain_is_the_next_one_again_and_those_after_it_are_those_of_an_undisturbed_search(
+    store, request
+):
     search = ChainSearch(store, request.node.name, SPACE)
     made(search, 4)
     with pytest.raises(KeyboardInterrupt), search.trial(5, late=False) as trial:
         interrupted = search.chain(trial)
         raise KeyboardInterrupt
     assert made(search, 5) == [interrupted]
+    undisturbed = ChainSearch(store, f"{request.node.name} undisturbed", SPACE)
+    assert made(search, 8) == made(undisturbed, 8)[5:]
 
 
 def test_a_chain_whose_process_was_killed_once_it_was_judged_is_not_made_again(store, request):

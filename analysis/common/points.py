@@ -1,0 +1,12 @@
+"""Shares as text, in percentage points."""
+
+
+def points(share: float) -> str:
+    """Return a share in percentage points, with one decimal.
+
+    Examples
+    --------
+    >>> points(0.0125), points(-0.0001)
+    ('1.2', '0.0')
+    """
+    return f"{round(100 * share, 1) + 0.0:.1f}"  # no -0.0

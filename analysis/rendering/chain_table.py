@@ -1,0 +1,35 @@
+"""The table of a search's chains as text: what each chain costs and loses."""
+
+import pandas as pd
+
+from analysis.common.points import points
+
+_COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
+
+
+def cost(value: float, minimize: str) -> str:
+    """Return what a chain costs as text; `minimize` is what `table` takes."""
+    return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
+
+
+def table(trials: pd.DataFrame, minimize: str) -> pd.DataFrame:
+    """Return the rows of chains, every cell as text.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        As `ChainTrials` has them.
+    minimize : {"size", "latency", "macs"}
+        What the costs are.
+    """
+    return pd.DataFrame(
+        {
+            "chain": trials["chain"],
+            _COSTS[minimize]: [cost(value, minimize) for value in trials["cost"]],
+            "loss of accuracy": trials["accuracy_loss"].map(points),
+            "accuracy, at most": trials["accuracy_loss_upper"].map(points),
+            "worst class": trials["worst_class"],
+            "its loss": trials["class_loss"].map(points),
+            "class, at most": trials["class_loss_upper"].map(points),
+        }
+    )
