@@ -14,7 +14,10 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 
 # The sections that `--help` shows options in; a command shows the options that it has of each.
 SECTIONS = {
-    "Predictions": ("before", "after", "test_before", "test_after", "control", "pair_by_order", "max_data_gib"),
+    "Predictions": (
+        *("before", "after", "test_before", "test_after", "control", "training_images"),
+        *("pair_by_order", "max_data_gib"),
+    ),
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
@@ -133,12 +136,12 @@ _SIDES = {
 }
 
 
-def _sides(*, required: bool) -> Callable[[FC], FC]:
-    """Return the options for predictions; those before and after may be required."""
+def _sides(*required: str) -> Callable[[FC], FC]:
+    """Return the options for predictions, some of which may be required."""
 
     def decorate(command: FC) -> FC:
         for name, help in reversed(_SIDES.items()):
-            if required and name != "--control":
+            if name in required:
                 option = click.option(name, required=True, multiple=True, metavar="SOURCE", help=help)
             else:
                 help = f"{help}  [default: none]"
@@ -182,7 +185,7 @@ def cli() -> None:
         'pruning-analysis audit --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
     ),
 )
-@_sides(required=True)
+@_sides("--before", "--after")
 @_PAIR_BY_ORDER
 @click.option(
     "--groups",
@@ -271,7 +274,7 @@ def audit(
         "pruning-analysis power --classes 10 --images 1000 --movement 2",
     ),
 )
-@_sides(required=False)
+@_sides()
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
 @click.option("--classes", type=_OrAuto(click.INT), help="Number of classes.  [default: that of the predictions]")
@@ -332,6 +335,67 @@ def power(
     power.write(found, output)
     click.echo(power.summary(found))
     click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")
+
+
+@cli.command(
+    sections=SECTIONS,
+    examples=(
+        'pruning-analysis risk --before "dense/*.npz"',
+        'pruning-analysis risk --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
+    ),
+)
+@_sides("--before")
+@click.option(
+    "--training-images",
+    type=_OrAuto(click.Path(path_type=Path)),
+    metavar="FILE.csv",
+    help="Number of training images of each class, in the columns class and training_images, as in a run's "
+    "class_characteristics.csv.  [default: none]",
+)
+@_PAIR_BY_ORDER
+@_MAX_DATA_GIB
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("risk"),
+    show_default=True,
+    help="Folder that risk_classes.csv and risk_images.csv are written to, and with --after risk_judged.csv.",
+)
+def risk(
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    control: tuple[str, ...],
+    training_images: Path | None,
+    pair_by_order: bool,
+    max_data_gib: float,
+    output: Path,
+) -> None:
+    """Say which classes and images are at risk before anything is pruned.
+
+    Networks before pruning are all that is needed. The scores are recall, share of the training images, confidence,
+    margin, entropy, and disagreement between seeds. Confidence takes a column or array confidence in the files. Margin
+    and entropy take an array probabilities or logits, (images, classes), in .npz files.
+
+    With predictions of pruned networks the scores of half of the networks are judged by what pruning cost the other
+    half: the rank correlation with the losses of classes, and how well lost images are told from others.
+    """
+    from analysis.audit import prediction_files, risk
+    from analysis.common import overwriting
+
+    names = (*risk.FILES, risk.JUDGED)
+    overwriting.check_inputs(output, prediction_files.named([*before, *after, *control]), "predictions", names=names)
+    overwriting.check_inputs(output, [training_images], "training images", names=names)
+    result = risk.risk(
+        before,
+        after,
+        control,
+        training_images=training_images,
+        max_data_gib=max_data_gib,
+        pair_by_order=pair_by_order,
+    )
+    written = risk.write(result, output)
+    click.echo(risk.summary(result))
+    click.echo(f"In {output.absolute()}: {', '.join(written)}")
 
 
 @cli.command(

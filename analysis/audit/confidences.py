@@ -1,0 +1,152 @@
+"""How sure networks are of each image, from the files of their predictions: probabilities, logits, or confidences."""
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common import archives
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import shortened
+from analysis.runs import schema
+from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
+
+_PROBABILITIES, _LOGITS = "probabilities", "logits"
+# Numbers of four bytes that sum to 1 are off by less, and so are probabilities that were rounded to three digits.
+_ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
+_WHAT = "give probabilities from 0 to 1"
+
+
+class Uncertainties(NamedTuple):
+    """What several networks say of each image.
+
+    Attributes
+    ----------
+    values : dict of str to (networks, images)
+        Confidence, margin and entropy; those that the files do not tell are missing.
+    left_out : str
+        Why some are missing; empty if none is.
+    """
+
+    values: dict[str, np.ndarray]
+    left_out: str
+
+
+def read(paths: Sequence[Path], images: int, limit: SizeLimit) -> Uncertainties:
+    """Read how sure networks are.
+
+    An .npz file may hold `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
+    (images,); a CSV file may have a column `confidence`.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A file for each network; their predictions can be read.
+    images : int
+        Number of images in each.
+    limit : SizeLimit
+        Most memory that the arrays in a file may take.
+
+    Raises
+    ------
+    StudyError
+        If a value is missing, no number, or no probability, if an array is of another shape, or if only some of the
+        files tell how sure their networks are.
+    """
+    networks = [_of_npz(path, images, limit) if path.suffix == ".npz" else _of_csv(path) for path in paths]
+    for path, found in zip(paths, networks, strict=True):
+        if found.keys() != networks[0].keys():
+            richer, poorer = (path, paths[0]) if len(found) > len(networks[0]) else (paths[0], path)
+            missing = [name for name in UNCERTAINTY if (name in found) != (name in networks[0])]
+            raise StudyError(f"{poorer} tells no {' and no '.join(missing)}, and {richer} does: save all in one way")
+    values = {name: np.array([found[name] for found in networks]) for name in networks[0]}
+    return Uncertainties(values, _left_out(values, paths[0]))
+
+
+def _left_out(known: Collection[str], path: Path) -> str:
+    missing = [name for name in UNCERTAINTY if name not in known]
+    if not missing:
+        return ""
+    if missing == [*UNCERTAINTY]:
+        return f"no confidence, margin or entropy: {path} has neither probabilities nor logits nor confidence"
+    return f"no {' or '.join(missing)}: {path} has the confidence alone, and neither probabilities nor logits"
+
+
+def _of_npz(path: Path, images: int, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+    arrays = archives.read(path, [], [_PROBABILITIES, _LOGITS, schema.CONFIDENCE], limit=limit)
+    for name in (_PROBABILITIES, _LOGITS):
+        if name in arrays:
+            values = _table(path, name, arrays[name], images)
+            return uncertainty(_probabilities(path, values) if name == _PROBABILITIES else _softmax(path, values))
+    if schema.CONFIDENCE not in arrays:
+        return {}
+    values = arrays[schema.CONFIDENCE]
+    if values.dtype.kind not in "fiu" or values.shape != (images,):
+        raise StudyError(
+            f"{path}: confidence should be a number for each of {images:,} images; it is {values.dtype} of shape "
+            f"{values.shape}"
+        )
+    return {CONFIDENCE: _checked(path, values.astype(float))}
+
+
+def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray:
+    if values.dtype.kind != "f" or values.ndim != 2 or len(values) != images or values.shape[1] < 2:
+        raise StudyError(
+            f"{path}: {name} should be numbers with a fraction, ({images:,} images, classes); they are {values.dtype} "
+            f"of shape {values.shape}"
+        )
+    return values.astype(float)
+
+
+def _probabilities(path: Path, values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        impossible = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))
+    if impossible.any():
+        image, column = np.argwhere(impossible)[0]
+        raise StudyError(f"{path}: image {image + 1:,} has the probability {values[image, column]:g}: {_WHAT}")
+    total = values.sum(1)
+    if (wrong := np.flatnonzero(np.abs(total - 1) > _ROUNDED_SUM)).size:
+        raise StudyError(f"{path}: the probabilities of image {wrong[0] + 1:,} sum to {total[wrong[0]]:.4g}, not to 1")
+    return np.clip(values, 0, 1)
+
+
+def _softmax(path: Path, values: np.ndarray) -> np.ndarray:
+    if (wrong := np.flatnonzero(~np.isfinite(values).all(1))).size:
+        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} hold NaN or infinite numbers")
+    powers = np.exp(values - values.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def _checked(path: Path, values: np.ndarray) -> np.ndarray:
+    if (missing := np.flatnonzero(np.isnan(values))).size:
+        raise StudyError(f"{path}: image {missing[0] + 1:,} has no confidence: fill it in")
+    if (wrong := np.flatnonzero((values < -_ROUNDING) | (values > 1 + _ROUNDING))).size:
+        raise StudyError(f"{path}: image {wrong[0] + 1:,} has the confidence {values[wrong[0]]:g}: {_WHAT}")
+    return np.clip(values, 0, 1)
+
+
+def _of_csv(path: Path) -> Mapping[str, np.ndarray]:
+    with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        header = [name.strip() for name in next(reader)]
+        if (count := header.count(schema.CONFIDENCE)) > 1:
+            raise StudyError(f"{path}: {count} columns have the name {schema.CONFIDENCE}; rename all but one")
+        if not count:
+            return {}
+        column = header.index(schema.CONFIDENCE)
+        texts = [row[column].strip() for row in reader if row]
+    return {CONFIDENCE: _checked(path, np.array([_number(path, *each) for each in enumerate(texts, 1)]))}
+
+
+def _number(path: Path, image: int, text: str) -> float:
+    """Return a confidence; that of an empty cell is NaN."""
+    try:
+        return float(text) if text else np.nan
+    except ValueError as error:
+        raise StudyError(
+            f"{path}: image {image:,} has the confidence {shortened(text)}, which is no number: {_WHAT}"
+        ) from error

@@ -1,0 +1,272 @@
+"""Which classes and images are at risk before anything is pruned, and how well that is foreseen where it is known."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.audit import confidences
+from analysis.audit.audit import read_sides
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import printable
+from analysis.rendering.formats import decimals, p_value, with_interval
+from analysis.runs.checks import some
+from analysis.statistics.intensification import at_chance
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.risk_judgement import CLASSES, EXEMPLARS, Networks, judge
+from analysis.statistics.risk_scores import class_scores, combined, image_scores
+
+FILES = ("risk_classes.csv", "risk_images.csv")
+JUDGED = "risk_judged.csv"
+_MOST_ROWS = 20
+# Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
+_FEWEST_JUDGED = 4
+_CLASS, _TRAINING_IMAGES = "class", "training_images"
+
+
+class Risk(NamedTuple):
+    """What dense networks say of each class and image.
+
+    Attributes
+    ----------
+    classes : DataFrame, one row per class that has test images, the riskiest first
+        rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
+    images : DataFrame, one row per test image, the riskiest first
+        rank, index (place among the test images from 0), label, and its scores.
+    judged : DataFrame
+        As `risk_judgement.judge` returns it; empty without compressed networks.
+    notes : list of str
+    """
+
+    classes: pd.DataFrame
+    images: pd.DataFrame
+    judged: pd.DataFrame
+    notes: list[str]
+
+
+def risk(
+    before: Sequence[str],
+    after: Sequence[str] = (),
+    control: Sequence[str] = (),
+    *,
+    training_images: Path | None = None,
+    max_data_gib: float = 1.0,
+    pair_by_order: bool = False,
+) -> Risk:
+    """Score classes and images by dense networks, and judge the scores by compressed ones.
+
+    Parameters
+    ----------
+    before, after, control : sequence of str
+        As `audit.audit` takes them. Of networks after, half judge the scores of the other half.
+    training_images : Path, optional
+        CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
+    max_data_gib, pair_by_order
+        As for `audit.audit`.
+
+    Raises
+    ------
+    StudyError
+        If confidences are missing in some files or are no probabilities, if networks are too few or not in pairs, and
+        as `audit.audit` says.
+    """
+    limit = SizeLimit(max_data_gib, "max_data_gib")
+    sides = {"before": before, "after": after, "control": control}
+    with tempfile.TemporaryDirectory() as downloads:
+        read = read_sides(sides, Path(downloads), limit, pair_by_order)
+        told = confidences.read(list(read.networks_by_path["before"]), len(read.label), limit)
+    names = np.unique(read.label)
+    shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
+    found = of_predictions(
+        read.label, {side: each for side, each in read.networks.items() if len(each)}, told.values, shares
+    )
+    left_out = [told.left_out] if told.left_out else []
+    if training_images is None:
+        left_out.append("no share of training images: give --training-images")
+    if left_out:
+        found.notes.append(f"Left out: {'; '.join(left_out)}.")
+    return found
+
+
+def of_predictions(
+    label: np.ndarray,
+    networks: Mapping[str, np.ndarray],
+    uncertainties: Mapping[str, np.ndarray],
+    training_images: np.ndarray | None = None,
+) -> Risk:
+    """Score classes and images, and judge the scores if there are networks after.
+
+    Parameters
+    ----------
+    label : (images,), text or integers
+    networks : mapping of str to (networks, images)
+        Predicted classes before, and perhaps after and in the control.
+    uncertainties : mapping of str to (networks, images)
+        Of the networks before, as `confidences.read` returns them.
+    training_images : (labels,), optional
+        Number of training images of each class that has test images, in the order of the sorted labels.
+
+    Raises
+    ------
+    StudyError
+        If all networks guess, or if networks after are too few or not as many as before.
+    """
+    _check_pairs({side: len(each) for side, each in networks.items()})
+    classes = np.unique(np.concatenate([label, *(each.ravel() for each in networks.values())]))
+    class_index = np.searchsorted(classes, label)
+    indices = {side: np.searchsorted(classes, each) for side, each in networks.items()}
+    sound, notes = _sound(class_index, indices)
+    indices = {side: each[sound] for side, each in indices.items()}
+    uncertainties = {name: values[sound] for name, values in uncertainties.items()}
+    support = np.bincount(class_index, minlength=len(classes))
+    if untested := classes[support == 0].astype(str).tolist():
+        notes.append(f"Predicted but without a test image, so not scored: {some(untested)}.")
+    of_classes = None
+    if training_images is not None:
+        of_classes = np.zeros(len(classes))
+        of_classes[support > 0] = training_images
+    scores = image_scores(class_index, indices["before"], uncertainties)
+    by_class = class_scores(scores, class_index, len(classes), of_classes)
+    judged = pd.DataFrame()
+    if "after" in indices:
+        judged = _judged(class_index, indices, uncertainties, len(classes), of_classes)
+        notes += _judging_notes(len(indices["after"]), judged)
+    table = pd.DataFrame({_CLASS: classes.astype(str), "images": support, **by_class})
+    per_image = pd.DataFrame({"index": np.arange(len(label)), "label": label, **scores})
+    ranked = _ranked(table, combined(by_class))
+    return Risk(ranked[ranked["images"] > 0], _ranked(per_image, combined(scores)), judged, notes)
+
+
+def _check_pairs(counts: Mapping[str, int]) -> None:
+    """Raise a StudyError if the networks after cannot judge those before."""
+    if "after" not in counts:
+        if "control" in counts:
+            raise StudyError("a control judges nothing by itself: give --after too", option="control")
+        return
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} {side}" for side, count in counts.items())
+        raise StudyError(f"risk judges pairs of networks and has {told}: give as many files a side", option="after")
+    if counts["after"] < _FEWEST_JUDGED:
+        raise StudyError(
+            f"risk scores by half of the networks and judges by the other half, and has {counts['after']} a side: give "
+            f"{_FEWEST_JUDGED} or more, or --before alone",
+            option="after",
+        )
+
+
+def _sound(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """Return which networks guess on no side, and a note on the others."""
+    support = np.bincount(label)
+    guesses = [
+        at_chance((each == label).mean(1), int((support > 0).sum()), support[support > 0]) for each in indices.values()
+    ]
+    sound = ~np.any(guesses, axis=0)
+    least = _FEWEST_JUDGED if "after" in indices else 1
+    if sound.sum() < least:
+        raise StudyError(
+            f"{(~sound).sum()} of {len(sound)} networks are no better than a constant answer, and {least} others are "
+            "needed: give networks that were trained"
+        )
+    count = int((~sound).sum())
+    return sound, [f"Left out because they guess: {count} of {len(sound)} networks."] if count else []
+
+
+def _judged(
+    label: np.ndarray,
+    indices: Mapping[str, np.ndarray],
+    uncertainties: Mapping[str, np.ndarray],
+    classes: int,
+    training_images: np.ndarray | None,
+) -> pd.DataFrame:
+    """Score by the first half of the networks, and judge by the second."""
+    half = len(indices["after"]) // 2
+    first, second = (
+        Networks(**{side: each[part] for side, each in indices.items()}) for part in (slice(half), slice(half, None))
+    )
+    scores = image_scores(label, first.before, {name: values[:half] for name, values in uncertainties.items()})
+    return judge(class_scores(scores, label, classes, training_images), scores, label, second, first)
+
+
+def _judging_notes(networks: int, judged: pd.DataFrame) -> list[str]:
+    half = networks // 2
+    notes = [f"Scores of the first {half} networks are judged by the other {networks - half}."]
+    if EXEMPLARS not in set(judged["outcome"]):
+        notes.append(f"PIEs take {FEWEST} networks a half, so they are left out: give {2 * FEWEST} or more a side.")
+    return notes
+
+
+def _ranked(table: pd.DataFrame, risk: np.ndarray) -> pd.DataFrame:
+    """Return a table with its riskiest rows first, and their ranks."""
+    place = (-pd.Series(risk)).rank(method="min")
+    ranked = table.assign(rank=place).sort_values("rank", kind="stable", ignore_index=True)
+    return ranked[["rank", *table.columns]].astype({"rank": "Int64"})
+
+
+def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
+    """Return the number of training images of each class."""
+    with opened(path) as file:
+        try:
+            table = csv_text.read(file, dtype={_CLASS: str}, keep_default_na=False)
+            counts = table.set_index(_CLASS)[_TRAINING_IMAGES].astype(float)
+        except (OSError, ValueError, KeyError) as error:
+            raise StudyError(
+                f"{path}: no table with the columns {_CLASS} and {_TRAINING_IMAGES}, a number for each class",
+                option="training_images",
+            ) from error
+    if missing := [name for name in names if name not in counts.index]:
+        raise StudyError(f"{path}: no row for the class {printable(missing[0])}", option="training_images")
+    if counts.index.has_duplicates or not (np.isfinite(counts) & (counts >= 0)).all() or not counts[names].any():
+        raise StudyError(
+            f"{path}: {_TRAINING_IMAGES} should be one number of each class, 0 or more", option="training_images"
+        )
+    return counts[names].to_numpy()
+
+
+def summary(result: Risk) -> str:
+    """Return the tables and notes as text."""
+    table = result.classes.head(_MOST_ROWS)
+    scores = [name for name in table if name not in ("rank", _CLASS, "images")]
+    shown = table.assign(**{name: table[name].map(decimals(3)) for name in scores})
+    shown[_CLASS] = shown[_CLASS].map(printable)
+    blocks = [f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}"]
+    if len(result.classes) > len(table):
+        blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
+    if len(result.judged):
+        blocks.append(
+            "How well the scores foresee what networks of other seeds pay: the rank correlation with the losses of "
+            "classes, and for images the AUC (0.5 is chance). The ceiling is what compressed networks of other seeds "
+            f"say.\n\n{_printable_judged(result.judged).to_string(index=False)}"
+        )
+    return "\n\n".join([*blocks, *result.notes])
+
+
+def _printable_judged(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each score and a column for each outcome, and p of the classes."""
+    write = decimals(2)
+    ends = zip(judged["value"], judged["low"], judged["high"], strict=True)
+    cells = judged.assign(cell=[with_interval(*each, write) for each in ends])
+    table = cells.pivot_table("cell", "score", "outcome", aggfunc="first", sort=False).fillna("")
+    p = judged[judged["outcome"] == CLASSES].set_index("score")["p"].map(p_value)
+    table.insert(1, "p", p.reindex(table.index, fill_value=""))
+    return table.rename_axis(columns=None).reset_index()
+
+
+def write(result: Risk, output: Path) -> list[str]:
+    """Write the tables into a folder, and return their names.
+
+    Raises
+    ------
+    StudyError
+        If the folder cannot be made or written to.
+    """
+    tables = dict(zip(FILES, (result.classes, result.images), strict=True))
+    tables |= {JUDGED: result.judged} if len(result.judged) else {}
+    with files.aside(output) as folder:
+        for name, table in tables.items():
+            csv_text.write(table, folder / name)
+    return list(tables)

@@ -1,0 +1,363 @@
+"""How well scores foresee what compression costs networks that had no part in the scores.
+
+A class pays its excess loss. Images pay that are lost, or whose modal label changes (PIEs, Hooker et al., "What Do
+Compressed Deep Neural Networks Forget?", Section 2.3).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.statistics.halves import group_of, groups, jackknife_values
+from analysis.statistics.intensification import excess_loss
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import disagreement, exemplars
+from analysis.statistics.resampling import mean_interval
+from analysis.statistics.risk_scores import as_risk, class_means, combined
+
+CLASSES, LOST, LOST_BY_CONTROL, EXEMPLARS = "class losses", "lost images", "lost by the control", "PIEs"
+# Beside the names of scores: all of them together, and what compressed networks of other seeds say.
+COMBINED, CEILING = "combined", "ceiling"
+_RESAMPLES, _PERMUTATIONS = 2000, 9999
+
+
+class Networks(NamedTuple):
+    """What networks predict, each (networks, images) of integers from 0; row i of all belongs to the same network.
+
+    `control` is None if no network was retrained without compression.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    control: np.ndarray | None = None
+
+
+class Estimate(NamedTuple):
+    """A value, the ends of its 95 % interval, and how many classes, networks or images it is of."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def judge(
+    class_scores: Mapping[str, np.ndarray],
+    image_scores: Mapping[str, np.ndarray],
+    label: np.ndarray,
+    judges: Networks,
+    others: Networks,
+) -> pd.DataFrame:
+    """Hold scores against what compression costs networks that had no part in them.
+
+    Parameters
+    ----------
+    class_scores : mapping of str to (classes,)
+    image_scores : mapping of str to (images,)
+        As `risk_scores` returns them.
+    label : (images,), integers from 0
+    judges : Networks
+        The scores are held against what these pay.
+    others : Networks
+        Compressed networks of other seeds than the judges', for the ceiling.
+
+    Returns
+    -------
+    DataFrame, one row per outcome and score
+        outcome: `class losses`, `lost images`, `lost by the control` if there is one, and `PIEs` from five networks on
+        either side. score: the name of a score, `combined`, or `ceiling`. value: a rank correlation for classes, else
+        an AUC; low and high, the ends of its 95 % interval; n, the number of classes, of networks, or of PIEs; p of the
+        rank correlation, over permutations of the classes.
+    """
+    known = [
+        {name: as_risk(name, values) for name, values in scores.items()} | {COMBINED: combined(scores)}
+        for scores in (class_scores, image_scores)
+    ]
+    rows = [*_judged_classes(known[0], label, judges, others), *_judged_images(known[1], label, judges, others)]
+    return pd.DataFrame(rows)
+
+
+def _judged_classes(
+    scores: Mapping[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
+) -> Iterator[dict[str, object]]:
+    classes = len(scores[COMBINED])
+    losses = class_losses(label, classes, judges)
+    ceiling = class_losses(label, classes, others).mean(0)
+    for name, score in (scores | {CEILING: ceiling}).items():
+        row = foresight_of_classes(score, losses)._asdict()
+        yield {"outcome": CLASSES, "score": name, **row, "p": permutation_p([(score, losses.mean(0))])}
+
+
+def _judged_images(
+    scores: Mapping[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
+) -> Iterator[dict[str, object]]:
+    for outcome, after, others_after in (
+        (LOST, judges.after, others.after),
+        (LOST_BY_CONTROL, judges.control, others.control),
+    ):
+        if after is not None and others_after is not None:
+            for name, score in (scores | {CEILING: known_of_losses(label, others_after)}).items():
+                row = mean_estimate(foresight_of_losses(score, label, judges.before, after))._asdict()
+                yield {"outcome": outcome, "score": name, **row}
+    if min(len(judges.after), len(others.after)) >= FEWEST:
+        for name, score in (scores | {CEILING: known_of_exemplars(others.before, others.after)}).items():
+            row = foresight_of_exemplars(score, judges.before, judges.after)._asdict()
+            yield {"outcome": EXEMPLARS, "score": name, **row}
+
+
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return how often a positive image has a higher score than a negative one; a tie counts half.
+
+    This is the area under the ROC curve, which the ranks of the positive images give (Hanley and McNeil 1982, "The
+    meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology 143, Section "The
+    Wilcoxon statistic").
+
+    Parameters
+    ----------
+    score : (images,)
+    positive : (images,), bool
+
+    Returns
+    -------
+    float
+        NaN if all images are positive, or none is.
+
+    Examples
+    --------
+    Of the four pairs of a positive and a negative image, three are in order and one is tied. Then one is in order and
+    one tied:
+
+    >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
+    0.875
+    >>> auc(np.array([1.0, 2.0, 1.0, 3.0]), np.array([True, True, False, False]))
+    0.375
+    """
+    n_positive = int(positive.sum())
+    n_pairs = n_positive * (len(positive) - n_positive)
+    if not n_pairs:
+        return np.nan
+    rank_sum = stats.rankdata(score)[positive].sum()
+    return float((rank_sum - n_positive * (n_positive + 1) / 2) / n_pairs)
+
+
+def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+    """Return Spearman's rank correlation, with mean ranks for ties.
+
+    Parameters
+    ----------
+    score : (classes,)
+    outcome : (..., classes)
+        Classes that are NaN in the score or in any outcome are left out.
+
+    Returns
+    -------
+    (...)
+        NaN with fewer than three classes, or if all of a side are alike.
+
+    Examples
+    --------
+    >>> rank_correlation(np.array([1, 2, 3, 4]), np.array([[10, 20, 30, 40], [2, 1, 4, 3]])).round(6).tolist()
+    [1.0, 0.6]
+    """
+    known = _known(score, outcome)
+    if known.sum() < 3:
+        return np.full(outcome.shape[:-1], np.nan)
+    first, second = (_centred_ranks(values[..., known]) for values in (score, outcome))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((first * second).sum(-1) / np.sqrt((first**2).sum() * (second**2).sum(-1)))
+
+
+def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the two-sided p of a mean rank correlation: how often classes in random order correlate as much.
+
+    Parameters
+    ----------
+    pairs : sequence of (score, outcome), each (classes,)
+        One for each data set. The classes of each are permuted among themselves.
+
+    Returns
+    -------
+    float
+        By 9,999 permutations, the same ones each time; NaN if a correlation is.
+
+    Examples
+    --------
+    Two orders of four classes in 24 have a correlation of 1 or -1, so p is about .083:
+
+    >>> score = np.array([1, 2, 3, 4])
+    >>> round(permutation_p([(score, score)]), 2)
+    0.08
+    """
+    random = np.random.default_rng(0)
+    observed, permuted = 0.0, np.zeros(_PERMUTATIONS)
+    for score, outcome in pairs:
+        known = _known(score, outcome)
+        first, second = (_centred_ranks(values[known]) for values in (score, outcome))
+        orders = random.permuted(np.tile(second, (_PERMUTATIONS, 1)), axis=1)
+        with np.errstate(invalid="ignore"):
+            scale = np.sqrt((first**2).sum() * (second**2).sum())
+            observed += (first * second).sum() / scale
+            permuted += orders @ first / scale
+    if np.isnan(observed):
+        return np.nan
+    return float((1 + (np.abs(permuted) >= abs(observed) - 1e-12).sum()) / (1 + _PERMUTATIONS))
+
+
+def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
+    """Return the excess loss of each class beyond the control, or from before where there is no control.
+
+    Parameters
+    ----------
+    label : (images,), integers from 0
+    classes : int
+    networks : Networks
+
+    Returns
+    -------
+    (networks, classes)
+        Shares; NaN for a class without an image.
+
+    Examples
+    --------
+    The accuracy falls by a quarter, and the recall of class 1 by a half:
+
+    >>> label = np.array([0, 0, 1, 1])
+    >>> class_losses(label, 2, Networks(before=label[None], after=np.array([[0, 0, 1, 0]]))).tolist()
+    [[-0.25, 0.25]]
+    """
+    start = networks.before if networks.control is None else networks.control
+    recall = [np.array([class_means(each == label, label, classes) for each in side]) for side in (start, networks[1])]
+    accuracy = [(side == label).mean(1) for side in (start, networks.after)]
+    return excess_loss(*recall, *accuracy)
+
+
+def foresight_of_classes(score: np.ndarray, losses: np.ndarray) -> Estimate:
+    """Return the rank correlation of a score with the mean losses of classes.
+
+    Parameters
+    ----------
+    score : (classes,)
+        Higher is riskier.
+    losses : (networks, classes)
+
+    Returns
+    -------
+    Estimate
+        The interval holds the middle 95 % of 2,000 samples of the networks, drawn with replacement: it says what other
+        networks of the same classes would give, not what other classes would.
+
+    Examples
+    --------
+    >>> foresight_of_classes(np.array([1.0, 2.0, 3.0]), np.array([[0.0, 0.1, 0.2], [0.0, 0.2, 0.3]]))
+    Estimate(value=1.0, low=1.0, high=1.0, n=3)
+    """
+    value = float(rank_correlation(score, losses.mean(0)))
+    drawn = np.random.default_rng(0).integers(len(losses), size=(_RESAMPLES, len(losses)))
+    low = high = np.nan
+    if len(losses) > 1 and not np.isnan(value):
+        low, high = np.nanquantile(rank_correlation(score, losses[drawn].mean(1)), [0.025, 0.975])
+    return Estimate(round(value, 12), float(low), float(high), int(_known(score, losses).sum()))
+
+
+def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the AUC of a score for the images that each network loses, among those that it has right before.
+
+    Parameters
+    ----------
+    score : (images,)
+        Higher is riskier.
+    label : (images,), integers
+    before, after : (networks, images), integers
+
+    Returns
+    -------
+    (networks,)
+        NaN for a network that loses no image, or all of them.
+
+    Examples
+    --------
+    The network loses the second image. The third was wrong before, and does not count:
+
+    >>> label, before, after = np.array([0, 0, 1]), np.array([[0, 0, 0]]), np.array([[0, 1, 0]])
+    >>> foresight_of_losses(np.array([0.1, 0.2, 0.9]), label, before, after).tolist()
+    [1.0]
+    """
+    return np.array(
+        [auc(score[right], lost[right]) for right, lost in zip(before == label, after != label, strict=True)]
+    )
+
+
+def mean_estimate(values: np.ndarray) -> Estimate:
+    """Return the mean over networks with its interval of t; networks that are NaN are left out.
+
+    Examples
+    --------
+    >>> mean_estimate(np.array([0.5, 0.5, np.nan]))
+    Estimate(value=0.5, low=0.5, high=0.5, n=2)
+    """
+    known = values[~np.isnan(values)]
+    return Estimate(float(known.mean()) if len(known) else np.nan, *mean_interval(known), len(known))
+
+
+def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndarray) -> Estimate:
+    """Return the AUC of a score for the PIEs of networks.
+
+    Parameters
+    ----------
+    score : (images,)
+        Higher is riskier.
+    before, after : (networks, images), integers from 0
+
+    Returns
+    -------
+    Estimate
+        `n` is the number of PIEs. The interval is that of the jackknife over at most ten groups of networks.
+
+    Examples
+    --------
+    >>> before, after = np.zeros((6, 3), int), np.array([[0, 0, 1]] * 6)
+    >>> foresight_of_exemplars(np.array([0.1, 0.2, 0.3]), before, after)
+    Estimate(value=1.0, low=1.0, high=1.0, n=1)
+    """
+    group = group_of(len(before)) if groups(len(before)) else np.zeros(len(before))
+    kept = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
+    identified = [exemplars(before[members], after[members]).identified for members in kept]
+    values = np.array([auc(score, each) for each in identified])
+    low, high = mean_interval(jackknife_values(values))
+    return Estimate(float(values[0]), low, high, int(identified[0].sum()))
+
+
+def known_of_losses(label: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the share of networks that are wrong about each image, (images,): what they say of lost images.
+
+    Examples
+    --------
+    >>> known_of_losses(np.array([0, 1]), np.array([[0, 0], [0, 1]])).tolist()
+    [0.0, 0.5]
+    """
+    return np.asarray((after != label).mean(0))
+
+
+def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return how often a network before and one after predict different classes: what they say of PIEs, (images,).
+
+    Examples
+    --------
+    >>> known_of_exemplars(np.array([[0, 1]]), np.array([[0, 0]])).tolist()
+    [0.0, 1.0]
+    """
+    return disagreement(before, after)
+
+
+def _known(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+    """Return which classes are NaN on neither side, (classes,)."""
+    unknown = np.isnan(np.asarray(outcome, dtype=float)).reshape(-1, len(score)).any(0)
+    return np.asarray(~np.isnan(np.asarray(score, dtype=float)) & ~unknown)
+
+
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    ranks = stats.rankdata(values, axis=-1)
+    return np.asarray(ranks - ranks.mean(-1, keepdims=True))

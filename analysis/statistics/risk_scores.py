@@ -1,0 +1,165 @@
+"""Scores of dense networks that may say, before anything is pruned, which classes and which images pruning will cost.
+
+Iofinova et al., "Bias in Pruned Vision Models" (CVPR 2023, abstract), propose criteria of the uncompressed network
+alone. Hooker et al., "What Do Compressed Deep Neural Networks Forget?" (Sections 1 and 3.1), find that the images that
+compression changes are harder ones.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from analysis.statistics.populations import disagreement_within
+
+RECALL, SHARE, CONFIDENCE, MARGIN = "recall", "share", "confidence", "margin"
+ENTROPY, DISAGREEMENT = "entropy", "disagreement"
+SCORES = (RECALL, SHARE, CONFIDENCE, MARGIN, ENTROPY, DISAGREEMENT)
+# Scores that need more than the predicted classes.
+UNCERTAINTY = (CONFIDENCE, MARGIN, ENTROPY)
+_LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
+
+
+def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the probabilities of all classes say of how sure a network is.
+
+    Parameters
+    ----------
+    probabilities : (..., classes)
+        They sum to 1 over at least two classes.
+
+    Returns
+    -------
+    dict of str to (...)
+        `confidence`, the largest probability; `margin`, that minus the second largest; `entropy`, in bits.
+
+    Examples
+    --------
+    >>> found = uncertainty(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
+    >>> {name: values.tolist() for name, values in found.items()}
+    {'confidence': [0.5, 1.0], 'margin': [0.0, 1.0], 'entropy': [1.0, 0.0]}
+    """
+    second, first = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
+    logarithms = np.log2(np.where(probabilities > 0, probabilities, 1))
+    entropy = np.abs((probabilities * logarithms).sum(-1))  # without a negative 0
+    return {CONFIDENCE: first, MARGIN: first - second, ENTROPY: entropy}
+
+
+def image_scores(
+    label: np.ndarray, predicted: np.ndarray, uncertainties: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the scores of each image.
+
+    Parameters
+    ----------
+    label : (images,), integers
+    predicted : (networks, images), integers
+        What the dense networks predict.
+    uncertainties : mapping of str to (networks, images)
+        Those of `UNCERTAINTY` that are known.
+
+    Returns
+    -------
+    dict of str to (images,)
+        `recall`, the share of the networks that are right; `uncertainties`, means over the networks; and from two
+        networks on `disagreement`, how often two of them predict different classes.
+
+    Examples
+    --------
+    >>> found = image_scores(np.array([0, 1]), np.array([[0, 1], [0, 0]]), {})
+    >>> {name: values.tolist() for name, values in found.items()}
+    {'recall': [1.0, 0.5], 'disagreement': [0.0, 1.0]}
+    """
+    means = {name: values.mean(0) for name, values in uncertainties.items()}
+    scores = {RECALL: (predicted == label).mean(0), **means}
+    if len(predicted) > 1:
+        scores[DISAGREEMENT] = disagreement_within(predicted)
+    return {name: scores[name] for name in SCORES if name in scores}
+
+
+def class_scores(
+    scores: Mapping[str, np.ndarray], label: np.ndarray, classes: int, training_images: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the scores of each class: the means over its test images.
+
+    Parameters
+    ----------
+    scores : mapping of str to (images,)
+        As `image_scores` returns them.
+    label : (images,), integers from 0
+    classes : int
+    training_images : (classes,), optional
+        Number of training images of each class. With them the class has a `share`.
+
+    Returns
+    -------
+    dict of str to (classes,)
+        NaN for a class without a test image; its share stays.
+
+    Examples
+    --------
+    Class 1 has no test image:
+
+    >>> found = class_scores({"recall": np.array([1.0, 0.5, 0.2])}, np.array([0, 0, 2]), 3, np.array([2, 1, 1]))
+    >>> {name: values.tolist() for name, values in found.items()}
+    {'recall': [0.75, nan, 0.2], 'share': [0.5, 0.25, 0.25]}
+    """
+    found = {name: class_means(values, label, classes) for name, values in scores.items()}
+    if training_images is not None:
+        found[SHARE] = training_images / training_images.sum()
+    return {name: found[name] for name in SCORES if name in found}
+
+
+def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
+    """Return the mean of each class's images, (classes,), NaN for a class without an image.
+
+    Parameters
+    ----------
+    values : (images,)
+    label : (images,), integers from 0
+    classes : int
+
+    Examples
+    --------
+    >>> class_means(np.array([1.0, 0.0, 1.0]), np.array([0, 0, 2]), 3).tolist()
+    [0.5, nan, 1.0]
+    """
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(label, values, minlength=classes) / np.bincount(label, minlength=classes)
+    return np.asarray(means)
+
+
+def as_risk(name: str, values: np.ndarray) -> np.ndarray:
+    """Return a score turned so that higher values stand for a higher risk; other names than `SCORES` stay as they are.
+
+    Examples
+    --------
+    >>> as_risk("recall", np.array([0.9, 0.8])).tolist(), as_risk("entropy", np.array([0.9, 0.8])).tolist()
+    ([-0.9, -0.8], [0.9, 0.8])
+    """
+    return -values if name in _LOW_IS_RISKY else values
+
+
+def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the mean rank of each image or class by all scores, from 0 to 1; higher is riskier.
+
+    Parameters
+    ----------
+    scores : mapping of str to (items,)
+        By the names of `SCORES`. A score that is the same for all has no part in it.
+
+    Returns
+    -------
+    (items,)
+        NaN where a score is NaN.
+
+    Examples
+    --------
+    >>> combined({"recall": np.array([0.9, 0.8, 0.7]), "entropy": np.array([1.0, 3.0, 2.0])}).tolist()
+    [0.0, 0.75, 0.75]
+    """
+    risks = [as_risk(name, values) for name, values in scores.items() if np.nanmin(values) < np.nanmax(values)]
+    if not risks:
+        return np.zeros(len(next(iter(scores.values()))))
+    ranks = stats.rankdata(risks, axis=-1, nan_policy="omit")
+    return np.asarray(((ranks - 1) / (np.nanmax(ranks) - 1)).mean(0))

@@ -1,0 +1,118 @@
+"""How sure networks are, read from files of every kind, and what is refused in one line."""
+
+import numpy as np
+import pytest
+
+from analysis.audit import confidences
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+
+LIMIT = SizeLimit(0.1)
+LABEL = np.array([0, 1, 1])
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25], [0, 1, 0]], np.float32)
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """Return a function that writes arrays beside predictions and returns the path."""
+
+    def of(name="a.npz", **arrays):
+        np.savez(tmp_path / name, label=LABEL, predicted=LABEL, **arrays)
+        return tmp_path / name
+
+    return of
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Return a function that writes a table with a column of confidences and returns the path."""
+
+    def of(*values, header="label,predicted,confidence"):
+        rows = [f"{label},{label},{value}" for label, value in zip(LABEL, values, strict=True)]
+        (tmp_path / "a.csv").write_text("\n".join([header, *rows]) + "\n")
+        return tmp_path / "a.csv"
+
+    return of
+
+
+def read(*paths):
+    return confidences.read(paths, len(LABEL), LIMIT)
+
+
+def refusal(*paths):
+    with pytest.raises(StudyError) as caught:
+        read(*paths)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_probabilities_tell_all_and_logits_the_same(npz):
+    found = read(npz(probabilities=PROBABILITIES))
+    assert found.left_out == ""
+    assert found.values["confidence"] == pytest.approx(np.array([[0.7, 0.5, 1]]))
+    assert found.values["margin"] == pytest.approx(np.array([[0.5, 0.25, 1]]))
+    assert found.values["entropy"][0, 1:] == pytest.approx([1.5, 0])  # bits
+    logits = read(npz("b.npz", logits=np.log(np.maximum(PROBABILITIES, 1e-30)) + 5))
+    assert logits.values["entropy"] == pytest.approx(found.values["entropy"])
+
+
+def test_a_confidence_alone_leaves_margin_and_entropy_out(npz, csv):
+    for path in (npz(confidence=np.array([0.5, 0.7, 1 + 1e-7], np.float32)), csv(0.5, " 0.7 ", 1)):
+        found = read(path)
+        assert found.values["confidence"] == pytest.approx(np.array([[0.5, 0.7, 1]]))
+        assert found.values["confidence"].max() == 1
+        assert "no margin or entropy" in found.left_out
+        assert str(path) in found.left_out
+
+
+def test_files_of_labels_alone_tell_nothing_and_say_so(npz):
+    found = read(npz(), npz("b.npz"))
+    assert not found.values
+    assert "no confidence, margin or entropy" in found.left_out
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"confidence": [0.5, np.nan, 1]}, "image 2 has no confidence"),
+        ({"confidence": [0.5, 0.5, 1.2]}, "image 3 has the confidence 1.2: give probabilities from 0 to 1"),
+        ({"confidence": [-0.1, 0.5, 1]}, "image 1 has the confidence -0.1"),
+        ({"confidence": [0.5, np.inf, 1]}, "image 2 has the confidence inf"),
+        ({"confidence": [0.5, 0.5]}, r"for each of 3 images; it is float64 of shape (2,)"),
+        ({"confidence": ["a", "b", "c"]}, "confidence should be a number"),
+        ({"probabilities": PROBABILITIES * [1, 1, -1]}, "image 1 has the probability -0.1"),
+        ({"probabilities": PROBABILITIES * [1, np.nan, 1]}, "image 1 has the probability nan"),
+        ({"probabilities": PROBABILITIES / [[1], [2], [1]]}, "the probabilities of image 2 sum to 0.5, not to 1"),
+        ({"probabilities": PROBABILITIES[:2]}, r"(3 images, classes)"),
+        ({"probabilities": PROBABILITIES[:, :1]}, r"(3 images, classes)"),
+        ({"logits": np.where(np.arange(3)[:, np.newaxis] == 2, np.inf, PROBABILITIES)}, "the logits of image 3"),
+    ],
+)
+def test_what_is_no_probability_is_refused_with_the_image(npz, arrays, message):
+    path = npz(**{name: np.array(values) for name, values in arrays.items()})
+    told = refusal(path)
+    assert told.startswith(f"{path}: ")
+    assert message in told
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "image 2 has no confidence: fill it in"),
+        ("1.5", "image 2 has the confidence 1.5"),
+        ("high", "image 2 has the confidence 'high', which is no number"),
+    ],
+)
+def test_a_table_with_a_cell_that_is_no_confidence_is_refused(csv, value, message):
+    assert message in refusal(csv(0.5, value, 1))
+
+
+def test_two_columns_of_confidences_are_refused(csv):
+    path = csv("0.5,0.5", "0.5,0.5", "1,1", header="label,predicted,confidence,confidence")
+    assert "2 columns have the name confidence" in refusal(path)
+
+
+def test_confidences_that_only_some_files_have_are_missing_in_the_others(npz):
+    with_all, with_one = npz(probabilities=PROBABILITIES), npz("b.npz", confidence=np.ones(3))
+    for paths in ((with_all, with_one), (with_one, with_all)):
+        assert refusal(*paths) == f"{with_one} tells no margin and no entropy, and {with_all} does: save all in one way"

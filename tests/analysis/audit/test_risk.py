@@ -1,0 +1,177 @@
+"""Tables of risk, from files to the command line, on networks that lose what their scores say."""
+
+import click.testing
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.__main__ import cli
+from analysis.audit import risk
+from analysis.common.errors import StudyError
+
+NAMES = np.array(["cat", "dog", "fox"])
+IMAGES = 60
+LABEL = np.repeat(np.arange(3), IMAGES)
+PLACE = np.tile(np.arange(IMAGES) / IMAGES, 3)
+# Cats are sure, foxes are not, and of each the last images least so.
+DOUBT = (0.1 + 0.2 * LABEL) * PLACE
+
+
+def predictions(networks, doubt, seed):
+    """Networks that are wrong as often as they doubt."""
+    wrong = np.random.default_rng(seed).random((networks, len(LABEL))) < doubt
+    return np.where(wrong, (LABEL + 1) % 3, LABEL)
+
+
+def write(folder, predicted, **arrays):
+    folder.mkdir(exist_ok=True)
+    for number, each in enumerate(predicted):
+        np.savez(folder / f"{number}.npz", label=NAMES[LABEL], predicted=NAMES[each], **arrays)
+    return str(folder)
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Ten networks before, after and in the control, with probabilities before."""
+    probabilities = np.stack([1 - DOUBT, DOUBT * 0.75, DOUBT * 0.25], axis=1)
+    return {
+        "before": write(tmp_path / "dense", predictions(10, DOUBT / 4, 0), probabilities=probabilities),
+        "after": write(tmp_path / "pruned", predictions(10, DOUBT, 1)),
+        "control": write(tmp_path / "retrained", predictions(10, DOUBT / 4, 2)),
+    }
+
+
+def test_scores_of_classes_are_those_of_the_networks_before(sides):
+    found = risk.risk([sides["before"]])
+    assert found.classes["class"].tolist() == ["fox", "dog", "cat"]
+    assert found.classes["rank"].tolist() == [1, 2, 3]
+    assert found.classes["confidence"].tolist() == pytest.approx(
+        [1 - DOUBT[each == LABEL].mean() for each in (2, 1, 0)]
+    )
+    assert found.classes["margin"].tolist() == pytest.approx(
+        [1 - 1.75 * DOUBT[each == LABEL].mean() for each in (2, 1, 0)]
+    )
+    assert found.judged.empty
+    first = found.images.iloc[0]
+    assert (first["label"], first["rank"]) == ("fox", 1)
+    assert sorted(found.images["index"]) == list(range(len(LABEL)))
+
+
+def test_scores_that_say_what_is_lost_are_judged_so(sides):
+    judged = risk.risk(*([sides[side]] for side in ("before", "after", "control"))).judged.set_index(
+        ["outcome", "score"]
+    )
+    assert judged["value"]["class losses", "confidence"] == 1
+    assert judged["value"]["lost images", "margin"] > 0.65
+    assert judged["n"]["lost images", "margin"] == 5  # half of the networks
+    assert {"class losses", "lost images", "lost by the control", "PIEs"} == set(judged.index.get_level_values(0))
+
+
+def test_the_first_half_of_the_networks_scores_and_the_second_judges(tmp_path):
+    # The first two networks doubt foxes, and the other two lose cats.
+    before = np.tile(LABEL, (4, 1))
+    before[:2, LABEL == 2] = np.where(np.arange(IMAGES) < 6, 0, 2)
+    after = np.tile(LABEL, (4, 1))
+    after[2:, LABEL == 0] = np.where(np.arange(IMAGES) < 6, 1, 0)
+    found = risk.of_predictions(LABEL, {"before": before, "after": after}, {})
+    assert found.judged.set_index(["outcome", "score"])["value"]["class losses", "recall"] < 0
+    assert found.classes["class"].tolist()[0] == "2"  # by all four networks
+    assert any("first 2 networks are judged by the other 2" in note for note in found.notes)
+    assert any("PIEs take 5" in note for note in found.notes)
+
+
+def test_the_share_of_training_images_is_read_and_judged(sides, tmp_path):
+    table = tmp_path / "class_characteristics.csv"
+    table.write_text("class,index,training_images\nfox,2,10\ncat,0,50\ndog,1,40\n")
+    found = risk.risk([sides["before"]], training_images=table)
+    assert found.classes.set_index("class")["share"].to_dict() == {"fox": 0.1, "dog": 0.4, "cat": 0.5}
+    assert not any("no share" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("class,training_images\ncat,1\ndog,2\n", "no row for the class fox"),
+        ("class,images\ncat,1\n", "columns class and training_images"),
+        ("class,training_images\ncat,1\ndog,2\nfox,many\n", "columns class and training_images"),
+        ("class,training_images\ncat,1\ndog,2\nfox,-1\n", "one number of each class"),
+        ("class,training_images\ncat,1\ndog,2\nfox,1\nfox,2\n", "one number of each class"),
+        ("", "columns class and training_images"),
+    ],
+)
+def test_training_images_that_are_missing_or_no_numbers_are_refused(sides, tmp_path, content, message):
+    table = tmp_path / "images.csv"
+    table.write_text(content)
+    with pytest.raises(StudyError, match=message):
+        risk.risk([sides["before"]], training_images=table)
+
+
+def test_a_class_without_test_images_is_named_and_not_scored():
+    before = np.tile(LABEL, (4, 1))
+    before[0, 0] = 7
+    found = risk.of_predictions(LABEL, {"before": before, "after": before}, {})
+    assert sorted(found.classes["class"]) == ["0", "1", "2"]
+    assert any("without a test image, so not scored: 7" in note for note in found.notes)
+
+
+def test_networks_that_guess_are_left_out_and_counted():
+    before = np.tile(LABEL, (5, 1))
+    before[0] = 0
+    found = risk.of_predictions(LABEL, {"before": before}, {})
+    assert found.classes["recall"].tolist() == [1, 1, 1]
+    assert "Left out because they guess: 1 of 5 networks." in found.notes
+    with pytest.raises(StudyError, match="1 of 1 networks are no better than a constant answer"):
+        risk.of_predictions(LABEL, {"before": before[:1]}, {})
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"before": 3, "after": 3}, "has 3 a side: give 4 or more"),
+        ({"before": 4, "after": 5}, "4 before, 5 after"),
+        ({"before": 4, "after": 4, "control": 1}, "4 before, 4 after, 1 control"),
+        ({"before": 4, "control": 4}, "give --after too"),
+    ],
+)
+def test_networks_that_cannot_judge_are_refused(counts, message):
+    with pytest.raises(StudyError, match=message):
+        risk.of_predictions(LABEL, {side: np.tile(LABEL, (count, 1)) for side, count in counts.items()}, {})
+
+
+def invoke(*options):
+    return click.testing.CliRunner().invoke(cli, ["risk", *map(str, options)])
+
+
+def test_the_command_prints_and_writes_the_tables(sides, tmp_path):
+    output = tmp_path / "risk"
+    options = [part for side, folder in sides.items() for part in (f"--{side}", folder)]
+    result = invoke(*options, "--output", output)
+    assert result.exit_code == 0, result.output
+    for word in ("fox", "disagreement", "ceiling", "PIEs", "no share of training images"):
+        assert word in result.output
+    assert pd.read_csv(output / "risk_classes.csv")["class"].tolist() == ["fox", "dog", "cat"]
+    assert len(pd.read_csv(output / "risk_images.csv")) == len(LABEL)
+    assert set(pd.read_csv(output / "risk_judged.csv")["score"]) >= {"recall", "combined", "ceiling"}
+
+
+def test_labels_alone_leave_out_three_scores_and_write_no_judgement(tmp_path):
+    folder = write(tmp_path / "dense", predictions(2, DOUBT, 0))
+    result = invoke("--before", folder, "--output", tmp_path / "risk")
+    assert result.exit_code == 0, result.output
+    assert "no confidence, margin or entropy" in result.output
+    assert sorted(path.name for path in (tmp_path / "risk").iterdir()) == ["risk_classes.csv", "risk_images.csv"]
+
+
+def test_a_confidence_above_1_ends_in_one_line(tmp_path):
+    folder = write(tmp_path / "dense", predictions(2, DOUBT, 0), confidence=np.full(len(LABEL), 2.0))
+    result = invoke("--before", folder, "--output", tmp_path / "risk")
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "has the confidence 2: give probabilities from 0 to 1" in result.output
+
+
+def test_predictions_are_not_overwritten(tmp_path):
+    folder = write(tmp_path / "dense", predictions(2, DOUBT, 0))
+    result = invoke("--before", folder, "--output", folder)
+    assert result.exit_code == 2
+    assert "predictions are read from" in result.output
