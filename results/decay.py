@@ -34,7 +34,7 @@ _COMPARED = (
     (THEN_AVERAGE, COSINE),
 )
 _CONTROL, _PRUNED = "control", "pruned"
-_DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
 _OUTCOME = "beyond_floor"
 _BY_TRAINING = [schema.DATASET, "training"]
@@ -74,7 +74,12 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
         points; alpha and raw_slope; `gaps`, the dense network's recall minus accuracy, in points, of each of its
         `classes`.
     """
-    return _measured(runs[_is_primary(runs) & ~is_mitigated(runs)].reset_index(drop=True))
+    return _measured(primary_runs(runs))
+
+
+def primary_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of each control and each network of gradual MP at ratio 20, without mitigations."""
+    return runs[_is_primary(runs) & ~is_mitigated(runs)].reset_index(drop=True)
 
 
 def _measured(runs: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +91,7 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
         floor = 100 * study.floors(places, classes)
         rows.append(
             study.runs.iloc[places][[schema.DATASET, schema.SEED]].assign(
-                training=_trainings(study.runs.iloc[places]),
+                training=trainings(study.runs.iloc[places]),
                 method=np.where(study.runs.iloc[places][schema.PRUNER].eq(CONTROL), _CONTROL, _PRUNED),
                 accuracy_before=100 * accuracy_before,
                 accuracy=100 * accuracy_after,
@@ -99,7 +104,7 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
                 classes=[study.names[classes]] * len(places),
             )
         )
-    order = [list(_DATASETS), list(_TRAININGS), [_CONTROL, _PRUNED]]
+    order = [list(DATASETS), list(_TRAININGS), [_CONTROL, _PRUNED]]
     table = pd.concat(rows)
     keys = [schema.DATASET, "training", "method"]
     for key, values in zip(keys, order, strict=True):
@@ -118,7 +123,8 @@ def _has_offsets(runs: pd.DataFrame) -> pd.Series:
     return _is_primary(runs) & _param(runs, schema.CLASS_OFFSETS, "none").eq("dense")
 
 
-def _trainings(runs: pd.DataFrame) -> np.ndarray:
+def trainings(runs: pd.DataFrame) -> np.ndarray:
+    """Return how each run was trained before and after pruning, in the words of README.md."""
     decayed = _param(runs, schema.DECAY, "none").eq(COSINE)
     then_decayed = _param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
     averaged = _param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
@@ -174,7 +180,7 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
 
 def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
     for first, second in _COMPARED:
-        for dataset, method in product(_DATASETS, (_CONTROL, _PRUNED)):
+        for dataset, method in product(DATASETS, (_CONTROL, _PRUNED)):
             one, other = (dataset, first, method), (dataset, second, method)
             if one in outcomes and other in outcomes:
                 yield {
@@ -183,7 +189,7 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
                     "of": method,
                     **paired(outcomes[one], outcomes[other], family=6),
                 }
-    for dataset, training in product(_DATASETS, _TRAININGS):
+    for dataset, training in product(DATASETS, _TRAININGS):
         one, other = (dataset, training, _PRUNED), (dataset, training, _CONTROL)
         if one in outcomes and other in outcomes:
             family = "pruned minus control" + ("" if training in (CONSTANT, COSINE) else f", {training}")
@@ -290,7 +296,7 @@ def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
 def recalls(networks: pd.DataFrame) -> Figure:
     """Draw each class's recall minus accuracy: a dot a dense network, one training beside the other."""
     controls = networks[networks["method"].eq(_CONTROL)]
-    present = [name for name in _DATASETS if name in set(controls[schema.DATASET])]
+    present = [name for name in DATASETS if name in set(controls[schema.DATASET])]
     figure, grid = page(
         (1, len(present)),
         (3.6 * len(present) + 0.6, 3.6),
@@ -299,7 +305,7 @@ def recalls(networks: pd.DataFrame) -> Figure:
     )
     for axes, dataset in zip(grid.flat, present, strict=True):
         _draw_gaps(axes, controls[controls[schema.DATASET].eq(dataset)])
-        axes.set_title(_DATASETS[dataset], fontsize=10)
+        axes.set_title(DATASETS[dataset], fontsize=10)
     grid[0, 0].set_ylabel("points")
     return figure
 

@@ -87,7 +87,7 @@ def _judged_classes(
     losses = class_losses(label, classes, judges)
     ceiling = class_losses(label, classes, others).mean(0)
     for name, score in (scores | {CEILING: ceiling}).items():
-        row = foresight_of_classes(score, losses)._asdict()
+        row = foresight_of_classes([(score, losses)])._asdict()
         yield {"outcome": CLASSES, "score": name, **row, "p": permutation_p([(score, losses.mean(0))])}
 
 
@@ -234,32 +234,37 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
     return excess_loss(*recall, *accuracy)
 
 
-def foresight_of_classes(score: np.ndarray, losses: np.ndarray) -> Estimate:
-    """Return the rank correlation of a score with the mean losses of classes.
+def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    """Return the rank correlation of a score with the mean losses of classes, a mean over data sets.
 
     Parameters
     ----------
-    score : (classes,)
-        Higher is riskier.
-    losses : (networks, classes)
+    pairs : sequence of (score, losses), (classes,) and (networks, classes)
+        One for each data set; a higher score is riskier.
 
     Returns
     -------
     Estimate
-        The interval holds the middle 95 % of 2,000 samples of the networks, drawn with replacement: it says what other
-        networks of the same classes would give, not what other classes would.
+        `n` is the number of classes. The interval holds the middle 95 % of 2,000 samples of the networks of each data
+        set, drawn with replacement: it says what other networks of the same classes would give, not what other classes
+        would.
 
     Examples
     --------
-    >>> foresight_of_classes(np.array([1.0, 2.0, 3.0]), np.array([[0.0, 0.1, 0.2], [0.0, 0.2, 0.3]]))
+    >>> foresight_of_classes([(np.array([1.0, 2.0, 3.0]), np.array([[0.0, 0.1, 0.2], [0.0, 0.2, 0.3]]))])
     Estimate(value=1.0, low=1.0, high=1.0, n=3)
     """
-    value = float(rank_correlation(score, losses.mean(0)))
-    drawn = np.random.default_rng(0).integers(len(losses), size=(_RESAMPLES, len(losses)))
-    low = high = np.nan
-    if len(losses) > 1 and not np.isnan(value):
-        low, high = np.nanquantile(rank_correlation(score, losses[drawn].mean(1)), [0.025, 0.975])
-    return Estimate(round(value, 12), float(low), float(high), int(_known(score, losses).sum()))
+    random = np.random.default_rng(0)
+    values, drawn_values, n = [], [], 0
+    for score, losses in pairs:
+        drawn = random.integers(len(losses), size=(_RESAMPLES, len(losses)))
+        values.append(float(rank_correlation(score, losses.mean(0))))
+        drawn_values.append(rank_correlation(score, losses[drawn].mean(1)))
+        n += int(_known(score, losses).sum())
+    value, low, high = float(np.mean(values)), np.nan, np.nan
+    if not np.isnan(value) and min(len(losses) for _, losses in pairs) > 1:
+        low, high = np.nanquantile(np.mean(drawn_values, axis=0), [0.025, 0.975])
+    return Estimate(round(value, 12), float(low), float(high), n)
 
 
 def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -1,0 +1,312 @@
+"""Tables and picture of risk/: what dense networks say, before pruning, of the classes and images that will pay."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import decay
+import folders
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.common import archives, csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, schema
+from analysis.runs.characteristics import TABLE
+from analysis.runs.frames import ReadPredictions
+from analysis.statistics import risk_judgement, risk_scores
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.risk_judgement import CEILING, Networks
+from analysis.statistics.risk_scores import MARGIN, RECALL, SHARE
+from analysis.study.settings import CONTROL
+
+STUDY, SCORES = "risk", "scores.npz"
+DATASETS = decay.DATASETS
+# The networks of the ceiling, and those that judge.
+OTHERS, JUDGES = decay.STUDIES
+# Scores are stored in thousandths.
+_STEPS = 1000
+# Classes that the picture names: those that lose most.
+_NAMED = 2
+# The share of images that someone may look at.
+_RISKIEST = 0.1
+
+
+class Judged(NamedTuple):
+    """Scores of one data set and training, and the networks that judge them.
+
+    Attributes
+    ----------
+    class_scores, image_scores : mapping of str to (classes,) and (images,)
+    label : (images,)
+    names : (classes,)
+    judges, others : Networks
+    """
+
+    class_scores: Mapping[str, np.ndarray]
+    image_scores: Mapping[str, np.ndarray]
+    label: np.ndarray
+    names: np.ndarray
+    judges: Networks
+    others: Networks
+
+    @property
+    def losses(self) -> np.ndarray:
+        """What each class of each judge pays, (networks, classes)."""
+        return risk_judgement.class_losses(self.label, len(self.names), self.judges)
+
+    @property
+    def ceiling(self) -> np.ndarray:
+        """What the classes of the other networks pay, (classes,)."""
+        return risk_judgement.class_losses(self.label, len(self.names), self.others).mean(0)
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture, if there are scores.
+
+    Raises
+    ------
+    StudyError
+        The scores, or the frames of a study, cannot be read.
+    """
+    folder = results / STUDY
+    if not (folder / SCORES).is_file():
+        return
+    judged = collected(results)
+    cosine = {dataset: judged[dataset, decay.COSINE] for dataset in DATASETS}
+    with files.aside(folder) as made:
+        csv_text.write(table(judged), made / "scores.csv", missing=NOT_AVAILABLE)
+        csv_text.write(tests(cosine), made / "tests.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        figure_files.write({STUDY: figure(cosine)}, made / "figures", [figure_files.PNG], processes=1)
+
+
+def collected(results: Path) -> dict[tuple[str, str], Judged]:
+    """Return the scores and networks of each data set, under the cosine and the constant rate."""
+    scores = read(results / STUDY)
+    found = {}
+    for dataset in DATASETS:
+        for training in (decay.COSINE, decay.CONSTANT):
+            sides = [_networks(results, study, dataset, training) for study in (OTHERS, JUDGES)]
+            (label, names, images, others), (_, _, _, judges) = sides
+            own = scores[dataset] if training == decay.COSINE else risk_scores.image_scores(label, others.before, {})
+            by_class = risk_scores.class_scores(own, label, len(names), images)
+            found[dataset, training] = Judged(by_class, own, label, names, judges, others)
+    return found
+
+
+def _networks(
+    results: Path, study: str, dataset: str, training: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Networks]:
+    """Return labels, the names and training images of the classes, and the networks of a study, paired by seed."""
+    runs, predictions = folders.runs(results, study)
+    runs = decay.primary_runs(runs)
+    runs = runs[runs[schema.DATASET].eq(dataset) & (decay.trainings(runs) == training)]
+    is_control = runs[schema.PRUNER].eq(CONTROL)
+    pruned, controls = (runs[kind].set_index(schema.SEED).sort_index() for kind in (~is_control, is_control))
+    ids = [pruned[schema.DENSE_RUN_ID], pruned[frames.RUN_ID], controls[frames.RUN_ID].reindex(pruned.index)]
+    label, sides = _predicted(predictions, [list(each) for each in ids])
+    characteristics = TABLE.read(folders.exported(results, study))
+    own = characteristics[characteristics[frames.RUN_ID].isin(ids[0])]
+    classes = own.groupby("index").agg({"class": "first", "training_images": "mean"})
+    return label, classes["class"].to_numpy(), classes["training_images"].to_numpy(), Networks(*sides)
+
+
+def _predicted(predictions: ReadPredictions, ids: list[list[str]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    found = predictions([run_id for side in ids for run_id in side])
+    label = found[ids[0][0]][schema.LABEL]
+    return label, [np.array([found[run_id][schema.PREDICTED] for run_id in side]) for side in ids]
+
+
+def table(judged: Mapping[tuple[str, str], Judged]) -> pd.DataFrame:
+    """Return what `risk_judgement.judge` does of every data set and training, and of the classes of all together."""
+    tables = [
+        risk_judgement.judge(*each[:3], each.judges, each.others).assign(dataset=dataset, training=training)
+        for (dataset, training), each in judged.items()
+    ]
+    for training in (decay.COSINE, decay.CONSTANT):
+        tables.append(_pooled([judged[dataset, training] for dataset in DATASETS]).assign(training=training))
+    rows = pd.concat(tables, ignore_index=True)
+    return rows[["dataset", "training", *rows.columns.drop(["dataset", "training"])]]
+
+
+def _pooled(judged: list[Judged]) -> pd.DataFrame:
+    """Return the mean rank correlation of each score over the data sets; the share differs on one of them alone."""
+    rows = []
+    for name in [*(name for name in judged[0].class_scores if name != SHARE), CEILING]:
+        pairs = [(_class_risk(each, name), each.losses) for each in judged]
+        row = risk_judgement.foresight_of_classes(pairs)._asdict()
+        p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
+        rows.append({"dataset": "mean", "outcome": risk_judgement.CLASSES, "score": name, **row, "p": p})
+    return pd.DataFrame(rows)
+
+
+def _class_risk(judged: Judged, name: str) -> np.ndarray:
+    return judged.ceiling if name == CEILING else risk_scores.as_risk(name, judged.class_scores[name])
+
+
+def tests(cosine: Mapping[str, Judged]) -> pd.DataFrame:
+    """Return the primary tests, and descriptions beside them.
+
+    Returns
+    -------
+    DataFrame
+        test, dataset, and the row of `paired` or, of classes, difference (the rank correlation) with its interval and
+        p; p_holm of the primary tests of images; `of_first` and `of_second`, the means that are compared.
+    """
+    pairs = [(_class_risk(each, RECALL), each.losses) for each in cosine.values()]
+    found = risk_judgement.foresight_of_classes(pairs)
+    p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
+    rows = [
+        {"test": "classes by recall", "dataset": "mean", "difference": found.value, "p": p}
+        | {"difference_low": found.low, "difference_high": found.high, "n": found.n}
+    ]
+    for test, compare in _COMPARED.items():
+        of_test = []
+        for dataset, judged in cosine.items():
+            first, second = compare(judged)
+            means = {"of_first": np.nanmean(first), "of_second": np.nanmean(second)}
+            of_test.append({"test": test, "dataset": dataset, **means, **paired(first, second, family=len(cosine))})
+        holm = corrected([row["p"] for row in of_test], len(of_test))[1]
+        rows += [row | {"p_holm": each} for row, each in zip(of_test, holm, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _lost(judged: Judged, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
+    """Return the AUC of a score for lost images of each judge; of its control, if these are the networks after."""
+    after = judged.judges.after if after is None else after
+    return risk_judgement.foresight_of_losses(score, judged.label, judged.judges.before, after)
+
+
+def _margin(judged: Judged) -> np.ndarray:
+    return risk_scores.as_risk(MARGIN, judged.image_scores[MARGIN])
+
+
+def _known(judged: Judged) -> np.ndarray:
+    return risk_judgement.known_of_losses(judged.label, judged.others.after)
+
+
+def _captured(judged: Judged, score: np.ndarray) -> np.ndarray:
+    """Return which share of the lost images of each judge is among the riskiest tenth of those that it has right."""
+    shares = []
+    for before, after in zip(judged.judges.before, judged.judges.after, strict=True):
+        right = before == judged.label
+        riskiest = np.argsort(-score[right], kind="stable")[: int(_RISKIEST * right.sum())]
+        lost = after[right] != judged.label[right]
+        shares.append(lost[riskiest].sum() / max(lost.sum(), 1))
+    return np.array(shares)
+
+
+# What is compared, network by network.
+_COMPARED = {
+    "lost images: margin minus ceiling": lambda each: (_lost(each, _margin(each)), _lost(each, _known(each))),
+    "margin: lost by pruning minus lost by the control": lambda each: (
+        _lost(each, _margin(each)),
+        _lost(each, _margin(each), each.judges.control),
+    ),
+    "lost images in the riskiest tenth: margin minus ceiling": lambda each: (
+        _captured(each, _margin(each)),
+        _captured(each, _known(each)),
+    ),
+}
+
+
+def figure(cosine: Mapping[str, Judged]) -> Figure:
+    """Draw what each class pays by its recall, and below how well each score tells the images that pay."""
+    figure, grid = page(
+        (2, len(cosine)),
+        (3.6 * len(cosine) + 0.6, 7.2),
+        "What dense networks say of classes and images before pruning",
+        "Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % interval "
+        "over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: images lost by "
+        "the control. Orange: PIEs. The ceiling is what pruned networks of other seeds say.",
+    )
+    for column, (dataset, judged) in enumerate(cosine.items()):
+        _draw_classes(grid[0, column], judged)
+        grid[0, column].set_title(DATASETS[dataset], fontsize=10)
+        _draw_images(grid[1, column], judged, labelled=not column)
+    grid[0, 0].set_ylabel("loss of the class, points")
+    return figure
+
+
+def _draw_classes(axes: Axes, judged: Judged) -> None:
+    recall, losses = 100 * judged.class_scores[RECALL], 100 * judged.losses
+    ends = np.array([_interval(each) for each in losses.T]).T
+    axes.errorbar(
+        recall, losses.mean(0), np.abs(ends - losses.mean(0)), fmt="o", color=BELOW, markersize=4, linewidth=1
+    )
+    for place in np.argsort(-mean)[:_NAMED]:
+        side = -1 if recall[place] > recall.mean() else 1
+        axes.annotate(
+            judged.names[place],
+            (recall[place], mean[place]),
+            xytext=(4 * side, 3),
+            textcoords="offset points",
+            ha="right" if side < 0 else "left",
+            fontsize=7,
+            parse_math=False,
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("recall of the dense networks, %", fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    found = risk_judgement.mean_estimate(values)
+    return found.low, found.high
+
+
+_COLORS = {risk_judgement.LOST: BELOW, risk_judgement.LOST_BY_CONTROL: NEUTRAL, risk_judgement.EXEMPLARS: ABOVE}
+
+
+def _draw_images(axes: Axes, judged: Judged, *, labelled: bool) -> None:
+    rows = risk_judgement.judge(*judged[:3], judged.judges, judged.others)
+    names = [*dict.fromkeys(rows.loc[rows["outcome"].eq(risk_judgement.LOST), "score"])]
+    for (outcome, color), shift in zip(_COLORS.items(), (-0.2, 0, 0.2), strict=True):
+        own = rows[rows["outcome"].eq(outcome)].set_index("score").reindex(names)
+        places = np.arange(len(names)) + shift
+        ends = np.abs(own[["low", "high"]].to_numpy().T - own["value"].to_numpy())
+        axes.errorbar(own["value"], places, xerr=ends, fmt="o", color=color, markersize=4, linewidth=1)
+    axes.set_yticks(range(len(names)), names if labelled else [""] * len(names), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("AUC", fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+# Files.
+
+
+def save(folder: Path, scores: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Write the scores of the images of each data set, with three decimals."""
+    arrays = {
+        f"{dataset} {name}": np.rint(_STEPS * values).astype(np.uint16)
+        for dataset, own in sorted(scores.items())
+        for name, values in own.items()
+    }
+    np.savez_compressed(folder / SCORES, allow_pickle=False, **arrays)
+
+
+def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Return what `save` wrote.
+
+    Raises
+    ------
+    StudyError
+        The file is missing or damaged.
+    """
+    names = [f"{dataset} {name}" for dataset in DATASETS for name in risk_scores.SCORES]
+    arrays = archives.read(folder / SCORES, [], names)
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for dataset, name in _pairs(arrays):
+        scores.setdefault(dataset, {})[name] = arrays[f"{dataset} {name}"] / _STEPS
+    return scores
+
+
+def _pairs(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
+    for key in arrays:
+        dataset, _, name = key.rpartition(" ")
+        yield dataset, name
