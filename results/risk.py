@@ -235,10 +235,8 @@ def figure(cosine: Mapping[str, Judged]) -> Figure:
 
 def _draw_classes(axes: Axes, judged: Judged) -> None:
     recall, losses = 100 * judged.class_scores[RECALL], 100 * judged.losses
-    ends = np.array([_interval(each) for each in losses.T]).T
-    axes.errorbar(
-        recall, losses.mean(0), np.abs(ends - losses.mean(0)), fmt="o", color=BELOW, markersize=4, linewidth=1
-    )
+    mean, ends = losses.mean(0), np.array([_interval(each) for each in losses.T]).T
+    axes.errorbar(recall, mean, np.abs(ends - mean), fmt="o", color=BELOW, markersize=4, linewidth=1)
     for place in np.argsort(-mean)[:_NAMED]:
         side = -1 if recall[place] > recall.mean() else 1
         axes.annotate(
