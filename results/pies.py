@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri)
     is_rare = runs[frames.column("class_fractions")].fillna("").str.contains("=")
     names = (schema.LABEL, schema.PREDICTED, schema.CONFIDENCE)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, of_training in {RARE: runs[is_rare], BALANCED: runs[~is_rare]}.items():
         by_seed = of_training.pivot_table("run_id", schema.SEED, "pruner", aggfunc="first")
         dense = of_training.groupby(schema.SEED)["dense_run_id"].first()
