@@ -9,7 +9,15 @@ the params that runs log, MLproject, and the command that `pruning-analysis reco
 import math
 from pathlib import Path
 
-from analysis.runs.options.names import CORRUPTIONS, DECAYS, NUMBER_FORMATS, PROTOCOLS, PRUNERS, SEVERITIES
+from analysis.runs.options.names import (
+    CORRUPTIONS,
+    DECAYS,
+    NUMBER_FORMATS,
+    PROTOCOLS,
+    PRUNERS,
+    REGULARIZERS,
+    SEVERITIES,
+)
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
 from analysis.runs.options.values import (
@@ -236,9 +244,18 @@ class TrainingOptions:
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value.",
+        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
         (*TRAINING, "tune"),
         param=ParamRole(value="float"),
+    )
+    regularizer: str = option(
+        "l2",
+        choice(REGULARIZERS),
+        "What pulls weights towards 0, by the weight decay w. The loss has a penalty: w/2 times the sum of squared "
+        "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or it has none, and each "
+        "step multiplies the weights by 1 - learning rate * w (decoupled).",
+        (*TRAINING, "tune"),
+        param=ParamRole(legacy_default="l2"),
     )
     decay: str = option(
         "none",
