@@ -16,6 +16,7 @@ from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
+from pruning_study.training.regularizers import REGULARIZERS
 
 # When `--start initialization` prunes: shares of the training, and steps. The papers print none of them.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
@@ -367,14 +368,21 @@ def _adapted(
 ) -> Hyperparameters:
     """Return a recipe's hyperparameters with what the options and the protocol change of them."""
     weight_decay = recipe.weight_decay if protocol.weight_decay is None else protocol.weight_decay
+    weight_decay = weight_decay if config.weight_decay is None else config.weight_decay
+    if config.regularizer != "l2" and not weight_decay:
+        raise StudyError(
+            f"{config.regularizer} is as strong as the weight decay, which is 0: set --weight-decay",
+            option="regularizer",
+        )
     return replace(
         recipe,
         batch_size=config.batch_size or recipe.batch_size,
         momentum=recipe.momentum if config.momentum is None else config.momentum,
-        weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
+        weight_decay=weight_decay,
         decay=decay,
         keeps_last_epoch=config.kept_epoch == "last" if config.kept_epoch else decay != "none",
         average_epochs=average_epochs,
+        regularizer=REGULARIZERS[config.regularizer],
     )
 
 

@@ -56,7 +56,7 @@ def select(
     """
     if (kept if isinstance(kept, int) else sum(kept)) == setting.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    pruner = setting.pruning.pruner
+    pruner, training = setting.pruning.pruner, setting.training.hyperparameters
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
         shared["epsilon"] = setting.pruning.epsilon
@@ -65,6 +65,8 @@ def select(
     of_layers: dict[str, Mapping[str, Tensor]] = {}
     if "grad" in pruner.needs:
         of_layers["grad"] = _objective_gradient(setting, model, theta, gradient)
+    if "penalty_grad" in pruner.needs:
+        of_layers["penalty_grad"] = {name: training.penalty_gradient(tensor) for name, tensor in theta.items()}
     if "class_grads" in pruner.needs:
         of_layers["class_grads"] = _class_gradients(setting, model, theta)
     # Seeded, since a score of the user's own may draw from torch's global generator.
@@ -192,7 +194,7 @@ def _objective_gradient(
         )
     gradient = gradient or setting.engine.gradient(model, setting.train)
     weight_decay = training.weight_decay if pruning.gradient_objective == "regularized" else 0.0
-    return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}
+    return {name: gradient[name] + weight_decay * training.penalty_gradient(tensor) for name, tensor in theta.items()}
 
 
 def _class_gradients(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -290,7 +290,9 @@ def _train(
         for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
             its_rates = rates[first - start_of_epoch :][: len(part)]
-            optimizer = Optimizer(its_rates, settings.momentum, settings.weight_decay, state.velocity)
+            optimizer = Optimizer(
+                its_rates, settings.momentum, settings.weight_decay, state.velocity, settings.regularizer
+            )
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(

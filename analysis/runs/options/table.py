@@ -15,6 +15,7 @@ from analysis.runs.options.names import (
     NUMBER_FORMATS,
     PROTOCOLS,
     PRUNERS,
+    REGULARIZERS,
     SEVERITIES,
     SPARSE_SCHEDULES,
 )
@@ -245,9 +246,18 @@ class TrainingOptions:
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value.",
+        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
         (*TRAINING, "tune"),
         param=ParamRole(value="float"),
+    )
+    regularizer: str = option(
+        "l2",
+        choice(REGULARIZERS),
+        "What pulls weights towards 0, by the weight decay w. The loss has a penalty: w/2 times the sum of squared "
+        "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or it has none, and each "
+        "step multiplies the weights by 1 - learning rate * w (decoupled).",
+        (*TRAINING, "tune"),
+        param=ParamRole(legacy_default="l2"),
     )
     decay: str = option(
         "none",
