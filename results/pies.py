@@ -231,8 +231,8 @@ def indices_figure(indices: pd.DataFrame) -> Figure:
         (1, 2),
         (8.4, 3.8),
         "Which classes have more than their share of the images that pruning changes",
-        "Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over networks. "
-        "In bold, the classes that keep a twentieth of their training images on the left.",
+        "Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
+        "networks. In bold, the classes that keep a twentieth of their training images on the left.",
         sharey=True,
         sharex=True,
     )
