@@ -3,7 +3,10 @@
 import math
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from analysis.runs.options import recipes
+from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Hyperparameters:
         Whether the weights of the last epoch are kept, and not those of the epoch of the lowest validation loss.
     average_epochs : int
         If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
+    regularizer : Regularizer
+        What the weight decay does.
     """
 
     phases: tuple[Phase, ...]
@@ -70,6 +75,7 @@ class Hyperparameters:
     decay: str = "none"
     keeps_last_epoch: bool = False
     average_epochs: int = 0
+    regularizer: Regularizer = REGULARIZERS["l2"]
 
     @property
     def epochs(self) -> int:
@@ -80,6 +86,10 @@ class Hyperparameters:
     def learning_rate(self) -> float:
         """Learning rate of the first phase."""
         return self.phases[0].learning_rate
+
+    def penalty_gradient(self, theta: Tensor) -> Tensor:
+        """Return the gradient at some weights of the penalty of this training, for a weight decay of 1."""
+        return self.regularizer.gradient(theta, self.momentum)
 
     def __str__(self) -> str:
         """Return the phases as text, such as `10x0.1 5x0.01`."""

@@ -135,7 +135,7 @@ class _Networks:
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
         velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = Optimizer(math.nan, settings.momentum, settings.weight_decay, velocity)
+        self._optimizer = Optimizer(math.nan, settings.momentum, settings.weight_decay, velocity, settings.regularizer)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 

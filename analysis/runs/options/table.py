@@ -9,7 +9,16 @@ the params that runs log, MLproject, and the command that `pruning-analysis reco
 import math
 from pathlib import Path
 
-from analysis.runs.options.names import CORRUPTIONS, DECAYS, NUMBER_FORMATS, PROTOCOLS, PRUNERS, SEVERITIES
+from analysis.runs.options.names import (
+    CORRUPTIONS,
+    DECAYS,
+    NUMBER_FORMATS,
+    PROTOCOLS,
+    PRUNERS,
+    REGULARIZERS,
+    SEVERITIES,
+    SPARSE_SCHEDULES,
+)
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
 from analysis.runs.options.values import (
@@ -65,6 +74,7 @@ TAKES_GRADIENT = Prerequisite(
 STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not config.starts_anew)
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
+CUBIC_LAW = Prerequisite("with --schedule set or rigl", lambda config: config.schedule not in SPARSE_SCHEDULES)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
 
 
@@ -236,9 +246,18 @@ class TrainingOptions:
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value.",
+        "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
         (*TRAINING, "tune"),
         param=ParamRole(value="float"),
+    )
+    regularizer: str = option(
+        "l2",
+        choice(REGULARIZERS),
+        "What pulls weights towards 0, by the weight decay w. The loss has a penalty: w/2 times the sum of squared "
+        "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or it has none, and each "
+        "step multiplies the weights by 1 - learning rate * w (decoupled).",
+        (*TRAINING, "tune"),
+        param=ParamRole(legacy_default="l2"),
     )
     decay: str = option(
         "none",
@@ -475,8 +494,9 @@ class FineTuningOptions:
     )
     schedule: str = option(
         "one-shot",
-        choice(("one-shot", "cubic")),
-        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic).",
+        choice(("one-shot", "cubic", *SPARSE_SCHEDULES)),
+        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic); or train a "
+        "network that is sparse from its initial weights on, and exchange the weights that are kept (set, rigl).",
         ("prune", "tune"),
         grid="schedules",
         param=ParamRole(legacy_default="one-shot", concerns="pruning"),
@@ -505,7 +525,7 @@ class FineTuningOptions:
         "is pruned while it is trained from its initial weights, else false.",
         ("prune", "tune"),
         param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
-        needs=(PRUNES, GRADUAL, HAS_RAMP),
+        needs=(PRUNES, GRADUAL, CUBIC_LAW, HAS_RAMP),
     )
     start: str = option(
         "dense",
@@ -519,7 +539,7 @@ class FineTuningOptions:
         AUTO,
         steps_or_share,
         "Step of the training at which --start initialization begins to prune, or share of the training, written with "
-        "a point. Auto: 0.2.",
+        "a point. Auto: 0.2, or 0 for the schedules set and rigl.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),
