@@ -15,6 +15,7 @@ import decay
 import equal_accuracy
 import folders
 import front_page
+import pies
 import risk
 
 from analysis.common.errors import StudyError
@@ -40,6 +41,7 @@ def main(studies: tuple[Path, ...]) -> None:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
             compress.write(RESULTS)
+            pies.write(RESULTS)
             risk.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:

@@ -210,6 +210,15 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
+# Of a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
+# the data loss over the training images plus the regulariser's penalty. The norms are over the weights of convolutions
+# and linear layers but for the output layer, which are those that pruners prune by default.
+GRADIENT_NORM = "gradient_norm"
+DATA_GRADIENT_NORM = "data_gradient_norm"
+PENALTY_GRADIENT_NORM = "penalty_gradient_norm"
+# Of a run that was pruned at once by a pruner with a gradient: share of its kept weights that magnitude pruning keeps
+# too, from the same network and as many of them
+MP_OVERLAP = "mp_overlap"
 BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"

@@ -31,9 +31,10 @@ class Pruner:
         The text that `--pruner` takes and that runs log.
     score : callable
         A pure function that scores the weights of one layer. Its parameters, `theta` and others of `ARGUMENTS`, say
-        what it needs. It may also take `class_grads`, the gradients of the classes' mean losses (classes, *shape of
-        theta). With the unit `filter` it takes `theta` and returns the score of each filter, or it takes `maps`, the
-        layer's feature maps of some images, and returns the score of each filter for each image.
+        what it needs. It may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1,
+        and `class_grads`, the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter`
+        it takes `theta` and returns the score of each filter, or it takes `maps`, the layer's feature maps of some
+        images, and returns the score of each filter for each image.
     scope : {"global", "layer"}
         Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
@@ -55,7 +56,7 @@ class Pruner:
     >>> [mask.tolist() for mask in largest.masks([tensor([1.0, 4.0]), tensor([3.0, 5.0])], k=2)]
     [[False, True], [False, True]]
     >>> sorted(PRUNERS["up"].needs)
-    ['epsilon', 'grad']
+    ['epsilon', 'grad', 'penalty_grad']
     """
 
     name: str
@@ -110,7 +111,10 @@ class Pruner:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the score takes beside the weights: some of `grad`, `class_grads`, `epsilon`, `generator`, or `maps`."""
+        """What the score takes beside the weights.
+
+        Some of `grad`, `penalty_grad`, `class_grads`, `epsilon` and `generator`; or `maps`.
+        """
         return frozenset(inspect.signature(self.score).parameters) - {"theta"}
 
     @property

@@ -50,8 +50,10 @@ def gradient(theta: Tensor, grad: Tensor) -> Tensor:
     return (theta * grad).abs()
 
 
-def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
-    """Score |-theta * grad L + epsilon * theta^2| (Good et al. 2022, Section 3, "Undecayed Pruning").
+def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
+    """Score |-theta * grad L + epsilon * theta * grad R| (Good et al. 2022, Section 3, "Undecayed Pruning").
+
+    The paper has the penalty R = theta^2 / 2, whose gradient is theta: the second term is then epsilon * theta^2.
 
     Parameters
     ----------
@@ -59,6 +61,9 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
         Trained weights and the gradient of the training objective at them.
     epsilon : float, >= 0
         Weight of the undecay term; the training's weight decay in the paper.
+    penalty_grad : Tensor, shaped as `theta`, optional
+        Gradient of the training's penalty for a weight decay of 1, as `Regularizer.gradient` returns it; by default
+        that of the L2 penalty, `theta`.
 
     Returns
     -------
@@ -67,18 +72,21 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
     Examples
     --------
     >>> from torch import tensor
-    >>> undecayed(tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0]), epsilon=0.5)  # |-1 + 2|, |3 + 0.5|, |4 + 0.125|
+    >>> theta, grad = tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0])
+    >>> undecayed(theta, grad, epsilon=0.5)  # |-1 + 2|, |3 + 0.5|, |4 + 0.125|
     tensor([1.0000, 3.5000, 4.1250])
+    >>> undecayed(theta, grad, epsilon=0.5, penalty_grad=theta.sign())  # |-1 + 1|, |3 + 0.5|, |4 + 0.25|
+    tensor([0.0000, 3.5000, 4.2500])
     """
-    return undecayed_signed(theta, grad, epsilon=epsilon).abs()
+    return undecayed_signed(theta, grad, epsilon=epsilon, penalty_grad=penalty_grad).abs()
 
 
-def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
-    """Signed score -theta * grad L + epsilon * theta^2 (the released code of Good et al. 2022).
+def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
+    """Signed score -theta * grad L + epsilon * theta * grad R (the released code of Good et al. 2022).
 
     Parameters
     ----------
-    theta, grad, epsilon : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
 
     Returns
     -------
@@ -90,15 +98,15 @@ def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
     >>> undecayed_signed(tensor([2.0, -1.0, 0.5]), tensor([3.0, 3.0, -8.0]), epsilon=0.5)
     tensor([-4.0000,  3.5000,  4.1250])
     """
-    return epsilon * theta.square() - theta * grad
+    return epsilon * _undecay(theta, penalty_grad) - theta * grad
 
 
-def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
-    """Score |theta * grad L| + epsilon * theta^2 (the poster of Good et al. 2022, "UP = GP + epsilon MP").
+def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float, penalty_grad: Tensor | None = None) -> Tensor:
+    """Score |theta * grad L| + epsilon * theta * grad R (the poster of Good et al. 2022, "UP = GP + epsilon MP").
 
     Parameters
     ----------
-    theta, grad, epsilon : as `undecayed` takes them
+    theta, grad, epsilon, penalty_grad : as `undecayed` takes them
 
     Returns
     -------
@@ -110,7 +118,11 @@ def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
     >>> undecayed_sum(tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0]), epsilon=0.5)  # 1 + 2, 3 + 0.5, 4 + 0.125
     tensor([3.0000, 3.5000, 4.1250])
     """
-    return (theta * grad).abs() + epsilon * theta.square()
+    return (theta * grad).abs() + epsilon * _undecay(theta, penalty_grad)
+
+
+def _undecay(theta: Tensor, penalty_grad: Tensor | None) -> Tensor:
+    return theta * (theta if penalty_grad is None else penalty_grad)
 
 
 def random(theta: Tensor, *, generator: Generator) -> Tensor:

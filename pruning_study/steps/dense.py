@@ -5,7 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from mlflow.entities import Run
+from torch import Tensor, nn
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
@@ -13,6 +15,7 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
+from pruning_study.pruning import budget
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import confusion_table, fit_setting, log_fit, run_tags, write_evaluation
 from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
@@ -84,6 +87,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
         pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
             run.folder / schema.CONFUSION_PICTURE
         )
+        metrics |= _gradient_norms(setting, model, gradient)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved_training.unlink(missing_ok=True)
     return LoadedRun(
@@ -98,6 +102,33 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
         iteration=0,
         dense=DenseRun(run.run_id, setting.params, predictions, val_predictions),
     )
+
+
+def _gradient_norms(setting: TrainSetting, model: nn.Module, gradient: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the norms of the objective's gradient and of its parts over prunable weights; nothing if there are none.
+
+    Parameters
+    ----------
+    setting : TrainSetting
+    model : nn.Module
+        The trained network.
+    gradient : mapping of state-dict names to Tensors
+        The gradient of the data loss.
+    """
+    training = setting.training.hyperparameters
+    try:
+        names = budget.prunable(model)
+    except StudyError:
+        return {}
+    data = torch.cat([gradient[name].double().flatten() for name in names])
+    theta = torch.cat([model.get_parameter(name).detach().double().flatten() for name in names])
+    penalty = training.weight_decay * training.penalty_gradient(theta)
+    norms = {
+        schema.GRADIENT_NORM: data + penalty,
+        schema.DATA_GRADIENT_NORM: data,
+        schema.PENALTY_GRADIENT_NORM: penalty,
+    }
+    return {name: part.norm().item() for name, part in norms.items()}
 
 
 def _outcome(metrics: Mapping[str, float], classes: Sequence[str]) -> str:

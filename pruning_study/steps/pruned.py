@@ -3,10 +3,10 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,10 @@ from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import Examples, number_of_batches
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
+from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
+from pruning_study.pruning.scores import magnitude
+from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.measured import (
@@ -171,6 +174,8 @@ def make(
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
         metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, plan.name, note)
+        if len(plan.kept) == 1 and "grad" in setting.pruning.pruner.needs:
+            metrics[schema.MP_OVERLAP] = _mp_overlap(setting, parent, fitted.masks)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved_training.unlink(missing_ok=True)
     return LoadedRun(
@@ -341,8 +346,14 @@ def _prune_while_training(
     model = copy.deepcopy(setting.model).to(setting.device)
     kept_numbers, regrows = plan.kept, setting.config.regrows
     theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
-    masks = selection.select(setting, model, theta, kept_numbers[0])
-    ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
+    ramp: Ramp | Exchange
+    if setting.config.is_sparse_from_start:
+        numbers = cast(Mapping[int, int], kept_numbers)
+        masks = selection.random_masks(setting, theta, numbers[0])
+        ramp = selection.exchange(setting, numbers)
+    else:
+        masks = selection.select(setting, model, theta, kept_numbers[0])
+        ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
     fitted = fit_setting(
         setting, model, setting.pruning.fine_tuning, "dense", saved_training, on_epoch, masks=masks, ramp=ramp
@@ -363,6 +374,18 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
         name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))
         for name in setting.prunable
     }
+
+
+def _mp_overlap(setting: PruneSetting, parent: LoadedRun, masks: Masks) -> float:
+    """Return the share of the kept weights that magnitude pruning keeps too, if it keeps as many of the parent's."""
+    own_masks = [masks[name] for name in setting.prunable]
+    numbers = [int(mask.sum()) for mask in own_masks]
+    scores = [magnitude(parent.model.get_parameter(name).detach()) for name in setting.prunable]
+    left = weights_left(setting, parent)
+    candidates = [left[name] for name in setting.prunable] if left else None
+    kept: int | list[int] = numbers if setting.pruning.scope == "layer" else sum(numbers)
+    theirs = PRUNERS["mp"].masks(scores, kept, candidates)
+    return sum(int((own & their).sum()) for own, their in zip(own_masks, theirs, strict=True)) / sum(numbers)
 
 
 def _count(masks: Masks) -> int:

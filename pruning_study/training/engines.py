@@ -245,12 +245,18 @@ def sgd_step(
     Parameters
     ----------
     weights, gradients : mapping of names to Tensors
-        Weights are changed in place.
+        Both are changed in place.
     optimizer : Optimizer
         It has a velocity for each name, which is changed in place.
     learning_rate : float
         Learning rate of this step.
     """
+    decay = optimizer.regularizer.times(optimizer.weight_decay)
+    for name, own in weights.items():
+        if decay.absolute:
+            gradients[name].add_(own.sign(), alpha=decay.absolute)
+        if decay.decoupled:
+            own.mul_(1 - learning_rate * decay.decoupled)
     sgd(
         [*weights.values()],
         [gradients[name] for name in weights],
@@ -259,7 +265,7 @@ def sgd_step(
         momentum=optimizer.momentum,
         dampening=0.0,
         nesterov=optimizer.momentum > 0,
-        weight_decay=optimizer.weight_decay,
+        weight_decay=decay.squared,
         maximize=False,
         fused=True,
     )

@@ -20,12 +20,12 @@ from analysis.runs import schema
 from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
+from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState, zeros
 from pruning_study.training.weighting import Factors, Weighting
@@ -58,8 +58,8 @@ class TrainingSetup:
     engine : Engine
     masks : mapping of state-dict names to bool Tensors
         Where a mask is False, the weight and its momentum stay exactly 0.
-    ramp : Ramp, optional
-        Gradual pruning: sparser masks follow `masks` during the training.
+    ramp : Ramp or Exchange, optional
+        Gradual pruning: sparser masks follow `masks` during the training. Or others that keep as many weights.
     distillation : Distillation, optional
         Source of the loss; without it the loss is the cross-entropy.
     released_selection : Examples, optional
@@ -76,7 +76,7 @@ class TrainingSetup:
     black: Tensor
     engine: Engine = TORCH
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    ramp: Ramp | None = None
+    ramp: Ramp | Exchange | None = None
     distillation: Distillation | None = None
     released_selection: Examples | None = None
     weighting: Weighting | None = None
@@ -116,7 +116,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     ----------
     model : nn.Module
         The model, on the device of the examples.
-    training : Training
+    training : TrainingSetup
     saved : Path, optional
         File that the training is saved to once a minute, between two epochs. If the file exists, the training resumes
         from it, with the same result to the last bit. The file is not deleted at the end.
@@ -163,7 +163,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     ----------
     model : nn.Module
         The model, on the device of the examples.
-    training : Training
+    training : TrainingSetup
     steps : int, >= 0
         A step is a batch. The training may have more steps, not fewer.
 
@@ -289,7 +289,7 @@ def _train(
         for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
             its_rates = rates[first - start_of_epoch :][: len(part)]
-            optimizer = Optimizer(its_rates, settings.momentum, settings.weight_decay, state.velocity)
+            optimizer = settings.optimizer(its_rates, state.velocity)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -303,14 +303,16 @@ def _train(
     return total / sum(map(len, batches))
 
 
-def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
+def _parts(
+    batches: Sequence[Tensor], ramp: Ramp | Exchange | None, first: int
+) -> Iterator[tuple[int, Sequence[Tensor]]]:
     """Yield the parts of an epoch between changes of the masks, each with the number of its first batch.
 
     Parameters
     ----------
     batches : sequence of Tensor
         The batches of the epoch.
-    ramp : Ramp, optional
+    ramp : Ramp or Exchange, optional
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
@@ -319,7 +321,7 @@ def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator
         yield first + start, batches[start:end]
 
 
-def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, batch: int) -> None:
+def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: TrainingState, batch: int) -> None:
     if ramp and batch and batch in ramp.kept:
         state.masks = ramp.follow(model, state.masks, state.withheld, batch)
         if not ramp.trains_pruned_at(batch):
@@ -376,7 +378,7 @@ def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rando
     Parameters
     ----------
     model : nn.Module
-    training : Training
+    training : TrainingSetup
     state : TrainingState
         State after the last epoch.
     random : torch.Generator

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pruning_study.training.regularizers import REGULARIZERS, Regularizer
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -17,12 +19,15 @@ class Optimizer:
     momentum, weight_decay : float
     velocity : dict of state-dict names to Tensors
         Momentum buffer of every parameter, all that SGD remembers. A training epoch changes it in place.
+    regularizer : Regularizer
+        What the weight decay does.
     """
 
     learning_rate: float | Sequence[float]
     momentum: float
     weight_decay: float
     velocity: dict[str, Tensor]
+    regularizer: Regularizer = REGULARIZERS["l2"]
 
     def learning_rates(self, steps: int) -> Sequence[float]:
         """Return the learning rate of each of so many steps.

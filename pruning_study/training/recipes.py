@@ -1,9 +1,14 @@
 """Recipes: how a model is trained and fine-tuned, by name."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from analysis.runs.options import recipes
+from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Hyperparameters:
         Whether the weights of the last epoch are kept, and not those of the epoch of the lowest validation loss.
     average_epochs : int
         If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
+    regularizer : Regularizer
+        What the weight decay does.
     """
 
     phases: tuple[Phase, ...]
@@ -70,6 +77,7 @@ class Hyperparameters:
     decay: str = "none"
     keeps_last_epoch: bool = False
     average_epochs: int = 0
+    regularizer: Regularizer = REGULARIZERS["l2"]
 
     @property
     def epochs(self) -> int:
@@ -80,6 +88,14 @@ class Hyperparameters:
     def learning_rate(self) -> float:
         """Learning rate of the first phase."""
         return self.phases[0].learning_rate
+
+    def penalty_gradient(self, theta: Tensor) -> Tensor:
+        """Return the gradient at some weights of the penalty of this training, for a weight decay of 1."""
+        return self.regularizer.gradient(theta, self.momentum)
+
+    def optimizer(self, learning_rate: float | Sequence[float], velocity: dict[str, Tensor]) -> Optimizer:
+        """Return the optimizer of this training at a learning rate, or at one for each step."""
+        return Optimizer(learning_rate, self.momentum, self.weight_decay, velocity, self.regularizer)
 
     def __str__(self) -> str:
         """Return the phases as text, such as `10x0.1 5x0.01`."""

@@ -22,6 +22,7 @@ PRUNERS = {
 }
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # of the learning rate
+REGULARIZERS = ("l2", "l1", "elastic", "decoupled")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
 # As in the tables of Hooker et al.
 CORRUPTIONS = (
@@ -39,3 +40,5 @@ CORRUPTIONS = (
     "zoom_blur",
 )
 SEVERITIES = (1, 2, 3, 4, 5)
+# Schedules of networks that are sparse from their initial weights on
+SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")

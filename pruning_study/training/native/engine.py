@@ -171,7 +171,7 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
-        optimizer, teacher, seen = [POINTER] + [NUMBER] * 2, [POINTER] + [NUMBER] * 2, [POINTER] * 2
+        optimizer, teacher, seen = [POINTER] + [NUMBER] * 4, [POINTER] + [NUMBER] * 2, [POINTER] * 2
         library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
         library.train.restype = ctypes.c_bool
         if source == compiler.BF16_SOURCE:
@@ -270,7 +270,7 @@ class Native:
                 *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),
                 *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
                 *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
-                *(portion.rates.data_ptr(), optimizer.momentum, optimizer.weight_decay),
+                *(portion.rates.data_ptr(), optimizer.momentum, *optimizer.regularizer.times(optimizer.weight_decay)),
                 *(wanted.data_ptr(), weight, temperature),
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),

@@ -3,9 +3,25 @@
 
 namespace native {
 
-struct Optimizer {
-    float momentum, weight_decay;
+// What pulls weights towards 0: how strong each of its parts is, as `regularizers.py` explains them.
+struct Regularizer {
+    float squared, absolute, decoupled;
 };
+
+struct Optimizer {
+    float momentum;
+    Regularizer regularizer;
+};
+
+// A weight after a step of SGD with Nesterov's momentum, as torch writes it. `kept` is 0 where the gradient is masked.
+inline float after_step(float weight, float& velocity, float gradient, float kept, Optimizer optimizer,
+                        float learning_rate) {
+    const auto [squared, absolute, decoupled] = optimizer.regularizer;
+    const float sign = static_cast<float>((weight > 0) - (weight < 0));
+    const float slope = gradient * kept + squared * weight + absolute * sign;
+    velocity = optimizer.momentum * velocity + slope;
+    return weight - learning_rate * (slope + optimizer.momentum * velocity + decoupled * weight);
+}
 
 // The weights that are pruned, null where none are; what they would be, null where they do not learn.
 struct Pruned {
@@ -13,15 +29,12 @@ struct Pruned {
     float* withheld;    // the values of the pruned weights, 0 elsewhere
 };
 
-// SGD with Nesterov's momentum, as torch writes it.
 template <int Parameters>
 void step(float* parameters, float* velocity, const float* gradient, const float* mask, Optimizer optimizer,
           float learning_rate) {
-    for (int i = 0; i < Parameters; ++i) {
-        const float slope = gradient[i] * (mask ? mask[i] : 1.0f) + optimizer.weight_decay * parameters[i];
-        velocity[i] = optimizer.momentum * velocity[i] + slope;
-        parameters[i] -= learning_rate * (slope + optimizer.momentum * velocity[i]);
-    }
+    for (int i = 0; i < Parameters; ++i)
+        parameters[i] =
+            after_step(parameters[i], velocity[i], gradient[i], mask ? mask[i] : 1.0f, optimizer, learning_rate);
 }
 
 // The same for all weights: those that the mask has pruned change where they are withheld.
@@ -30,9 +43,7 @@ void step_all(float* parameters, float* velocity, const float* gradient, Pruned 
               float learning_rate) {
     for (int i = 0; i < Parameters; ++i) {
         const float before = parameters[i] + pruned.withheld[i];
-        const float slope = gradient[i] + optimizer.weight_decay * before;
-        velocity[i] = optimizer.momentum * velocity[i] + slope;
-        const float after = before - learning_rate * (slope + optimizer.momentum * velocity[i]);
+        const float after = after_step(before, velocity[i], gradient[i], 1, optimizer, learning_rate);
         parameters[i] = pruned.mask[i] ? after : 0;
         pruned.withheld[i] = pruned.mask[i] ? 0 : after;
     }

@@ -26,9 +26,9 @@ from pruning_study.pruning.pruners import PRUNERS
         ("fairgrape", {"class_grads"}),
         ("gp", {"grad"}),
         ("rp", {"generator"}),
-        ("up", {"grad", "epsilon"}),
-        ("up-signed", {"grad", "epsilon"}),
-        ("up-sum", {"grad", "epsilon"}),
+        ("up", {"grad", "epsilon", "penalty_grad"}),
+        ("up-signed", {"grad", "epsilon", "penalty_grad"}),
+        ("up-sum", {"grad", "epsilon", "penalty_grad"}),
     ],
 )
 def test_needs(name, needed):

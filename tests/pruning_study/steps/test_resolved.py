@@ -77,6 +77,7 @@ def test_params_hold_what_can_change_the_dense_model():
         "protocol": "paper",
         "seed": "7",
         "weight_decay": "0.0",
+        "regularizer": "l2",
         "validation_fraction": "0.1",
         "precision": "float32",
         "batch_size": "128",

@@ -81,7 +81,8 @@ def test_scope_layer_is_each_layer_by_itself(setting, pruner):
     of_classes = [setting.engine.gradient(setting.model, of_class(setting.train, label)) for label in range(10)]
     for (name, mask), share in zip(masks.items(), SHARES, strict=True):
         theta = setting.model.get_parameter(name).detach()
-        given = {"theta": theta, "grad": gradient[name], **arguments}  # the recipe has no weight decay
+        # The recipe has no weight decay.
+        given = {"theta": theta, "grad": gradient[name], "penalty_grad": theta, **arguments}
         given["class_grads"] = torch.stack([gradient[name] for gradient in of_classes])
         score = record.score(**{key: given[key] for key in ("theta", *record.needs)})
         assert torch.equal(mask, record.choose([score], share, None)[0])

@@ -20,6 +20,7 @@ from pruning_study.training.loop import TrainingSetup, apply_masks, fit
 from pruning_study.training.native import engine as native
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.regularizers import REGULARIZERS
 
 pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("own_cache")]
 
@@ -70,6 +71,8 @@ STACKS = {
     "linear, few pixels": (linear, (1, 2, 2), 2),
 }
 SMALL = ["lenet5, odd, 2 classes", "no pools", "pool of 3", "many channels", "linear, few pixels"]
+# Weights step alike in all networks, so one of them shows each of the other regularisers.
+REGULARIZED = [*((stack, "l2") for stack in SMALL), *((SMALL[-1], name) for name in ("l1", "elastic", "decoupled"))]
 
 
 def make(stack, seed=0):
@@ -93,9 +96,9 @@ def examples(stack, count, seed=0):
     return Examples(images, torch.randint(0, classes, (count,), generator=random))
 
 
-def at_rest(model, momentum=0.9, weight_decay=0.0, learning_rate=0.05):
+def at_rest(model, momentum=0.9, weight_decay=0.0, learning_rate=0.05, regularizer="l2"):
     zeros = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    return Optimizer(learning_rate, momentum, weight_decay, zeros)
+    return Optimizer(learning_rate, momentum, weight_decay, zeros, REGULARIZERS[regularizer])
 
 
 def some_masks(model, share=0.5, seed=5):
@@ -177,11 +180,11 @@ def test_logits_are_those_of_torch(vectors, stack):
     assert torch.equal(native.load(model, STACKS[stack][1]).logits(model, images), TORCH.logits(model, images))
 
 
-@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize(("stack", "regularizer"), REGULARIZED)
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.0), (0.9, 0.05), (0.0, 0.05)])
 @pytest.mark.parametrize("masked", [False, True])
-def test_epochs_are_those_of_torch(vectors, stack, momentum, weight_decay, masked):
-    check_epochs(stack, momentum, weight_decay, some_masks if masked else lambda model: {})
+def test_epochs_are_those_of_torch(vectors, stack, regularizer, momentum, weight_decay, masked):
+    check_epochs(stack, momentum, weight_decay, some_masks if masked else lambda model: {}, regularizer=regularizer)
 
 
 @pytest.mark.parametrize("stack", SMALL)
@@ -190,7 +193,7 @@ def test_masked_epochs_are_those_of_torch(vectors, stack, masks):
     check_epochs(stack, 0.9, 0.05, MASKS[masks], batch_size=48)
 
 
-def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32):
+def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32, regularizer="l2"):
     """Compare epochs of 97 images, 33 or 49 in the last batch, with no equal pixels that rounding would part."""
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)
@@ -198,7 +201,7 @@ def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32):
     runs = []
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own = copy.deepcopy(model)
-        optimizer = at_rest(own, momentum, weight_decay)
+        optimizer = at_rest(own, momentum, weight_decay, regularizer=regularizer)
         masks = make_masks(own)
         losses, weights = trained(engine, own, train, optimizer, masks, batch_size=batch_size)
         runs.append((losses, weights, optimizer.velocity))
@@ -212,16 +215,16 @@ def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32):
         torch.testing.assert_close(velocity, their_velocity, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize(("stack", "regularizer"), REGULARIZED)
 @pytest.mark.parametrize("masks", ["0.5", "0.05"])
-def test_pruned_weights_are_trained_as_torch_trains_them(vectors, stack, masks):
+def test_pruned_weights_are_trained_as_torch_trains_them(vectors, stack, regularizer, masks):
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)
     train = Examples(train.images + torch.randn(train.images.shape), train.labels)
     runs = []
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own, random = copy.deepcopy(model), generator(0, "test")
-        optimizer, chosen = at_rest(own, 0.9, 0.05), MASKS[masks](own)
+        optimizer, chosen = at_rest(own, 0.9, 0.05, regularizer=regularizer), MASKS[masks](own)
         theta = {name: parameter.detach().clone() for name, parameter in own.named_parameters()}
         withheld = {name: torch.zeros_like(values) for name, values in theta.items()}
         withheld |= {name: theta[name].masked_fill(mask, 0) for name, mask in chosen.items()}

@@ -1,0 +1,68 @@
+"""Regularisers: what pulls the weights towards 0 while a network is trained."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Regularizer(NamedTuple):
+    """Shares of a weight decay w in what pulls a weight theta towards 0.
+
+    Attributes
+    ----------
+    squared : float
+        Share of the loss's term w / 2 * theta^2.
+    absolute : float
+        Share of the loss's term w * abs(theta). Its gradient is w * sign(theta), which is 0 where theta is 0.
+    decoupled : float
+        Share that is no part of the loss: each step first multiplies theta by 1 - learning rate * w (Loshchilov and
+        Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 1).
+    """
+
+    squared: float
+    absolute: float
+    decoupled: float
+
+    def times(self, weight_decay: float) -> "Regularizer":
+        """Return the shares times a weight decay."""
+        return Regularizer(*(share * weight_decay for share in self))
+
+    def gradient(self, theta: Tensor, momentum: float) -> Tensor:
+        """Return the gradient of the penalty that training minimises beside the data loss, for a weight decay of 1.
+
+        Decoupled decay has no penalty of its own. But momentum m multiplies all steps by 1 / (1 - m), and leaves the
+        decay as it is. So training rests where the gradient of the data loss is -(1 - m) * w * theta, as it would with
+        the penalty (1 - m) * w / 2 * theta^2.
+
+        Parameters
+        ----------
+        theta : Tensor, any shape
+            Trained weights.
+        momentum : float
+            Momentum of the training.
+
+        Returns
+        -------
+        Tensor, shaped as `theta`
+
+        Examples
+        --------
+        >>> from torch import tensor
+        >>> theta = tensor([2.0, -1.0, 0.0])
+        >>> REGULARIZERS["l1"].gradient(theta, 0.5).tolist()
+        [1.0, -1.0, 0.0]
+        >>> REGULARIZERS["elastic"].gradient(theta, 0.5).tolist()
+        [1.5, -1.0, 0.0]
+        >>> REGULARIZERS["decoupled"].gradient(theta, 0.5).tolist()
+        [1.0, -0.5, 0.0]
+        """
+        return (self.squared + self.decoupled * (1 - momentum)) * theta + self.absolute * theta.sign()
+
+
+# By name; `elastic` has half of each term of the elastic net.
+REGULARIZERS = {
+    "l2": Regularizer(1.0, 0.0, 0.0),
+    "l1": Regularizer(0.0, 1.0, 0.0),
+    "elastic": Regularizer(0.5, 0.5, 0.0),
+    "decoupled": Regularizer(0.0, 0.0, 1.0),
+}
