@@ -81,7 +81,7 @@ def judge(
 
 
 def _judged_classes(
-    scores: Mapping[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
+    scores: dict[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
 ) -> Iterator[dict[str, object]]:
     classes = len(scores[COMBINED])
     losses = class_losses(label, classes, judges)
@@ -92,7 +92,7 @@ def _judged_classes(
 
 
 def _judged_images(
-    scores: Mapping[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
+    scores: dict[str, np.ndarray], label: np.ndarray, judges: Networks, others: Networks
 ) -> Iterator[dict[str, object]]:
     for outcome, after, others_after in (
         (LOST, judges.after, others.after),

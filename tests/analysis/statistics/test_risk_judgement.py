@@ -62,6 +62,8 @@ def test_p_is_the_share_of_orders_that_correlate_as_much():
     assert risk_judgement.permutation_p([(score, score)]) == pytest.approx(2 / 120, abs=0.005)
     # Of two data sets, both have to be in the same one of the two.
     assert risk_judgement.permutation_p([(score, score)] * 2) == pytest.approx(2 / 120**2, abs=0.001)
+    # No sample of orders shows that none does as well, so p is never 0.
+    assert risk_judgement.permutation_p([(np.arange(12.0), np.arange(12.0))]) == 1 / 10_000
     assert np.isnan(risk_judgement.permutation_p([(np.ones(5), score)]))
 
 
