@@ -13,7 +13,7 @@ from analysis.runs import schema
 from analysis.statistics import risk_scores
 from pruning_study import load_model
 from pruning_study.data import datasets
-from pruning_study.options.config import TrainConfig
+from pruning_study.options.config import default_data_dir
 
 SEEDS = range(200, 210)
 _BATCH = 1000
@@ -61,7 +61,7 @@ def _dense_networks() -> dict[str, list[str]]:
 
 
 def _scores(dataset: str, run_ids: list[str]) -> dict[str, np.ndarray]:
-    data = datasets.load(dataset, data_dir=TrainConfig().data_dir)
+    data = datasets.load(dataset, data_dir=Path(default_data_dir()))
     images, label = torch.from_numpy(np.asarray(data.test_images)), np.asarray(data.test_labels)
     probabilities = []
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """Which classes and images are at risk before anything is pruned, and how well that is foreseen where it is known."""
 
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from analysis.statistics.risk_scores import class_scores, combined, image_scores
 FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGED = "risk_judged.csv"
 _MOST_ROWS = 20
+_LARGEST_TABLE = 2**26
 # Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
@@ -211,7 +213,7 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
     """Return the number of training images of each class."""
     with opened(path) as file:
         try:
-            table = csv_text.read(file, dtype={_CLASS: str}, keep_default_na=False)
+            table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={_CLASS: str}, keep_default_na=False)
             counts = table.set_index(_CLASS)[_TRAINING_IMAGES].astype(float)
         except (OSError, ValueError, KeyError) as error:
             raise StudyError(
