@@ -15,6 +15,7 @@ import decay
 import equal_accuracy
 import folders
 import front_page
+import pies
 
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
@@ -39,6 +40,7 @@ def main(studies: tuple[Path, ...]) -> None:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
             compress.write(RESULTS)
+            pies.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error

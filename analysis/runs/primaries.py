@@ -70,8 +70,8 @@ class MethodSelector(NamedTuple):
 
         Examples
         --------
-        >>> Method.from_label("mp cubic distill .5")
-        Method(pruner='mp', settings={'schedule': 'cubic', 'distill': '0.5'})
+        >>> MethodSelector.from_label("mp cubic distill .5")
+        MethodSelector(pruner='mp', settings={'schedule': 'cubic', 'distill': '0.5'})
         """
         spelled = _SEPARATORS.sub(" ", label)
         for of, in_words in schema.WORDS.items():

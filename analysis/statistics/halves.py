@@ -4,6 +4,7 @@ Modal labels of few networks differ by chance, and dense networks are less often
 because at most one of them is right. Two halves of the dense population show how much of either that explains.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,7 @@ class Halves:
         self._images = np.bincount(self._strata.ravel())
         self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:, :splits].ravel())
         self._mode, self._open = self._common_mode(dense)
+        self._dense = dense
         self.placebo = self.against(dense)
 
     def against(self, second: np.ndarray) -> HalvesExemplars:
@@ -105,13 +107,8 @@ class Halves:
         second : (networks, images), integers
             Row i belongs to the same dense network as row i of `dense`; `dense` itself for the placebo.
         """
-        mode, is_open = self._common_mode(second)
-        images = np.flatnonzero(is_open | self._open | (mode != self._mode))
-        labels, right = self._labels[images], self._right[images]
-        differ, untied = labels != mode[images, np.newaxis], ~self._tied[images]
-        other_labels, _, tied = leaders(self._others, second[:, is_open])
-        differ[is_open[images]] = self._labels[is_open] != other_labels
-        untied[is_open[images]] &= ~tied
+        images, differ, tied = self._differing(second)
+        right, untied = self._right[images], ~(self._tied[images] | tied)
         n_pie = self._over_splits(differ)
         right_pie = self._over_splits(right * differ)
         with np.errstate(invalid="ignore"):
@@ -127,6 +124,31 @@ class Halves:
             non_pie,
             matched_accuracy,
         )
+
+    def image_shares(self, second: np.ndarray) -> np.ndarray:
+        """Return in what share of the splits each image is a PIE, (1 + groups, images); parameters as of `against`."""
+        images, differ, _ = self._differing(second)
+        shares = np.zeros((differ.shape[1] // self._splits, second.shape[1]), np.float32)
+        shares[:, images] = differ.reshape(len(images), len(shares), self._splits).mean(2).T
+        return shares
+
+    @cached_property
+    def placebo_shares(self) -> np.ndarray:
+        """The image shares of the placebo."""
+        return self.image_shares(self._dense)
+
+    def _differing(self, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the images about which halves can differ, and where they do, and where the second's mode is tied.
+
+        The latter two are (images, populations).
+        """
+        mode, is_open = self._common_mode(second)
+        images = np.flatnonzero(is_open | self._open | (mode != self._mode))
+        labels = self._labels[images]
+        differ, tied = labels != mode[images, np.newaxis], np.zeros_like(labels, dtype=bool)
+        other_labels, _, tied[is_open[images]] = leaders(self._others, second[:, is_open])
+        differ[is_open[images]] = self._labels[is_open] != other_labels
+        return images, differ, tied
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
         """Return sums over images and splits, (1 + groups,), of values of (images, populations)."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.rendering.formats import short_ratio
 from analysis.runs import frames, schema
+from analysis.runs.options.names import SPARSE_SCHEDULES
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope
 
 # Of Paganini (2020): labels leave it out.
@@ -186,7 +187,9 @@ def setting_labels(
     treatment = values.pop(schema.WEIGHT_TREATMENT, "")
     if values.get(schema.KEEP) == _PAPERS_KEEP:
         del values[schema.KEEP]
-    if starts_anew:
+    if starts_anew and values.get(schema.SCHEDULE) in SPARSE_SCHEDULES:
+        values.pop(schema.START)  # the schedule implies it
+    elif starts_anew:
         values.pop(schema.SCHEDULE, None)  # the start implies it
     how = [
         values[name] if name in _NAMED_BY_VALUE else schema.words(name, values[name])

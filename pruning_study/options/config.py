@@ -12,6 +12,7 @@ from typing import Any
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
+from analysis.runs.options.names import SPARSE_SCHEDULES
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
     CompressionOptions,
@@ -37,6 +38,7 @@ from pruning_study.training.mitigation import constraint_names
 
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
+MAGNITUDE = "mp"
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 # Chains that a search of the smallest network always tries: the network as it is, in integers, pruned, and both
@@ -105,6 +107,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         if self.scope:
             pruners.check_scope(self.pruner, self.scope)
         self._set_ratio()
+        self._follow_schedule()
         self._check_start()
         self._check_losses()
         if not self.starts_anew:
@@ -124,6 +127,16 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             object.__setattr__(self, "ratio", () if self.sparsity else auto)
         if not prunes and self.ratio != (1.0,):
             raise StudyError(f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="ratio")
+
+    def _follow_schedule(self) -> None:
+        """Set the start that a schedule implies."""
+        if self.schedule in SPARSE_SCHEDULES:
+            object.__setattr__(self, "start", schema.INITIALIZATION)
+        if self.is_sparse_from_start and self.pruner != MAGNITUDE:
+            raise StudyError(
+                f"the schedule {self.schedule} drops the smallest weights, as {MAGNITUDE} does: take {MAGNITUDE}",
+                option="pruner",
+            )
 
     def _check_start(self) -> None:
         """Raise a StudyError if an option does not belong to the start."""
@@ -183,6 +196,11 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return self.start == schema.INITIALIZATION
 
     @property
+    def is_sparse_from_start(self) -> bool:
+        """Whether the network is sparse from its initial weights on, and its masks change while it is trained."""
+        return self.schedule in SPARSE_SCHEDULES and pruners.prunes(self.pruner)
+
+    @property
     def regrows(self) -> bool:
         """Whether weights that were pruned may come back."""
         return self.starts_anew if self.regrow is None else self.regrow
@@ -191,6 +209,13 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def is_gradual(self) -> bool:
         """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
         return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
+
+    @property
+    def logged_schedule(self) -> str:
+        """The schedule as runs log it; to prune while a network is trained from its initial weights is cubic."""
+        if not self.is_gradual:
+            return ONE_SHOT
+        return self.schedule if self.is_sparse_from_start else CUBIC
 
     @property
     def amounts(self) -> list[str]:
@@ -202,7 +227,8 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         """The pruner, followed by the scope, schedule, distillation and mitigations that differ from the defaults."""
         own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
         scope = [] if own_scope else [f"scope {self.scope}"]
-        gradual = [self.start] if self.starts_anew else [self.schedule] if self.is_gradual else []
+        is_anew = self.starts_anew and not self.is_sparse_from_start
+        gradual = [self.start] if is_anew else [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         mitigations = (*self.weighing, "data_quotas", "class_offsets")
         mitigated = [words for name in mitigations for words in self._mitigated(name)]
@@ -289,6 +315,12 @@ class TuneConfig(
             raise StudyError(
                 f"{self.n_trials} is below {anchors}: each ratio has {anchors_per_ratio} reference trials (anchors)",
                 option="n_trials",
+            )
+        if self.schedule in SPARSE_SCHEDULES:
+            raise StudyError(
+                f"{self.schedule} trains from initial weights, and a search prunes the dense network: take one-shot or "
+                "cubic",
+                option="schedule",
             )
         if self.tune_schedule and self.schedule != ONE_SHOT:
             raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="schedule")

@@ -3,10 +3,10 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.scores import magnitude
+from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.measured import (
@@ -345,8 +346,14 @@ def _prune_while_training(
     model = copy.deepcopy(setting.model).to(setting.device)
     kept_numbers, regrows = plan.kept, setting.config.regrows
     theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
-    masks = selection.select(setting, model, theta, kept_numbers[0])
-    ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
+    ramp: Ramp | Exchange
+    if setting.config.is_sparse_from_start:
+        numbers = cast(Mapping[int, int], kept_numbers)
+        masks = selection.random_masks(setting, theta, numbers[0])
+        ramp = selection.exchange(setting, numbers)
+    else:
+        masks = selection.select(setting, model, theta, kept_numbers[0])
+        ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
     fitted = fit_setting(
         setting, model, setting.pruning.fine_tuning, "dense", saved_training, on_epoch, masks=masks, ramp=ramp

@@ -11,7 +11,7 @@ from analysis.runs.options.recipes import recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
-from pruning_study.options.config import CUBIC, ONE_SHOT, PruneConfig, TrainConfig
+from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import Pruner
@@ -237,9 +237,10 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
         return {}
     batches = number_of_batches(images, training.batch_size)
     steps = batches * training.epochs
+    usual_begin = 0 if config.is_sparse_from_start else _BEGIN
     begin, end = (
         value if isinstance(value, int) else round(value * steps)
-        for value in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
+        for value in (usual_begin if config.begin is None else config.begin, _END if config.end is None else config.end)
     )
     if steps < 2:
         raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="epochs")
@@ -311,9 +312,9 @@ def pruning_params(
         "gradient_mode": pruning.gradient_mode if "grad" in needs else None,
         schema.EPSILON: pruning.epsilon if "epsilon" in needs else None,
         **_of_fine_tuning(config, pruning.fine_tuning),
-        schema.SCHEDULE: CUBIC if config.is_gradual else ONE_SHOT,
+        schema.SCHEDULE: config.logged_schedule,
         **({} if has_ramp else dict.fromkeys((schema.RAMP, "ramp_steps"))),
-        "regrow": config.regrows if config.is_gradual else None,
+        "regrow": config.regrows if config.is_gradual and not config.is_sparse_from_start else None,
         **dict.fromkeys(("begin", "end", "frequency")),
         **(steps or {}),
         "data_quotas": None if config.data_quotas == "none" else config.data_quotas,

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, seeded
 from pruning_study.models import onnx_export
-from pruning_study.pruning import filters
+from pruning_study.pruning import filters, sparse_training
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import OPTION, Pruner
+from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training import gradients
 
@@ -76,6 +77,38 @@ def select(
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
     return dict(zip(theta, pruner.masks(scores, kept, candidate_masks, scope=setting.pruning.scope), strict=True))
+
+
+def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept: int) -> Masks:
+    """Return the random masks with which a network begins that is sparse from the start.
+
+    Parameters
+    ----------
+    setting : PruneSetting
+        With the scope `layer` every layer keeps the same share, and otherwise as many as `layer_numbers` says.
+    theta : mapping of state-dict names to Tensors
+    kept : int
+        Number of weights to keep, in all layers together.
+    """
+    by_layer = setting.pruning.scope == "layer"
+    numbers = sparse_training.equal_numbers if by_layer else sparse_training.layer_numbers
+    shapes = [weights.shape for weights in theta.values()]
+    return sparse_training.random_masks(theta, numbers(shapes, kept), generator(setting.config.seed, "sparse start"))
+
+
+def exchange(setting: PruneSetting, kept: Mapping[int, int]) -> Exchange:
+    """Return how the masks of a network that is sparse from the start change: at which batches, and by what."""
+    size = setting.training.hyperparameters.batch_size
+
+    def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
+        """Return the gradient of the loss on random training images, a batch of them, as in evaluation."""
+        order = torch.randperm(len(setting.train), generator=generator(setting.config.seed, f"growth {batch}"))
+        images = Examples(*setting.train.batch(order[:size].to(setting.train.labels.device)))
+        return setting.engine.gradient(model, images)
+
+    return Exchange(
+        setting.config.schedule, kept, lambda batch: generator(setting.config.seed, f"exchange {batch}"), gradient
+    )
 
 
 def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], ratio: float) -> Masks:

@@ -24,7 +24,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.pruning import budget, filters, schedules
+from pruning_study.pruning import budget, filters, schedules, sparse_training
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.loaded import DeviceImages, Loaded
@@ -321,6 +321,8 @@ class PruneSetting(TrainSetting):
                 "take a larger ratio",
                 option="ratio",
             )
+        if self.config.is_sparse_from_start:
+            return sparse_training.exchanges(n_kept, **self.pruning_steps)
         if self.pruning_steps:
             return {0: remaining} | schedules.while_training(remaining, n_kept, **self.pruning_steps)
         ramp = self.config.ramp * self.pruning.fine_tuning.epochs if self.config.is_gradual else 0.0

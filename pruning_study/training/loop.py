@@ -20,6 +20,7 @@ from analysis.runs import schema
 from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
+from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
@@ -58,8 +59,8 @@ class TrainingSetup:
     engine : Engine
     masks : mapping of state-dict names to bool Tensors
         Where a mask is False, the weight and its momentum stay exactly 0.
-    ramp : Ramp, optional
-        Gradual pruning: sparser masks follow `masks` during the training.
+    ramp : Ramp or Exchange, optional
+        Gradual pruning: sparser masks follow `masks` during the training. Or others that keep as many weights.
     distillation : Distillation, optional
         Source of the loss; without it the loss is the cross-entropy.
     released_selection : Examples, optional
@@ -76,7 +77,7 @@ class TrainingSetup:
     black: Tensor
     engine: Engine = TORCH
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    ramp: Ramp | None = None
+    ramp: Ramp | Exchange | None = None
     distillation: Distillation | None = None
     released_selection: Examples | None = None
     weighting: Weighting | None = None
@@ -305,14 +306,16 @@ def _train(
     return total / sum(map(len, batches))
 
 
-def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
+def _parts(
+    batches: Sequence[Tensor], ramp: Ramp | Exchange | None, first: int
+) -> Iterator[tuple[int, Sequence[Tensor]]]:
     """Yield the parts of an epoch between changes of the masks, each with the number of its first batch.
 
     Parameters
     ----------
     batches : sequence of Tensor
         The batches of the epoch.
-    ramp : Ramp, optional
+    ramp : Ramp or Exchange, optional
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
@@ -321,7 +324,7 @@ def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator
         yield first + start, batches[start:end]
 
 
-def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, batch: int) -> None:
+def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: TrainingState, batch: int) -> None:
     if ramp and batch and batch in ramp.kept:
         state.masks = ramp.follow(model, state.masks, state.withheld, batch)
         if not ramp.trains_pruned_at(batch):

@@ -347,6 +347,19 @@ class TestPrune:
         weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    @pytest.mark.parametrize("schedule", ["set", "rigl"])
+    def test_a_network_that_is_sparse_from_the_start_always_keeps_as_many_weights(self, prune, schedule):
+        prune("--schedule", schedule, "--epochs", 2, "--frequency", 1, "--ratio", 10)
+        (run,) = runs("pruned")
+        expected = {"schedule": schedule, "start": "initialization", "begin": "0", "frequency": "1"}
+        assert run.data.params.items() >= expected.items()
+        assert "regrow" not in run.data.params
+        assert run.data.metrics["realized_ratio"] == pytest.approx(10, rel=1e-3)
+        weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
+        assert not any(weights[name][~mask].any() for name, mask in masks.items())
+        shares = {name: mask.double().mean().item() for name, mask in masks.items()}
+        assert max(shares, key=shares.get) == "conv1.weight"  # the smallest layer keeps most
+
     @pytest.mark.slow
     def test_layers_of_a_wide_resnet_are_pruned_alike_while_it_is_trained(self, run_command, store_uri, tmp_path):
         """All convolutions, shortcuts included, but neither batch normalization nor the last layer."""

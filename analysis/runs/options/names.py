@@ -40,3 +40,5 @@ CORRUPTIONS = (
     "zoom_blur",
 )
 SEVERITIES = (1, 2, 3, 4, 5)
+# Schedules of networks that are sparse from their initial weights on
+SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")

@@ -17,6 +17,7 @@ from analysis.runs.options.names import (
     PRUNERS,
     REGULARIZERS,
     SEVERITIES,
+    SPARSE_SCHEDULES,
 )
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
@@ -73,6 +74,7 @@ TAKES_GRADIENT = Prerequisite(
 STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not config.starts_anew)
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
+CUBIC_LAW = Prerequisite("with --schedule set or rigl", lambda config: config.schedule not in SPARSE_SCHEDULES)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
 
 
@@ -492,8 +494,9 @@ class FineTuningOptions:
     )
     schedule: str = option(
         "one-shot",
-        choice(("one-shot", "cubic")),
-        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic).",
+        choice(("one-shot", "cubic", *SPARSE_SCHEDULES)),
+        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic); or train a "
+        "network that is sparse from its initial weights on, and exchange the weights that are kept (set, rigl).",
         ("prune", "tune"),
         grid="schedules",
         param=ParamRole(legacy_default="one-shot", concerns="pruning"),
@@ -522,7 +525,7 @@ class FineTuningOptions:
         "is pruned while it is trained from its initial weights, else false.",
         ("prune", "tune"),
         param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
-        needs=(PRUNES, GRADUAL, HAS_RAMP),
+        needs=(PRUNES, GRADUAL, CUBIC_LAW, HAS_RAMP),
     )
     start: str = option(
         "dense",
@@ -536,7 +539,7 @@ class FineTuningOptions:
         AUTO,
         steps_or_share,
         "Step of the training at which --start initialization begins to prune, or share of the training, written with "
-        "a point. Auto: 0.2.",
+        "a point. Auto: 0.2, or 0 for the schedules set and rigl.",
         ("prune",),
         param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
         needs=(PRUNES,),

@@ -3,7 +3,7 @@
 The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +13,13 @@ from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cel
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import halves, populations, resampling
+from analysis.statistics.groups import ImageGroups, members
 from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
 from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.over_indexing import over_indexing
 from analysis.statistics.populations import Exemplars
 from analysis.study.arrays import RunArrays
+from analysis.study.groups import GROUP, GROUPING
 from analysis.study.predictions import Pairs, StudyPredictions
 
 # A network's five most probable classes say nothing about so many classes or fewer.
@@ -31,7 +34,7 @@ class CellExemplars(NamedTuple):
 
     Attributes
     ----------
-    summary, images : DataFrame
+    summary, images, groups : DataFrame
         As `exemplars` describes them.
     halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
         Of each cell: what names it, its dense runs, PIEs between halves, and those of the placebo.
@@ -41,18 +44,27 @@ class CellExemplars(NamedTuple):
 
     summary: pd.DataFrame
     images: pd.DataFrame
+    groups: pd.DataFrame
     halves: list[tuple[dict[str, Any], tuple[str, ...], HalvesExemplars, HalvesExemplars]]
     notes: list[str]
 
 
-def exemplars(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None) -> CellExemplars:
-    """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
+def exemplars(
+    study: RunArrays,
+    predictions: ReadPredictions | StudyPredictions | None,
+    of_images: Mapping[str, ImageGroups] | None = None,
+) -> CellExemplars:
+    """Return the pruning identified exemplars of every cell of five networks or more.
+
+    `pie_summary.csv`, `pie.csv` and `pie_groups.csv` have them.
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions, optional
         As for `cells.cells`; without it there is no row.
+    of_images : mapping of str to ImageGroups, optional
+        The groups of each data set's test images.
 
     Returns
     -------
@@ -78,12 +90,14 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | StudyPredictions 
     images : DataFrame, one row per cell and PIE
         Those of `naming.cell_names`, index (place among the test images, from 0), label, dense_mode, compressed_mode,
         dense_share, compressed_share (of the votes for the mode).
+    groups : DataFrame, one row per cell of ten networks or more, grouping and group
+        Those of `naming.cell_names`, grouping, group, and what `over_indexing` returns.
     """
     shared_predictions = StudyPredictions.shared(predictions)
     if shared_predictions is None:
-        return CellExemplars(pd.DataFrame(), pd.DataFrame(), [], [])
+        return CellExemplars(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
-    summaries, images, of_halves, without = [], [], [], []
+    summaries, images, of_groups, of_halves, without = [], [], [], [], []
     for rows in study.cells():
         sound_rows, has = study.counted(rows)
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
@@ -106,12 +120,14 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | StudyPredictions 
             halves_split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
             between_halves = _of_halves(halves_split, placebo)
             of_halves.append((name, dense, halves_split, placebo))
+            if (table := (of_images or {}).get(name[schema.DATASET])) and table.images == len(pairs.images.label):
+                of_groups += [{**name, **row} for row in _by_group(own_halves, pairs.predicted[1], table)]
         summaries.append(
             {**name, **on_images, **between_halves, **_against_control(study, sound_rows, shared_predictions)}
         )
         images.append(pd.DataFrame({**name, **_columns(pairs, own_exemplars)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
-    return CellExemplars(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
+    return CellExemplars(pd.DataFrame(summaries), pies, pd.DataFrame(of_groups), of_halves, list(_notes(without)))
 
 
 def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
@@ -188,6 +204,16 @@ OF_HALVES = (
     *("gap_halves", "gap_placebo", "gap_minus_placebo", "gap_minus_placebo_low", "gap_minus_placebo_high"),
     *("gap_halves_matched", "gap_placebo_matched"),
 )
+
+
+def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) -> Iterator[dict[str, Any]]:
+    """Yield a row for each group of images: how far it over-indexes among PIEs between halves."""
+    shares, placebo = own_halves.image_shares(compressed), own_halves.placebo_shares
+    for grouping, group in table.groupings.items():
+        names, images, group_index = members(group)
+        found = over_indexing(shares[:, images], placebo[:, images], group_index)
+        for name, row in zip(names, found.to_dict("records"), strict=True):
+            yield {GROUPING: grouping, GROUP: name, **row}
 
 
 def _beyond(more: np.ndarray) -> tuple[float, float, float]:

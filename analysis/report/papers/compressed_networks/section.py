@@ -1,5 +1,7 @@
 """The report's sections on the paper's exemplars and class tests, in functions that take a study."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, fil
 from analysis.report.verdict import leading_ratio, places
 from analysis.runs import schema
 from analysis.statistics import modal_labels
+from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.once import once
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
@@ -29,6 +32,13 @@ _PIES = (
     "more than on the placebo's PIEs. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv "
     "have the numbers."
 )
+_INDEX = (
+    "The index of a group is its share of the PIEs of halves over its share of all images (Hooker et al., Section "
+    "3.2). Above 1 the group over-indexes. The placebo's index says the same of two dense halves. The columns of "
+    "methods have their index minus the placebo's, which belongs to the compression. Intervals are over groups of "
+    "networks. pie_groups.csv has all groups."
+)
+_MOST_GROUPS = 12  # of a table
 _CHANGES = (
     "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
     "the recall by the recall before. The method is that of the verdict."
@@ -65,7 +75,7 @@ def tested(study: StudyData) -> pd.DataFrame:
 @once
 def found_exemplars(study: StudyData) -> CellExemplars:
     """Return the exemplars of a study, as `exemplars.exemplars` does."""
-    return exemplars.exemplars(study.arrays, study.predicted)
+    return exemplars.exemplars(study.arrays, study.predicted, study.image_groups)
 
 
 def section(study: StudyData) -> Section | None:
@@ -79,11 +89,12 @@ def section(study: StudyData) -> Section | None:
         "significant_classes.csv": file_table(tested(study), [], study.shown),
         "pie_summary.csv": file_table(found.summary, _SUMMARY, study.shown),
         "pie.csv": file_table(found.images, [], study.shown),
+        "pie_groups.csv": file_table(found.groups, [], study.shown),
     }
     tables = {name: table for name, table in made.items() if len(table)}
     if not tables:
         return None
-    blocks = _blocks(study, found.summary) if len(found.summary) else []
+    blocks = _blocks(study, found) if len(found.summary) else []
     return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
 
 
@@ -126,7 +137,8 @@ def paper_claims(study: StudyData) -> Section | None:
     return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
 
 
-def _blocks(study: StudyData, summary: pd.DataFrame) -> list[Block]:
+def _blocks(study: StudyData, found: CellExemplars) -> list[Block]:
+    summary = found.summary
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
         ratio = leading_ratio(_of_verdict(cells))
@@ -134,6 +146,7 @@ def _blocks(study: StudyData, summary: pd.DataFrame) -> list[Block]:
         beside = here[_beside(here, ratio)]
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
+            blocks += _group_tables(study, found.groups, beside)
     drawn = figures.counts(study, summary, tested(study))
     return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
 
@@ -173,6 +186,35 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
     }
     plain = all(cell[LEVEL] == cell[schema.RATIO] for cell in cells)
     return pd.DataFrame({name: list(values) for name, values in columns.items() if name != "level" or not plain})
+
+
+def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:
+    """Yield a table for each grouping of few groups, with a row for each group of the cells that a table shows."""
+    if groups.empty:
+        return
+    rows = groups.merge(beside[[*study.cell_key, LEVEL]], on=[*study.cell_key, LEVEL])
+    few = [(name, own) for name, own in rows.groupby(GROUPING, sort=False) if own[GROUP].nunique() <= _MOST_GROUPS]
+    if few:
+        yield _INDEX
+    for name, own in few:
+        own = own.assign(method=[study.method(row) for row in own.to_dict("records")], shown=_beyond_placebo(own))
+        of_group = own.groupby(GROUP, sort=False).first()
+        yield pd.DataFrame(
+            {
+                f"{GROUP} ({name})": of_group.index,
+                "images": list(of_group["images"].map("{:,}".format)),
+                "index of the placebo": list(of_group["index_placebo"].map(decimals(2))),
+                **{
+                    method: list(rows.set_index(GROUP)["shown"].reindex(of_group.index, fill_value=NOT_AVAILABLE))
+                    for method, rows in own.groupby("method", sort=False)
+                },
+            }
+        )
+
+
+def _beyond_placebo(rows: pd.DataFrame) -> list[str]:
+    ends = (rows[f"index_minus_placebo{end}"] for end in ("", "_low", "_high"))
+    return [with_interval(value, low, high, decimals(2, sign=True)) for value, low, high in zip(*ends, strict=True)]
 
 
 def _with_untied(rows: pd.DataFrame, name: str) -> list[str]:

@@ -40,7 +40,7 @@ def stacked(column):
 
 
 def test_rows_are_what_the_functions_of_arrays_give():
-    summary, images, _, notes = exemplars(run_arrays(MADE), read)
+    summary, images, _, _, notes = exemplars(run_arrays(MADE), read)
     assert notes == []
     assert summary[["dataset", "model", "method", "level"]].to_numpy().tolist() == [
         ["toy", "net", "mp", 10],

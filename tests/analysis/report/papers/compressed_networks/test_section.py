@@ -2,9 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
+import pytest
+
 from analysis.rendering.page import Caption
 from analysis.report.papers.compressed_networks.section import section
-from analysis.study.study import StudyData
+from analysis.statistics.halves import halves
+from analysis.statistics.populations import exemplars
+from analysis.study.study import ReportOptions, StudyData
 from tests.analysis.report.papers.compressed_networks.test_populations import FOUND, MADE, NETWORKS, PRUNED, read
 
 OF_RECALLS = {"populations.csv", "class_significance.csv", "significant_classes.csv"}
@@ -68,3 +74,25 @@ def test_the_files_have_the_columns_that_others_read():
         f"dataset model method level class recall_dense recall_compressed {tests}"
     )
     assert not any("pruner" in names.split() for names in columns.values())
+
+
+def test_groups_of_images_have_their_index_beside_that_of_the_placebo(tmp_path):
+    """Expected: counts of PIEs of single splits, by group."""
+    label = next(iter(FOUND.values()))["label"]
+    light = np.where(np.arange(len(label)) % 3, "day", "night")
+    file = tmp_path / "light.csv"
+    pd.DataFrame({"light": light}).to_csv(file, index=False)
+    found = section(replace(STUDY, runs=with_recalls_of(FOUND), options=ReportOptions(groups={"toy": file})))
+    table = found.tables["pie_groups.csv"].set_index(["method", "group"])
+    runs = MADE[MADE["pruner"] == "mp"]
+    dense, pruned = (np.array([FOUND[run]["predicted"] for run in runs[name]]) for name in ("dense_run_id", "run_id"))
+    for name, second in (("", pruned), ("_placebo", dense)):
+        splits = [exemplars(dense[one], second[other]).identified for one, other in zip(*halves(NETWORKS), strict=True)]
+        counts = [np.mean([split[light == group].sum() for split in splits]) for group in ("day", "night")]
+        assert table.loc["mp", f"pies{name}"].tolist() == pytest.approx(counts)
+        shares = [(light == group).mean() for group in ("day", "night")]
+        indices = np.array(counts) / sum(counts) / shares
+        assert table.loc["mp", f"index{name}"].tolist() == pytest.approx(indices.tolist())
+    (shown,) = [block for block in found.blocks if isinstance(block, pd.DataFrame) and "group (light)" in block]
+    assert shown["group (light)"].tolist() == ["day", "night"]
+    assert {"none", "mp"} <= {*shown}

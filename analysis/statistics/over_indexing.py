@@ -1,0 +1,81 @@
+"""Whether PIEs over-index on groups of images: a group's share of them over its share of all images, beside a placebo.
+
+Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that few training images have. Images of such
+groups are also those that two dense populations dispute. So the index between halves of a population and what was made
+of it stands beside that between two dense halves, the placebo.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics.halves import jackknife_values
+from analysis.statistics.resampling import mean_interval
+
+_CONFIDENCE = 0.95
+
+
+def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
+    """Return each group's share of the chosen images over its share of all images.
+
+    Parameters
+    ----------
+    chosen : (..., images)
+        How often each image is chosen, from 0 to 1.
+    group_index : (images,), integers
+        The group of each image, from 0; every group has an image.
+
+    Returns
+    -------
+    (..., groups)
+        NaN if no image is chosen.
+
+    Examples
+    --------
+    Half of the images are of the second group, and then three of the four chosen ones:
+
+    >>> index(np.array([0, 0, 1, 1, 1, 1, 0, 0]), np.array([0] * 4 + [1] * 4)).tolist()
+    [1.0, 1.0]
+    >>> index(np.array([0, 0, 0, 1, 1, 1, 1, 0]), np.array([0] * 4 + [1] * 4)).tolist()
+    [0.5, 1.5]
+    """
+    in_group = group_index == np.arange(group_index.max() + 1)[:, np.newaxis]
+    counts = np.asarray(chosen, dtype=float) @ in_group.T
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts / counts.sum(-1, keepdims=True) / in_group.mean(1))
+
+
+def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
+    """Return the index of each group among PIEs between halves, beside that of the placebo.
+
+    Parameters
+    ----------
+    pies, placebo : (1 + groups of networks, images)
+        `Halves.image_shares` against the compressed networks, and against the dense ones.
+    group_index : (images,), integers
+        The group of each image, from 0; every group has an image.
+
+    Returns
+    -------
+    DataFrame, one row per group
+        images; pies and pies_placebo, mean numbers of PIEs of a split; index, index_placebo and index_minus_placebo,
+        each with its 95 % interval (`_low`, `_high`) by the jackknife over groups of networks. NaN without any PIE.
+    """
+    shares = {"": pies, "_placebo": placebo}
+    indices = {ending: index(each, group_index) for ending, each in shares.items()}
+    indices["_minus_placebo"] = indices[""] - indices["_placebo"]
+    return pd.DataFrame(
+        {
+            "images": np.bincount(group_index),
+            **{f"pies{ending}": np.bincount(group_index, each[0]) for ending, each in shares.items()},
+            **{
+                f"index{ending}{end}": values
+                for ending, each in indices.items()
+                for end, values in zip(("", "_low", "_high"), _with_interval(each), strict=True)
+            },
+        }
+    )
+
+
+def _with_interval(values: np.ndarray) -> np.ndarray:
+    """Return values of all networks and the ends of their intervals, (3, groups)."""
+    return np.array([(own[0], *mean_interval(jackknife_values(own), _CONFIDENCE)) for own in values.T]).T

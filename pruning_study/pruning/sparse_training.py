@@ -1,0 +1,191 @@
+"""Networks that are sparse from the start: SET and RigL exchange some of the weights that are kept, step by step.
+
+Both begin with random masks. At each exchange every layer drops the smallest of its kept weights, and takes as many
+others in their place, which start at 0. SET (Mocanu et al. 2018) takes them at random, RigL (Evci et al. 2020) those
+with the largest gradient of the loss.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from analysis.runs.options.names import RIGL, SET
+from pruning_study.pruning.masks import Masks, exact_k
+
+# Share of a layer's kept weights that the first exchange replaces (Mocanu et al., zeta; Evci et al., alpha).
+_SHARE = 0.3
+
+
+def layer_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
+    """Return how many weights each layer keeps, by the density of Erdős and Rényi for kernels (Evci et al. 2020).
+
+    A layer's density is in proportion to the sum of its dimensions over their product, and at most 1.
+
+    Parameters
+    ----------
+    shapes : sequence of torch.Size
+        Of the layers' weights: outputs, inputs, and the size of the kernel where there is one.
+    kept : int
+        Weights kept in all layers together, at most all there are.
+
+    Examples
+    --------
+    Densities in proportion to 20/100 and 110/1000, which keep 40 and 220 weights:
+
+    >>> layer_numbers([torch.Size([10, 10]), torch.Size([100, 10])], 130)
+    [20, 110]
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    sums = [sum(shape) for shape in shapes]
+    full: set[int] = set()
+    while True:
+        others = [layer for layer in range(len(shapes)) if layer not in full]
+        factor = (kept - sum(sizes[layer] for layer in full)) / max(sum(sums[layer] for layer in others), 1)
+        over = {layer for layer in others if factor * sums[layer] > sizes[layer]}
+        if not over:
+            break
+        full |= over
+    exact = [float(sizes[layer]) if layer in full else factor * sums[layer] for layer in range(len(shapes))]
+    return _rounded(exact, kept)
+
+
+def equal_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
+    """Return how many weights each layer keeps if all keep the same share; parameters as of `layer_numbers`."""
+    sizes = [math.prod(shape) for shape in shapes]
+    return _rounded([size * kept / sum(sizes) for size in sizes], kept)
+
+
+def _rounded(exact: Sequence[float], total: int) -> list[int]:
+    """Return whole numbers that add up to a total, those with the largest remainders rounded up."""
+    numbers = [math.floor(number) for number in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: numbers[place] - exact[place])
+    for place in by_remainder[: total - sum(numbers)]:
+        numbers[place] += 1
+    return numbers
+
+
+def random_masks(theta: Mapping[str, Tensor], numbers: Sequence[int], generator: torch.Generator) -> Masks:
+    """Return masks that keep so many random weights of each layer.
+
+    Parameters
+    ----------
+    theta : mapping of state-dict names to Tensors
+    numbers : sequence of int
+        Weights that each layer keeps.
+    generator : torch.Generator
+        On the CPU.
+    """
+    return {
+        name: _random(torch.ones_like(weights, dtype=torch.bool), number, generator)
+        for (name, weights), number in zip(theta.items(), numbers, strict=True)
+    }
+
+
+def _random(candidates: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    """Return a mask of so many random ones among the candidates."""
+    scores = torch.rand(candidates.shape, generator=generator).to(candidates.device)
+    return exact_k([scores], number, [candidates])[0]
+
+
+def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Return the mask of a layer after an exchange.
+
+    Parameters
+    ----------
+    mask : bool Tensor
+        True where kept.
+    weights : Tensor
+    share : float
+        Share of the kept weights that are dropped, the smallest ones; no more than there are others.
+    growth : callable
+        Takes the weights that are not kept, those just dropped included, and a number, and returns a mask of so many.
+
+    Examples
+    --------
+    Half of the four kept weights are dropped, and the first of those not kept grow:
+
+    >>> mask = torch.tensor([True, True, True, True, False, False])
+    >>> weights = torch.tensor([4.0, -3.0, 0.1, 0.2, 0.0, 0.0])
+    >>> last = lambda others, number: exact_k([torch.arange(6.0)], number, [others])[0]
+    >>> exchanged(mask, weights, 0.5, last).tolist()
+    [True, True, False, False, True, True]
+    """
+    number = min(round(share * int(mask.sum())), int((~mask).sum()))
+    (staying,) = exact_k([weights.abs()], int(mask.sum()) - number, [mask])
+    return staying | growth(~staying, number)
+
+
+def share_at(schedule: str, batch: int, end: int) -> float:
+    """Return the share of a layer's weights that is exchanged: RigL's falls to 0 along a cosine (Evci et al., 2020).
+
+    Examples
+    --------
+    >>> share_at("set", 50, 100), share_at("rigl", 0, 100), round(share_at("rigl", 50, 100), 6)
+    (0.3, 0.3, 0.15)
+    """
+    return _SHARE if schedule == SET else _SHARE / 2 * (1 + math.cos(math.pi * batch / end))
+
+
+def exchanges(kept: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
+    """Return the batches of the exchanges, and the number of weights kept, which is always the same.
+
+    Examples
+    --------
+    >>> exchanges(40, begin=0, end=30, frequency=10)
+    {0: 40, 10: 40, 20: 40, 30: 40}
+    """
+    return dict.fromkeys((0, *range(begin + frequency, end, frequency), end), kept)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Training from sparse masks, some of which are exchanged at some batches; a `Ramp` that always keeps as many.
+
+    Parameters
+    ----------
+    schedule : {"set", "rigl"}
+    kept : mapping of int to int
+        Batch, from 0 over all epochs, -> number of weights kept. At 0 nothing is exchanged. The last masks are final.
+    generator : callable
+        Takes a batch and returns a generator on the CPU, the same for the same batch.
+    gradient : callable
+        Takes the model and a batch, and returns the gradient of the loss for every weight, of those pruned too.
+    """
+
+    schedule: str
+    kept: Mapping[int, int]
+    generator: Callable[[int], torch.Generator]
+    gradient: Callable[[nn.Module, int], Mapping[str, Tensor]]
+    regrow = False
+
+    @property
+    def last(self) -> int:
+        """The batch from which on the masks are final."""
+        return max(self.kept)
+
+    def trains_pruned_at(self, batch: int) -> bool:
+        """Return False: only kept weights receive gradients."""
+        return False
+
+    def follow(
+        self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], batch: int
+    ) -> Masks:
+        """Return the masks from a batch on, and set the model's weights outside them to 0; as `Ramp.follow` does."""
+        share = share_at(self.schedule, batch, self.last)
+        random = self.generator(batch)
+        gradient = self.gradient(model, batch) if self.schedule == RIGL else {}
+        new = {}
+        for name, mask in masks.items():
+            weights = model.get_parameter(name).detach()
+
+            def grown(others: Tensor, number: int, name: str = name) -> Tensor:
+                if self.schedule == SET:
+                    return _random(others, number, random)
+                return exact_k([gradient[name].abs()], number, [others])[0]
+
+            new[name] = exchanged(mask, weights, share, grown)
+            weights.masked_fill_(~new[name], 0)
+        return new

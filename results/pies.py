@@ -1,0 +1,247 @@
+"""Tables and pictures of pies/: whether the images that pruning changes are those of rare classes, and abstention."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+import analysis
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, pull, schema
+from analysis.statistics.abstention import disputes, retained_accuracy
+from analysis.statistics.halves import Halves, jackknife_values
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.over_indexing import over_indexing
+from analysis.statistics.resampling import mean_interval
+from analysis.study.settings import CONTROL
+
+STUDY, ANSWERS = "pies", "answers.npz"
+RARE, BALANCED = "rare", "balanced"
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
+_DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
+# By what a pruned network abstains. Its own confidence is what the others are compared with.
+DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
+_DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
+_COVERAGES = np.linspace(0.5, 1, 51)
+_PRIMARY_COVERAGE = 0.9
+_LEAST_DOUBT = 1e-7  # of a confidence of 1
+
+
+class Population(NamedTuple):
+    """Predicted classes of networks of one training, and how much each pruned network doubts each image.
+
+    Each is (networks, images), and row i of all belongs to one seed. `doubt` is the logarithm of 1 minus the
+    confidence.
+    """
+
+    dense: np.ndarray
+    pruned: np.ndarray
+    control: np.ndarray
+    doubt: np.ndarray
+
+
+def write(results: Path) -> None:
+    """Write the tables and pictures of the study, if its answers are there."""
+    folder = results / STUDY
+    if not (folder / ANSWERS).is_file():
+        return
+    label, populations = read(folder)
+    indices, abstentions = over_indices(label, populations), abstention(label, populations)
+    with files.aside(folder) as made:
+        csv_text.write(indices, made / "indices.csv", missing=NOT_AVAILABLE)
+        csv_text.write(abstentions, made / "abstention.csv", missing=NOT_AVAILABLE)
+        csv_text.write(primary_tests(label, populations), made / "primary_tests.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        drawn = {"indices": indices_figure(indices), "abstention": abstention_figure(abstentions)}
+        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+
+
+def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
+    """Write the answers of the study's networks from the tracking store."""
+    runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri)
+    is_rare = runs[frames.column("class_fractions")].fillna("").str.contains("=")
+    names = (schema.LABEL, schema.PREDICTED, schema.CONFIDENCE)
+    arrays: dict[str, Any] = {}
+    for name, of_training in {RARE: runs[is_rare], BALANCED: runs[~is_rare]}.items():
+        by_seed = of_training.pivot_table("run_id", schema.SEED, "pruner", aggfunc="first")
+        dense = of_training.groupby(schema.SEED)["dense_run_id"].first()
+        for side, run_ids in {_DENSE: dense, _PRUNED: by_seed["mp"], _CONTROL: by_seed[CONTROL]}.items():
+            found = pull.predictions(list(run_ids), names=names, tracking_uri=tracking_uri)
+            label, predicted, confidence = (np.stack([found[run_id][key] for run_id in run_ids]) for key in names)
+            arrays[f"{name}_{side}"] = predicted.astype(np.uint8)
+            if side == _PRUNED:
+                doubt = np.maximum(1 - confidence.astype(float), _LEAST_DOUBT)
+                arrays[f"{name}_{_DOUBT}"] = np.log10(doubt).astype(np.float16)
+    with files.one_aside(folder / ANSWERS) as path:
+        np.savez_compressed(path, **{schema.LABEL: label[0].astype(np.uint8)}, **arrays)
+
+
+def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
+    """Return the labels, (images,), and the networks of each training."""
+    with np.load(folder / ANSWERS) as arrays:
+        return arrays[schema.LABEL].astype(int), {
+            name: Population(*(arrays[f"{name}_{side}"] for side in Population._fields)) for name in (RARE, BALANCED)
+        }
+
+
+def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
+    """Return the index of each class, and of the rare ones together, among PIEs of halves.
+
+    Returns
+    -------
+    DataFrame
+        networks (`RARE` or `BALANCED`), compared (pruned or control), group, and what `over_indexing` returns.
+    """
+    tables = []
+    for name, population in populations.items():
+        halves = Halves(population.dense, label)
+        for side in (_PRUNED, _CONTROL):
+            shares = halves.image_shares(getattr(population, side)), halves.placebo_shares
+            for groups, group_index in _groupings(label):
+                table = over_indexing(*shares, group_index)
+                table.insert(0, "group", groups)
+                tables.append(table.assign(networks=name, compared=side))
+    found = pd.concat(tables, ignore_index=True)
+    found = found[found["group"].ne("others")]
+    return found[["networks", "compared", *found.columns.drop(["networks", "compared"])]]
+
+
+def _groupings(label: np.ndarray) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    """Yield the names of groups, and the group of each image: rare or not, and the classes."""
+    yield ("others", "rare classes"), _is_rare(label).astype(int)
+    yield CLASSES, label
+
+
+def _is_rare(label: np.ndarray) -> np.ndarray:
+    return np.isin(label, [CLASSES.index(name) for name in RARE_CLASSES])
+
+
+def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
+    """Return how accurate pruned networks are on the images that are left, by what they abstain by.
+
+    Returns
+    -------
+    DataFrame
+        networks, by (one of `_DOUBTS`), coverage, accuracy with its interval over networks, and minus_own with its
+        interval: the accuracy minus that by the own confidence, paired. All are in points.
+    """
+    rows = []
+    for name, population in populations.items():
+        accuracies = _accuracies(label, population)
+        for by, values in accuracies.items():
+            for coverage, own, accuracy in zip(_COVERAGES, accuracies[OWN].T, values.T, strict=True):
+                row = {"networks": name, "by": by, "coverage": coverage}
+                for column, each in (("accuracy", accuracy), ("minus_own", accuracy - own)):
+                    low, high = mean_interval(each)
+                    row |= {column: each.mean(), f"{column}_low": low, f"{column}_high": high}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarray]:
+    """Return the accuracies at each coverage in points, (networks, coverages), by what networks abstain by."""
+    doubt = population.doubt.astype(float)
+    mean_doubt = np.broadcast_to((10**doubt).mean(0), doubt.shape)
+    doubts = disputes(population.dense, population.pruned), doubt, mean_doubt, disputes(population.dense)
+    right = population.pruned == label
+    return {
+        by: 100
+        * np.array([retained_accuracy(own, each, _COVERAGES) for own, each in zip(right, doubts_by, strict=True)])
+        for by, doubts_by in zip(_DOUBTS, doubts, strict=True)
+    }
+
+
+def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
+    """Return the two primary tests of README.md, of the rare networks, with Holm's correction.
+
+    Returns
+    -------
+    DataFrame
+        outcome, difference with its interval, p, p_holm.
+    """
+    population = populations[RARE]
+    halves = Halves(population.dense, label)
+    shares = halves.image_shares(population.pruned), halves.placebo_shares
+    is_rare = _is_rare(label)
+    one, other = (each[:, is_rare].sum(1) / each.sum(1) / is_rare.mean() for each in shares)
+    values = jackknife_values(one - other)
+    low, high = mean_interval(values)
+    index = {"difference": one[0] - other[0], "difference_low": low, "difference_high": high}
+    index["p"] = stats.ttest_1samp(values, 0).pvalue
+    place = int(np.argmin(abs(_COVERAGES - _PRIMARY_COVERAGE)))
+    accuracies = _accuracies(label, population)
+    test = paired(accuracies[DISPUTE][:, place], accuracies[OWN][:, place], family=2)
+    rows = [
+        {"outcome": "index of the rare classes minus the placebo's", **index},
+        {"outcome": "points of accuracy, dispute minus own confidence", **{name: test[name] for name in index}},
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=corrected(table["p"], 2)[1])
+
+
+def indices_figure(indices: pd.DataFrame) -> Figure:
+    """Draw the index of each class among PIEs, beside the placebo's, for rare and balanced networks."""
+    figure, grid = page(
+        (1, 2),
+        (8.4, 3.8),
+        "Which classes have more than their share of the images that pruning changes",
+        "Red: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over networks. "
+        "In bold, the classes that keep a twentieth of their training images on the left.",
+        sharey=True,
+    )
+    for axes, (name, title) in zip(
+        grid.flat, {RARE: "Three classes are rare", BALANCED: "All training images"}.items(), strict=True
+    ):
+        rows = indices[indices["networks"].eq(name) & indices["compared"].eq(_PRUNED) & indices["group"].isin(CLASSES)]
+        _draw_indices(axes, rows.set_index("group").loc[list(CLASSES)])
+        axes.set_title(title, fontsize=10)
+    grid[0, 0].set_yticks(range(len(CLASSES)), CLASSES)
+    for text in grid[0, 0].get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() in RARE_CLASSES else "normal")
+    grid[0, 0].invert_yaxis()
+    return figure
+
+
+def _draw_indices(axes: Axes, rows: pd.DataFrame) -> None:
+    for column, color, shift in (("index", ABOVE, -0.15), ("index_placebo", NEUTRAL, 0.15)):
+        ends = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
+        axes.errorbar(rows[column], np.arange(len(rows)) + shift, xerr=ends, fmt="o", color=color, markersize=4)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("share of PIEs / share of images")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def abstention_figure(abstentions: pd.DataFrame) -> Figure:
+    """Draw the accuracy on the images that are left against their share, minus that by the own confidence."""
+    figure, grid = page(
+        (1, 2),
+        (8.4, 3.4),
+        "Accuracy on the images that are left, minus that of a network that abstains by its own confidence",
+        "Means of twenty pruned networks. Bands: 95 % intervals over networks.",
+        sharey=True,
+    )
+    colors = {DISPUTE: ABOVE, MEAN: BELOW, DENSE_ALONE: NEUTRAL}
+    for axes, (name, title) in zip(
+        grid.flat, {RARE: "Three classes are rare", BALANCED: "All training images"}.items(), strict=True
+    ):
+        for by, color in colors.items():
+            rows = abstentions[abstentions["networks"].eq(name) & abstentions["by"].eq(by)]
+            coverage = 100 * rows["coverage"]
+            axes.plot(coverage, rows["minus_own"], color=color, label=by)
+            axes.fill_between(coverage, rows["minus_own_low"], rows["minus_own_high"], color=color, alpha=0.2)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("images left, %")
+        axes.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("points")
+    grid[0, 1].legend(fontsize=8, frameon=False)
+    return figure
