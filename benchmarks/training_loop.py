@@ -39,7 +39,7 @@ from pruning_study.data.torchvision_import import torchvision
 from pruning_study.options.config import TrainConfig
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
-from pruning_study.steps.engine import choose as choose_engine
+from pruning_study.steps.engine_choice import choose as choose_engine
 from pruning_study.training import engines
 from pruning_study.training.loop import TrainingSetup, apply_masks, fit
 from pruning_study.training.optimizer import Optimizer

@@ -1,9 +1,11 @@
 """Tables and pictures of pies/: whether the images that pruning changes are those of rare classes, and abstention."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import folders
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,13 +17,16 @@ from analysis.common import csv_text, files
 from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.runs import frames, pull, schema
 from analysis.statistics.abstention import disputes, retained_accuracy
 from analysis.statistics.halves import Halves, jackknife_values
 from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.over_indexing import over_indexing
 from analysis.statistics.resampling import mean_interval
+from analysis.study.groups import GROUP, GROUPING
 from analysis.study.settings import CONTROL
+from analysis.study.study import ReportOptions, StudyData
 
 STUDY, ANSWERS = "pies", "answers.npz"
 RARE, BALANCED = "rare", "balanced"
@@ -60,6 +65,7 @@ def write(results: Path) -> None:
         csv_text.write(indices, made / "indices.csv", missing=NOT_AVAILABLE)
         csv_text.write(abstentions, made / "abstention.csv", missing=NOT_AVAILABLE)
         csv_text.write(primary_tests(label, populations), made / "primary_tests.csv", missing=NOT_AVAILABLE)
+        csv_text.write(writers(results), made / "writers.csv", missing=NOT_AVAILABLE)
         (made / "figures").mkdir()
         drawn = {"indices": indices_figure(indices), "abstention": abstention_figure(abstentions)}
         figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
@@ -188,15 +194,47 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
     return table.assign(p_holm=corrected(table["p"], 2)[1])
 
 
+def writers(results: Path) -> pd.DataFrame:
+    """Return how far the writers of MNIST's digits over-index, in the networks of decay that fell to 0.
+
+    Returns
+    -------
+    DataFrame, a row for each series of writers and one for all writers
+        group, images, pies, pies_placebo, index and index_placebo; of a series also the other columns of
+        `over_indexing`. In the row of all writers the indices are the standard deviations over writers, in which each
+        writer counts as its images.
+    """
+    study = StudyData.from_frames(folders.exported(results, "decay"))
+    runs = study.runs
+    is_wanted = runs[schema.DATASET].eq("mnist") & runs[frames.column(schema.DECAY)].eq("cosine")
+    is_wanted &= runs[schema.PRUNER].eq("mp") & runs[frames.column(schema.SCHEDULE)].eq("cubic") & runs["ratio"].eq(20)
+    given = ReportOptions(groups={"mnist": results / "prune-responsibly" / "groups" / "mnist.csv"})
+    study = replace(study, runs=runs[is_wanted].reset_index(drop=True), options=given)
+    table = exemplars(study.arrays, study.predicted, study.image_groups).groups
+    by_writer = table[table[GROUPING].eq("writer")]
+    series = table[table[GROUPING].ne("writer")]
+    spread = {name: _spread(by_writer[name], by_writer["images"]) for name in ("index", "index_placebo")}
+    counts = by_writer[["images", "pies", "pies_placebo"]].sum()
+    columns = [GROUP, *table.columns[table.columns.get_loc("images") :]]
+    return pd.concat(
+        [series[columns], pd.DataFrame([{GROUP: f"{len(by_writer)} writers", **counts, **spread}])], ignore_index=True
+    )
+
+
+def _spread(values: pd.Series, images: pd.Series) -> float:
+    return float(np.sqrt(np.average((values - np.average(values, weights=images)) ** 2, weights=images)))
+
+
 def indices_figure(indices: pd.DataFrame) -> Figure:
     """Draw the index of each class among PIEs, beside the placebo's, for rare and balanced networks."""
     figure, grid = page(
         (1, 2),
         (8.4, 3.8),
         "Which classes have more than their share of the images that pruning changes",
-        "Red: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over networks. "
-        "In bold, the classes that keep a twentieth of their training images on the left.",
+        "Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
+        "networks. In bold, the classes that keep a twentieth of their training images on the left.",
         sharey=True,
+        sharex=True,
     )
     for axes, (name, title) in zip(
         grid.flat, {RARE: "Three classes are rare", BALANCED: "All training images"}.items(), strict=True

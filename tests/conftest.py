@@ -128,7 +128,7 @@ def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_command() -> Callable[..., click.testing.Result]:
     """Return a function that runs `pruning-study` with the given arguments in this process."""
     from pruning_study.__main__ import cli

@@ -1,5 +1,6 @@
 """Empty stores, blank pictures, and runs of a test's own experiment: one that a test makes, and all in the store."""
 
+import fcntl
 import functools
 import inspect
 import os
@@ -7,10 +8,13 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
 from tests.blank_figures import leave_undrawn
+
+CACHE = Path(__file__).parents[1] / ".pytest_cache"
 
 
 def empty_store(path):
@@ -21,10 +25,19 @@ def empty_store(path):
 
 @functools.cache
 def _empty_store():
-    """Return the content of a new store, which MLflow takes a second for: it makes all versions of the tables."""
-    with tempfile.TemporaryDirectory() as folder:
-        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
-        return (Path(folder) / "mlflow.db").read_bytes()
+    """Return the content of a new store, which MLflow takes seconds for: it makes all versions of the tables.
+
+    The first process makes it. Other processes, and later ones, read it from pytest's cache.
+    """
+    CACHE.mkdir(exist_ok=True)
+    path = CACHE / f"empty_store_of_mlflow_{mlflow.__version__}.db"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+                (Path(folder) / "mlflow.db").rename(path)
+    return path.read_bytes()
 
 
 def leave_pictures_blank(patch):

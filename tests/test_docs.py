@@ -78,11 +78,11 @@ def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("page", "count"),
     [
-        ("compress.md", 2),
+        ("compress.md", 3),
         ("exemplars.md", 3),
         ("groups.md", 2),
         ("iterate.md", 5),
-        ("pruners.md", 6),
+        ("pruners.md", 7),
         ("quantize.md", 5),
     ],
 )

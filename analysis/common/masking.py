@@ -1,5 +1,6 @@
 """Put `***` in the place of the passwords, tokens and keys that a text holds."""
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -155,11 +156,16 @@ def _known(text: str) -> Iterator[Span]:
 
 def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        if "://" in value:
-            found = [value[start:end] for start, end in _in_uri(value)]
-        else:
-            found = [value.strip()] if _VARIABLE.search(name) else []
-        yield from (secret for secret in found if len(secret) >= SHORTEST_KNOWN)
+        yield from _secrets_in(name, value)
+
+
+@functools.cache
+def _secrets_in(name: str, value: str) -> list[str]:
+    if "://" in value:
+        found = [value[start:end] for start, end in _in_uri(value)]
+    else:
+        found = [value.strip()] if _VARIABLE.search(name) else []
+    return [secret for secret in found if len(secret) >= SHORTEST_KNOWN]
 
 
 def _masked(text: str, spans: list[Span]) -> str:

@@ -211,7 +211,10 @@ def common_support(support: np.ndarray) -> np.ndarray | None:
 def _with_cells_classes(runs: pd.DataFrame, names: list[str], shown: list[str], notes: list[str]) -> pd.DataFrame:
     runs = runs.reset_index(drop=True)
     has = runs[[RECALL_BEFORE + name for name in names]].notna().to_numpy()
-    keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": _row_numbers(has), "row": runs.index})
+    class_sets = _row_numbers(has)
+    if not class_sets.any():
+        return runs
+    keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": class_sets, "row": runs.index})
     kept = most_frequent(keys, ["cell"], ["class_set"])["row"]
     if left := len(runs) - len(kept):
         notes.append(f"{left:,} runs left out, most runs of their cell have other classes")

@@ -252,14 +252,13 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
         The pruner whose runs all lack an unknown param; by default any pruner counts.
     """
     columns = further_settings(frame)
-    counts = frame.groupby(schema.PRUNER)[columns].count()
+    declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
+    unknown = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
+    if not unknown:
+        return declared
+    counts = frame.groupby(schema.PRUNER)[unknown].count()
     is_lacked = counts.eq(0).any() if lacked_by is None else counts.reindex([lacked_by]).eq(0).any()
-    return {
-        column
-        for column in columns
-        if schema.role(frames.param(column)).concerns == "pruner"
-        or (frames.param(column) not in schema.PARAM_ROLES and is_lacked[column])
-    }
+    return declared | set(is_lacked.index[is_lacked])
 
 
 def is_pruned(frame: pd.DataFrame) -> pd.Series:

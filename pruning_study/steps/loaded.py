@@ -15,7 +15,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
-from pruning_study.steps import engine
+from pruning_study.steps import engine_choice
 from pruning_study.training.engines import Engine
 
 # Normalisations whose images stay in memory: that of the data, and that of the network which is pruned.
@@ -63,7 +63,7 @@ class Loaded:
     def engine(self) -> Engine:
         """The training back end, chosen at its first use, since the native engine may have to be compiled."""
         config = self._config
-        return engine.choose(
+        return engine_choice.choose(
             config.engine, self.model, self.data.image_shape, device=self.device, precision=config.precision
         )
 

@@ -43,7 +43,7 @@ def fit_setting(
     setting : TrainSetting
     model : nn.Module
     hyperparameters : Hyperparameters
-    stream, saved, on_epoch
+    stream, saved_training, on_epoch
         As `TrainingSetup` and `fit` take them.
     train : Examples, optional
         The images to train on; all of the setting by default.

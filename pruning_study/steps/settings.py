@@ -391,7 +391,7 @@ class PruneSetting(TrainSetting):
             Hash of the run that is pruned.
         iteration : int
             Number of prunings since the dense run, this one included.
-        left, images
+        remaining, images
             As `kept_at` takes them.
 
         Raises

@@ -26,7 +26,6 @@ from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState, zeros
 from pruning_study.training.weighting import Factors, Weighting
@@ -117,7 +116,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     ----------
     model : nn.Module
         The model, on the device of the examples.
-    training : Training
+    training : TrainingSetup
     saved : Path, optional
         File that the training is saved to once a minute, between two epochs. If the file exists, the training resumes
         from it, with the same result to the last bit. The file is not deleted at the end.
@@ -164,7 +163,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     ----------
     model : nn.Module
         The model, on the device of the examples.
-    training : Training
+    training : TrainingSetup
     steps : int, >= 0
         A step is a batch. The training may have more steps, not fewer.
 
@@ -290,9 +289,7 @@ def _train(
         for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
             its_rates = rates[first - start_of_epoch :][: len(part)]
-            optimizer = Optimizer(
-                its_rates, settings.momentum, settings.weight_decay, state.velocity, settings.regularizer
-            )
+            optimizer = settings.optimizer(its_rates, state.velocity)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -381,7 +378,7 @@ def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rando
     Parameters
     ----------
     model : nn.Module
-    training : Training
+    training : TrainingSetup
     state : TrainingState
         State after the last epoch.
     random : torch.Generator

@@ -1,11 +1,13 @@
 """Recipes: how a model is trained and fine-tuned, by name."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from analysis.runs.options import recipes
+from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 
@@ -90,6 +92,10 @@ class Hyperparameters:
     def penalty_gradient(self, theta: Tensor) -> Tensor:
         """Return the gradient at some weights of the penalty of this training, for a weight decay of 1."""
         return self.regularizer.gradient(theta, self.momentum)
+
+    def optimizer(self, learning_rate: float | Sequence[float], velocity: dict[str, Tensor]) -> Optimizer:
+        """Return the optimizer of this training at a learning rate, or at one for each step."""
+        return Optimizer(learning_rate, self.momentum, self.weight_decay, velocity, self.regularizer)
 
     def __str__(self) -> str:
         """Return the phases as text, such as `10x0.1 5x0.01`."""

@@ -26,7 +26,6 @@ from pruning_study.training.loop import (
     leave,
     one_line,
 )
-from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.resumption import TrainingState, zeros
 
 
@@ -135,7 +134,7 @@ class _Networks:
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
         velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = Optimizer(math.nan, settings.momentum, settings.weight_decay, velocity, settings.regularizer)
+        self._optimizer = settings.optimizer(math.nan, velocity)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 

@@ -54,9 +54,19 @@ HEADINGS = (
     "Training",
     "Machine and runs",
 )
-# Commands that have an option
-TRAINING = ("train", "prune", "iterate")
-EVERY_COMMAND = (*TRAINING, "study", "tune", "compress", "exemplars", "groups", "robustness", "quantize", "export")
+# Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
+TRAINING_COMMANDS = ("train", "prune", "iterate")
+EVERY_COMMAND = (
+    *TRAINING_COMMANDS,
+    "study",
+    "tune",
+    "compress",
+    "exemplars",
+    "groups",
+    "robustness",
+    "quantize",
+    "export",
+)
 
 TRAINED = Prerequisite("with --weights: the network is not trained", lambda config: not config.weights)
 TRAINED_OR_FINE_TUNED = Prerequisite(
@@ -86,7 +96,7 @@ class DataOptions:
         "fashion-mnist-mini",
         nonempty_text,
         "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
-        (*TRAINING, "tune", "compress", "groups", "quantize", "export"),
+        (*TRAINING_COMMANDS, "tune", "compress", "groups", "quantize", "export"),
         grid="datasets",
         param=ParamRole(),
     )
@@ -98,7 +108,7 @@ class DataOptions:
         "(as it is, most networks for --image-size 224), timm:NAME, or package.module:factory for a function of your "
         "own that makes one. It is called with num_classes and in_channels, and with image_size=(height, width) if it "
         "has a parameter of that name.",
-        (*TRAINING, "tune", "compress", "quantize", "export"),
+        (*TRAINING_COMMANDS, "tune", "compress", "quantize", "export"),
         grid="models",
         param=ParamRole(),
     )
@@ -107,14 +117,14 @@ class DataOptions:
         path,
         "File of weights (.safetensors) of the network, trained on these classes, to use in place of training. Auto: "
         "train the network.",
-        (*TRAINING, "compress", "quantize"),
+        (*TRAINING_COMMANDS, "compress", "quantize"),
     )
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),
         f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet18 to resnet110, "
         "wide-resnet for wide ResNets, else lenet5.",
-        (*TRAINING, "tune", "compress", "quantize"),
+        (*TRAINING_COMMANDS, "tune", "compress", "quantize"),
         grid="recipes",
         param=ParamRole(),
         in_command={
@@ -129,7 +139,7 @@ class DataOptions:
         "paper",
         choice(PROTOCOLS),
         "Do as the text of the paper by Good et al. (2022) says (paper), or as its released code does (released).",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(),
     )
     validation_fraction: float = option(
@@ -137,7 +147,7 @@ class DataOptions:
         within(0, 1),
         "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
         "in val needs none.",
-        (*TRAINING, "tune", "compress"),
+        (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         in_command={"iterate": {"default": "0.2"}},
     )
@@ -147,7 +157,7 @@ class DataOptions:
         "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
         "5=0.2,8=0.5, by the names of classes, which have no comma. Each seed leaves out other images. Validation and "
         "test images stay. Auto: all images are kept.",
-        TRAINING,
+        TRAINING_COMMANDS,
         param=ParamRole(legacy_default="none"),
     )
 
@@ -161,7 +171,7 @@ class ReadingOptions:
         within(0, 1),
         "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
         "and test. All seeds test on the same images. Auto: 0.2.",
-        (*TRAINING, "tune", "compress", "exemplars", "groups"),
+        (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups"),
         param=ParamRole(legacy_default="none", value="float"),
     )
     data_dir: Path = option(
@@ -175,7 +185,7 @@ class ReadingOptions:
         AUTO,
         integer(1),
         "Height and width in pixels that all images are resized to. Auto: keep their size.",
-        (*TRAINING, "tune", "compress", "exemplars", "groups", "quantize", "export"),
+        (*TRAINING_COMMANDS, "tune", "compress", "exemplars", "groups", "quantize", "export"),
     )
     max_data_gib: float = option(
         "16",
@@ -196,7 +206,7 @@ class TrainingOptions:
         integer(0),
         "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
         "written 0-4 or 0,2,5, are one network after the other, each with a job of its own.",
-        (*TRAINING, "compress", "quantize"),
+        (*TRAINING_COMMANDS, "compress", "quantize"),
         typed=seeds,
         grid="seeds",
         param=ParamRole(role="seed", value="integer"),
@@ -212,7 +222,7 @@ class TrainingOptions:
         AUTO,
         integer(1),
         "Epochs of training before pruning. Auto: the recipe's number.",
-        (*TRAINING, "tune", "compress", "quantize"),
+        (*TRAINING_COMMANDS, "tune", "compress", "quantize"),
         param=ParamRole(value="integer"),
         needs=(TRAINED,),
         in_command={
@@ -225,14 +235,14 @@ class TrainingOptions:
         AUTO,
         integer(1),
         "Images in a batch. Auto: the recipe's number.",
-        (*TRAINING, "tune", "compress"),
+        (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="integer"),
     )
     learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
         "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value.",
-        (*TRAINING, "tune", "compress"),
+        (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(TRAINED,),
     )
@@ -240,14 +250,14 @@ class TrainingOptions:
         AUTO,
         within(0, 1, low_too=True),
         "Nesterov momentum of the optimizer, from 0 to below 1. Auto: the recipe's value.",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
     weight_decay: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
         "Weight decay: how strongly --regularizer pulls weights towards 0. Auto: the recipe's value.",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
     regularizer: str = option(
@@ -256,7 +266,7 @@ class TrainingOptions:
         "What pulls weights towards 0, by the weight decay w. The loss has a penalty: w/2 times the sum of squared "
         "weights (l2), w times the sum of absolute weights (l1), or half of each (elastic). Or it has none, and each "
         "step multiplies the weights by 1 - learning rate * w (decoupled).",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="l2"),
     )
     decay: str = option(
@@ -264,7 +274,7 @@ class TrainingOptions:
         choice(DECAYS),
         "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
         "cosine, or in a line (linear).",
-        (*TRAINING, "tune", "compress"),
+        (*TRAINING_COMMANDS, "tune", "compress"),
         grid="decays",
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
@@ -274,7 +284,7 @@ class TrainingOptions:
         choice(("best", "last")),
         "Keep the network of the epoch with the lowest validation loss (best), or of the last one. Auto: the last "
         "where the learning rate decays to 0, else the best.",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
     )
@@ -283,7 +293,7 @@ class TrainingOptions:
         integer(0),
         "Keep the mean of the weights after each of the last so many epochs, in place of the network of one epoch; the "
         "statistics of BatchNorm are made again. 0: no mean.",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
         needs=(TRAINED_OR_FINE_TUNED,),
@@ -680,7 +690,7 @@ class NumberFormatOptions:
         "Numbers that layers compute with in training: float32, or bf16 (bfloat16; the engine native has it for "
         "residual networks, on CPUs that multiply such numbers). Weights, loss, evaluation and the gradient for scores "
         "are float32 with both.",
-        (*TRAINING, "tune"),
+        (*TRAINING_COMMANDS, "tune"),
         heading="Training",
         param=ParamRole(legacy_default="float32"),
         needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
@@ -710,7 +720,7 @@ class MachineOptions:
         AUTO,
         choice(("cpu", "cuda")),
         "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu.",
-        (*TRAINING, "study", "tune", "compress", "robustness", "quantize"),
+        (*TRAINING_COMMANDS, "study", "tune", "compress", "robustness", "quantize"),
         grid=None,
     )
     engine: str | None = option(
@@ -718,14 +728,14 @@ class MachineOptions:
         choice(("torch", "native")),
         "Training back end: torch (PyTorch) or native (C++ that is compiled for this CPU). Auto: native if it can "
         "train the network, else torch.",
-        (*TRAINING, "study", "tune", "compress", "quantize"),
+        (*TRAINING_COMMANDS, "study", "tune", "compress", "quantize"),
         grid=None,
     )
     experiment: str | None = option(
         AUTO,
         nonempty_text,
         "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
-        (*TRAINING, "study", "tune", "compress", "exemplars", "robustness", "quantize", "export"),
+        (*TRAINING_COMMANDS, "study", "tune", "compress", "exemplars", "robustness", "quantize", "export"),
         grid=None,
         in_command={
             "study": {
@@ -739,7 +749,7 @@ class MachineOptions:
         "false",
         boolean,
         "Make the runs anew, even if finished runs with these options exist.",
-        (*TRAINING, "robustness", "quantize"),
+        (*TRAINING_COMMANDS, "robustness", "quantize"),
         grid=None,
         in_command={"robustness": {"help": "Measure the networks anew, even if their counts exist."}},
     )
@@ -748,7 +758,7 @@ class MachineOptions:
         boolean,
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
         "each ratio.",
-        TRAINING,
+        TRAINING_COMMANDS,
         grid=None,
     )
     details: bool = option(

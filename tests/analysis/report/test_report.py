@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from analysis.__main__ import cli
 from analysis.rendering import page
 from analysis.report import report
+from analysis.report.first_screen import section as first_screen
+from analysis.report.methods import section as compared_methods
 from analysis.report.papers.recall_distortion.comparisons import TEST_COLUMNS
 from analysis.runs import exports
 from analysis.study.settings import ALPHA_COLUMNS, CELL_COLUMNS
@@ -188,7 +190,7 @@ def test_several_schedules_have_a_section_of_methods_compared(made):
     assert set(tests["n"]) == {8}
     assert set(made.tables["methods.csv"]["comparison"]) == {"pruner", "control"}
     apart = made_up_runs.study(*(run.assign(**{"params.epochs": str(place)}) for place, run in enumerate(runs)))
-    assert "methods.csv" not in report.report(StudyData(apart), ReportOptions()).tables
+    assert compared_methods.section(StudyData(apart)) is None
 
 
 def test_the_released_protocol_is_marked_before_any_number():
@@ -201,9 +203,11 @@ def test_the_released_protocol_is_marked_before_any_number():
 def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha():
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs = runs.assign(**{"support/a": 600.0, "support/b": 400.0})
-    assert "| weighted alpha |" in page.markdown(report.report(StudyData(runs), ReportOptions()))
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
-    assert "| weighted alpha |" not in page.markdown(report.report(StudyData(balanced), ReportOptions()))
+    of_unbalanced, of_balanced = (first_screen.slopes(StudyData(each)).blocks[-1] for each in (runs, balanced))
+    assert "weighted alpha" in of_unbalanced
+    assert "alpha" in of_balanced
+    assert "weighted alpha" not in of_balanced
 
 
 def test_a_setting_that_tells_cells_apart_has_a_column():

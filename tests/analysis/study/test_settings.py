@@ -55,12 +55,17 @@ def one_more_of_each_cell(param, value, **others):
     return more.assign(**ids).assign(**{frames.column(param): value})
 
 
+@pytest.fixture(scope="module")
+def run_ids_of_cells():
+    return cut(MADE)
+
+
 @pytest.mark.parametrize("param", PARAMS)
-def test_one_run_more_never_cuts_a_study_anew(param):
+def test_one_run_more_never_cuts_a_study_anew(param, run_ids_of_cells):
     """Another run with any new value, in any param, leaves the runs of all cells together and adds itself to one."""
     more = one_more_of_each_cell(param, 64.0 if param == "ratio" else 64 if param == "seed" else "new")
     after, added = cut(study(MADE, more)), set(more["run_id"])
-    assert {cell - added for cell in after} - {frozenset()} == cut(MADE)
+    assert {cell - added for cell in after} - {frozenset()} == run_ids_of_cells
     is_alone = {run_id: cell <= added for cell in after for run_id in cell & added}
     assert is_alone == dict.fromkeys(added, schema.role(param).role == "setting")
 

@@ -124,10 +124,11 @@ def test_each_level_ends_as_the_dense_network_does(tiny_npz):
 
 
 @pytest.mark.parametrize("treatment", ["finetune", "rewind"])
-def test_what_a_level_starts_from(chain, store, tiny_npz, treatment):
+def test_what_a_level_starts_from(shared_store, treatment):
     """A level that is trained at a rate of next to nothing ends where it starts."""
-    _, (root, *_) = chain(iterations=2, learning_rate=0.1)
-    still = IterateConfig(dataset=str(tiny_npz), weight_treatment=treatment, learning_rate=1e-30, **SMALL)
+    store, data = shared_store
+    root = dense.train(store, "0", IterateSetting(IterateConfig(dataset=str(data), learning_rate=0.1, **SMALL)))
+    still = IterateConfig(dataset=str(data), weight_treatment=treatment, learning_rate=1e-30, **SMALL)
     setting = IterateSetting(still)
     level = iterated.level(store, "0", setting, root)
     start = (setting.model if treatment == "rewind" else root.model).state_dict()
@@ -175,9 +176,12 @@ def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, 
 
 
 @pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
-def test_the_state_of_a_step_is_where_the_training_passes(chain, engine):
+def test_the_state_of_a_step_is_where_the_training_passes(shared_store, engine):
     """One epoch is three steps, and its weights are those of the dense network."""
-    setting, (dense_run, *_) = chain(**REWINDING | {"engine": engine, "rewind_step": 3, "epochs": 1, "iterations": 2})
+    store, data = shared_store
+    options = SMALL | REWINDING | {"engine": engine, "rewind_step": 3, "epochs": 1}
+    setting = IterateSetting(IterateConfig(dataset=str(data), **options))
+    dense_run = dense.train(store, "0", setting)
     for name, weight in setting.rewound.state_dict().items():
         assert torch.equal(weight, dense_run.model.state_dict()[name])
 
@@ -204,10 +208,10 @@ def test_each_step_has_levels_of_its_own_and_one_dense_network(chain):
     assert again[1].run_id == at_5[1].run_id
 
 
-def test_the_control_goes_back_to_the_step_too(chain):
-    setting, made = chain(**REWINDING, pruner="none")
+def test_the_control_goes_back_to_the_step_too(shared_chain):
+    setting, made = shared_chain(**REWINDING | {"iterations": 3}, pruner="none")
     assert all(mask.all() for run in made[1:] for mask in run.masks.values())
-    assert setting.level_plan({}, "", 3).params["ratio_prunable"] == "1.0"
+    assert setting.level_plan({}, "", 2).params["ratio_prunable"] == "1.0"
 
 
 class Normalised(nn.Sequential):
@@ -245,9 +249,10 @@ def test_every_kind_of_pruner_removes_more_at_each_level(shared_chain, pruner):
     assert all((made[2].masks[name] <= mask).all() for name, mask in made[1].masks.items())
 
 
-def test_levels_are_found_again_and_a_longer_chain_goes_on_from_them(chain):
-    _, made = chain(iterations=2)
-    _, longer = chain(iterations=3)
+def test_levels_are_found_again_and_a_longer_chain_goes_on_from_them(shared_chain):
+    own = {"keep": 0.75}  # no other test makes these levels
+    _, made = shared_chain(iterations=2, **own)
+    _, longer = shared_chain(iterations=3, **own)
     assert [run.found for run in longer] == [True, True, False]
     assert [run.run_id for run in longer[:2]] == [run.run_id for run in made]
 

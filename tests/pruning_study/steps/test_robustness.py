@@ -13,16 +13,38 @@ from pruning_study.steps import robustness as steps_robustness
 from tests.stored_runs import artifact, runs
 
 
+def prune(run_command, data, *arguments):
+    """Train and prune a network."""
+    quick = ("--epochs", 1, "--fine-tune-epochs", 0, "--batch-size", 32, "--ratio", 4)
+    result = run_command("prune", "--dataset", data, *quick, *arguments)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.fixture
 def trained(run_command, tiny_npz, store_uri):
-    """Return a function that trains and prunes a network on images of a size, and one that calls `robustness`."""
+    """Return a function that trains and prunes a network on images of a size."""
+    return lambda *arguments: prune(run_command, tiny_npz, *arguments)
 
-    def prune(*arguments):
-        quick = ("--epochs", 1, "--fine-tune-epochs", 0, "--batch-size", 32, "--ratio", 4)
-        result = run_command("prune", "--dataset", tiny_npz, *quick, *arguments)
-        assert result.exit_code == 0, result.output
 
-    return prune
+@pytest.fixture(scope="module")
+def shared_runs(run_command, shared_store):
+    """Return a client, and the run ids of a job, a dense and a pruned run that the tests share."""
+    store, data = shared_store
+    prune(run_command, data)
+    return store.client, {run.info.run_id for run in runs()}
+
+
+@pytest.fixture
+def unmeasured(shared_runs):
+    """Leave the shared runs as they were: remove what a test measures, and runs that it makes."""
+    client, run_ids = shared_runs
+    yield
+    for run in runs():
+        if run.info.run_id not in run_ids:
+            client.delete_run(run.info.run_id)
+        elif schema.CORRUPTED in run.data.tags:
+            client.delete_tag(run.info.run_id, schema.CORRUPTED)
+            artifact(run, "corruptions.csv").unlink()
 
 
 @pytest.fixture
@@ -56,8 +78,7 @@ def write_pictures(folder, images, labels, names):
 
 class TestFolder:
     @pytest.fixture(autouse=True)
-    def pictures(self, trained, tiny, tmp_path):
-        trained()
+    def pictures(self, unmeasured, tiny, tmp_path):
         chosen = np.flatnonzero(np.isin(tiny["test_labels"], (2, 5)))
         self.images, self.labels = tiny["test_images"][chosen].reshape(-1, 28, 28), tiny["test_labels"][chosen]
         self.names = tiny["class_names"]

@@ -12,15 +12,20 @@ from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps import dense, pruned, runs
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
-from pruning_study.tracking.connect import connect
 from tests.stored_runs import artifact
 
 OPTIONS = {"epochs": 1, "fine_tune_epochs": 1, "batch_size": 32}
 
 
 @pytest.fixture
-def store(store_uri):
-    return connect()
+def store(shared_store):
+    """Return a store in which a test finds the runs of the tests before it. One that is left damaged is made again."""
+    return shared_store[0]
+
+
+@pytest.fixture
+def tiny_npz(shared_store):
+    return shared_store[1]
 
 
 @pytest.fixture
@@ -71,16 +76,21 @@ def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz
         assert torch.equal(loaded.model.get_parameter(name), run.model.get_parameter(name))
 
 
-def test_a_ratio_that_keeps_more_than_is_left_is_an_error(store, tiny_npz):
+@pytest.fixture
+def once(store, tiny_npz):
+    """Return a network that has been pruned once, to a quarter of its parameters."""
     setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
-    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+    run = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+    return runs.load(store, store.get(run.run_id), setting)
+
+
+def test_a_ratio_that_keeps_more_than_is_left_is_an_error(store, tiny_npz, once):
+    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
     with pytest.raises(StudyError, match="larger ratio"):
         pruned.prune(store, "0", setting, once, 2.0)
 
 
-def test_the_control_keeps_what_its_parent_has_left(store, tiny_npz):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
-    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
     control = PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="none", **OPTIONS))
     masks = pruned.pruning_masks(control, once, pruned.planned(control, once, 1.0))
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
@@ -117,9 +127,7 @@ CHAINS = [
 
 
 @pytest.mark.parametrize("options", CHAINS, ids=str)
-def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, options):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **{**OPTIONS, "fine_tune_epochs": 3}))
-    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, once, options):
     again = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="6", **{**OPTIONS, "fine_tune_epochs": 3}, **options))
     twice = pruned.prune(store, "0", again, once, 6.0)
     for name, mask in twice.masks.items():
@@ -207,8 +215,10 @@ def changed(run, name, function):
     tensors = {key: tensor.clone() for key, tensor in tensors.items()}
     function(tensors)
     checkpoints.save(path, tensors, metadata or None)
-    yield
-    path.write_bytes(before)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
 
 
 @pytest.mark.attack

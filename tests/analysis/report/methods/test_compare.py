@@ -436,7 +436,8 @@ def test_a_family_has_as_many_tests_as_were_planned():
 
 @pytest.mark.parametrize("outcome", ["accuracy", "alpha", "alpha_new"])
 def test_a_difference_that_was_predicted_has_a_one_sided_p(outcome):
-    made = run_arrays(noisy(grid(alphas=np.zeros(6), ratios=[20])))
+    runs = [toy("mp", 20, np.zeros(6), schedule) for schedule in (ONE_SHOT, CUBIC)]
+    made = run_arrays(noisy(made_up_runs.study(*runs)))
     two, less, greater = (
         one(methods.compare(made, primaries=[PRIMARY._replace(outcomes=(outcome,), direction=direction)]), outcome,
             primary=True)
@@ -473,7 +474,9 @@ def test_a_primary_comparison_may_be_of_any_two_methods():
     ],
 )
 def test_a_study_may_not_have_the_primary_comparison(other):
-    assert not methods.compare(run_arrays(grid(ratios=[20])), primaries=[PRIMARY._replace(**other)])["primary"].any()
+    made = run_arrays(made_up_runs.study(*(toy("mp", 20, [1, 1.2], schedule) for schedule in (ONE_SHOT, CUBIC))))
+    assert methods.compare(made, primaries=[PRIMARY])["primary"].any()
+    assert not methods.compare(made, primaries=[PRIMARY._replace(**other)])["primary"].any()
 
 
 def test_a_study_may_have_no_primary_comparison():

@@ -14,7 +14,7 @@ import torch
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.steps.engine import choose
+from pruning_study.steps.engine_choice import choose
 from pruning_study.training.engines import TORCH, TORCH_BF16
 from pruning_study.training.native import compiler
 from pruning_study.training.native import engine as native

@@ -9,7 +9,7 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.steps import engine
+from pruning_study.steps import engine_choice
 from pruning_study.training import engines
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.native import compiler, stack
@@ -22,7 +22,7 @@ SHAPE = (1, 28, 28)
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    engine._say_once.cache_clear()
+    engine_choice._say_once.cache_clear()
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def lenet5():
 
 
 def choose(model, name=None, device="cpu"):
-    return engine.choose(name, model, SHAPE, device=device)
+    return engine_choice.choose(name, model, SHAPE, device=device)
 
 
 def reasons(caplog):
     """What is said of the choice, without the line that a library is compiled."""
-    return [record.message for record in caplog.records if record.name == engine.__name__]
+    return [record.message for record in caplog.records if record.name == engine_choice.__name__]
 
 
 def test_torch_is_used_where_it_is_asked_for(lenet5, caplog):
@@ -62,7 +62,7 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
 
 @pytest.mark.parametrize("name", [None, "native"])
 def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog, name):
-    chosen = [engine.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]
+    chosen = [engine_choice.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]
     assert chosen == [engines.TORCH_BF16, engines.TORCH_BF16]
     assert caplog.messages == [
         "engine torch, not native: in bf16 it trains only networks with BatchNorm",
@@ -70,7 +70,7 @@ def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog
 
 
 def test_torch_in_bf16_is_used_without_a_line_where_it_is_asked_for(lenet5, caplog):
-    assert engine.choose("torch", lenet5, SHAPE, device="cpu", precision="bf16") is engines.TORCH_BF16
+    assert engine_choice.choose("torch", lenet5, SHAPE, device="cpu", precision="bf16") is engines.TORCH_BF16
     assert not caplog.records
 
 
