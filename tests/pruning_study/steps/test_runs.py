@@ -173,7 +173,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
     ],
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
-    setting = dense_run[0].at(**options)
+    setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
     parent = runs.load(store, dense_run[1], dense_run[0])
     parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
     run = pruned.prune(store, "0", setting, parent, 4.0)
@@ -185,7 +185,7 @@ def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(sto
     parent = runs.load(store, dense_run[1], dense_run[0])
     weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
     parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
-    run = pruned.prune(store, "0", dense_run[0], parent, 4.0)
+    run = pruned.prune(store, "0", dense_run[0].at(fine_tune_learning_rate=0.03), parent, 4.0)
     assert run.metrics["mp_overlap"] == 0
 
 
