@@ -166,6 +166,15 @@ def test_lottery_tickets_have_the_levels_of_table_12_and_a_control_at_a_falling_
     assert {each.iterations - 1 for each in configs} == {int(published.table(12)["Level"].iloc[-1])}
 
 
+def test_regularizers_have_ten_networks_of_each_training_and_their_control():
+    configs = [cell.config for cell in read("regularizers").cells]
+    trainings = {("l2", 0.0005), ("l2", 0.005), ("l1", 0.0001), ("decoupled", 0.05)}
+    methods = {*product(["mp", "up"], [4.0, 10.0, 20.0]), (CONTROL, 1.0)}
+    runs = {(each.regularizer, each.weight_decay, each.seed, each.pruner, *each.ratio) for each in configs}
+    assert len(runs) == len(configs) == 280
+    assert runs == {(*training, seed, *method) for training in trainings for seed in range(10) for method in methods}
+
+
 def test_prune_responsibly_has_the_seven_techniques_and_both_weight_treatments_of_paganini():
     found = read("prune-responsibly")
     configs = [cell.config for cell in found.cells]

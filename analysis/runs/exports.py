@@ -32,6 +32,7 @@ _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "r
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
     *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY),
+    *(schema.MP_OVERLAP, *schema.GRADIENT_NORMS),
     *frames.BY_CLASS,
     *_IDS,
 )

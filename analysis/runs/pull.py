@@ -38,7 +38,8 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
-_OPTIONAL = [schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY]
+_OPTIONAL = [schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY, schema.MP_OVERLAP]
+_OPTIONAL_OF_DENSE = list(schema.GRADIENT_NORMS)
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,10 @@ def runs(
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
         dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text),
         accuracy_before, accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their
-        `_low` and `_high`), recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>,
-        dense_run_id, run_id. NaN where a run has no such param, metric or class; a column that no run has is not
-        there. A quantised dense network has its number format as pruner, such as `float16`, and ratio 1; one of the
-        control has `none float16`. If runs agree in every setting and seed, only the newest is there.
+        `_low` and `_high`), mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>,
+        both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or class; a column that no
+        run has is not there. A quantised dense network has its number format as pruner, such as `float16`, and ratio
+        1; one of the control has `none float16`. If runs agree in every setting and seed, only the newest is there.
         `attrs["left_out"]` says in sentences which runs were left out and why.
 
     Raises
@@ -415,7 +416,9 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
     for prefix, largest in (
         (schema.SUPPORT, NO_NUMBER),
         (schema.BOTH_RIGHT, np.nextafter(1, 2)),
+        (schema.MP_OVERLAP, np.nextafter(1, 2)),
         *((name, NO_NUMBER) for name in (schema.REALIZED_RATIO, schema.MODEL_BYTES, schema.LATENCY)),
+        *((name, NO_NUMBER) for name in schema.GRADIENT_NORMS),
     ):
         for column in _columns(run_rows, prefix):
             wrong = (run_rows[column] < 0) | (run_rows[column] >= largest)
@@ -515,6 +518,7 @@ def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
     classes = _classes(dense)
     metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
+        **_by_class("", _OPTIONAL_OF_DENSE, _metrics(dense, "", _OPTIONAL_OF_DENSE)),
         **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
         schema.DENSE_RUN_ID: dense[RUN_ID].array,

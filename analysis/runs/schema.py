@@ -216,6 +216,7 @@ LARGEST_EXCESS_FLOOR = "largest_excess_floor"
 GRADIENT_NORM = "gradient_norm"
 DATA_GRADIENT_NORM = "data_gradient_norm"
 PENALTY_GRADIENT_NORM = "penalty_gradient_norm"
+GRADIENT_NORMS = (GRADIENT_NORM, DATA_GRADIENT_NORM, PENALTY_GRADIENT_NORM)
 # Of a run that was pruned at once by a pruner with a gradient: share of its kept weights that magnitude pruning keeps
 # too, from the same network and as many of them
 MP_OVERLAP = "mp_overlap"

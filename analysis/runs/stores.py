@@ -36,7 +36,7 @@ FINISHED = "FINISHED"
 NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
 METRICS = (
     *(schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT),
-    *(schema.MODEL_BYTES, schema.LATENCY),
+    *(schema.MODEL_BYTES, schema.LATENCY, schema.MP_OVERLAP, *schema.GRADIENT_NORMS),
 )
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 BUSY_SECONDS = 30

@@ -491,6 +491,19 @@ class TestRecomputed:
         assert score[mask].min() >= score[~mask].max() * (1 - 1e-5)
         assert pruned.data.params["epsilon"] == repr(DECAY)
 
+    def test_norms_of_the_gradient_and_what_magnitude_pruning_keeps_too(self, computed):
+        _, dense, pruned = computed
+        names = ["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"]
+        theta, g, mask = (
+            torch.cat([load_file(artifact(run, f"{file}.safetensors"))[name].flatten() for name in names])
+            for run, file in ((dense, "checkpoint"), (dense, "gradient"), (pruned, "mask"))
+        )
+        norms = {"data_gradient_norm": g, "penalty_gradient_norm": DECAY * theta, "gradient_norm": g + DECAY * theta}
+        for name, vector in norms.items():
+            assert dense.data.metrics[name] == pytest.approx(vector.square().sum().sqrt().item(), rel=1e-4)
+        largest = theta.abs().topk(int(mask.sum())).indices
+        assert pruned.data.metrics["mp_overlap"] == pytest.approx(mask[largest].double().mean().item())
+
     def test_normalisation_is_that_of_the_training_split(self, computed, tiny):
         train, _ = labels.split(tiny["train_labels"], 0.1, 2)
         pixels = tiny["train_images"][train] / 255

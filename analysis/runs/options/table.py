@@ -352,8 +352,8 @@ class PruningOptions:
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight of the squared weights in the scores of the undecayed pruners up, up-signed and up-sum. Auto: the "
-        "weight decay, or 5e-4 if that is 0.",
+        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum: with l2 that of the "
+        "squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),

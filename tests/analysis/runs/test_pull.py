@@ -1,5 +1,6 @@
 """Pulling: which runs count, what is left out and reported, and that every way of reading gives the same frames."""
 
+import math
 import re
 import shutil
 import socket
@@ -75,14 +76,18 @@ def fill(uri: str) -> SimpleNamespace:
     study, elsewhere, gone = (client.create_experiment(name) for name in ("study", "elsewhere", "gone"))
     ids.study = study
 
-    ids.dense_0 = writer.dense(study, 0)
+    ids.dense_0 = writer.dense(study, 0, metrics={"gradient_norm": 0.25, "data_gradient_norm": float("nan")})
     ids.dense_1 = writer.dense(study, 1)
     ids.dense_2 = writer.dense(elsewhere, 2)
     ids.job = writer.log(study, "job", {}, {})
     ids.older = writer.pruned(study, ids.dense_0, 0)
     ids.nested = writer.pruned(study, ids.dense_0, 0, **{"mlflow.parentRunId": ids.job})
     ids.relogged = writer.pruned(
-        study, ids.dense_1, 1, params={"pruner": "up", "epsilon": "0.0005"}, metrics={f"recall/{CAT}": 0.5}
+        study,
+        ids.dense_1,
+        1,
+        params={"pruner": "up", "epsilon": "0.0005"},
+        metrics={f"recall/{CAT}": 0.5, "mp_overlap": 1},
     )
     for step, accuracy in ((5, 0.625), (3, 0.875)):
         client.log_metric(ids.relogged, "test_accuracy", accuracy, step=step, timestamp=9_000_000 - step)
@@ -127,7 +132,7 @@ def fill(uri: str) -> SimpleNamespace:
 
 
 MP = {"pruner": "mp", "ratio": "2"}
-WITHOUT_RANGE = {f"both_right/{CAT}": float("inf"), "realized_ratio": float("nan")}
+WITHOUT_RANGE = {f"both_right/{CAT}": float("inf"), "realized_ratio": float("nan"), "mp_overlap": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +168,8 @@ def test_one_row_per_pair_with_what_both_runs_logged(store, study):
         | {"realized_ratio": 9.5, "params.run_id": "of another kind"},
         mp
         | {"seed": 1, "dense_run_id": ids.dense_1, "run_id": ids.relogged}
-        | {"pruner": "up", "params.epsilon": "0.0005", "accuracy_after": 0.625, f"recall_after/{CAT}": 0.5},
+        | {"pruner": "up", "params.epsilon": "0.0005", "accuracy_after": 0.625, f"recall_after/{CAT}": 0.5}
+        | {"mp_overlap": 1.0},
     ]
     assert_frame_equal(study.runs, pd.DataFrame(rows), check_like=True)
     columns = list(study.runs.columns)
@@ -180,8 +186,11 @@ def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store
         dense[[f"recall_before/{CAT}", "accuracy_before", f"support/{SHIRT}"]].to_numpy().tolist()
         == [[0.5, 0.75, 8.0]] * 4
     )
+    assert dense["gradient_norm"].tolist() == pytest.approx([0.25, math.nan, math.nan, math.nan], nan_ok=True)
+    assert "data_gradient_norm" not in dense
     assert dense.attrs["left_out"] == [
         f"1 dense run left out, deleted: {ids.dense_gone}",
+        "data_gradient_norm left out of 1 dense run, no number in its range",
         f"1 dense run left out, no number in test_accuracy: {ids.dense_wrong}",
         f"1 dense run left out, a newer run has the same settings and seed: {ids.dense_1}",
     ]
@@ -194,6 +203,7 @@ def test_runs_that_failed_or_were_deleted_or_hold_impossible_numbers__are_left_o
     no_numbers = ", ".join(sorted([ids.no_number, ids.infinite]))
     assert study.runs.attrs["left_out"] == [
         f"1 dense run left out, deleted: {ids.dense_gone}",
+        "data_gradient_norm left out of 1 dense run, no number in its range",
         f"1 dense run left out, no number in test_accuracy: {ids.dense_wrong}",
         f"1 pruned run left out, failed: {ids.failed}",
         f"1 pruned run left out, running: {ids.running}",
@@ -202,6 +212,7 @@ def test_runs_that_failed_or_were_deleted_or_hold_impossible_numbers__are_left_o
         f"1 pruned run left out, seed is no whole number below 2^53: {ids.seed}",
         f"1 pruned run left out, ratio is no number: {ids.ratio}",
         f"both_right/{CAT} left out of 1 pruned run, no number in its range",
+        "mp_overlap left out of 1 pruned run, no number in its range",
         "realized_ratio left out of 1 pruned run, no number in its range",
         f"2 pruned runs left out, no number in test_accuracy, recall/{SHIRT}: {no_numbers}",
         f"1 pruned run left out, a value outside [0, 1] in recall/{CAT}: {ids.above}",

@@ -13,6 +13,7 @@ from pruning_study.steps.resolved import (
     resolve_training,
     training_params,
 )
+from pruning_study.training.regularizers import REGULARIZERS
 
 PAPERS_EPSILON = 5e-4
 
@@ -51,6 +52,21 @@ def test_the_recipe_is_the_models_own(model, recipe, phases, weight_decay):
 )
 def test_epsilon_is_the_weight_decay_or_the_papers_value(options, epsilon):
     assert resolved(pruner="up", **options)[2].epsilon == epsilon
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "resnet20", "protocol": "released"}, {"weight_decay": "0"}])
+def test_a_regulariser_without_weight_decay_is_refused(options):
+    resolved(**options, regularizer="l2")
+    with pytest.raises(StudyError, match=r"^elastic .* weight decay, which is 0") as caught:
+        resolved(**options, regularizer="elastic")
+    assert caught.value.option == "regularizer"
+
+
+def test_fine_tuning_has_the_regulariser_of_the_training():
+    config, training, pruning = resolved(regularizer="l1", weight_decay="1e-4", pruner="up")
+    assert training.hyperparameters.regularizer == pruning.fine_tuning.regularizer == REGULARIZERS["l1"]
+    assert training_params(config, training, {})["regularizer"] == "l1"
+    assert pruning.epsilon == 1e-4
 
 
 def test_the_released_protocol_does_as_its_code():

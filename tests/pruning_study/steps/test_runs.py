@@ -152,6 +152,43 @@ def dense_run(store, tiny_npz):
     return setting, store.get(dense.train(store, "0", setting).run_id)
 
 
+def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, tiny_npz, tmp_path, monkeypatch):
+    source = "from torch import nn\ndef made(num_classes, in_channels):\n    "
+    source += "return nn.Sequential(nn.Flatten(), nn.Linear(784 * in_channels, num_classes))\n"
+    (tmp_path / "only_an_output.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = {"epochs": 1, "batch_size": 32, "model": "only_an_output:made"}
+    run = dense.train(store, "0", TrainSetting(TrainConfig(dataset=str(tiny_npz), **options)))
+    assert run.metrics["test_accuracy"] > 0
+    assert not [name for name in run.metrics if name.endswith("gradient_norm")]
+
+
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        ({"pruner": "gp"}, 1.0),
+        ({"pruner": "gp", "scope": "layer"}, 1.0),
+        ({"pruner": "mp"}, None),
+        ({"pruner": "gp", "schedule": "cubic", "fine_tune_epochs": 2}, None),
+    ],
+)
+def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
+    setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
+    parent = runs.load(store, dense_run[1], dense_run[0])
+    parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
+    run = pruned.prune(store, "0", setting, parent, 4.0)
+    assert run.metrics.get("mp_overlap") == share
+
+
+def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(store, dense_run):
+    """At ratio 4 a quarter of all parameters is left, so that the gradient can choose none of the largest weights."""
+    parent = runs.load(store, dense_run[1], dense_run[0])
+    weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
+    parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
+    run = pruned.prune(store, "0", dense_run[0].at(fine_tune_learning_rate=0.03), parent, 4.0)
+    assert run.metrics["mp_overlap"] == 0
+
+
 @pytest.fixture
 def pruned_run(store, dense_run):
     """Return the setting and the run of a pruned network."""

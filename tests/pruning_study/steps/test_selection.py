@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
@@ -86,6 +87,32 @@ def test_scope_layer_is_each_layer_by_itself(setting, pruner):
         given["class_grads"] = torch.stack([gradient[name] for gradient in of_classes])
         score = record.score(**{key: given[key] for key in ("theta", *record.needs)})
         assert torch.equal(mask, record.choose([score], share, None)[0])
+
+
+# The penalty of a weight decay w. Of decoupled decay with momentum .9 it is a tenth of that of l2.
+PENALTIES = {
+    "l2": lambda weights, w: w / 2 * weights.square().sum(),
+    "l1": lambda weights, w: w * weights.abs().sum(),
+    "elastic": lambda weights, w: w / 4 * weights.square().sum() + w / 2 * weights.abs().sum(),
+    "decoupled": lambda weights, w: 0.1 * w / 2 * weights.square().sum(),
+}
+
+
+@pytest.mark.parametrize("regularizer", PENALTIES)
+@pytest.mark.parametrize(("pruner", "epsilon"), [("gp", 0.0), ("up", 0.01)])
+def test_scores_are_of_the_loss_with_its_penalty_in_autograd(setting, regularizer, pruner, epsilon):
+    """With a weight decay of .02 and half of it as epsilon, undecayed pruning deducts half of the penalty."""
+    given = {"pruner": pruner, "regularizer": regularizer, "weight_decay": 0.02}
+    setting = changed(setting, **given, **({"epsilon": epsilon} if epsilon else {}))
+    model = copy.deepcopy(setting.model).eval()
+    weights = [model.get_parameter(name) for name in setting.prunable]
+    loss = nn.functional.cross_entropy(model(setting.train.images), setting.train.labels)
+    loss = loss + sum(PENALTIES[regularizer](weight, 0.02 - epsilon) for weight in weights)
+    of_loss = torch.autograd.grad(loss, weights)
+    score = torch.cat([(weight * slope).abs().flatten() for weight, slope in zip(weights, of_loss, strict=True)])
+    mask = torch.cat([mask.flatten() for mask in select(setting).values()])
+    assert mask.sum() == 4931
+    assert score[mask].min() >= score[~mask].max() * (1 - 1e-3)
 
 
 def test_scope_global_is_the_default_and_another_mask(setting):
