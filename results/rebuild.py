@@ -16,6 +16,7 @@ import equal_accuracy
 import folders
 import front_page
 import pies
+import regularizers
 import risk
 
 from analysis.common.errors import StudyError
@@ -42,6 +43,7 @@ def main(studies: tuple[Path, ...]) -> None:
             decay.write(RESULTS)
             compress.write(RESULTS)
             pies.write(RESULTS)
+            regularizers.write(RESULTS)
             risk.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:

@@ -1,0 +1,120 @@
+"""Tables and picture of regularizers/: how near to 0 gradients are, and how far undecayed pruning is from magnitude."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, pull, schema
+from analysis.statistics.hypothesis_tests import paired
+from analysis.statistics.resampling import mean_interval
+
+STUDY, NETWORKS = "regularizers", "networks.csv"
+# The share of the prunable weights that is kept at each ratio, which is the overlap that chance gives.
+KEPT = {4: 0.24, 10: 0.08, 20: 0.03}
+RATIOS = tuple(KEPT)
+_QUOTIENT = "quotient"  # of the norms of the objective's gradient and of the penalty's part of it
+_TRAINING = "training"
+_OVERLAPS = [f"overlap_{ratio}" for ratio in RATIOS]
+_MEASURES = [_QUOTIENT, schema.PENALTY_GRADIENT_NORM, "accuracy", *_OVERLAPS]
+# The two trainings that the derivation of decoupled decay says are the same.
+_DECOUPLED, _AS_STRONG = "decoupled 0.05", "l2 0.005"
+_COLORS = {"l2 0.0005": NEUTRAL, _AS_STRONG: BELOW, "l1 0.0001": DIFFERENT, _DECOUPLED: ABOVE}
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its networks are there."""
+    folder = results / STUDY
+    if not (folder / NETWORKS).is_file():
+        return
+    networks = pd.read_csv(folder / NETWORKS)
+    with files.aside(folder) as made:
+        csv_text.write(summary(networks), made / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(correlations(networks), made / "correlations.csv", missing=NOT_AVAILABLE)
+        csv_text.write(decoupled(networks), made / "decoupled.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        figure_files.write({"overlap": overlap(networks)}, made / "figures", [figure_files.PNG], processes=1)
+
+
+def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
+    """Write a row for each dense network of the study from the tracking store.
+
+    The columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the overlap of
+    undecayed and magnitude pruning at each of `RATIOS`.
+    """
+    runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
+    undecayed = runs[runs[schema.PRUNER].eq("up")]
+    overlaps = undecayed.pivot_table(schema.MP_OVERLAP, schema.DENSE_RUN_ID, schema.RATIO)
+    overlaps.columns = pd.Index([f"overlap_{ratio:g}" for ratio in overlaps.columns])
+    trainings = dense[frames.column("regularizer")].fillna("l2") + " " + dense[frames.column(schema.WEIGHT_DECAY)]
+    named = dense.assign(**{_TRAINING: trainings}).rename(columns={"accuracy_before": "accuracy"})
+    made = named.join(overlaps, on=schema.DENSE_RUN_ID).sort_values([_TRAINING, schema.SEED])
+    made = made[[_TRAINING, schema.SEED, "accuracy", *schema.GRADIENT_NORMS, *_OVERLAPS]]
+    with files.one_aside(folder / NETWORKS) as path:
+        csv_text.write(made, path, missing=NOT_AVAILABLE)
+
+
+def _measured(networks: pd.DataFrame) -> pd.DataFrame:
+    return networks.assign(**{_QUOTIENT: networks[schema.GRADIENT_NORM] / networks[schema.PENALTY_GRADIENT_NORM]})
+
+
+def summary(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each measure in each training, with its 95 % interval and its range over networks."""
+    rows = []
+    for training, own in _measured(networks).groupby(_TRAINING, sort=False):
+        for measure in _MEASURES:
+            low, high = mean_interval(own[measure])
+            least, most = own[measure].min(), own[measure].max()
+            row = {_TRAINING: training, "measure": measure, "n": len(own), "mean": own[measure].mean()}
+            rows.append({**row, "low": low, "high": high, "least": least, "most": most})
+    return pd.DataFrame(rows)
+
+
+def correlations(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's correlation of the quotient with each overlap, over all networks and within each training."""
+    measured = _measured(networks)
+    parts = {"all": measured, **dict(iter(measured.groupby(_TRAINING, sort=False)))}
+    rows = []
+    for name, own in parts.items():
+        for column in _OVERLAPS:
+            found = stats.spearmanr(own[_QUOTIENT], own[column])
+            rows.append({"networks": name, "overlap": column, "n": len(own), "rho": found.statistic, "p": found.pvalue})
+    return pd.DataFrame(rows)
+
+
+def decoupled(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return decoupled decay minus the L2 penalty that the derivation says is as strong, paired by seed."""
+    measured = _measured(networks).set_index([_TRAINING, schema.SEED])
+    one, other = (measured.loc[name] for name in (_DECOUPLED, _AS_STRONG))
+    return pd.DataFrame([{"measure": name, **paired(one[name], other[name])} for name in _MEASURES])
+
+
+def overlap(networks: pd.DataFrame) -> Figure:
+    """Draw the overlap of undecayed and magnitude pruning against how large the gradient is, a dot a network."""
+    measured = _measured(networks)
+    figure, grid = page(
+        (1, len(RATIOS)),
+        (8.4, 3.4),
+        "How much of what undecayed pruning keeps, magnitude pruning keeps too",
+        "A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the share "
+        "that chance gives.",
+        sharey=True,
+    )
+    for axes, ratio in zip(grid.flat, RATIOS, strict=True):
+        for training, color in _COLORS.items():
+            own = measured[measured[_TRAINING].eq(training)]
+            axes.scatter(own[_QUOTIENT], own[f"overlap_{ratio}"], s=14, color=color, label=training, linewidths=0)
+        axes.axhline(KEPT[ratio], color="black", linestyle="--", linewidth=0.8)
+        axes.set_xscale("log")
+        axes.set_title(f"ratio {ratio}", fontsize=10)
+        axes.set_xlabel("gradient / penalty's part")
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("overlap")
+    grid[0, 0].legend(fontsize=7, frameon=False, loc="lower left")
+    return figure
