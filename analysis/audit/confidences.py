@@ -18,6 +18,8 @@ from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 _PROBABILITIES, _LOGITS = "probabilities", "logits"
 # Numbers of four bytes that sum to 1 are off by less, and so are probabilities that were rounded to three digits.
 _ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
+# The predicted class is that of the largest value, but where someone moved the limits between classes.
+_FEWEST_FITTING = 0.5
 _WHAT = "give probabilities from 0 to 1"
 
 
@@ -36,7 +38,7 @@ class Uncertainties(NamedTuple):
     left_out: str
 
 
-def read(paths: Sequence[Path], images: int, limit: SizeLimit) -> Uncertainties:
+def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Uncertainties:
     """Read how sure networks are.
 
     An .npz file may hold `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
@@ -46,18 +48,21 @@ def read(paths: Sequence[Path], images: int, limit: SizeLimit) -> Uncertainties:
     ----------
     paths : sequence of Path
         A file for each network; their predictions can be read.
-    images : int
-        Number of images in each.
+    predicted : (networks, images)
+        The class that each network predicts.
     limit : SizeLimit
         Most memory that the arrays in a file may take.
 
     Raises
     ------
     StudyError
-        If a value is missing, no number, or no probability, if an array is of another shape, or if only some of the
-        files tell how sure their networks are.
+        If a value is missing, no number, or no probability, if an array is of another shape or does not fit the
+        predicted classes, or if only some of the files tell how sure their networks are.
     """
-    networks = [_of_npz(path, images, limit) if path.suffix == ".npz" else _of_csv(path) for path in paths]
+    networks = [
+        _of_npz(path, own, limit) if path.suffix == ".npz" else _of_csv(path)
+        for path, own in zip(paths, predicted, strict=True)
+    ]
     for path, found in zip(paths, networks, strict=True):
         if found.keys() != networks[0].keys():
             richer, poorer = (path, paths[0]) if len(found) > len(networks[0]) else (paths[0], path)
@@ -76,11 +81,13 @@ def _left_out(known: Collection[str], path: Path) -> str:
     return f"no {' or '.join(missing)}: {path} has the confidence alone, and neither probabilities nor logits"
 
 
-def _of_npz(path: Path, images: int, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+def _of_npz(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+    images = len(predicted)
     arrays = archives.read(path, [], [_PROBABILITIES, _LOGITS, schema.CONFIDENCE], limit=limit)
     for name in (_PROBABILITIES, _LOGITS):
         if name in arrays:
             values = _table(path, name, arrays[name], images)
+            _check_fit(path, name, values, predicted)
             return uncertainty(_probabilities(path, values) if name == _PROBABILITIES else _softmax(path, values))
     if schema.CONFIDENCE not in arrays:
         return {}
@@ -100,6 +107,25 @@ def _table(path: Path, name: str, values: np.ndarray, images: int) -> np.ndarray
             f"of shape {values.shape}"
         )
     return values.astype(float)
+
+
+def _check_fit(path: Path, name: str, values: np.ndarray, predicted: np.ndarray) -> None:
+    """Raise a StudyError unless the largest value of most images is in the column of the class predicted for them.
+
+    Which column belongs to which class is not told. So it is the class that is predicted most often where the column
+    has the largest value.
+    """
+    classes, index = np.unique(predicted, return_inverse=True)
+    columns = values.shape[1]
+    if columns < len(classes):
+        raise StudyError(f"{path}: {name} have {columns} columns, and {len(classes)} classes are predicted")
+    counts = np.bincount(values.argmax(1) * len(classes) + index, minlength=columns * len(classes))
+    fitting = counts.reshape(columns, -1).max(1).sum() / len(predicted)
+    if fitting < _FEWEST_FITTING:
+        raise StudyError(
+            f"{path}: the largest of the {name} is in the column of the predicted class for {100 * fitting:.0f} % of "
+            "the images at most: give a row for each image, in the order of the predictions"
+        )
 
 
 def _probabilities(path: Path, values: np.ndarray) -> np.ndarray:

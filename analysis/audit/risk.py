@@ -81,13 +81,15 @@ def risk(
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
         read = read_sides(sides, Path(downloads), limit, pair_by_order)
-        told = confidences.read(list(read.networks_by_path["before"]), len(read.label), limit)
+        told = confidences.read(list(read.networks_by_path["before"]), read.networks["before"], limit)
     names = np.unique(read.label)
     shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
     found = of_predictions(
         read.label, {side: each for side, each in read.networks.items() if len(each)}, told.values, shares
     )
     left_out = [told.left_out] if told.left_out else []
+    if len(read.networks["before"]) < 2:
+        left_out.append("no disagreement: it takes two networks")
     if training_images is None:
         left_out.append("no share of training images: give --training-images")
     if left_out:

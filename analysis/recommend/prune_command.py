@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.names import PRUNERS
+from analysis.runs.options.names import PRUNERS, SPARSE_SCHEDULES
 from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.store_errors import STORE_ERRORS
@@ -87,7 +87,7 @@ def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str
         for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
             if rate in values:
                 values[rate] = _first_rate(values[rate], phases, values.get(epochs, defaults[epochs]))
-    if values.get(schema.START) == schema.INITIALIZATION:
+    if values.get(schema.START) == schema.INITIALIZATION and values[schema.SCHEDULE] not in SPARSE_SCHEDULES:
         del values[schema.SCHEDULE]  # the start implies it
     options = {
         name: value

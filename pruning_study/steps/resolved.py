@@ -231,7 +231,8 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
     Raises
     ------
     StudyError
-        If pruning ends before it begins, or leaves no step of training after it.
+        If pruning ends before it begins, or leaves no step of training after it, or if the schedules set and rigl
+        exchange nothing.
     """
     if not (config.starts_anew and config.is_gradual):
         return {}
@@ -252,7 +253,14 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
             f"{steps - 1}, or a smaller share",
             option="end",
         )
-    return {"begin": begin, "end": end, "frequency": config.frequency or _FREQUENCY}
+    frequency = config.frequency or _FREQUENCY
+    if config.is_sparse_from_start and begin + frequency >= end:
+        raise StudyError(
+            f"{frequency} leaves no exchange of weights between the steps {begin} and {end} ({training.epochs} epochs "
+            f"of {batches} steps): give less, or train for more epochs",
+            option="frequency",
+        )
+    return {"begin": begin, "end": end, "frequency": frequency}
 
 
 def training_params(config: TrainConfig, training: ResolvedTraining, described: Mapping[str, str]) -> dict[str, str]:

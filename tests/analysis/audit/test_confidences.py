@@ -36,7 +36,7 @@ def csv(tmp_path):
 
 
 def read(*paths):
-    return confidences.read(paths, len(LABEL), LIMIT)
+    return confidences.read(paths, np.tile(LABEL, (len(paths), 1)), LIMIT)
 
 
 def refusal(*paths):
@@ -116,3 +116,16 @@ def test_confidences_that_only_some_files_have_are_missing_in_the_others(npz):
     with_all, with_one = npz(probabilities=PROBABILITIES), npz("b.npz", confidence=np.ones(3))
     for paths in ((with_all, with_one), (with_one, with_all)):
         assert refusal(*paths) == f"{with_one} tells no margin and no entropy, and {with_all} does: save all in one way"
+
+
+def test_rows_of_other_images_and_too_few_columns_are_refused(npz):
+    label = np.repeat(["a", "b", "c", "d"], 50)
+    sure = np.repeat(np.eye(4) * 0.96 + 0.01, 50, axis=0)
+    shuffled = npz("shuffled.npz", probabilities=sure[np.random.default_rng(0).permutation(200)])
+    with pytest.raises(StudyError, match="in the order of the predictions"):
+        confidences.read([shuffled], label[np.newaxis], LIMIT)
+    few = npz("few.npz", probabilities=np.full((200, 3), 1 / 3))
+    with pytest.raises(StudyError, match="probabilities have 3 columns, and 4 classes are predicted"):
+        confidences.read([few], label[np.newaxis], LIMIT)
+    other_order = npz("order.npz", probabilities=sure[:, [2, 0, 3, 1]])
+    assert confidences.read([other_order], label[np.newaxis], LIMIT).values["confidence"] == pytest.approx(0.97)

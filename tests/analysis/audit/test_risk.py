@@ -33,7 +33,9 @@ def write(folder, predicted, **arrays):
 @pytest.fixture
 def sides(tmp_path):
     """Ten networks before, after and in the control, with probabilities before."""
-    probabilities = np.stack([1 - DOUBT, DOUBT * 0.75, DOUBT * 0.25], axis=1)
+    probabilities = np.empty((len(LABEL), 3))
+    for further, share in enumerate((1 - DOUBT, DOUBT * 0.75, DOUBT * 0.25)):
+        probabilities[np.arange(len(LABEL)), (LABEL + further) % 3] = share
     return {
         "before": write(tmp_path / "dense", predictions(10, DOUBT / 4, 0), probabilities=probabilities),
         "after": write(tmp_path / "pruned", predictions(10, DOUBT, 1)),

@@ -150,6 +150,17 @@ def test_the_command_of_a_network_that_is_pruned_while_it_is_trained(options, re
     assert_asks_for(PruneConfig(start="initialization", epochs=3, regrow=regrow, **options))
 
 
+@pytest.mark.parametrize("options", [{}, {"begin": 100, "frequency": 7}, {"scope": "layer"}, {"pruner": "none"}])
+@pytest.mark.parametrize("schedule", ["set", "rigl"])
+def test_the_command_of_a_network_that_is_sparse_from_the_start(schedule, options):
+    assert_asks_for(PruneConfig(schedule=schedule, epochs=3, **options))
+
+
+@pytest.mark.parametrize("regularizer", ["l1", "elastic", "decoupled"])
+def test_the_command_names_the_regularizer(regularizer):
+    assert_asks_for(PruneConfig(regularizer=regularizer, weight_decay=0.001))
+
+
 @pytest.mark.parametrize(
     "options",
     [
