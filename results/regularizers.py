@@ -116,5 +116,5 @@ def overlap(networks: pd.DataFrame) -> Figure:
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
     grid[0, 0].set_ylabel("overlap")
-    grid[0, 0].legend(fontsize=7, frameon=False, loc="lower left")
+    grid[0, 2].legend(fontsize=7, frameon=False, loc="upper right")
     return figure
