@@ -19,10 +19,10 @@ from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.runs import frames, pull, schema
+from analysis.statistics import over_indexing
 from analysis.statistics.abstention import disputes, retained_accuracy
-from analysis.statistics.halves import Halves, jackknife_values
+from analysis.statistics.halves import Halves, jackknife_estimate, jackknife_values
 from analysis.statistics.hypothesis_tests import corrected, paired
-from analysis.statistics.over_indexing import over_indexing
 from analysis.statistics.resampling import mean_interval
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.settings import CONTROL
@@ -113,7 +113,7 @@ def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd
         for side in (_PRUNED, _CONTROL):
             shares = halves.image_shares(getattr(population, side)), halves.placebo_shares
             for groups, group_index in _groupings(label):
-                table = over_indexing(*shares, group_index)
+                table = over_indexing.over_indexing(*shares, group_index)
                 table.insert(0, "group", groups)
                 tables.append(table.assign(networks=name, compared=side))
     found = pd.concat(tables, ignore_index=True)
@@ -178,11 +178,10 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
     halves = Halves(population.dense, label)
     shares = halves.image_shares(population.pruned), halves.placebo_shares
     is_rare = _is_rare(label)
-    one, other = (each[:, is_rare].sum(1) / each.sum(1) / is_rare.mean() for each in shares)
-    values = jackknife_values(one - other)
-    low, high = mean_interval(values)
-    index = {"difference": one[0] - other[0], "difference_low": low, "difference_high": high}
-    index["p"] = stats.ttest_1samp(values, 0).pvalue
+    one, other = (over_indexing.index(each, is_rare.astype(int))[:, 1] for each in shares)
+    ends = ("difference", "difference_low", "difference_high")
+    index = dict(zip(ends, jackknife_estimate(one - other), strict=True))
+    index["p"] = stats.ttest_1samp(jackknife_values(one - other), 0).pvalue
     place = int(np.argmin(abs(_COVERAGES - _PRIMARY_COVERAGE)))
     accuracies = _accuracies(label, population)
     test = paired(accuracies[DISPUTE][:, place], accuracies[OWN][:, place], family=2)

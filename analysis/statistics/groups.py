@@ -16,6 +16,7 @@ from analysis.common.class_arrays import as_array, check_floats, check_names, de
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit, opened
 from analysis.common.printable import shortened
+from analysis.statistics import over_indexing
 from analysis.statistics.hypothesis_tests import wilson_interval
 
 INDEX, MEASURE = "index", "measure:"
@@ -233,7 +234,7 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
                 "group": names,
                 "images": every,
                 "pies": counts,
-                "ratio": counts / count / share if count else np.nan,
+                "ratio": over_indexing.index(chosen[images], group_index),
                 "ratio_low": low / share,
                 "ratio_high": high / share,
             }

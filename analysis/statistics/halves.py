@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
+from analysis.statistics.resampling import mean_interval
 
 # Random splits of a population. The standard error of a mean over them is below that over the networks.
 SPLITS = 20
@@ -271,6 +272,19 @@ def jackknife_values(values: np.ndarray) -> np.ndarray:
         return without
     pseudo_values: np.ndarray = values[0] + (len(without) - 1) * (without.mean() - without)
     return pseudo_values
+
+
+def jackknife_estimate(values: np.ndarray) -> tuple[float, float, float]:
+    """Return a statistic of all networks and the ends of its 95 % interval; `values` is as for `jackknife_values`.
+
+    Examples
+    --------
+    A mean of three networks, and without each: the interval is that of t for the networks 0, 3 and 6.
+
+    >>> [round(each, 2) for each in jackknife_estimate(np.array([3, 4.5, 3, 1.5]))]
+    [3.0, -4.45, 10.45]
+    """
+    return float(values[0]), *mean_interval(jackknife_values(values))
 
 
 def group_of(networks: int) -> np.ndarray:

@@ -8,10 +8,7 @@ of it stands beside that between two dense halves, the placebo.
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.halves import jackknife_values
-from analysis.statistics.resampling import mean_interval
-
-_CONFIDENCE = 0.95
+from analysis.statistics.halves import jackknife_estimate
 
 
 def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
@@ -38,10 +35,10 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
     >>> index(np.array([0, 0, 0, 1, 1, 1, 1, 0]), np.array([0] * 4 + [1] * 4)).tolist()
     [0.5, 1.5]
     """
-    in_group = group_index == np.arange(group_index.max() + 1)[:, np.newaxis]
-    counts = np.asarray(chosen, dtype=float) @ in_group.T
+    share = np.bincount(group_index) / len(group_index)
+    counts = np.apply_along_axis(lambda own: np.bincount(group_index, own), -1, chosen)
     with np.errstate(invalid="ignore"):
-        return np.asarray(counts / counts.sum(-1, keepdims=True) / in_group.mean(1))
+        return np.asarray(counts / counts.sum(-1, keepdims=True) / share)
 
 
 def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
@@ -70,12 +67,9 @@ def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray
             **{
                 f"index{ending}{end}": values
                 for ending, each in indices.items()
-                for end, values in zip(("", "_low", "_high"), _with_interval(each), strict=True)
+                for end, values in zip(
+                    ("", "_low", "_high"), np.transpose(list(map(jackknife_estimate, each.T))), strict=True
+                )
             },
         }
     )
-
-
-def _with_interval(values: np.ndarray) -> np.ndarray:
-    """Return values of all networks and the ends of their intervals, (3, groups)."""
-    return np.array([(own[0], *mean_interval(jackknife_values(own), _CONFIDENCE)) for own in values.T]).T

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.statistics.halves import group_of, groups, jackknife_values
+from analysis.statistics.halves import group_of, groups, jackknife_estimate
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import disagreement, exemplars
@@ -331,8 +331,7 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     kept = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
     identified = [exemplars(before[members], after[members]).identified for members in kept]
     values = np.array([auc(score, each) for each in identified])
-    low, high = mean_interval(jackknife_values(values))
-    return Estimate(float(values[0]), low, high, int(identified[0].sum()))
+    return Estimate(*jackknife_estimate(values), int(identified[0].sum()))
 
 
 def known_of_losses(label: np.ndarray, after: np.ndarray) -> np.ndarray:

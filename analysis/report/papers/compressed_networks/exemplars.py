@@ -12,9 +12,9 @@ import pandas as pd
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import halves, populations, resampling
+from analysis.statistics import halves, populations
 from analysis.statistics.groups import ImageGroups, members
-from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
+from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_estimate
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.over_indexing import over_indexing
 from analysis.statistics.populations import Exemplars
@@ -24,7 +24,6 @@ from analysis.study.predictions import Pairs, StudyPredictions
 
 # A network's five most probable classes say nothing about so many classes or fewer.
 _RANKED = 5
-_CONFIDENCE = 0.95
 # What accuracies are over, in the order of the columns.
 PARTS = ("pie", "non_pie", "all")
 
@@ -117,11 +116,12 @@ def exemplars(
         on_images = _on_images(pairs, own_exemplars, ranked=has.sum() > _RANKED)
         between_halves = dict.fromkeys(OF_HALVES, np.nan)
         if (own_halves := dense_halves[dense]) is not None:
-            halves_split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
+            compressed = pairs.predicted[1]
+            halves_split, placebo = own_halves.against(compressed), own_halves.placebo
             between_halves = _of_halves(halves_split, placebo)
             of_halves.append((name, dense, halves_split, placebo))
             if (table := (of_images or {}).get(name[schema.DATASET])) and table.images == len(pairs.images.label):
-                of_groups += [{**name, **row} for row in _by_group(own_halves, pairs.predicted[1], table)]
+                of_groups += [{**name, **row} for row in _by_group(own_halves, compressed, table)]
         summaries.append(
             {**name, **on_images, **between_halves, **_against_control(study, sound_rows, shared_predictions)}
         )
@@ -189,9 +189,9 @@ def _of_halves(halves_split: HalvesExemplars, placebo: HalvesExemplars) -> dict[
     low, high = placebo.most_splits
     values = (
         *(halves_split.n_pie[0], halves_split.untied, placebo.n_pie[0], placebo.untied, low, high),
-        *_beyond(halves_split.n_pie - placebo.n_pie),
+        *jackknife_estimate(halves_split.n_pie - placebo.n_pie),
         *(halves_split.gap[0], placebo.gap[0]),
-        *_beyond(halves_split.gap - placebo.gap),
+        *jackknife_estimate(halves_split.gap - placebo.gap),
         *(halves_split.matched - halves_split.pie[0], placebo.matched - placebo.pie[0]),
     )
     return dict(zip(OF_HALVES, values, strict=True))
@@ -214,11 +214,6 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
         found = over_indexing(shares[:, images], placebo[:, images], group_index)
         for name, row in zip(names, found.to_dict("records"), strict=True):
             yield {GROUPING: grouping, GROUP: name, **row}
-
-
-def _beyond(more: np.ndarray) -> tuple[float, float, float]:
-    """Return a statistic of all networks and the ends of its interval, from it and those without each group."""
-    return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
 
 
 def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions) -> dict[str, float]:
