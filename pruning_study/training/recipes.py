@@ -8,6 +8,7 @@ from torch import Tensor
 
 from analysis.runs.options import recipes
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.quantization import Quantization
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 
@@ -67,6 +68,8 @@ class Hyperparameters:
         If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
     regularizer : Regularizer
         What the weight decay does.
+    quantization : Quantization, optional
+        How the weights of the network that is kept are quantised; by default not at all.
     """
 
     phases: tuple[Phase, ...]
@@ -78,6 +81,7 @@ class Hyperparameters:
     keeps_last_epoch: bool = False
     average_epochs: int = 0
     regularizer: Regularizer = REGULARIZERS["l2"]
+    quantization: Quantization | None = None
 
     @property
     def epochs(self) -> int:
