@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,14 +61,15 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     for name in QUANTIZED:
         word, own_bits = name.split()
         run_ids[name] = runs.loc[bits.eq(own_bits) & when.eq(_WHEN[word]), "run_id"]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, ids in run_ids.items():
         found = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
         arrays[name] = np.packbits([found[run][schema.PREDICTED] == found[run][schema.LABEL] for run in ids], axis=1)
     label = found[ids.iloc[0]][schema.LABEL].astype(np.uint8)
-    changes = {name: packed ^ arrays[DENSE] for name, packed in arrays.items() if name != DENSE}  # they compress well
+    dense = arrays[DENSE]
+    arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
     with files.one_aside(folder / ANSWERS) as path:
-        np.savez_compressed(path, **{schema.LABEL: label, DENSE: arrays[DENSE]}, **changes)
+        np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
 
 
 def read(folder: Path) -> tuple[np.ndarray, Answers]:
@@ -110,8 +112,8 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
     for name in (CONTROL, *QUANTIZED):
         excess = largest_excess(label, answers, name)
         before, after = answers[DENSE], answers[name]
-        both = (_recalls(label, each) for each in (before, after, before & after))
-        floor = _POINTS * largest_excess_floor(*both, np.bincount(label))
+        recall_before, recall_after, both_right = (_recalls(label, each) for each in (before, after, before & after))
+        floor = _POINTS * largest_excess_floor(recall_before, recall_after, both_right, np.bincount(label))
         low, high = mean_interval(excess)
         row = {"name": name, "accuracy": _POINTS * after.mean(), "largest_excess": excess.mean()}
         rows.append({**row, "low": low, "high": high, "floor": floor.mean(), "n": len(excess)})
