@@ -21,7 +21,7 @@ from analysis.statistics.arithmetic import quotient
 FEWEST_CLASSES = 10
 # Most networks that the other classes count for, however equal the variances seem: a few that differ are overlooked.
 _MOST_ADDED = 8.0
-# Degrees of freedom that a test loses because the common variance is estimated. benchmarks/false_alarms.py shows how many.
+# Degrees of freedom that are lost because the common variance is estimated; benchmarks/false_alarms.py shows how many.
 _LOST_BY_ESTIMATION = 0.25
 # The reciprocal of the degrees of freedom of the prior is anything between 0 and this, before the variances are seen.
 _LARGEST_RECIPROCAL = 2.0
