@@ -31,8 +31,7 @@ _IDS = (schema.DENSE_RUN_ID, RUN_ID)
 _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
-    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY),
-    *(schema.MP_OVERLAP, *schema.GRADIENT_NORMS),
+    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, *frames.OPTIONAL_OF_PRUNED, *frames.OPTIONAL_OF_DENSE),
     *frames.BY_CLASS,
     *_IDS,
 )
