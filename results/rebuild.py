@@ -19,6 +19,7 @@ import pies
 import quantized_training
 import regularizers
 import risk
+import sparse_from_start
 
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
@@ -47,6 +48,7 @@ def main(studies: tuple[Path, ...]) -> None:
             quantized_training.write(RESULTS)
             regularizers.write(RESULTS)
             risk.write(RESULTS)
+            sparse_from_start.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
