@@ -13,7 +13,7 @@ from analysis.common.errors import StudyError
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
-# Terms of how networks are trained, by column. The paper has none of them (Section 3.1). They are in the formula where
+# Terms of how networks are trained, by column. The paper has none of them (Section 3.2). They are in the formula where
 # their columns differ between rows.
 CHOICES = {
     "optimizer": "optimizer",
