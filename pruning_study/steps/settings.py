@@ -47,7 +47,7 @@ from pruning_study.training.mitigation import class_offsets, data_quotas
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # Those of them that say nothing about a network whose weights were given.
-_OF_TRAINING = {"decay", "average_epochs"}
+_OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 

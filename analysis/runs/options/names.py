@@ -23,6 +23,7 @@ PRUNERS = {
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # of the learning rate
 REGULARIZERS = ("l2", "l1", "elastic", "decoupled")
+SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
 # As in the tables of Hooker et al.
 CORRUPTIONS = (

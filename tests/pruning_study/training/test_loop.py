@@ -424,7 +424,11 @@ def outcome(saved=None, plan=LONG):
 
 
 @pytest.mark.parametrize("last", [1, 3, 5, 6])
-@pytest.mark.parametrize("end", [{}, {"decay": "cosine"}, {"average_epochs": 3}], ids=["plain", "decay", "average"])
+@pytest.mark.parametrize(
+    "end",
+    [{}, {"decay": "cosine"}, {"average_epochs": 3}, {"optimizer": "adam"}],
+    ids=["plain", "decay", "average", "adam"],
+)
 def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, caplog, last, end):
     plan = replace(LONG, **end)
     weights, best_epoch, seen = outcome(plan=plan)
