@@ -16,6 +16,7 @@ import equal_accuracy
 import folders
 import front_page
 import pies
+import quantized_training
 import regularizers
 import risk
 import sparse_from_start
@@ -44,6 +45,7 @@ def main(studies: tuple[Path, ...]) -> None:
             decay.write(RESULTS)
             compress.write(RESULTS)
             pies.write(RESULTS)
+            quantized_training.write(RESULTS)
             regularizers.write(RESULTS)
             risk.write(RESULTS)
             sparse_from_start.write(RESULTS)

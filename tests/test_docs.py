@@ -86,7 +86,7 @@ def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
         ("groups.md", 2),
         ("iterate.md", 5),
         ("pruners.md", 7),
-        ("quantize.md", 5),
+        ("quantize.md", 8),
     ],
 )
 def test_the_commands_of_a_page_can_be_typed(page, count):

@@ -190,6 +190,17 @@ def test_training_choices_are_a_factorial_in_which_each_class_is_rare_in_three_s
     assert {(each.epochs, each.iterations, each.keep, each.recipe) for each in configs} == {(7, 4, 0.3, "lenet5")}
 
 
+def test_quantized_training_has_both_ways_and_the_control_of_each_network():
+    configs = [cell.config for cell in read("quantized-training").cells]
+    ways = {(4, "while-training"), (4, "after-training"), (8, "while-training"), (8, "after-training")}
+    found = {(each.weight_bits, each.quantization, each.seed) for each in configs}
+    assert found == {(*way, seed) for seed in range(200, 210) for way in [*ways, (32, "while-training")]}
+    assert len(configs) == 50
+    assert {(each.dataset, each.model, each.decay, each.pruner) for each in configs} == {
+        ("fashion-mnist", "lenet5", "cosine", CONTROL)
+    }
+
+
 def test_prune_responsibly_has_the_seven_techniques_and_both_weight_treatments_of_paganini():
     found = read("prune-responsibly")
     configs = [cell.config for cell in found.cells]

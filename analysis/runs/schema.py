@@ -105,6 +105,8 @@ REWIND_STEP = "rewind_step"
 RATIO_PRUNABLE = "ratio_prunable"
 PRECISION = "precision"
 NUMBER_FORMAT = "number_format"
+WEIGHT_BITS = "weight_bits"
+QUANTIZATION = "quantization"
 
 # Values of the param `number_format`, and the bits of a weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"

@@ -12,7 +12,7 @@ from typing import Any
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
-from analysis.runs.options.names import SGD, SPARSE_SCHEDULES
+from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
     CompressionOptions,
@@ -120,6 +120,12 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         self._follow_schedule()
         self._check_start()
         self._check_losses()
+        if self.quantizes_while_training and self.engine == "native":
+            raise StudyError(
+                f"native does not train with weights of {self.weight_bits} bits: take torch, or --quantization "
+                "after-training",
+                option="engine",
+            )
         if not self.starts_anew:
             self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine_tune_")
         if self.is_gradual:
@@ -151,7 +157,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def _check_start(self) -> None:
         """Raise a StudyError if an option does not belong to the start."""
         anew = ("begin", "end", "frequency")
-        fine_tuning = ("ramp", "ramp_steps", "distill", *_WEIGHING, "data_quotas", "weights")
+        fine_tuning = ("ramp", "ramp_steps", "distill", *_WEIGHING, "data_quotas", "weight_bits", "weights")
         refused = fine_tuning if self.starts_anew else anew
         for item in fields(self):
             if item.name in refused and getattr(self, item.name) != item.default:
@@ -228,21 +234,32 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return self.schedule if self.is_sparse_from_start else CUBIC
 
     @property
+    def quantizes(self) -> bool:
+        """Whether the weights of the network that is kept have fewer bits than float32."""
+        return self.weight_bits < 32
+
+    @property
+    def quantizes_while_training(self) -> bool:
+        """Whether fine-tuning computes with the quantised weights."""
+        return self.quantizes and self.quantization == WHILE_TRAINING
+
+    @property
     def amounts(self) -> list[str]:
         """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
         return [f"ratio {ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
 
     @property
     def method(self) -> str:
-        """The pruner, followed by the scope, schedule, distillation and mitigations that differ from the defaults."""
+        """The pruner, followed by what differs from the defaults: scope, schedule, distillation, bits, mitigations."""
         own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
         scope = [] if own_scope else [f"scope {self.scope}"]
         is_anew = self.starts_anew and not self.is_sparse_from_start
         gradual = [self.start] if is_anew else [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
+        quantized = [f"{self.weight_bits} bits {self.quantization}"] if self.quantizes else []
         mitigations = (*self.weighing, "data_quotas", "class_offsets")
         mitigated = [words for name in mitigations for words in self._mitigated(name)]
-        return " ".join([self.pruner, *scope, *gradual, *distilled, *mitigated])
+        return " ".join([self.pruner, *scope, *gradual, *distilled, *quantized, *mitigated])
 
     def _mitigated(self, name: str) -> list[str]:
         """Return a mitigation in words, with its details that differ from the defaults; nothing without it."""

@@ -67,7 +67,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
     with store.run(
         setting.name,
         note=note,
-        tags=run_tags(schema.DENSE, own_hash, setting),
+        tags=run_tags(schema.DENSE, own_hash, setting, setting.training.hyperparameters),
         params=setting.params,
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,

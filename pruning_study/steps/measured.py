@@ -72,7 +72,7 @@ def training_of(
         seed=setting.config.seed,
         stream=stream,
         black=setting.normalization.black,
-        engine=setting.engine,
+        engine=setting.engine_of(hyperparameters),
         released_selection=setting.test if setting.training.protocol.selects_on_test else None,
         **pruning,
     )
@@ -157,9 +157,9 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
 
-def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
-    """Return the tags that every trained run has."""
-    where = {schema.ENGINE: setting.engine.name, schema.DEVICE: setting.device}
+def run_tags(kind: str, config_hash: str, setting: TrainSetting, hyperparameters: Hyperparameters) -> dict[str, str]:
+    """Return the tags that every trained run has; the hyperparameters are those of its training."""
+    where = {schema.ENGINE: setting.engine_of(hyperparameters).name, schema.DEVICE: setting.device}
     return {schema.KIND: kind, schema.CONFIG_HASH: config_hash} | where | normalization_tags(setting.normalization)
 
 

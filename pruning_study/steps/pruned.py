@@ -155,7 +155,7 @@ def make(
     with store.run(
         plan.name,
         note=note,
-        tags=run_tags(schema.PRUNED, plan.hash, setting) | lineage,
+        tags=run_tags(schema.PRUNED, plan.hash, setting, setting.pruning.fine_tuning) | lineage,
         params=dict(plan.params),
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,

@@ -16,6 +16,7 @@ from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import Pruner
+from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
 
@@ -101,11 +102,16 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
             epochs=config.fine_tune_epochs,
             learning_rate=_first_rate(config, config.fine_tune_learning_rate),
         )
+    if config.quantizes:
+        fine_tuning = replace(
+            fine_tuning, quantization=Quantization(config.weight_bits, config.quantizes_while_training)
+        )
     parts = {
         "gradual pruning": config.is_gradual,
         "distillation": config.distill,
         "weighing images": config.weighing,
         "thinning by data quotas": config.data_quotas != "none",
+        "quantization while training": config.quantizes_while_training,
     }
     part_name = next((part for part, is_wanted in parts.items() if is_wanted), "")
     if part_name and not fine_tuning.epochs:
@@ -330,6 +336,7 @@ def pruning_params(
         **(steps or {}),
         "data_quotas": None if config.data_quotas == "none" else config.data_quotas,
         "constraint_step": config.dual_step,
+        schema.QUANTIZATION: config.quantization if config.quantizes else None,
     }
     return _logged(config, _PRUNING, resolved)
 

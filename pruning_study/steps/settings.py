@@ -41,8 +41,9 @@ from pruning_study.steps.resolved import (
     resolve_training,
     training_params,
 )
-from pruning_study.training.engines import Engine
+from pruning_study.training.engines import Engine, Torch
 from pruning_study.training.mitigation import class_offsets, data_quotas
+from pruning_study.training.recipes import Hyperparameters
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
@@ -93,6 +94,13 @@ class TrainSetting:
     def engine(self) -> Engine:
         """The training back end."""
         return self.loaded.engine
+
+    def engine_of(self, hyperparameters: Hyperparameters) -> Engine:
+        """Return the back end of a training: torch alone trains with quantised weights."""
+        quantization = hyperparameters.quantization
+        if quantization and quantization.while_training:
+            return Torch(self.config.precision, quantization.bits)
+        return self.engine
 
     @property
     def normalization(self) -> Normalization:

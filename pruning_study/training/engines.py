@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
@@ -16,6 +18,7 @@ from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.quantization import quantized_weights
 
 BATCH_SIZE = 128
 # Kingma and Ba (2015), "Adam", Algorithm 1
@@ -124,21 +127,27 @@ class Torch:
     network and those that are pruned from it are measured alike, and as any other program measures the stored weights:
     rounding in the evaluation would be a number format of its own, whose errors would count as errors of pruning.
 
+    With bits of weights, training and evaluation compute with the quantised weights, and the optimizer changes the
+    float32 weights behind them, by the gradient of the quantised ones. The gradient for scores is that of float32.
+
     Parameters
     ----------
     precision : {"float32", "bf16"}
+    weight_bits : int, optional
+        Bits of a quantised weight; without them no weight is quantised.
     """
 
     name = "torch"
     layout: torch.memory_format | None = None
 
-    def __init__(self, precision: str = schema.FLOAT32) -> None:
-        self._precision = precision
+    def __init__(self, precision: str = schema.FLOAT32, weight_bits: int | None = None) -> None:
+        self._precision, self._weight_bits = precision, weight_bits
 
     @property
     def identity(self) -> str:
-        """Name, precision and number of threads: sums over more threads are rounded otherwise."""
+        """Name, precision, bits and number of threads: sums over more threads are rounded otherwise."""
         name = self.name if self._precision == schema.FLOAT32 else f"{self.name} in {self._precision}"
+        name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"
 
     def train_epoch(
@@ -189,17 +198,25 @@ class Torch:
         return total.item() / sum(len(batch) for batch in batches)
 
     def _training_logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        network = self._network(model)
         if self._precision == schema.FLOAT32:
-            return model(images)  # type: ignore[no-any-return]
+            return network(images)
         with torch.autocast(images.device.type, dtype=torch.bfloat16):
-            return model(images).float()  # type: ignore[no-any-return]
+            return network(images).float()
+
+    def _network(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what computes the logits of images, with the weights as they are now."""
+        if not self._weight_bits:
+            return model
+        return partial(functional_call, model, quantized_weights(model, self._weight_bits))
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits as `Engine.logits` says."""
         training = model.training
         model.eval()
         with torch.inference_mode():
-            scores = [model(part) for part in parts(images, BATCH_SIZE)]
+            network = self._network(model)
+            scores = [network(part) for part in parts(images, BATCH_SIZE)]
         model.train(training)
         return torch.cat(scores)
 

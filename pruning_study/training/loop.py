@@ -26,6 +26,7 @@ from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
+from pruning_study.training.quantization import quantize
 from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState, zeros
 from pruning_study.training.weighting import Factors, Weighting
@@ -110,7 +111,8 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
     weights before the first epoch do not compete, nor does an epoch that ends before the masks are final. Where the
     hyperparameters average epochs, the model is left with the mean of the weights after the last ones, and with
-    BatchNorm's statistics of the training images for it. With no epochs, the model is masked and nothing else.
+    BatchNorm's statistics of the training images for it. With no epochs, the model is masked, and quantised where the
+    hyperparameters say so, and nothing else.
 
     Parameters
     ----------
@@ -136,6 +138,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     apply_masks(model, training.masks)
     epochs = epochs_of(training.hyperparameters)
     if not epochs:
+        _quantize(model, training)
         return Fit(0, math.nan, dict(training.masks))
     training = _with_teacher_logits(training)
     random = generator(training.seed, training.stream)
@@ -374,6 +377,8 @@ def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str
 def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
     """Leave a model with the weights that its training is for: those of the best epoch, or the mean of the last ones.
 
+    Where the hyperparameters say so, they are quantised.
+
     Parameters
     ----------
     model : nn.Module
@@ -389,7 +394,14 @@ def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rando
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(state.summed[name] / epochs)
+    _quantize(model, training)
+    if epochs:
         _renew_statistics(model, training, random)
+
+
+def _quantize(model: nn.Module, training: TrainingSetup) -> None:
+    if training.hyperparameters.quantization:
+        quantize(model, training.hyperparameters.quantization.bits)
 
 
 def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.Generator) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from analysis.runs.options import recipes
 from analysis.runs.options.names import SGD
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.quantization import Quantization
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 from pruning_study.training.resumption import TrainingState
 
@@ -70,6 +71,8 @@ class Hyperparameters:
     regularizer : Regularizer
         What the weight decay does.
     optimizer : {"sgd", "adam"}
+    quantization : Quantization, optional
+        How the weights of the network that is kept are quantised; by default not at all.
     """
 
     phases: tuple[Phase, ...]
@@ -82,6 +85,7 @@ class Hyperparameters:
     average_epochs: int = 0
     regularizer: Regularizer = REGULARIZERS["l2"]
     optimizer: str = SGD
+    quantization: Quantization | None = None
 
     @property
     def epochs(self) -> int:

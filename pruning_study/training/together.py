@@ -52,7 +52,8 @@ def fit_together(models: Sequence[nn.Module], trainings: Sequence[TrainingSetup]
     ------
     StudyError
         If the trainings differ in their hyperparameters or in the number of images, if one of them has a ramp, a
-        teacher or factors on images, if a loss becomes NaN or infinite, or if the networks cannot be trained so.
+        teacher or factors on images, or is quantised while training, if a loss becomes NaN or infinite, or if the
+        networks cannot be trained so.
     """
     _check(trainings)
     for model, training in zip(models, trainings, strict=True):
@@ -79,6 +80,9 @@ def _check(trainings: Sequence[TrainingSetup]) -> None:
         )
     if any(training.ramp or training.distillation or training.weighting for training in trainings):
         raise StudyError("networks that train together can have no ramp, no teacher and no factors on images")
+    quantization = trainings[0].hyperparameters.quantization
+    if quantization and quantization.while_training:
+        raise StudyError("networks that train together can be quantised only after training")
 
 
 def _train(

@@ -16,6 +16,7 @@ from analysis.runs.options.names import (
     OPTIMIZERS,
     PROTOCOLS,
     PRUNERS,
+    QUANTIZATIONS,
     REGULARIZERS,
     SEVERITIES,
     SPARSE_SCHEDULES,
@@ -40,6 +41,7 @@ from analysis.runs.options.values import (
     steps_or_share,
     text,
     theta_and_gamma,
+    weight_bits,
     within,
 )
 
@@ -86,6 +88,7 @@ STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not co
 FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
 GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
 CUBIC_LAW = Prerequisite("with --schedule set or rigl", lambda config: config.schedule not in SPARSE_SCHEDULES)
+QUANTIZES = Prerequisite("with --weight-bits 32, which quantises no weight", lambda config: config.weight_bits < 32)
 HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
 
 
@@ -597,6 +600,25 @@ class FineTuningOptions:
         "Softmax temperature for distillation (--distill).",
         ("prune", "tune"),
         param=ParamRole(detail_of="distill", value="float"),
+    )
+    weight_bits: int = option(
+        "32",
+        weight_bits,
+        "Bits of a weight of convolutions and linear layers in the network that is kept: 2 to 8, or 32 for float32. "
+        "Each output channel has a scale of its own. The activations stay float32.",
+        ("prune",),
+        grid="weight_bits",
+        param=ParamRole(legacy_default="32", value="integer"),
+    )
+    quantization: str = option(
+        "while-training",
+        choice(QUANTIZATIONS),
+        "Fine-tune with weights of --weight-bits (while-training, by the engine torch), or fine-tune in float32 and "
+        "round the weights of the network that is kept (after-training).",
+        ("prune",),
+        grid="quantizations",
+        param=ParamRole(detail_of="weight_bits"),
+        needs=(QUANTIZES,),
     )
     class_offsets: str = option(
         "none",

@@ -64,6 +64,14 @@ def integer(minimum: int, maximum: int = LARGEST) -> Check:
     return check
 
 
+def weight_bits(value: str) -> int:
+    """Return the bits of a weight: 2 to 8 of an integer, or the 32 of float32."""
+    number: int = integer(-LARGEST)(value)
+    if number != 32 and not 2 <= number <= 8:
+        raise ValueError(f"{_start(value)} is neither 2 to 8 nor 32")
+    return number
+
+
 def finite_number(value: str) -> float:
     try:
         number = float(value)

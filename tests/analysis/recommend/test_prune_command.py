@@ -161,6 +161,11 @@ def test_the_command_names_the_regularizer(regularizer):
     assert_asks_for(PruneConfig(regularizer=regularizer, weight_decay=0.001))
 
 
+@pytest.mark.parametrize("quantization", ["while-training", "after-training"])
+def test_the_command_says_how_weights_are_quantised(quantization):
+    assert_asks_for(PruneConfig(weight_bits=4, quantization=quantization))
+
+
 @pytest.mark.parametrize(
     "options",
     [

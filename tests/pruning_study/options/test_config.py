@@ -300,6 +300,10 @@ BAD = [
     ("class_weights", "recall", "it takes none, dense"),
     ("class_weight_power", "-1", "at least 0"),
     ("class_weight_power", "inf", "not a finite number"),
+    ("weight_bits", "1", "1 is neither 2 to 8 nor 32"),
+    ("weight_bits", "16", "16 is neither 2 to 8 nor 32"),
+    ("weight_bits", "four", "not a whole number"),
+    ("quantization", "qat", "it takes while-training, after-training"),
     ("device", "quantum", "it takes cpu, cuda"),
     ("engine", "jax", "it takes torch, native"),
     ("precision", "double", "it takes float32, bf16"),
@@ -514,6 +518,8 @@ def test_the_limit_of_memory_is_no_param_of_a_run():
         ({"start": "initialization", "distill": 0.5}, "--distill"),
         ({"start": "initialization", "performance_weighted": "0.5,1"}, "--performance-weighted"),
         ({"start": "initialization", "class_weights": "dense"}, "--class-weights"),
+        ({"start": "initialization", "weight_bits": 4}, "--weight-bits"),
+        ({"schedule": "rigl", "weight_bits": 4}, "--weight-bits"),
         ({"start": "initialization", "weights": "a.safetensors"}, "--weights"),
     ],
 )
@@ -521,6 +527,18 @@ def test_options_of_another_start_are_refused(options, option):
     with pytest.raises(StudyError, match="belongs to --start") as error:
         PruneConfig(**options)
     assert option_name(error.value.option) == option
+
+
+def test_the_engine_native_is_refused_where_weights_are_quantised_while_training():
+    with pytest.raises(
+        StudyError, match=r"^native .* weights of 4 bits.*: take torch, or --quantization after"
+    ) as error:
+        PruneConfig(engine="native", weight_bits=4)
+    assert option_name(error.value.option) == "--engine"
+    assert (
+        PruneConfig(engine="native", weight_bits=4, quantization="after-training").method == "mp 4 bits after-training"
+    )
+    assert PruneConfig(engine="native").method == "mp"
 
 
 @pytest.mark.parametrize(

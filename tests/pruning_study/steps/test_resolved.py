@@ -98,6 +98,14 @@ def test_given_weights_were_trained_elsewhere_and_only_their_fine_tuning_has_an_
     assert pruning_params(config, pruning, 2.0, 1)["optimizer"] == "adam"
 
 
+@pytest.mark.parametrize("epochs", ["0", "15"])
+def test_the_fine_tuning_is_quantised_and_the_training_is_not(epochs):
+    options = {"quantization": "after-training", "fine_tune_epochs": epochs}
+    _, training, pruning = resolved(weight_bits="4", **options)
+    assert (training.hyperparameters.quantization, pruning.fine_tuning.quantization) == (None, (4, False))
+    assert resolved(**options)[2].fine_tuning.quantization is None
+
+
 def test_the_released_protocol_does_as_its_code():
     _, training, pruning = resolved(model="resnet20", protocol="released", pruner="up")
     assert training.hyperparameters.weight_decay == 0.0
@@ -159,6 +167,8 @@ def test_given_weights_have_no_params_of_training():
         ({"class_weights": "dense"}, {"class_weights": "dense", "class_weight_power": "1.0"}, set()),
         ({"class_weight_power": "2"}, {"class_weights": "none"}, {"class_weight_power"}),
         ({"fine_tune_epochs": "0"}, {"fine_tune_epochs": "0"}, {"fine_tune_phases", "fine_tune_learning_rate"}),
+        ({"quantization": "after-training"}, {"weight_bits": "32"}, {"quantization"}),
+        ({"weight_bits": "4"}, {"weight_bits": "4", "quantization": "while-training"}, set()),
     ],
 )
 def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
@@ -170,7 +180,14 @@ def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
 
 
 @pytest.mark.parametrize(
-    "options", [{"schedule": "cubic"}, {"distill": "0.5"}, {"performance_weighted": "0,1"}, {"class_weights": "dense"}]
+    "options",
+    [
+        {"schedule": "cubic"},
+        {"distill": "0.5"},
+        {"performance_weighted": "0,1"},
+        {"class_weights": "dense"},
+        {"weight_bits": "4"},
+    ],
 )
 def test_without_fine_tuning_there_is_no_part_of_it(options):
     with pytest.raises(StudyError, match="fine-tuning") as error:

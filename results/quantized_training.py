@@ -1,0 +1,191 @@
+"""Tables and picture of quantized-training/: what weights of few bits cost classes, while training and after it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pies import CLASSES
+
+import analysis
+from analysis.common import archives, csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, pull, schema
+from analysis.runs.options.names import AFTER_TRAINING, WHILE_TRAINING
+from analysis.statistics import class_losses
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.intensification import excess_loss
+from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.resampling import mean_interval
+
+STUDY, ANSWERS = "quantized-training", "answers.npz"
+BITS = (4, 8)
+DENSE, CONTROL = "dense", "control"
+_WHEN = {"while": WHILE_TRAINING, "after": AFTER_TRAINING}
+# Networks of one dense network, by the names that tables give them: "while 4" is quantised while training, to 4 bits.
+QUANTIZED = tuple(f"{when} {bits}" for bits in BITS for when in _WHEN)
+_COLORS = {"while": ABOVE, "after": BELOW}
+_POINTS = 100
+
+# Whether each network is right about each image, (networks, images) bool, by the names of networks
+Answers = Mapping[str, np.ndarray]
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its answers are there."""
+    folder = results / STUDY
+    if not (folder / ANSWERS).is_file():
+        return
+    label, answers = read(folder)
+    losses = class_table(label, answers)
+    with files.aside(folder) as made:
+        csv_text.write(networks(label, answers), made / "networks.csv", missing=NOT_AVAILABLE)
+        csv_text.write(summary(label, answers), made / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(comparisons(label, answers), made / "comparisons.csv", missing=NOT_AVAILABLE)
+        csv_text.write(losses, made / "class_losses.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        figure_files.write({"classes": picture(losses)}, made / "figures", [figure_files.PNG], processes=1)
+
+
+def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
+    """Write which test images each network of the study gets right, from the tracking store."""
+    runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri).sort_values(schema.SEED)
+    bits, when = (runs[frames.column(name)] for name in (schema.WEIGHT_BITS, schema.QUANTIZATION))
+    is_control = bits.eq(schema.FORMERLY[schema.WEIGHT_BITS])
+    run_ids = {DENSE: runs.loc[is_control, "dense_run_id"], CONTROL: runs.loc[is_control, "run_id"]}
+    for name in QUANTIZED:
+        word, own_bits = name.split()
+        run_ids[name] = runs.loc[bits.eq(own_bits) & when.eq(_WHEN[word]), "run_id"]
+    arrays: dict[str, Any] = {}
+    for name, ids in run_ids.items():
+        found = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
+        arrays[name] = np.packbits([found[run][schema.PREDICTED] == found[run][schema.LABEL] for run in ids], axis=1)
+    label = found[ids.iloc[0]][schema.LABEL].astype(np.uint8)
+    dense = arrays[DENSE]
+    arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
+    with files.one_aside(folder / ANSWERS) as path:
+        np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
+
+
+def read(folder: Path) -> tuple[np.ndarray, Answers]:
+    """Return the labels, (images,), and which images each network gets right.
+
+    Raises
+    ------
+    StudyError
+        The file is damaged.
+    """
+    names = (CONTROL, *QUANTIZED)
+    arrays = archives.read(folder / ANSWERS, (schema.LABEL, DENSE, *names))
+    packed = {DENSE: arrays[DENSE]} | {name: arrays[name] ^ arrays[DENSE] for name in names}
+    label = arrays[schema.LABEL].astype(int)
+    return label, {name: np.unpackbits(bits, axis=1, count=len(label)).astype(bool) for name, bits in packed.items()}
+
+
+def largest_excess(label: np.ndarray, answers: Answers, name: str) -> np.ndarray:
+    """Return the largest excess loss of each network, (networks,), in points, from its dense network."""
+    before, after = answers[DENSE], answers[name]
+    losses = excess_loss(_recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1))
+    return _POINTS * losses.max(1)
+
+
+def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
+    """Return a row for each network: its place among the ten, its name, accuracy, and largest excess loss in points."""
+    rows = []
+    for name, right in answers.items():
+        excess = largest_excess(label, answers, name) if name != DENSE else np.full(len(right), np.nan)
+        rows += [
+            {"network": place, "name": name, "accuracy": own.mean(), "largest_excess": excess[place]}
+            for place, own in enumerate(right)
+        ]
+    return pd.DataFrame(rows)
+
+
+def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
+    """Return means over networks, in points: accuracy, and largest excess loss with its floor and 95 % interval."""
+    rows = []
+    for name in (CONTROL, *QUANTIZED):
+        excess = largest_excess(label, answers, name)
+        before, after = answers[DENSE], answers[name]
+        recall_before, recall_after, both_right = (_recalls(label, each) for each in (before, after, before & after))
+        floor = _POINTS * largest_excess_floor(recall_before, recall_after, both_right, np.bincount(label))
+        low, high = mean_interval(excess)
+        row = {"name": name, "accuracy": _POINTS * after.mean(), "largest_excess": excess.mean()}
+        rows.append({**row, "low": low, "high": high, "floor": floor.mean(), "n": len(excess)})
+    return pd.DataFrame(rows)
+
+
+def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
+    """Return while training minus after training, in points, paired by dense network: largest excess loss, accuracy.
+
+    `p_holm` of the largest excess loss is corrected over both bits.
+    """
+    rows = []
+    for outcome in ("largest_excess", "accuracy"):
+        for bits in BITS:
+            first, second = (
+                largest_excess(label, answers, name) if outcome == "largest_excess" else _POINTS * answers[name].mean(1)
+                for name in (f"while {bits}", f"after {bits}")
+            )
+            rows.append({"outcome": outcome, "bits": bits, **paired(first, second, family=len(BITS))})
+    found = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
+    is_primary = found["outcome"].eq("largest_excess")
+    found.loc[is_primary, "p_holm"] = corrected(found.loc[is_primary, "p"], len(BITS))[1]
+    return found
+
+
+def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:
+    """Return what each class loses, in points, by the moderated test, with Holm's correction over the classes.
+
+    Rows are of quantised networks against the control, and of those quantised while training against after it.
+    """
+    pairs = [(name, CONTROL) for name in QUANTIZED] + [(f"while {bits}", f"after {bits}") for bits in BITS]
+    tables = []
+    for name, against in pairs:
+        before, after = answers[against], answers[name]
+        recall = (_recalls(label, before) + _recalls(label, after)).mean(0) / 2
+        changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
+        found = class_losses.estimates(changes, -np.eye(len(recall)))
+        points = {key: _POINTS * found[key] for key in ("value", "low", "high")}
+        table = pd.DataFrame({"name": name, "against": against, "class": CLASSES, **points, "p": found["p"]})
+        tables.append(table.assign(p_holm=corrected(found["p"], len(recall))[1]))
+    return pd.concat(tables, ignore_index=True).rename(columns={"value": "loss"})
+
+
+def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the recall of each class, (networks, classes)."""
+    return np.stack([right[:, label == index].mean(1) for index in range(label.max() + 1)], axis=1)
+
+
+def picture(losses: pd.DataFrame) -> Figure:
+    """Draw what each class loses beyond the control, for both ways, a panel for each number of bits."""
+    figure, grid = page(
+        (1, len(BITS)),
+        (8.4, 3.6),
+        "What each class loses beyond the control if weights have few bits",
+        "Points of recall, means of ten networks with 95 % intervals, each for itself. Right of 0 a class loses.",
+        sharey=True,
+    )
+    for axes, bits in zip(grid.flat, BITS, strict=True):
+        _draw(axes, losses[losses["against"].eq(CONTROL)], bits)
+    grid[0, 0].set_yticks(range(len(CLASSES)), CLASSES)
+    grid[0, 0].invert_yaxis()
+    grid[0, 1].legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
+
+
+def _draw(axes: Axes, losses: pd.DataFrame, bits: int) -> None:
+    for shift, (when, color) in zip((-0.15, 0.15), _COLORS.items(), strict=True):
+        own = losses[losses["name"].eq(f"{when} {bits}")]
+        places = np.arange(len(own)) + shift
+        axes.hlines(places, own["low"], own["high"], color=color, linewidth=1.5)
+        axes.scatter(own["loss"], places, s=16, color=color, label=f"{when} training", zorder=3)
+    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
+    axes.set_title(f"{bits} bits", fontsize=10)
+    axes.set_xlabel("loss beyond the control, points")
+    axes.grid(axis="x", alpha=0.3)

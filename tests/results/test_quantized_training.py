@@ -1,0 +1,84 @@
+"""The tables of quantized-training/, on networks whose losses are known by hand."""
+
+import numpy as np
+import pytest
+import quantized_training as study
+
+IMAGES, NETWORKS = 40, 3
+LABEL = np.repeat(np.arange(10), IMAGES)
+
+
+def right(*, lost=0, cls=0, more=(0, 0, 0)):
+    """Networks that get all images right but `lost`, and `more` of each network, of one class."""
+    answers = np.ones((NETWORKS, len(LABEL)), bool)
+    for network, extra in enumerate(more):
+        answers[network, IMAGES * cls : IMAGES * cls + lost + extra] = False
+    return answers
+
+
+@pytest.fixture
+def answers():
+    found = {study.DENSE: right(), study.CONTROL: right()}
+    return found | {
+        "while 4": right(lost=8, cls=3, more=(1, 2, 3)),
+        "after 4": right(lost=8, cls=3),
+        "while 8": right(lost=2, cls=5),
+        "after 8": right(lost=2, cls=5, more=(0, 1, 2)),
+    }
+
+
+def test_the_largest_excess_loss_is_of_the_class_less_the_accuracy(answers):
+    # 8 of 40 images of a class are 20 points, and of all 400 images 2.
+    assert study.largest_excess(LABEL, answers, "after 4") == pytest.approx([18, 18, 18])
+    assert study.largest_excess(LABEL, answers, study.CONTROL) == pytest.approx([0, 0, 0])
+
+
+def test_while_training_is_compared_with_after_training_network_by_network(answers):
+    table = study.comparisons(LABEL, answers).set_index(["outcome", "bits"])
+    # An image more is 2.5 points of the class and .25 of the accuracy.
+    assert table["difference"]["largest_excess"].tolist() == pytest.approx([2 * 2.25, -2.25])
+    assert table["difference"]["accuracy"].tolist() == pytest.approx([-0.5, 0.25])
+    assert table["n"].tolist() == [NETWORKS] * 4
+    p, p_holm = table["p"]["largest_excess"], table["p_holm"]["largest_excess"]
+    # The first differences are 1, 2, 3 times 2.25: t is 2 * 3**.5; the second 0, -1, -2: t is -(3**.5).
+    assert table["statistic"]["largest_excess"].tolist() == pytest.approx([2 * 3**0.5, -(3**0.5)])
+    assert p_holm.tolist() == pytest.approx([2 * p[4], max(2 * p[4], p[8])])
+    assert table["p_holm"]["accuracy"].isna().all()
+
+
+def test_the_summary_has_the_accuracy_of_all_networks(answers):
+    table = study.summary(LABEL, answers).set_index("name")
+    assert table["accuracy"]["control"] == 100
+    assert table["accuracy"]["while 4"] == pytest.approx(100 - 2.5)
+    assert table["largest_excess"]["while 4"] == pytest.approx(18 + 4.5)
+    assert table["floor"]["control"] == 0
+
+
+def test_the_losses_of_classes_are_against_the_control_and_after_training(answers):
+    table = study.class_table(LABEL, answers)
+    losses = {pair: own["loss"].tolist() for pair, own in table.groupby(["name", "against"])}
+    assert losses["while 4", "control"] == pytest.approx([25 if index == 3 else 0 for index in range(10)])
+    assert losses["while 4", "after 4"] == pytest.approx([5 if index == 3 else 0 for index in range(10)])
+    assert losses["while 8", "after 8"] == pytest.approx([-2.5 if index == 5 else 0 for index in range(10)])
+    assert len(table) == 60
+
+
+def test_a_folder_without_answers_is_left_alone(tmp_path):
+    (tmp_path / study.STUDY).mkdir()
+    study.write(tmp_path)
+    assert not list((tmp_path / study.STUDY).iterdir())
+
+
+def test_all_files_are_written_from_the_answers_alone(answers, tmp_path):
+    folder = tmp_path / study.STUDY
+    folder.mkdir()
+    packed = {name: np.packbits(own, axis=1) for name, own in answers.items()}
+    changes = {name: own ^ packed[study.DENSE] for name, own in packed.items() if name != study.DENSE}
+    np.savez_compressed(folder / study.ANSWERS, label=LABEL, dense=packed[study.DENSE], **changes)
+    label, read = study.read(folder)
+    assert (label == LABEL).all()
+    assert all((read[name] == own).all() for name, own in answers.items())
+    study.write(tmp_path)
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    tables = {"networks.csv", "summary.csv", "comparisons.csv", "class_losses.csv"}
+    assert names == {study.ANSWERS, *tables, "figures/classes.png"}
