@@ -93,7 +93,8 @@ def print_several() -> None:
 
 def print_simulated() -> None:
     """Print false alarms, coverage and power where the variances of the classes are known."""
-    print("| classes | networks | variances | plain | moments | moderated | coverage | power, plain | moderated |")
+    alarms = "false alarms, plain | moments | moderated"
+    print(f"| classes | networks | variances | {alarms} | coverage | power, plain | power, moderated |")
     print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in simulated():
         print(f"| {' | '.join(row)} |", flush=True)

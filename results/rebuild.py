@@ -18,6 +18,7 @@ import front_page
 import pies
 import regularizers
 import risk
+import sparse_from_start
 
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
@@ -45,6 +46,7 @@ def main(studies: tuple[Path, ...]) -> None:
             pies.write(RESULTS)
             regularizers.write(RESULTS)
             risk.write(RESULTS)
+            sparse_from_start.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error

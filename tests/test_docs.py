@@ -1,5 +1,6 @@
 """The Python blocks of the worked page on audits run as they stand, and commands of other pages can be typed."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -33,18 +34,20 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "tool",
     [
-        pytest.param("pruned by torch-pruning", marks=pytest.mark.structured),
-        pytest.param("quantized by onnxruntime", marks=pytest.mark.onnx),
-        pytest.param("quantized by torchao", marks=pytest.mark.onnx),
+        pytest.param("A model pruned by torch-pruning", marks=pytest.mark.structured),
+        pytest.param("A network of timm pruned by torch-pruning", marks=pytest.mark.structured),
+        pytest.param("A model quantized by onnxruntime", marks=pytest.mark.onnx),
+        pytest.param("A model quantized by torchao", marks=pytest.mark.onnx),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # PyTorch's exporter calls what PyTorch deprecates
 def test_the_block_on_a_tool_runs(tool, tmp_path, monkeypatch):
+    importlib.import_module("pruning_study.data.torchvision_import")  # timm cannot import it beside a CPU-only torch
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     page = PAGE.read_text()
     blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]
-    section = page.split(f"## A model {tool}")[1].split("\n## ")[0]
+    section = page.split(f"## {tool}")[1].split("\n## ")[0]
     # The section's first block goes on from those before it.
     for block in [*blocks, re.search("```py\\n(.*?)```", section, re.DOTALL)[1]]:
         exec(compile(block, str(PAGE), "exec"), names)

@@ -1,6 +1,7 @@
 """A report's sections as HTML and Markdown, with its tables and figures as files."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from analysis.common import csv_text, files
@@ -21,6 +23,7 @@ from analysis.runs import schema
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
+_OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 _PLACE = (schema.DATASET, schema.MODEL)
 
 
@@ -244,6 +247,7 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["whole_options"] = _whole_options
     sections = [
         {"title": section.title, "blocks": [_html_block(block, drawings) for block in section.blocks]}
         for section in report.shown
@@ -279,6 +283,11 @@ def _encoded(drawing: bytes) -> str:
 def _printable(value: Any) -> Any:
     is_markup = hasattr(value, "__html__")
     return printable(value) if isinstance(value, str) and not is_markup else value
+
+
+def _whole_options(text: str) -> Markup:
+    """Return text for the page whose options, such as `--decay`, no line breaks in two."""
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(printable(text)))))
 
 
 def _title(figure: Figure) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.common import archives, csv_text, files
 from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import GIB, SizeLimit
-from analysis.runs import checks, frames, schema
+from analysis.runs import batches, checks, frames, schema
 from analysis.runs.frames import IN_TOP5, RUN_ID
 
 CONTENTS = "study.json"
@@ -31,8 +31,7 @@ _IDS = (schema.DENSE_RUN_ID, RUN_ID)
 _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
-    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY),
-    *(schema.MP_OVERLAP, *schema.GRADIENT_NORMS),
+    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, *frames.OPTIONAL_OF_PRUNED, *frames.OPTIONAL_OF_DENSE),
     *frames.BY_CLASS,
     *_IDS,
 )
@@ -110,9 +109,11 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     ------
     StudyError
         A file is missing, damaged or of another export; two folders have different runs of the same params, or say
-        different things of the same run; no run can be compared with its dense run.
+        different things of the same run, or have networks of different seeds that were trained with different settings;
+        no run can be compared with its dense run.
     """
     parts = [_read(folder) for folder in folders]
+    batches.check_one_design({folder: study.dense_runs for folder, (study, _) in zip(folders, parts, strict=True)})
     stored_runs: dict[str, _StoredRun] = {}
     for _, predicted in parts:
         for run_id, stored_run in predicted.items():

@@ -22,6 +22,9 @@ SIZE_AND_LATENCY = (
     schema.MODEL_BYTES,
     *(f"{schema.LATENCY}{images}{end}" for images in ("one", "batch") for end in ("", "_low", "_high")),
 )
+# Metrics that a run may lack, each a column of the frame.
+OPTIONAL_OF_PRUNED = (schema.REALIZED_RATIO, *SIZE_AND_LATENCY, schema.MP_OVERLAP)
+OPTIONAL_OF_DENSE = schema.GRADIENT_NORMS
 # Statistics take memory for every class up to the greatest.
 MOST_CLASSES = 1_000_000
 

@@ -38,8 +38,6 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
-_OPTIONAL = [schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY, schema.MP_OVERLAP]
-_OPTIONAL_OF_DENSE = list(schema.GRADIENT_NORMS)
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
@@ -503,7 +501,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
         ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
-        **_by_class("", _OPTIONAL, _metrics(pruned, "", _OPTIONAL)),
+        **_by_class("", frames.OPTIONAL_OF_PRUNED, _metrics(pruned, "", frames.OPTIONAL_OF_PRUNED)),
         **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
         **_by_class(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, support),
@@ -518,7 +516,7 @@ def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
     classes = _classes(dense)
     metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
-        **_by_class("", _OPTIONAL_OF_DENSE, _metrics(dense, "", _OPTIONAL_OF_DENSE)),
+        **_by_class("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
         **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
         schema.DENSE_RUN_ID: dense[RUN_ID].array,

@@ -21,6 +21,8 @@ from analysis.statistics.arithmetic import quotient
 FEWEST_CLASSES = 10
 # Most networks that the other classes count for, however equal the variances seem: a few that differ are overlooked.
 _MOST_ADDED = 8.0
+# Degrees of freedom that are lost because the common variance is estimated; benchmarks/false_alarms.py shows how many.
+_LOST_BY_ESTIMATION = 0.25
 # The reciprocal of the degrees of freedom of the prior is anything between 0 and this, before the variances are seen.
 _LARGEST_RECIPROCAL = 2.0
 # Points of the integrals over the reciprocal and over the common variance, and how many standard errors the latter has.
@@ -204,15 +206,16 @@ def moderated(
     Returns
     -------
     Moderated
+        Where each class has two degrees of freedom or more, the others add a quarter of one less than they count for.
         The given variances with fewer than `FEWEST_CLASSES` classes, or if fewer than half as many vary.
 
     Examples
     --------
-    With three networks each variance has two degrees of freedom. The other classes add seven:
+    With three networks each variance has two degrees of freedom. The other classes add nearly seven:
 
     >>> found = moderated(np.array([1.0, 2.0, 3.0, 4.0] * 3), 2, np.ones(12))
     >>> found.variances[:2].round(2).tolist(), found.dof[:2].round(2).tolist()
-    ([2.14, 2.36], [8.87, 8.87])
+    ([2.14, 2.36], [8.62, 8.62])
     """
     ratios = quotient(variances, scale)
     largest = ratios[np.isfinite(ratios)].max(initial=0)
@@ -227,8 +230,9 @@ def moderated(
         likely = np.minimum(likely, _likely_alike_in(second[varying] / scale[varying], dof, extra_dof[0]))
     extra_dof[varying] *= likely
     posterior = (dof * variances + extra_dof * common.variance * scale) / (dof + extra_dof)
+    added_dof = extra_dof if dof < 2 else np.maximum(extra_dof - _LOST_BY_ESTIMATION, 0)
     return Moderated(
-        np.where(has_scale, np.maximum(posterior, least), variances), np.where(has_scale, dof + extra_dof, float(dof))
+        np.where(has_scale, np.maximum(posterior, least), variances), np.where(has_scale, dof + added_dof, float(dof))
     )
 
 

@@ -41,7 +41,7 @@ class Queue:
     ----------
     steps : sequence of Step
         All of them with a hash.
-    found : mapping of str
+    run_ids : mapping of str
         Config hash -> run id of the steps whose run is in the store already.
 
     Raises

@@ -691,6 +691,7 @@ class NumberFormatOptions:
         "residual networks, on CPUs that multiply such numbers). Weights, loss, evaluation and the gradient for scores "
         "are float32 with both.",
         (*TRAINING_COMMANDS, "tune"),
+        grid="precisions",
         heading="Training",
         param=ParamRole(legacy_default="float32"),
         needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),

@@ -75,6 +75,13 @@ def test_captions_and_lists(tmp_path):
     assert re.findall("<li>(.*)</li>", body(html)) == ["one", "**two**"]
 
 
+def test_an_option_is_in_one_piece_on_a_line(tmp_path):
+    html = written(report(Section("s", ["Try --fine-tune-decay <cosine>."]), verdict=["--decay"]), tmp_path)[1]
+    assert '<p>Try <span class="option">--fine-tune-decay</span> &lt;cosine&gt;.</p>' in html
+    assert '<p><span class="option">--decay</span></p>' in html
+    assert ".option { white-space: nowrap }" in html
+
+
 def test_a_table(tmp_path):
     markdown, html = written(report(Section("s", [TABLE])), tmp_path)
     assert "| class | alpha |\n| --- | --- |\n| a | 1.5 |\n| &lt;i>b&lt;/i> | 2.25 |" in markdown

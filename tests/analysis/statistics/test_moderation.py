@@ -51,8 +51,15 @@ def test_expected_prior_of_thousands_of_classes_is_that_they_were_drawn_from():
     assert found == pytest.approx((3, 4), rel=0.15)
 
 
-def test_no_more_than_eight_degrees_of_freedom_are_added():
-    assert moderated(np.ones(1000), 9, np.ones(1000)).dof.tolist() == [17] * 1000
+def test_no_more_than_eight_degrees_of_freedom_are_added_and_a_quarter_of_one_is_lost_by_estimation():
+    assert moderated(np.ones(1000), 9, np.ones(1000)).dof.tolist() == [9 + 8 - 0.25] * 1000
+
+
+def test_two_networks_lose_no_degrees_of_freedom_by_estimation():
+    """Each class has one degree of freedom then. Their false alarms are below 5 % without it."""
+    variances = np.linspace(1, 3, 20)
+    assert expected_prior(variances, 1).dof > 8
+    assert moderated(variances, 1, np.ones(20)).dof.tolist() == [1 + 8] * 20
 
 
 def test_variances_are_averaged_by_degrees_of_freedom():
@@ -61,7 +68,7 @@ def test_variances_are_averaged_by_degrees_of_freedom():
     assert common.dof < 8
     found = moderated(variances, 2, np.ones(20))
     assert found.variances[0] == pytest.approx((2 * 400 + common.dof * common.variance) / (2 + common.dof))
-    assert found.dof[0] == pytest.approx(2 + common.dof)
+    assert found.dof[0] == pytest.approx(2 + common.dof - 0.25)
 
 
 def test_a_class_that_varies_far_more_than_the_others_keeps_its_own_variance():

@@ -137,6 +137,11 @@ def test_seeds_as_a_range(read):
     assert [cell.config.seed for cell in read("seeds: 4 - 4").cells] == [4]
 
 
+def test_precisions_are_a_list_and_no_override(read):
+    assert [cell.config.precision for cell in read("precisions: [float32, bf16]").cells] == ["float32", "bf16"]
+    assert read("overrides: {precision: bf16}").faults == ("overrides.precision: it has a list of its own: precisions",)
+
+
 def test_lists_say_how_trainings_end(read):
     found = read("{decays: [none, cosine], fine_tune_average_epochs: [0], ratios: [2, 4]}")
     assert [(c.config.decay, c.config.fine_tune_decay, c.config.ratio) for c in found.cells] == [

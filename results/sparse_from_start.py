@@ -1,0 +1,143 @@
+"""Tables and picture of sparse-from-start/: accuracy on corrupted images of networks that never were dense."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, DIFFERENT, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, pull, robustness, schema
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.resampling import mean_interval
+
+STUDY, NETWORKS = "sparse-from-start", "networks.csv"
+DENSE, GRADUAL, SET, RIGL = "dense", "gradual", "set", "rigl"
+CORRUPTED, CLEAN, EXCESS, BEYOND = "corrupted", "clean", "largest_excess", "beyond_clean"
+# What each pair of comparisons is against, at which ratio. These are the primary outcomes.
+BASELINES = {2: DENSE, 10: GRADUAL}
+_OF_RUN = {"accuracy_after": CLEAN, "accuracy_before": CLEAN, schema.LARGEST_EXCESS: EXCESS}
+_COLORS = {SET: DIFFERENT, RIGL: ABOVE}
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its networks are there."""
+    folder = results / STUDY
+    if not (folder / NETWORKS).is_file():
+        return
+    networks = measured(pd.read_csv(folder / NETWORKS))
+    compared = comparisons(networks)
+    with files.aside(folder) as made:
+        csv_text.write(summary(networks), made / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(compared, made / "comparisons.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        figure_files.write({"corruptions": figure(compared)}, made / "figures", [figure_files.PNG], processes=1)
+
+
+def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
+    """Write a row for each network of the study from the tracking store.
+
+    The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest loss of a
+    class beyond that of the accuracy, from the dense network on), and for each corruption the accuracy, a mean over
+    severities. `none` is the accuracy on the same images as they are.
+    """
+    runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
+    counts = robustness.pulled(runs, experiment, tracking_uri=tracking_uri)
+    right = counts.groupby(["run_id", "corruption", "severity"])[["right", "support"]].sum()
+    accuracies = (right["right"] / right["support"]).groupby(["run_id", "corruption"]).mean().unstack()
+    method = runs[frames.column("schedule")].where(runs[frames.column("schedule")].isin([SET, RIGL]), GRADUAL)
+    sparse = runs.assign(method=method)
+    of_dense = dense.assign(method=DENSE, run_id=dense[schema.DENSE_RUN_ID], **{schema.RATIO: 1})
+    columns = [schema.SEED, "method", schema.RATIO]
+    parts = [
+        own.rename(columns=_OF_RUN).reindex(columns=[*columns, CLEAN, EXCESS, "run_id"]) for own in (of_dense, sparse)
+    ]
+    made = pd.concat(parts).join(accuracies, on="run_id").sort_values(columns).drop(columns="run_id")
+    with files.one_aside(folder / NETWORKS) as path:
+        csv_text.write(made, path, missing=NOT_AVAILABLE)
+
+
+def measured(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the networks with their corrupted accuracy, and what of it the clean accuracy does not let expect."""
+    corruptions = list(networks.columns.drop([schema.SEED, "method", schema.RATIO, CLEAN, EXCESS, robustness.CLEAN]))
+    corrupted_accuracy = networks[corruptions].mean(axis=1)
+    slope, intercept = np.polyfit(networks[CLEAN], corrupted_accuracy, 1)
+    beyond = corrupted_accuracy - intercept - slope * networks[CLEAN]
+    return networks.assign(**{CORRUPTED: corrupted_accuracy, BEYOND: beyond})
+
+
+def _outcomes(networks: pd.DataFrame) -> list[str]:
+    return list(networks.columns.drop([schema.SEED, "method", schema.RATIO]))
+
+
+def summary(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each outcome of each kind of network, with its 95 % interval."""
+    rows = []
+    for (method, ratio), own in networks.groupby(["method", schema.RATIO], sort=False):
+        for outcome in _outcomes(networks):
+            low, high = mean_interval(own[outcome])
+            row = {"method": method, schema.RATIO: ratio, "outcome": outcome, "n": len(own)}
+            rows.append({**row, "mean": own[outcome].mean(), "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return SET and RigL minus the network that each ratio compares them with, and minus the other, paired by seed.
+
+    Returns
+    -------
+    DataFrame
+        method, ratio, baseline, outcome, the row of `paired`, and p_holm: of the four primary outcomes.
+    """
+    by_kind = networks.set_index(schema.SEED).groupby(["method", schema.RATIO])
+    kinds = dict(iter(by_kind))
+    rows = []
+    for ratio in BASELINES:
+        for method in _COLORS:
+            for baseline in (DENSE, GRADUAL):
+                other = kinds[baseline, 1 if baseline == DENSE else ratio]
+                for outcome in _outcomes(networks):
+                    found = paired(*kinds[method, ratio][outcome].align(other[outcome], join="inner"))
+                    rows.append(
+                        {"method": method, schema.RATIO: ratio, "baseline": baseline, "outcome": outcome, **found}
+                    )
+    table = pd.DataFrame(rows)
+    is_primary = table["outcome"].eq(CORRUPTED) & table["baseline"].eq(table[schema.RATIO].map(BASELINES))
+    primary = table.loc[is_primary, "p"]
+    return table.assign(p_holm=pd.Series(corrected(primary, len(primary))[1], primary.index))
+
+
+def figure(compared: pd.DataFrame) -> Figure:
+    """Draw what each corruption leaves of the differences, with intervals: a panel a ratio and its baseline."""
+    made, grid = page(
+        (1, 2),
+        (8.4, 4.6),
+        "Accuracy on corrupted images: sparse from the start minus the network named above",
+        "Means over ten seeds with 95 % intervals, paired by seed, in points. The first row is the mean of the others.",
+        sharey=True,
+    )
+    names = [CORRUPTED, *sorted({*compared["outcome"]} - {CORRUPTED, CLEAN, EXCESS, BEYOND, robustness.CLEAN})]
+    for axes, (ratio, baseline) in zip(grid.flat, BASELINES.items(), strict=True):
+        for shift, (method, color) in enumerate(_COLORS.items()):
+            is_shown = (
+                compared["method"].eq(method),
+                compared[schema.RATIO].eq(ratio),
+                compared["baseline"].eq(baseline),
+            )
+            own = compared[np.logical_and.reduce(is_shown)].set_index("outcome").loc[names]
+            mean, low, high = (100 * own[f"difference{end}"].to_numpy() for end in ("", "_low", "_high"))
+            places = np.arange(len(names)) + 0.3 * (shift - 0.5)
+            axes.errorbar(
+                mean, places, xerr=[mean - low, high - mean], fmt="o", markersize=3.5, color=color, label=method
+            )
+        axes.axvline(0, color="black", linestyle="--", linewidth=0.8)
+        axes.set_title(f"ratio {ratio}, minus {baseline}", fontsize=10)
+        axes.set_xlabel("points")
+        axes.grid(axis="x", alpha=0.3)
+    grid[0, 0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    grid[0, 0].invert_yaxis()
+    grid[0, 0].legend(fontsize=8, frameon=False)
+    return made

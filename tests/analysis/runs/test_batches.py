@@ -1,0 +1,49 @@
+"""Folders of one study: which may be joined."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.common.errors import StudyError
+from analysis.runs.batches import check_one_design
+
+FIRST, SECOND = Path("first"), Path("second")
+
+
+def dense(*seeds, dataset="mnist", **params):
+    rows = [{"dataset": dataset, "model": "lenet5", "seed": seed} for seed in seeds]
+    return pd.DataFrame(rows).assign(**{f"params.{name}": value for name, value in params.items()})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        ({"epochs": "30"}, {"epochs": "3"}, "epochs is '30' and '3'"),
+        ({"precision": "float32"}, {"precision": "bf16"}, "precision is 'float32' and 'bf16'"),
+        ({"protocol": "paper"}, {"protocol": "released"}, "protocol is 'paper' and 'released'"),
+        ({}, {"decay": "cosine"}, "decay is 'none' and 'cosine'"),
+    ],
+)
+def test_seeds_that_were_trained_otherwise_are_no_batch_of_the_study(one, other, difference):
+    with pytest.raises(StudyError) as caught:
+        check_one_design({FIRST: dense(0, 1, **one), SECOND: dense(2, 3, **other)})
+    assert str(caught.value) == (
+        "first and second have networks of different seeds, and those of one study are trained alike: their "
+        f"{difference}. Leave a folder out, or train its networks again"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dense(2, 3, epochs="30"),
+        dense(2, 3, learning_rate="1e-2"),
+        dense(1, 2, epochs="3"),
+        dense(2, 3, dataset="pets", epochs="3"),
+        pd.concat([dense(2, epochs="3"), dense(2, epochs="30")]),
+    ],
+    ids=["alike", "spelt otherwise", "a seed in common", "other images", "several values"],
+)
+def test_folders_that_can_be_joined(other):
+    check_one_design({FIRST: dense(0, 1, epochs="30", learning_rate="0.01").dropna(axis=1), SECOND: other})
