@@ -412,7 +412,7 @@ class PruneSetting(TrainSetting):
         params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
         return PrunePlan(
             ratio=ratio,
-            kept=self.kept_at(ratio, remaining, images),
+            kept_numbers=self.kept_at(ratio, remaining, images),
             steps=self.pruning_steps,
             params=params,
             name=self.pruned_name(ratio, iteration=iteration, seed=dense.get(schema.SEED, "")),

@@ -319,13 +319,13 @@ def _parts(
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
-    inside = {batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)}
+    inside = {batch - first for batch in (ramp.kept_numbers if ramp else ()) if 0 < batch - first < len(batches)}
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 
 
 def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: TrainingState, batch: int) -> None:
-    if ramp and batch and batch in ramp.kept:
+    if ramp and batch and batch in ramp.kept_numbers:
         state.masks = ramp.follow(model, state.masks, state.withheld, batch)
         if not ramp.trains_pruned_at(batch):
             state.forget_pruned()
