@@ -278,14 +278,13 @@ def step(
             gradients[name].add_(own.sign(), alpha=decay.absolute)
         if decay.decoupled:
             own.mul_(1 - learning_rate * decay.decoupled)
-    tensors = [
-        [*weights.values()],
-        [gradients[name] for name in weights],
-        [optimizer.velocity[name] for name in weights],
-    ]
+    parameters = list(weights.values())
+    directions, velocities = ([of[name] for name in weights] for of in (gradients, optimizer.velocity))
     if optimizer.name == ADAM:
         adam(
-            *tensors,
+            parameters,
+            directions,
+            velocities,
             [optimizer.squares[name] for name in weights],
             [],
             [optimizer.steps[name] for name in weights],
@@ -300,7 +299,9 @@ def step(
         )
         return
     sgd(
-        *tensors,
+        parameters,
+        directions,
+        [*velocities],
         lr=learning_rate,
         momentum=optimizer.momentum,
         dampening=0.0,
