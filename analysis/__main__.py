@@ -259,7 +259,7 @@ def audit(
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
-    gate = result.gate(within) if within.given else None
+    gate = result.gate(within) if within.any_given else None
     if gate:
         click.echo(printable(gate.reason))
     if fail_on_damage and result.fails:

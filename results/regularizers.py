@@ -1,4 +1,4 @@
-"""Tables and picture of regularizers/: how near to 0 gradients are, and how far undecayed pruning is from magnitude."""
+"""Tables and pictures of regularizers/: undecayed beside magnitude pruning, its masks and its networks."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, schema
-from analysis.statistics.hypothesis_tests import paired
+from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.resampling import mean_interval
 
-STUDY, NETWORKS = "regularizers", "networks.csv"
+STUDY, NETWORKS, FINE_TUNED = "regularizers", "networks.csv", "fine_tuned.csv"
 # The share of the prunable weights that is kept at each ratio, which is the overlap that chance gives.
 KEPT = {4: 0.24, 10: 0.08, 20: 0.03}
 RATIOS = tuple(KEPT)
@@ -32,20 +32,24 @@ def write(results: Path) -> None:
     folder = results / STUDY
     if not (folder / NETWORKS).is_file():
         return
-    networks = pd.read_csv(folder / NETWORKS)
+    networks, fine_tuned = (pd.read_csv(folder / name) for name in (NETWORKS, FINE_TUNED))
+    compared = comparisons(fine_tuned)
     with files.aside(folder) as made:
         csv_text.write(summary(networks), made / "summary.csv", missing=NOT_AVAILABLE)
         csv_text.write(correlations(networks), made / "correlations.csv", missing=NOT_AVAILABLE)
         csv_text.write(decoupled(networks), made / "decoupled.csv", missing=NOT_AVAILABLE)
+        csv_text.write(compared, made / "comparisons.csv", missing=NOT_AVAILABLE)
         (made / "figures").mkdir()
-        figure_files.write({"overlap": overlap(networks)}, made / "figures", [figure_files.PNG], processes=1)
+        drawn = {"overlap": overlap(networks), "differences": differences(compared)}
+        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write a row for each dense network of the study from the tracking store.
+    """Write a row for each dense network of the study, and for each that was fine-tuned, from the tracking store.
 
-    The columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the overlap of
-    undecayed and magnitude pruning at each of `RATIOS`.
+    Of a dense network the columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the
+    overlap of undecayed and magnitude pruning at each of `RATIOS`; of a fine-tuned one training, seed, pruner, ratio,
+    accuracy, and the largest excess loss of a class beyond that of the control.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     undecayed = runs[runs[schema.PRUNER].eq("up")]
@@ -55,8 +59,24 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     named = dense.assign(**{_TRAINING: trainings}).rename(columns={"accuracy_before": "accuracy"})
     made = named.join(overlaps, on=schema.DENSE_RUN_ID).sort_values([_TRAINING, schema.SEED])
     made = made[[_TRAINING, schema.SEED, "accuracy", *schema.GRADIENT_NORMS, *_OVERLAPS]]
-    with files.one_aside(folder / NETWORKS) as path:
-        csv_text.write(made, path, missing=NOT_AVAILABLE)
+    tables = {NETWORKS: made, FINE_TUNED: _fine_tuned(runs, named.set_index(schema.DENSE_RUN_ID)[_TRAINING])}
+    for name, table in tables.items():
+        with files.one_aside(folder / name) as path:
+            csv_text.write(table, path, missing=NOT_AVAILABLE)
+
+
+def _fine_tuned(runs: pd.DataFrame, trainings: pd.Series) -> pd.DataFrame:
+    """Return a row for each network that was fine-tuned; `trainings` are those of the dense networks by id."""
+    own = runs[runs[frames.column("fine_tune_epochs")].ne("0")].join(trainings, on=schema.DENSE_RUN_ID)
+    recalls = [name for name in own if name.startswith("recall_after/")]
+    measured = own.set_index(schema.DENSE_RUN_ID)[["accuracy_after", *recalls]]
+    control = measured[own[schema.PRUNER].eq("none").to_numpy()].reindex(own[schema.DENSE_RUN_ID])
+    losses = control.to_numpy() - measured.to_numpy()
+    return (
+        own.assign(accuracy=own["accuracy_after"], largest_excess=(losses[:, 1:] - losses[:, :1]).max(1))
+        .sort_values([_TRAINING, schema.SEED, schema.PRUNER, schema.RATIO])
+        .reset_index(drop=True)[[_TRAINING, schema.SEED, schema.PRUNER, schema.RATIO, "accuracy", "largest_excess"]]
+    )
 
 
 def _measured(networks: pd.DataFrame) -> pd.DataFrame:
@@ -92,6 +112,60 @@ def decoupled(networks: pd.DataFrame) -> pd.DataFrame:
     measured = _measured(networks).set_index([_TRAINING, schema.SEED])
     one, other = (measured.loc[name] for name in (_DECOUPLED, _AS_STRONG))
     return pd.DataFrame([{"measure": name, **paired(one[name], other[name])} for name in _MEASURES])
+
+
+def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
+    """Return undecayed minus magnitude pruning, paired by the dense network.
+
+    Returns
+    -------
+    DataFrame
+        training, ratio, outcome, the row of `paired`, and p_holm: of the accuracies at ratio 20, which are the primary
+        outcome, corrected for the number of trainings.
+    """
+    outcomes = ["accuracy", "largest_excess"]
+    by_pruner = fine_tuned.set_index([_TRAINING, schema.RATIO, schema.SEED])[[schema.PRUNER, *outcomes]]
+    up, mp = (by_pruner[by_pruner[schema.PRUNER].eq(name)] for name in ("up", "mp"))
+    rows = [
+        {_TRAINING: training, schema.RATIO: ratio, "outcome": outcome, **paired(own[outcome], other)}
+        for (training, ratio), own in up.groupby(level=[_TRAINING, schema.RATIO], sort=False)
+        for outcome in outcomes
+        for other in [mp.loc[own.index, outcome]]
+    ]
+    table = pd.DataFrame(rows)
+    is_primary = table["outcome"].eq("accuracy") & table[schema.RATIO].eq(RATIOS[-1])
+    return table.assign(p_holm=table["p"].where(is_primary).pipe(_holm))
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    """Return p corrected for how many of them are not missing."""
+    known = p.dropna()
+    return pd.Series(corrected(known, len(known))[1], known.index).reindex(p.index)
+
+
+def differences(compared: pd.DataFrame) -> Figure:
+    """Draw undecayed minus magnitude pruning after fine-tuning, with intervals: a panel an outcome."""
+    figure, grid = page(
+        (1, 2),
+        (8.4, 3.2),
+        "Undecayed minus magnitude pruning, after fine-tuning",
+        "Means of ten networks with 95 % intervals, paired by the dense network, in points.",
+    )
+    titles = {"accuracy": "accuracy", "largest_excess": "largest excess loss beyond the control"}
+    for axes, (outcome, title) in zip(grid.flat, titles.items(), strict=True):
+        for shift, (training, color) in enumerate(_COLORS.items()):
+            own = compared[compared[_TRAINING].eq(training) & compared["outcome"].eq(outcome)].sort_values(schema.RATIO)
+            mean, low, high = (100 * own[f"difference{end}"].to_numpy() for end in ("", "_low", "_high"))
+            places = [RATIOS.index(ratio) + 0.12 * (shift - 1.5) for ratio in own[schema.RATIO]]
+            errors = [mean - low, high - mean]
+            axes.errorbar(places, mean, errors, fmt="o", markersize=4, color=color, label=training, linewidth=1.2)
+        axes.axhline(0, color="black", linestyle="--", linewidth=0.8)
+        axes.set_xticks(range(len(RATIOS)), [f"ratio {ratio}" for ratio in RATIOS])
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="y", alpha=0.3)
+    grid[0, 0].set_ylabel("points")
+    grid[0, 0].legend(fontsize=7, frameon=False, loc="best")
+    return figure
 
 
 def overlap(networks: pd.DataFrame) -> Figure:

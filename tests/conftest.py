@@ -3,7 +3,7 @@
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -47,14 +47,22 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for no examples in the docstrings of tests: there are none, and looking takes a second."""
+    collectors = yield
+    return [collector for collector in collectors if type(collector) is pytest.Module]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the tests of whole programs, the longest: at the end the other processes would wait for them.
 
     Next come the tests that start processes. One process runs most of them and so has a server to fork them from.
     """
     modules = {item.path: item.module for item in items if isinstance(item, pytest.Function)}
+    whole_programs = {path for path in modules if path.parent == Path(__file__).parent}
     starting = {path for path, module in modules.items() if starts_processes(module)}
-    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path not in starting))
+    items.sort(key=lambda item: (item.path not in whole_programs, item.path not in starting))
 
 
 def starts_processes(module: ModuleType) -> bool:

@@ -1,5 +1,6 @@
 """Tests that the studies of this project hold the cells of the tables in Good et al. 2022."""
 
+from collections import Counter
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -173,6 +174,20 @@ def test_regularizers_have_ten_networks_of_each_training_and_their_control():
     runs = {(each.regularizer, each.weight_decay, each.seed, each.pruner, *each.ratio) for each in configs}
     assert len(runs) == len(configs) == 280
     assert runs == {(*training, seed, *method) for training in trainings for seed in range(10) for method in methods}
+
+
+def test_training_choices_are_a_factorial_in_which_each_class_is_rare_in_three_seeds_of_ten():
+    configs = [cell.config for cell in read("training-choices").cells]
+    rates = [("sgd", 0.01), ("sgd", 0.03), ("adam", 0.001), ("adam", 0.003)]
+    networks = {(each.optimizer, each.learning_rate, each.batch_size, each.seed) for each in configs}
+    assert networks == {(*rate, *more) for rate, more in product(rates, product([32, 128], range(10)))}
+    chains = {(each, each.pruner) for each in configs}
+    assert len(chains) == len(configs) == 160
+    rare = {each.seed: frozenset(each.class_fractions) for each in configs}
+    assert all(each.class_fractions and frozenset(each.class_fractions) == rare[each.seed] for each in configs)
+    counts = Counter(name for names in rare.values() for name in names)
+    assert (len(counts), set(counts.values())) == (10, {3})
+    assert {(each.epochs, each.iterations, each.keep, each.recipe) for each in configs} == {(7, 4, 0.3, "lenet5")}
 
 
 def test_quantized_training_has_both_ways_and_the_control_of_each_network():

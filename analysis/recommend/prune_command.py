@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.names import PRUNERS, SPARSE_SCHEDULES
+from analysis.runs.options.names import ADAM, PRUNERS, SPARSE_SCHEDULES
 from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.store_errors import STORE_ERRORS
@@ -33,6 +33,7 @@ _PHASES = (
     (schema.EPOCHS, schema.LEARNING_RATE),
     (schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE),
 )
+_OF_OPTIMIZER = {schema.MOMENTUM, schema.LEARNING_RATE, schema.FINE_TUNE_LEARNING_RATE}
 _ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
 # What runs log for a value that no option asks for
 _NOTHING = {"none", "all"}
@@ -137,6 +138,8 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
             lengths, rates = _lengths_and_rates(phases)
             defaults |= {epochs: str(sum(lengths)), rate: rates[0]}
+    if values.get(schema.OPTIMIZER) == ADAM:  # which has values of its own in place of the recipe's
+        defaults = {name: value for name, value in defaults.items() if name not in _OF_OPTIMIZER}
     return defaults
 
 

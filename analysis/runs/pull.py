@@ -501,11 +501,11 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
         ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
-        **_by_class("", frames.OPTIONAL_OF_PRUNED, _metrics(pruned, "", frames.OPTIONAL_OF_PRUNED)),
-        **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
-        **_by_class(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
-        **_by_class(schema.SUPPORT, classes, support),
-        **_by_class(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
+        **_by_name("", frames.OPTIONAL_OF_PRUNED, _metrics(pruned, "", frames.OPTIONAL_OF_PRUNED)),
+        **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
+        **_by_name(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
+        **_by_name(schema.SUPPORT, classes, support),
+        **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
         schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }
@@ -516,9 +516,9 @@ def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
     classes = _classes(dense)
     metrics = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
-        **_by_class("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
-        **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
-        **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
+        **_by_name("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
+        **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
+        **_by_name(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
         schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
     return _frame(dense, _DENSE_PARAMS, metrics)
@@ -550,12 +550,12 @@ def _columns(run_rows: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[
     return [column for column in run_rows.columns if column.startswith(group + prefix)]
 
 
-def _metrics(run_rows: pd.DataFrame, prefix: str, classes: list[str]) -> np.ndarray:
-    return run_rows.reindex(columns=[_METRIC + prefix + name for name in classes]).to_numpy(float)
+def _metrics(run_rows: pd.DataFrame, prefix: str, names: Sequence[str]) -> np.ndarray:
+    return run_rows.reindex(columns=[_METRIC + prefix + name for name in names]).to_numpy(float)
 
 
-def _by_class(prefix: str, classes: list[str], values: np.ndarray) -> dict[str, np.ndarray]:
-    return {prefix + name: values[:, index] for index, name in enumerate(classes)}
+def _by_name(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
+    return {prefix + name: values[:, index] for index, name in enumerate(names)}
 
 
 # Reading from the store.

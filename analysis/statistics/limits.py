@@ -28,7 +28,7 @@ class Limits(NamedTuple):
     accuracy_loss: float = math.inf
 
     @property
-    def given(self) -> bool:
+    def any_given(self) -> bool:
         """Whether there is a limit."""
         return self != (math.inf, math.inf)
 

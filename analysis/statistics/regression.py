@@ -1,5 +1,6 @@
 """Regression of class accuracy on what a class and its network are like (Paganini 2020, Sections 3.1 and D)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,14 @@ from analysis.common.errors import StudyError
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
+# Terms of how networks are trained, by column. The paper has none of them (Section 3.2). They are in the formula where
+# their columns differ between rows.
+CHOICES = {
+    "optimizer": "optimizer",
+    "batch_size": "np.log2(batch_size)",
+    "learning_rate": "np.log10(learning_rate)",
+}
+_POSITIVE = ("batch_size", "learning_rate")
 OUTCOME, NETWORK = "accuracy", "network"
 ORDER = (NETWORK, "iteration", "class")
 LINEAR = (*FACTORS, "np.exp(sparsity)", *NUMBERS)
@@ -33,6 +42,7 @@ _ROUNDING = 1e-12  # a column whose values are smaller on average is 0 but for r
 _MOST_STEPS = 100  # of the logit's iteration
 _CONVERGED = 1e-12  # change of the log-likelihood, of its size
 _NEAREST = 1e-12  # to 0 or 1, an accuracy that the logit predicts
+_CALL = re.compile(r"np\.\w+\((.*)\)")
 _NO_PART = 1e-6  # a column has no part of another where it explains less than this share of its length
 
 
@@ -72,16 +82,19 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
 
     The formula is `accuracy ~ dataset + model + weight_treatment*pruning_technique + np.exp(sparsity)*(dataset +
     pruning_technique + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile)
-    + imbalance + class_entropy`. Rows are sorted, stably, by those of network, iteration and class that are there.
-    Standard errors allow for heteroscedasticity and for autocorrelation over 3 rows (HAC, Bartlett weights, with the
-    small-sample correction n / (n - k)), and t has n - k degrees of freedom.
+    + imbalance + class_entropy`. The terms of `CHOICES` are added for columns that differ between rows: the optimizer,
+    the binary logarithm of the batch size and the decimal logarithm of the learning rate. Rows are sorted, stably, by
+    those of network, iteration and class that are there. Standard errors allow for heteroscedasticity and for
+    autocorrelation over 3 rows (HAC, Bartlett weights, with the small-sample correction n / (n - k)), and t has n - k
+    degrees of freedom.
 
     Parameters
     ----------
     frame : DataFrame
         A row for each network, iteration and class: accuracy (0 to 1), dataset, model, weight_treatment,
         pruning_technique (levels of any name), sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy
-        (numbers); network, iteration and class where they are known.
+        (numbers); network, iteration and class where they are known; optimizer, batch_size and learning_rate where
+        these are to have terms.
     crossed : bool
         Whether products of two terms are in the formula; without them it is the simpler model of Section 3.1.
 
@@ -106,7 +119,19 @@ def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
     """Fit as `fit` does, and return the residuals too."""
     # Beside other programs the threads of BLAS wait for each other: a million rows would take four times as long.
     with threadpool_limits(1, user_api="blas"):
-        return _estimate(*_usable(frame, [*LINEAR, *(CROSSED if crossed else ())]))
+        terms = [*LINEAR, *(CHOICES[name] for name in choices(frame)), *(CROSSED if crossed else ())]
+        return _estimate(*_usable(frame, terms))
+
+
+def choices(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of `CHOICES` that differ between the rows of a frame.
+
+    Examples
+    --------
+    >>> choices(pd.DataFrame({"batch_size": [32, 128], "learning_rate": [0.01, 0.01]}))
+    ['batch_size']
+    """
+    return [name for name in CHOICES if name in frame and frame[name].nunique() > 1]
 
 
 def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Estimate:
@@ -129,13 +154,17 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
 
 def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return the rows that count, sorted, the terms that can be estimated, and notes on the others."""
-    required_columns = [OUTCOME, *FACTORS, *NUMBERS]
+    own_choices = choices(frame)
+    positive = [name for name in _POSITIVE if name in own_choices]
+    all_factors = [*FACTORS, *(name for name in own_choices if name not in positive)]
+    required_columns = [OUTCOME, *all_factors, *NUMBERS, *positive]
     if missing := [name for name in required_columns if name not in frame]:
         raise StudyError(f"the regression needs a column {missing[0]}, and the frame has none")
     order = [name for name in ORDER if name in frame]
     rows = frame[list(dict.fromkeys([*order, *required_columns, *frame.columns]))]
     rows = rows.sort_values(order, kind="stable", ignore_index=True) if order else rows.reset_index(drop=True)
-    numbers = rows[[OUTCOME, *NUMBERS]].apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers = rows[[OUTCOME, *NUMBERS, *positive]].apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers[positive] = numbers[positive].where(numbers[positive] > 0)
     rows = rows.assign(**numbers.where(np.isfinite(numbers)))
     empty = [name for name in NUMBERS if rows[name].isna().all()]
     notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
@@ -144,7 +173,7 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
     if not complete.all():
         notes.append(f"regression: {(~complete).sum():,} of {len(rows):,} rows left out, which lack a value")
         rows = rows[complete].reset_index(drop=True)
-    factors = {name: rows[name].astype("category").cat.remove_unused_categories() for name in FACTORS}
+    factors = {name: rows[name].astype("category").cat.remove_unused_categories() for name in all_factors}
     single = [name for name, levels in factors.items() if levels.nunique() < 2]
     for name in single:
         level = next(iter(factors[name].cat.categories), "no level at all")
@@ -155,7 +184,7 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
 
 
 def _columns(term: str) -> list[str]:
-    return [part.removeprefix("np.exp(").removesuffix(")") for part in term.split(":")]
+    return [_CALL.sub(r"\1", part) for part in term.split(":")]
 
 
 def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple[np.ndarray, pd.DataFrame]:

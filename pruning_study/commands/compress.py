@@ -110,7 +110,7 @@ class Task(NamedTuple):
     store : Store
     settings : sequence of PruneSetting
         Of each network.
-    given : Run, optional
+    given_run : Run, optional
         The dense run that the options name.
     limits : Limits
     search : ChainSearch
@@ -120,7 +120,7 @@ class Task(NamedTuple):
 
     store: Store
     settings: Sequence[PruneSetting]
-    given: Run | None
+    given_run: Run | None
     limits: Limits
     search: ChainSearch
     notes: Sequence[str]
@@ -153,7 +153,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
         if networks:
             dense = dense_step.train(task.store, job.run_id, setting)
         else:
-            dense = dense_run(task.store, job, setting, task.given)
+            dense = dense_run(task.store, job, setting, task.given_run)
         trying.check_better_than_chance(dense, setting)
         networks.append(Network(task.store, job.run_id, setting, dense))
     return networks

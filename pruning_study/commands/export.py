@@ -43,7 +43,8 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
         if config.shrink:
             found = shrunk.shrunk(store, setting, run)
             model = logged_model.exported(found.smaller, setting)
-            how_to_load = [f"zeroed channels: {found.zeroed:,}, of which {found.left:,} are left"]
+            zeroed, remaining = found.zeroed_channels, found.remaining_channels
+            how_to_load = [f"zeroed channels: {zeroed:,}, of which {remaining:,} are left"]
         else:
             model = logged_model.onnx_model(store, setting, run)
             logged = logged_model.logged(store, setting, run, model)

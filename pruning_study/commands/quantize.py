@@ -41,7 +41,7 @@ class Quantized(NamedTuple):
     setting: TrainSetting
     parent: LoadedRun
     float32: Mapping[str, float]
-    made: Mapping[str, FinishedRun]
+    runs: Mapping[str, FinishedRun]
 
 
 def quantize_each(
@@ -154,7 +154,7 @@ def _lines(store: Store, result: Quantized) -> str:
     parent = result.parent
     costs = _costs(result.float32) if result.float32 else ["", "", ""]
     rows = [[schema.FLOAT32, f"{parent.metrics[schema.TEST_ACCURACY]:.4f}", "", "", *costs]]
-    for number_format, run in result.made.items():
+    for number_format, run in result.runs.items():
         change, excess, worst = _losses(result, run)
         accuracy = f"{run.metrics[schema.TEST_ACCURACY]:.4f}"
         rows.append([number_format, accuracy, f"{change:+.4f}", _of_class(excess, worst), *_costs(run.metrics)])
@@ -169,10 +169,10 @@ def _lines(store: Store, result: Quantized) -> str:
             f"network: run {parent.run_id}",
             *(
                 f"{number_format}: run {run.run_id}" + (" (found, not made again; --force does)" if run.found else "")
-                for number_format, run in result.made.items()
+                for number_format, run in result.runs.items()
             ),
             "",
-            f"as a file:      pruning-study export {next(iter(result.made.values())).run_id} --output model.onnx",
+            f"as a file:      pruning-study export {next(iter(result.runs.values())).run_id} --output model.onnx",
             f"the comparison: {store.how_to_look(indent=16)}",
         ]
     )
@@ -180,7 +180,7 @@ def _lines(store: Store, result: Quantized) -> str:
 
 def _line(result: Quantized) -> str:
     accuracy = result.parent.metrics[schema.TEST_ACCURACY]
-    changes = (f"{name} {_losses(result, run)[0]:+.4f}" for name, run in result.made.items())
+    changes = (f"{name} {_losses(result, run)[0]:+.4f}" for name, run in result.runs.items())
     what = ", ".join(changes)
     return f"{result.setting.name}: accuracy {accuracy:.4f}, and its change: {what}"
 
@@ -188,8 +188,8 @@ def _line(result: Quantized) -> str:
 def _means(made: Sequence[Quantized]) -> str:
     """Return a table of means over networks."""
     rows = []
-    for number_format in made[0].made:
-        each = [(result, result.made[number_format]) for result in made]
+    for number_format in made[0].runs:
+        each = [(result, result.runs[number_format]) for result in made]
         change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
         means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
         rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means)])

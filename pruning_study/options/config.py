@@ -12,7 +12,7 @@ from typing import Any
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
 from analysis.runs.options.commands import STRENGTHS, command
-from analysis.runs.options.names import SPARSE_SCHEDULES, WHILE_TRAINING
+from analysis.runs.options.names import SGD, SPARSE_SCHEDULES, WHILE_TRAINING
 from analysis.runs.options.record import checked_value
 from analysis.runs.options.table import (
     CompressionOptions,
@@ -67,6 +67,15 @@ def check_fields(config: Any) -> None:
         object.__setattr__(config, "data_dir", Path(default_data_dir()))
 
 
+def _check_engine(config: Any) -> None:
+    """Raise a StudyError if the engine that an option names cannot train with the optimizer."""
+    if config.optimizer != SGD and config.engine == "native":
+        raise StudyError(
+            f"{config.optimizer} is trained by torch alone, not by native: give --engine torch or auto",
+            option="optimizer",
+        )
+
+
 @command("train")
 class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOptions, MachineOptions):
     """Options of `train`. Every value may be given as text, as on the command line.
@@ -79,6 +88,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     def __post_init__(self) -> None:
         check_fields(self)
+        _check_engine(self)
         self._check_average(self.average_epochs, self.decay)
 
     def _check_average(self, epochs: int, decay: str, phase: str = "") -> None:
@@ -326,6 +336,7 @@ class TuneConfig(
 
     def __post_init__(self) -> None:
         check_fields(self)
+        _check_engine(self)
         anchors_per_ratio = len(ANCHORS) * (2 if self.tune_schedule else 1)
         anchors = anchors_per_ratio * len(self.ratio)
         if self.n_trials < anchors:

@@ -110,7 +110,7 @@ class Ramp:
 
     Parameters
     ----------
-    kept : mapping of int to int or sequence of int
+    kept_numbers : mapping of int to int or sequence of int
         Batch, from 0 over all epochs, -> number of weights kept from it on, in all layers together or in each layer.
         The last masks are final.
     choose : callable
@@ -120,20 +120,20 @@ class Ramp:
     trains_pruned : bool
         Whether pruned weights go on receiving gradients until the last masks, so that they come back with another
         value. The gradient is that of the network without them. Takes `regrow`.
-    left : dict of state-dict names to bool Tensors, optional
+    parent_masks : dict of state-dict names to bool Tensors, optional
         The weights that were not pruned before the ramp began; no other may come back. All by default.
     """
 
-    kept: Mapping[int, int | Sequence[int]]
+    kept_numbers: Mapping[int, int | Sequence[int]]
     choose: Callable[[nn.Module, Mapping[str, Tensor], int | Sequence[int], Masks | None], Masks]
     regrow: bool
-    left: Masks | None = None
+    parent_masks: Masks | None = None
     trains_pruned: bool = False
 
     @property
     def last(self) -> int:
         """The batch from which on the masks are final."""
-        return max(self.kept)
+        return max(self.kept_numbers)
 
     def trains_pruned_at(self, batch: int) -> bool:
         """Return whether pruned weights receive gradients at a batch."""
@@ -153,7 +153,7 @@ class Ramp:
         withheld : mapping of state-dict names to Tensors
             Values of the pruned weights, and 0 for the others. They are changed in place. All are 0 without regrowth.
         batch : int
-            One of the batches of `kept`.
+            One of the batches of `kept_numbers`.
 
         Returns
         -------
@@ -161,7 +161,7 @@ class Ramp:
         """
         weights = {name: model.get_parameter(name).detach() for name in masks}
         theta = {name: weights[name] + withheld[name] for name in masks} if self.regrow else weights
-        new = self.choose(model, theta, self.kept[batch], self.left if self.regrow else dict(masks))
+        new = self.choose(model, theta, self.kept_numbers[batch], self.parent_masks if self.regrow else dict(masks))
         with torch.no_grad():
             for name, mask in new.items():
                 if self.regrow:

@@ -26,8 +26,8 @@ class Shrunk(NamedTuple):
     """A smaller network, how many input channels of its layers were all 0 before, and how many of these are left."""
 
     network: nn.Module
-    zeroed: int
-    left: int
+    zeroed_channels: int
+    remaining_channels: int
 
 
 def shrink(network: nn.Module, images: Tensor) -> Shrunk:

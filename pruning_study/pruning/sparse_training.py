@@ -147,7 +147,7 @@ class Exchange:
     Parameters
     ----------
     schedule : {"set", "rigl"}
-    kept : mapping of int to int
+    kept_numbers : mapping of int to int
         Batch, from 0 over all epochs, -> number of weights kept. At 0 nothing is exchanged. The last masks are final.
     generator : callable
         Takes a batch and returns a generator on the CPU, the same for the same batch.
@@ -156,7 +156,7 @@ class Exchange:
     """
 
     schedule: str
-    kept: Mapping[int, int]
+    kept_numbers: Mapping[int, int]
     generator: Callable[[int], torch.Generator]
     gradient: Callable[[nn.Module, int], Mapping[str, Tensor]]
     regrow = False
@@ -164,7 +164,7 @@ class Exchange:
     @property
     def last(self) -> int:
         """The batch from which on the masks are final."""
-        return max(self.kept)
+        return max(self.kept_numbers)
 
     def trains_pruned_at(self, batch: int) -> bool:
         """Return False: only kept weights receive gradients."""

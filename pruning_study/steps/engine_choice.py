@@ -6,6 +6,7 @@ from functools import cache
 from torch import nn
 
 from analysis.runs import schema
+from analysis.runs.options.names import SGD
 from pruning_study.training.engines import TORCH, TORCH_BF16, Engine
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError
@@ -20,6 +21,7 @@ def choose(
     *,
     device: str,
     precision: str = schema.FLOAT32,
+    optimizer: str = SGD,
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
@@ -31,6 +33,7 @@ def choose(
     image_shape : (channels, height, width)
     device : str
     precision : {"float32", "bf16"}
+    optimizer : {"sgd", "adam"}
     """
     torch = TORCH_BF16 if precision == schema.BF16 else TORCH
     if name == "torch":
@@ -38,6 +41,8 @@ def choose(
     try:
         if device != "cpu":
             raise NativeError(f"it runs on the cpu, not on {device}")
+        if optimizer != SGD:
+            raise NativeError(f"it trains with {SGD}, not with {optimizer}")
         return native.load(model, image_shape, precision, faster=name is None)
     except NativeError as reason:
         _say_once(f"engine torch, not native: {reason}")

@@ -109,7 +109,7 @@ class IterateSetting(PruneSetting):
         }
         return PrunePlan(
             ratio=self.level_ratio(iteration),
-            kept={0: self.kept_after(iteration)},
+            kept_numbers={0: self.kept_after(iteration)},
             steps={},
             params=params,
             name=self.level_name(iteration, dense.get(schema.SEED, "")),
@@ -256,4 +256,4 @@ def level_masks(setting: IterateSetting, parent: LoadedRun, plan: PrunePlan) -> 
     """
     theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
     parent_masks = pruned.weights_left(setting, parent)
-    return selection.select(setting, parent.model, theta, plan.kept[0], parent_masks, gradient=parent.gradient)
+    return selection.select(setting, parent.model, theta, plan.kept_numbers[0], parent_masks, gradient=parent.gradient)

@@ -64,7 +64,12 @@ class Loaded:
         """The training back end, chosen at its first use, since the native engine may have to be compiled."""
         config = self._config
         return engine_choice.choose(
-            config.engine, self.model, self.data.image_shape, device=self.device, precision=config.precision
+            config.engine,
+            self.model,
+            self.data.image_shape,
+            device=self.device,
+            precision=config.precision,
+            optimizer=config.optimizer,
         )
 
     @cached_property

@@ -12,7 +12,7 @@ class PrunePlan:
     ----------
     ratio : float
         Parameters of the dense network / parameters that are left.
-    kept : mapping of int to int or sequence of int
+    kept_numbers : mapping of int to int or sequence of int
         Batch of the training that follows or accompanies pruning, -> number of prunable weights kept from it on, in all
         layers together or in each layer. The last number is final.
     steps : mapping of str to int
@@ -27,7 +27,7 @@ class PrunePlan:
     """
 
     ratio: float
-    kept: Mapping[int, int | Sequence[int]]
+    kept_numbers: Mapping[int, int | Sequence[int]]
     steps: Mapping[str, int]
     params: Mapping[str, str]
     name: str

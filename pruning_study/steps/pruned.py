@@ -174,7 +174,7 @@ def make(
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
         metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, plan.name, note)
-        if len(plan.kept) == 1 and "grad" in setting.pruning.pruner.needs:
+        if len(plan.kept_numbers) == 1 and "grad" in setting.pruning.pruner.needs:
             metrics[schema.MP_OVERLAP] = _mp_overlap(setting, parent, fitted.masks)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved_training.unlink(missing_ok=True)
@@ -241,7 +241,7 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> 
     if setting.pruning.pruner.unit == "filter":
         return selection.select_filters(setting, parent.model, theta, plan.ratio)
     parent_masks = weights_left(setting, parent)
-    n_kept = plan.kept[0]
+    n_kept = plan.kept_numbers[0]
     if parent_masks and n_kept == _count(parent_masks):
         return parent_masks
     return selection.select(setting, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
@@ -262,7 +262,7 @@ def _prune_and_fit(
     ramp = distillation = None
     if config.is_gradual:
         parent_masks = weights_left(setting, parent)
-        ramp = Ramp(plan.kept, partial(selection.select, setting), config.regrows, parent_masks)
+        ramp = Ramp(plan.kept_numbers, partial(selection.select, setting), config.regrows, parent_masks)
     if config.distill:
         # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
         distillation = Distillation(parent.model, config.distill, config.temperature)
@@ -344,7 +344,7 @@ def _prune_while_training(
     if not plan.steps:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, plan))
     model = copy.deepcopy(setting.model).to(setting.device)
-    kept_numbers, regrows = plan.kept, setting.config.regrows
+    kept_numbers, regrows = plan.kept_numbers, setting.config.regrows
     theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
     ramp: Ramp | Exchange
     if setting.config.is_sparse_from_start:

@@ -7,7 +7,8 @@ from typing import Any
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.recipes import recipe_of
+from analysis.runs.options.names import ADAM
+from analysis.runs.options.recipes import ADAM_LEARNING_RATE, ADAM_MOMENTUM, recipe_of
 from analysis.runs.options.record import Option
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
@@ -77,7 +78,9 @@ def resolve_training(config: TrainConfig) -> ResolvedTraining:
     protocol = PROTOCOLS[config.protocol]
     recipe = config.recipe or recipe_of(config.model)
     hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay, config.average_epochs)
-    hyperparameters = scaled(hyperparameters, epochs=config.epochs, learning_rate=config.learning_rate)
+    hyperparameters = scaled(
+        hyperparameters, epochs=config.epochs, learning_rate=_first_rate(config, config.learning_rate)
+    )
     return ResolvedTraining(protocol, recipe, hyperparameters)
 
 
@@ -97,7 +100,7 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
         fine_tuning = scaled(
             _adapted(RECIPES[training.recipe].fine_tuning, config, protocol, *end),
             epochs=config.fine_tune_epochs,
-            learning_rate=config.fine_tune_learning_rate,
+            learning_rate=_first_rate(config, config.fine_tune_learning_rate),
         )
     if config.quantizes:
         fine_tuning = replace(
@@ -389,21 +392,29 @@ def _adapted(
             f"{config.regularizer} is as strong as the weight decay, which is 0: set --weight-decay",
             option="regularizer",
         )
+    usual_momentum = ADAM_MOMENTUM if config.optimizer == ADAM else recipe.momentum
     return replace(
         recipe,
         batch_size=config.batch_size or recipe.batch_size,
-        momentum=recipe.momentum if config.momentum is None else config.momentum,
+        momentum=usual_momentum if config.momentum is None else config.momentum,
         weight_decay=weight_decay,
         decay=decay,
         keeps_last_epoch=config.kept_epoch == "last" if config.kept_epoch else decay != "none",
         average_epochs=average_epochs,
         regularizer=REGULARIZERS[config.regularizer],
+        optimizer=config.optimizer,
     )
+
+
+def _first_rate(config: TrainConfig, given: float | None) -> float | None:
+    """Return the learning rate of a training's first phase; None for the recipe's."""
+    return ADAM_LEARNING_RATE if given is None and config.optimizer == ADAM else given
 
 
 def _of_loop(hyperparameters: Hyperparameters) -> dict[str, Any]:
     return {
         schema.BATCH_SIZE: hyperparameters.batch_size,
         schema.MOMENTUM: hyperparameters.momentum,
+        schema.OPTIMIZER: hyperparameters.optimizer,
         schema.AUGMENTATION: hyperparameters.augmentation,
     }

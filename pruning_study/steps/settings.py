@@ -48,7 +48,7 @@ from pruning_study.training.recipes import Hyperparameters
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # Those of them that say nothing about a network whose weights were given.
-_OF_TRAINING = {"decay", "average_epochs"}
+_OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
@@ -412,7 +412,7 @@ class PruneSetting(TrainSetting):
         params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
         return PrunePlan(
             ratio=ratio,
-            kept=self.kept_at(ratio, remaining, images),
+            kept_numbers=self.kept_at(ratio, remaining, images),
             steps=self.pruning_steps,
             params=params,
             name=self.pruned_name(ratio, iteration=iteration, seed=dense.get(schema.SEED, "")),

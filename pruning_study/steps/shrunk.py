@@ -39,8 +39,8 @@ class Shrinking(NamedTuple):
 
     whole: checkpoints.Classifier
     smaller: checkpoints.Classifier
-    zeroed: int
-    left: int
+    zeroed_channels: int
+    remaining_channels: int
 
 
 def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
@@ -127,8 +127,9 @@ def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> li
     for run_id in run_ids if setting.config.shrink else ():
         shrinking = shrunk(store, setting, store.get(run_id))
         image = _example_images(shrinking.whole.normalization, setting, 1)
-        unshrunk_size = _size(schema.UNSHRUNK, shrinking.whole.network, image, shrinking.zeroed)
-        sizes.append(unshrunk_size | _size(schema.SHRUNK, shrinking.smaller.network, image, shrinking.left))
+        unshrunk_size = _size(schema.UNSHRUNK, shrinking.whole.network, image, shrinking.zeroed_channels)
+        shrunk_size = _size(schema.SHRUNK, shrinking.smaller.network, image, shrinking.remaining_channels)
+        sizes.append(unshrunk_size | shrunk_size)
         store.add_metrics(run_id, sizes[-1])
     return sizes
 

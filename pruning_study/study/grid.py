@@ -45,6 +45,7 @@ FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
+DEEPEST = 100
 MOST_SEEDS = 100_000
 MOST_VALUES = 200_000
 MOST_RUNS = 1_000_000
@@ -168,6 +169,12 @@ class _Loader(yaml.SafeLoader):
         super().__init__(stream)
         self.keys = 0
         self.merged: set[yaml.MappingNode] = set()
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """Begin a list or mapping in brackets, as long as it is not in too many others: each costs more time."""
+        if self.flow_level == DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, f"more than {DEEPEST} brackets in one another", self.get_mark())
+        super().fetch_flow_collection_start(token)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge the mappings that `<<` names into a mapping, as long as the file has no more than MOST_KEYS."""

@@ -58,7 +58,7 @@ class Progress:
             self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            seconds = time_left(self._queue.left(), self._seconds, len(self._doing))
+            seconds = time_left(self._queue.steps_left(), self._seconds, len(self._doing))
             self._left = "" if seconds is None else f"{duration(seconds)} left"
         counts = self._queue.counts
         self._bar.n = len(self._queue.outcomes)

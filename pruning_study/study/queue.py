@@ -62,12 +62,12 @@ class Queue:
             if step.config_hash not in run_ids:
                 self._waiting.setdefault(step.parent_hash, deque()).append(step)
 
-    def left(self) -> list[Step]:
+    def steps_left(self) -> list[Step]:
         """Return the steps that have not ended."""
         return [step for key, step in self.steps.items() if key not in self.outcomes]
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether every step has ended."""
         return len(self.outcomes) == len(self.steps)
 

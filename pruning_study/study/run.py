@@ -136,9 +136,9 @@ def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Qu
     Queue, with the outcome of every step
     """
     queue = Queue(study_plan.steps, plan.find_runs(store, study_plan.steps))
-    click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.left()):,} to make")
+    click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.steps_left()):,} to make")
     start = time.monotonic()
-    if not queue.done:
+    if not queue.is_done:
         _deal_out(store, job, queue, study_plan, config)
     store.end_dead()
     if config.executor == "ray":
@@ -149,13 +149,13 @@ def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Qu
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: Plan, config: StudyConfig) -> None:
     """Give steps to workers until all have ended."""
-    executor = _executor(store, config, len(queue.left()))
+    executor = _executor(store, config, len(queue.steps_left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, job.run_id, data)
     model_hashes: dict[int, list[str]] = {}  # hashes of the models that each worker has in memory
     with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()
-        while not queue.done:
+        while not queue.is_done:
             for number in pool.idle():
                 own = model_hashes.get(number, [])
                 step = queue.next(

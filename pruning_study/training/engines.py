@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from analysis.runs import schema
+from analysis.runs.options.names import ADAM
 from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
@@ -19,6 +21,8 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import quantized_weights
 
 BATCH_SIZE = 128
+# Kingma and Ba (2015), "Adam", Algorithm 1
+ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -250,21 +254,21 @@ def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> 
 def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
     trained = {name: weights for name, weights in model.named_parameters() if weights.grad is not None}
     gradients = {name: weights.grad for name, weights in trained.items() if weights.grad is not None}
-    sgd_step(trained, gradients, optimizer, learning_rate)
+    step(trained, gradients, optimizer, learning_rate)
 
 
 @torch.no_grad()
-def sgd_step(
+def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Step as `torch.optim.SGD` does, which imports torch's compiler when it is made: seconds in every process.
+    """Step as `torch.optim.SGD` or `Adam` does, which imports torch's compiler when it is made: seconds in a process.
 
     Parameters
     ----------
     weights, gradients : mapping of names to Tensors
         Both are changed in place.
     optimizer : Optimizer
-        It has a velocity for each name, which is changed in place.
+        What it remembers of each name is changed in place.
     learning_rate : float
         Learning rate of this step.
     """
@@ -274,10 +278,30 @@ def sgd_step(
             gradients[name].add_(own.sign(), alpha=decay.absolute)
         if decay.decoupled:
             own.mul_(1 - learning_rate * decay.decoupled)
+    parameters = list(weights.values())
+    directions, velocities = ([of[name] for name in weights] for of in (gradients, optimizer.velocity))
+    if optimizer.name == ADAM:
+        adam(
+            parameters,
+            directions,
+            velocities,
+            [optimizer.squares[name] for name in weights],
+            [],
+            [optimizer.steps[name] for name in weights],
+            lr=learning_rate,
+            beta1=optimizer.momentum,
+            beta2=ADAM_BETA2,
+            eps=ADAM_EPSILON,
+            weight_decay=decay.squared,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
+        return
     sgd(
-        [*weights.values()],
-        [gradients[name] for name in weights],
-        [optimizer.velocity[name] for name in weights],
+        parameters,
+        directions,
+        [*velocities],
         lr=learning_rate,
         momentum=optimizer.momentum,
         dampening=0.0,

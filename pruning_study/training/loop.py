@@ -150,7 +150,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
             report(epoch, metrics)
         for epoch in epochs[len(state.history) :]:
             if epoch.starts_phase:
-                state.velocity = zeros(model)
+                state.start_optimizer(training.hyperparameters.optimizer, model)
             train_loss = _train(model, training, epoch, state, random)
             end_epoch(model, training, epoch, train_loss, state)
             report(epoch, state.history[-1])
@@ -184,7 +184,7 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     with seeded(training.seed, f"{training.stream} layers", training.train.labels.device):
         for epoch in epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
             if epoch.starts_phase:
-                state.velocity = zeros(model)
+                state.start_optimizer(training.hyperparameters.optimizer, model)
             _train(model, training, epoch, state, random, most=steps - (epoch.number - 1) * batches)
 
 
@@ -292,7 +292,7 @@ def _train(
         for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
             its_rates = rates[first - start_of_epoch :][: len(part)]
-            optimizer = settings.optimizer(its_rates, state.velocity)
+            optimizer = settings.make_optimizer(its_rates, state)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -319,17 +319,16 @@ def _parts(
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
-    inside = {batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)}
+    inside = {batch - first for batch in (ramp.kept_numbers if ramp else ()) if 0 < batch - first < len(batches)}
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 
 
 def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: TrainingState, batch: int) -> None:
-    if ramp and batch and batch in ramp.kept:
+    if ramp and batch and batch in ramp.kept_numbers:
         state.masks = ramp.follow(model, state.masks, state.withheld, batch)
         if not ramp.trains_pruned_at(batch):
-            for name, mask in state.masks.items():
-                state.velocity[name].masked_fill_(~mask, 0)
+            state.forget_pruned()
 
 
 def end_epoch(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_loss: float, state: TrainingState) -> None:

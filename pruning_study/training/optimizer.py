@@ -1,26 +1,33 @@
-"""Settings and memory of SGD, in the form that every engine takes."""
+"""Settings and memory of an optimizer, in the form that every engine takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from analysis.runs.options.names import SGD
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD with Nesterov momentum.
+    """SGD with Nesterov momentum, or Adam.
 
     Parameters
     ----------
     learning_rate : float or sequence of float
         Learning rate of all steps, or of each.
     momentum, weight_decay : float
+        The momentum of Adam is its beta1.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter, all that SGD remembers. A training epoch changes it in place.
+        Momentum buffer of every parameter, all that SGD remembers. Of Adam, the running mean of the gradients. A
+        training epoch changes it in place.
     regularizer : Regularizer
         What the weight decay does.
+    name : {"sgd", "adam"}
+    squares, steps : dict of state-dict names to Tensors
+        What Adam remembers besides, changed in place too: the running mean of the squared gradients of every parameter,
+        and the number of its steps, a float32 Tensor without dimensions. Empty with SGD.
     """
 
     learning_rate: float | Sequence[float]
@@ -28,6 +35,9 @@ class Optimizer:
     weight_decay: float
     velocity: dict[str, Tensor]
     regularizer: Regularizer = REGULARIZERS["l2"]
+    name: str = SGD
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    steps: dict[str, Tensor] = field(default_factory=dict)
 
     def learning_rates(self, steps: int) -> Sequence[float]:
         """Return the learning rate of each of so many steps.

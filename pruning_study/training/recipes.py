@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from analysis.runs.options import recipes
+from analysis.runs.options.names import SGD
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
+from pruning_study.training.resumption import TrainingState
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ class Hyperparameters:
     phases : tuple of Phase
     batch_size : int
     momentum : float
-        Momentum of SGD; Nesterov momentum where it is above 0.
+        Momentum of SGD, Nesterov momentum where it is above 0; or beta1 of Adam.
     weight_decay : float
-        Weight decay of SGD, for every parameter.
+        Weight decay, for every parameter.
     augmentation : {"none", "flip-crop"}
         `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
@@ -68,6 +70,7 @@ class Hyperparameters:
         If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
     regularizer : Regularizer
         What the weight decay does.
+    optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
         How the weights of the network that is kept are quantised; by default not at all.
     """
@@ -81,6 +84,7 @@ class Hyperparameters:
     keeps_last_epoch: bool = False
     average_epochs: int = 0
     regularizer: Regularizer = REGULARIZERS["l2"]
+    optimizer: str = SGD
     quantization: Quantization | None = None
 
     @property
@@ -97,9 +101,12 @@ class Hyperparameters:
         """Return the gradient at some weights of the penalty of this training, for a weight decay of 1."""
         return self.regularizer.gradient(theta, self.momentum)
 
-    def optimizer(self, learning_rate: float | Sequence[float], velocity: dict[str, Tensor]) -> Optimizer:
-        """Return the optimizer of this training at a learning rate, or at one for each step."""
-        return Optimizer(learning_rate, self.momentum, self.weight_decay, velocity, self.regularizer)
+    def make_optimizer(self, learning_rate: float | Sequence[float], state: TrainingState) -> Optimizer:
+        """Return the optimizer of this training at a learning rate, or at one for each step, with a state's memory."""
+        memory = {"velocity": state.velocity, "squares": state.squares, "steps": state.steps}
+        return Optimizer(
+            learning_rate, self.momentum, self.weight_decay, regularizer=self.regularizer, name=self.optimizer, **memory
+        )
 
     def __str__(self) -> str:
         """Return the phases as text, such as `10x0.1 5x0.01`."""

@@ -32,7 +32,8 @@ class Regularizer(NamedTuple):
 
         Decoupled decay has no penalty of its own. But momentum m multiplies all steps by 1 / (1 - m), and leaves the
         decay as it is. So training rests where the gradient of the data loss is -(1 - m) * w * theta, as it would with
-        the penalty (1 - m) * w / 2 * theta^2.
+        the penalty (1 - m) * w / 2 * theta^2. Adam divides the step of each weight by another number, so that no
+        penalty explains its decoupled decay: there this one is a convention.
 
         Parameters
         ----------

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from analysis.common import files, private_folders
 from analysis.common.errors import StudyError, first_line
+from analysis.runs.options.names import ADAM
 from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)
 
+# What a file has of a training, beside numbers
+_GROUPS = ("weights", "best", "velocity", "squares", "steps", "masks", "withheld", "weighting", "summed", "random")
 ASIDE = ".saving"  # suffix of the folder in which a training's file is written
 
 
@@ -39,7 +42,9 @@ class TrainingState:
     best_weights : dict of state-dict names to Tensors
         Weights after that epoch.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter.
+        Momentum buffer of every parameter; of Adam, the running mean of the gradients.
+    squares, steps : dict of state-dict names to Tensors
+        What Adam remembers besides, as `Optimizer` says; empty with SGD.
     masks : dict of state-dict names to bool Tensors
         True where a weight is kept.
     withheld : dict of state-dict names to Tensors
@@ -56,10 +61,26 @@ class TrainingState:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     velocity: dict[str, Tensor] = field(default_factory=dict)
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    steps: dict[str, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     withheld: dict[str, Tensor] = field(default_factory=dict)
     weighting: dict[str, Tensor] = field(default_factory=dict)
     summed: dict[str, Tensor] = field(default_factory=dict)
+
+    def start_optimizer(self, optimizer: str, model: nn.Module) -> None:
+        """Start with an optimizer of this name that remembers no step."""
+        self.velocity = zeros(model)
+        if optimizer == ADAM:
+            self.squares = zeros(model)
+            self.steps = {name: torch.zeros((), device=own.device) for name, own in model.named_parameters()}
+
+    def forget_pruned(self) -> None:
+        """Forget what the optimizer remembers of weights outside the masks."""
+        for name, mask in self.masks.items():
+            for memory in (self.velocity, self.squares):
+                if name in memory:
+                    memory[name].masked_fill_(~mask, 0)
 
     def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
         """Keep a copy of the model's weights if the loss is lower than any before."""
@@ -159,6 +180,8 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "weights": model.state_dict(),
         "best": state.best_weights,
         "velocity": state.velocity,
+        "squares": state.squares,
+        "steps": state.steps,
         "masks": state.masks,
         "withheld": state.withheld,
         "weighting": state.weighting,
@@ -218,27 +241,26 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != made_by:
         raise StudyError(f"{path} was saved by {metadata.get('made_by')}, and this training is by {made_by}")
-    groups: dict[str, dict[str, Tensor]] = {
-        name: {} for name in ("weights", "best", "velocity", "masks", "withheld", "weighting", "summed", "random")
-    }
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in _GROUPS}
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
     # Every step that can fail comes before the first step that changes the model or a generator.
     numbers = json.loads(metadata["progress"])
-    velocity = zeros(model)
-    for name, tensor in velocity.items():
-        tensor.copy_(groups["velocity"][name])
+    velocity = _shaped_as_parameters(groups["velocity"], model)
+    squares = _shaped_as_parameters(groups["squares"], model) if groups["squares"] else {}
     groups["masks"] = {name: groups["masks"][name] for name in json.loads(metadata["masks"])}
     device = next(model.parameters()).device
-    masks, withheld, weighting, summed = (
+    masks, withheld, weighting, summed, steps = (
         {name: tensor.to(device) for name, tensor in groups[group].items()}
-        for group in ("masks", "withheld", "weighting", "summed")
+        for group in ("masks", "withheld", "weighting", "summed", "steps")
     )
     state = TrainingState(
         **numbers,
         best_weights=groups["best"],
         velocity=velocity,
+        squares=squares,
+        steps=steps,
         masks=masks,
         withheld=withheld,
         weighting=weighting,
@@ -252,6 +274,14 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
     if "layers of cuda" in groups["random"]:
         torch.cuda.set_rng_state(groups["random"]["layers of cuda"])
     return state
+
+
+def _shaped_as_parameters(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of a Tensor for every parameter, on its device and in its memory layout."""
+    copies = zeros(model)
+    for name, copy_of in copies.items():
+        copy_of.copy_(tensors[name])
+    return copies
 
 
 def _layer_generators() -> dict[str, Tensor]:

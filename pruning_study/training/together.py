@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import FlipCrop, generator, shuffled
 from pruning_study.tracking.interrupts import raise_if_interrupted
-from pruning_study.training.engines import sgd_step
+from pruning_study.training.engines import step
 from pruning_study.training.loop import (
     Epoch,
     Fit,
@@ -26,7 +26,7 @@ from pruning_study.training.loop import (
     leave,
     one_line,
 )
-from pruning_study.training.resumption import TrainingState, zeros
+from pruning_study.training.resumption import TrainingState
 
 
 def fit_together(models: Sequence[nn.Module], trainings: Sequence[TrainingSetup]) -> list[Fit]:
@@ -96,7 +96,7 @@ def _train(
     settings = trainings[0].hyperparameters
     if epoch.starts_phase:
         for model, state in zip(models, states, strict=True):
-            state.velocity = zeros(model)
+            state.start_optimizer(settings.optimizer, model)
     start = time.perf_counter()
     orders = [
         shuffled(training.train, settings.batch_size, random)
@@ -137,13 +137,17 @@ class _Networks:
         settings = trainings[0].hyperparameters
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
-        velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = settings.optimizer(math.nan, velocity)
+        stacked = TrainingState(
+            velocity=_stacked([state.velocity for state in states]),
+            squares=_stacked([state.squares for state in states]),
+            steps=states[0].steps,  # all networks have taken as many
+        )
+        self._optimizer = settings.make_optimizer(math.nan, stacked)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 
     def step(self, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
-        """Take a step of SGD with a batch of each network, and return their losses before it, [networks]."""
+        """Take a step with a batch of each network, and return their losses before it, [networks]."""
         scores = torch.vmap(self._scores)(self._weights, self._buffers, images)
         losses = torch.stack([F.cross_entropy(*own) for own in zip(scores, labels, strict=True)])
         # The loss of one network does not depend on the weights of another.
@@ -155,7 +159,7 @@ class _Networks:
         }
         for name, factor in self._factors.items():
             gradients[name].mul_(factor)
-        sgd_step(self._weights, gradients, self._optimizer, learning_rate)
+        step(self._weights, gradients, self._optimizer, learning_rate)
         return losses.detach()
 
     def _scores(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
@@ -170,3 +174,10 @@ class _Networks:
             for name, stacked in (self._weights | self._buffers).items():
                 own[name].copy_(stacked[index])
             state.velocity = {name: stacked[index].clone() for name, stacked in self._optimizer.velocity.items()}
+            state.squares = {name: stacked[index].clone() for name, stacked in self._optimizer.squares.items()}
+            state.steps = {name: steps.clone() for name, steps in self._optimizer.steps.items()}
+
+
+def _stacked(tensors: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of several networks by name, [networks, ...]."""
+    return {name: torch.stack([own[name] for own in tensors]) for name in tensors[0]}

@@ -3,11 +3,13 @@
 import csv
 import importlib
 import json
+import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import click.testing
@@ -42,6 +44,53 @@ def prune(run_command, tiny_npz, store_uri):
         assert result.exit_code == code, result.output
         return result.output
 
+    return run
+
+
+@contextmanager
+def experiment(name, session_store, tiny, folder):
+    """Make an experiment and a folder with the data current, and yield a function that prunes there."""
+    np.savez(folder / "tiny.npz", **tiny)
+
+    def run(*arguments):
+        typed = ("prune", "--dataset", folder / "tiny.npz", *QUICK, *arguments)
+        result = click.testing.CliRunner().invoke(cli, [*map(str, typed)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+        patch.chdir(folder)
+        leave_pictures_blank(patch)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def first_command(session_store, tiny, tmp_path_factory):
+    """Return the dense, the pruned and the job run of a command, in an experiment for `shared`."""
+    with experiment("shared", session_store, tiny, tmp_path_factory.mktemp("shared")) as run:
+        run()
+        return runs("dense")[0], runs("pruned")[0], runs("job")[0]
+
+
+@pytest.fixture
+def shared(first_command, store_uri, monkeypatch):
+    """Make the experiment of `first_command` current, where `prune` finds its dense network, and return its runs."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "shared")
+    return first_command
+
+
+def last_pruned():
+    """Return the pruned run that the last command made or found."""
+    client = MlflowClient()
+    experiments = [client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"]).experiment_id]
+    newest = {"max_results": 1, "order_by": ["attributes.start_time DESC"]}
+    (job,) = client.search_runs(experiments, "tags.kind = 'job'", **newest)
+    if found := job.data.tags.get("found_run_id"):
+        return client.get_run(found)
+    made = f"tags.kind = 'pruned' and tags.mlflow.parentRunId = '{job.info.run_id}'"
+    (run,) = client.search_runs(experiments, made)
     return run
 
 
@@ -98,9 +147,8 @@ class TestPrune:
         ):
             assert text in output
 
-    def test_metrics_follow_from_the_predictions(self, prune):
-        prune("--ratio", 10)
-        dense, pruned = runs("dense")[0], runs("pruned")[0]
+    def test_metrics_follow_from_the_predictions(self, shared):
+        dense, pruned, _ = shared
         loaded = {}
         for run in (dense, pruned):
             with np.load(artifact(run, "predictions.npz")) as arrays:
@@ -188,11 +236,11 @@ class TestPrune:
         assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
-    def test_every_pruner(self, prune, pruner, monkeypatch):
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "every pruner")  # of one dense network
+    def test_every_pruner_prunes_the_same_dense_network(self, prune, shared, pruner):
         of_channels = PRUNERS[pruner].unit == "channel"  # of which the first layer has one
         prune("--pruner", pruner, *(("--ratio", 1.8) if PRUNERS[pruner].unit != "weight" else ()))
-        run = runs("pruned")[-1]
+        run = last_pruned()
+        assert (run.data.params["pruner"], run.data.tags["dense_run_id"]) == (pruner, shared[0].info.run_id)
         ratio = run.data.metrics["realized_ratio"]
         if pruner == "none":
             assert (run.data.params["ratio"], ratio) == ("1.0", 1.0)
@@ -213,9 +261,10 @@ class TestPrune:
     @pytest.mark.parametrize(
         "options", [("--schedule", "cubic", "--fine-tune-epochs", 3), ("--start", "initialization")]
     )
+    @pytest.mark.usefixtures("shared")
     def test_channels_step_by_step(self, prune, options):
         prune("--pruner", "l2-structured", "--sparsity", 0.4, *options)
-        masks = load_file(artifact(runs("pruned")[0], "mask.safetensors"))
+        masks = load_file(artifact(last_pruned(), "mask.safetensors"))
         channels = [mask.transpose(0, 1).flatten(1) for mask in masks.values()]
         assert sorted(int(mask.all(1).sum()) for mask in channels) == [1, 4, 72, 240]
         assert sorted(int(mask.any(1).sum()) for mask in channels) == [1, 4, 72, 240]
@@ -242,15 +291,15 @@ class TestPrune:
         assert error in prune("--pruner", "chip", *options, code=2)
         assert not runs()
 
+    @pytest.mark.usefixtures("shared")
     def test_filters_are_zeroed_and_found_again(self, prune):
-        prune("--pruner", "chip", "--ratio", 2)
-        run = runs("pruned")[0]
+        prune("--pruner", "chip", "--ratio", 1.8)
+        run = last_pruned()
         masks, weights = (load_file(artifact(run, name)) for name in ("mask.safetensors", "checkpoint.safetensors"))
         assert {"conv1.bias", "conv2.bias"} <= masks.keys()
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
-        assert len(runs("pruned")) == 1
-        prune("--pruner", "chip", "--ratio", 2)
-        assert len(runs("pruned")) == 1
+        prune("--pruner", "chip", "--ratio", 1.8)
+        assert last_pruned().info.run_id == run.info.run_id
 
     @pytest.mark.slow
     def test_same_seed_same_numbers(self, prune):
@@ -273,18 +322,19 @@ class TestPrune:
         masks = [load_file(artifact(run, "mask.safetensors"))["fc1.weight"] for run in runs("pruned")]
         assert not torch.equal(*masks)
 
-    def test_load_model_predicts_what_the_run_predicted(self, prune, tiny):
-        prune()
-        for run in (runs("pruned")[0], runs("job")[0]):
+    def test_load_model_predicts_what_the_run_predicted(self, shared, tiny):
+        _, pruned, job = shared
+        for run in (pruned, job):
             model = pruning_study.load_model(run.info.run_id)
             images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
-            with np.load(artifact(runs("pruned")[0], "predictions.npz")) as arrays:
+            with np.load(artifact(pruned, "predictions.npz")) as arrays:
                 assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()
         assert model.classes[8] == "Bag"
 
+    @pytest.mark.usefixtures("shared")
     def test_prunes_the_output_layer_where_asked(self, prune):
         prune("--prune-output-layer", "true")
-        assert "fc3.weight" in load_file(artifact(runs("pruned")[0], "mask.safetensors"))
+        assert "fc3.weight" in load_file(artifact(last_pruned(), "mask.safetensors"))
 
     @pytest.mark.slow
     def test_gradient_options_change_the_mask(self, prune):
@@ -309,9 +359,10 @@ class TestPrune:
             "train",
         )
 
+    @pytest.mark.usefixtures("shared")
     def test_a_gradual_run_is_like_any_other(self, prune):
         prune("--schedule", "cubic", "--ramp-steps", 4, "--regrow", "--ratio", 20, "--fine-tune-epochs", 2)
-        (run,) = runs("pruned")
+        run = last_pruned()
         assert run.info.run_name == "20x s0 mp cubic lenet5 tiny"
         assert run.data.params.items() >= {
             ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "true"), ("distill", "0.0")
@@ -339,18 +390,20 @@ class TestPrune:
         assert run.data.params.items() >= {"start": "initialization", "begin": "1", "end": "3"}.items()
         assert "fine_tune_epochs" not in run.data.params
 
+    @pytest.mark.usefixtures("shared")
     def test_pruning_at_initialization_is_at_step_0(self, prune):
         """Magnitudes of the initial weights choose; those weights never train."""
         prune("--start", "initialization", "--begin", 0, "--end", 0, "--ratio", 10)
-        (run,) = runs("pruned")
+        run = last_pruned()
         assert run.data.metrics["realized_ratio"] == pytest.approx(10, rel=1e-3)
         weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    @pytest.mark.usefixtures("shared")
     @pytest.mark.parametrize("schedule", ["set", "rigl"])
     def test_a_network_that_is_sparse_from_the_start_always_keeps_as_many_weights(self, prune, schedule):
         prune("--schedule", schedule, "--epochs", 2, "--frequency", 1, "--ratio", 10)
-        (run,) = runs("pruned")
+        run = last_pruned()
         expected = {"schedule": schedule, "start": "initialization", "begin": "0", "frequency": "1"}
         assert run.data.params.items() >= expected.items()
         assert "regrow" not in run.data.params
@@ -380,11 +433,13 @@ class TestPrune:
         assert max(shares) - min(shares) < 1 / min(mask.numel() for mask in masks.values())
         assert run.data.metrics["realized_ratio"] == pytest.approx(4, rel=1e-4)
 
-    def test_initial_weights_of_a_network_that_was_trained_elsewhere_are_not_known(self, prune, run_command, tiny_npz):
-        prune("--fine-tune-epochs", 1)
-        weights = artifact(runs("dense")[0], "checkpoint.safetensors")
+    def test_initial_weights_of_a_network_that_was_trained_elsewhere_are_not_known(
+        self, shared, prune, run_command, tiny_npz, monkeypatch, request
+    ):
+        weights = artifact(shared[0], "checkpoint.safetensors")
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
         assert run_command("train", "--dataset", tiny_npz, "--weights", weights).exit_code == 0
-        given = next(run for run in runs("dense") if "weights_digest" in run.data.params)
+        (given,) = runs("dense")
         output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)
         assert "its initial weights are not known" in output
 
@@ -422,14 +477,15 @@ class TestPrune:
         assert pruned.data.metrics["realized_ratio"] == pytest.approx(4, abs=1e-3)
         assert "fine-tuned" not in pruned.data.tags["mlflow.note.content"]
 
+    @pytest.mark.usefixtures("shared")
     def test_a_ramp_of_0_is_one_shot_and_takes_no_fine_tuning(self, prune):
         prune("--schedule", "cubic", "--ramp", 0, "--fine-tune-epochs", 0)
-        (pruned,) = runs("pruned")
+        pruned = last_pruned()
         assert (pruned.data.params["schedule"], pruned.data.params["fine_tune_epochs"]) == ("one-shot", "0")
 
-    def test_none_without_fine_tuning_is_the_dense_network(self, prune):
+    def test_none_without_fine_tuning_is_the_dense_network(self, shared, prune):
         prune("--pruner", "none", "--fine-tune-epochs", 0)
-        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        dense, pruned = shared[0], last_pruned()
         recalls = [name for name in dense.data.metrics if name.startswith("recall/")]
         assert recalls
         assert all(dense.data.metrics[name] == pruned.data.metrics[name] for name in recalls)
@@ -447,18 +503,10 @@ class TestPrune:
 @pytest.fixture(scope="module")
 def computed(session_store, tiny, tmp_path_factory):
     """What a command says, and its dense and its pruned run."""
-    folder = tmp_path_factory.mktemp("recomputed")
-    np.savez(folder / "tiny.npz", **tiny)
     options = ("--pruner", "up", "--ratio", 4, "--weight-decay", DECAY, "--fine-tune-learning-rate", 0.003)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", session_store)
-        patch.setenv("MLFLOW_EXPERIMENT_NAME", "recomputed")
-        patch.chdir(folder)
-        leave_pictures_blank(patch)
-        typed = ("prune", "--dataset", folder / "tiny.npz", *QUICK, *options, "--seed", 2)
-        result = click.testing.CliRunner().invoke(cli, [*map(str, typed)])
-        assert result.exit_code == 0, result.output
-        return result.output, runs("dense")[0], runs("pruned")[0]
+    with experiment("recomputed", session_store, tiny, tmp_path_factory.mktemp("recomputed")) as run:
+        output = run(*options, "--seed", 2)
+        return output, runs("dense")[0], runs("pruned")[0]
 
 
 class TestRecomputed:
@@ -592,18 +640,14 @@ class TestFound:
         job = next(run for run in runs("job") if "found_run_id" in run.data.tags)
         assert pd.read_csv(artifact(job, "summary.csv"))["raw_slope"].tolist() == pytest.approx(raw_slopes)
 
-    def test_another_pruner_trains_no_dense_model(self, prune):
-        prune("--pruner", "mp")
-        prune("--pruner", "gp")
-        assert (len(runs("dense")), len(runs("pruned"))) == (1, 2)
-
-    def test_the_same_command_makes_nothing_and_says_so(self, prune):
-        prune()
+    def test_the_same_command_makes_nothing_and_says_so(self, shared, prune):
+        _, pruned, first = shared
+        before = {run.info.run_id for run in runs()}
         output = prune()
-        assert (len(runs("dense")), len(runs("pruned")), len(runs("job"))) == (1, 1, 2)
+        (second,) = [run for run in runs() if run.info.run_id not in before]
+        assert second.data.tags["kind"] == "job"
         assert output.count("found, not run again") == 2
-        first, second = runs("job")
-        assert second.data.tags["found_run_id"] == runs("pruned")[0].info.run_id
+        assert second.data.tags["found_run_id"] == pruned.info.run_id
         assert "found_run_id" not in first.data.tags
         assert second.data.metrics == first.data.metrics
 
@@ -614,11 +658,14 @@ class TestFound:
         prune("--ramp", 0.3, "--ramp-steps", 2, "--regrow", "true", "--temperature", 5)
         assert len(runs("pruned")) == 1
 
+    @pytest.mark.usefixtures("shared")
     def test_no_regrow_is_regrow_false(self, prune):
         gradual = ("--schedule", "cubic", "--fine-tune-epochs", 2)
         prune(*gradual, "--regrow", "false")
+        run = last_pruned()
+        assert run.data.params["regrow"] == "false"
         prune(*gradual, "--no-regrow")
-        assert [run.data.params["regrow"] for run in runs("pruned")] == ["false"]
+        assert last_pruned().info.run_id == run.info.run_id
 
     @pytest.mark.slow
     def test_force_makes_it_anew(self, prune):
@@ -707,9 +754,8 @@ class TestDenseRunId:
         prune("--pruner", "gp", "--dense-run-id", first)
         assert runs("pruned")[-1].data.tags["dense_run_id"] == first
 
-    def test_an_option_that_says_something_else_is_a_usage_error(self, prune):
-        prune()
-        output = prune("--dense-run-id", runs("dense")[0].info.run_id, "--seed", 5, code=2)
+    def test_an_option_that_says_something_else_is_a_usage_error(self, shared, prune):
+        output = prune("--dense-run-id", shared[0].info.run_id, "--seed", 5, code=2)
         assert "5 is not what dense run" in output
 
     @pytest.mark.slow
@@ -727,15 +773,13 @@ class TestDenseRunId:
     def test_no_such_run(self, prune):
         assert "no run 0123" in prune("--dense-run-id", "0123", code=1)
 
-    def test_a_run_of_another_kind(self, prune):
-        prune()
-        (dense,), (pruned,) = runs("dense"), runs("pruned")
+    def test_a_run_of_another_kind(self, shared, prune):
+        dense, pruned, _ = shared
         refused = prune("--dense-run-id", pruned.info.run_id, code=2)
         assert f"not a finished dense run (kind pruned, FINISHED): its dense run is {dense.info.run_id}" in refused
 
-    def test_other_images(self, prune, run_command):
-        prune()
-        result = run_command("prune", "--dense-run-id", runs("dense")[0].info.run_id, "--dataset", "fashion-mnist-mini")
+    def test_other_images(self, shared, run_command):
+        result = run_command("prune", "--dense-run-id", shared[0].info.run_id, "--dataset", "fashion-mnist-mini")
         assert result.exit_code != 0
         assert "\n" not in result.output.split("Error: ")[1].strip()
 
@@ -759,8 +803,8 @@ class TestSeeds:
         (line,) = [line.split() for line in mean.splitlines() if line.startswith("accuracy ")]
         assert line[1] == f"{accuracy:.3f}"
 
-    def test_one_is_what_it_was(self, prune):
-        output = prune("--seed", "2")
+    def test_one_is_what_it_was(self, computed):
+        output, *_ = computed
         assert "mean of" not in output
         assert not output.startswith("\nseed")
 
@@ -868,8 +912,9 @@ class TestOwnModel:
         return run
 
     @pytest.mark.usefixtures("drawn_pictures")
-    def test_is_trained_pruned_and_loaded_the_same_each_time(self, own, tiny):
+    def test_is_trained_pruned_and_loaded_the_same_each_time(self, own, tiny, monkeypatch):
         own("--ratio", 3)
+        leave_pictures_blank(monkeypatch)  # they were drawn once
         own("--ratio", 3, "--force")
         first, second = runs("pruned")
         assert first.data.metrics["test_loss"] == second.data.metrics["test_loss"]

@@ -46,10 +46,39 @@ def test_a_folder_without_networks_is_left_alone(tmp_path):
     assert not list((tmp_path / "regularizers").iterdir())
 
 
-def test_all_files_are_written_from_the_networks_alone(networks, tmp_path):
+@pytest.fixture
+def fine_tuned():
+    """Undecayed pruning is .01 or .03 less accurate than magnitude pruning at ratio 20, and equally so before."""
+    rows = []
+    for training in ("l2 0.005", "decoupled 0.05"):
+        for seed in range(2):
+            for ratio in (4, 10, 20):
+                loss = 0.01 + 0.02 * seed if ratio == 20 else 0.0
+                for pruner, lost in (("mp", 0.0), ("up", loss)):
+                    row = {"training": training, "seed": seed, "pruner": pruner, "ratio": ratio}
+                    rows.append({**row, "accuracy": 0.9 - lost, "largest_excess": 0.02 + lost})
+    return pd.DataFrame(rows)
+
+
+def test_undecayed_and_magnitude_pruning_are_compared_by_the_dense_network(fine_tuned):
+    table = regularizers.comparisons(fine_tuned).set_index(["training", "ratio", "outcome"])
+    last = table.loc["l2 0.005", 20, "accuracy"]
+    # The differences are -.01 and -.03, with a standard error of .01; t of one degree of freedom is 12.706.
+    assert last["difference"] == pytest.approx(-0.02)
+    assert last["difference_low"] == pytest.approx(-0.02 - 0.12706, rel=1e-4)
+    assert table.loc["l2 0.005", 20, "largest_excess"]["difference"] == pytest.approx(0.02)
+    assert table.loc["l2 0.005", 4, "accuracy"]["difference"] == 0
+    # t is 2, whose p is twice the tail beyond 2 of a Cauchy variable; Holm doubles it for two trainings.
+    assert last["p_holm"] == pytest.approx(2 * 0.29517, rel=1e-4)
+    assert table["p_holm"].notna().sum() == 2
+
+
+def test_all_files_are_written_from_the_networks_alone(networks, fine_tuned, tmp_path):
     folder = tmp_path / "regularizers"
     folder.mkdir()
     networks.to_csv(folder / "networks.csv", index=False)
+    fine_tuned.to_csv(folder / "fine_tuned.csv", index=False)
     regularizers.write(tmp_path)
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert names == {"networks.csv", "summary.csv", "correlations.csv", "decoupled.csv", "figures/overlap.png"}
+    tables = {"networks.csv", "fine_tuned.csv", "summary.csv", "correlations.csv", "decoupled.csv", "comparisons.csv"}
+    assert names == tables | {"figures/overlap.png", "figures/differences.png"}

@@ -23,6 +23,7 @@ PRUNERS = {
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # of the learning rate
 REGULARIZERS = ("l2", "l1", "elastic", "decoupled")
+SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 # When the weights of a fine-tuned network are quantised
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")

@@ -44,6 +44,9 @@ RECIPES = {
         "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
     ),
 }
+# Kingma and Ba (2015), "Adam", Algorithm 1: the learning rate, here of the first phase of training and of fine-tuning,
+# and beta1. Adam steps by other rates than SGD, which the recipes have.
+ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
 # Models of this project that have another recipe than `lenet5`
 _OWN_RECIPES = {
     **{f"resnet{depth}": "resnet-cifar" for depth in (18, 20, 32, 44, 56, 110)},

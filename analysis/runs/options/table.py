@@ -13,6 +13,7 @@ from analysis.runs.options.names import (
     CORRUPTIONS,
     DECAYS,
     NUMBER_FORMATS,
+    OPTIMIZERS,
     PROTOCOLS,
     PRUNERS,
     QUANTIZATIONS,
@@ -244,15 +245,26 @@ class TrainingOptions:
     learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value.",
+        "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value, or "
+        "0.001 with the optimizer adam.",
         (*TRAINING_COMMANDS, "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(TRAINED,),
     )
+    optimizer: str = option(
+        "sgd",
+        choice(OPTIMIZERS),
+        "Optimizer of the training and of the fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam), which "
+        "PyTorch alone trains with.",
+        (*TRAINING_COMMANDS, "tune"),
+        param=ParamRole(legacy_default="sgd"),
+        needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
+    )
     momentum: float | None = option(
         AUTO,
         within(0, 1, low_too=True),
-        "Nesterov momentum of the optimizer, from 0 to below 1. Auto: the recipe's value.",
+        "Momentum, from 0 to below 1: Nesterov's of sgd, or the share of the mean gradient that adam keeps at each "
+        "step (beta1). Auto: the recipe's value, or 0.9 with adam.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(value="float"),
     )
@@ -473,7 +485,7 @@ class FineTuningOptions:
     fine_tune_learning_rate: float | None = option(
         AUTO,
         within(0, math.inf),
-        "Learning rate of the first phase of fine-tuning. Auto: the recipe's value.",
+        "Learning rate of the first phase of fine-tuning. Auto: the recipe's value, or 0.001 with the optimizer adam.",
         ("prune", "tune", "compress"),
         param=ParamRole(value="float"),
         needs=(STARTS_DENSE, FINE_TUNED),

@@ -50,7 +50,7 @@ class PopulationPair(NamedTuple):
     notes: list[str]
 
     @property
-    def found(self) -> Exemplars:
+    def modal_labels(self) -> Exemplars:
         """The modal labels of both populations."""
         return exemplars(self.dense, self.compressed)
 

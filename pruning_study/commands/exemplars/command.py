@@ -67,7 +67,7 @@ def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
 
 
 def _counts(read: PopulationPair, pies: int) -> str:
-    found = read.found
+    found = read.modal_labels
     right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
     return (
         f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "

@@ -30,7 +30,7 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
         compressed_share (of the votes), and surprise, the product of the shares: it is 1 if all dense networks agree on
         one class and all compressed networks on another.
     """
-    found = cell.found
+    found = cell.modal_labels
     indices = np.flatnonzero(found.identified)
     table = pd.DataFrame(
         {

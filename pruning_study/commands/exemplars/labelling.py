@@ -100,7 +100,7 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
     key : DataFrame, one row per image
         item, the same labels, index (place among the test images, from 0) and pie (0 or 1).
     """
-    identified = cell.found.identified
+    identified = cell.modal_labels.identified
     indices = sample(identified, images, seed)
     names = np.full((len(indices), len(LABELS)), "", dtype=object)
     names[:, 0] = [classes[index] for index in cell.label[indices]]

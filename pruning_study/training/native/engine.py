@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from analysis.common.errors import first_line
 from analysis.runs import schema
+from analysis.runs.options.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.distillation import Distillation
@@ -234,6 +235,8 @@ class Native:
         stepped: Callable[[int], None] | None = None,
     ) -> float:
         """Train as `Engine.train_epoch` says."""
+        if optimizer.name != SGD:
+            raise ValueError(f"it trains with {SGD}, not with {optimizer.name}")
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:

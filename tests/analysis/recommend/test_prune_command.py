@@ -169,6 +169,19 @@ def test_the_command_says_how_weights_are_quantised(quantization):
 @pytest.mark.parametrize(
     "options",
     [
+        {},
+        {"learning_rate": 0.01, "fine_tune_learning_rate": 0.01},  # what the recipe has for SGD
+        {"recipe": "prune-responsibly", "momentum": 0.0},
+        {"model": "resnet20", "epochs": 2},
+    ],
+)
+def test_the_command_names_the_optimizer_and_its_rates(options):
+    assert_asks_for(PruneConfig(optimizer="adam", **options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
         {"decay": "cosine"},
         {"decay": "cosine", "fine_tune_decay": "none"},
         {"fine_tune_decay": "linear", "kept_epoch": "best"},

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from analysis.statistics import group_lines
 
@@ -13,7 +13,7 @@ ACCURACY = np.array([0.95, 0.97, 0.9, 0.8, 0.85, 0.6])
 
 def test_one_network_gives_the_line_of_statsmodels_with_its_hc3_errors():
     found = group_lines.line(MEASURE, ACCURACY[np.newaxis])
-    known = sm.OLS(ACCURACY, sm.add_constant(MEASURE)).fit(cov_type="HC3", use_t=True)
+    known = OLS(ACCURACY, np.column_stack([np.ones_like(MEASURE), MEASURE])).fit(cov_type="HC3", use_t=True)
     assert (found.intercept.value, found.slope.value) == pytest.approx(tuple(known.params))
     ends = [(coefficient.low, coefficient.high) for coefficient in found]
     np.testing.assert_allclose(ends, known.conf_int())

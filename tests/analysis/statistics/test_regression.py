@@ -278,6 +278,55 @@ class TestJackknife:
         assert np.isnan(jackknife_errors(fitted, pd.Series(["all"] * len(fitted.rows)))).all()
 
 
+class TestTrainingChoices:
+    @pytest.fixture
+    def frame(self):
+        """Networks of two optimizers and batch sizes and four learning rates, in no pattern."""
+        rows = made(seeds=4)
+        rng = np.random.default_rng(5)
+        values = {"optimizer": ["sgd", "adam"], "batch_size": [32, 128], "learning_rate": [0.01, 0.02, 0.04, 0.001]}
+        networks = {name: rng.choice(own, rows["network"].max() + 1) for name, own in values.items()}
+        return rows.assign(**{name: own[rows["network"]] for name, own in networks.items()})
+
+    def test_the_fit_is_that_of_statsmodels_with_their_terms(self, frame):
+        formula = f"{FORMULA} + optimizer + np.log2(batch_size) + np.log10(learning_rate)"
+        ours, theirs = fit(frame).set_index("term"), smf.ols(formula, in_order(frame)).fit(**HAC)
+        assert sorted(ours.index) == sorted(theirs.params.index)
+        np.testing.assert_allclose(ours["coefficient"], theirs.params[ours.index], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(ours["se"], theirs.bse[ours.index], rtol=1e-6)
+
+    def test_an_effect_is_found_where_it_was_added(self, frame):
+        effect = 0.01 * np.log2(frame["batch_size"]) - 0.02 * np.log10(frame["learning_rate"])
+        effect += 0.03 * (frame["optimizer"] == "sgd")
+        change = coefficients(fit(frame.assign(accuracy=frame["accuracy"] + effect))) - coefficients(fit(frame))
+        changed = {"np.log2(batch_size)": 0.01, "np.log10(learning_rate)": -0.02, "optimizer[T.sgd]": 0.03}
+        for term, value in change.items():
+            assert value == pytest.approx(changed.get(term, 0.0), abs=1e-9)
+
+    def test_the_model_without_products_has_them_too(self, frame):
+        assert "np.log2(batch_size)" in coefficients(fit(frame, crossed=False))
+
+    def test_a_column_with_one_value_changes_nothing_and_is_not_mentioned(self):
+        frame = made()
+        expected = fit(frame)
+        found = fit(frame.assign(optimizer="sgd", batch_size=128.0, learning_rate=0.01))
+        pd.testing.assert_frame_equal(found, expected)
+        assert found.attrs == expected.attrs
+
+    def test_a_batch_size_that_goes_with_the_model_leaves_the_model_its_term(self):
+        frame = made(models="mn")
+        found = fit(frame.assign(batch_size=np.where(frame["model"] == "m", 32, 128)))
+        assert "model[T.n]" in coefficients(found)
+        (note,) = found.attrs["notes"]
+        assert note == "regression: left out, because other terms imply them: np.log2(batch_size)"
+
+    @pytest.mark.parametrize("value", [0, -1, np.nan])
+    def test_a_row_without_a_usable_value_is_left_out(self, frame, value):
+        is_first = frame["network"] == 0
+        found = fit(frame.assign(batch_size=frame["batch_size"].mask(is_first, value)))
+        assert found.attrs["rows"] == (~is_first).sum()
+
+
 def test_a_one_tailed_p_is_half_where_the_sign_is_as_expected():
     assert one_tailed(0.04, -0.1, -1) == 0.02
     assert one_tailed(0.04, -0.1, 1) == 0.98

@@ -5,10 +5,12 @@ import pytest
 
 from pruning_study.commands.iterate import each_iterated
 from pruning_study.options.config import IterateConfig
+from pruning_study.steps import pictures
 from pruning_study.steps.runs import FinishedRun
 from tests.stored_runs import artifact, runs
 
 OPTIONS = ("--epochs", 1, "--iterations", 3, "--engine", "torch")
+SUMMARY_PICTURE = pictures.over_iterations  # before `store_uri` leaves pictures blank
 
 
 @pytest.fixture
@@ -21,8 +23,8 @@ def iterate(run_command, tiny_npz, store_uri):
     return run
 
 
-@pytest.mark.usefixtures("drawn_pictures")
-def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate):
+def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate, monkeypatch):
+    monkeypatch.setattr(pictures, "over_iterations", SUMMARY_PICTURE)  # the one picture that is drawn here
     output = iterate("--pruner", "l1-unstructured")
     header, *lines = [line.split() for line in output.strip().splitlines()[:4]]
     assert header[:4] == ["iteration", "sparsity", "ratio", "accuracy"]

@@ -571,6 +571,15 @@ def test_training_may_end_in_a_mean_and_fine_tuning_in_a_decay(options):
     PruneConfig(**options)
 
 
+@pytest.mark.parametrize("config", [TrainConfig, PruneConfig, IterateConfig, TuneConfig])
+def test_the_native_engine_refuses_adam_and_the_line_names_the_engine_that_can(config):
+    with pytest.raises(StudyError, match=r"^adam is trained by torch alone") as caught:
+        config(optimizer="adam", engine="native")
+    assert caught.value.option == "optimizer"
+    assert config(optimizer="adam").engine is None
+    assert config(optimizer="sgd", engine="native").engine == "native"
+
+
 def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
     assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)

@@ -20,10 +20,11 @@ def test_defaults_and_options_that_do_something_are_not_named(pruner):
     assert idle_options(PruneConfig(distill=0.5, temperature=3, scope="layer", fine_tune_learning_rate=0.1)) == []
 
 
-def test_a_precision_in_which_nothing_is_trained():
-    given = {"weights": "a.safetensors", "precision": "bf16"}
+@pytest.mark.parametrize(("name", "value"), [("precision", "bf16"), ("optimizer", "adam")])
+def test_a_precision_or_an_optimizer_by_which_nothing_is_trained(name, value):
+    given = {"weights": "a.safetensors", name: value}
     (line,) = idle_options(TrainConfig(**given))
-    assert line == "--precision has no effect with --weights: the network is not trained"
+    assert line == f"--{name} has no effect with --weights: the network is not trained"
     (line,) = idle_options(PruneConfig(**given, fine_tune_epochs=0))
     assert line.endswith("the network is not trained, and --fine-tune-epochs is 0")
     assert idle_options(PruneConfig(**given)) == []

@@ -204,8 +204,8 @@ def trained_by_reference(model, ramp, epochs):
     mask, batch = torch.ones(4, 1, 3, 3, dtype=torch.bool), 0
     for _ in range(epochs):
         for indices in shuffled(TRAIN, 16, order):
-            if batch in ramp.kept:
-                mask = exact_k([theta["0.weight"].abs()], ramp.kept[batch])[0]
+            if batch in ramp.kept_numbers:
+                mask = exact_k([theta["0.weight"].abs()], ramp.kept_numbers[batch])[0]
                 if batch == ramp.last:
                     theta["0.weight"][~mask] = 0
                     velocity["0.weight"][~mask] = 0

@@ -60,6 +60,12 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
     assert "not native: it stops at layer1.0.shortcut: it does not know Conv2d(16, 64, " in line
 
 
+def test_adam_is_trained_by_torch_and_one_line_says_why(lenet5, caplog):
+    chosen = [engine_choice.choose(None, lenet5, SHAPE, device="cpu", optimizer="adam") for _ in range(2)]
+    assert chosen == [engines.TORCH, engines.TORCH]
+    assert caplog.messages == ["engine torch, not native: it trains with sgd, not with adam"]
+
+
 @pytest.mark.parametrize("name", [None, "native"])
 def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog, name):
     chosen = [engine_choice.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]

@@ -69,6 +69,35 @@ def test_fine_tuning_has_the_regulariser_of_the_training():
     assert pruning.epsilon == 1e-4
 
 
+@pytest.mark.parametrize(
+    ("options", "training_phases", "tuning_phases", "momentum"),
+    [
+        ({}, "30x0.001", "15x0.001", 0.9),
+        ({"learning_rate": "0.002", "fine_tune_learning_rate": "0.0005"}, "30x0.002", "15x0.0005", 0.9),
+        ({"recipe": "prune-responsibly"}, "30x0.001", "30x0.001", 0.9),  # whose SGD has no momentum
+        ({"recipe": "prune-responsibly", "momentum": "0"}, "30x0.001", "30x0.001", 0.0),
+        (
+            {"model": "resnet20"},
+            "10x0.001 20x0.01 10x0.001 10x0.0001 10x1e-05",
+            "10x0.001 5x0.0001 5x1e-05 5x1e-06",
+            0.9,
+        ),
+    ],
+)
+def test_adam_has_rates_of_its_own_and_fine_tunes_too(options, training_phases, tuning_phases, momentum):
+    config, training, pruning = resolved(**options, optimizer="adam")
+    assert (str(training.hyperparameters), str(pruning.fine_tuning)) == (training_phases, tuning_phases)
+    assert training.hyperparameters.momentum == pruning.fine_tuning.momentum == momentum
+    assert training.hyperparameters.optimizer == pruning.fine_tuning.optimizer == "adam"
+    assert training_params(config, training, {})["optimizer"] == "adam"
+
+
+def test_given_weights_were_trained_elsewhere_and_only_their_fine_tuning_has_an_optimizer(tmp_path):
+    config, training, pruning = resolved(weights=tmp_path / "w.safetensors", optimizer="adam")
+    assert "optimizer" not in training_params(config, training, {"weights_digest": "ab"})
+    assert pruning_params(config, pruning, 2.0, 1)["optimizer"] == "adam"
+
+
 @pytest.mark.parametrize("epochs", ["0", "15"])
 def test_the_fine_tuning_is_quantised_and_the_training_is_not(epochs):
     options = {"quantization": "after-training", "fine_tune_epochs": epochs}
@@ -106,6 +135,7 @@ def test_params_hold_what_can_change_the_dense_model():
         "precision": "float32",
         "batch_size": "128",
         "momentum": "0.9",
+        "optimizer": "sgd",
         "augmentation": "none",
         "epochs": "3",
         "learning_rate": "0.01",

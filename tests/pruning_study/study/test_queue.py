@@ -35,7 +35,7 @@ def test_each_level_of_a_chain_waits_for_the_one_before():
     end(queue, "Aa")
     assert [taken(queue), taken(queue)] == ["Aaa", None]
     end(queue, "Aaa")
-    assert queue.done
+    assert queue.is_done
 
 
 def test_a_chain_goes_on_where_a_killed_study_left_it():
@@ -75,12 +75,12 @@ def test_where_a_run_fails_nothing_that_starts_from_it_is_made():
     end(queue, "A", FAILED)
     states = {name: queue.outcomes[name].state for name in queue.outcomes}
     assert states == {"A": FAILED, "Aa": NOT_MADE, "Aaa": NOT_MADE, "Ab": NOT_MADE}
-    assert not queue.done
+    assert not queue.is_done
     assert taken(queue) == "B"
     end(queue, "B")
-    assert queue.done
+    assert queue.is_done
     assert queue.counts == {FOUND: 0, FAILED: 1, NOT_MADE: 3, MADE: 1}
-    assert queue.left() == []
+    assert queue.steps_left() == []
 
 
 def test_a_step_whose_parent_is_not_among_the_steps_is_an_error():

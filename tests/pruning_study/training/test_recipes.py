@@ -95,7 +95,11 @@ def test_schedule_in_words():
 
 @pytest.mark.parametrize(
     ("model", "recipe"),
-    [("wrn16-4", "wide-resnet"), ("torchvision:resnet50", "imagenet"), ("torchvision:resnet18", "celeba")],
+    [
+        ("wrn16-4", "wide-resnet"),
+        pytest.param("torchvision:resnet50", "imagenet", marks=pytest.mark.slow),
+        ("torchvision:resnet18", "celeba"),
+    ],
 )
 def test_the_networks_of_hooker_et_al_take_a_step_by_their_recipes(model, recipe):
     torch.manual_seed(0)

@@ -6,7 +6,7 @@ from torch import nn, tensor
 
 from analysis.runs.options import names
 from pruning_study.pruning import scores
-from pruning_study.training.engines import sgd_step
+from pruning_study.training.engines import step
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.regularizers import REGULARIZERS
 
@@ -77,7 +77,7 @@ def steps(name, gradients, *, momentum=0.0, learning_rate=0.5, weight_decay=0.25
     weights, velocity = {"w": tensor(theta)}, {"w": torch.zeros(len(theta))}
     optimizer = Optimizer(learning_rate, momentum, weight_decay, velocity, REGULARIZERS[name])
     for gradient in gradients:
-        sgd_step(weights, {"w": tensor(gradient)}, optimizer, learning_rate)
+        step(weights, {"w": tensor(gradient)}, optimizer, learning_rate)
     return weights["w"].tolist()
 
 
@@ -112,7 +112,7 @@ def test_training_rests_where_the_gradient_of_the_objective_is_0(name, momentum)
     weights, velocity = {"w": tensor([3.0], dtype=torch.float64)}, {"w": torch.zeros(1, dtype=torch.float64)}
     optimizer = Optimizer(0.05, momentum, 0.5, velocity, REGULARIZERS[name])
     for _ in range(1000):
-        sgd_step(weights, {"w": weights["w"] - 1}, optimizer, 0.05)
+        step(weights, {"w": weights["w"] - 1}, optimizer, 0.05)
     rest = {"l2": 1 / 1.5, "elastic": 0.75 / 1.25, "decoupled": 1 / (1 + 0.5 * (1 - momentum))}[name]
     assert weights["w"].item() == pytest.approx(rest)
     gradient = weights["w"] - 1 + 0.5 * REGULARIZERS[name].gradient(weights["w"], momentum)

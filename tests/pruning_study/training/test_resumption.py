@@ -29,6 +29,8 @@ def some_state(model):
         history=[{"val_loss": 0.1}, {"val_loss": 1 / 3}],
         seconds=2.5,
         velocity={name: tensor + 0.25 for name, tensor in zeros(model).items()},
+        squares={name: tensor + 0.125 for name, tensor in zeros(model).items()},
+        steps={name: torch.tensor(6.0) for name in zeros(model)},
         masks={"0.weight": mask},
         withheld={"0.weight": torch.where(mask, 0.0, 7.0)},
         weighting={"duals": torch.tensor([0.5, 0.25]), "steps": torch.tensor(3)},
@@ -65,6 +67,8 @@ class TestFile:
         for given, tensors in (
             (state.best_weights, wanted.best_weights),
             (state.velocity, wanted.velocity),
+            (state.squares, wanted.squares),
+            (state.steps, wanted.steps),
             (state.masks, wanted.masks),
             (state.withheld, wanted.withheld),
             (state.weighting, wanted.weighting),

@@ -41,7 +41,11 @@ def training(model, seed, plan=PLAN, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [{}, {"decay": "cosine"}, {"average_epochs": 2}], ids=["plain", "decay", "average"])
+@pytest.mark.parametrize(
+    "end",
+    [{}, {"decay": "cosine"}, {"average_epochs": 2}, {"optimizer": "adam"}],
+    ids=["plain", "decay", "average", "adam"],
+)
 def test_networks_that_train_together_become_what_each_becomes_alone(end):
     models = [network(seed) for seed in (0, 1, 2)]
     alone = copy.deepcopy(models)

@@ -69,13 +69,12 @@ def fitted(study: StudyData) -> Regression:
     logit = regression.logit_of(fit).set_index("term")
     table = fit.coefficients.copy()
     table = table.join(published_of(fit))
-    networks = fit.rows[regression.NETWORK]
-    table["se_network"] = _by_network(fit)
+    errors = standard_errors(fit)
+    table["se_network"] = errors["network"]
     for name in ("clustered", "network"):
-        table[f"p_{name}"] = _clustered_p(table, f"se_{name}", networks)
-    for name, columns in {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}.items():
-        groups = fit.rows.groupby(columns, observed=True).ngroup()
-        table[f"se_{name}"] = regression.jackknife_errors(fit, groups)
+        table[f"p_{name}"] = _clustered_p(table, f"se_{name}", fit.rows[regression.NETWORK])
+    for name, groups in _groups(fit).items():
+        table[f"se_{name}"] = errors[name]
         table[f"p_{name}"] = _clustered_p(table, f"se_{name}", groups)
     table = table.join(_linear(linear).set_index("term"), on="term")
     for name, column in {"logit": "coefficient", "logit_p": "p", "logit_effect": "effect"}.items():
@@ -115,6 +114,18 @@ def published_of(fit: regression.Estimate) -> pd.DataFrame:
     added = np.where(times == 0, 0.0, times * other).sum(axis=1)
     alone = (times == 0).all(axis=1)
     return own[alone].reindex(own.index).assign(published=own["published"] + added)
+
+
+def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
+    """Return the standard error of each term, (terms,), by network, by dense network and by class."""
+    jackknife = {name: regression.jackknife_errors(fit, groups) for name, groups in _groups(fit).items()}
+    return {"network": _by_network(fit), **jackknife}
+
+
+def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
+    """Return the dense network and the class of each row, as numbers."""
+    columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
+    return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 
 
 def _by_network(fit: regression.Estimate) -> np.ndarray:

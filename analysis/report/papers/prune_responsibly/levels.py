@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
+from analysis.runs.options.names import SGD
 from analysis.study import arrays
 
 # Columns of the frame, as the regression names them.
@@ -12,7 +13,9 @@ TECHNIQUE, TREATMENT = "pruning_technique", "weight_treatment"
 ACCURACY, ACCURACY_0, QUARTILE = "accuracy", "accuracy0", "accuracy0_quartile"
 SPARSITY, IMBALANCE, ENTROPY = "sparsity", "imbalance", "class_entropy"
 IMAGES = "training_images"
+OPTIMIZER, BATCH_SIZE, LEARNING_RATE = schema.OPTIMIZER, schema.BATCH_SIZE, schema.LEARNING_RATE
 _KEY = [schema.DATASET, schema.MODEL, TREATMENT, TECHNIQUE, schema.SEED, NETWORK]
+_CHOICES = [OPTIMIZER, BATCH_SIZE, LEARNING_RATE]
 _CHARACTERISTICS = [IMAGES, IMBALANCE, ENTROPY]
 
 
@@ -29,7 +32,8 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, which the control may lack, and
         the columns network (text: levels that follow from each other have the same), iteration (int, from 1), sparsity
-        (float, 0 for the control), pruning_technique (the pruner) and weight_treatment.
+        (float, 0 for the control), pruning_technique (the pruner), weight_treatment, and how the network and its levels
+        are trained: optimizer (sgd first), batch_size and learning_rate (NaN where they are not known).
     """
     columns = [
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
@@ -48,8 +52,21 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
             SPARSITY: sparsity[is_level],
             TECHNIQUE: levels[schema.PRUNER],
             TREATMENT: treatment[is_level],
+            **_training_choices(levels),
         }
     ).reset_index(drop=True)
+
+
+def _training_choices(levels: pd.DataFrame) -> dict[str, pd.Series]:
+    known = levels.reindex(columns=list(map(frames.column, _CHOICES)))
+    optimizer, batch_size, learning_rate = (known[column] for column in known)
+    optimizer = optimizer.astype(object).fillna(schema.FORMERLY[OPTIMIZER])
+    names = sorted(optimizer.unique(), key=lambda name: (name != SGD, name))
+    return {
+        OPTIMIZER: optimizer.astype(pd.CategoricalDtype(names)),
+        BATCH_SIZE: pd.to_numeric(batch_size, errors="coerce"),
+        LEARNING_RATE: pd.to_numeric(learning_rate, errors="coerce"),
+    }
 
 
 def _settings_of_levels(levels: pd.DataFrame) -> list[str]:
@@ -77,13 +94,14 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
         support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
         accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), training_images (of the class),
-        imbalance and class_entropy (NaN where they are not known). Classes have their names in metrics, and are
-        categories in the order of their labels; without characteristics, in that of the columns of `runs`.
+        imbalance and class_entropy (NaN where they are not known), and optimizer, batch_size and learning_rate, as
+        `iterated` has them. Classes have their names in metrics, and are categories in the order of their labels;
+        without characteristics, in that of the columns of `runs`.
     """
     levels = iterated(runs)
     classes = _by_label(frames.class_names(levels), characteristics)
     before = _by_class(levels, frames.RECALL_BEFORE, classes)
-    columns = [*_KEY, schema.DENSE_RUN_ID, ITERATION, SPARSITY]
+    columns = [*_KEY, schema.DENSE_RUN_ID, *_CHOICES, ITERATION, SPARSITY]
     values = {
         CLASS: pd.Categorical(classes * len(levels), classes, ordered=True),
         "support": _by_class(levels, schema.SUPPORT, classes).ravel(),

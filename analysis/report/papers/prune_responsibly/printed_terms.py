@@ -82,6 +82,8 @@ def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
     number = ":".join(part for part, factor in found if not factor)
     levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in found if factor}
     added: Counter[str] = Counter()
+    if levels.keys() - _REFERENCES:
+        return Counter([term])
     for size in range(len(levels) + 1):
         for changed in combinations(levels, size):
             sign = (-1) ** (len(levels) - size)

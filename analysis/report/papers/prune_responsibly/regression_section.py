@@ -1,6 +1,6 @@
 """The report's section on the regression of class accuracy (Paganini 2020, Section 3.1 and Appendix D)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from analysis.report.papers.prune_responsibly.coefficients import (
     Regression,
     fitted,
     has_few_networks,
+    standard_errors,
     survival,
 )
 from analysis.report.papers.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE
@@ -37,11 +38,19 @@ _TABLE = (
     "here for one that was left out too. A level alone, such as rewind, "
     "is worth its coefficient only where its products are 0, which no network is."
 )
+_CHOICES = (
+    "The paper leaves the batch size, the learning rate and the optimizer to later work, because terms of them would "
+    "constrain that of imbalance further. This is the coefficient of imbalance with these terms and without."
+)
 _TESTS = "One-tailed p: that a larger share of the training images helps a class, and that more entropy hurts it."
 _SUMMARY = "The fit as a whole, beside print. Durbin-Watson is 2 if neighbouring rows have independent errors."
 _MEANINGS = {
     IMBALANCE: ("A class with one point more of the training images is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
+}
+_CHOICE_MEANINGS = {
+    "np.log2(batch_size)": "Networks that are trained on batches of twice as many images are",
+    "np.log10(learning_rate)": "Networks that are trained at ten times the learning rate are",
 }
 _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
@@ -52,12 +61,14 @@ def section(study: StudyData) -> Section | None:
     if found.fitted is None:
         return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
     networks = int(found.fitted.rows[regression.NETWORK].nunique())
+    choices = regression.choices(found.fitted.rows)
     drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
     blocks: list[Block] = [
         Items(list(_sentences(found))),
         _READING,
         *numbered("regression", drawn),
         *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
+        *([_CHOICES, with_and_without(found.fitted, choices)] if choices and has_imbalance(found.table) else []),
         _TABLE,
         _shown(found.table),
         *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
@@ -83,12 +94,67 @@ def _sentences(found: Regression) -> Iterator[str]:
             yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
         else:
             yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
+    yield from _on_choices(by_term, groups["networks"])
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:
         yield (
             f"Few are behind these numbers ({', '.join(few)}). So few say little about others: do not carry the result "
             "over to other data sets or models."
         )
+
+
+def _on_choices(by_term: pd.DataFrame, networks: int) -> Iterator[str]:
+    """Yield what each way to train networks is worth."""
+    for term, row in by_term[by_term.index.map(_is_choice)].iterrows():
+        level = figures.short(str(term))
+        meaning = _CHOICE_MEANINGS.get(
+            str(term), f"Networks that are trained by {level} are, at the same learning rate,"
+        )
+        yield f"{meaning} {_more_accurate(100 * row['coefficient'])}, all else equal{_bounds(row, 100, networks)}."
+
+
+def _is_choice(term: str) -> bool:
+    return term.partition("[")[0] in regression.CHOICES.values()
+
+
+def _bounds(row: pd.Series, points: float, networks: int) -> str:
+    """Return the interval by network of a coefficient times so many points, in brackets; empty if there is none."""
+    half = float(regression.clustered_half_width(row["se_network"], networks))
+    low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
+    return f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
+
+
+def has_imbalance(table: pd.DataFrame) -> bool:
+    """Return whether a fit has a coefficient of imbalance."""
+    return IMBALANCE in set(table["term"])
+
+
+def with_and_without(fit: regression.Estimate, choices: Sequence[str]) -> pd.DataFrame:
+    """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
+
+    Parameters
+    ----------
+    fit : Estimate
+        The fit with these terms.
+    choices : sequence of str
+        Their columns.
+    """
+    plain = regression.estimate(fit.rows.drop(columns=list(choices)))
+    return pd.DataFrame(
+        _imbalance(own, words) for own, words in ((fit, ", ".join(map(_words, choices))), (plain, "none"))
+    )
+
+
+def _imbalance(fit: regression.Estimate, choices: str) -> dict[str, str]:
+    place = fit.coefficients["term"].tolist().index(IMBALANCE)
+    errors = standard_errors(fit)
+    return {
+        "training choices": choices,
+        "imbalance": number(float(fit.coefficients["coefficient"][place])),
+        "error by network": number(float(errors["network"][place])),
+        "by dense network": number(float(errors["dense"][place])),
+        "by class": number(float(errors["class"][place])),
+    }
 
 
 def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
@@ -132,15 +198,14 @@ def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]
 
 def _telling_classes(rows: pd.DataFrame, term: str) -> int:
     """Return the number of classes in data sets whose classes differ in a term: the others tell nothing of it."""
-    values = rows.groupby([schema.DATASET, CLASS], observed=True)[term].first().round(12)
-    return int((values.groupby(schema.DATASET, observed=True).transform("nunique") > 1).sum())
+    by_dataset = rows.assign(**{term: rows[term].round(12)}).groupby(schema.DATASET, observed=True)[[term, CLASS]]
+    numbers = by_dataset.nunique()
+    return int(numbers.loc[numbers[term] > 1, CLASS].sum())
 
 
 def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) -> Iterator[str]:
     meaning, points = _MEANINGS[term]
-    half = float(regression.clustered_half_width(row["se_network"], networks))
-    low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
-    bounds = f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
+    bounds = _bounds(row, points, networks)
     said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
     printed = points * row["published"]
     yield f"{said} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else said
@@ -191,8 +256,8 @@ def _words(term: str) -> str:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the terms that print has too, as text."""
-    rows = table[table["published"].notna()]
+    """Return the terms that print has too, and those of training choices, as text."""
+    rows = table[table["published"].notna() | table["term"].map(_is_choice)]
     columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
     return pd.DataFrame(
         {

@@ -424,6 +424,13 @@ def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
         engine.logits(model, examples("no pools", 10).images)
 
 
+def test_adam_is_refused(refusing):
+    engine, model = refusing
+    adam = Optimizer(0.1, 0.9, 0.0, at_rest(model).velocity, name="adam")
+    with pytest.raises(ValueError, match="it trains with sgd, not with adam"):
+        engine.train_epoch(model, examples("no pools", 8), [torch.arange(8)], adam, {})
+
+
 def test_loss_is_the_mean_over_the_images(refusing):
     engine, model = refusing
     train = examples("no pools", 77)

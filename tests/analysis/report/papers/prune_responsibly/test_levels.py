@@ -114,3 +114,17 @@ def test_quartiles_are_those_of_a_network():
     assert quartiles(np.arange(1.0, 9.0)[None]).tolist() == [[1, 1, 2, 2, 3, 3, 4, 4]]
     assert quartiles(np.array([[0.5, 0.5, 0.5]])).tolist() == [[1, 1, 1]]
     assert quartiles(np.array([[1.0, np.nan, 2.0]])).tolist()[0][0] == 1
+
+
+def test_levels_have_the_choices_of_their_training():
+    runs = made_up_levels.runs(pruners=["l1-structured"], treatments=["finetune"], seeds=1, levels=1)
+    choices = {column("batch_size"): "32", column("learning_rate"): "1e-3", column("optimizer"): "adam"}
+    other = runs.assign(**choices, dense_run_id="another")
+    rows = class_levels(made_up_runs.study(runs.assign(**{column("batch_size"): "128"}), other))
+    assert rows["network"].nunique() == 2
+    made = rows.groupby("network")[["optimizer", "batch_size", "learning_rate"]].agg(lambda own: own.unique().tolist())
+    assert sorted(made.to_numpy().tolist(), key=str) == [
+        [["adam"], [32.0], [0.001]],
+        [["sgd"], [128.0], [pytest.approx(np.nan, nan_ok=True)]],  # what every run was trained by before Adam
+    ]
+    assert rows["optimizer"].cat.categories.tolist() == ["sgd", "adam"]

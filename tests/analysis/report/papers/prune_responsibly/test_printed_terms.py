@@ -63,3 +63,8 @@ def test_intervals_and_p_values_are_those_in_print_and_no_sum_has_any():
     printed = row("dataset[T.cifar100]")
     assert printed.tolist() == [0.0074, -0.007, 0.022, 0.313]
     assert row("dataset[T.mnist]", dataset="fashion-mnist").isna().tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("term", ["optimizer[T.adam]", "np.log2(batch_size)", "np.log10(learning_rate)"])
+def test_the_paper_has_no_terms_of_training_choices(term):
+    assert published_terms([term], {"dataset": "mnist"}).isna().all(axis=None)

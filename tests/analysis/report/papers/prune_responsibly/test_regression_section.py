@@ -161,3 +161,53 @@ def test_the_picture_has_a_row_for_each_term_in_print():
     ends = {"published_low": [0.0, np.nan], "published_high": [0.2, np.nan]}
     figure = coefficients(pd.DataFrame({"term": ["imbalance", "accuracy0"], **values, **ends}), networks=4)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["imbalance"]
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    """Sixteen dense networks, four of each seed, with two batch sizes and optimizers, whose effects are known.
+
+    Twice the batch size takes .01 from every class after pruning, and Adam adds .03. Class 0 is rare in every second.
+    """
+    rng = np.random.default_rng(0)
+    settings = [(size, name) for size in (32, 128) for name in ("sgd", "adam")]
+    parts = []
+    for size, name in settings:
+        runs = made_up_levels.runs(pruners=["global-unstructured"], levels=6, seeds=4)
+        effect = 0.03 * (name == "adam") - 0.01 * np.log2(size / 32)
+        for label in made_up_levels.CLASSES:
+            noise = rng.normal(size=(len(runs), 2)) / 500
+            runs[f"recall_after/{label}"] += effect - 0.05 + noise[:, 0]
+            runs[f"recall_before/{label}"] += noise[:, 1]
+        params = {"params.batch_size": str(size), "params.optimizer": name, "params.learning_rate": "0.01"}
+        runs = runs.assign(**params, dense_run_id=[f"{own} {size} {name}" for own in runs["dense_run_id"]])
+        parts.append(runs.assign(run_id=[f"{own} {size} {name}" for own in runs["run_id"]]))
+    runs = made_up_runs.study(*parts)
+    known = made_up_levels.characteristics(runs)
+    balanced = known["run_id"].str.contains("mnist lenet5 [02]")
+    known["imbalance"] = known["imbalance"].mask(balanced, 0.0)
+    return section(StudyData(runs, characteristics=known))
+
+
+def test_what_training_choices_are_worth_is_said(chosen):
+    (size,) = [text for text in sentences(chosen) if "twice as many images" in text]
+    (adam,) = [text for text in sentences(chosen) if "trained by adam" in text]
+    assert float(size.split("images are ")[1].split(" points less accurate")[0]) == pytest.approx(1, abs=0.1)
+    assert float(adam.split("learning rate, ")[1].split(" points more accurate")[0]) == pytest.approx(3, abs=0.1)
+    assert "95 % interval by network" in size
+    assert not any("ten times the learning rate" in text for text in sentences(chosen))
+    terms = chosen.tables["regression.csv"].set_index("term")
+    assert terms.loc[["optimizer[T.adam]", "np.log2(batch_size)"], "published"].isna().all()
+
+
+def test_imbalance_is_shown_with_training_choices_and_without(chosen):
+    (table,) = [block for block in chosen.blocks if isinstance(block, pd.DataFrame) and "training choices" in block]
+    assert table["training choices"].tolist() == ["optimizer, batch size", "none"]
+    terms = chosen.tables["regression.csv"].set_index("term")
+    assert float(table["imbalance"][0]) == pytest.approx(terms.at["imbalance", "coefficient"], abs=5e-5)
+    assert float(table["error by network"][0]) < float(table["error by network"][1])
+
+
+def test_classes_tell_of_imbalance_where_it_differs_between_networks(chosen):
+    """The first networks have the same share of every class."""
+    assert any("Only 4 classes tell this effect" in text for text in sentences(chosen))
