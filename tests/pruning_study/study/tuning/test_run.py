@@ -377,7 +377,7 @@ def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
 
 
 def test_alpha_takes_the_least_distortion_near_the_best_anchor(tune):
-    tune(objective="alpha", validation_fraction=0.6, seeds=0)
+    tune(objective="alpha", validation_fraction=0.6)
     trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"), keep_default_na=False)
     anchors = trials.loc[trials["anchor"] != "", "accuracy"]
     fit = trials[trials["accuracy"] >= anchors.max() - 0.01]
