@@ -43,6 +43,8 @@ GRID_KEYS = (*LISTS, *ITERATING, OVERRIDES_KEY)
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 # Options that have no meaning for a grid
 NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
+# Options that were overrides before they had lists, and still are
+_FORMER_OVERRIDES = {schema.PRECISION}
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
 DEEPEST = 100
@@ -298,8 +300,8 @@ class _GridCommand(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Options that have no key of their own."""
-        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
+        """Options that have no key of their own, or had none once."""
+        own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES} - _FORMER_OVERRIDES
         return [item.name for item in fields(self.config) if item.name not in own_keys]
 
 
@@ -331,6 +333,8 @@ def _cells(
                 overrides[key] = _check(key, grid[key], own)
                 override_keys[key] = locations[key]
     _check_keys(grid, locations, own, faults)
+    twice = [(key, name) for key, name in own.lists.items() if key in grid and name in overrides]
+    faults += [f"{override_keys[name]}: {locations[key]} has its values: leave one out" for key, name in twice]
     lists = [_values(key, grid[key], locations[key], own, faults) if key in grid else {None: ""} for key in own.lists]
     for combination in product(*(values.items() for values in lists)):
         values = {
@@ -364,7 +368,7 @@ def _overrides(overrides: Any, location: str, command: _GridCommand, faults: lis
     good = {}
     for name, value in overrides.items():
         with _collect_fault(f"{location}.{_text(name)}", faults):
-            if name in lists.values():
+            if name in lists.values() and name not in command.overrides:
                 raise ValueError("it has a list of its own: " + next(key for key in lists if lists[key] == name))
             if name in ITERATING:
                 raise ValueError("it is a key of the grid itself")

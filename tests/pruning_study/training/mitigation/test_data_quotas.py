@@ -92,9 +92,9 @@ class TestImagesOfFineTuning:
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
         """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
         whole, thinned = setting.plan(10.0, {}), setting.plan(10.0, {}, images=126)
-        assert list(whole.kept)[:3] == [0, 3, 6]
-        assert list(thinned.kept)[:3] == [0, 1, 2]
-        assert list(thinned.kept.values()) == list(whole.kept.values())
+        assert list(whole.kept_numbers)[:3] == [0, 3, 6]
+        assert list(thinned.kept_numbers)[:3] == [0, 1, 2]
+        assert list(thinned.kept_numbers.values()) == list(whole.kept_numbers.values())
 
     def test_are_all_without_quotas(self, setting):
         assert setting.at(data_quotas="none").fine_tuning_indices(RECALL) is setting.train_indices
