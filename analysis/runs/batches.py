@@ -1,7 +1,6 @@
 """Batches of one study: folders of networks that differ in the seed, and so were to be trained alike."""
 
 from collections.abc import Mapping
-from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,8 @@ _NETWORK = [schema.DATASET, schema.MODEL]
 def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     """Check that folders of networks of different seeds were trained with the same settings.
 
-    Folders of the same seeds may differ: they compare settings. So may a folder that has several values of a setting.
+    A setting may differ where some seed has several of its values: the folders then compare settings. It may differ too
+    where one folder has several values.
 
     Parameters
     ----------
@@ -26,27 +26,29 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     Raises
     ------
     StudyError
-        Two folders have no seed in common, and each has a value of its own of a setting of the training.
+        Folders have no seed in common, and each has a value of its own of a setting of the training.
     """
+    if len(dense_runs) < 2:
+        return
     everything = pd.concat(dense_runs, names=["folder"])
-    completed = frames.with_canonical_values(frames.with_former_values(everything))
-    settings = [column for column in frames.params(completed) if _is_of_training(frames.param(column))]
+    completed = frames.with_canonical_values(frames.with_former_values(everything)).reset_index("folder")
     for _, networks in completed.groupby(_NETWORK):
-        batches = dict(iter(networks.groupby(level="folder", sort=False)))
-        for (first, one), (second, other) in combinations(batches.items(), 2):
-            if set(one[schema.SEED]) & set(other[schema.SEED]):
+        for column in filter(_is_of_training, frames.params(networks)):
+            known = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
+            of_folders = known.drop_duplicates(["folder", column])
+            is_alike = of_folders[column].nunique() < 2
+            if is_alike or of_folders["folder"].duplicated().any() or known[schema.SEED].duplicated().any():
                 continue
-            for column in settings:
-                values, others = (batch[column].dropna().unique() for batch in (one, other))
-                if len(values) == len(others) == 1 and values[0] != others[0]:
-                    raise StudyError(
-                        f"{first} and {second} have networks of different seeds, and those of one study are trained "
-                        f"alike: their {frames.param(column)} is {shortened(values[0])} and {shortened(others[0])}. "
-                        "Leave a folder out, or train its networks again",
-                        option="frames",
-                    )
+            (first, value), (second, other) = of_folders.drop_duplicates(column)[["folder", column]].to_numpy()[:2]
+            raise StudyError(
+                f"{first} and {second} have networks of different seeds, and those of one study are trained alike: "
+                f"their {frames.param(column)} is {shortened(value)} and {shortened(other)}. Leave a folder out, or "
+                "train its networks again",
+                option="frames",
+            )
 
 
-def _is_of_training(param: str) -> bool:
-    role = schema.role(param)
-    return role.role == "setting" and role.concerns == "network" and param not in _NETWORK
+def _is_of_training(column: str) -> bool:
+    role = schema.PARAM_ROLES.get(frames.param(column))
+    is_setting = role is not None and (role.role, role.concerns) == ("setting", "network")
+    return is_setting and frames.param(column) not in _NETWORK

@@ -55,8 +55,10 @@ _START = frames.column(schema.START)
 _SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
+_WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
 # Shown wherever a network is not of 32 bits.
-_OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION))
+_OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
+_OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
 # What tells the levels of iterative pruning apart, beside the ratio.
@@ -130,7 +132,7 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
         column
         for column in further_settings(runs)
         if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
-        or (column in _OF_BITS and (runs[column] != schema.FLOAT32).any())
+        or (column in _OF_BITS and not runs[column].isin(_OF_32_BITS).all())
         or (column in mitigations and is_mitigated(runs[[column]]).any())
         or (column in _OF_ITERATIONS and has_levels)
     ]
@@ -302,7 +304,10 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
     """Return the bits of a weight in each row's networks, (rows,)."""
     formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER])
     of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]])
-    return frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
+    of_network = frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
+    if _WEIGHT_BITS not in frame:
+        return of_network
+    return np.minimum(of_network, frame[_WEIGHT_BITS].fillna(schema.FORMERLY[schema.WEIGHT_BITS]).to_numpy(float))
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:

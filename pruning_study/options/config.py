@@ -71,8 +71,8 @@ def _check_engine(config: Any) -> None:
     """Raise a StudyError if the engine that an option names cannot train with the optimizer."""
     if config.optimizer != SGD and config.engine == "native":
         raise StudyError(
-            f"{config.optimizer} is trained by torch alone, not by native: give --engine torch or auto",
-            option="optimizer",
+            f"native does not train with {config.optimizer}: take torch, or --optimizer {SGD}",
+            option="engine",
         )
 
 

@@ -127,8 +127,9 @@ class Torch:
     network and those that are pruned from it are measured alike, and as any other program measures the stored weights:
     rounding in the evaluation would be a number format of its own, whose errors would count as errors of pruning.
 
-    With bits of weights, training and evaluation compute with the quantised weights, and the optimizer changes the
-    float32 weights behind them, by the gradient of the quantised ones. The gradient for scores is that of float32.
+    With bits of weights, training and evaluation of any network compute with its quantised weights. The optimizer
+    changes the float32 weights behind them, by the gradient of the quantised ones. The gradient for scores is that of
+    float32.
 
     Parameters
     ----------

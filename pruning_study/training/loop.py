@@ -240,7 +240,9 @@ def _with_teacher_logits(training: TrainingSetup) -> TrainingSetup:
     distillation = training.distillation
     if not distillation or _augments(training):
         return training
-    logits = training.engine.logits(distillation.teacher, training.train.images)
+    # The engine may round weights while it trains, and the teacher keeps its own.
+    engine = TORCH if training.hyperparameters.quantization else training.engine
+    logits = engine.logits(distillation.teacher, training.train.images)
     return replace(training, distillation=replace(distillation, logits=logits))
 
 

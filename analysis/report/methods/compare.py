@@ -45,7 +45,7 @@ OVER_ACCURACY = (ALPHA_NEW, ALPHA)
 # Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
 SCHEDULE, DISTILLATION, MITIGATION, PRUNER, EPSILON = "schedule", "distillation", "mitigation", "pruner", "epsilon"
 TREATMENT, REWIND_STEP = schema.WEIGHT_TREATMENT, schema.REWIND_STEP
-START, NUMBER_FORMAT = schema.START, schema.NUMBER_FORMAT
+START, NUMBER_FORMAT, WEIGHT_BITS = schema.START, schema.NUMBER_FORMAT, schema.WEIGHT_BITS
 AGAINST_CONTROL, OTHER = "control", "other"
 METHOD_COLUMNS = [
     schema.DATASET,
@@ -362,6 +362,7 @@ def _pairs(
         (TREATMENT, _with(schema.WEIGHT_TREATMENT, schema.FINETUNE), {schema.WEIGHT_TREATMENT, schema.REWIND_STEP}),
         (REWIND_STEP, _with(schema.REWIND_STEP), {schema.REWIND_STEP}),
         (NUMBER_FORMAT, _with(schema.NUMBER_FORMAT), {schema.NUMBER_FORMAT}),
+        (WEIGHT_BITS, _with(schema.WEIGHT_BITS), {schema.WEIGHT_BITS, *schema.details(schema.WEIGHT_BITS)}),
         (AGAINST_CONTROL, _with(schema.PRUNER, settings.CONTROL), _of_pruning(runs)),
     ):
         baselines: dict[frozenset[tuple[str, Any]], list[_ComparedCell]] = {}

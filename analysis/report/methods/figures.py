@@ -29,6 +29,7 @@ _COMPARED = {
     methods.TREATMENT: "rewound weights minus fine-tuned ones",
     methods.REWIND_STEP: "rewound to an early step minus to first values",
     methods.NUMBER_FORMAT: "number format minus 32 bits",
+    methods.WEIGHT_BITS: "weights of few bits minus 32 bits",
     methods.OTHER: "one method minus another",
 }
 COLORS_MEAN = (

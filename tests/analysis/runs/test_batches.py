@@ -46,4 +46,13 @@ def test_seeds_that_were_trained_otherwise_are_no_batch_of_the_study(one, other,
     ids=["alike", "spelt otherwise", "a seed in common", "other images", "several values"],
 )
 def test_folders_that_can_be_joined(other):
-    check_one_design({FIRST: dense(0, 1, epochs="30", learning_rate="0.01").dropna(axis=1), SECOND: other})
+    check_one_design({FIRST: dense(0, 1, epochs="30", learning_rate="0.01"), SECOND: other})
+
+
+def test_folders_in_which_every_seed_has_both_settings_can_be_joined():
+    settings = [dense(*seeds, decay=decay) for decay in ("none", "cosine") for seeds in ((0, 1), (2, 3))]
+    check_one_design({Path(str(number)): each for number, each in enumerate(settings)})
+
+
+def test_a_param_that_the_schema_does_not_know_says_nothing_of_the_design():
+    check_one_design({FIRST: dense(0, 1, git_commit="a"), SECOND: dense(2, 3, git_commit="b")})

@@ -379,6 +379,14 @@ def test_number_formats_are_not_pruned_and_have_fewer_bits():
     assert bits(toy("mp", 2, [1])).tolist() == [32]
 
 
+def test_weights_of_few_bits_are_shown_even_if_every_run_has_them():
+    few = {"weight_bits": "4", "quantization": "while-training"}
+    assert shown(toy("mp", 2, [1], **few)) == ["weight_bits"]
+    assert shown(toy("mp", 2, [1], weight_bits="32")) == []
+    made = study(toy("mp", 2, [1, 1.1], **few), toy("mp", 2, [1, 1.2], weight_bits="32"))
+    assert bits(made).tolist() == [4, 4, 32, 32]
+
+
 @pytest.mark.parametrize("tuned", [TUNED, {}])
 def test_dense_networks_in_another_number_format_have_no_control(tuned):
     """Fine-tuning plays no part in them, even where no run says how it was fine-tuned; in those of `none` it does."""

@@ -10,6 +10,7 @@ from torch import nn, tensor
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.training import loop
+from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import Torch
 from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.loop import TrainingSetup, fit, ignore
@@ -163,6 +164,17 @@ def test_without_an_epoch_the_weights_are_rounded():
     fit(model, setup(4, while_training=False, plan=replace(PLAN, phases=())))
     quantize(wanted, 4)
     assert torch.equal(weights_of(model), weights_of(wanted))
+
+
+@pytest.mark.parametrize("while_training", [True, False])
+def test_the_teacher_keeps_its_own_weights(while_training):
+    teacher = network().eval()
+    training = setup(2, while_training=while_training, distillation=Distillation(teacher, 0.5, 1.0))
+    with torch.no_grad():
+        own, rounded = teacher(TRAIN.images), Torch(weight_bits=2).logits(teacher, TRAIN.images)
+    logits = loop._with_teacher_logits(training).distillation.logits
+    torch.testing.assert_close(logits, own)
+    assert not torch.allclose(rounded, own, atol=0.01)
 
 
 @pytest.mark.parametrize("while_training", [True, False])

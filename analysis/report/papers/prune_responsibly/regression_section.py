@@ -108,7 +108,7 @@ def _on_choices(by_term: pd.DataFrame, networks: int) -> Iterator[str]:
     for term, row in by_term[by_term.index.map(_is_choice)].iterrows():
         level = figures.short(str(term))
         meaning = _CHOICE_MEANINGS.get(
-            str(term), f"Networks that are trained by {level} are, at the same learning rate,"
+            str(term), f"Networks that are trained with {level} are, at the same learning rate,"
         )
         yield f"{meaning} {_more_accurate(100 * row['coefficient'])}, all else equal{_bounds(row, 100, networks)}."
 

@@ -154,6 +154,15 @@ def test_pruners_are_compared_though_each_has_a_scope_of_its_own():
     assert pairs(methods.compare(run_arrays(made))) == {("pruner", 20.0, "l1-unstructured", "mp")}
 
 
+def test_weights_of_few_bits_are_compared_with_32_bits():
+    made = made_up_runs.study(
+        toy("none", 1, [1, 1.1], {"weight_bits": "32"}),
+        toy("none", 1, [1.1, 1.2], {"weight_bits": "4", "quantization": "while-training"}),
+    )
+    found = {each for each in pairs(methods.compare(run_arrays(made))) if each[0] == "weight_bits"}
+    assert found == {("weight_bits", 1.0, "none weight_bits 4", "none")}
+
+
 def test_a_number_format_of_a_pruned_network_is_compared_with_32_bits():
     """That of a dense network is compared with nothing here: every outcome is measured from the dense networks."""
     made = made_up_runs.study(

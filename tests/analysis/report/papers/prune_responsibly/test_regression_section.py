@@ -191,7 +191,7 @@ def chosen():
 
 def test_what_training_choices_are_worth_is_said(chosen):
     (size,) = [text for text in sentences(chosen) if "twice as many images" in text]
-    (adam,) = [text for text in sentences(chosen) if "trained by adam" in text]
+    (adam,) = [text for text in sentences(chosen) if "trained with adam" in text]
     assert float(size.split("images are ")[1].split(" points less accurate")[0]) == pytest.approx(1, abs=0.1)
     assert float(adam.split("learning rate, ")[1].split(" points more accurate")[0]) == pytest.approx(3, abs=0.1)
     assert "95 % interval by network" in size
