@@ -19,7 +19,6 @@ DENSE, GRADUAL, SET, RIGL = "dense", "gradual", "set", "rigl"
 CORRUPTED, CLEAN, EXCESS, BEYOND = "corrupted", "clean", "largest_excess", "beyond_clean"
 # What each pair of comparisons is against, at which ratio. These are the primary outcomes.
 BASELINES = {2: DENSE, 10: GRADUAL}
-_OF_RUN = {"accuracy_after": CLEAN, "accuracy_before": CLEAN, schema.LARGEST_EXCESS: EXCESS}
 _COLORS = {SET: DIFFERENT, RIGL: ABOVE}
 
 
@@ -48,16 +47,24 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     counts = robustness.pulled(runs, experiment, tracking_uri=tracking_uri)
     right = counts.groupby(["run_id", "corruption", "severity"])[["right", "support"]].sum()
     accuracies = (right["right"] / right["support"]).groupby(["run_id", "corruption"]).mean().unstack()
-    method = runs[frames.column("schedule")].where(runs[frames.column("schedule")].isin([SET, RIGL]), GRADUAL)
-    sparse = runs.assign(method=method)
-    of_dense = dense.assign(method=DENSE, run_id=dense[schema.DENSE_RUN_ID], **{schema.RATIO: 1})
+    schedule = runs[frames.column(schema.SCHEDULE)]
+    sparse = pd.DataFrame({"method": schedule.where(schedule.isin([SET, RIGL]), GRADUAL), EXCESS: _excess(runs)})
+    sparse = sparse.join(runs[[schema.SEED, schema.RATIO, "run_id"]]).assign(**{CLEAN: runs[frames.ACCURACY_AFTER]})
+    of_dense = dense[[schema.SEED]].assign(method=DENSE, run_id=dense[schema.DENSE_RUN_ID])
+    of_dense = of_dense.assign(**{schema.RATIO: 1.0, CLEAN: dense[frames.ACCURACY_BEFORE]})
     columns = [schema.SEED, "method", schema.RATIO]
-    parts = [
-        own.rename(columns=_OF_RUN).reindex(columns=[*columns, CLEAN, EXCESS, "run_id"]) for own in (of_dense, sparse)
-    ]
-    made = pd.concat(parts).join(accuracies, on="run_id").sort_values(columns).drop(columns="run_id")
+    made = pd.concat([of_dense, sparse]).sort_values(columns)[[*columns, CLEAN, EXCESS, "run_id"]]
+    made = made.join(accuracies, on="run_id").drop(columns="run_id")
     with files.one_aside(folder / NETWORKS) as path:
         csv_text.write(made, path, missing=NOT_AVAILABLE)
+
+
+def _excess(runs: pd.DataFrame) -> np.ndarray:
+    """Return the largest loss of a class of each run beyond that of the accuracy, (runs,)."""
+    names = frames.class_names(runs)
+    before, after = (runs[[start + name for name in names]] for start in (frames.RECALL_BEFORE, frames.RECALL_AFTER))
+    lost = (runs[frames.ACCURACY_BEFORE] - runs[frames.ACCURACY_AFTER]).to_numpy()
+    return np.asarray((before.to_numpy() - after.to_numpy()).max(1) - lost)
 
 
 def measured(networks: pd.DataFrame) -> pd.DataFrame:
