@@ -23,7 +23,7 @@ from analysis.runs import schema
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
-_OPTION = re.compile(r"--[a-z][a-z0-9-]*")
+_OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")  # a word of its own, and no part of a name such as `<!--x`
 _PLACE = (schema.DATASET, schema.MODEL)
 
 
