@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
@@ -12,6 +13,7 @@ from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.intensification import excess_loss
 from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS, FINE_TUNED = "regularizers", "networks.csv", "fine_tuned.csv"
@@ -71,9 +73,10 @@ def _fine_tuned(runs: pd.DataFrame, trainings: pd.Series) -> pd.DataFrame:
     recalls = [name for name in own if name.startswith("recall_after/")]
     measured = own.set_index(schema.DENSE_RUN_ID)[["accuracy_after", *recalls]]
     control = measured[own[schema.PRUNER].eq("none").to_numpy()].reindex(own[schema.DENSE_RUN_ID])
-    losses = control.to_numpy() - measured.to_numpy()
+    (accuracy_before, before), (accuracy_after, after) = (np.split(s.to_numpy(), [1], 1) for s in (control, measured))
+    excess = excess_loss(before, after, accuracy_before[:, 0], accuracy_after[:, 0])
     return (
-        own.assign(accuracy=own["accuracy_after"], largest_excess=(losses[:, 1:] - losses[:, :1]).max(1))
+        own.assign(accuracy=own["accuracy_after"], largest_excess=excess.max(1))
         .sort_values([_TRAINING, schema.SEED, schema.PRUNER, schema.RATIO])
         .reset_index(drop=True)[[_TRAINING, schema.SEED, schema.PRUNER, schema.RATIO, "accuracy", "largest_excess"]]
     )

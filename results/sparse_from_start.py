@@ -12,6 +12,7 @@ from analysis.rendering.drawing import ABOVE, DIFFERENT, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, robustness, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.intensification import excess_loss
 from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS = "sparse-from-start", "networks.csv"
@@ -63,8 +64,8 @@ def _excess(runs: pd.DataFrame) -> np.ndarray:
     """Return the largest loss of a class of each run beyond that of the accuracy, (runs,)."""
     names = frames.class_names(runs)
     before, after = (runs[[start + name for name in names]] for start in (frames.RECALL_BEFORE, frames.RECALL_AFTER))
-    lost = (runs[frames.ACCURACY_BEFORE] - runs[frames.ACCURACY_AFTER]).to_numpy()
-    return np.asarray((before.to_numpy() - after.to_numpy()).max(1) - lost)
+    accuracies = (runs[name].to_numpy() for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER))
+    return np.asarray(excess_loss(before, after, *accuracies).max(1))
 
 
 def measured(networks: pd.DataFrame) -> pd.DataFrame:
