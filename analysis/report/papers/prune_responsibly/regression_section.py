@@ -60,15 +60,16 @@ def section(study: StudyData) -> Section | None:
     found = fitted(study)
     if found.fitted is None:
         return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
-    networks = int(found.fitted.rows[regression.NETWORK].nunique())
-    choices = regression.choices(found.fitted.rows)
+    rows = found.fitted.rows
+    networks = int(rows[regression.NETWORK].nunique())
+    choices = regression.choices(rows)
     drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
     blocks: list[Block] = [
         Items(list(_sentences(found))),
         _READING,
         *numbered("regression", drawn),
         *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
-        *([_CHOICES, with_and_without(found.fitted, choices)] if choices and has_imbalance(found.table) else []),
+        *([_CHOICES, with_and_without(found, rows, choices)] if choices and has_imbalance(found.table) else []),
         _TABLE,
         _shown(found.table),
         *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
@@ -129,32 +130,32 @@ def has_imbalance(table: pd.DataFrame) -> bool:
     return IMBALANCE in set(table["term"])
 
 
-def with_and_without(fit: regression.Estimate, choices: Sequence[str]) -> pd.DataFrame:
+def with_and_without(found: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
     """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
 
     Parameters
     ----------
-    fit : Estimate
+    found : Regression
         The fit with these terms.
+    rows : DataFrame
+        What was fitted.
     choices : sequence of str
-        Their columns.
+        The columns of the terms.
     """
-    plain = regression.estimate(fit.rows.drop(columns=list(choices)))
-    return pd.DataFrame(
-        _imbalance(own, words) for own, words in ((fit, ", ".join(map(_words, choices))), (plain, "none"))
-    )
+    fit = regression.estimate(rows.drop(columns=list(choices)))
+    plain = fit.coefficients.assign(**{f"se_{name}": errors for name, errors in standard_errors(fit).items()})
+    return pd.DataFrame([_imbalance(found.table, ", ".join(map(_words, choices))), _imbalance(plain, "none")])
 
 
-def _imbalance(fit: regression.Estimate, choices: str) -> dict[str, str]:
-    place = fit.coefficients["term"].tolist().index(IMBALANCE)
-    errors = standard_errors(fit)
-    return {
-        "training choices": choices,
-        "imbalance": number(float(fit.coefficients["coefficient"][place])),
-        "error by network": number(float(errors["network"][place])),
-        "by dense network": number(float(errors["dense"][place])),
-        "by class": number(float(errors["class"][place])),
+def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
+    row = table.set_index("term").loc[IMBALANCE]
+    columns = {
+        "imbalance": "coefficient",
+        "error by network": "se_network",
+        "by dense network": "se_dense",
+        "by class": "se_class",
     }
+    return {"training choices": choices, **{title: number(float(row[name])) for title, name in columns.items()}}
 
 
 def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
