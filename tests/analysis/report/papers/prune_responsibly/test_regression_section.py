@@ -206,6 +206,8 @@ def test_imbalance_is_shown_with_training_choices_and_without(chosen):
     terms = chosen.tables["regression.csv"].set_index("term")
     assert float(table["imbalance"][0]) == pytest.approx(terms.at["imbalance", "coefficient"], abs=5e-5)
     assert float(table["error by network"][0]) < float(table["error by network"][1])
+    for title, name in (("error by network", "se_network"), ("by dense network", "se_dense"), ("by class", "se_class")):
+        assert float(table[title][0]) == pytest.approx(terms.at["imbalance", name], abs=5e-5)
 
 
 def test_classes_tell_of_imbalance_where_it_differs_between_networks(chosen):
