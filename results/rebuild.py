@@ -20,6 +20,7 @@ import quantized_training
 import regularizers
 import risk
 import sparse_from_start
+import training_choices
 
 from analysis.common.errors import StudyError
 from analysis.rendering import figure_files, page
@@ -49,6 +50,7 @@ def main(studies: tuple[Path, ...]) -> None:
             regularizers.write(RESULTS)
             risk.write(RESULTS)
             sparse_from_start.write(RESULTS)
+            training_choices.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error

@@ -62,9 +62,26 @@ def fitted(study: StudyData) -> Regression:
     if rows.empty:
         return Regression(pd.DataFrame(), None, None, notes)
     try:
-        fit = regression.estimate(rows)
+        regressed = fit_rows(rows)
     except StudyError as error:
         return Regression(pd.DataFrame(), None, None, [*notes, first_line(error)])
+    return regressed._replace(notes=[*notes, *regressed.notes])
+
+
+def fit_rows(rows: pd.DataFrame) -> Regression:
+    """Fit the accuracies of classes, beside print.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `fitted_rows` returns them.
+
+    Raises
+    ------
+    StudyError
+        There are no more rows than terms.
+    """
+    fit = regression.estimate(rows)
     linear = regression.estimate(rows, crossed=False)
     logit = regression.logit_of(fit).set_index("term")
     table = fit.coefficients.copy()
@@ -80,7 +97,7 @@ def fitted(study: StudyData) -> Regression:
     for name, column in {"logit": "coefficient", "logit_p": "p", "logit_effect": "effect"}.items():
         table[name] = logit[column].to_numpy()
     table.attrs = {}
-    return Regression(table, fit, linear, [*notes, *logit.attrs["notes"]])
+    return Regression(table, fit, linear, list(logit.attrs["notes"]))
 
 
 def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:

@@ -1,0 +1,197 @@
+"""Tables and picture of training-choices/: which classes pay, once the training of the networks is accounted for."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import ABOVE, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.report.papers.prune_responsibly import coefficients
+from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, survival
+from analysis.report.papers.prune_responsibly.levels import (
+    ACCURACY,
+    ACCURACY_0,
+    BATCH_SIZE,
+    CLASS,
+    IMBALANCE,
+    ITERATION,
+    LEARNING_RATE,
+    OPTIMIZER,
+)
+from analysis.runs import exports, schema
+from analysis.runs.options.names import ADAM
+from analysis.statistics import regression
+from analysis.statistics.hypothesis_tests import corrected
+from analysis.statistics.resampling import mean_interval
+from analysis.study.study import StudyData
+
+STUDY = "training-choices"
+# Adam mostly takes a tenth of SGD's rate. So its rate counts tenfold, and the optimizers have the same two.
+_RATE_OF_ADAM = 10
+CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
+_WITH, _WITHOUT = "with", "without"
+_POINTS = 100
+_PRINTED = "in print"
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its frames are there."""
+    folder = results / STUDY
+    if not (folder / "frames").is_dir():
+        return
+    rows = at_own_rates(study_rows(StudyData.from_frames(exports.below(folder / "frames"))))
+    fits = {_WITH: fit_rows(rows), _WITHOUT: fit_rows(rows.drop(columns=list(CHOICES)))}
+    halves = imbalance_by_half(rows)
+    tables = {
+        "primary_tests": primary_tests(fits[_WITH]),
+        "imbalance": imbalance(fits),
+        "halves": halves,
+        "survival": survivors(fits),
+        "rare_classes": rare_classes(rows),
+    }
+    with files.aside(folder) as made:
+        for name, table in tables.items():
+            csv_text.write(table, made / f"{name}.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        drawn = figure(tables["imbalance"], halves, fits[_WITH])
+        figure_files.write({"imbalance": drawn}, made / "figures", [figure_files.PNG], processes=1)
+
+
+def study_rows(study: StudyData) -> pd.DataFrame:
+    """Return the rows of the report's regression: a class of a pruned network, without networks that guess."""
+    regressed = coefficients.fitted(study)
+    assert regressed.fitted is not None
+    return regressed.fitted.rows
+
+
+def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose learning rates are relative to what their optimizer mostly takes: Adam's count tenfold.
+
+    Examples
+    --------
+    >>> at_own_rates(pd.DataFrame({"optimizer": ["sgd", "adam"], "learning_rate": [0.03, 0.003]}))
+      optimizer  learning_rate
+    0       sgd           0.03
+    1      adam           0.03
+    """
+    factor = np.where(rows[OPTIMIZER] == ADAM, _RATE_OF_ADAM, 1)
+    return rows.assign(**{LEARNING_RATE: (rows[LEARNING_RATE] * factor).round(12)})
+
+
+def primary_tests(regressed: Regression) -> pd.DataFrame:
+    """Return the coefficients of the primary outcomes, each with the interval and p of its own standard error.
+
+    Imbalance is tested by class and one-tailed, in points of accuracy per point of the training images. The choices are
+    tested by dense network and two-sided, with Holm's correction over the three, in points of accuracy.
+    """
+    terms = regressed.table.set_index("term")
+    sign = coefficients.EXPECTED_SIGNS[IMBALANCE]
+    row = terms.loc[IMBALANCE]
+    p = regression.one_tailed(row["p_class"], row["coefficient"], sign)
+    primary = [{**_estimate(regressed, IMBALANCE, "class"), "p": p, "p_holm": np.nan}]
+    choices = [term for term in terms.index if term.partition("[")[0] in regression.CHOICES.values()]
+    p_dense = terms.loc[choices, "p_dense"]
+    for term, adjusted in zip(choices, corrected(p_dense, len(choices))[1], strict=True):
+        own = _estimate(regressed, term, "dense", _POINTS)
+        primary.append({**own, "p": p_dense[term], "p_holm": adjusted})
+    return pd.DataFrame(primary)
+
+
+def _estimate(regressed: Regression, term: str, groups: str, unit: int = 1) -> dict[str, str | float]:
+    """Return a coefficient times `unit`, with its 95 % interval by the jackknife over groups."""
+    assert regressed.fitted is not None
+    columns = {"class": [schema.DATASET, CLASS], "dense": [schema.DENSE_RUN_ID]}
+    count = regressed.fitted.rows.groupby(columns[groups], observed=True).ngroups
+    row = regressed.table.set_index("term").loc[term]
+    value, error = unit * row["coefficient"], unit * row[f"se_{groups}"]
+    half = float(regression.clustered_half_width(error, count))
+    low, high = value - half, value + half
+    return {"term": term, "coefficient": value, "low": low, "high": high, "by": groups, "groups": count}
+
+
+def imbalance(fits: Mapping[str, Regression]) -> pd.DataFrame:
+    """Return the coefficient of imbalance and its standard errors, with the terms of training choices and without."""
+    rows = []
+    for name, regressed in fits.items():
+        row = regressed.table.set_index("term").loc[IMBALANCE]
+        errors = {f"se_{kind}": row[f"se_{kind}"] for kind in ("network", "dense", "class")}
+        rows.append({"training choices": name, **_estimate(regressed, IMBALANCE, "class"), **errors})
+    return pd.DataFrame(rows).drop(columns="term")
+
+
+def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the coefficient of imbalance in the networks of each level of each choice, with its interval by class."""
+    halves = []
+    for choice in CHOICES:
+        for level, own in rows.groupby(choice, observed=True):
+            estimate = _estimate(fit_rows(own), IMBALANCE, "class")
+            halves.append({"choice": choice, "level": level, **estimate})
+    return pd.DataFrame(halves).drop(columns="term")
+
+
+def survivors(fits: Mapping[str, Regression]) -> pd.DataFrame:
+    """Return the terms that are significant in print, and whether they hold here, with the choices and without."""
+    columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
+    tables = [
+        survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the recall that a class has less where it is rare, in points, and the same before pruning.
+
+    Each class is compared with itself in networks of the same level and optimizer; the mean is over classes, with its
+    95 % interval.
+    """
+    tables = []
+    for (iteration, optimizer), own in rows.groupby([ITERATION, OPTIMIZER], observed=True):
+        by_class = own.assign(rare=own[IMBALANCE] < 0).groupby([CLASS, "rare"], observed=True)
+        means = by_class[[ACCURACY_0, ACCURACY]].mean().unstack()
+        for when, column in (("before", ACCURACY_0), ("after", ACCURACY)):
+            deficits = _POINTS * (means[column][False] - means[column][True]).to_numpy()
+            low, high = mean_interval(deficits)
+            row = {"iteration": iteration, "optimizer": optimizer, "pruning": when}
+            tables.append({**row, "deficit": deficits.mean(), "low": low, "high": high})
+    return pd.DataFrame(tables)
+
+
+def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> Figure:
+    """Draw the coefficient of imbalance in print, in all networks and in each half of them."""
+    lines = list(_lines(fits, halves, regressed))
+    drawn, grid = page(
+        (1, 1),
+        (8.0, 4.2),
+        "How much of its accuracy a class owes to its share of the training images",
+        "Points of accuracy per point of the training images. 95 % intervals by class.",
+    )
+    axes = grid[0, 0]
+    for place, (name, value, low, high) in enumerate(lines):
+        color = NEUTRAL if name == _PRINTED else ABOVE
+        axes.hlines(place, low, high, color=color, linewidth=1.5)
+        axes.scatter(value, place, s=22, color=color, zorder=3)
+    axes.set_yticks(range(len(lines)), [name for name, *_ in lines])
+    axes.invert_yaxis()
+    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
+    axes.set_xlabel("coefficient of imbalance")
+    axes.grid(axis="x", alpha=0.3)
+    return drawn
+
+
+def _lines(
+    fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression
+) -> Iterator[tuple[str, float, float, float]]:
+    """Yield the name, the value and the interval of each line of the picture."""
+    printed = regressed.table.set_index("term").loc[IMBALANCE]
+    yield (_PRINTED, *printed[["published", "published_low", "published_high"]])
+    names = [f"all networks, {name} terms of training" for name in fits["training choices"]]
+    by_half = zip(halves["choice"], halves["level"], strict=True)
+    names += [f"{choice.replace('_', ' ')} {level}" for choice, level in by_half]
+    values = pd.concat([fits, halves])[["coefficient", "low", "high"]]
+    for name, row in zip(names, values.itertuples(index=False), strict=True):
+        yield (name, *row)
