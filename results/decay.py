@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import folders
+import network_measures
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,9 +17,7 @@ from analysis.rendering.drawing import BELOW, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
-from analysis.statistics.intensification import alpha, excess_loss, raw_slope
 from analysis.statistics.resampling import mean_interval
-from analysis.study.arrays import run_arrays
 from analysis.study.settings import CONTROL, is_mitigated
 
 STUDIES = ("decay", "decay-confirmation")
@@ -83,30 +82,13 @@ def primary_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured(runs: pd.DataFrame) -> pd.DataFrame:
-    study = run_arrays(runs)
-    rows = []
-    for places, classes in study.class_sets():
-        before, after, accuracy_before, accuracy_after = study.measured(places, classes)
-        excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
-        floor = 100 * study.floors(places, classes)
-        rows.append(
-            study.runs.iloc[places][[schema.DATASET, schema.SEED]].assign(
-                training=trainings(study.runs.iloc[places]),
-                method=np.where(study.runs.iloc[places][schema.PRUNER].eq(CONTROL), _CONTROL, _PRUNED),
-                accuracy_before=100 * accuracy_before,
-                accuracy=100 * accuracy_after,
-                largest_excess=excess,
-                floor=floor,
-                beyond_floor=excess - floor,
-                alpha=alpha(*study.balances(places, classes)),
-                raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
-                gaps=list(100 * (before - accuracy_before[:, None])),
-                classes=[study.names[classes]] * len(places),
-            )
-        )
+    networks = network_measures.measure(runs)
     order = [list(DATASETS), list(_TRAININGS), [_CONTROL, _PRUNED]]
-    table = pd.concat(rows)
     keys = [schema.DATASET, "training", "method"]
+    table = networks.drop(columns=[frames.RUN_ID, schema.PRUNER]).assign(
+        training=networks[frames.RUN_ID].map(dict(zip(runs[frames.RUN_ID], trainings(runs), strict=True))),
+        method=np.where(networks[schema.PRUNER].eq(CONTROL), _CONTROL, _PRUNED),
+    )
     for key, values in zip(keys, order, strict=True):
         table[key] = pd.Categorical(table[key], values)
     return table.sort_values([*keys, schema.SEED], ignore_index=True)

@@ -15,6 +15,7 @@ import decay
 import equal_accuracy
 import folders
 import front_page
+import lottery_tickets
 import pies
 import quantized_training
 import regularizers
@@ -45,6 +46,7 @@ def main(studies: tuple[Path, ...]) -> None:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
             compress.write(RESULTS)
+            lottery_tickets.write(RESULTS)
             pies.write(RESULTS)
             quantized_training.write(RESULTS)
             regularizers.write(RESULTS)

@@ -1,0 +1,44 @@
+"""What each network of a study did to its classes, from its dense network on."""
+
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.statistics.intensification import alpha, excess_loss, raw_slope
+from analysis.study.arrays import run_arrays
+
+
+def measure(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run that can be compared with its dense network.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+
+    Returns
+    -------
+    DataFrame
+        dataset, seed, pruner, run_id; accuracy_before, accuracy, largest_excess, floor (what the noise of test images
+        makes of the largest excess loss) and beyond_floor, all in points; alpha and raw_slope; `gaps`, the dense
+        network's recall minus accuracy, in points, of each of its `classes`.
+    """
+    study = run_arrays(runs)
+    rows = []
+    for places, classes in study.class_sets():
+        before, after, accuracy_before, accuracy_after = study.measured(places, classes)
+        excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
+        floor = 100 * study.floors(places, classes)
+        rows.append(
+            study.runs.iloc[places][[schema.DATASET, schema.SEED, schema.PRUNER, frames.RUN_ID]].assign(
+                accuracy_before=100 * accuracy_before,
+                accuracy=100 * accuracy_after,
+                largest_excess=excess,
+                floor=floor,
+                beyond_floor=excess - floor,
+                alpha=alpha(*study.balances(places, classes)),
+                raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
+                gaps=list(100 * (before - accuracy_before[:, None])),
+                classes=[study.names[classes]] * len(places),
+            )
+        )
+    return pd.concat(rows, ignore_index=True)
