@@ -192,8 +192,8 @@ def test_training_choices_are_a_factorial_in_which_each_class_is_rare_in_three_s
 
 def test_decay_pruners_has_magnitude_and_undecayed_pruning_at_five_ratios_and_the_control_of_each_network():
     configs = [cell.config for cell in read("decay-pruners").cells]
-    networks = {(each.dataset, each.pruner, each.ratio, each.seed) for each in configs}
-    datasets, seeds = ("fashion-mnist", "mnist", "cifar10-jpeg"), range(140, 160)
+    networks = {(each.dataset, each.pruner, *each.ratio, each.seed) for each in configs}
+    datasets, seeds = ("fashion-mnist", "mnist", "cifar10_jpeg"), range(140, 160)
     methods = [*product(("mp", "up"), (2, 4, 10, 20, 50)), (CONTROL, 1)]
     assert networks == {(dataset, *method, seed) for dataset, method, seed in product(datasets, methods, seeds)}
     assert len(configs) == 3 * 11 * 20
