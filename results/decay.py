@@ -85,7 +85,7 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
     networks = network_measures.measure(runs)
     order = [list(DATASETS), list(_TRAININGS), [_CONTROL, _PRUNED]]
     keys = [schema.DATASET, "training", "method"]
-    table = networks.drop(columns=[frames.RUN_ID, schema.PRUNER]).assign(
+    table = networks.drop(columns=[frames.RUN_ID, schema.PRUNER, schema.RATIO]).assign(
         training=networks[frames.RUN_ID].map(dict(zip(runs[frames.RUN_ID], trainings(runs), strict=True))),
         method=np.where(networks[schema.PRUNER].eq(CONTROL), _CONTROL, _PRUNED),
     )

@@ -8,7 +8,7 @@ from analysis.study.arrays import run_arrays
 
 
 def measure(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each run that can be compared with its dense network.
+    """Return a row for each run, without networks that guess.
 
     Parameters
     ----------
@@ -18,18 +18,20 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, seed, pruner, run_id; accuracy_before, accuracy, largest_excess, floor (what the noise of test images
-        makes of the largest excess loss) and beyond_floor, all in points; alpha and raw_slope; `gaps`, the dense
+        dataset, pruner, ratio, seed, run_id; accuracy_before, accuracy, largest_excess, floor (what the noise of test
+        images makes of the largest excess loss) and beyond_floor, all in points; alpha and raw_slope; `gaps`, the dense
         network's recall minus accuracy, in points, of each of its `classes`.
     """
     study = run_arrays(runs)
     rows = []
-    for places, classes in study.class_sets():
+    columns = [schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED, frames.RUN_ID]
+    for with_guesses, classes in study.class_sets():
+        places = with_guesses[~study.at_chance[with_guesses]]
         before, after, accuracy_before, accuracy_after = study.measured(places, classes)
         excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
         floor = 100 * study.floors(places, classes)
         rows.append(
-            study.runs.iloc[places][[schema.DATASET, schema.SEED, schema.PRUNER, frames.RUN_ID]].assign(
+            study.runs.iloc[places][columns].assign(
                 accuracy_before=100 * accuracy_before,
                 accuracy=100 * accuracy_after,
                 largest_excess=excess,

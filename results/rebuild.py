@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import compress
 import decay
+import decay_pruners
 import equal_accuracy
 import folders
 import front_page
@@ -45,6 +46,7 @@ def main(studies: tuple[Path, ...]) -> None:
         if not studies:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
+            decay_pruners.write(RESULTS)
             compress.write(RESULTS)
             lottery_tickets.write(RESULTS)
             pies.write(RESULTS)

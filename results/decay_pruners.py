@@ -1,0 +1,136 @@
+"""Tables and picture of decay-pruners/: three findings of the paper with a learning rate that falls to 0."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import folders
+import network_measures
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import BELOW, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.resampling import mean_interval
+from analysis.study.settings import CONTROL
+
+STUDY = "decay-pruners"
+COSINE, CONSTANT = "cosine", "constant"
+MP, UP = "mp", "up"
+RATIOS = (2, 4, 10, 20, 50)
+DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+COMPARED = ((MP, CONTROL), (UP, MP))
+OUTCOMES = ("alpha", "raw_slope", "beyond_floor", "accuracy")
+# Each is tested on the three data sets, with Holm's correction.
+PRIMARY = {("alpha", MP, 2), ("alpha", UP, 10), ("accuracy", UP, 10)}
+_COLORS = {CONSTANT: NEUTRAL, COSINE: BELOW}
+_TITLES = {MP: "MP minus control", UP: "UP minus MP"}
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of the study, if its frames are there."""
+    folder = results / STUDY
+    if not (folder / "frames").is_dir():
+        return
+    studies = {COSINE: STUDY, CONSTANT: folders.TEXT}
+    networks = pd.concat(
+        network_measures.measure(folders.runs(results, name)[0]).assign(training=training)
+        for training, name in studies.items()
+    )
+    tables = {"means": means(networks), "comparisons": comparisons(networks)}
+    with files.aside(folder) as made:
+        for name, table in tables.items():
+            csv_text.write(table, made / f"{name}.csv", missing=NOT_AVAILABLE)
+        (made / "figures").mkdir()
+        drawn = {"findings": figure(tables["comparisons"])}
+        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+
+
+def means(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of each training, data set, pruner and ratio, with 95 % intervals over networks."""
+    rows = []
+    keys = ["training", schema.DATASET, schema.PRUNER, schema.RATIO]
+    compared = networks[_is_compared(networks)]
+    for key, cell in compared.groupby(keys):
+        row = dict(zip(keys, key, strict=True)) | {"n": len(cell)}
+        for outcome in OUTCOMES:
+            low, high = mean_interval(cell[outcome])
+            row |= {outcome: cell[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _is_compared(networks: pd.DataFrame) -> pd.Series:
+    pruned = networks[schema.PRUNER].isin([MP, UP]) & networks[schema.RATIO].isin(RATIOS)
+    return pruned | networks[schema.PRUNER].eq(CONTROL)
+
+
+def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return MP minus the control and UP minus MP, paired by seed, under both trainings at each ratio.
+
+    Returns
+    -------
+    DataFrame, one row for each training, outcome, pair, data set and ratio
+        training, outcome, pruner, minus, dataset, ratio, the row of `paired`, and p_holm of the primary outcomes under
+        the cosine, over the data sets.
+    """
+    table = pd.DataFrame(_pairs(networks[_is_compared(networks)])).drop(columns="p_equivalence")
+    keys = pd.MultiIndex.from_frame(table[["outcome", schema.PRUNER, schema.RATIO]])
+    is_primary = table["training"].eq(COSINE) & keys.isin(list(PRIMARY))
+    families = table[is_primary].groupby(["outcome", schema.PRUNER])["p"]
+    return table.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))
+
+
+def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
+    values = networks.set_index(["training", schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED]).sort_index()
+    for training, outcome, (pruner, minus), dataset in (
+        (training, outcome, pair, dataset)
+        for training in (COSINE, CONSTANT)
+        for outcome in OUTCOMES
+        for pair in COMPARED
+        for dataset in DATASETS
+    ):
+        for ratio in RATIOS:
+            baseline = values.loc[training, dataset, minus, 1 if minus == CONTROL else ratio][outcome]
+            both = pd.concat([values.loc[training, dataset, pruner, ratio][outcome], baseline], axis=1)
+            yield {
+                **{"training": training, "outcome": outcome, schema.PRUNER: pruner, "minus": minus},
+                **{schema.DATASET: dataset, schema.RATIO: ratio},
+                **paired(*both.to_numpy().T, family=len(DATASETS)),
+            }
+
+
+def figure(compared: pd.DataFrame) -> Figure:
+    """Draw differences of alpha against the ratio: a row for each pair, a column for each data set."""
+    drawn, grid = page(
+        (len(COMPARED), len(DATASETS)),
+        (9.6, 5.6),
+        "Differences of alpha, with a constant learning rate and with one that falls to 0",
+        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it falls to 0, 20 other networks.",
+        sharex=True,
+    )
+    of_alpha = compared[compared["outcome"].eq("alpha")]
+    for line, (pruner, _) in zip(grid, COMPARED, strict=True):
+        for axes, (dataset, title) in zip(line, DATASETS.items(), strict=True):
+            _draw(axes, of_alpha[of_alpha[schema.PRUNER].eq(pruner) & of_alpha[schema.DATASET].eq(dataset)])
+            axes.set_title(title, fontsize=10)
+        line[0].set_ylabel(f"alpha, {_TITLES[pruner]}")
+    for axes in grid[-1]:
+        axes.set_xticks(range(len(RATIOS)), [str(ratio) for ratio in RATIOS])
+        axes.set_xlabel("ratio")
+    return drawn
+
+
+def _draw(axes: Axes, rows: pd.DataFrame) -> None:
+    for shift, (training, color) in zip((-0.12, 0.12), _COLORS.items(), strict=True):
+        own = rows[rows["training"].eq(training)]
+        places = np.arange(len(own)) + shift
+        axes.vlines(places, own["difference_low"], own["difference_high"], color=color, linewidth=1.5)
+        axes.scatter(places, own["difference"], s=16, color=color, zorder=3)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.grid(axis="y", alpha=0.3)
