@@ -97,19 +97,19 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
 def _is_primary(runs: pd.DataFrame) -> pd.Series:
     gradual = runs[schema.PRUNER].eq("mp") & runs[schema.RATIO].eq(_PRIMARY_RATIO)
     gradual &= runs[frames.column(schema.SCHEDULE)].eq("cubic")
-    by_labels = _param(runs, schema.DISTILL, 0).astype(float).eq(0)
+    by_labels = network_measures.param(runs, schema.DISTILL, 0).astype(float).eq(0)
     return (gradual | runs[schema.PRUNER].eq(CONTROL)) & by_labels
 
 
 def _has_offsets(runs: pd.DataFrame) -> pd.Series:
-    return _is_primary(runs) & _param(runs, schema.CLASS_OFFSETS, "none").eq("dense")
+    return _is_primary(runs) & network_measures.param(runs, schema.CLASS_OFFSETS, "none").eq("dense")
 
 
 def trainings(runs: pd.DataFrame) -> np.ndarray:
     """Return how each run was trained before and after pruning, in the words of README.md."""
-    decayed = _param(runs, schema.DECAY, "none").eq(COSINE)
-    then_decayed = _param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
-    averaged = _param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
+    decayed = network_measures.param(runs, schema.DECAY, "none").eq(COSINE)
+    then_decayed = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
+    averaged = network_measures.param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
     is_training = {
         COSINE: decayed & then_decayed,
         THEN_AVERAGE: decayed & averaged,
@@ -117,12 +117,6 @@ def trainings(runs: pd.DataFrame) -> np.ndarray:
         AVERAGE: averaged,
     }
     return np.select(list(is_training.values()), list(is_training), CONSTANT)
-
-
-def _param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
-    """Return a param's values; runs from before the param, and studies without it, have the default."""
-    column = frames.column(name)
-    return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)
 
 
 def levels(networks: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Tables and picture of decay-pruners/: three findings of the paper with a learning rate that falls to 0."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import folders
@@ -14,7 +15,7 @@ from analysis.common import csv_text, files
 from analysis.rendering import figure_files
 from analysis.rendering.drawing import BELOW, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.resampling import mean_interval
 from analysis.study.settings import CONTROL
@@ -26,6 +27,9 @@ RATIOS = (2, 4, 10, 20, 50)
 DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 COMPARED = ((MP, CONTROL), (UP, MP))
 OUTCOMES = ("alpha", "raw_slope", "beyond_floor", "accuracy")
+PLAIN, OFFSETS, TEACHER = "plain", "class offsets", "teacher"
+ONE_SHOT, GRADUAL = "one-shot", "cubic"
+_MITIGATED_RATIO = 20
 # Each is tested on the three data sets, with Holm's correction.
 PRIMARY = {("alpha", MP, 2), ("alpha", UP, 10), ("accuracy", UP, 10)}
 _COLORS = {CONSTANT: NEUTRAL, COSINE: BELOW}
@@ -39,16 +43,34 @@ def write(results: Path) -> None:
         return
     studies = {COSINE: STUDY, CONSTANT: folders.TEXT}
     networks = pd.concat(
-        network_measures.measure(folders.runs(results, name)[0]).assign(training=training)
-        for training, name in studies.items()
+        measured(folders.runs(results, name)[0]).assign(training=training) for training, name in studies.items()
     )
-    tables = {"means": means(networks), "comparisons": comparisons(networks)}
+    tables = {
+        "means": means(networks),
+        "comparisons": comparisons(networks),
+        "mitigations": mitigations(networks[networks["training"].eq(COSINE)]),
+    }
     with files.aside(folder) as made:
         for name, table in tables.items():
             csv_text.write(table, made / f"{name}.csv", missing=NOT_AVAILABLE)
         (made / "figures").mkdir()
         drawn = {"findings": figure(tables["comparisons"])}
         figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+
+
+def measured(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `network_measures.measure`, with the schedule and the mitigation of each network."""
+    mitigated = {
+        OFFSETS: network_measures.param(runs, schema.CLASS_OFFSETS, "none").eq("dense"),
+        TEACHER: network_measures.param(runs, schema.DISTILL, 0).astype(float).gt(0),
+    }
+    settings = pd.DataFrame(
+        {
+            schema.SCHEDULE: network_measures.param(runs, schema.SCHEDULE, ONE_SHOT),
+            "mitigation": np.select(list(mitigated.values()), list(mitigated), PLAIN),
+        }
+    ).set_index(runs[frames.RUN_ID])
+    return network_measures.measure(runs).join(settings, on=frames.RUN_ID)
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +89,8 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
 
 def _is_compared(networks: pd.DataFrame) -> pd.Series:
     pruned = networks[schema.PRUNER].isin([MP, UP]) & networks[schema.RATIO].isin(RATIOS)
-    return pruned | networks[schema.PRUNER].eq(CONTROL)
+    pruned &= networks[schema.SCHEDULE].eq(ONE_SHOT)
+    return (pruned | networks[schema.PRUNER].eq(CONTROL)) & networks["mitigation"].eq(PLAIN)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
@@ -88,13 +111,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
     values = networks.set_index(["training", schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED]).sort_index()
-    for training, outcome, (pruner, minus), dataset in (
-        (training, outcome, pair, dataset)
-        for training in (COSINE, CONSTANT)
-        for outcome in OUTCOMES
-        for pair in COMPARED
-        for dataset in DATASETS
-    ):
+    for training, outcome, (pruner, minus), dataset in product((COSINE, CONSTANT), OUTCOMES, COMPARED, DATASETS):
         for ratio in RATIOS:
             baseline = values.loc[training, dataset, minus, 1 if minus == CONTROL else ratio][outcome]
             both = pd.concat([values.loc[training, dataset, pruner, ratio][outcome], baseline], axis=1)
@@ -103,6 +120,21 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
                 **{schema.DATASET: dataset, schema.RATIO: ratio},
                 **paired(*both.to_numpy().T, family=len(DATASETS)),
             }
+
+
+def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return each mitigation minus none, paired by seed, of gradual MP at ratio 20 and of the control."""
+    is_gradual = networks[schema.SCHEDULE].eq(GRADUAL) & networks[schema.RATIO].eq(_MITIGATED_RATIO)
+    own = networks[is_gradual | networks[schema.PRUNER].eq(CONTROL)]
+    values = own.set_index([schema.DATASET, schema.PRUNER, "mitigation", schema.SEED]).sort_index()
+    rows: list[dict[str, object]] = []
+    for dataset, pruner, mitigation in product(DATASETS, (MP, CONTROL), (OFFSETS, TEACHER)):
+        for outcome in ("largest_excess", "accuracy"):
+            spared, plain = (values.loc[dataset, pruner, name][outcome] for name in (mitigation, PLAIN))
+            both = pd.concat([spared, plain], axis=1).to_numpy().T
+            key = {schema.DATASET: dataset, schema.PRUNER: pruner, "mitigation": mitigation, "outcome": outcome}
+            rows.append({**key, "with": both[0].mean(), "without": both[1].mean(), **paired(*both)})
+    return pd.DataFrame(rows).drop(columns="p_equivalence")
 
 
 def figure(compared: pd.DataFrame) -> Figure:

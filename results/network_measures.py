@@ -44,3 +44,9 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
             )
         )
     return pd.concat(rows, ignore_index=True)
+
+
+def param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
+    """Return a param's values; runs from before the param, and studies without it, have the default."""
+    column = frames.column(name)
+    return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)

@@ -190,14 +190,20 @@ def test_training_choices_are_a_factorial_in_which_each_class_is_rare_in_three_s
     assert {(each.epochs, each.iterations, each.keep, each.recipe) for each in configs} == {(7, 4, 0.3, "lenet5")}
 
 
-def test_decay_pruners_has_magnitude_and_undecayed_pruning_at_five_ratios_and_the_control_of_each_network():
+def test_decay_pruners_has_magnitude_and_undecayed_pruning_at_five_ratios_and_mitigations_at_20():
     configs = [cell.config for cell in read("decay-pruners").cells]
-    networks = {(each.dataset, each.pruner, *each.ratio, each.seed) for each in configs}
+    networks = {
+        (each.dataset, each.pruner, *each.ratio, each.schedule, each.class_offsets, each.distill, each.seed)
+        for each in configs
+    }
     datasets, seeds = ("fashion-mnist", "mnist", "cifar10_jpeg"), range(140, 160)
-    methods = [*product(("mp", "up"), (2, 4, 10, 20, 50)), (CONTROL, 1)]
-    assert networks == {(dataset, *method, seed) for dataset, method, seed in product(datasets, methods, seeds)}
-    assert len(configs) == 3 * 11 * 20
-    assert {(each.decay, each.schedule) for each in configs} == {("cosine", "one-shot")}
+    plain = [(pruner, ratio, "one-shot", "none", 0) for pruner, ratio in product(("mp", "up"), (2, 4, 10, 20, 50))]
+    gradual = [("mp", 20, "cubic", *spared) for spared in (("none", 0), ("dense", 0), ("none", 0.5))]
+    controls = [(CONTROL, 1, "one-shot", *spared) for spared in (("none", 0), ("dense", 0), ("none", 0.5))]
+    kinds = [*plain, *gradual, *controls]
+    assert networks == {(dataset, *kind, seed) for dataset, kind, seed in product(datasets, kinds, seeds)}
+    assert len(configs) == 3 * 16 * 20
+    assert {each.decay for each in configs} == {"cosine"}
 
 
 def test_quantized_training_has_both_ways_and_the_control_of_each_network():

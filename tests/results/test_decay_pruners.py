@@ -1,8 +1,10 @@
 """The tables of decay-pruners/, on networks whose alphas are known by hand."""
 
 from itertools import product
+from pathlib import Path
 
 import decay_pruners
+import folders
 import pandas as pd
 import pytest
 from scipy import stats
@@ -14,7 +16,7 @@ SLOPES = {"fashion-mnist": 1.0, "mnist": 2.0, "cifar10-jpeg": 3.0}
 def network(training, dataset, seed, pruner, ratio, alpha):
     outcomes = dict.fromkeys(decay_pruners.OUTCOMES, 0.0) | {"alpha": alpha, "accuracy": 90.0 - (pruner == "up") * seed}
     key = {"training": training, "dataset": dataset, "seed": seed, "pruner": pruner, "ratio": ratio}
-    return {**key, **outcomes}
+    return {**key, **outcomes, "schedule": "one-shot", "mitigation": "plain", "largest_excess": 5.0}
 
 
 @pytest.fixture
@@ -29,6 +31,13 @@ def networks():
             rows.append(network(training, dataset, seed, "up", ratio, alpha - 0.02 - 0.001 * seed))
         rows.append(network(training, dataset, seed, "mp", 6, 50.0))
         rows.append(network(training, dataset, seed, "gp", 2, 50.0))
+        gradual = network(training, dataset, seed, "mp", 20, 70.0) | {"schedule": "cubic"}
+        for each in (gradual, network(training, dataset, seed, "none", 1, 70.0)):
+            rows += [
+                {**each, "mitigation": "class offsets", "largest_excess": 3.0 - seed, "accuracy": 89.0},
+                {**each, "mitigation": "teacher"},
+            ]
+        rows.append(gradual)
     return pd.DataFrame(rows)
 
 
@@ -60,3 +69,24 @@ def test_the_means_are_of_the_compared_networks_alone(networks):
     table = decay_pruners.means(networks).set_index(["training", "dataset", "pruner", "ratio"])
     assert table.loc[("cosine", "mnist", "mp", 2), "alpha"] == pytest.approx(1.3)
     assert len(table) == 2 * 3 * 11
+
+
+def test_mitigations_are_compared_with_the_same_networks_without(networks):
+    table = decay_pruners.mitigations(networks[networks["training"].eq("cosine")])
+    by_outcome = table.set_index(["outcome", "mitigation"])["difference"]
+    assert by_outcome["largest_excess", "class offsets"].tolist() == pytest.approx([-3] * 6)
+    assert by_outcome["accuracy", "class offsets"].tolist() == pytest.approx([-1] * 6)
+    assert by_outcome["largest_excess", "teacher"].tolist() == pytest.approx([0] * 6)
+    assert table["n"].tolist() == [3] * 24
+
+
+def test_offsets_a_teacher_and_a_schedule_are_read_from_params():
+    runs = folders.runs(Path(decay_pruners.__file__).parent, "mitigation-confirmation")[0]
+    found = decay_pruners.measured(runs)[["pruner", "schedule", "mitigation"]]
+    assert {*found.itertuples(index=False, name=None)} >= {
+        ("mp", "one-shot", "plain"),
+        ("mp", "cubic", "plain"),
+        ("mp", "cubic", "class offsets"),
+        ("mp", "cubic", "teacher"),
+        ("none", "one-shot", "teacher"),
+    }
