@@ -169,9 +169,11 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
     empty = [name for name in NUMBERS if rows[name].isna().all()]
     notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
     own = [NETWORK] if NETWORK in rows else []
-    complete = rows[[*own, *(name for name in required_columns if name not in empty)]].notna().all(axis=1).to_numpy()
+    known = rows[[*own, *(name for name in required_columns if name not in empty)]].notna()
+    complete = known.all(axis=1).to_numpy()
     if not complete.all():
-        notes.append(f"regression: {(~complete).sum():,} of {len(rows):,} rows left out, which lack a value")
+        count = f"{(~complete).sum():,} of {len(rows):,} rows"
+        notes.append(f"regression: {count} left out, which lack a value of {', '.join(known.columns[~known.all()])}")
         rows = rows[complete].reset_index(drop=True)
     factors = {name: rows[name].astype("category").cat.remove_unused_categories() for name in all_factors}
     single = [name for name, levels in factors.items() if levels.nunique() < 2]

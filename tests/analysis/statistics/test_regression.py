@@ -181,13 +181,13 @@ class TestFit:
         frame.loc[[3, 7], "imbalance"] = np.nan
         frame.loc[9, "sparsity"] = np.inf
         table = fit(frame)
-        assert "regression: 3 of 320 rows left out, which lack a value" in table.attrs["notes"]
+        assert "regression: 3 of 320 rows left out, which lack a value of sparsity, imbalance" in table.attrs["notes"]
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=[3, 7, 9])))
 
     def test_a_row_without_a_network_is_left_out_and_said(self):
         frame = in_order(made())
         table = fit(frame.assign(network=frame["network"].where(frame.index != 3)))
-        assert "regression: 1 of 320 rows left out, which lack a value" in table.attrs["notes"]
+        assert "regression: 1 of 320 rows left out, which lack a value of network" in table.attrs["notes"]
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=3)))
 
     def test_a_column_without_any_value_is_left_out_and_keeps_the_rows(self):
