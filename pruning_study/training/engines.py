@@ -279,35 +279,55 @@ def step(
             gradients[name].add_(own.sign(), alpha=decay.absolute)
         if decay.decoupled:
             own.mul_(1 - learning_rate * decay.decoupled)
-    parameters = list(weights.values())
-    directions, velocities = ([of[name] for name in weights] for of in (gradients, optimizer.velocity))
-    if optimizer.name == ADAM:
-        adam(
-            parameters,
-            directions,
-            velocities,
-            [optimizer.squares[name] for name in weights],
-            [],
-            [optimizer.steps[name] for name in weights],
-            lr=learning_rate,
-            beta1=optimizer.momentum,
-            beta2=ADAM_BETA2,
-            eps=ADAM_EPSILON,
-            weight_decay=decay.squared,
-            amsgrad=False,
-            maximize=False,
-            fused=True,
-        )
-        return
+    directions = [gradients[name] for name in weights]
+    update = _adam_step if optimizer.name == ADAM else _sgd_step
+    update(weights, directions, optimizer, learning_rate, decay.squared)
+
+
+def _sgd_step(
+    weights: Mapping[str, Tensor],
+    directions: list[Tensor],
+    optimizer: Optimizer,
+    learning_rate: float,
+    squared_decay: float,
+) -> None:
     sgd(
-        parameters,
+        list(weights.values()),
         directions,
-        [*velocities],
+        [optimizer.velocity[name] for name in weights],
         lr=learning_rate,
         momentum=optimizer.momentum,
         dampening=0.0,
         nesterov=optimizer.momentum > 0,
-        weight_decay=decay.squared,
+        weight_decay=squared_decay,
+        maximize=False,
+        fused=True,
+    )
+
+
+def _adam_step(
+    weights: Mapping[str, Tensor],
+    directions: list[Tensor],
+    optimizer: Optimizer,
+    learning_rate: float,
+    squared_decay: float,
+) -> None:
+    moments, squares, steps = (
+        [of[name] for name in weights] for of in (optimizer.velocity, optimizer.squares, optimizer.steps)
+    )
+    adam(
+        list(weights.values()),
+        directions,
+        moments,
+        squares,
+        [],
+        steps,
+        lr=learning_rate,
+        beta1=optimizer.momentum,
+        beta2=ADAM_BETA2,
+        eps=ADAM_EPSILON,
+        weight_decay=squared_decay,
+        amsgrad=False,
         maximize=False,
         fused=True,
     )
