@@ -24,7 +24,7 @@ from analysis.report.papers.prune_responsibly.levels import (
     OPTIMIZER,
 )
 from analysis.runs import exports, schema
-from analysis.runs.options.names import ADAM
+from analysis.runs.options.names import ADAM, SGD
 from analysis.statistics import regression
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.resampling import mean_interval
@@ -37,6 +37,14 @@ CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
 _POINTS = 100
 _PRINTED = "in print"
+_HALVES = {
+    (OPTIMIZER, SGD): "networks trained by SGD",
+    (OPTIMIZER, ADAM): "networks trained by Adam",
+    (BATCH_SIZE, 32): "batches of 32 images",
+    (BATCH_SIZE, 128): "batches of 128 images",
+    (LEARNING_RATE, 0.01): "the lower learning rate",
+    (LEARNING_RATE, 0.03): "the higher learning rate",
+}
 
 
 def write(results: Path) -> None:
@@ -167,7 +175,7 @@ def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> F
     drawn, grid = page(
         (1, 1),
         (8.0, 4.2),
-        "How much of its accuracy a class owes to its share of the training images",
+        "What a class's share of the training images is worth after pruning",
         "Points of accuracy per point of the training images. 95 % intervals by class.",
     )
     axes = grid[0, 0]
@@ -190,8 +198,7 @@ def _lines(
     printed = regressed.table.set_index("term").loc[IMBALANCE]
     yield (_PRINTED, *printed[["published", "published_low", "published_high"]])
     names = [f"all networks, {name} terms of training" for name in fits["training choices"]]
-    by_half = zip(halves["choice"], halves["level"], strict=True)
-    names += [f"{choice.replace('_', ' ')} {level}" for choice, level in by_half]
+    names += [_HALVES[half] for half in zip(halves["choice"], halves["level"], strict=True)]
     values = pd.concat([fits, halves])[["coefficient", "low", "high"]]
     for name, row in zip(names, values.itertuples(index=False), strict=True):
         yield (name, *row)
