@@ -38,7 +38,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.setting, result.dense, result.levels.values())
-        found = sum(run.found for run in (result.dense, *result.levels.values()))
+        found = sum(run.is_reused for run in (result.dense, *result.levels.values()))
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
@@ -90,7 +90,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         levels: dict[int, FinishedRun] = {}
         for run in iterated.levels(store, job.run_id, setting, dense):
             # Without its network: those of a long chain would fill the memory.
-            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.found, run.metrics)
+            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
             say(_row(setting, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))

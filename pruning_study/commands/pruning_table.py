@@ -87,8 +87,8 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
 
 def _said(changes: ClassChanges) -> list[str]:
     left_out = f"{changes.chance() or 'pairs with a dense network at chance'}, left out; "
-    start = left_out if changes.guessing.left_out else ""
-    return [f"{start}{changes.losses()}{_named(changes.lost)}", changes.differences()]
+    start = left_out if changes.chance_level.left_out else ""
+    return [f"{start}{changes.losses()}{_named(changes.damaged_classes)}", changes.differences()]
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:

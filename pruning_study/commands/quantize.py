@@ -168,7 +168,8 @@ def _lines(store: Store, result: Quantized) -> str:
             "",
             f"network: run {parent.run_id}",
             *(
-                f"{number_format}: run {run.run_id}" + (" (found, not made again; --force does)" if run.found else "")
+                f"{number_format}: run {run.run_id}"
+                + (" (found, not made again; --force does)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",

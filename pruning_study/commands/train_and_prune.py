@@ -385,7 +385,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
+    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -181,7 +181,7 @@ def make(
     return LoadedRun(
         run_id=run.run_id,
         config_hash=plan.hash,
-        found=False,
+        is_reused=False,
         metrics=metrics,
         model=model,
         normalization=setting.normalization,
