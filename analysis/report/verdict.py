@@ -152,8 +152,8 @@ def to_know(runs: pd.DataFrame) -> list[str]:
 
 def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
-    found = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
-    return sorted(found, key=lambda place: rank(place[0][0]))
+    groups = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
+    return sorted(groups, key=lambda place: rank(place[0][0]))
 
 
 def leading_ratio(cells: pd.DataFrame) -> float:
@@ -294,8 +294,8 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool)
 def _where(cell: pd.Series) -> str:
     count = cell["n_none"] or cell["n"]
     networks = "one network" if count == 1 else f"{count} networks"
-    guessing = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
-    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing})"
+    at_chance = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
+    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{at_chance})"
 
 
 def _cost(cell: pd.Series) -> str:

@@ -57,33 +57,33 @@ _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
 def section(study: StudyData) -> Section | None:
     """Return the section on the regression; None for a study without levels of iterative pruning."""
-    found = fitted(study)
-    if found.fitted is None:
-        return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
-    rows = found.fitted.rows
+    results = fitted(study)
+    if results.fitted is None:
+        return Section("What a class's accuracy depends on", [], notes=results.notes) if results.notes else None
+    rows = results.fitted.rows
     networks = int(rows[regression.NETWORK].nunique())
     choices = regression.choices(rows)
-    drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
+    drawn = [figures.coefficients(results.table, networks)] if results.table["published"].notna().any() else []
     blocks: list[Block] = [
-        Items(list(_sentences(found))),
+        Items(list(_sentences(results))),
         _READING,
         *numbered("regression", drawn),
-        *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
-        *([_CHOICES, with_and_without(found, rows, choices)] if choices and has_imbalance(found.table) else []),
+        *([_TESTS, tests] if len(tests := one_tailed_tests(results.table)) else []),
+        *([_CHOICES, with_and_without(results, rows, choices)] if choices and has_imbalance(results.table) else []),
         _TABLE,
-        _shown(found.table),
-        *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
+        _shown(results.table),
+        *numbered("regression_diagnostics", [figures.diagnostics(results.fitted)]),
         _SUMMARY,
-        _summary(found),
+        _summary(results),
     ]
-    return Section("What a class's accuracy depends on", blocks, {"regression.csv": found.table}, found.notes)
+    return Section("What a class's accuracy depends on", blocks, {"regression.csv": results.table}, results.notes)
 
 
-def _sentences(found: Regression) -> Iterator[str]:
+def _sentences(results: Regression) -> Iterator[str]:
     """Yield what the regression says, first how much of print survives standard errors by network."""
-    assert found.fitted is not None
-    rows, table = found.fitted.rows, found.table
-    yield from _on_survival(survival(table), found.fitted)
+    assert results.fitted is not None
+    rows, table = results.fitted.rows, results.table
+    yield from _on_survival(survival(table), results.fitted)
     groups = {
         "networks": int(rows[regression.NETWORK].nunique()),
         "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
@@ -130,12 +130,12 @@ def has_imbalance(table: pd.DataFrame) -> bool:
     return IMBALANCE in set(table["term"])
 
 
-def with_and_without(found: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
+def with_and_without(results: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
     """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
 
     Parameters
     ----------
-    found : Regression
+    results : Regression
         The fit with these terms.
     rows : DataFrame
         What was fitted.
@@ -144,7 +144,7 @@ def with_and_without(found: Regression, rows: pd.DataFrame, choices: Sequence[st
     """
     fit = regression.estimate(rows.drop(columns=list(choices)))
     plain = fit.coefficients.assign(**{f"se_{name}": errors for name, errors in standard_errors(fit).items()})
-    return pd.DataFrame([_imbalance(found.table, ", ".join(map(_words, choices))), _imbalance(plain, "none")])
+    return pd.DataFrame([_imbalance(results.table, ", ".join(map(_words, choices))), _imbalance(plain, "none")])
 
 
 def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
@@ -207,9 +207,9 @@ def _telling_classes(rows: pd.DataFrame, term: str) -> int:
 def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) -> Iterator[str]:
     meaning, points = _MEANINGS[term]
     bounds = _bounds(row, points, networks)
-    said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
+    sentence = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
     printed = points * row["published"]
-    yield f"{said} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else said
+    yield f"{sentence} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else sentence
     p = one_tailed(row["p_class"], row["coefficient"], sign)
     if np.isfinite(p):
         yield (
@@ -271,11 +271,11 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _summary(found: Regression) -> pd.DataFrame:
-    assert found.fitted is not None
-    assert found.linear is not None
+def _summary(results: Regression) -> pd.DataFrame:
+    assert results.fitted is not None
+    assert results.linear is not None
     printed = published.figures("prune_responsibly_summary").set_index("statistic")["value"]
-    ours, simpler = regression.summary(found.fitted), regression.summary(found.linear)
+    ours, simpler = regression.summary(results.fitted), regression.summary(results.linear)
     return pd.DataFrame(
         {
             "statistic": list(ours),
