@@ -1,6 +1,7 @@
 """The report's section on the regression of class accuracy (Paganini 2020, Section 3.1 and Appendix D)."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def _sentences(results: Regression) -> Iterator[str]:
     """Yield what the regression says, first how much of print survives standard errors by network."""
     assert results.fitted is not None
     rows, table = results.fitted.rows, results.table
-    yield from _on_survival(survival(table), results.fitted)
+    yield from _on_survival(survivors(survival(table)), results.fitted)
     groups = {
         "networks": int(rows[regression.NETWORK].nunique()),
         "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
@@ -158,43 +159,74 @@ def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
     return {"training choices": choices, **{title: number(float(row[name])) for title, name in columns.items()}}
 
 
-def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
-    if terms.empty:
+class Survivors(NamedTuple):
+    """How many coefficients that are significant in print survive in a study.
+
+    Attributes
+    ----------
+    terms, same_sign, hac : int
+        All of them, those that have the sign in print, and those that survive with the paper's standard errors.
+    counts : dict of int
+        Those that survive where rows of one network, one dense network or one class may depend on each other; without
+        what cannot be tested.
+    other_sign, insignificant : list of str
+        The terms with another sign, and those with the sign in print that are not significant by network.
+    """
+
+    terms: int
+    same_sign: int
+    hac: int
+    counts: dict[str, int]
+    other_sign: list[str]
+    insignificant: list[str]
+
+
+def survivors(terms: pd.DataFrame) -> Survivors:
+    """Count the coefficients that survive; `terms` as `survival` returns them."""
+    counts = {
+        kind: int(terms[kind].sum()) for kind in ("network", "dense", "class") if terms[f"p_{kind}"].notna().any()
+    }
+    is_insignificant = terms["same_sign"] & ~terms["network"] & ("network" in counts)
+    return Survivors(
+        len(terms),
+        int(terms["same_sign"].sum()),
+        int(terms["hac"].sum()),
+        counts,
+        list(terms.loc[~terms["same_sign"], "term"]),
+        list(terms.loc[is_insignificant, "term"]),
+    )
+
+
+def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
+    if not count.terms:
         yield "No coefficient that is significant in print can be estimated in this study."
         return
-    tested = terms["p_network"].notna().any()
-    if tested:
+    if "network" in count.counts:
         yield (
-            f"{int(terms['network'].sum())} of {len(terms)} coefficients that are significant in print survive here: "
+            f"{count.counts['network']} of {count.terms} coefficients that are significant in print survive here: "
             "the same sign, and significant with standard errors by network."
         )
     else:
         yield (
-            f"It cannot be tested by network whether the {len(terms)} coefficients that are significant in print "
+            f"It cannot be tested by network whether the {count.terms} coefficients that are significant in print "
             "survive here: there is one network, or a term rests on one."
         )
-    if tested and has_few_networks(fit):
+    if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
         yield (
             f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
             "too small, so those by network come from a jackknife: from fits that leave out one network each."
         )
-    yield (
-        f"With the paper's own standard errors they would be {int(terms['hac'].sum())}. "
-        f"{int(terms['same_sign'].sum())} have the sign in print."
-    )
+    yield (f"With the paper's own standard errors they would be {count.hac}. {count.same_sign} have the sign in print.")
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
-        if terms[f"p_{kind}"].notna().any():
-            yield f"Where {who} may depend on each other, the number that survive is {int(terms[kind].sum())}."
-    for words, gone in (
-        ("The sign is another than in print for", ~terms["same_sign"]),
-        (
-            "The sign is as in print, and not significant by network, for",
-            terms["same_sign"] & ~terms["network"] & tested,
-        ),
+        if kind in count.counts:
+            yield f"Where {who} may depend on each other, the number that survive is {count.counts[kind]}."
+    for words, names in (
+        ("The sign is another than in print for", count.other_sign),
+        ("The sign is as in print, and not significant by network, for", count.insignificant),
     ):
-        if gone.any():
-            yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
+        if names:
+            yield f"{words}: {', '.join(map(figures.short, names))}."
 
 
 def _telling_classes(rows: pd.DataFrame, term: str) -> int:
