@@ -414,13 +414,37 @@ class Budget:
         if fewest <= round(self.total / ratio):
             return
         if option == "sparsity":
-            weights = self.counted or self.prunable
-            sparsity, largest = (self.total - self.total / ratio) / weights, (self.total - fewest) * 10_000 // weights
-            above = f"{sparsity:.4g} is above {largest / 10_000:g}, the largest sparsity"
+            value, largest = (self.total - self.total / ratio) / self._weights, self.largest_sparsity_with(fewest)
         else:
-            above = f"{ratio:.4g} is above {self.total * 100 // fewest / 100:g}, the largest ratio"
+            value, largest = ratio, self.largest_ratio_with(fewest)
+        above = f"{value:.4g} is above {largest:g}, the largest {'sparsity' if option == 'sparsity' else 'ratio'}"
         auto = " (auto is 10)" if option == "ratio" else ""
         raise StudyError(f"{above} that leaves a channel in every layer: take a smaller one{auto}", option=option)
+
+    @property
+    def _weights(self) -> int:
+        """The weights that a sparsity is a share of."""
+        return self.counted or self.prunable
+
+    def largest_ratio_with(self, fewest: int) -> float:
+        """Return the largest ratio that leaves so many parameters, rounded down to two decimals.
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=900).largest_ratio_with(fewest=300)
+        3.33
+        """
+        return self.total * 100 // fewest / 100
+
+    def largest_sparsity_with(self, fewest: int) -> float:
+        """Return the largest sparsity that leaves so many parameters, rounded down to four decimals.
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=900).largest_sparsity_with(fewest=300)  # 700 of 900
+        0.7777
+        """
+        return (self.total - fewest) * 10_000 // self._weights / 10_000
 
     def ratio_of(self, sparsity: float) -> float:
         """Return the ratio that keeps round(prunable * (1 - sparsity)) of the prunable weights.

@@ -155,7 +155,8 @@ def _blocks(tables: UnitTables, number: int) -> list[Block]:
     blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *tables.named))]
     if units.measures:
         blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *tables.named))]
-    return [*blocks, _WORST, _picked(tables), _worst_table(tables)]
+    losses = worst_losses(tables.worst, units.before, units.after)
+    return [*blocks, _WORST, _describe_worst(losses, units.unit), _worst_table(tables)]
 
 
 def _groupings_table(tables: UnitTables) -> pd.DataFrame:
@@ -199,23 +200,42 @@ def _of(grouping: str) -> str:
     return f"{GROUP} ({grouping})"
 
 
-def _picked(tables: UnitTables) -> str:
-    """Say what the worst units lose where they are picked, and elsewhere."""
-    units, table = tables.units, tables.worst
+class WorstLosses(NamedTuple):
+    """What the worst units lose, in points: where they are picked, and in the other networks (NaN without others).
+
+    Attributes
+    ----------
+    worst, several, number : (float, float), (float, float), int
+        Of the worst unit of each network, of its worst 5 %, and how many these are.
+    mean : float
+        What all units lose on average.
+    """
+
+    worst: tuple[float, float]
+    several: tuple[float, float]
+    number: int
+    mean: float
+
+
+def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> WorstLosses:
+    """Return what the worst units lose; `table` as `writers.worst` returns it, accuracies as in `Units`."""
     first = table.drop_duplicates(schema.SEED)
-    loss = 100 * float((units.before - units.after).mean())
-    own, elsewhere = (100 * first[name].mean() for name in ("loss", "loss_elsewhere"))
-    own_worst, elsewhere_worst = (100 * table[name].mean() for name in ("loss", "loss_elsewhere"))
-    many = len(table) // len(first)
+    worst, several = ((100 * rows["loss"].mean(), 100 * rows["loss_elsewhere"].mean()) for rows in (first, table))
+    return WorstLosses(worst, several, len(table) // len(first), 100 * float((before - after).mean()))
+
+
+def _describe_worst(losses: WorstLosses, unit: str) -> str:
+    """Say what the worst units lose where they are picked, and elsewhere."""
+    own, elsewhere = losses.worst
     if np.isnan(elsewhere):
-        return f"The {units.unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
+        return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
     several = (
-        f"The {many} worst of each (5 % of all) lose {own_worst:.1f} points where they are picked, and "
-        f"{elsewhere_worst:.1f} elsewhere. "
+        f"The {losses.number} worst of each (5 % of all) lose {losses.several[0]:.1f} points where they are picked, "
+        f"and {losses.several[1]:.1f} elsewhere. "
     )
     return (
-        f"The {units.unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
-        f"the other networks. {several if many > 1 else ''}All lose {loss:.1f} points on average."
+        f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
+        f"the other networks. {several if losses.number > 1 else ''}All lose {losses.mean:.1f} points on average."
     )
 
 
