@@ -469,7 +469,7 @@ class Budget:
             raise StudyError(
                 f"{sparsity:g} would keep none of the {self.prunable:,} prunable weights", option="sparsity"
             )
-        counted = self.counted or self.prunable
+        counted = self._weights
         return self.total / (self.total - counted + k * counted / self.prunable)
 
     def sparsity_of(self, kept_weights: int) -> float:
@@ -490,6 +490,6 @@ class Budget:
 
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
-        counted = self.counted or self.prunable
+        counted = self._weights
         smallest = (self.total - counted) * self.prunable + counted  # parameters that 1 weight leaves, times prunable
         return 100 * self.total * self.prunable // smallest / 100
