@@ -1,7 +1,7 @@
 """A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -380,6 +380,20 @@ def _worst_class_pays(cell: pd.Series) -> bool:
     return bool(cell["largest_excess_minus_none_low"] > 0)
 
 
+GapKind = Literal[
+    "reversed",
+    "unrelated",
+    "weak behind",
+    "wider",
+    "narrower",
+    "same",
+    "relative",
+    "too few",
+    "unknown",
+    "one network",
+]
+
+
 class Gaps(NamedTuple):
     """What became of the gaps between classes, in % of those of the control.
 
@@ -396,18 +410,7 @@ class Gaps(NamedTuple):
         Change of the spread, whichever classes are weak.
     """
 
-    kind: Literal[
-        "reversed",
-        "unrelated",
-        "weak behind",
-        "wider",
-        "narrower",
-        "same",
-        "relative",
-        "too few",
-        "unknown",
-        "one network",
-    ]
+    kind: GapKind
     change: float
     low: float
     high: float
@@ -420,22 +423,23 @@ def gaps(cell: pd.Series) -> Gaps:
     """Decide whether weak classes fall further behind, by the raw slope, and whether gaps grow between others."""
     change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
     spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
-    kind: Any = _order(cell)
-    if kind == "kept":
-        if low > 0:
-            kind = "weak behind"
-        elif spread_low > 0:
-            kind = "wider"
-        elif high < 0 and spread_high < 0:
-            kind = "narrower"
-        elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
-            kind = "same"
-        elif cell["alpha_minus_none_low"] > 0:
-            kind = "relative"
-        elif high - low > _WIDEST:
-            kind = "too few"
-        else:
-            kind = "unknown" if np.isfinite(low) else "one network"
+    kind: GapKind
+    if (order := _order(cell)) != "kept":
+        kind = order
+    elif low > 0:
+        kind = "weak behind"
+    elif spread_low > 0:
+        kind = "wider"
+    elif high < 0 and spread_high < 0:
+        kind = "narrower"
+    elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
+        kind = "same"
+    elif cell["alpha_minus_none_low"] > 0:
+        kind = "relative"
+    elif high - low > _WIDEST:
+        kind = "too few"
+    else:
+        kind = "unknown" if np.isfinite(low) else "one network"
     return Gaps(kind, change, low, high, spread, spread_low, spread_high)
 
 

@@ -354,7 +354,7 @@ class Store:
 
         Parameters
         ----------
-        made : mapping of str
+        replacements : mapping of str
             Config hash -> the id of the run that counts.
         """
         for run in self._search("attributes.status = 'RUNNING'"):

@@ -131,7 +131,7 @@ class Workload:
     Parameters
     ----------
     dataset, model : str
-    measured : DataFrame, a row per network; or None
+    measures : DataFrame, a row per network; or None
         pruner, ratio, seed, at_chance, and what was measured. None if no network was pruned at a ratio of its own.
     tickets : Place, optional
         The same data set and model, with the levels of lottery tickets.
