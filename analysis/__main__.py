@@ -325,15 +325,15 @@ def power(
         overwriting.check_inputs(
             output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
         )
-        found = power.power(before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
+        estimate = power.power(before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
     elif before or after or control:
         raise click.UsageError(f"{'--after' if before else '--before'} is missing: give predictions before and after")
     elif classes is None or images is None or movement is None:
         raise click.UsageError(f"{missing[0]} is missing: give predictions, or --classes, --images and --movement")
     else:
-        found = power.simulated(power.of_points(classes, images, movement))
-    power.write(found, output)
-    click.echo(power.summary(found))
+        estimate = power.simulated(power.of_points(classes, images, movement))
+    power.write(estimate, output)
+    click.echo(power.summary(estimate))
     click.echo(f"In {output.absolute()}: {', '.join(power.FILES)}")
 
 
@@ -382,7 +382,7 @@ def risk(
     from analysis.audit import prediction_files, risk
     from analysis.common import overwriting
 
-    names = (*risk.FILES, risk.JUDGED)
+    names = (*risk.FILES, risk.JUDGEMENT)
     overwriting.check_inputs(output, prediction_files.named([*before, *after, *control]), "predictions", names=names)
     overwriting.check_inputs(output, [training_images], "training images", names=names)
     result = risk.risk(
@@ -517,7 +517,7 @@ def recommend(
 
     if output:
         overwriting.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
-    found = recommend.recommend(
+    recommendations = recommend.recommend(
         _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
         max_alpha=max_alpha,
@@ -527,8 +527,8 @@ def recommend(
         ignore_params=ignore_params,
         groups=groups,
     )
-    click.echo("\n\n".join(map(recommendation.summary, found)))
-    for note in found.write(output) if output else ():
+    click.echo("\n\n".join(map(recommendation.summary, recommendations)))
+    for note in recommendations.write(output) if output else ():
         click.echo(note)
 
 

@@ -94,7 +94,7 @@ def balance(engine: Engine, model: nn.Module, test: Examples) -> tuple[np.ndarra
 def magnitude_masks(model: nn.Module) -> Masks:
     names = prunable(model)
     scores = [model.get_parameter(name).detach().abs() for name in names]
-    return dict(zip(names, exact_k(scores, Budget.exact(model, names).kept(RATIO)), strict=True))
+    return dict(zip(names, exact_k(scores, Budget.exact(model, names).kept_weights(RATIO)), strict=True))
 
 
 if __name__ == "__main__":

@@ -343,7 +343,7 @@ def examples(data: Dataset, layout: torch.memory_format, device: str = "cpu") ->
 def magnitude_masks(model: nn.Module, ratio: float) -> dict[str, Tensor]:
     names = prunable(model)
     scores = [model.get_parameter(name).detach().abs() for name in names]
-    return dict(zip(names, exact_k(scores, Budget.exact(model, names).kept(ratio)), strict=True))
+    return dict(zip(names, exact_k(scores, Budget.exact(model, names).kept_weights(ratio)), strict=True))
 
 
 def fashion_mnist(data_dir: Path) -> Dataset:

@@ -91,8 +91,8 @@ class _Command(Command):
         flags = {option.opts[0] for option in self.params if getattr(option, "flag_value", None) == "true"}
         off = {f"--no-{flag.removeprefix('--')}": f"{flag}=false" for flag in flags}
         args = [off.get(arg, arg) for arg in args]
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        for option, count in Counter(given).items():
+        _, _, params = self.make_parser(ctx).parse_args(args=list(args))
+        for option, count in Counter(params).items():
             if count > 1 and option.name in SEVERAL:
                 name = option.opts[0]
                 raise click.UsageError(
@@ -256,7 +256,7 @@ def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
     """
     from pruning_study.commands.exemplars import tally as exemplars_tally
 
-    paths = [Path(sheet) for given in sheets for sheet in ([given] if Path(given).exists() else given.split(","))]
+    paths = [Path(sheet) for text in sheets for sheet in ([text] if Path(text).exists() else text.split(","))]
     click.echo(exemplars_tally.tally(paths, key, None if output == Path(AUTO) else output))
 
 
@@ -335,7 +335,7 @@ def send(folder: Path) -> None:
 
 def _named(run_ids: tuple[str, ...]) -> list[str]:
     """Return the ids of runs. An MLproject can only pass a text on, where auto stands for no run."""
-    return [run_id for given in run_ids for run_id in given.replace(",", " ").split() if run_id != AUTO]
+    return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
 
 
 def _begin(config: TrainConfig | TuneConfig) -> None:

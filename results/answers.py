@@ -75,10 +75,10 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
     StudyError
         A table of a study is missing, or a question has no answer.
     """
-    told = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
-    if unanswered := [question for question, answer in told.items() if not answer.rows]:
+    by_question = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
+    if unanswered := [question for question, answer in by_question.items() if not answer.rows]:
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of README.md; rebuild all of them")
-    return told | {"3": _of_noise(lightest_cells)}
+    return by_question | {"3": _of_noise(lightest_cells)}
 
 
 def _differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[str, tuple[str, str]]) -> Answer:
@@ -129,18 +129,18 @@ def _text(title: str, estimate: Estimate, *, sign: bool = True) -> str:
 
 def further(results: Path) -> pd.DataFrame:
     """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and tests of the primary ones."""
-    told = []
+    outcome_rows = []
     for question in ("1", "2", "4", "5"):
         for name, outcomes in _comparisons(results, question):
             rows = outcomes.to_dict("records")
             by_outcome = {row["outcome"]: row for row in rows}
             titles = {tables.TITLES[outcome]: by_outcome[outcome] for outcome in _FURTHER}
-            told.append(
+            outcome_rows.append(
                 {"question": question, "": name, "compared": _compared(rows[0])}
                 | {title: _text(title, estimate(row, _DIFFERENCE)) for title, row in titles.items()}
                 | {"primary": "; ".join(_tested(row) for row in rows if row["primary"])}
             )
-    return pd.DataFrame(told)
+    return pd.DataFrame(outcome_rows)
 
 
 def _compared(row: Mapping[str, Any]) -> str:
@@ -223,14 +223,14 @@ def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
     """Return alpha, raw slope and largest excess loss of MP, ratio by ratio, beside those of the control."""
-    told: dict[tuple[str, str], dict[str, str]] = {}
+    texts: dict[tuple[str, str], dict[str, str]] = {}
     for study in studies:
         by_cell = folders.table(results, study, "cells.csv")
         for cell in by_cell[by_cell[schema.PRUNER].eq("mp")].to_dict("records"):
             for what, columns in _OF_MP.items():
-                of_place = told.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
+                of_place = texts.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
                 of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(what, cell, columns)
-    wide = pd.DataFrame.from_dict(told, orient="index").fillna("").rename_axis(["place", "of mp"])
+    wide = pd.DataFrame.from_dict(texts, orient="index").fillna("").rename_axis(["place", "of mp"])
     return wide.reset_index()
 
 
@@ -276,16 +276,16 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
     studies : mapping of str to (DataFrame, str)
         Runs by the name of their study, and what is added to the names of their places.
     """
-    found = [
+    differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))
     ]
     most: dict[str, int] = {}
-    for row in found:
+    for row in differences:
         most[row.place] = max(most.get(row.place, 0), row.row["n"])
-    told: dict[tuple[str, str], dict[float, str]] = {}
-    for row in found:
-        told.setdefault((row.place, row.what), {})[row.ratio] = _written(row, most[row.place])
-    wide = pd.DataFrame.from_dict(told, orient="index").sort_index().sort_index(axis=1)
+    texts: dict[tuple[str, str], dict[float, str]] = {}
+    for row in differences:
+        texts.setdefault((row.place, row.what), {})[row.ratio] = _written(row, most[row.place])
+    wide = pd.DataFrame.from_dict(texts, orient="index").sort_index().sort_index(axis=1)
     wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["place", "what"])
     return wide.reset_index()
 
@@ -333,12 +333,12 @@ _BESIDE_ALPHA = (
 )
 
 
-def _written(found: _Difference, most: int) -> str:
-    value, low, high = (found.row[found.column + end] for end in ("", "_low", "_high"))
+def _written(difference: _Difference, most: int) -> str:
+    value, low, high = (difference.row[difference.column + end] for end in ("", "_low", "_high"))
     if not np.isfinite(value):
-        return found.otherwise
+        return difference.otherwise
     text = formats.with_interval(value, low, high, formats.decimals(2, sign=True))
-    return text + (f", n {found.row['n']}" if found.row["n"] < most else "")
+    return text + (f", n {difference.row['n']}" if difference.row["n"] < most else "")
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
@@ -346,13 +346,13 @@ def classes(results: Path, *studies: str) -> pd.DataFrame:
 
     The accuracy comes first, then the three classes that lose most beyond it.
     """
-    found = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
-    chosen = found[found[schema.PRUNER].isin(["mp", "gp", "up"]) & found[schema.RATIO].isin([10, 20])]
-    told = {}
+    all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
+    chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]
+    texts = {}
     for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
         accuracy = (rows["loss_beyond_control"] - rows["excess_beyond_control"]).iloc[0]
-        told[*place, f"t={ratio:g}"] = f"{100 * accuracy:.1f}; {_most_lost(rows)}"
-    wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
+        texts[*place, f"t={ratio:g}"] = f"{100 * accuracy:.1f}; {_most_lost(rows)}"
+    wide = pd.Series(texts).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
 
 
@@ -373,15 +373,17 @@ def harmed(results: Path, *studies: str) -> pd.DataFrame:
 
     Cells that have fewer than half of the networks are left out: the others guess.
     """
-    found = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
-    is_harmed = found["excess_beyond_control"].gt(0) & found[f"excess_beyond_control{MODERATED}_p_holm"].lt(LEVEL)
-    told = {}
-    most = found.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
-    chosen = found[is_harmed & (2 * found["n"]).ge(most)]
+    all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
+    is_harmed = all_classes["excess_beyond_control"].gt(0) & all_classes[f"excess_beyond_control{MODERATED}_p_holm"].lt(
+        LEVEL
+    )
+    texts = {}
+    most = all_classes.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
+    chosen = all_classes[is_harmed & (2 * all_classes["n"]).ge(most)]
     for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
         worst_first = rows.sort_values("excess_beyond_control", ascending=False).to_dict("records")
-        told[*place, ratio] = ", ".join(f"{row['class']} {_excess(row)}" for row in worst_first)
-    if not told:
+        texts[*place, ratio] = ", ".join(f"{row['class']} {_excess(row)}" for row in worst_first)
+    if not texts:
         return pd.DataFrame(columns=["data set", "model", "pruner"])
-    wide = pd.Series(told).unstack().fillna("").rename(columns="t={:g}".format)
+    wide = pd.Series(texts).unstack().fillna("").rename(columns="t={:g}".format)
     return wide.rename_axis(["data set", "model", "pruner"]).reset_index()

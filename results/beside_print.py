@@ -20,16 +20,16 @@ def compared(results: Path) -> pd.DataFrame:
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
     )
     cell = ["table", "row", "column", "published"]
-    found = pd.concat([text, released])[cell].drop_duplicates()
-    found = found.merge(text, on=cell, how="left").merge(released, on=cell, how="left", suffixes=("", "_released"))
-    return found.assign(ours=found["ours"].fillna(AT_CHANCE))
+    by_cell = pd.concat([text, released])[cell].drop_duplicates()
+    by_cell = by_cell.merge(text, on=cell, how="left").merge(released, on=cell, how="left", suffixes=("", "_released"))
+    return by_cell.assign(ours=by_cell["ours"].fillna(AT_CHANCE))
 
 
 def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
     """Return a table in the layout of print with cells `printed / by the paper's text / by its released code`."""
     compared = compared[compared["table"].eq(str(number))]
-    told = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
-    wide = compared.assign(told=told).pivot(index="row", columns="column", values="told")
+    texts = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
+    wide = compared.assign(three_values=texts).pivot(index="row", columns="column", values="three_values")
     wide = wide.reindex(index=compared["row"].unique(), columns=compared["column"].unique())
     return wide.fillna("").rename_axis(index="printed / text / released", columns=None).reset_index()
 
@@ -58,6 +58,6 @@ def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
             "columns": printed.columns.intersection(ours.columns),
         }
         as_released = as_released.reindex(**shared, fill_value=NOT_AVAILABLE)
-        told = printed.reindex(**shared) + " / " + ours.reindex(**shared) + " / " + as_released
-        parts.append(told.rename(f"{{}}, {what}".format))
+        texts = printed.reindex(**shared) + " / " + ours.reindex(**shared) + " / " + as_released
+        parts.append(texts.rename(f"{{}}, {what}".format))
     return pd.concat(parts).rename_axis("printed / text / released").reset_index()

@@ -70,10 +70,10 @@ def write(results: Path) -> None:
         return
     measured = read(folder)
     chosen = choices(measured)
-    with files.aside(folder) as made:
-        csv_text.write(chosen, made / "choices.csv", missing=NOT_AVAILABLE)
-        csv_text.write(summary(chosen), made / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(losses(measured), made / "losses.csv", missing=NOT_AVAILABLE)
+    with files.aside(folder) as new_folder:
+        csv_text.write(chosen, new_folder / "choices.csv", missing=NOT_AVAILABLE)
+        csv_text.write(summary(chosen), new_folder / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(losses(measured), new_folder / "losses.csv", missing=NOT_AVAILABLE)
 
 
 def choices(measured: Measured) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def choices(measured: Measured) -> pd.DataFrame:
     judges = [(ALONE, [place]) for place in range(networks)] + [(TOGETHER, list(range(networks)))]
     rows = []
     for kind, members in judges:
-        table = _judged(measured, members)
+        table = _judge(measured, members)
         others = [place for place in range(networks) if place not in members] or members
         for rule in RULES:
             row = {"rule": rule, "judges": kind, "network": members[0] if kind == ALONE else -1}
@@ -114,20 +114,25 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
     together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
     rows = []
     for (rule, judges), group in chosen.groupby(["rule", "judges"], sort=False):
-        found = group.dropna(subset=["chain"])
-        if found.empty:
+        chosen_rows = group.dropna(subset=["chain"])
+        if chosen_rows.empty:
             rows.append({"rule": rule, "judges": judges, "n": 0})
             continue
-        counts = found["state"].value_counts()
-        low, high = wilson_interval(np.array([counts.get("beyond", 0)]), np.array([len(found)]))
-        larger = np.log(together / found["bytes"].to_numpy(float))
-        half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(larger) if len(found) > 1 else np.nan
+        counts = chosen_rows["state"].value_counts()
+        low, high = wilson_interval(np.array([counts.get("beyond", 0)]), np.array([len(chosen_rows)]))
+        larger = np.log(together / chosen_rows["bytes"].to_numpy(float))
+        half = stats.t.ppf(0.975, len(chosen_rows) - 1) * stats.sem(larger) if len(chosen_rows) > 1 else np.nan
         rows.append(
             {
-                **{"rule": rule, "judges": judges, "n": len(found), "beyond": counts.get("beyond", 0) / len(found)},
+                **{
+                    "rule": rule,
+                    "judges": judges,
+                    "n": len(chosen_rows),
+                    "beyond": counts.get("beyond", 0) / len(chosen_rows),
+                },
                 **{"beyond_low": low[0], "beyond_high": high[0]},
                 **{state: int(counts.get(state, 0)) for state in ("within", "undecided")},
-                "share": np.exp(np.log(found["share"]).mean()),
+                "share": np.exp(np.log(chosen_rows["share"]).mean()),
                 "larger": np.exp(larger.mean()),
                 **{"larger_low": np.exp(larger.mean() - half), "larger_high": np.exp(larger.mean() + half)},
             }
@@ -145,7 +150,7 @@ def losses(measured: Measured) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[["chain", "bytes", "name", "support", "loss", "low", "high"]]
 
 
-def _judged(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
+def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
     """Return what every chain costs on the validation images of some networks, together."""
     rows = []
     for place, row in measured.chains.iterrows():
@@ -154,17 +159,17 @@ def _judged(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
             for member in members
         ]
         table = judgement.losses_on_validation(_names(measured), measured.train_label, validated)
-        judged = judgement.judged(table, 0.0, row["bytes"], row["bytes"], 0, "")
+        result = judgement.judge(table, 0.0, row["bytes"], row["bytes"], 0, "")
         estimated = np.mean([each.before.mean() - each.after.mean() for each in validated])
-        rows.append({**judged._asdict(), "number": place, ESTIMATE: estimated})
+        rows.append({**result._asdict(), "number": place, ESTIMATE: estimated})
     return pd.DataFrame(rows)
 
 
 def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
     """Return the place of the chain that a rule chooses, if it chooses one."""
     if rule == ESTIMATE:
-        kept = table[table[ESTIMATE] <= LIMITS.accuracy_loss]
-        return None if kept.empty else int(kept.sort_values(["cost", ESTIMATE, "number"]).index[0])
+        within_limit = table[table[ESTIMATE] <= LIMITS.accuracy_loss]
+        return None if within_limit.empty else int(within_limit.sort_values(["cost", ESTIMATE, "number"]).index[0])
     choice = choose(table, LIMITS)
     return choice.by_accuracy if rule == BOUND else choice.best
 

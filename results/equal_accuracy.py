@@ -66,8 +66,8 @@ def answers(results: Path) -> dict[str, Answer]:
 
 def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
     """Return the rows a point below the control, by data set, method and outcome."""
-    found = folders.table(results, str(path.parent), path.name)
-    nearest = found[found[BELOW].eq(1) & found["baseline"].eq("mp")]
+    rows = folders.table(results, str(path.parent), path.name)
+    nearest = rows[rows[BELOW].eq(1) & rows["baseline"].eq("mp")]
     return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()
 
 

@@ -38,26 +38,26 @@ def _means(results: Path, study: str) -> pd.Series:
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]
     up = published.standing_for_up(set(networks[schema.PRUNER]))
-    told = {
+    by_method = {
         (dataset, "up" if pruner == up else pruner, ratio): {
-            "accuracy": _told(rows, "accuracy_after", 3),
-            "alpha": _told(rows, "alpha", 2),
+            "accuracy": _describe_mean(rows, "accuracy_after", 3),
+            "alpha": _describe_mean(rows, "alpha", 2),
             "one weight in": f"{rows[schema.REALIZED_RATIO].mean():.1f}",
         }
         for (dataset, pruner, ratio), rows in networks.groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
     }
-    means = pd.DataFrame(told).T.rename_axis([schema.DATASET, schema.PRUNER, schema.RATIO])
+    means = pd.DataFrame(by_method).T.rename_axis([schema.DATASET, schema.PRUNER, schema.RATIO])
     return means.rename_axis(columns="mean").stack()
 
 
-def _told(networks: pd.DataFrame, name: str, digits: int) -> str:
+def _describe_mean(networks: pd.DataFrame, name: str, digits: int) -> str:
     """Return the mean of the networks above chance, unless most guess, and how many guess."""
     at_chance = networks["at_chance"]
-    told = [f"{networks.loc[~at_chance, name].mean():.{digits}f}"] if at_chance.mean() <= 0.5 else []
-    return ", ".join([*told, *_guessing(networks)])
+    texts = [f"{networks.loc[~at_chance, name].mean():.{digits}f}"] if at_chance.mean() <= 0.5 else []
+    return ", ".join([*texts, *_count_at_chance(networks)])
 
 
-def _guessing(networks: pd.DataFrame) -> list[str]:
+def _count_at_chance(networks: pd.DataFrame) -> list[str]:
     count = networks["at_chance"].sum()
     return [f"{count} guess"] if count else []
 
@@ -80,29 +80,29 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
     compared = methods.compare(
         run_arrays(runs), predictions, baseline=other[schema.PRUNER].iloc[0], baseline_ratios=_RATIOS, primaries=[]
     )
-    kept = [rows.groupby([schema.DATASET, schema.RATIO])[schema.REALIZED_RATIO].mean() for rows in (up, other)]
-    kept[1] = kept[1].rename({ratio: asked for asked, ratio in _RATIOS.items()}, level=schema.RATIO)
-    first, second = (means.map("{:.1f}".format) for means in kept)
-    left = (first + " / " + second).rename(index="{:g}".format, level=schema.RATIO)
-    return tables.shown(compared).join(left.rename("one weight in"), on=[schema.DATASET, schema.RATIO])
+    realized = [rows.groupby([schema.DATASET, schema.RATIO])[schema.REALIZED_RATIO].mean() for rows in (up, other)]
+    realized[1] = realized[1].rename({ratio: target for target, ratio in _RATIOS.items()}, level=schema.RATIO)
+    first, second = (means.map("{:.1f}".format) for means in realized)
+    weights_left = (first + " / " + second).rename(index="{:g}".format, level=schema.RATIO)
+    return tables.shown(compared).join(weights_left.rename("one weight in"), on=[schema.DATASET, schema.RATIO])
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return RP of ResNet-20 beside MP, ratio by ratio, and the variances of print's Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
-    told = {
+    by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
         for pruner in _RANDOM
     }
     for name, runs in studies.items():
         for pruner, rows in runs[runs[schema.PRUNER].isin(_RANDOM)].groupby(schema.PRUNER):
             place = f"resnet20, {name}", pruner
-            told |= {(*place, what): texts for what, texts in _by_ratio(rows.reset_index(drop=True)).items()}
+            by_method |= {(*place, what): texts for what, texts in _by_ratio(rows.reset_index(drop=True)).items()}
             recall, balance = (
                 recall_variance(rows, balances=balances).iloc[0].drop(["Model", "Before"]) for balances in (False, True)
             )
-            told[*place, "variance of recall / balance"] = recall + " / " + balance
-    wide = pd.DataFrame(told).T.reindex(columns=printed.columns)
+            by_method[*place, "variance of recall / balance"] = recall + " / " + balance
+    wide = pd.DataFrame(by_method).T.reindex(columns=printed.columns)
     wide = wide.rename(columns=lambda column: column.replace("Ratio ", "t="))
     return wide.fillna("").rename_axis(["network", "pruner", "what"]).reset_index()
 
@@ -113,19 +113,19 @@ _RANDOM = ("mp", "rp")
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
     """Return accuracy and slopes of the networks that do not guess, and of how many networks alpha is below 0."""
     by_ratio = cells.alphas(run_arrays(runs)).groupby(schema.RATIO)
-    told = {
-        "accuracy": by_ratio.apply(_told, "accuracy_after", 3),
+    by_name = {
+        "accuracy": by_ratio.apply(_describe_mean, "accuracy_after", 3),
         "alpha": by_ratio.apply(_mean_above_chance, "alpha"),
         "raw slope": by_ratio.apply(_mean_above_chance, "raw_slope"),
         "alpha below 0": by_ratio["alpha"].apply(lambda slopes: f"{(slopes < 0).sum()} of {len(slopes)}"),
     }
-    return {what: texts.rename("Ratio {:g}".format) for what, texts in told.items()}
+    return {what: texts.rename("Ratio {:g}".format) for what, texts in by_name.items()}
 
 
 def _mean_above_chance(networks: pd.DataFrame, name: str) -> str:
     sound = networks.loc[~networks["at_chance"], name]
-    told = [_mean(sound)] if 2 * len(sound) >= len(networks) else []
-    return ", ".join([*told, *_guessing(networks)])
+    texts = [_mean(sound)] if 2 * len(sound) >= len(networks) else []
+    return ", ".join([*texts, *_count_at_chance(networks)])
 
 
 def _mean(slopes: pd.Series) -> str:
@@ -149,8 +149,8 @@ def origin(runs: pd.DataFrame) -> pd.DataFrame:
         means, rest = _means_and_rest(chosen[chosen[schema.PRUNER].eq(settings.CONTROL)])
         slopes = {"none, class means": f"{means:.2f}", "none, the rest": f"{rest:.2f}"}
         rows += [
-            {"data set": dataset, "": what} | {name: _mean(bend.dropna()) for name, bend in told.items()} | more
-            for what, told, more in (("near minus far", bends, slopes), ("the same beyond none", beyond, {}))
+            {"data set": dataset, "": what} | {name: _mean(bend.dropna()) for name, bend in curves.items()} | more
+            for what, curves, more in (("near minus far", bends, slopes), ("the same beyond none", beyond, {}))
         ]
     return pd.DataFrame(rows).fillna("")
 

@@ -54,17 +54,17 @@ def write(results: Path) -> None:
         A table of a study is missing, or a page has no place for a table.
     """
     lightest = answers.lightest_cells(*folders.runs(results, folders.TEXT))
-    told = answered(results, lightest)
-    made = tables(results, told, lightest)
+    all_answers = answered(results, lightest)
+    all_tables = tables(results, all_answers, lightest)
     pages = {
-        page: filled(page, (results / page).read_text(encoding="utf-8"), {name: made[name] for name in names})
+        page: filled(page, (results / page).read_text(encoding="utf-8"), {name: all_tables[name] for name in names})
         for page, names in PAGES.items()
     }
     with files.aside(results) as folder:
         for page, text in pages.items():
             (folder / page).write_text(text, encoding="utf-8")
         (folder / FIGURES).mkdir()
-        figure_files.write(pictures(told), folder / FIGURES, [figure_files.PNG], processes=1)
+        figure_files.write(pictures(all_answers), folder / FIGURES, [figure_files.PNG], processes=1)
 
 
 def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]:
@@ -77,18 +77,19 @@ def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]
     StudyError
         A table of a study is missing, or a question has no answer.
     """
-    told = answers.answers(results, lightest) | equal_accuracy.answers(results)
-    return dict(sorted(told.items()))
+    all_answers = answers.answers(results, lightest) | equal_accuracy.answers(results)
+    return dict(sorted(all_answers.items()))
 
 
-def pictures(told: Mapping[str, answers.Answer]) -> dict[str, Figure]:
+def pictures(all_answers: Mapping[str, answers.Answer]) -> dict[str, Figure]:
     """Return a picture of each answer, by the name of its file without ending."""
     return {
-        f"answer_{question}": forest(answer, _TITLES[question], _NOTES[question]) for question, answer in told.items()
+        f"answer_{question}": forest(answer, _TITLES[question], _NOTES[question])
+        for question, answer in all_answers.items()
     }
 
 
-def filled(name_of_page: str, page: str, made: Mapping[str, pd.DataFrame]) -> str:
+def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame]) -> str:
     """Return the text of a page with the tables between their marks.
 
     Raises
@@ -96,7 +97,7 @@ def filled(name_of_page: str, page: str, made: Mapping[str, pd.DataFrame]) -> st
     StudyError
         The page has no place for a table.
     """
-    for name, table in made.items():
+    for name, table in all_tables.items():
         start, end = _START.format(name), _END.format(name)
         before, opened, rest = page.partition(start)
         inside, closed, after = rest.partition(end)
@@ -108,7 +109,7 @@ def filled(name_of_page: str, page: str, made: Mapping[str, pd.DataFrame]) -> st
     return page
 
 
-def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables by the name of their place.
 
     They are the answers, what is beside print, the claims of the paper, and experiments on why ours differ from print.
@@ -117,7 +118,7 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
     ----------
     results : Path
         A folder of results.
-    told : mapping of str to Answer
+    all_answers : mapping of str to Answer
         As `answered` returns them.
     lightest : DataFrame
         As `answers.lightest_cells` returns it.
@@ -130,11 +131,13 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
     # What takes longest is worked out by the other core, beside the rest.
     with ProcessPoolExecutor(1, get_context("fork" if figure_files.can_fork() else "spawn")) as other:
         at_equal_weights = other.submit(experiments.at_equal_weights, results)
-        made = _other_tables(results, told, lightest)
-        return made | {"equal weights": at_equal_weights.result()}
+        other_tables = _other_tables(results, all_answers, lightest)
+        return other_tables | {"equal weights": at_equal_weights.result()}
 
 
-def _other_tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _other_tables(
+    results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     """Return what `tables` does, without what it works out in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
@@ -143,7 +146,7 @@ def _other_tables(results: Path, told: Mapping[str, answers.Answer], lightest: p
     compared = beside_print.compared(results)
     with_up = {folders.TEXT: (lenet5, ""), folders.RESNET: (resnet, ""), folders.RELEASED: (released, ", released")}
     return {
-        **{f"answer_{question}": answers.table(answer) for question, answer in told.items()},
+        **{f"answer_{question}": answers.table(answer) for question, answer in all_answers.items()},
         "gradual": headline.gradual(results),
         "explained": headline.explained(results, folders.TEXT),
         "mitigations": headline.mitigations(results),

@@ -19,9 +19,9 @@ _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 def gradual(results: Path) -> pd.DataFrame:
     """Return the largest excess loss under gradual MP at ratio 20, beside its control and its floor, in points."""
-    told = []
+    rows = []
     for row in _gradual(results).query(f"{schema.RATIO} == 20 and {MITIGATION} == ''").to_dict("records"):
-        told.append(
+        rows.append(
             {
                 "": _DATASETS[row[schema.DATASET]],
                 "pruned": _points(row[EXCESS]),
@@ -30,16 +30,16 @@ def gradual(results: Path) -> pd.DataFrame:
                 "chance alone": _points(row[FLOOR]),
             }
         )
-    return pd.DataFrame(told)
+    return pd.DataFrame(rows)
 
 
 def mitigations(results: Path) -> pd.DataFrame:
     """Return what each mitigation does to the largest excess loss of pruned networks and of controls, in points."""
     rows = _gradual(results)
-    told = []
+    table_rows = []
     for name, words in _MITIGATIONS.items():
         for row in rows[rows[MITIGATION].eq(name)].sort_values(schema.RATIO, kind="stable").to_dict("records"):
-            told.append(
+            table_rows.append(
                 {
                     "": f"{words}, {_DATASETS[row[schema.DATASET]]}, ratio {row[schema.RATIO]:g}",
                     "pruned networks": _with_interval(row, GAIN, sign=-1),
@@ -48,7 +48,7 @@ def mitigations(results: Path) -> pd.DataFrame:
                     "accuracy of pruned networks": _with_interval(row, "accuracy_difference"),
                 }
             )
-    return pd.DataFrame(told)
+    return pd.DataFrame(table_rows)
 
 
 def explained(results: Path, study: str) -> pd.DataFrame:
@@ -59,12 +59,14 @@ def explained(results: Path, study: str) -> pd.DataFrame:
     """
     cells = folders.table(results, study, "cells.csv")
     sound = cells[cells["n_at_chance"].le(cells["n"]) & cells["alpha_mean"].gt(0) & cells[schema.PRUNER].ne("none")]
-    told = []
+    table_rows = []
     for dataset, rows in sound.groupby(schema.DATASET):
-        lost = np.log(rows["accuracy_before"] / rows["accuracy_after"])
-        share = lost.corr(np.log(rows["alpha_mean"])) ** 2
-        told.append({"data set": dataset, "pruners and ratios": str(len(rows)), "explained, %": f"{100 * share:.0f}"})
-    return pd.DataFrame(told)
+        log_losses = np.log(rows["accuracy_before"] / rows["accuracy_after"])
+        share = log_losses.corr(np.log(rows["alpha_mean"])) ** 2
+        table_rows.append(
+            {"data set": dataset, "pruners and ratios": str(len(rows)), "explained, %": f"{100 * share:.0f}"}
+        )
+    return pd.DataFrame(table_rows)
 
 
 def _gradual(results: Path) -> pd.DataFrame:

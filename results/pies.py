@@ -61,14 +61,14 @@ def write(results: Path) -> None:
         return
     label, populations = read(folder)
     indices, abstentions = over_indices(label, populations), abstention(label, populations)
-    with files.aside(folder) as made:
-        csv_text.write(indices, made / "indices.csv", missing=NOT_AVAILABLE)
-        csv_text.write(abstentions, made / "abstention.csv", missing=NOT_AVAILABLE)
-        csv_text.write(primary_tests(label, populations), made / "primary_tests.csv", missing=NOT_AVAILABLE)
-        csv_text.write(writers(results), made / "writers.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
+    with files.aside(folder) as new_folder:
+        csv_text.write(indices, new_folder / "indices.csv", missing=NOT_AVAILABLE)
+        csv_text.write(abstentions, new_folder / "abstention.csv", missing=NOT_AVAILABLE)
+        csv_text.write(primary_tests(label, populations), new_folder / "primary_tests.csv", missing=NOT_AVAILABLE)
+        csv_text.write(writers(results), new_folder / "writers.csv", missing=NOT_AVAILABLE)
+        (new_folder / "figures").mkdir()
         drawn = {"indices": indices_figure(indices), "abstention": abstention_figure(abstentions)}
-        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+        figure_files.write(drawn, new_folder / "figures", [figure_files.PNG], processes=1)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -81,8 +81,8 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
         by_seed = of_training.pivot_table("run_id", schema.SEED, "pruner", aggfunc="first")
         dense = of_training.groupby(schema.SEED)["dense_run_id"].first()
         for side, run_ids in {_DENSE: dense, _PRUNED: by_seed["mp"], _CONTROL: by_seed[CONTROL]}.items():
-            found = pull.predictions(list(run_ids), names=names, tracking_uri=tracking_uri)
-            label, predicted, confidence = (np.stack([found[run_id][key] for run_id in run_ids]) for key in names)
+            predictions = pull.predictions(list(run_ids), names=names, tracking_uri=tracking_uri)
+            label, predicted, confidence = (np.stack([predictions[run_id][key] for run_id in run_ids]) for key in names)
             arrays[f"{name}_{side}"] = predicted.astype(np.uint8)
             if side == _PRUNED:
                 doubt = np.maximum(1 - confidence.astype(float), _LEAST_DOUBT)
@@ -116,9 +116,9 @@ def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd
                 table = over_indexing.over_indexing(*shares, group_index)
                 table.insert(0, "group", groups)
                 tables.append(table.assign(networks=name, compared=side))
-    found = pd.concat(tables, ignore_index=True)
-    found = found[found["group"].ne("others")]
-    return found[["networks", "compared", *found.columns.drop(["networks", "compared"])]]
+    indices = pd.concat(tables, ignore_index=True)
+    indices = indices[indices["group"].ne("others")]
+    return indices[["networks", "compared", *indices.columns.drop(["networks", "compared"])]]
 
 
 def _groupings(label: np.ndarray) -> Iterator[tuple[Sequence[str], np.ndarray]]:
@@ -207,8 +207,8 @@ def writers(results: Path) -> pd.DataFrame:
     runs = study.runs
     is_wanted = runs[schema.DATASET].eq("mnist") & runs[frames.column(schema.DECAY)].eq("cosine")
     is_wanted &= runs[schema.PRUNER].eq("mp") & runs[frames.column(schema.SCHEDULE)].eq("cubic") & runs["ratio"].eq(20)
-    given = ReportOptions(groups={"mnist": results / "prune-responsibly" / "groups" / "mnist.csv"})
-    study = replace(study, runs=runs[is_wanted].reset_index(drop=True), options=given)
+    options = ReportOptions(groups={"mnist": results / "prune-responsibly" / "groups" / "mnist.csv"})
+    study = replace(study, runs=runs[is_wanted].reset_index(drop=True), options=options)
     table = exemplars(study.arrays, study.predicted, study.image_groups).groups
     by_writer = table[table[GROUPING].eq("writer")]
     series = table[table[GROUPING].ne("writer")]

@@ -43,13 +43,13 @@ def write(results: Path) -> None:
         return
     label, answers = read(folder)
     losses = class_table(label, answers)
-    with files.aside(folder) as made:
-        csv_text.write(networks(label, answers), made / "networks.csv", missing=NOT_AVAILABLE)
-        csv_text.write(summary(label, answers), made / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(comparisons(label, answers), made / "comparisons.csv", missing=NOT_AVAILABLE)
-        csv_text.write(losses, made / "class_losses.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        figure_files.write({"classes": picture(losses)}, made / "figures", [figure_files.PNG], processes=1)
+    with files.aside(folder) as new_folder:
+        csv_text.write(networks(label, answers), new_folder / "networks.csv", missing=NOT_AVAILABLE)
+        csv_text.write(summary(label, answers), new_folder / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(comparisons(label, answers), new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
+        csv_text.write(losses, new_folder / "class_losses.csv", missing=NOT_AVAILABLE)
+        (new_folder / "figures").mkdir()
+        figure_files.write({"classes": picture(losses)}, new_folder / "figures", [figure_files.PNG], processes=1)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -63,9 +63,11 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
         run_ids[name] = runs.loc[bits.eq(own_bits) & when.eq(_WHEN[word]), "run_id"]
     arrays: dict[str, Any] = {}
     for name, ids in run_ids.items():
-        found = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
-        arrays[name] = np.packbits([found[run][schema.PREDICTED] == found[run][schema.LABEL] for run in ids], axis=1)
-    label = found[ids.iloc[0]][schema.LABEL].astype(np.uint8)
+        predictions = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
+        arrays[name] = np.packbits(
+            [predictions[run][schema.PREDICTED] == predictions[run][schema.LABEL] for run in ids], axis=1
+        )
+    label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
     dense = arrays[DENSE]
     arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
     with files.one_aside(folder / ANSWERS) as path:
@@ -133,10 +135,10 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
                 for name in (f"while {bits}", f"after {bits}")
             )
             rows.append({"outcome": outcome, "bits": bits, **paired(first, second, family=len(BITS))})
-    found = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
-    is_primary = found["outcome"].eq("largest_excess")
-    found.loc[is_primary, "p_holm"] = corrected(found.loc[is_primary, "p"], len(BITS))[1]
-    return found
+    table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
+    is_primary = table["outcome"].eq("largest_excess")
+    table.loc[is_primary, "p_holm"] = corrected(table.loc[is_primary, "p"], len(BITS))[1]
+    return table
 
 
 def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:
@@ -150,10 +152,10 @@ def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:
         before, after = answers[against], answers[name]
         recall = (_recalls(label, before) + _recalls(label, after)).mean(0) / 2
         changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
-        found = class_losses.estimates(changes, -np.eye(len(recall)))
-        points = {key: _POINTS * found[key] for key in ("value", "low", "high")}
-        table = pd.DataFrame({"name": name, "against": against, "class": CLASSES, **points, "p": found["p"]})
-        tables.append(table.assign(p_holm=corrected(found["p"], len(recall))[1]))
+        estimates = class_losses.estimates(changes, -np.eye(len(recall)))
+        points = {key: _POINTS * estimates[key] for key in ("value", "low", "high")}
+        table = pd.DataFrame({"name": name, "against": against, "class": CLASSES, **points, "p": estimates["p"]})
+        tables.append(table.assign(p_holm=corrected(estimates["p"], len(recall))[1]))
     return pd.concat(tables, ignore_index=True).rename(columns={"value": "loss"})
 
 

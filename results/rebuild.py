@@ -42,7 +42,7 @@ def main(studies: tuple[Path, ...]) -> None:
     """Make all files beside `frames/` again in STUDIES, by default in every study, and then the pages about all."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, and few of them are garbage
     try:
-        rebuild_all(studies or found(RESULTS))
+        rebuild_all(studies or find_studies(RESULTS))
         if not studies:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
@@ -60,7 +60,7 @@ def main(studies: tuple[Path, ...]) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def found(results: Path) -> list[Path]:
+def find_studies(results: Path) -> list[Path]:
     """Return the studies of a folder: the folders that have `frames/`."""
     return sorted(path.parent for path in results.rglob("frames") if path.is_dir())
 
@@ -113,14 +113,14 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         paper_pictures=study.name in WITH_PAPER_PICTURES,
         groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
-    made = report.report(StudyData.from_frames(exports.below(study / "frames")), options)
-    made = replace(made, sections=[_without_large_tables(section) for section in made.sections])
-    return page.write_markdown(made, output, processes=1)  # each core has a study of its own
+    content = report.report(StudyData.from_frames(exports.below(study / "frames")), options)
+    content = replace(content, sections=[_without_large_tables(section) for section in content.sections])
+    return page.write_markdown(content, output, processes=1)  # each core has a study of its own
 
 
 def _without_large_tables(section: page.Section) -> page.Section:
-    kept = {name: table for name, table in section.tables.items() if name not in ("pie.csv", "groups.csv")}
-    return replace(section, tables=kept)
+    small_tables = {name: table for name, table in section.tables.items() if name not in ("pie.csv", "groups.csv")}
+    return replace(section, tables=small_tables)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS, FINE_TUNED = "regularizers", "networks.csv", "fine_tuned.csv"
 # The share of the prunable weights that is kept at each ratio, which is the overlap that chance gives.
-KEPT = {4: 0.24, 10: 0.08, 20: 0.03}
-RATIOS = tuple(KEPT)
+SHARE_OF_WEIGHTS = {4: 0.24, 10: 0.08, 20: 0.03}
+RATIOS = tuple(SHARE_OF_WEIGHTS)
 _QUOTIENT = "quotient"  # of the norms of the objective's gradient and of the penalty's part of it
 _TRAINING = "training"
 _OVERLAPS = [f"overlap_{ratio}" for ratio in RATIOS]
@@ -36,14 +36,14 @@ def write(results: Path) -> None:
         return
     networks, fine_tuned = (pd.read_csv(folder / name) for name in (NETWORKS, FINE_TUNED))
     compared = comparisons(fine_tuned)
-    with files.aside(folder) as made:
-        csv_text.write(summary(networks), made / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(correlations(networks), made / "correlations.csv", missing=NOT_AVAILABLE)
-        csv_text.write(decoupled(networks), made / "decoupled.csv", missing=NOT_AVAILABLE)
-        csv_text.write(compared, made / "comparisons.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
+    with files.aside(folder) as new_folder:
+        csv_text.write(summary(networks), new_folder / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(correlations(networks), new_folder / "correlations.csv", missing=NOT_AVAILABLE)
+        csv_text.write(decoupled(networks), new_folder / "decoupled.csv", missing=NOT_AVAILABLE)
+        csv_text.write(compared, new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
+        (new_folder / "figures").mkdir()
         drawn = {"overlap": overlap(networks), "differences": differences(compared)}
-        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+        figure_files.write(drawn, new_folder / "figures", [figure_files.PNG], processes=1)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -59,9 +59,9 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     overlaps.columns = pd.Index([f"overlap_{ratio:g}" for ratio in overlaps.columns])
     trainings = dense[frames.column("regularizer")].fillna("l2") + " " + dense[frames.column(schema.WEIGHT_DECAY)]
     named = dense.assign(**{_TRAINING: trainings}).rename(columns={"accuracy_before": "accuracy"})
-    made = named.join(overlaps, on=schema.DENSE_RUN_ID).sort_values([_TRAINING, schema.SEED])
-    made = made[[_TRAINING, schema.SEED, "accuracy", *schema.GRADIENT_NORMS, *_OVERLAPS]]
-    tables = {NETWORKS: made, FINE_TUNED: _fine_tuned(runs, named.set_index(schema.DENSE_RUN_ID)[_TRAINING])}
+    by_network = named.join(overlaps, on=schema.DENSE_RUN_ID).sort_values([_TRAINING, schema.SEED])
+    by_network = by_network[[_TRAINING, schema.SEED, "accuracy", *schema.GRADIENT_NORMS, *_OVERLAPS]]
+    tables = {NETWORKS: by_network, FINE_TUNED: _fine_tuned(runs, named.set_index(schema.DENSE_RUN_ID)[_TRAINING])}
     for name, table in tables.items():
         with files.one_aside(folder / name) as path:
             csv_text.write(table, path, missing=NOT_AVAILABLE)
@@ -105,8 +105,16 @@ def correlations(networks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, own in parts.items():
         for column in _OVERLAPS:
-            found = stats.spearmanr(own[_QUOTIENT], own[column])
-            rows.append({"networks": name, "overlap": column, "n": len(own), "rho": found.statistic, "p": found.pvalue})
+            correlation = stats.spearmanr(own[_QUOTIENT], own[column])
+            rows.append(
+                {
+                    "networks": name,
+                    "overlap": column,
+                    "n": len(own),
+                    "rho": correlation.statistic,
+                    "p": correlation.pvalue,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -142,8 +150,8 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
 
 def _holm(p: pd.Series) -> pd.Series:
     """Return p corrected for how many of them are not missing."""
-    known = p.dropna()
-    return pd.Series(corrected(known, len(known))[1], known.index).reindex(p.index)
+    numbers = p.dropna()
+    return pd.Series(corrected(numbers, len(numbers))[1], numbers.index).reindex(p.index)
 
 
 def differences(compared: pd.DataFrame) -> Figure:
@@ -186,7 +194,7 @@ def overlap(networks: pd.DataFrame) -> Figure:
         for training, color in _COLORS.items():
             own = measured[measured[_TRAINING].eq(training)]
             axes.scatter(own[_QUOTIENT], own[f"overlap_{ratio}"], s=14, color=color, label=training, linewidths=0)
-        axes.axhline(KEPT[ratio], color="black", linestyle="--", linewidth=0.8)
+        axes.axhline(SHARE_OF_WEIGHTS[ratio], color="black", linestyle="--", linewidth=0.8)
         axes.set_xscale("log")
         axes.set_title(f"ratio {ratio}", fontsize=10)
         axes.set_xlabel("gradient / penalty's part")

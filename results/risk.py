@@ -36,7 +36,7 @@ _NAMED = 2
 _RISKIEST = 0.1
 
 
-class Judged(NamedTuple):
+class RiskStudy(NamedTuple):
     """Scores of one data set and training, and the networks that judge them.
 
     Attributes
@@ -76,27 +76,27 @@ def write(results: Path) -> None:
     folder = results / STUDY
     if not (folder / SCORES).is_file():
         return
-    judged = collected(results)
-    cosine = {dataset: judged[dataset, decay.COSINE] for dataset in DATASETS}
-    with files.aside(folder) as made:
-        csv_text.write(table(judged), made / "scores.csv", missing=NOT_AVAILABLE)
-        csv_text.write(tests(cosine), made / "tests.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        figure_files.write({STUDY: figure(cosine)}, made / "figures", [figure_files.PNG], processes=1)
+    risk_studies = collected(results)
+    cosine = {dataset: risk_studies[dataset, decay.COSINE] for dataset in DATASETS}
+    with files.aside(folder) as new_folder:
+        csv_text.write(table(risk_studies), new_folder / "scores.csv", missing=NOT_AVAILABLE)
+        csv_text.write(tests(cosine), new_folder / "tests.csv", missing=NOT_AVAILABLE)
+        (new_folder / "figures").mkdir()
+        figure_files.write({STUDY: figure(cosine)}, new_folder / "figures", [figure_files.PNG], processes=1)
 
 
-def collected(results: Path) -> dict[tuple[str, str], Judged]:
+def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:
     """Return the scores and networks of each data set, under the cosine and the constant rate."""
     scores = read(results / STUDY)
-    found = {}
+    risk_studies = {}
     for dataset in DATASETS:
         for training in (decay.COSINE, decay.CONSTANT):
             sides = [_networks(results, study, dataset, training) for study in (OTHERS, JUDGES)]
             (label, names, images, others), (_, _, _, judges) = sides
             own = scores[dataset] if training == decay.COSINE else risk_scores.image_scores(label, others.before, {})
             by_class = risk_scores.class_scores(own, label, len(names), images)
-            found[dataset, training] = Judged(by_class, own, label, names, judges, others)
-    return found
+            risk_studies[dataset, training] = RiskStudy(by_class, own, label, names, judges, others)
+    return risk_studies
 
 
 def _networks(
@@ -117,39 +117,39 @@ def _networks(
 
 
 def _predicted(predictions: ReadPredictions, ids: list[list[str]]) -> tuple[np.ndarray, list[np.ndarray]]:
-    found = predictions([run_id for side in ids for run_id in side])
-    label = found[ids[0][0]][schema.LABEL]
-    return label, [np.array([found[run_id][schema.PREDICTED] for run_id in side]) for side in ids]
+    answers = predictions([run_id for side in ids for run_id in side])
+    label = answers[ids[0][0]][schema.LABEL]
+    return label, [np.array([answers[run_id][schema.PREDICTED] for run_id in side]) for side in ids]
 
 
-def table(judged: Mapping[tuple[str, str], Judged]) -> pd.DataFrame:
+def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
     """Return what `risk_judgement.judge` does of every data set and training, and of the classes of all together."""
     tables = [
         risk_judgement.judge(*each[:3], each.judges, each.others).assign(dataset=dataset, training=training)
-        for (dataset, training), each in judged.items()
+        for (dataset, training), each in risk_studies.items()
     ]
     for training in (decay.COSINE, decay.CONSTANT):
-        tables.append(_pooled([judged[dataset, training] for dataset in DATASETS]).assign(training=training))
+        tables.append(_pooled([risk_studies[dataset, training] for dataset in DATASETS]).assign(training=training))
     rows = pd.concat(tables, ignore_index=True)
     return rows[["dataset", "training", *rows.columns.drop(["dataset", "training"])]]
 
 
-def _pooled(judged: list[Judged]) -> pd.DataFrame:
+def _pooled(risk_studies: list[RiskStudy]) -> pd.DataFrame:
     """Return the mean rank correlation of each score over the data sets; the share differs on one of them alone."""
     rows = []
-    for name in [*(name for name in judged[0].class_scores if name != SHARE), CEILING]:
-        pairs = [(_class_risk(each, name), each.losses) for each in judged]
+    for name in [*(name for name in risk_studies[0].class_scores if name != SHARE), CEILING]:
+        pairs = [(_class_risk(each, name), each.losses) for each in risk_studies]
         row = risk_judgement.foresight_of_classes(pairs)._asdict()
         p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
         rows.append({"dataset": "mean", "outcome": risk_judgement.CLASSES, "score": name, **row, "p": p})
     return pd.DataFrame(rows)
 
 
-def _class_risk(judged: Judged, name: str) -> np.ndarray:
-    return judged.ceiling if name == CEILING else risk_scores.as_risk(name, judged.class_scores[name])
+def _class_risk(risk_study: RiskStudy, name: str) -> np.ndarray:
+    return risk_study.ceiling if name == CEILING else risk_scores.as_risk(name, risk_study.class_scores[name])
 
 
-def tests(cosine: Mapping[str, Judged]) -> pd.DataFrame:
+def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
     """Return the primary tests, and descriptions beside them.
 
     Returns
@@ -159,16 +159,16 @@ def tests(cosine: Mapping[str, Judged]) -> pd.DataFrame:
         p; p_holm of the primary tests of images; `of_first` and `of_second`, the means that are compared.
     """
     pairs = [(_class_risk(each, RECALL), each.losses) for each in cosine.values()]
-    found = risk_judgement.foresight_of_classes(pairs)
+    foresight = risk_judgement.foresight_of_classes(pairs)
     p = risk_judgement.permutation_p([(score, losses.mean(0)) for score, losses in pairs])
     rows = [
-        {"test": "classes by recall", "dataset": "mean", "difference": found.value, "p": p}
-        | {"difference_low": found.low, "difference_high": found.high, "n": found.n}
+        {"test": "classes by recall", "dataset": "mean", "difference": foresight.value, "p": p}
+        | {"difference_low": foresight.low, "difference_high": foresight.high, "n": foresight.n}
     ]
     for test, compare in _COMPARED.items():
         of_test = []
-        for dataset, judged in cosine.items():
-            first, second = compare(judged)
+        for dataset, risk_study in cosine.items():
+            first, second = compare(risk_study)
             means = {"of_first": np.nanmean(first), "of_second": np.nanmean(second)}
             of_test.append({"test": test, "dataset": dataset, **means, **paired(first, second, family=len(cosine))})
         holm = corrected([row["p"] for row in of_test], len(of_test))[1]
@@ -176,46 +176,49 @@ def tests(cosine: Mapping[str, Judged]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _lost(judged: Judged, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
+def _auc_of_losses(risk_study: RiskStudy, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
     """Return the AUC of a score for lost images of each judge; of its control, if these are the networks after."""
-    after = judged.judges.after if after is None else after
-    return risk_judgement.foresight_of_losses(score, judged.label, judged.judges.before, after)
+    after = risk_study.judges.after if after is None else after
+    return risk_judgement.foresight_of_losses(score, risk_study.label, risk_study.judges.before, after)
 
 
-def _margin(judged: Judged) -> np.ndarray:
-    return risk_scores.as_risk(MARGIN, judged.image_scores[MARGIN])
+def _margin(risk_study: RiskStudy) -> np.ndarray:
+    return risk_scores.as_risk(MARGIN, risk_study.image_scores[MARGIN])
 
 
-def _known(judged: Judged) -> np.ndarray:
-    return risk_judgement.known_of_losses(judged.label, judged.others.after)
+def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
+    return risk_judgement.known_of_losses(risk_study.label, risk_study.others.after)
 
 
-def _captured(judged: Judged, score: np.ndarray) -> np.ndarray:
+def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
     """Return which share of the lost images of each judge is among the riskiest tenth of those that it has right."""
     shares = []
-    for before, after in zip(judged.judges.before, judged.judges.after, strict=True):
-        right = before == judged.label
+    for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):
+        right = before == risk_study.label
         riskiest = np.argsort(-score[right], kind="stable")[: int(_RISKIEST * right.sum())]
-        lost = after[right] != judged.label[right]
-        shares.append(lost[riskiest].sum() / max(lost.sum(), 1))
+        is_lost = after[right] != risk_study.label[right]
+        shares.append(is_lost[riskiest].sum() / max(is_lost.sum(), 1))
     return np.array(shares)
 
 
 # What is compared, network by network.
 _COMPARED = {
-    "lost images: margin minus ceiling": lambda each: (_lost(each, _margin(each)), _lost(each, _known(each))),
+    "lost images: margin minus ceiling": lambda each: (
+        _auc_of_losses(each, _margin(each)),
+        _auc_of_losses(each, _foresee_by_others(each)),
+    ),
     "margin: lost by pruning minus lost by the control": lambda each: (
-        _lost(each, _margin(each)),
-        _lost(each, _margin(each), each.judges.control),
+        _auc_of_losses(each, _margin(each)),
+        _auc_of_losses(each, _margin(each), each.judges.control),
     ),
     "lost images in the riskiest tenth: margin minus ceiling": lambda each: (
         _captured(each, _margin(each)),
-        _captured(each, _known(each)),
+        _captured(each, _foresee_by_others(each)),
     ),
 }
 
 
-def figure(cosine: Mapping[str, Judged]) -> Figure:
+def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
     """Draw what each class pays by its recall, and below how well each score tells the images that pay."""
     figure, grid = page(
         (2, len(cosine)),
@@ -225,22 +228,22 @@ def figure(cosine: Mapping[str, Judged]) -> Figure:
         "over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: images lost by "
         "the control. Orange: PIEs. The ceiling is what pruned networks of other seeds say.",
     )
-    for column, (dataset, judged) in enumerate(cosine.items()):
-        _draw_classes(grid[0, column], judged)
+    for column, (dataset, risk_study) in enumerate(cosine.items()):
+        _draw_classes(grid[0, column], risk_study)
         grid[0, column].set_title(DATASETS[dataset], fontsize=10)
-        _draw_images(grid[1, column], judged, labelled=not column)
+        _draw_images(grid[1, column], risk_study, labelled=not column)
     grid[0, 0].set_ylabel("loss of the class, points")
     return figure
 
 
-def _draw_classes(axes: Axes, judged: Judged) -> None:
-    recall, losses = 100 * judged.class_scores[RECALL], 100 * judged.losses
+def _draw_classes(axes: Axes, risk_study: RiskStudy) -> None:
+    recall, losses = 100 * risk_study.class_scores[RECALL], 100 * risk_study.losses
     mean, ends = losses.mean(0), np.array([_interval(each) for each in losses.T]).T
     axes.errorbar(recall, mean, np.abs(ends - mean), fmt="o", color=BELOW, markersize=4, linewidth=1)
     for place in np.argsort(-mean)[:_NAMED]:
         side = -1 if recall[place] > recall.mean() else 1
         axes.annotate(
-            judged.names[place],
+            risk_study.names[place],
             (recall[place], mean[place]),
             xytext=(4 * side, 3),
             textcoords="offset points",
@@ -254,15 +257,15 @@ def _draw_classes(axes: Axes, judged: Judged) -> None:
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    found = risk_judgement.mean_estimate(values)
-    return found.low, found.high
+    estimate = risk_judgement.mean_estimate(values)
+    return estimate.low, estimate.high
 
 
 _COLORS = {risk_judgement.LOST: BELOW, risk_judgement.LOST_BY_CONTROL: NEUTRAL, risk_judgement.EXEMPLARS: ABOVE}
 
 
-def _draw_images(axes: Axes, judged: Judged, *, labelled: bool) -> None:
-    rows = risk_judgement.judge(*judged[:3], judged.judges, judged.others)
+def _draw_images(axes: Axes, risk_study: RiskStudy, *, labelled: bool) -> None:
+    rows = risk_judgement.judge(*risk_study[:3], risk_study.judges, risk_study.others)
     names = [*dict.fromkeys(rows.loc[rows["outcome"].eq(risk_judgement.LOST), "score"])]
     for (outcome, color), shift in zip(_COLORS.items(), (-0.2, 0, 0.2), strict=True):
         own = rows[rows["outcome"].eq(outcome)].set_index("score").reindex(names)

@@ -52,12 +52,12 @@ def _dense_networks() -> dict[str, list[str]]:
     query = (
         f"tags.{schema.KIND} = '{schema.DENSE}' AND params.{schema.DECAY} = 'cosine' AND attributes.status = 'FINISHED'"
     )
-    found: dict[str, dict[int, str]] = {}
+    by_seed: dict[str, dict[int, str]] = {}
     for run in client.search_runs(experiments, query):
         params = run.data.params
         if params[schema.DATASET] in risk.DATASETS and int(params[schema.SEED]) in SEEDS:
-            found.setdefault(params[schema.DATASET], {})[int(params[schema.SEED])] = run.info.run_id
-    return {dataset: [run_ids[seed] for seed in sorted(run_ids)] for dataset, run_ids in found.items()}
+            by_seed.setdefault(params[schema.DATASET], {})[int(params[schema.SEED])] = run.info.run_id
+    return {dataset: [run_ids[seed] for seed in sorted(run_ids)] for dataset, run_ids in by_seed.items()}
 
 
 def _scores(dataset: str, run_ids: list[str]) -> dict[str, np.ndarray]:

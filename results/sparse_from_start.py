@@ -30,11 +30,11 @@ def write(results: Path) -> None:
         return
     networks = measured(pd.read_csv(folder / NETWORKS))
     compared = comparisons(networks)
-    with files.aside(folder) as made:
-        csv_text.write(summary(networks), made / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(compared, made / "comparisons.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        figure_files.write({"corruptions": figure(compared)}, made / "figures", [figure_files.PNG], processes=1)
+    with files.aside(folder) as new_folder:
+        csv_text.write(summary(networks), new_folder / "summary.csv", missing=NOT_AVAILABLE)
+        csv_text.write(compared, new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
+        (new_folder / "figures").mkdir()
+        figure_files.write({"corruptions": figure(compared)}, new_folder / "figures", [figure_files.PNG], processes=1)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -54,10 +54,10 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     of_dense = dense[[schema.SEED]].assign(method=DENSE, run_id=dense[schema.DENSE_RUN_ID])
     of_dense = of_dense.assign(**{schema.RATIO: 1.0, CLEAN: dense[frames.ACCURACY_BEFORE]})
     columns = [schema.SEED, "method", schema.RATIO]
-    made = pd.concat([of_dense, sparse]).sort_values(columns)[[*columns, CLEAN, EXCESS, "run_id"]]
-    made = made.join(accuracies, on="run_id").drop(columns="run_id")
+    table = pd.concat([of_dense, sparse]).sort_values(columns)[[*columns, CLEAN, EXCESS, "run_id"]]
+    table = table.join(accuracies, on="run_id").drop(columns="run_id")
     with files.one_aside(folder / NETWORKS) as path:
-        csv_text.write(made, path, missing=NOT_AVAILABLE)
+        csv_text.write(table, path, missing=NOT_AVAILABLE)
 
 
 def _excess(runs: pd.DataFrame) -> np.ndarray:
@@ -108,9 +108,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
             for baseline in (DENSE, GRADUAL):
                 other = kinds[baseline, 1 if baseline == DENSE else ratio]
                 for outcome in _outcomes(networks):
-                    found = paired(*kinds[method, ratio][outcome].align(other[outcome], join="inner"))
+                    test = paired(*kinds[method, ratio][outcome].align(other[outcome], join="inner"))
                     rows.append(
-                        {"method": method, schema.RATIO: ratio, "baseline": baseline, "outcome": outcome, **found}
+                        {"method": method, schema.RATIO: ratio, "baseline": baseline, "outcome": outcome, **test}
                     )
     table = pd.DataFrame(rows)
     is_primary = table["outcome"].eq(CORRUPTED) & table["baseline"].eq(table[schema.RATIO].map(BASELINES))
@@ -120,7 +120,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 def figure(compared: pd.DataFrame) -> Figure:
     """Draw what each corruption leaves of the differences, with intervals: a panel a ratio and its baseline."""
-    made, grid = page(
+    whole_figure, grid = page(
         (1, 2),
         (8.4, 4.6),
         "Accuracy on corrupted images: sparse from the start minus the network named above",
@@ -148,4 +148,4 @@ def figure(compared: pd.DataFrame) -> Figure:
     grid[0, 0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     grid[0, 0].invert_yaxis()
     grid[0, 0].legend(fontsize=8, frameon=False)
-    return made
+    return whole_figure

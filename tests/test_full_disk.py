@@ -199,7 +199,7 @@ def test_a_current_folder_on_another_disk__keeps_the_run_where_it_is_and_makes_n
     assert Path(command_named_in(output)[1]).parent == Path(tempfile.gettempdir())
     assert not Path("unsent").exists()
     assert "found, not run again" in train()
-    assert scratch.kept() == []
+    assert scratch.list_unsent() == []
 
 
 @pytest.mark.slow

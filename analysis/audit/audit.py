@@ -19,7 +19,7 @@ from analysis.common.printable import shortened
 from analysis.statistics import grouping, limits
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import LOSS, class_table, with_losses
-from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import weak_from_answers
@@ -125,9 +125,9 @@ def audit_predictions(
     (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
     (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
-    A pair with a network at chance is left out of all numbers and counted in `.guessing`. If no other pair is left, the
-    verdict says that and nothing of classes; `.table` has the recalls of all networks. It is said first if a network
-    before is at chance, or has recall 0 of a class.
+    A pair with a network at chance is left out of all numbers and counted in `.chance_level`. If no other pair is left,
+    the verdict says that and nothing of classes; `.table` has the recalls of all networks. It is said first if a
+    network before is at chance, or has recall 0 of a class.
 
     Parameters
     ----------
@@ -178,10 +178,10 @@ def audit_predictions(
     names, class_index = np.unique(label, return_inverse=True)
     notes = _notes(names, networks)
     paired = len(networks["before"]) in (1, len(networks["after"]))
-    guessing, right = without_guessing(
+    chance_level, right = without_guessing(
         class_index, {side: predicted == label for side, predicted in networks.items()}, paired=paired
     )
-    if guessing.found:
+    if chance_level.any_at_chance:
         notes.append(_what_is_chance(np.bincount(class_index)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     display_names = _display_names(names, class_names)
@@ -190,7 +190,7 @@ def audit_predictions(
         _group_tables(groupings, right, paired) if groupings else [_table(display_names, class_index, right, paired)]
     )
     summaries = (
-        _grouping_summaries(groupings, class_index, right) if paired and not guessing.are_all_that_is_left else []
+        _grouping_summaries(groupings, class_index, right) if paired and not chance_level.are_all_at_chance else []
     )
     notes += map(sentence, summaries)
     comparison = populations.compare(
@@ -200,11 +200,11 @@ def audit_predictions(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
-        slopes=_slopes(class_index, right, guessing, paired, notes),
+        slopes=_slopes(class_index, right, chance_level, paired, notes),
         notes=[*notes, *comparison.notes, *_on_variances(right, tables)],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
-        guessing=guessing,
+        chance_level=chance_level,
         populations=comparison,
         groupings=pd.DataFrame(summaries),
         losses=_all_losses(display_names, class_index, groupings, right, paired),
@@ -225,11 +225,15 @@ def _enough(table: pd.DataFrame) -> bool:
 
 
 def _slopes(
-    class_index: np.ndarray, right: Mapping[str, np.ndarray], guessing: Guessing, paired: bool, notes: list[str]
+    class_index: np.ndarray,
+    right: Mapping[str, np.ndarray],
+    chance_level: ChanceLevelCounts,
+    paired: bool,
+    notes: list[str],
 ) -> Slopes:
     if not paired:
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
-    if not paired or guessing.are_all_that_is_left:
+    if not paired or chance_level.are_all_at_chance:
         return Slopes(0)
     return slopes(class_index, right["before"], right["after"], notes)
 

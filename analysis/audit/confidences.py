@@ -63,17 +63,17 @@ def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Unce
         _of_npz(path, own, limit) if path.suffix == ".npz" else _of_csv(path)
         for path, own in zip(paths, predicted, strict=True)
     ]
-    for path, found in zip(paths, networks, strict=True):
-        if found.keys() != networks[0].keys():
-            richer, poorer = (path, paths[0]) if len(found) > len(networks[0]) else (paths[0], path)
-            missing = [name for name in UNCERTAINTY if (name in found) != (name in networks[0])]
+    for path, network in zip(paths, networks, strict=True):
+        if network.keys() != networks[0].keys():
+            richer, poorer = (path, paths[0]) if len(network) > len(networks[0]) else (paths[0], path)
+            missing = [name for name in UNCERTAINTY if (name in network) != (name in networks[0])]
             raise StudyError(f"{poorer} tells no {' and no '.join(missing)}, and {richer} does: save all in one way")
-    values = {name: np.array([found[name] for found in networks]) for name in networks[0]}
+    values = {name: np.array([network[name] for network in networks]) for name in networks[0]}
     return Uncertainties(values, _left_out(values, paths[0]))
 
 
-def _left_out(known: Collection[str], path: Path) -> str:
-    missing = [name for name in UNCERTAINTY if name not in known]
+def _left_out(names: Collection[str], path: Path) -> str:
+    missing = [name for name in UNCERTAINTY if name not in names]
     if not missing:
         return ""
     if missing == [*UNCERTAINTY]:

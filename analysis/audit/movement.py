@@ -28,7 +28,7 @@ class Movement(NamedTuple):
     share, share_low, share_high : float
         Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the classes
         are not shown to have moved more than noise of the images explains.
-    movement, left : float
+    movement, movement_left : float
         Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
     changed, changed_left : float
         Share of the images for which the networks name different classes, and the same with the shift undone.
@@ -39,7 +39,7 @@ class Movement(NamedTuple):
     share_low: float
     share_high: float
     movement: float
-    left: float
+    movement_left: float
     changed: float
     changed_left: float
 
@@ -141,7 +141,7 @@ def _diagnose(
             "images": support,
         }
     )
-    movement, movement_left = (max(each / classes, 0) ** 0.5 for each in (diagnosis.movement, diagnosis.left))
+    movement, movement_left = (max(each / classes, 0) ** 0.5 for each in (diagnosis.movement, diagnosis.movement_left))
     return Movement(
         table,
         diagnosis.share,

@@ -24,7 +24,7 @@ from analysis.rendering.picture_text import name_in_picture
 from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence
-from analysis.statistics.guessing import Guessing
+from analysis.statistics.guessing import ChanceLevelCounts
 from analysis.statistics.limits import Gate, Limits, gate
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
@@ -54,7 +54,7 @@ class Audit(NamedTuple):
         What losses are held against: the control; several networks a side; or nothing but the images, in which case
         the networks differ and the cause is unknown.
     accuracy_control : float, optional
-    guessing : Guessing
+    chance_level : ChanceLevelCounts
         Networks at chance.
     populations : Populations
         With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
@@ -78,7 +78,7 @@ class Audit(NamedTuple):
     notes: list[str]
     basis: Literal["control", "networks", "pair"] = "pair"
     accuracy_control: float | None = None
-    guessing: Guessing = Guessing({})
+    chance_level: ChanceLevelCounts = ChanceLevelCounts({})
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
     dense: WeakDense = SOUND
@@ -88,17 +88,17 @@ class Audit(NamedTuple):
     @property
     def at_chance(self) -> bool:
         """Whether all numbers are those of networks at chance, so that nothing is said of classes."""
-        return self.guessing.are_all_that_is_left
+        return self.chance_level.are_all_at_chance
 
     @property
-    def lost(self) -> pd.DataFrame:
+    def damaged_rows(self) -> pd.DataFrame:
         """The rows of the classes, or groups, that lost recall beyond doubt, the worst first; none at chance."""
         return self.table[self.table["damaged"] & (not self.at_chance)]
 
     @property
     def damaged(self) -> list[str]:
         """Their names."""
-        return list(names(self.lost))
+        return list(names(self.damaged_rows))
 
     @property
     def fails(self) -> bool:
@@ -108,14 +108,14 @@ class Audit(NamedTuple):
         control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining
         alone moves classes.
         """
-        if self.guessing.collapsed:
+        if self.chance_level.collapsed:
             return True
-        damaged_rows = self.table[self.table["damaged"]]
-        return bool((damaged_rows["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(damaged_rows))
+        rows = self.table[self.table["damaged"]]
+        return bool((rows["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(rows))
 
     def gate(self, limits: Limits) -> Gate:
         """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
-        if self.guessing.collapsed:
+        if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance after compression alone.")
         if self.at_chance:
             return Gate("undecided", "Undecided: the networks are at chance.")
@@ -130,9 +130,9 @@ class Audit(NamedTuple):
         meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
         weak = [sentence] if (sentence := weak_sentence(self.dense)) else []
         if self.at_chance:
-            sentence = f"{_at_chance(self.guessing)}{accuracies}, and nothing is said of {_kind(self.table)}."
+            sentence = f"{_at_chance(self.chance_level)}{accuracies}, and nothing is said of {_kind(self.table)}."
         else:
-            sentence = f"{_left_out(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
+            sentence = f"{_left_out(self.chance_level)}{_losses(self)}; {accuracies}{meaning}."
         return " ".join([*weak, sentence[0].upper() + sentence[1:]])
 
     @property
@@ -193,11 +193,11 @@ def _images(table: pd.DataFrame) -> int:
 def _losses(result: Audit) -> str:
     table = result.table
     column = LOSS if LOSS in table else "change"
-    lost_rows = result.lost
+    damaged_rows = result.damaged_rows
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
     beyond = " beyond the control" if result.basis == "control" else ""
-    if lost_rows.empty:
+    if damaged_rows.empty:
         worst = table.loc[[table[f"{column}_low"].idxmin()]]
         not_excluded = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
         if result.basis == "pair":
@@ -206,11 +206,11 @@ def _losses(result: Audit) -> str:
                 f"({not_excluded})"
             )
         return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
-    each = zip(names(lost_rows), (_with_interval(row, column) for _, row in lost_rows.iterrows()), strict=True)
+    each = zip(names(damaged_rows), (_with_interval(row, column) for _, row in damaged_rows.iterrows()), strict=True)
     examples = some(f"{name} {loss}" for name, loss in each)
     if result.basis == "pair":
-        return f"The networks differ: recall is lower in {len(lost_rows)} {of_all} after than before: {examples}"
-    return f"{_CAUSE[result.basis]} {len(lost_rows)} {of_all} recall{beyond}: {examples}"
+        return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
+    return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
 
 
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
@@ -219,21 +219,23 @@ _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cos
 _WHEN = {"after": "after compression", "control": "in the control"}
 
 
-def _at_chance(guessing: Guessing) -> str:
+def _at_chance(chance_level: ChanceLevelCounts) -> str:
     """Say how many networks are at chance after compression and in the control; the dense ones are told before."""
-    counts = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
+    counts = [
+        (*chance_level.counts[side], when) for side, when in _WHEN.items() if chance_level.counts.get(side, (0,))[0]
+    ]
     if not counts:
         return ""
-    if max(networks for _, networks in guessing.counts.values()) == 1:
+    if max(networks for _, networks in chance_level.counts.values()) == 1:
         return f"the network is at chance {' and '.join(when for *_, when in counts)}; "
     (guess, networks, when), *more_counts = counts
     more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in more_counts)
     return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}; "
 
 
-def _left_out(guessing: Guessing) -> str:
+def _left_out(chance_level: ChanceLevelCounts) -> str:
     """Say that pairs with a network at chance are left out, if any are."""
-    return f"{_at_chance(guessing)}pairs with a network at chance are left out. " if guessing.left_out else ""
+    return f"{_at_chance(chance_level)}pairs with a network at chance are left out. " if chance_level.left_out else ""
 
 
 def _meaning(result: Audit) -> str:
@@ -328,10 +330,10 @@ def figure(result: Audit) -> Figure:
     table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
-    lost_rows = result.lost.head(MOST_DRAWN)
+    damaged_rows = result.damaged_rows.head(MOST_DRAWN)
     other_label = "of a network at chance" if result.at_chance else "no loss shown"
-    _draw_changes(axes, table.drop(lost_rows.index), column, fmt="o", color=BELOW, label=other_label)
-    _draw_changes(axes, lost_rows, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    _draw_changes(axes, table.drop(damaged_rows.index), column, fmt="o", color=BELOW, label=other_label)
+    _draw_changes(axes, damaged_rows, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
     accuracy = result.accuracy_after - start

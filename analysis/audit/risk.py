@@ -23,7 +23,7 @@ from analysis.statistics.risk_judgement import CLASSES, EXEMPLARS, Networks, jud
 from analysis.statistics.risk_scores import class_scores, combined, image_scores
 
 FILES = ("risk_classes.csv", "risk_images.csv")
-JUDGED = "risk_judged.csv"
+JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
 _LARGEST_TABLE = 2**26
 # Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
@@ -40,14 +40,14 @@ class Risk(NamedTuple):
         rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
     images : DataFrame, one row per test image, the riskiest first
         rank, index (place among the test images from 0), label, and its scores.
-    judged : DataFrame
+    judgement : DataFrame
         As `risk_judgement.judge` returns it; empty without compressed networks.
     notes : list of str
     """
 
     classes: pd.DataFrame
     images: pd.DataFrame
-    judged: pd.DataFrame
+    judgement: pd.DataFrame
     notes: list[str]
 
 
@@ -81,20 +81,20 @@ def risk(
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
         read = read_sides(sides, Path(downloads), limit, pair_by_order)
-        told = confidences.read(list(read.networks_by_path["before"]), read.networks["before"], limit)
+        certainty = confidences.read(list(read.networks_by_path["before"]), read.networks["before"], limit)
     names = np.unique(read.label)
     shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
-    found = of_predictions(
-        read.label, {side: each for side, each in read.networks.items() if len(each)}, told.values, shares
+    result = of_predictions(
+        read.label, {side: each for side, each in read.networks.items() if len(each)}, certainty.values, shares
     )
-    left_out = [told.left_out] if told.left_out else []
+    left_out = [certainty.left_out] if certainty.left_out else []
     if len(read.networks["before"]) < 2:
         left_out.append("no disagreement: it takes two networks")
     if training_images is None:
         left_out.append("no share of training images: give --training-images")
     if left_out:
-        found.notes.append(f"Left out: {'; '.join(left_out)}.")
-    return found
+        result.notes.append(f"Left out: {'; '.join(left_out)}.")
+    return result
 
 
 def of_predictions(
@@ -136,14 +136,14 @@ def of_predictions(
         of_classes[support > 0] = training_images
     scores = image_scores(class_index, indices["before"], uncertainties)
     by_class = class_scores(scores, class_index, len(classes), of_classes)
-    judged = pd.DataFrame()
+    judgement = pd.DataFrame()
     if "after" in indices:
-        judged = _judged(class_index, indices, uncertainties, len(classes), of_classes)
-        notes += _judging_notes(len(indices["after"]), judged)
+        judgement = _judge(class_index, indices, uncertainties, len(classes), of_classes)
+        notes += _judging_notes(len(indices["after"]), judgement)
     table = pd.DataFrame({_CLASS: classes.astype(str), "images": support, **by_class})
     per_image = pd.DataFrame({"index": np.arange(len(label)), "label": label, **scores})
     ranked = _ranked(table, combined(by_class))
-    return Risk(ranked[ranked["images"] > 0], _ranked(per_image, combined(scores)), judged, notes)
+    return Risk(ranked[ranked["images"] > 0], _ranked(per_image, combined(scores)), judgement, notes)
 
 
 def _check_pairs(counts: Mapping[str, int]) -> None:
@@ -153,8 +153,10 @@ def _check_pairs(counts: Mapping[str, int]) -> None:
             raise StudyError("a control judges nothing by itself: give --after too", option="control")
         return
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} {side}" for side, count in counts.items())
-        raise StudyError(f"risk judges pairs of networks and has {told}: give as many files a side", option="after")
+        counts_of_sides = ", ".join(f"{count} {side}" for side, count in counts.items())
+        raise StudyError(
+            f"risk judges pairs of networks and has {counts_of_sides}: give as many files a side", option="after"
+        )
     if counts["after"] < _FEWEST_JUDGED:
         raise StudyError(
             f"risk scores by half of the networks and judges by the other half, and has {counts['after']} a side: give "
@@ -180,7 +182,7 @@ def _sound(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> tuple[np.nda
     return sound, [f"Left out because they guess: {count} of {len(sound)} networks."] if count else []
 
 
-def _judged(
+def _judge(
     label: np.ndarray,
     indices: Mapping[str, np.ndarray],
     uncertainties: Mapping[str, np.ndarray],
@@ -196,10 +198,10 @@ def _judged(
     return judge(class_scores(scores, label, classes, training_images), scores, label, second, first)
 
 
-def _judging_notes(networks: int, judged: pd.DataFrame) -> list[str]:
+def _judging_notes(networks: int, judgement: pd.DataFrame) -> list[str]:
     half = networks // 2
     notes = [f"Scores of the first {half} networks are judged by the other {networks - half}."]
-    if EXEMPLARS not in set(judged["outcome"]):
+    if EXEMPLARS not in set(judgement["outcome"]):
         notes.append(f"PIEs take {FEWEST} networks a half, so they are left out: give {2 * FEWEST} or more a side.")
     return notes
 
@@ -240,22 +242,22 @@ def summary(result: Risk) -> str:
     blocks = [f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}"]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
-    if len(result.judged):
+    if len(result.judgement):
         blocks.append(
             "How well the scores foresee what networks of other seeds pay: the rank correlation with the losses of "
             "classes, and for images the AUC (0.5 is chance). The ceiling is what compressed networks of other seeds "
-            f"say.\n\n{_printable_judged(result.judged).to_string(index=False)}"
+            f"say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])
 
 
-def _printable_judged(judged: pd.DataFrame) -> pd.DataFrame:
+def _printable_judgement(judgement: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each score and a column for each outcome, and p of the classes."""
     write = decimals(2)
-    ends = zip(judged["value"], judged["low"], judged["high"], strict=True)
-    cells = judged.assign(cell=[with_interval(*each, write) for each in ends])
+    ends = zip(judgement["value"], judgement["low"], judgement["high"], strict=True)
+    cells = judgement.assign(cell=[with_interval(*each, write) for each in ends])
     table = cells.pivot_table("cell", "score", "outcome", aggfunc="first", sort=False).fillna("")
-    p = judged[judged["outcome"] == CLASSES].set_index("score")["p"].map(p_value)
+    p = judgement[judgement["outcome"] == CLASSES].set_index("score")["p"].map(p_value)
     table.insert(1, "p", p.reindex(table.index, fill_value=""))
     return table.rename_axis(columns=None).reset_index()
 
@@ -269,7 +271,7 @@ def write(result: Risk, output: Path) -> list[str]:
         If the folder cannot be made or written to.
     """
     tables = dict(zip(FILES, (result.classes, result.images), strict=True))
-    tables |= {JUDGED: result.judged} if len(result.judged) else {}
+    tables |= {JUDGEMENT: result.judgement} if len(result.judgement) else {}
     with files.aside(output) as folder:
         for name, table in tables.items():
             csv_text.write(table, folder / name)

@@ -90,12 +90,12 @@ def read(
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
     """Return the wanted arrays that the archive holds, by name."""
-    found: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
-        if name in names and found.setdefault(name, entry) is not entry:
+        if name in names and entries.setdefault(name, entry) is not entry:
             raise ValueError(f"it holds {name} twice")
-    return {name: found[name] for name in names if name in found}
+    return {name: entries[name] for name in names if name in entries}
 
 
 def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Header:

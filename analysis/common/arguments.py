@@ -53,12 +53,12 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 _MAY_BE_LEFT_OUT = {"experiment", "tracking_uri", "max_class_loss", "min_accuracy", "fairness_value", "groups"}
 
 
-def check(**given: Any) -> None:
+def check(**arguments: Any) -> None:
     """Refuse arguments of the wrong kind.
 
     Parameters
     ----------
-    **given
+    **arguments
         Arguments of the public functions, by name.
 
     Raises
@@ -73,7 +73,7 @@ def check(**given: Any) -> None:
     Traceback (most recent call last):
     analysis.common.errors.StudyError: max_alpha is 'large': give a number
     """
-    for name, value in given.items():
+    for name, value in arguments.items():
         fits, kind = _KINDS[name]
         if not (value is None and name in _MAY_BE_LEFT_OUT) and not fits(value):
             raise StudyError(f"{name} is {shortened(value)}: give {kind}")

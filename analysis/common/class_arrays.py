@@ -11,7 +11,7 @@ from analysis.common.printable import LONGEST_NAME
 _WHAT = "give a class for each image, as text or whole numbers"
 
 
-def as_array(where: object, given: Any) -> np.ndarray:
+def as_array(where: object, source: Any) -> np.ndarray:
     """Return what a user gave as an array, of objects if it is text and other values.
 
     Raises
@@ -20,13 +20,13 @@ def as_array(where: object, given: Any) -> np.ndarray:
         If it is ragged or cannot be an array, if a value is masked, or if a text has a NUL character, which NumPy would
         cut off at its end.
     """
-    parts = given if isinstance(given, list | tuple) else [given]
+    parts = source if isinstance(source, list | tuple) else [source]
     if any(np.ma.is_masked(part) for part in parts if isinstance(part, np.ma.MaskedArray)):
         raise StudyError(f"{where} has masked values: fill them in, or leave these images out")
     try:
-        values = np.asarray(given)
-        if values.dtype.kind == "U" and not isinstance(given, np.ndarray):
-            values = np.asarray(given, object)  # NumPy would make a text of NaN
+        values = np.asarray(source)
+        if values.dtype.kind == "U" and not isinstance(source, np.ndarray):
+            values = np.asarray(source, object)  # NumPy would make a text of NaN
     except Exception as error:  # any library's array may refuse in its own way
         raise StudyError(f"{where} cannot be an array ({error}): give lists of one length, or an array") from error
     if values.dtype.kind == "O" and any(isinstance(value, str) and "\0" in value for value in values.flat):
@@ -34,7 +34,7 @@ def as_array(where: object, given: Any) -> np.ndarray:
     return values
 
 
-def classes(where: object, given: np.ndarray) -> np.ndarray:
+def classes(where: object, values: np.ndarray) -> np.ndarray:
     """Return an array of classes as text, whole numbers or truth values.
 
     Raises
@@ -42,28 +42,28 @@ def classes(where: object, given: np.ndarray) -> np.ndarray:
     StudyError
         If a number is not whole, or is too large to be exact, or if the array is of another kind.
     """
-    if given.dtype.kind == "f":
-        check_floats(where, given)
-        return given.astype(np.int64)
-    if given.dtype.kind not in "biuUS":
-        raise StudyError(f"{where} holds {given.dtype}: {_WHAT}")
-    texts = decoded(where, given)
+    if values.dtype.kind == "f":
+        check_floats(where, values)
+        return values.astype(np.int64)
+    if values.dtype.kind not in "biuUS":
+        raise StudyError(f"{where} holds {values.dtype}: {_WHAT}")
+    texts = decoded(where, values)
     return np.char.strip(texts) if texts.dtype.kind == "U" else texts
 
 
-def check_floats(where: object, given: np.ndarray, *, whole: bool = True) -> None:
+def check_floats(where: object, values: np.ndarray, *, whole: bool = True) -> None:
     """Refuse numbers that are not finite, too large for their type to be exact, or not `whole`."""
-    largest = min(2 / float(np.finfo(given.dtype).eps), 2.0**63)
+    largest = min(2 / float(np.finfo(values.dtype).eps), 2.0**63)
     with np.errstate(invalid="ignore"):
-        exact = (np.abs(given) < largest) & ((given == np.trunc(given)) | (not whole))
+        exact = (np.abs(values) < largest) & ((values == np.trunc(values)) | (not whole))
     if not exact.all():
-        raise StudyError(f"{where} holds {given[~exact][0]}: {_WHAT} (large ones of an integer type)")
+        raise StudyError(f"{where} holds {values[~exact][0]}: {_WHAT} (large ones of an integer type)")
 
 
-def decoded(where: object, given: np.ndarray) -> np.ndarray:
+def decoded(where: object, values: np.ndarray) -> np.ndarray:
     """Return an array with bytes as text."""
     try:
-        return np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
+        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     except UnicodeError as error:
         raise StudyError(f"{where} is no text in UTF-8 ({error})") from error
 

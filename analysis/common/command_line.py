@@ -36,24 +36,24 @@ class Command(click.Command):
 
     def __init__(
         self,
-        *given: Any,
+        *arguments: Any,
         sections: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
         **settings: Any,
     ) -> None:
-        super().__init__(*given, **settings)
+        super().__init__(*arguments, **settings)
         self.sections, self.examples = sections or {}, examples
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options below the headings of their sections."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        left = {option.name: record for option in options if (record := option.get_help_record(ctx))}
+        remaining = {option.name: record for option in options if (record := option.get_help_record(ctx))}
         for heading, names in self.sections.items():
-            if records := [left.pop(name) for name in names if name in left]:
+            if records := [remaining.pop(name) for name in names if name in remaining]:
                 with formatter.section(heading):
                     formatter.write_dl(records)
-        with formatter.section("Options" if len(left) > 1 else "Help"):
-            formatter.write_dl(list(left.values()))
+        with formatter.section("Options" if len(remaining) > 1 else "Help"):
+            formatter.write_dl(list(remaining.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples below the help."""

@@ -58,7 +58,7 @@ def without_secrets(text: str) -> str:
     ----------
     text : str
     """
-    spans = [*_in_urls(text), *_in_queries(text), *_assigned(text), *_known(text)]
+    spans = [*_in_urls(text), *_in_queries(text), *_assigned(text), *_of_known_secrets(text)]
     spans += [match.span(1) for match in _CREDENTIALS.finditer(text)]
     return _masked(text, spans)
 
@@ -145,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
     return start + len(value.match(text, start)[0].rstrip(_ENDING))  # type: ignore[index]
 
 
-def _known(text: str) -> Iterator[Span]:
+def _of_known_secrets(text: str) -> Iterator[Span]:
     """Yield where secrets of the environment stand, as they are there, with percent escapes and without."""
     for secret in _of_environment():
         plain = unquote(secret)
@@ -162,10 +162,10 @@ def _of_environment() -> Iterator[str]:
 @functools.cache
 def _secrets_in(name: str, value: str) -> list[str]:
     if "://" in value:
-        found = [value[start:end] for start, end in _in_uri(value)]
+        secrets = [value[start:end] for start, end in _in_uri(value)]
     else:
-        found = [value.strip()] if _VARIABLE.search(name) else []
-    return [secret for secret in found if len(secret) >= SHORTEST_KNOWN]
+        secrets = [value.strip()] if _VARIABLE.search(name) else []
+    return [secret for secret in secrets if len(secret) >= SHORTEST_KNOWN]
 
 
 def _masked(text: str, spans: list[Span]) -> str:

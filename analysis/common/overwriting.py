@@ -93,7 +93,7 @@ def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *,
     check_inputs(output, inputs, read, option=option)
 
 
-def check_own(folder: Path, made: Path, names: Sequence[Path], *, alone: bool = False) -> None:
+def check_own(folder: Path, new_folder: Path, names: Sequence[Path], *, alone: bool = False) -> None:
     """Raise a StudyError if one of the files that are to be replaced is not of this project.
 
     An older file of the project is known by what it has in common with the new one, such as columns of a table or lines
@@ -104,7 +104,7 @@ def check_own(folder: Path, made: Path, names: Sequence[Path], *, alone: bool = 
     ----------
     folder : Path
         Where the files are moved to.
-    made : Path
+    new_folder : Path
         Folder that holds the new files.
     names : sequence of Path
         Of the files, relative to both folders.
@@ -112,10 +112,10 @@ def check_own(folder: Path, made: Path, names: Sequence[Path], *, alone: bool = 
         Whether the user named the file itself. Nothing beside it then tells its maker, so that a table must have the
         same columns.
     """
-    found = {name: _likeness(folder / name, made / name) for name in names if os.path.lexists(folder / name)}
+    likenesses = {name: _likeness(folder / name, new_folder / name) for name in names if os.path.lexists(folder / name)}
     needed = _Likeness.THE_SAME_KIND if alone else _Likeness.SURELY
-    is_known = any(likeness >= needed for likeness in found.values())
-    for name, likeness in found.items():
+    is_known = any(likeness >= needed for likeness in likenesses.values())
+    for name, likeness in likenesses.items():
         if likeness == _Likeness.NO or not is_known:
             raise StudyError(
                 f"{folder / name} is not a file that this command made: name another --output, or move the file away"

@@ -36,14 +36,14 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     start = set(files)
     packages = _folders(_spec(top_level)) if top_level else []
     folders = [Path.cwd(), *(package.parent for package in packages), *(file.parent for file in start)]
-    reached, left = set(start), list(start)
-    while left:
-        file = left.pop()
-        named = {found for level, name in _imports(_source(file)) for found in _files(file, level, name.split("."))}
+    reached, queue = set(start), list(start)
+    while queue:
+        file = queue.pop()
+        named = {module for level, name in _imports(_source(file)) for module in _files(file, level, name.split("."))}
         named |= {package for package in packages_of(file) if package.read_bytes().strip()}
-        own = {found for found in named - reached if _is_own(found, packages, folders)}
+        own = {module for module in named - reached if _is_own(module, packages, folders)}
         reached |= own
-        left += own
+        queue += own
     return reached - start
 
 
@@ -88,7 +88,7 @@ def packages_of(file: Path) -> list[Path]:
 def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
     """Return the source files of what an importing file names: one, none, or with a star those of a whole package."""
     if parts[-1] != "*":
-        return [found] if (found := _file(importer, level, parts)) else []
+        return [file] if (file := _file(importer, level, parts)) else []
     package = _file(importer, level, parts[:-1])
     return sorted(package.parent.glob("*.py")) if package and package.name == "__init__.py" else []
 

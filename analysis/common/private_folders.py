@@ -115,7 +115,7 @@ def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
             _check_above(here, instead)
         name = names.pop()
         entry = here.parent if name == ".." else here / name
-        info = _made(entry)
+        info = _make(entry)
         if stat.S_ISLNK(info.st_mode):
             _check_owner(entry, info, {os.geteuid(), *ROOTS}, instead)
             links += 1
@@ -131,7 +131,7 @@ def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
     return here
 
 
-def _made(entry: Path) -> os.stat_result:
+def _make(entry: Path) -> os.stat_result:
     try:
         return entry.lstat()
     except FileNotFoundError:

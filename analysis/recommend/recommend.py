@@ -191,22 +191,42 @@ def _choice(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> tuple[str, pd.DataFrame]:
     """Return the best trade-off of sparsity and fairness in words, and all points; test images report on it."""
-    label = partial(method_label, shown=shown_settings)
+    trade_off = _trade_off(runs, shown_settings, preference, predictions)
+    sentences = _describe(trade_off, preference, partial(method_label, shown=shown_settings))
+    return " ".join(sentences), operating_points.table(trade_off.points)
+
+
+class _TradeOff(NamedTuple):
+    """The points that a choice is made from, and what the chosen ones are on test images; None if it is made there."""
+
+    points: pd.DataFrame
+    best_on_test: pd.DataFrame | None
+
+
+def _trade_off(
+    runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
+) -> _TradeOff:
+    """Choose on validation images, or on test images where a run lacks the others."""
     test = operating_points.points(operating_points.on_test(runs), preference)
     networks = operating_points.on_validation(runs, predictions)
     if len(networks) < len(runs) + runs[schema.DENSE_RUN_ID].nunique():
-        images = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
-        return f"Trade-off, chosen on {images}. {' '.join(operating_points.sentences(test, preference, label))}", (
-            operating_points.table(test)
-        )
+        return _TradeOff(test, None)
     points = operating_points.points(networks, preference)
-    sentences = ["Trade-off, chosen on validation images.", *operating_points.sentences(points, preference, label)]
     key = [schema.PRUNER, schema.RATIO, *shown_settings]
-    best = points.loc[points["recommended"], key].merge(test, on=key)
+    return _TradeOff(points, points.loc[points["recommended"], key].merge(test, on=key))
+
+
+def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
+    """Say on which images the choice was made, what it is, and what it is on test images."""
+    points, best = trade_off
+    flattering = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
+    yield f"Trade-off, chosen on {flattering if best is None else 'validation images'}."
+    yield from operating_points.sentences(points, preference, label)
+    if best is None:
+        return
     for row in best.to_dict("records"):
         which = f" with {label(row)} at ratio {short_ratio(row[schema.RATIO])}" if len(best) > 1 else ""
-        sentences.append(f"On test images{which}, {operating_points.cost(row)}.")
-    return " ".join(sentences), operating_points.table(points)
+        yield f"On test images{which}, {operating_points.cost(row)}."
 
 
 def _judge_cells(

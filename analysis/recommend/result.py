@@ -73,7 +73,7 @@ class Recommendations(list[Recommendation]):
 
     Parameters
     ----------
-    found : mapping of tuple to Recommendation
+    recommendations : mapping of tuple to Recommendation
         By data set and model.
     study : StudyData
         What they rest on, with the characteristics of its classes if it has levels of iterative pruning. It needs no

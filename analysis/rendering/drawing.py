@@ -34,9 +34,9 @@ def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
     """
     low, high = np.quantile([*values, through], [0.05, 0.95])
     far = 2 * (high - low)
-    kept = [*values[values.between(low - far, high + far)], through]
-    pad = 0.08 * (max(kept) - min(kept)) or 0.1
-    return min(kept) - pad, max(kept) + pad
+    inliers = [*values[values.between(low - far, high + far)], through]
+    pad = 0.08 * (max(inliers) - min(inliers)) or 0.1
+    return min(inliers) - pad, max(inliers) + pad
 
 
 def page(
@@ -180,15 +180,15 @@ def draw_intervals(
     drawn = [(height, row) for height, row in rows if np.isfinite(row.value)]
     for height, row in rows:
         if not np.isfinite(row.value):
-            said = axes.text(0.03, height, row.words, va="center", fontsize=7.5, color=NEUTRAL)
-            said.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
+            text = axes.text(0.03, height, row.words, va="center", fontsize=7.5, color=NEUTRAL)
+            text.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
     if not drawn:
         axes.set_xticks([])
         return
     left, right = limits or interval_limits([row for _, row in drawn], no_effect)
     axes.set_xlim(left, right)
-    if known := [(height, *row[1:4]) for height, row in drawn if np.isfinite(row.low)]:
-        heights, lows, highs, line_colors = zip(*known, strict=True)
+    if intervals := [(height, *row[1:4]) for height, row in drawn if np.isfinite(row.low)]:
+        heights, lows, highs, line_colors = zip(*intervals, strict=True)
         axes.hlines(heights, lows, highs, colors=line_colors, linewidth=1.6)
     by_mark: dict[str, list[tuple[float, DrawnInterval]]] = {}
     for height, row in drawn:

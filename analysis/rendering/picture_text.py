@@ -34,8 +34,8 @@ def with_east_asian(families: Iterable[str], installed: Iterable[str]) -> list[s
         Matplotlib takes each letter from the first of them that has it.
     installed : iterable of str
     """
-    families, known = list(families), set(installed)
-    return [*families, *(name for name in _EAST_ASIAN if name in known and name not in families)]
+    families, installed_names = list(families), set(installed)
+    return [*families, *(name for name in _EAST_ASIAN if name in installed_names and name not in families)]
 
 
 mpl.rcParams["font.family"] = with_east_asian(
@@ -81,17 +81,17 @@ def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
     lines : int
         Most lines.
     """
-    left = name_in_picture(name)
-    found: list[str] = []
-    while left and len(found) < lines - 1:
-        count = _letters_that_fit(left, width, size)
-        whole_words = textwrap.wrap(left, count, break_long_words=False) or [left]
-        first = left if count == len(left) else whole_words[0][:count]
-        found.append(first)
-        left = left[len(first) :].lstrip()
-    if width_in_picture(left, size) > width:
-        left = left[: _letters_that_fit(left, width - width_in_picture("…", size), size)].rstrip() + "…"
-    return "\n".join([*found, left] if left else found)
+    remainder = name_in_picture(name)
+    name_lines: list[str] = []
+    while remainder and len(name_lines) < lines - 1:
+        count = _letters_that_fit(remainder, width, size)
+        whole_words = textwrap.wrap(remainder, count, break_long_words=False) or [remainder]
+        first = remainder if count == len(remainder) else whole_words[0][:count]
+        name_lines.append(first)
+        remainder = remainder[len(first) :].lstrip()
+    if width_in_picture(remainder, size) > width:
+        remainder = remainder[: _letters_that_fit(remainder, width - width_in_picture("…", size), size)].rstrip() + "…"
+    return "\n".join([*name_lines, remainder] if remainder else name_lines)
 
 
 def _letters_that_fit(text: str, width: float, size: float) -> int:

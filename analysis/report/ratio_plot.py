@@ -237,7 +237,7 @@ def _draw_beyond(axes: Axes) -> None:
             clip_on=False,
             zorder=4,
         )
-        for position, text in _told(axes, positions[beyond], values[beyond]):
+        for position, text in _separate(axes, positions[beyond], values[beyond]):
             axes.annotate(
                 text,
                 (position, abs(height - 0.02)),
@@ -252,7 +252,7 @@ def _draw_beyond(axes: Axes) -> None:
             )
 
 
-def _told(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
+def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
     """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
     order = np.argsort(positions)
     along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]

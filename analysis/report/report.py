@@ -111,8 +111,8 @@ def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
-        made = runs.astype(dict.fromkeys(texts, "str"))
-    return made.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
+        with_texts = runs.astype(dict.fromkeys(texts, "str"))
+    return with_texts.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
 
 
 @pd.option_context("mode.string_storage", "python")
@@ -135,8 +135,8 @@ def report(study: StudyData, options: ReportOptions) -> Report:
     ]
     of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
     to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]
-    made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
-    sections = [section for section in made if section]
+    results = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
+    sections = [section for section in results if section]
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
         verdict=verdict(study),
@@ -146,8 +146,11 @@ def report(study: StudyData, options: ReportOptions) -> Report:
 
 
 def _left_out(study: StudyData, sections: Sequence[Section]) -> Section:
-    said = [*notes(study.runs, study.alphas, study.cells), *(note for section in sections for note in section.notes)]
-    return Section("What was left out, and what to know", [Items(list(dict.fromkeys(said)))] if said else [])
+    sentences = [
+        *notes(study.runs, study.alphas, study.cells),
+        *(note for section in sections for note in section.notes),
+    ]
+    return Section("What was left out, and what to know", [Items(list(dict.fromkeys(sentences)))] if sentences else [])
 
 
 def check_output(output: Path, groups: GivenGroups) -> None:
@@ -220,5 +223,5 @@ def _newest_study(client: "MlflowClient", run_id: str) -> list[str]:
     """Return the id of the newest run of kind `study` in a run's experiment, in a list that may be empty."""
     experiment_id = client.get_run(run_id).info.experiment_id
     query = f"tags.{schema.KIND} = '{schema.STUDY}'"
-    found = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
-    return [run.info.run_id for run in found]
+    runs = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+    return [run.info.run_id for run in runs]

@@ -138,7 +138,7 @@ def decision(cells: pd.DataFrame, study: StudyData) -> Decision:
 def costs(cell: pd.Series, study: StudyData) -> Iterator[str]:
     """Say what the networks of a cell cost: how much accuracy, and which classes pay."""
     yield f"It {_cost(cell)}."
-    yield from _payers(class_rows(study, cell), cell)
+    yield from _describe_payers(class_rows(study, cell), cell)
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -152,8 +152,8 @@ def to_know(runs: pd.DataFrame) -> list[str]:
 
 def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
-    found = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
-    return sorted(found, key=lambda place: rank(place[0][0]))
+    groups = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
+    return sorted(groups, key=lambda place: rank(place[0][0]))
 
 
 def leading_ratio(cells: pd.DataFrame) -> float:
@@ -255,7 +255,7 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
         yield f"{_where(cell)}, use {choice(cell, study)}."
         yield from costs(cell, study)
         if cell.name == detailed.name:
-            yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
+            yield from [_describe_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
             yield "This is safe, and no larger ratio is shown to be."
             return
         yield f"{choice(detailed, study)} {_cost(detailed)} and is not shown to be safe."
@@ -263,11 +263,11 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
         unsafe = "nothing is shown to be safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
     rows = class_rows(study, detailed)
-    yield from _payers(rows, detailed)
+    yield from _describe_payers(rows, detailed)
     if is_safe is not None and _may_pay_too_much(rows, detailed):
         yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may settle this."
     if detailed["n_none"]:
-        yield _gaps(detailed)
+        yield _describe_gaps(detailed)
     else:
         yield _NO_CONTROL if is_safe is None else _NOT_FINE_TUNED
 
@@ -288,14 +288,14 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool)
     name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
     subject = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
     yield f"{'' if is_named else f'{_where(cell)}, '}{subject} {_cost(cell)}{against}."
-    yield from _payers(class_rows(study, cell), cell)
+    yield from _describe_payers(class_rows(study, cell), cell)
 
 
 def _where(cell: pd.Series) -> str:
     count = cell["n_none"] or cell["n"]
     networks = "one network" if count == 1 else f"{count} networks"
-    guessing = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
-    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing})"
+    at_chance = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
+    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{at_chance})"
 
 
 def _cost(cell: pd.Series) -> str:
@@ -307,22 +307,44 @@ def _cost(cell: pd.Series) -> str:
     return f"{verb} {abs(loss):.1f} points of accuracy{_brackets(low, high)}"
 
 
-def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
-    """Say which classes lose more than the accuracy, the one that loses most first."""
+class Payers(NamedTuple):
+    """Which classes lose more than the accuracy.
+
+    Attributes
+    ----------
+    are_tested : bool
+        Whether there is a test of single classes.
+    names : list of str
+        The classes that are shown to lose more, the one that loses most first.
+    points : (classes, 3)
+        Their excess losses in percentage points, with the ends of the intervals.
+    """
+
+    are_tested: bool
+    names: list[str]
+    points: np.ndarray
+
+
+def payers(rows: pd.DataFrame, cell: pd.Series) -> Payers:
+    """Find the classes of a cell that are shown to lose more than the accuracy; `rows` as `class_rows` returns them."""
     excess = f"excess{beyond(cell)}"
-    low, high = (f"{excess}{MODERATED}_{end}" for end in ("low", "high"))
     paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
-    if rows[f"{excess}{MODERATED}_p"].isna().all():
+    points = 100 * paying[[excess, *(f"{excess}{MODERATED}_{end}" for end in ("low", "high"))]].to_numpy()
+    return Payers(bool(rows[f"{excess}{MODERATED}_p"].notna().any()), list(paying["class"]), points)
+
+
+def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
+    """Say which classes lose more than the accuracy, the one that loses most first."""
+    are_tested, names, points = payers(rows, cell)
+    if not are_tested:
         yield "Whether single classes lose more than that is unknown."
-    elif paying.empty:
-        yield f"No class is shown to lose more than the accuracy{_up_to(rows, high)}."
+    elif not names:
+        yield f"No class is shown to lose more than the accuracy{_up_to(rows, _upper(cell))}."
         if _worst_class_pays(cell):
-            points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
-            more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
+            loss, *ends = (100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high"))
+            more = f"{loss:.1f} points{_brackets(*ends)} more"
             yield f"But a network's worst class, not always the same one, loses {more} than in the control."
     else:
-        points = 100 * paying[[excess, low, high]].to_numpy()
-        names = list(paying["class"])
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest_text = f", {len(names) - 2} others less" if len(names) > 2 else ""
         loss_text = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
@@ -358,33 +380,91 @@ def _worst_class_pays(cell: pd.Series) -> bool:
     return bool(cell["largest_excess_minus_none_low"] > 0)
 
 
-def _gaps(cell: pd.Series) -> str:
-    """Say whether weak classes fall further behind, by the raw slope, and whether gaps grow between other classes."""
+GapKind = Literal[
+    "reversed",
+    "unrelated",
+    "weak behind",
+    "wider",
+    "narrower",
+    "same",
+    "relative",
+    "too few",
+    "unknown",
+    "one network",
+]
+
+
+class Gaps(NamedTuple):
+    """What became of the gaps between classes, in % of those of the control.
+
+    Attributes
+    ----------
+    kind : str
+        reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
+        those of weak classes grow. wider: gaps grow, not shown to be those of weak classes. narrower: they shrink.
+        same: an equivalence test shows no change. relative: they grow relative to the accuracy alone. too few: the
+        interval is too wide. unknown: they may grow or shrink. one network: there is no interval.
+    change, low, high : float
+        Change of the raw slope, which follows weak classes, with its interval.
+    spread, spread_low, spread_high : float
+        Change of the spread, whichever classes are weak.
+    """
+
+    kind: GapKind
+    change: float
+    low: float
+    high: float
+    spread: float
+    spread_low: float
+    spread_high: float
+
+
+def gaps(cell: pd.Series) -> Gaps:
+    """Decide whether weak classes fall further behind, by the raw slope, and whether gaps grow between others."""
     change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
     spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
-    if (order := _order(cell)) == "reversed":
+    kind: GapKind
+    if (order := _order(cell)) != "kept":
+        kind = order
+    elif low > 0:
+        kind = "weak behind"
+    elif spread_low > 0:
+        kind = "wider"
+    elif high < 0 and spread_high < 0:
+        kind = "narrower"
+    elif cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
+        kind = "same"
+    elif cell["alpha_minus_none_low"] > 0:
+        kind = "relative"
+    elif high - low > _WIDEST:
+        kind = "too few"
+    else:
+        kind = "unknown" if np.isfinite(low) else "one network"
+    return Gaps(kind, change, low, high, spread, spread_low, spread_high)
+
+
+def _describe_gaps(cell: pd.Series) -> str:
+    """Say what `gaps` decides, with the numbers that show it."""
+    kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
+    wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+    if kind == "reversed":
         return _reversed(cell)
-    if order == "unrelated":
+    if kind == "unrelated":
         slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
-        growth = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)} and " if spread_low > 0 else ""
+        growth = f"{wider} and " if spread_low > 0 else ""
         return f"Gaps {growth}have no shown relation to those before: {slope}."
-    if low > 0:
-        addition = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
-        return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{addition}."
-    if spread_low > 0:
-        growth = f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
-        return f"{growth}; that weak classes fall behind is not shown."
-    if high < 0 and spread_high < 0:
-        return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
-    if cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
-        return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
-    if cell["alpha_minus_none_low"] > 0:
-        return "Gaps grow only relative to the lower accuracy."
-    if high - low > _WIDEST:
-        return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
-    if np.isfinite(low):
-        return f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %)."
-    return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
+    addition = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
+    sentences = {
+        "weak behind": f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{addition}.",
+        "wider": f"Gaps {wider}; that weak classes fall behind is not shown.",
+        "narrower": f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}.",
+        "same": f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test.",
+        "relative": "Gaps grow only relative to the lower accuracy.",
+        "too few": f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink.",
+        "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
+        "one network": f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network.",
+    }
+    return sentences[kind]
 
 
 def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:

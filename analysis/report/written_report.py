@@ -49,7 +49,7 @@ def write(
     """Return what `analysis.write_report` does."""
     report.check_output(output, options.groups)
     study = StudyData.from_store(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
-    made = report.report(study, options)
-    written = page.write(made, output)
-    run_id = report.log(written, output, experiment, tracking_uri, verdict=made.verdict) if log else None
-    return WrittenReport(output, written, list(made.verdict), run_id)
+    content = report.report(study, options)
+    written = page.write(content, output)
+    run_id = report.log(written, output, experiment, tracking_uri, verdict=content.verdict) if log else None
+    return WrittenReport(output, written, list(content.verdict), run_id)

@@ -34,10 +34,10 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     completed = frames.with_canonical_values(frames.with_former_values(everything)).reset_index("folder")
     for _, networks in completed.groupby(_NETWORK):
         for column in filter(_is_of_training, frames.params(networks)):
-            known = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
-            of_folders = known.drop_duplicates(["folder", column])
+            values = networks[["folder", schema.SEED, column]].dropna().drop_duplicates()
+            of_folders = values.drop_duplicates(["folder", column])
             is_alike = of_folders[column].nunique() < 2
-            if is_alike or of_folders["folder"].duplicated().any() or known[schema.SEED].duplicated().any():
+            if is_alike or of_folders["folder"].duplicated().any() or values[schema.SEED].duplicated().any():
                 continue
             (first, value), (second, other) = of_folders.drop_duplicates(column)[["folder", column]].to_numpy()[:2]
             raise StudyError(

@@ -52,8 +52,8 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
     """
     from analysis.runs import pull  # files need no MLflow
 
-    found = pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri)
-    return _newest(parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in found.items())
+    contents = pull.tagged_artifacts(schema.MINIMIZE, schema.CHAINS, experiment, tracking_uri=tracking_uri)
+    return _newest(parsed(content, f"{schema.CHAINS} of run {run_id}") for run_id, content in contents.items())
 
 
 def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
@@ -98,24 +98,24 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         If it is not what `described` writes.
     """
     try:
-        found = json.loads(content)
-        trials = pd.DataFrame(found["trials"])[[*_TEXTS, *_NUMBERS]]
+        search = json.loads(content)
+        trials = pd.DataFrame(search["trials"])[[*_TEXTS, *_NUMBERS]]
         trials = trials.astype(dict.fromkeys(_TEXTS, "str") | dict.fromkeys(_NUMBERS, "float"))
-        _check_known("minimize", [found["minimize"]], GOALS)
+        _check_known("minimize", [search["minimize"]], GOALS)
         _check_known(schema.PRUNER, trials[schema.PRUNER], PRUNERS)
         _check_known(schema.NUMBER_FORMAT, trials[schema.NUMBER_FORMAT], FORMATS)
-        of_class, of_accuracy = (float(found[name]) for name in ("max_class_loss", "max_accuracy_loss"))
+        of_class, of_accuracy = (float(search[name]) for name in ("max_class_loss", "max_accuracy_loss"))
         _check_finite([of_class, of_accuracy], trials[[*_NUMBERS]])
-        return ChainTrials(str(found["name"]), str(found["minimize"]), of_class, of_accuracy, trials)
+        return ChainTrials(str(search["name"]), str(search["minimize"]), of_class, of_accuracy, trials)
     # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise StudyError(f"{where}: not what pruning-study compress writes ({reason}); make it again") from error
 
 
-def _check_known(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+def _check_known(name: str, values: Iterable[str], choices: Sequence[str]) -> None:
     """Raise a ValueError if there is no value, or one that no search has."""
-    if unknown := set(given) - set(known) or not list(given):
+    if unknown := set(values) - set(choices) or not list(values):
         raise ValueError(f"{name} is {unknown}")
 
 

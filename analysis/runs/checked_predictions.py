@@ -67,7 +67,7 @@ class CheckedPredictions:
         self._data_set = dict(zip([*dense, *run_ids], [*number, *number], strict=True))
         self._recall = dict(zip([*dense, *run_ids], [*before, *after], strict=True))
         self._pairs = dict(zip(run_ids, zip(dense, both_right, strict=True), strict=True))
-        self._known: dict[int, _DataSet] = {}
+        self._data_sets: dict[int, _DataSet] = {}
         self._accepted: set[str] = set()
         self._refused: dict[str, set[str]] = defaultdict(set)
 
@@ -93,9 +93,9 @@ class CheckedPredictions:
 
     def _check(self, data_set: int, predictions: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
         """Return the runs of one data set whose predictions are not to be used."""
-        if data_set not in self._known:
-            self._known[data_set] = _data_set(predictions)
-        reference = self._known[data_set]
+        if data_set not in self._data_sets:
+            self._data_sets[data_set] = _data_set(predictions)
+        reference = self._data_sets[data_set]
         new = [run_id for run_id in predictions if run_id not in self._accepted]
         recall = {run_id: _without_nan(self._recall[run_id]) for run_id in new}
         with_same_labels = [

@@ -106,11 +106,11 @@ def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**columns)
 
 
-def rows(frame: pd.DataFrame, kept: np.ndarray | pd.Series) -> pd.DataFrame:
+def rows(frame: pd.DataFrame, selection: np.ndarray | pd.Series) -> pd.DataFrame:
     """Return some rows of a frame with its attributes, without the columns that none of them has a value in."""
-    if np.all(kept):
+    if np.all(selection):
         return frame
-    part = frame[np.asarray(kept)].reset_index(drop=True)
+    part = frame[np.asarray(selection)].reset_index(drop=True)
     part = part.dropna(axis=1, how="all") if len(part) else part
     part.attrs = frame.attrs
     return part

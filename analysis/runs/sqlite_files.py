@@ -49,13 +49,13 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     beside = [path.with_name(path.name + ending) for ending in ("-wal", "-journal")]
     if not any(file.exists() and file.stat().st_size for file in beside) and path.stat().st_size % page_size:
         raise StudyError(damaged(uri, "the end of the file is missing"))
-    found = {name.lower(): kind for name, kind in rows("SELECT name, type FROM sqlite_master WHERE type <> 'index'")}
-    if not found:
+    tables = {name.lower(): kind for name, kind in rows("SELECT name, type FROM sqlite_master WHERE type <> 'index'")}
+    if not tables:
         raise StudyError(
             f"{without_password(uri)}: the database is empty; check the tracking URI, or delete the file and make a run"
         )
-    check_version(uri, _version(found, rows))
-    missing = sorted(set(Base.metadata.tables) - found.keys())
+    check_version(uri, _version(tables, rows))
+    missing = sorted(set(Base.metadata.tables) - tables.keys())
     if missing:
         raise StudyError(damaged(uri, f"no such table: {', '.join(missing[:3])}"))
     names = ", ".join(f"'{name}'" for name in Base.metadata.tables)
@@ -83,6 +83,6 @@ def _installed_schema() -> str:
     return _SCHEMAS.get(mlflow.__version__.rpartition(".")[0]) or str(_get_latest_schema_revision())
 
 
-def _version(found: dict[str, str], rows: Rows) -> str | None:
-    versions = rows("SELECT version_num FROM alembic_version") if found.get("alembic_version") == "table" else []
+def _version(tables: dict[str, str], rows: Rows) -> str | None:
+    versions = rows("SELECT version_num FROM alembic_version") if tables.get("alembic_version") == "table" else []
     return versions[0][0] if versions else None

@@ -57,8 +57,8 @@ def explained(uri: str, error: Exception, *, saying: str = "", otherwise: str = 
     if _DAMAGED.search(why) and uri.startswith("sqlite"):
         return damaged(uri, why)
     hint = next((hint for words, hint in _HINTS.items() if re.search(words, why, re.I)), otherwise)
-    said = f"{saying} ({why})" if saying else why
-    return f"{shown}: {said}; {hint}" if hint else f"{shown}: {said}"
+    cause = f"{saying} ({why})" if saying else why
+    return f"{shown}: {cause}; {hint}" if hint else f"{shown}: {cause}"
 
 
 def damaged(uri: str, why: str) -> str:

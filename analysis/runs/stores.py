@@ -208,8 +208,8 @@ class TableReader:
             raise
 
     def experiments(self) -> list[tuple[str, str, str]]:
-        found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments", _EXPERIMENTS)
-        return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in found.to_pylist()]
+        table = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments", _EXPERIMENTS)
+        return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in table.to_pylist()]
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
         after = ""
@@ -231,22 +231,22 @@ class TableReader:
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
         folders: dict[str, str] = {}
         for chunk in _chunks(run_ids):
-            found = self._read(
+            table = self._read(
                 f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)} AND artifact_uri <> ''",
                 _FOLDERS,
             )
-            folders |= {row["run_id"]: row["folder"] for row in found.to_pylist()}
+            folders |= {row["run_id"]: row["folder"] for row in table.to_pylist()}
         return folders
 
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
         state = f" AND status = '{FINISHED}'" if finished else ""
-        found = self._read(
+        table = self._read(
             "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
             f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
             f" AND lifecycle_stage = 'active'{state} ORDER BY start_time",
             _RUN_IDS,
         )
-        return found["run_id"].to_pylist()
+        return table["run_id"].to_pylist()
 
     def tagged(self, experiment_id: str, tag: str) -> pa.Table:
         return self._read(
@@ -270,10 +270,10 @@ class TableReader:
         )
 
     def _read(self, statement: str, columns: pa.Schema) -> pa.Table:
-        found = _table(self._rows(statement), columns)
-        if empty := [name for name in columns.names if found[name].null_count]:
+        table = _table(self._rows(statement), columns)
+        if empty := [name for name in columns.names if table[name].null_count]:
             raise pa.ArrowInvalid(f"NULL as {', '.join(empty)}")
-        return found
+        return table
 
 
 def _quoted(value: str) -> str:
@@ -297,12 +297,14 @@ class ApiReader:
 
     def experiments(self) -> list[tuple[str, str, str]]:
         pages = _pages(self._client.search_experiments, view_type=ViewType.ALL)
-        found = [(each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page if each.name]
-        if not found:  # MLflow's store always has one, called Default
+        experiments = [
+            (each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page if each.name
+        ]
+        if not experiments:  # MLflow's store always has one, called Default
             raise MlflowException(
                 "the store names no experiment: it is no store of MLflow, or its user may read nothing"
             )
-        return found
+        return experiments
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
         for kind in KINDS:
@@ -322,8 +324,8 @@ class ApiReader:
             yield _api_page([run for run_id in chunk if (run := self._run(run_id))])
 
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        found = {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
-        return {run_id: folder for run_id, folder in found.items() if folder}
+        folders = {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+        return {run_id: folder for run_id, folder in folders.items() if folder}
 
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
         state = f" AND attributes.status = '{FINISHED}'" if finished else ""
@@ -369,8 +371,8 @@ def _pages(search: Callable[..., PagedList], **query: Any) -> Iterator[PagedList
         yield page
 
 
-def _api_page(found: Sequence[Run]) -> Page:
-    runs = [run for run in found if schema.KIND in run.data.tags]
+def _api_page(candidates: Sequence[Run]) -> Page:
+    runs = [run for run in candidates if schema.KIND in run.data.tags]
     finished = [run for run in runs if _state(run) == FINISHED]
     return Page(
         _table(

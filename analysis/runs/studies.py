@@ -36,17 +36,17 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
             f"the experiments {', '.join(holding)} hold study {name}: name one with --experiment", option="study"
         )
     if not holding:
-        known = sorted(set().union(*studies.values()))
-        hint = did_you_mean(name, known) if known else "this store holds none"
+        run_ids = sorted(set().union(*studies.values()))
+        hint = did_you_mean(name, run_ids) if run_ids else "this store holds none"
         raise StudyError(f"there is no study {name}: {hint}", option="study")
     return name if name in holding else holding[0]
 
 
 def _studies(experiment: str, tracking_uri: str | None) -> set[str]:
     """Return the names of an experiment's studies."""
-    found = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
+    files = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
     names = set()
-    for contents in found.values():
+    for contents in files.values():
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             names.add(str(json.loads(contents[schema.PRIMARY])["study"]))
     return names

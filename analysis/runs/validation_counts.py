@@ -44,12 +44,12 @@ def wanted(runs: pd.DataFrame) -> bool:
 
 def is_mitigated(runs: pd.DataFrame) -> pd.Series:
     """Return whether each run has a mitigation: an option or a pruner that is meant to spare classes."""
-    found = runs[schema.PRUNER].isin(schema.MITIGATING_PRUNERS)
+    mitigated = runs[schema.PRUNER].isin(schema.MITIGATING_PRUNERS)
     for param in schema.mitigations():
         column = frames.column(param)
         if column in runs:
-            found |= runs[column].fillna(schema.FORMERLY[param]) != schema.FORMERLY[param]
-    return found
+            mitigated |= runs[column].fillna(schema.FORMERLY[param]) != schema.FORMERLY[param]
+    return mitigated
 
 
 def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
@@ -92,8 +92,8 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     if not wanted(runs):
         return TABLE.nothing()
     run_ids = list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]))
-    found = pull.predictions(run_ids, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
-    counts = [counted(run_id, run[schema.LABEL], run[schema.PREDICTED]) for run_id, run in found.items()]
+    predictions = pull.predictions(run_ids, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
+    counts = [counted(run_id, run[schema.LABEL], run[schema.PREDICTED]) for run_id, run in predictions.items()]
     return pd.concat(counts, ignore_index=True) if counts else TABLE.nothing()
 
 
@@ -107,8 +107,8 @@ class ValidationRecalls:
     """
 
     def __init__(self, counts: pd.DataFrame | None) -> None:
-        known = [] if counts is None else counts.groupby(RUN_ID)
-        self._counts = {run_id: own.set_index(LABEL) for run_id, own in known}
+        groups = [] if counts is None else counts.groupby(RUN_ID)
+        self._counts = {run_id: own.set_index(LABEL) for run_id, own in groups}
 
     def accuracy(self, run_id: str) -> float:
         """Return the share of the validation images that a network has right; NaN if it is not known."""
@@ -119,8 +119,8 @@ class ValidationRecalls:
 
     def recalls(self, before: str, after: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the recalls of two networks, each (labels,); None unless both were measured on as many images."""
-        known = [self._counts.get(run_id) for run_id in (before, after)]
-        if known[0] is None or known[1] is None or not known[0][IMAGES].equals(known[1][IMAGES]):
+        sides = [self._counts.get(run_id) for run_id in (before, after)]
+        if sides[0] is None or sides[1] is None or not sides[0][IMAGES].equals(sides[1][IMAGES]):
             return None
-        first, second = (own[RIGHT].to_numpy() / own[IMAGES].to_numpy() for own in known if own is not None)
+        first, second = (own[RIGHT].to_numpy() / own[IMAGES].to_numpy() for own in sides if own is not None)
         return first, second

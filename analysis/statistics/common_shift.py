@@ -26,11 +26,11 @@ class CommonShift(NamedTuple):
         What the shift adds to each class's logit, (classes,); it sums to 0.
     excess, excess_left : numpy.ndarray
         Change of each class's recall minus the change of accuracy, and what is left of it where the shift is undone.
-    movement, left : float
+    movement, movement_left : float
         Sum of the squares of these numbers without the noise of the images. It may be below 0 by chance.
     share : float
-        Share of the movement that the shift explains: 1 - left / movement, at most 1. NaN if the movement is not shown
-        to be above 0.
+        Share of the movement that the shift explains: 1 - movement_left / movement, at most 1. NaN if the movement
+        is not shown to be above 0.
     low, high : float
         95 % interval of the share over images.
     changed, changed_left : float
@@ -41,7 +41,7 @@ class CommonShift(NamedTuple):
     excess: np.ndarray
     excess_left: np.ndarray
     movement: float
-    left: float
+    movement_left: float
     share: float
     low: float
     high: float
@@ -100,7 +100,7 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     pair_sums = [pair.sums() for pair in pairs]
     movement, movement_left = (
         np.mean([sums.movement for sums in pair_sums], 0),
-        np.mean([sums.left for sums in pair_sums], 0),
+        np.mean([sums.movement_left for sums in pair_sums], 0),
     )
     share, low, high = _share(movement, movement_left)
     return CommonShift(
@@ -170,11 +170,11 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None) 
 class _Sums(NamedTuple):
     """What a pair of networks adds to a `CommonShift`.
 
-    `movement` and `left` are (1 + groups,): of all images, and without each group of images.
+    `movement` and `movement_left` are (1 + groups,): of all images, and without each group of images.
     """
 
     movement: np.ndarray
-    left: np.ndarray
+    movement_left: np.ndarray
     excess: np.ndarray
     excess_left: np.ndarray
     changed: float
@@ -207,11 +207,11 @@ class _LogitPair:
     def sums(self) -> _Sums:
         """Return what the pair shows, with all groups and without each."""
         counts = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
-        counts_left = [self._left(half) for half in (0, 1)]
+        counts_left = [self._count_undone(half) for half in (0, 1)]
         squares = [(_mean_squares(counts), _mean_squares(counts_left))]
         for group in range(GROUPS):
             refitted = list(counts_left)
-            refitted[1 - group % 2] = self._left(1 - group % 2, without=group)
+            refitted[1 - group % 2] = self._count_undone(1 - group % 2, without=group)
             squares.append((_mean_squares(counts, without=group), _mean_squares(refitted, without=group)))
         images, net_gain, _, n_changed = np.sum(counts, (0, 2))
         _, won_left, _, changed_left = np.sum(counts_left, (0, 2))
@@ -225,7 +225,7 @@ class _LogitPair:
             float(changed_left.sum() / images.sum()),
         )
 
-    def _left(self, half: int, without: int | None = None) -> np.ndarray:
+    def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
         """Return the counts of a half with the shift undone that the other half has, perhaps without a group of it."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
@@ -345,7 +345,7 @@ def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> flo
 
 
 def _share(movement: np.ndarray, movement_left: np.ndarray) -> tuple[float, float, float]:
-    """Return 1 - left / movement and its interval; a share above 1 is 1.
+    """Return 1 - movement_left / movement and its interval; a share above 1 is 1.
 
     Parameters
     ----------

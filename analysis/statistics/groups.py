@@ -83,12 +83,12 @@ def read(path: Path, images: int) -> ImageGroups:
     return ImageGroups(groupings, measures)
 
 
-def of_arrays(given: object, images: int) -> ImageGroups:
+def of_arrays(arrays: object, images: int) -> ImageGroups:
     """Return what arrays say of each test image, as `read` does of a file.
 
     Parameters
     ----------
-    given : (images,) text, or mapping or DataFrame of str to (images,)
+    arrays : (images,) text, or mapping or DataFrame of str to (images,)
         The group of each image, or several groupings by name. None, NaN and an empty text stand for no group. What has
         a name that begins with `measure:` is a number for each image.
     images : int
@@ -104,7 +104,7 @@ def of_arrays(given: object, images: int) -> ImageGroups:
     >>> of_arrays({"light": ["day", None], "measure:angle": [0.5, 1]}, 2).groupings["light"].tolist()
     ['day', '']
     """
-    columns = list(given.items()) if isinstance(given, Mapping | pd.DataFrame) else [("group", given)]
+    columns = list(arrays.items()) if isinstance(arrays, Mapping | pd.DataFrame) else [("group", arrays)]
     names = [str(name).strip() for name, _ in columns]
     if {"", MEASURE} & set(names) or len(set(names)) < len(names):
         raise StudyError("groups: give each grouping a name of its own")

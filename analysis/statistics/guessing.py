@@ -1,4 +1,4 @@
-"""Networks that guess, in comparisons of networks before and after compression."""
+"""Networks at chance level, in comparisons of networks before and after compression."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,18 +11,18 @@ from analysis.statistics.intensification import CHANCE_LEVEL, at_chance
 Sides = Mapping[str, np.ndarray]
 
 
-class Guessing(NamedTuple):
-    """How many networks guess.
+class ChanceLevelCounts(NamedTuple):
+    """How many networks are at chance level.
 
     Attributes
     ----------
-    counts : dict, side -> (networks that guess, all networks)
+    counts : dict, side -> (networks at chance level, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Networks that guess after compression, and neither did before nor do in the control. They are also less
+        Networks at chance level after compression, and neither before nor in the control. They are also less
         accurate than before by McNemar's test, so that no network collapses by crossing the bound.
     left_out : bool
-        Whether the pairs with a network that guesses are left out. They are not if no other pair is left.
+        Whether the pairs with a network at chance level are left out. They are not if no other pair is left.
     """
 
     counts: Mapping[str, tuple[int, int]]
@@ -30,18 +30,20 @@ class Guessing(NamedTuple):
     left_out: bool = False
 
     @property
-    def found(self) -> bool:
-        """Whether any network guesses."""
-        return any(guess for guess, _ in self.counts.values())
+    def any_at_chance(self) -> bool:
+        """Whether any network is at chance level."""
+        return any(at_chance_level for at_chance_level, _ in self.counts.values())
 
     @property
-    def are_all_that_is_left(self) -> bool:
-        """Whether the numbers are those of networks that guess."""
-        return self.found and not self.left_out
+    def are_all_at_chance(self) -> bool:
+        """Whether the numbers are those of networks at chance level."""
+        return self.any_at_chance and not self.left_out
 
 
-def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[Guessing, dict[str, np.ndarray]]:
-    """Leave out the pairs in which a network guesses, unless that leaves none.
+def without_guessing(
+    label: np.ndarray, right: Sides, *, paired: bool
+) -> tuple[ChanceLevelCounts, dict[str, np.ndarray]]:
+    """Leave out the pairs in which a network is at chance level, unless that leaves none.
 
     Parameters
     ----------
@@ -55,20 +57,20 @@ def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[
 
     Returns
     -------
-    Guessing
+    ChanceLevelCounts
     dict
-        `right` of the networks that are left.
+        `right` of the remaining networks.
 
     Examples
     --------
     >>> label = np.repeat([0, 1], 50)
     >>> knows, guesses = np.ones(100, bool), label == 0
-    >>> found, left = without_guessing(
+    >>> chance_level, remaining = without_guessing(
     ...     label, {"before": np.array([knows, knows]), "after": np.array([knows, guesses])}, paired=True
     ... )
-    >>> found
-    Guessing(counts={'before': (0, 2), 'after': (1, 2)}, collapsed=1, left_out=True)
-    >>> [len(networks) for networks in left.values()]
+    >>> chance_level
+    ChanceLevelCounts(counts={'before': (0, 2), 'after': (1, 2)}, collapsed=1, left_out=True)
+    >>> [len(networks) for networks in remaining.values()]
     [1, 1]
     """
     support = np.bincount(label)
@@ -85,11 +87,11 @@ def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[
     sound = {side: answers[~after_out] for side, answers in right.items() if side != "before"}
     sound = {"before": right["before"][~(after_out if one_by_one else before)], **sound}
     left_out = any(guess for guess, _ in counts.values()) and all(map(len, sound.values()))
-    return Guessing(counts, collapsed, left_out), sound if left_out else dict(right)
+    return ChanceLevelCounts(counts, collapsed, left_out), sound if left_out else dict(right)
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Return whether a network that guesses is surely less accurate than the worst of those that do not."""
+    """Return whether a network at chance level is surely less accurate than the worst of those that are not."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

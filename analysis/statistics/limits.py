@@ -153,27 +153,56 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     """
     of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)])
     table = table.assign(limit=of_row)[np.isfinite(of_row)]
+    comparison = _compare(table, least_certain)
+    return Gate(comparison.state, _reason(comparison, sum(table["name"] != ACCURACY)))
+
+
+class _Comparison(NamedTuple):
+    """How losses stand to their limits: the loss that decides, and those of which neither side is sure."""
+
+    state: State
+    worst: pd.Series | None
+    open_rows: pd.DataFrame
+
+
+def _compare(table: pd.DataFrame, least_certain: float | None) -> _Comparison:
+    """Compare losses with their `limit`; no loss decides where nothing shows how far retraining moves classes."""
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
-    if len(beyond):
-        worst = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
-        return Gate("beyond", f"Beyond the limit: {_loss(worst)} is surely more than {points(worst['low'])} points.")
-    if least_certain is not None:
-        return Gate(
-            "undecided",
-            "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "
-            "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side.",
-        )
     open_rows = table[table["high"] >= table["limit"]]
-    if open_rows.empty:
-        worst = table.loc[(table["high"] - table["limit"]).idxmax()]
-        return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {points(worst['high'])} points.")
-    worst = open_rows.loc[(open_rows["high"] - open_rows["limit"]).idxmax()]
-    outlook = f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points."
-    return Gate("undecided", f"{outlook} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
+    if len(beyond):
+        return _Comparison("beyond", beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()], open_rows)
+    if least_certain is not None:
+        return _Comparison("undecided", None, open_rows)
+    worst = table.loc[(table["high"] - table["limit"]).idxmax()]
+    return _Comparison("within" if open_rows.empty else "undecided", worst, open_rows)
 
 
-def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
-    """Say how many networks or images would decide, if losses and variances stay what they are."""
+def _reason(comparison: _Comparison, classes: int) -> str:
+    """Say why losses are within their limits, beyond them, or neither, and what would decide."""
+    state, worst, open_rows = comparison
+    if worst is None:
+        return (
+            "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "
+            "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side."
+        )
+    if state == "beyond":
+        return f"Beyond the limit: {_loss(worst)} is surely more than {points(worst['low'])} points."
+    if state == "within":
+        return f"Within the limits: {_loss(worst)} is surely less than {points(worst['high'])} points."
+    remedy = _describe(_remedy(open_rows, classes))
+    return f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points. {remedy}"
+
+
+class _Remedy(NamedTuple):
+    """Networks a side, or images (of each class, if `of_classes`), that would decide; None where no number would."""
+
+    networks: int | None
+    images: int | None
+    of_classes: bool
+
+
+def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
+    """Return what would decide, if losses and variances stay what they are; None where no variance is known."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
         # One loss that is surely above its limit decides; it has to be sure of all classes together.
@@ -182,22 +211,31 @@ def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
     else:
         margins = [(row, row["limit"] - row["loss"], LEVEL) for _, row in open_rows.iterrows()]
     if any(np.isnan(row["over_images"]) for row, *_ in margins):
-        return "Several networks a side, each with its control, would show more."
+        return None
     spreads = [
         (Spread(*(row[name] for name in Spread._fields)), *margin_and_level) for row, *margin_and_level in margins
     ]
     networks = [count for each in spreads if (count := networks_needed(*each)) is not None]
     times = [share for each in spreads if (share := images_needed(*each)) is not None]
-    remedies = []
-    if len(networks) == len(margins):
-        remedies.append(f"{max(networks):,} networks a side")
+    images = None
     if len(times) == len(margins):
-        support = [_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True)]
-        of_classes = any(row["name"] != ACCURACY for row, *_ in margins)
-        remedies.append(f"{max(support):,} images{' of each class' if of_classes else ''}")
-    if not remedies:
+        images = max(_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True))
+    return _Remedy(
+        max(networks) if len(networks) == len(margins) else None,
+        images,
+        any(row["name"] != ACCURACY for row, *_ in margins),
+    )
+
+
+def _describe(remedy: _Remedy | None) -> str:
+    if remedy is None:
+        return "Several networks a side, each with its control, would show more."
+    numbers = [] if remedy.networks is None else [f"{remedy.networks:,} networks a side"]
+    if remedy.images is not None:
+        numbers.append(f"{remedy.images:,} images{' of each class' if remedy.of_classes else ''}")
+    if not numbers:
         return "The loss is too near its limit for more networks or images to decide."
-    return f"If the losses stay what they are, {' or '.join(remedies)} would decide."
+    return f"If the losses stay what they are, {' or '.join(numbers)} would decide."
 
 
 def _rounded_up(images: float) -> int:

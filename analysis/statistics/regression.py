@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,8 @@ def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
     # Beside other programs the threads of BLAS wait for each other: a million rows would take four times as long.
     with threadpool_limits(1, user_api="blas"):
         terms = [*LINEAR, *(CHOICES[name] for name in choices(frame)), *(CROSSED if crossed else ())]
-        return _estimate(*_usable(frame, terms))
+        usable = _usable(frame, terms)
+        return _estimate(usable.rows, usable.terms, _notes(usable, len(frame)))
 
 
 def choices(frame: pd.DataFrame) -> list[str]:
@@ -152,8 +154,43 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
     return fitted
 
 
-def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Return the rows that count, sorted, the terms that can be estimated, and notes on the others."""
+class _Usable(NamedTuple):
+    """What a regression can use of a frame.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        The rows that have all values, sorted.
+    terms : list of str
+        The terms that can be estimated.
+    empty : list of str
+        Numbers that no row has.
+    incomplete : list of str
+        Columns that some rows lack, which are left out.
+    levels : dict of str
+        The level of factors that have a single one, or none at all.
+    """
+
+    rows: pd.DataFrame
+    terms: list[str]
+    empty: list[str]
+    incomplete: list[str]
+    levels: dict[str, str]
+
+
+def _notes(usable: _Usable, rows: int) -> list[str]:
+    """Say what of so many rows a regression leaves out."""
+    notes = [f"regression: no row has a value of {name}, which is left out" for name in usable.empty]
+    if usable.incomplete:
+        left_out = f"{rows - len(usable.rows):,} of {rows:,} rows left out"
+        notes.append(f"regression: {left_out}, which lack a value of {', '.join(usable.incomplete)}")
+    return [
+        *notes,
+        *(f"regression: {name} has one level, {level}, and is left out" for name, level in usable.levels.items()),
+    ]
+
+
+def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> _Usable:
     own_choices = choices(frame)
     positive = [name for name in _POSITIVE if name in own_choices]
     all_factors = [*FACTORS, *(name for name in own_choices if name not in positive)]
@@ -167,22 +204,20 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
     numbers[positive] = numbers[positive].where(numbers[positive] > 0)
     rows = rows.assign(**numbers.where(np.isfinite(numbers)))
     empty = [name for name in NUMBERS if rows[name].isna().all()]
-    notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
     own = [NETWORK] if NETWORK in rows else []
-    known = rows[[*own, *(name for name in required_columns if name not in empty)]].notna()
-    complete = known.all(axis=1).to_numpy()
-    if not complete.all():
-        count = f"{(~complete).sum():,} of {len(rows):,} rows"
-        notes.append(f"regression: {count} left out, which lack a value of {', '.join(known.columns[~known.all()])}")
-        rows = rows[complete].reset_index(drop=True)
+    has_value = rows[[*own, *(name for name in required_columns if name not in empty)]].notna()
+    incomplete = list(has_value.columns[~has_value.all()])
+    if incomplete:
+        rows = rows[has_value.all(axis=1)].reset_index(drop=True)
     factors = {name: rows[name].astype("category").cat.remove_unused_categories() for name in all_factors}
-    single = [name for name, levels in factors.items() if levels.nunique() < 2]
-    for name in single:
-        level = next(iter(factors[name].cat.categories), "no level at all")
-        notes.append(f"regression: {name} has one level, {level}, and is left out")
+    single = {
+        name: next(iter(values.cat.categories), "no level at all")
+        for name, values in factors.items()
+        if values.nunique() < 2
+    }
     left_out = {*single, *empty}
     usable_terms = [term for term in terms if left_out.isdisjoint(_columns(term))]
-    return rows.assign(**factors), usable_terms, notes
+    return _Usable(rows.assign(**factors), usable_terms, empty, incomplete, single)
 
 
 def _columns(term: str) -> list[str]:

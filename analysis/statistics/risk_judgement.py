@@ -72,11 +72,11 @@ def judge(
         an AUC; low and high, the ends of its 95 % interval; n, the number of classes, of networks, or of PIEs; p of the
         rank correlation, over permutations of the classes.
     """
-    known = [
+    risks = [
         {name: as_risk(name, values) for name, values in scores.items()} | {COMBINED: combined(scores)}
         for scores in (class_scores, image_scores)
     ]
-    rows = [*_judged_classes(known[0], label, judges, others), *_judged_images(known[1], label, judges, others)]
+    rows = [*_judged_classes(risks[0], label, judges, others), *_judged_images(risks[1], label, judges, others)]
     return pd.DataFrame(rows)
 
 
@@ -162,10 +162,10 @@ def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     >>> rank_correlation(np.array([1, 2, 3, 4]), np.array([[10, 20, 30, 40], [2, 1, 4, 3]])).round(6).tolist()
     [1.0, 0.6]
     """
-    known = _known(score, outcome)
-    if known.sum() < 3:
+    has_values = _has_values(score, outcome)
+    if has_values.sum() < 3:
         return np.full(outcome.shape[:-1], np.nan)
-    first, second = (_centred_ranks(values[..., known]) for values in (score, outcome))
+    first, second = (_centred_ranks(values[..., has_values]) for values in (score, outcome))
     with np.errstate(invalid="ignore"):
         return np.asarray((first * second).sum(-1) / np.sqrt((first**2).sum() * (second**2).sum(-1)))
 
@@ -194,8 +194,8 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     random = np.random.default_rng(0)
     observed, permuted = 0.0, np.zeros(_PERMUTATIONS)
     for score, outcome in pairs:
-        known = _known(score, outcome)
-        first, second = (_centred_ranks(values[known]) for values in (score, outcome))
+        has_values = _has_values(score, outcome)
+        first, second = (_centred_ranks(values[has_values]) for values in (score, outcome))
         orders = random.permuted(np.tile(second, (_PERMUTATIONS, 1)), axis=1)
         with np.errstate(invalid="ignore"):
             scale = np.sqrt((first**2).sum() * (second**2).sum())
@@ -260,7 +260,7 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
         drawn = random.integers(len(losses), size=(_RESAMPLES, len(losses)))
         values.append(float(rank_correlation(score, losses.mean(0))))
         drawn_values.append(rank_correlation(score, losses[drawn].mean(1)))
-        n += int(_known(score, losses).sum())
+        n += int(_has_values(score, losses).sum())
     value, low, high = float(np.mean(values)), np.nan, np.nan
     if not np.isnan(value) and min(len(losses) for _, losses in pairs) > 1:
         low, high = np.nanquantile(np.mean(drawn_values, axis=0), [0.025, 0.975])
@@ -291,7 +291,7 @@ def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray
     [1.0]
     """
     return np.array(
-        [auc(score[right], lost[right]) for right, lost in zip(before == label, after != label, strict=True)]
+        [auc(score[right], is_lost[right]) for right, is_lost in zip(before == label, after != label, strict=True)]
     )
 
 
@@ -303,8 +303,8 @@ def mean_estimate(values: np.ndarray) -> Estimate:
     >>> mean_estimate(np.array([0.5, 0.5, np.nan]))
     Estimate(value=0.5, low=0.5, high=0.5, n=2)
     """
-    known = values[~np.isnan(values)]
-    return Estimate(float(known.mean()) if len(known) else np.nan, *mean_interval(known), len(known))
+    numbers = values[~np.isnan(values)]
+    return Estimate(float(numbers.mean()) if len(numbers) else np.nan, *mean_interval(numbers), len(numbers))
 
 
 def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndarray) -> Estimate:
@@ -328,8 +328,8 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     Estimate(value=1.0, low=1.0, high=1.0, n=1)
     """
     group = group_of(len(before)) if groups(len(before)) else np.zeros(len(before))
-    kept = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
-    identified = [exemplars(before[members], after[members]).identified for members in kept]
+    samples = [np.ones(len(before), bool), *(group != left_out for left_out in range(groups(len(before))))]
+    identified = [exemplars(before[members], after[members]).identified for members in samples]
     values = np.array([auc(score, each) for each in identified])
     return Estimate(*jackknife_estimate(values), int(identified[0].sum()))
 
@@ -356,7 +356,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return disagreement(before, after)
 
 
-def _known(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     """Return which classes are NaN on neither side, (classes,)."""
     unknown = np.isnan(np.asarray(outcome, dtype=float)).reshape(-1, len(score)).any(0)
     return np.asarray(~np.isnan(np.asarray(score, dtype=float)) & ~unknown)

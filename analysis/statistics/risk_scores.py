@@ -104,10 +104,10 @@ def class_scores(
     >>> {name: values.tolist() for name, values in found.items()}
     {'recall': [0.75, nan, 0.2], 'share': [0.5, 0.25, 0.25]}
     """
-    found = {name: class_means(values, label, classes) for name, values in scores.items()}
+    means = {name: class_means(values, label, classes) for name, values in scores.items()}
     if training_images is not None:
-        found[SHARE] = training_images / training_images.sum()
-    return {name: found[name] for name in SCORES if name in found}
+        means[SHARE] = training_images / training_images.sum()
+    return {name: means[name] for name in SCORES if name in means}
 
 
 def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:

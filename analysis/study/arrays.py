@@ -159,17 +159,17 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     numbered = runs[with_mitigation].assign(network=networks(runs).factorize()[0])
     is_control = runs[schema.PRUNER] == CONTROL
     same, plain = numbered[is_control], numbered[is_control & ~is_mitigated(runs)]
-    found = _rows_alike(numbered, same, [*with_mitigation, "network"])
+    control_row = _rows_alike(numbered, same, [*with_mitigation, "network"])
     has_none = _rows_alike(numbered, same, with_mitigation).isna()
-    found = found.mask(has_none, _rows_alike(numbered, plain, [*keys, "network"]))
-    return found.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
+    control_row = control_row.mask(has_none, _rows_alike(numbered, plain, [*keys, "network"]))
+    return control_row.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
 
 
 def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
     """Return the index of the first candidate that agrees with each run in some columns; NaN where none does."""
     first = candidates[columns].drop_duplicates()
-    found = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
-    return found.set_axis(runs.index)
+    row_alike = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
+    return row_alike.set_axis(runs.index)
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
@@ -190,9 +190,9 @@ def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.nd
         supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
         for number, images in enumerate(supports):
             same = rows[place == number]
-            known = None if np.isnan(images).any() else images
+            image_counts = None if np.isnan(images).any() else images
             for accuracy in accuracies:
-                guesses[same] |= intensification.at_chance(accuracy[same], int(classes.sum()), known)
+                guesses[same] |= intensification.at_chance(accuracy[same], int(classes.sum()), image_counts)
     return guesses
 
 
@@ -215,10 +215,10 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], shown: list[str], 
     if not class_sets.any():
         return runs
     keys = pd.DataFrame({"cell": _cell_numbers(runs, shown), "class_set": class_sets, "row": runs.index})
-    kept = most_frequent(keys, ["cell"], ["class_set"])["row"]
-    if left := len(runs) - len(kept):
-        notes.append(f"{left:,} runs left out, most runs of their cell have other classes")
-        runs = runs.loc[np.sort(kept)].reset_index(drop=True)
+    chosen_rows = most_frequent(keys, ["cell"], ["class_set"])["row"]
+    if number_left_out := len(runs) - len(chosen_rows):
+        notes.append(f"{number_left_out:,} runs left out, most runs of their cell have other classes")
+        runs = runs.loc[np.sort(chosen_rows)].reset_index(drop=True)
     return runs
 
 

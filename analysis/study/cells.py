@@ -100,11 +100,11 @@ def cells(
 
         alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
-    known = StudyPredictions.shared(predictions)
+    of_study = StudyPredictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     shared = control_columns(study.runs)
     rows_of_cells, notes = study.cells(), [*study.notes]
-    summarized = [_summary(study, rows, 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells]
+    summarized = [_summary(study, rows, 1 - (1 - confidence) / ratios[rows[0]], of_study) for rows in rows_of_cells]
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
@@ -123,8 +123,8 @@ def cells(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
             "each class, or the share of them that is right before and after"
         )
-    if known and known.missing:
-        notes.append(_note_on_predictions(study, rows_of_cells, known))
+    if of_study and of_study.missing:
+        notes.append(_note_on_predictions(study, rows_of_cells, of_study))
     notes.extend(_notes_on_controls(study, shared))
     frame.attrs = {"notes": notes}
     return frame
@@ -187,34 +187,34 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
 def _summary(
     study: RunArrays, rows: np.ndarray, confidence: float, predictions: StudyPredictions | None
 ) -> dict[str, Any]:
-    kept, classes = study.counted(rows)
-    part = np.ix_(kept, classes)
+    counted_rows, classes = study.counted(rows)
+    part = np.ix_(counted_rows, classes)
     both_right = study.both_right[part]
     summary = summaries.cell_summary(
-        *study.measured(kept, classes),
+        *study.measured(counted_rows, classes),
         support=common_support(study.support[part]),
         both_right=None if np.isnan(both_right).any() else both_right,
         confidence=confidence,
     )
-    found = predictions.of_runs(study.runs.iloc[kept]) if predictions and len(kept) else None
+    pairs = predictions.of_runs(study.runs.iloc[counted_rows]) if predictions and len(counted_rows) else None
     return (
         summary
         | {"n_at_chance": int(study.at_chance[rows].sum())}
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
-        | (_new_image_slopes(found, confidence) if found else {})
-        | _against_none(study, kept, classes, confidence)
-        | _between_seeds(study, rows, kept, classes)
-        | _other_metrics(found, confidence)
+        | (_new_image_slopes(pairs, confidence) if pairs else {})
+        | _against_none(study, counted_rows, classes, confidence)
+        | _between_seeds(study, rows, counted_rows, classes)
+        | _other_metrics(pairs, confidence)
     )
 
 
-def _between_seeds(study: RunArrays, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+def _between_seeds(study: RunArrays, rows: np.ndarray, counted_rows: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
     """Return alpha between seeds; it and `alpha_shared` are missing if a dense network is there twice."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
-    dense, _ = study.balances(kept, classes)
-    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(kept) > 1 else np.nan}
+    dense, _ = study.balances(counted_rows, classes)
+    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(counted_rows) > 1 else np.nan}
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, classes: np.ndarray, confidence: float) -> dict[str, Any]:
@@ -250,8 +250,8 @@ def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
     return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
 
 
-def _new_image_slopes(found: Pairs, confidence: float) -> dict[str, Any]:
-    new = found.pooled.interval(confidence)
+def _new_image_slopes(pairs: Pairs, confidence: float) -> dict[str, Any]:
+    new = pairs.pooled.interval(confidence)
     return {
         "alpha_new": new.estimate,
         "alpha_new_low": new.low,
@@ -262,6 +262,6 @@ def _new_image_slopes(found: Pairs, confidence: float) -> dict[str, Any]:
     }
 
 
-def _other_metrics(found: Pairs | None, confidence: float) -> dict[str, float]:
-    slopes = found.other_slopes if found else dict.fromkeys(OTHER_METRICS, np.empty(0))
+def _other_metrics(pairs: Pairs | None, confidence: float) -> dict[str, float]:
+    slopes = pairs.other_slopes if pairs else dict.fromkeys(OTHER_METRICS, np.empty(0))
     return {key: value for name in slopes for key, value in _mean(f"alpha_{name}", slopes[name], confidence).items()}

@@ -57,18 +57,18 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> pd.DataFrame:
-    kept, has = study.counted(rows)
-    none, paired = study.controls, study.with_control(kept)
-    before, after, *_ = study.measured(kept, has)
-    support = common_support(study.support[np.ix_(kept, has)])
+    counted_rows, has = study.counted(rows)
+    none, paired = study.controls, study.with_control(counted_rows)
+    before, after, *_ = study.measured(counted_rows, has)
+    support = common_support(study.support[np.ix_(counted_rows, has)])
     columns = {
         **study.runs.iloc[rows[0]][study.cell_key],
         "class": study.names[has],
         "support": np.nan if support is None else support,
-        "n": len(kept),
-        "recall_before": before.mean(0) if len(kept) else np.nan,
-        "recall_after": after.mean(0) if len(kept) else np.nan,
-        **_losses("", study, kept, None, has, predictions),
+        "n": len(counted_rows),
+        "recall_before": before.mean(0) if len(counted_rows) else np.nan,
+        "recall_after": after.mean(0) if len(counted_rows) else np.nan,
+        **_losses("", study, counted_rows, None, has, predictions),
         "n_none": len(paired),
         "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
         **_losses("_beyond_control", study, paired, none[paired], has, predictions),
@@ -85,12 +85,12 @@ def _losses(
     predictions: StudyPredictions | None,
 ) -> dict[str, Any]:
     """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     changes = _changes(study, rows, none, has, predictions) if len(rows) else (None, None)
     for name, change in zip(("loss", "excess"), changes, strict=True):
         title = f"{name}{ending}"
         if change is None:
-            found |= dict.fromkeys(
+            columns |= dict.fromkeys(
                 [title, *(f"{title}{each}_{end}" for each in ("", MODERATED) for end in _ENDS)], np.nan
             )
             continue
@@ -99,9 +99,9 @@ def _losses(
             # A loss is a change with its sign turned.
             estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
             estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
-            found[title] = estimates["value"]
-            found |= {f"{title}{each}_{end}": estimates[end] for end in _ENDS}
-    return found
+            columns[title] = estimates["value"]
+            columns |= {f"{title}{each}_{end}": estimates[end] for end in _ENDS}
+    return columns
 
 
 class _Weighted(NamedTuple):
@@ -128,10 +128,10 @@ def _changes(
     recalls = recall[np.ix_(from_rows, has)], study.after[np.ix_(rows, has)]
     run_ids = study.runs[RUN_ID].iloc
     before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if none is None else run_ids[none]
-    found = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
+    pairs = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
     each_class, mean = np.eye(int(has.sum())), (recalls[0] + recalls[1]).mean(0) / 2
-    if found and (label := _label_by_column(found, recalls)) is not None:
-        changes = class_losses.from_predictions(label, *found.right)
+    if pairs and (label := _label_by_column(pairs, recalls)) is not None:
+        changes = class_losses.from_predictions(label, *pairs.right)
         share = np.bincount(label) / len(label)
         return _Weighted(changes, each_class, mean), _Weighted(changes, class_losses.excess_weights(share), mean)
     balances = (
@@ -144,13 +144,13 @@ def _changes(
     )
 
 
-def _label_by_column(found: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
     """Return which column of recalls each image's class has, (images,).
 
     Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
     column with its recalls. None if labels and columns do not match.
     """
-    shares = found.recall
+    shares = pairs.recall
     if shares[0].shape != recalls[0].shape:
         return None
     distance = sum(
@@ -158,4 +158,4 @@ def _label_by_column(found: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np
         for share, recall in zip(shares, recalls, strict=True)
     )
     of_label, column = linear_sum_assignment(distance)
-    return column[found.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None
+    return column[pairs.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None

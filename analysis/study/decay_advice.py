@@ -48,11 +48,11 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
     rows = np.flatnonzero(of_control & ~study.at_chance)
     if not len(rows):
         return None
-    kept, classes = study.counted(rows)
-    largest = excess_loss(*study.measured(kept, classes)).max(-1)
+    counted_rows, classes = study.counted(rows)
+    largest = excess_loss(*study.measured(counted_rows, classes)).max(-1)
     beyond = (
-        pd.Series(largest - study.floors(kept, classes))
-        .groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[kept])
+        pd.Series(largest - study.floors(counted_rows, classes))
+        .groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[counted_rows])
         .mean()
     )
     low, high = mean_interval(beyond)
@@ -61,10 +61,10 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
 
 def decay_advice(runs: pd.DataFrame) -> list[str]:
     """Return a sentence that advises a decay of the learning rate, or nothing; `runs` is as for `control_movement`."""
-    found = control_movement(runs)
-    if found is None:
+    movement = control_movement(runs)
+    if movement is None:
         return []
-    points = with_interval(100 * found.value, 100 * found.low, 100 * found.high, decimals(1))
+    points = with_interval(100 * movement.value, 100 * movement.low, 100 * movement.high, decimals(1))
     return [
         f"To see what pruning costs, decay the learning rate (--decay cosine): even without pruning some class loses "
         f"{points} points more than accuracy and test noise explain."

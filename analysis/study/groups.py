@@ -75,12 +75,12 @@ class Answers(NamedTuple):
         return Answers(self.label[images], self.before.take(images, 1), self.after.take(images, 1), control)
 
 
-def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
+def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
     """Return the file of each data set whose images have groups.
 
     Parameters
     ----------
-    given : path, sequence of str, or mapping of str to path
+    files : path, sequence of str, or mapping of str to path
         A file, files as `DATASET=FILE.csv`, or a file for each data set.
     datasets : sequence of str
         The data sets of the runs.
@@ -90,11 +90,11 @@ def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     StudyError
         If a file is of an unknown data set, or of several.
     """
-    if isinstance(given, Mapping):
-        pairs = [(str(name), Path(path)) for name, path in given.items()]
+    if isinstance(files, Mapping):
+        pairs = [(str(name), Path(path)) for name, path in files.items()]
     else:
         pairs = [
-            _dataset_and_file(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)
+            _dataset_and_file(str(each), datasets) for each in ([files] if isinstance(files, str | Path) else files)
         ]
     file_of_dataset: dict[str, Path] = {}
     for name, path in pairs:
@@ -108,24 +108,24 @@ def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     return file_of_dataset
 
 
-def named_files(given: GivenGroups) -> list[Path]:
+def named_files(files: GivenGroups) -> list[Path]:
     """Return the paths that may be those of tables of groups, as `files_of_datasets` takes them."""
-    if isinstance(given, Mapping):
-        return [Path(path) for path in given.values()]
-    each = [given] if isinstance(given, str | Path) else given
+    if isinstance(files, Mapping):
+        return [Path(path) for path in files.values()]
+    each = [files] if isinstance(files, str | Path) else files
     return [Path(path) for text in map(str, each) for path in (text, text.partition("=")[2]) if path]
 
 
-def _dataset_and_file(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
-    name, equals, path = given.partition("=")
-    if equals and (name in datasets or not Path(given).exists()):
+def _dataset_and_file(text: str, datasets: Sequence[str]) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if equals and (name in datasets or not Path(text).exists()):
         return name, Path(path)
     if len(datasets) > 1:
         raise StudyError(
-            f"the runs are of {len(datasets)} data sets: say whose images {given} is about, as {datasets[0]}={given}",
+            f"the runs are of {len(datasets)} data sets: say whose images {text} is about, as {datasets[0]}={text}",
             option=OPTION,
         )
-    return datasets[0], Path(given)
+    return datasets[0], Path(text)
 
 
 def read_groups(

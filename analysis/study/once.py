@@ -16,9 +16,9 @@ def once(make: Callable[[S], T]) -> Callable[[S], T]:
 
     @wraps(make)
     def made_once(study: S) -> T:
-        made: dict[Callable[[S], T], T] = vars(study).setdefault("_made", {})
-        if make not in made:
-            made[make] = make(study)
-        return made[make]
+        results: dict[Callable[[S], T], T] = vars(study).setdefault("_made", {})
+        if make not in results:
+            results[make] = make(study)
+        return results[make]
 
     return made_once

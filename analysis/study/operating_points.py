@@ -198,8 +198,8 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
             low, high = mean_interval(own[name])
             row |= {name: own[name].mean(), f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
-    found = pd.DataFrame(rows)
-    return pd.concat([_chosen(own, wanted) for _, own in found.groupby(CELL[:2], sort=False)], ignore_index=True)
+    all_points = pd.DataFrame(rows)
+    return pd.concat([_chosen(own, wanted) for _, own in all_points.groupby(CELL[:2], sort=False)], ignore_index=True)
 
 
 def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
@@ -237,22 +237,24 @@ def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
     return PAPERS_ACCURACY if not dense < PAPERS_ACCURACY else dense - _MOST_LOSS
 
 
-def table(found: pd.DataFrame) -> pd.DataFrame:
+def table(points: pd.DataFrame) -> pd.DataFrame:
     """Return points as `pareto.csv` has them: settings by their names, iterations as numbers, pruner by pruner.
 
     Both fronts have only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
     """
-    found = found.rename(columns=frames.param)
+    points = points.rename(columns=frames.param)
     leading = [*CELL[:3], schema.WEIGHT_TREATMENT, schema.KEEP, schema.ITERATION]
-    settings = [name for name in found.columns[: list(found.columns).index(SPARSITY)] if name not in CELL]
-    order = [name for name in [*leading, *settings, schema.RATIO] if name in found]
-    columns = list(dict.fromkeys([*order, *found.columns]))
+    settings = [name for name in points.columns[: list(points.columns).index(SPARSITY)] if name not in CELL]
+    order = [name for name in [*leading, *settings, schema.RATIO] if name in points]
+    columns = list(dict.fromkeys([*order, *points.columns]))
     columns = [name for name in columns if name != "networks"]
     columns.insert(columns.index("min_accuracy"), "networks")
-    if schema.ITERATION in found:
-        iteration = pd.to_numeric(found[schema.ITERATION], errors="coerce").astype("Int64")
-        found = found.assign(**{schema.ITERATION: iteration})
-    return found[columns].sort_values([name for name in order if name != schema.KEEP], kind="stable", ignore_index=True)
+    if schema.ITERATION in points:
+        iteration = pd.to_numeric(points[schema.ITERATION], errors="coerce").astype("Int64")
+        points = points.assign(**{schema.ITERATION: iteration})
+    return points[columns].sort_values(
+        [name for name in order if name != schema.KEEP], kind="stable", ignore_index=True
+    )
 
 
 def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
@@ -305,12 +307,12 @@ def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
     return with_interval(value, low, high, _POINT)
 
 
-def wanted_of(runs: pd.DataFrame, given: Preference | None) -> Preference | None:
+def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
     """Return what a choice among the networks of a study takes into account; None if no choice is shown.
 
     A choice is shown for iterative pruning, and wherever somebody asks for it.
     """
     pruned = runs[is_pruned(runs)]
-    if pruned.empty or not (given or is_iterated(pruned).any()):
+    if pruned.empty or not (preference or is_iterated(pruned).any()):
         return None
-    return given or Preference()
+    return preference or Preference()

@@ -55,8 +55,8 @@ class StudyPredictions:
         """Return what most of some networks predict, which `of_pairs` has found to predict the same images."""
         ids = tuple(run_ids)
         if ids not in self._modes:
-            known = [network for network in map(self._networks.get, ids) if network]
-            self._modes[ids] = modes(np.stack([network.predicted for network in known]))
+            networks = [network for network in map(self._networks.get, ids) if network]
+            self._modes[ids] = modes(np.stack([network.predicted for network in networks]))
         return self._modes[ids]
 
     @property
@@ -68,15 +68,15 @@ class StudyPredictions:
     def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
         run_ids = list(dict.fromkeys([*before, *after]))
         if any(run_id not in self._networks for run_id in run_ids):
-            found = self._read(run_ids)  # a pruned run is checked beside its dense run
+            networks = self._read(run_ids)  # a pruned run is checked beside its dense run
             for run_id in run_ids:
                 if run_id not in self._networks:
-                    self._networks[run_id] = self._network(found[run_id]) if run_id in found else None
+                    self._networks[run_id] = self._network(networks[run_id]) if run_id in networks else None
         sides = [[self._networks[run_id] for run_id in side] for side in (before, after)]
-        known = [[network for network in side if network] for side in sides]
-        if sides != known or len({id(network.images) for side in known for network in side}) != 1:
+        present = [[network for network in side if network] for side in sides]
+        if sides != present or len({id(network.images) for side in present for network in side}) != 1:
             return None
-        return Pairs(known[0][0].images, *known)
+        return Pairs(present[0][0].images, *present)
 
     def _network(self, arrays: Mapping[str, np.ndarray]) -> "NetworkPredictions":
         label, predicted = np.asarray(arrays[schema.LABEL]), arrays[schema.PREDICTED]
@@ -169,10 +169,10 @@ class Pairs:
         Each is (images,). None unless it is known of all networks.
         """
         sides = [[network.in_top5 for network in side] for side in (self._once, self.after)]
-        known = [[found for found in side if found is not None] for side in sides]
-        if list(map(len, known)) != list(map(len, sides)):
+        present = [[answers for answers in side if answers is not None] for side in sides]
+        if list(map(len, present)) != list(map(len, sides)):
             return None
-        before, after = (np.mean(side, axis=0) for side in known)
+        before, after = (np.mean(side, axis=0) for side in present)
         return before, after
 
     @property

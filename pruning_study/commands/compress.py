@@ -134,16 +134,16 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
-    store, setting, given = opened(config.pruning, PruneSetting)
+    store, setting, dense_run = opened(config.pruning, PruneSetting)
     settings = [setting, *(_of_seed(setting, other.seed) for other in configs[1:])]
     judgement.check_images(*_images_for_validation(settings), setting.data.classes, limits)
-    more = {"experiment": store.experiment_id, "dense_run": given.info.run_id if given else ""}
+    more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
     space, notes = trying.space_of(setting, config.minimize, more)
     default_name = f"{setting.data.name}-{setting.config.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
     search = ChainSearch(store, config.study_name or default_name, space)
-    return Task(store, settings, given, limits, search, [*notes, *_on_networks(configs)])
+    return Task(store, settings, dense_run, limits, search, [*notes, *_on_networks(configs)])
 
 
 def dense_networks(task: Task, job: Writer) -> list[Network]:
@@ -210,9 +210,9 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
     """Make a chain, and return a line on it; one that cannot be made counts too."""
     chain = search.chain(trial)
     try:
-        judged = trying.judged(networks, chain, search.space.minimize)
-        search.record(trial, judged)
-        line = report.progress(chain, judged, search.space.minimize)
+        result = trying.judge(networks, chain, search.space.minimize)
+        search.record(trial, result)
+        line = report.progress(chain, result, search.space.minimize)
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
             raise
@@ -315,7 +315,7 @@ def _deliver(
     card = report.model_card(
         outcome,
         f"{setting.config.model} on {setting.data.name}, compressed",
-        _made(networks, search, chain, run_id),
+        _describe_making(networks, search, chain, run_id),
         _loading(logged),
         setting.data.image_shape,
     )
@@ -347,7 +347,7 @@ def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
     }
 
 
-def _made(networks: Sequence[Network], search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
+def _describe_making(networks: Sequence[Network], search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
     setting, dense = networks[0].setting, networks[0].dense
     parent = networks[0].store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
     return {

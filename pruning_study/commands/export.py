@@ -41,9 +41,9 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     setting = Follower(store, config.training).setting(run)
     with store.job(f"export: {run.info.run_name or run_id}", options) as job:
         if config.shrink:
-            found = shrunk.shrunk(store, setting, run)
-            model = logged_model.exported(found.smaller, setting)
-            zeroed, remaining = found.zeroed_channels, found.remaining_channels
+            result = shrunk.shrunk(store, setting, run)
+            model = logged_model.exported(result.smaller, setting)
+            zeroed, remaining = result.zeroed_channels, result.remaining_channels
             how_to_load = [f"zeroed channels: {zeroed:,}, of which {remaining:,} are left"]
         else:
             model = logged_model.onnx_model(store, setting, run)

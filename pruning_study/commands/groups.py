@@ -32,14 +32,14 @@ def write(config: GroupsConfig) -> str:
     table = groups(data)
     with files.one_aside(config.output) as file:
         csv_text.write(table, file)
-    said = _write_picture(data, config.picture) if config.picture else []
+    picture_lines = _write_picture(data, config.picture) if config.picture else []
     groupings = [name for name in table if not name.startswith(MEASURE)]
     counts = ", ".join(f"{name} ({table[name].nunique():,} groups)" for name in groupings)
     return "\n".join(
         [
             f"{config.output}: {len(table):,} test images of {data.name} by {counts}",
             f"in a report: pruning-analysis report --groups {config.output}",
-            *said,
+            *picture_lines,
         ]
     )
 

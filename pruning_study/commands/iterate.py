@@ -38,7 +38,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.setting, result.dense, result.levels.values())
-        found = sum(run.found for run in (result.dense, *result.levels.values()))
+        n_reused = sum(run.is_reused for run in (result.dense, *result.levels.values()))
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
@@ -46,7 +46,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 "",
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
-                *([f"{found} of {len(result.levels) + 1} found, not run again; --force does"] if found else []),
+                *([f"{n_reused} of {len(result.levels) + 1} found, not run again; --force does"] if n_reused else []),
                 *train_and_prune.what_next(result.store, last.run_id, result.setting),
             ]
         )
@@ -83,14 +83,14 @@ def each_iterated(
 
 
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
-    store, setting, given = train_and_prune.opened(config, IterateSetting)
+    store, setting, named_run = train_and_prune.opened(config, IterateSetting)
     with store.job(setting.job_name, options) as job:
-        dense = train_and_prune.dense_run(store, job, setting, given)
+        dense = train_and_prune.dense_run(store, job, setting, named_run)
         say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
         levels: dict[int, FinishedRun] = {}
         for run in iterated.levels(store, job.run_id, setting, dense):
             # Without its network: those of a long chain would fill the memory.
-            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.found, run.metrics)
+            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
             say(_row(setting, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))

@@ -181,54 +181,54 @@ def compress(options: Mapping[str, Any]) -> Compression:
     from pruning_study.study.compression import report
 
     configs, typed = _configs(CompressConfig, options)
-    made = compress_command.compress(configs, typed)
-    found = made.outcome.tested
+    result = compress_command.compress(configs, typed)
+    test = result.outcome.tested
     return Compression(
-        verdict="\n".join(report.sentences(made.outcome)),
-        state=made.outcome.state,
-        chains=made.outcome.trials,
-        table=found.classes if found else None,
-        run_id=made.run_id,
-        job_run_id=made.job_run_id,
+        verdict="\n".join(report.sentences(result.outcome)),
+        state=result.outcome.state,
+        chains=result.outcome.trials,
+        table=test.classes if test else None,
+        run_id=result.run_id,
+        job_run_id=result.job_run_id,
     )
 
 
 def train(options: Mapping[str, Any]) -> Training:
     """Return what `pruning_study.train` does."""
     configs, typed = _configs(TrainConfig, options)
-    made = list(train_and_prune.each_dense(configs, typed))
-    classes, predictions = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    results = list(train_and_prune.each_dense(configs, typed))
+    classes, predictions = results[0].setting.data.classes, [result.dense.dense.predictions for result in results]
     right = np.array([each.right for each in predictions])
-    found = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
-    found.columns = found.columns.str.replace("recall_before", "recall")
+    table = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
+    table.columns = table.columns.str.replace("recall_before", "recall")
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
-        found[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
+        table[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
         pd.DataFrame(
             {
-                "seed": [result.setting.config.seed for result in made],
+                "seed": [result.setting.config.seed for result in results],
                 "accuracy": [each.accuracy for each in predictions],
-                "run_id": [result.dense.run_id for result in made],
+                "run_id": [result.dense.run_id for result in results],
             }
         ),
-        _png(pictures.confusion(confusion, _title(made[0].setting.name, made))),
+        _png(pictures.confusion(confusion, _title(results[0].setting.name, results))),
     )
 
 
 def prune(options: Mapping[str, Any]) -> Pruning:
     """Return what `pruning_study.prune` does."""
     configs, typed = _configs(PruneConfig, options)
-    made = list(train_and_prune.each_pruned(configs, typed))
-    changes, realized_ratios = train_and_prune.changes_of_classes(made), train_and_prune.realized_ratios(made)
-    name = made[0].setting.pruned_name
+    results = list(train_and_prune.each_pruned(configs, typed))
+    changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)
+    name = results[0].setting.pruned_name
     return Pruning(
-        verdict=train_and_prune.verdict(made, changes),
-        table=pd.concat([_class_rows(ratio, found) for ratio, found in changes.items()], ignore_index=True),
-        summary=pd.DataFrame([_summary(ratio, realized_ratios[ratio], found) for ratio, found in changes.items()]),
-        runs=pd.concat([_runs(result) for result in made], ignore_index=True),
+        verdict=train_and_prune.verdict(results, changes),
+        table=pd.concat([_class_rows(ratio, change) for ratio, change in changes.items()], ignore_index=True),
+        summary=pd.DataFrame([_summary(ratio, realized_ratios[ratio], change) for ratio, change in changes.items()]),
+        runs=pd.concat([_runs(result) for result in results], ignore_index=True),
         pictures={
-            ratio: _png(pictures.recall_change(found, alpha=found.slopes.alpha, title=_title(name(ratio), made)))
-            for ratio, found in changes.items()
+            ratio: _png(pictures.recall_change(change, alpha=change.slopes.alpha, title=_title(name(ratio), results)))
+            for ratio, change in changes.items()
         },
         shown=pruning_table(changes, realized_ratios),
     )
@@ -237,8 +237,10 @@ def prune(options: Mapping[str, Any]) -> Pruning:
 def iterate(options: Mapping[str, Any]) -> Iterating:
     """Return what `pruning_study.iterate` does."""
     configs, typed = _configs(IterateConfig, options)
-    made = iterate_command.each_iterated(configs, typed)
-    return Iterating(pd.concat([_with_lineage(iterate_command.summary(one), one) for one in made], ignore_index=True))
+    results = iterate_command.each_iterated(configs, typed)
+    return Iterating(
+        pd.concat([_with_lineage(iterate_command.summary(one), one) for one in results], ignore_index=True)
+    )
 
 
 def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
@@ -258,7 +260,8 @@ def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict
     }
     nothing = (np.nan, np.nan, np.nan)
     new, raw_new = (
-        found[:3] if found is not None and found.identified else nothing for found in (slopes.new, slopes.raw_new)
+        interval[:3] if interval is not None and interval.identified else nothing
+        for interval in (slopes.new, slopes.raw_new)
     )
     for column, values in {
         "accuracy_change": [accuracy[f"change{end}"] for end in ("", "_low", "_high")],
@@ -284,8 +287,8 @@ def _with_lineage(rows: pd.DataFrame, result: train_and_prune.Pruned | iterate_c
     return rows
 
 
-def _title(name: str, made: Sequence[Any]) -> str:
-    return name if len(made) == 1 else f"{name} and {len(made) - 1} more"
+def _title(name: str, results: Sequence[Any]) -> str:
+    return name if len(results) == 1 else f"{name} and {len(results) - 1} more"
 
 
 def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -307,13 +310,13 @@ def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
 
 def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[list[SeededConfig], dict[str, str]]:
     """Return the checked options for each seed, and all options as they would be typed."""
-    given = _plain(options.get(schema.SEED))
+    seed = _plain(options.get(schema.SEED))
     try:
-        numbers = (None,) if given is None else seeds(schema.text(given))
+        numbers = (None,) if seed is None else seeds(schema.text(seed))
     except ValueError as error:
         raise StudyError(str(error), option=schema.SEED) from None
-    found, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
-    return list(found), typed[0]
+    configs, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
+    return list(configs), typed[0]
 
 
 def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, dict[str, str]]:
@@ -322,10 +325,10 @@ def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, d
     if unknown := options.keys() - items.keys():
         name = min(unknown)
         raise StudyError(f"no option {name!r}, {did_you_mean(name, items)}")
-    given = {name: _plain(value) for name, value in options.items()}
-    checked = config(**given)
+    values = {name: _plain(value) for name, value in options.items()}
+    checked = config(**values)
     typed = {name: default_text(item) for name, item in items.items()}
-    typed |= {name: without_secrets(schema.text(value)) for name, value in given.items() if value is not None}
+    typed |= {name: without_secrets(schema.text(value)) for name, value in values.items() if value is not None}
     return checked, typed
 
 

@@ -78,30 +78,30 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
     lines = [
         line
         for ratio, changes in ratios.items()
-        for line in (f"ratio {ratio:g}: {printable(changes.outcome())}", *(f"  {line}" for line in _said(changes)))
+        for line in (f"ratio {ratio:g}: {printable(changes.outcome())}", *(f"  {line}" for line in _describe(changes)))
     ]
     networks = max(changes.networks for changes in all_changes)
     cause = UNPRUNED if not prunes else ALONE if networks == 1 else TOGETHER
     return "\n".join([*([printable(weak)] if weak else []), *lines, cause])
 
 
-def _said(changes: ClassChanges) -> list[str]:
+def _describe(changes: ClassChanges) -> list[str]:
     left_out = f"{changes.chance() or 'pairs with a dense network at chance'}, left out; "
-    start = left_out if changes.guessing.left_out else ""
-    return [f"{start}{changes.losses()}{_named(changes.lost)}", changes.differences()]
+    start = left_out if changes.chance_level.left_out else ""
+    return [f"{start}{changes.losses()}{_named(changes.damaged_classes)}", changes.differences()]
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
     """Return the first rows of a long table, and a row that says how many are left out."""
-    left = len(rows) - LONGEST_TABLE
-    if left <= 0:
+    remainder = len(rows) - LONGEST_TABLE
+    if remainder <= 0:
         return rows
-    rest = [f"... and {left} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
+    rest = [f"... and {remainder} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
     return [*rows[:LONGEST_TABLE], rest]
 
 
-def _named(lost: list[str]) -> str:
-    return f" ({printable(some(lost))})" if lost else ""
+def _named(classes: list[str]) -> str:
+    return f" ({printable(some(classes))})" if classes else ""
 
 
 def _recall_row(changes: Sequence[pd.Series]) -> list[str]:
@@ -114,9 +114,9 @@ def _recall_row(changes: Sequence[pd.Series]) -> list[str]:
 
 def _row(name: str, before: str, values: Iterable[tuple[str, str]]) -> list[str]:
     """Return a row without a change, from a value and an interval for each ratio."""
-    found = list(values)
-    parts = [text for value, _ in found for text in (value, "")]
-    return [name, before, *parts, *(interval for _, interval in found), ""]
+    estimates = list(values)
+    parts = [text for value, _ in estimates for text in (value, "")]
+    return [name, before, *parts, *(interval for _, interval in estimates), ""]
 
 
 def _mean(changes: ClassChanges, value: float, low: float, high: float) -> tuple[str, str]:
@@ -126,10 +126,10 @@ def _mean(changes: ClassChanges, value: float, low: float, high: float) -> tuple
     return f"{value:.3f}", "" if np.isnan(low) else _interval(low, high)
 
 
-def _estimate(changes: ClassChanges, found: Interval | None) -> tuple[str, str]:
-    if found is None or not found.identified:
+def _estimate(changes: ClassChanges, slope: Interval | None) -> tuple[str, str]:
+    if slope is None or not slope.identified:
         return "", "" if changes.at_chance else "not identified"
-    return f"{found.estimate:.3f}", _interval(found.low, found.high)
+    return f"{slope.estimate:.3f}", _interval(slope.low, slope.high)
 
 
 def _interval(low: float, high: float) -> str:

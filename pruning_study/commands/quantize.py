@@ -71,9 +71,9 @@ def quantize_each(
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
     follower = Follower(store, config.training)
-    given = _given(store, config, run_ids)
-    networks: Sequence[Run | QuantizeConfig] = given or configs
-    count, failed, made = len(networks), 0, []
+    named_runs = _named_runs(store, config, run_ids)
+    networks: Sequence[Run | QuantizeConfig] = named_runs or configs
+    count, failed, results = len(networks), 0, []
     for index, each in enumerate(networks, start=1):
         try:
             result = _quantized(store, follower, config, each, options)
@@ -85,17 +85,17 @@ def quantize_each(
             continue
         finally:
             store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
-        made.append(result)
+        results.append(result)
         yield _lines(store, result) if count == 1 else f"[{index}/{count}] {_line(result)}"
-    if count > 1 and made:
-        yield _means(made)
-    if made and not given:
-        yield from engine_lines(store, made[0].setting, ids_of_found(result.parent for result in made))
+    if count > 1 and results:
+        yield _means(results)
+    if results and not named_runs:
+        yield from engine_lines(store, results[0].setting, ids_of_found(result.parent for result in results))
     if failed:
         raise StudyError(f"{failed} of {count} networks were not quantised: the lines above say why")
 
 
-def _given(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
+def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
     """Return the runs that are named, or all dense ones; those of a data set beside each other."""
     if config.all and run_ids:
         raise StudyError("it stands for every dense network of the experiment: name no run", option="all")
@@ -113,36 +113,36 @@ def _quantized(
     store: Store,
     follower: Follower,
     config: QuantizeConfig,
-    given: Run | QuantizeConfig,
+    network: Run | QuantizeConfig,
     options: Mapping[str, str],
 ) -> Quantized:
     """Quantise the network of a run, or the one that options train, in a job of its own."""
-    if isinstance(given, Run):
-        setting = follower.setting(given)
-        name = given.info.run_name or given.info.run_id
+    if isinstance(network, Run):
+        setting = follower.setting(network)
+        name = network.info.run_name or network.info.run_id
     else:
-        setting = TrainSetting(given.training)
-        name, options = setting.name, {**options, schema.SEED: text(given.seed)}
+        setting = TrainSetting(network.training)
+        name, options = setting.name, {**options, schema.SEED: text(network.seed)}
     with store.job(f"quantize: {name}", options) as job:
-        if isinstance(given, Run):
-            loaded = runs.load(store, given, setting)
+        if isinstance(network, Run):
+            loaded = runs.load(store, network, setting)
         else:
             loaded = dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
         model = functools.cache(functools.partial(quantized.export, setting, loaded))
         parent = quantized.Parent(store.get(loaded.run_id), loaded, model)
-        made = {
+        runs_of_dtypes = {
             number_format: quantized.quantize(store, job.run_id, setting, parent, number_format)
             for number_format in config.number_format
         }
-        found = runs.found_tag(made.values())
-        job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in made.values())} | found)
+        reuse_tag = runs.found_tag(runs_of_dtypes.values())
+        job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
-        float32 = quantized.measured(setting, model()) if not found else {}
-        result = Quantized(setting, loaded, float32, made)
+        float32 = quantized.measured(setting, model()) if not reuse_tag else {}
+        result = Quantized(setting, loaded, float32, runs_of_dtypes)
         job.note(f"Run {loaded.run_id}: {_line(result)}")
-        if len(made) == 1:
-            job.metrics(next(iter(made.values())).metrics)
+        if len(runs_of_dtypes) == 1:
+            job.metrics(next(iter(runs_of_dtypes.values())).metrics)
     return result
 
 
@@ -168,7 +168,8 @@ def _lines(store: Store, result: Quantized) -> str:
             "",
             f"network: run {parent.run_id}",
             *(
-                f"{number_format}: run {run.run_id}" + (" (found, not made again; --force does)" if run.found else "")
+                f"{number_format}: run {run.run_id}"
+                + (" (found, not made again; --force does)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",
@@ -185,16 +186,16 @@ def _line(result: Quantized) -> str:
     return f"{result.setting.name}: accuracy {accuracy:.4f}, and its change: {what}"
 
 
-def _means(made: Sequence[Quantized]) -> str:
+def _means(results: Sequence[Quantized]) -> str:
     """Return a table of means over networks."""
     rows = []
-    for number_format in made[0].runs:
-        each = [(result, result.runs[number_format]) for result in made]
+    for number_format in results[0].runs:
+        each = [(result, result.runs[number_format]) for result in results]
         change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
         means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
         rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means)])
     header = ["number format", "change", "largest excess loss", "bytes", "1 image, ms", "batch, ms"]
-    return f"\nmean of {len(made)} networks\n\n" + text_table(header, rows) + "\n" + _READING.partition("\n")[0]
+    return f"\nmean of {len(results)} networks\n\n" + text_table(header, rows) + "\n" + _READING.partition("\n")[0]
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:

@@ -69,13 +69,13 @@ class Pruned(NamedTuple):
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
     """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
-    found: list[str] = []
+    reused_ids: list[str] = []
     for result in each_dense(configs, options):
         store, setting, dense = result
-        found += ids_of_found([dense])
+        reused_ids += ids_of_found([dense])
         lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
         yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, setting)])
-    yield from engine_lines(store, setting, found)
+    yield from engine_lines(store, setting, reused_ids)
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -83,16 +83,16 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> It
 
     Parameters and errors are those of `each_pruned`.
     """
-    made = []
+    results = []
     for result in each_pruned(configs, options):
-        made.append(result)
+        results.append(result)
         yield _heading(result, configs) + _pruned_lines(result)
-    if len(made) > 1:
-        yield f"\nmean of {len(made)} seeds\n\n" + "\n".join(_comparison(made))
-    found = [
-        run_id for result in made for run_id in found_by_hash(result.setting, result.dense, result.pruned.values())
+    if len(results) > 1:
+        yield f"\nmean of {len(results)} seeds\n\n" + "\n".join(_comparison(results))
+    reused_ids = [
+        run_id for result in results for run_id in found_by_hash(result.setting, result.dense, result.pruned.values())
     ]
-    yield from engine_lines(made[0].store, made[0].setting, found)
+    yield from engine_lines(results[0].store, results[0].setting, reused_ids)
 
 
 def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
@@ -117,11 +117,11 @@ def _pruned_lines(result: Pruned) -> str:
     )
 
 
-def _comparison(made: Sequence[Pruned]) -> list[str]:
+def _comparison(results: Sequence[Pruned]) -> list[str]:
     """Return what pruning did to the classes, in sentences and then as a table of means over the seeds."""
-    changes = changes_of_classes(made)
-    table = text_table(*pruning_table(changes, realized_ratios(made), details=made[0].setting.config.details))
-    return [verdict(made, changes), "", table + _at_chance(made), "", READING]
+    changes = changes_of_classes(results)
+    table = text_table(*pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details))
+    return [verdict(results, changes), "", table + _at_chance(results), "", READING]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -203,9 +203,9 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     options : mapping of str
         The options as typed, for the job's params.
     """
-    store, setting, given = opened(config, PruneSetting)
+    store, setting, named_run = opened(config, PruneSetting)
     with store.job(setting.job_name, options) as job:
-        dense = dense_run(store, job, setting, given)
+        dense = dense_run(store, job, setting, named_run)
         pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
@@ -254,15 +254,15 @@ def opened(
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     views.write(store, views.BY_PRUNER_AND_RATIO)
-    given = store.get(config.dense_run_id) if config.dense_run_id else None
-    setting = make_setting(following(config, given) if given else config)
+    named_run = store.get(config.dense_run_id) if config.dense_run_id else None
+    setting = make_setting(following(config, named_run) if named_run else config)
     shrunk.check_followed(setting)
-    return store, setting, given
+    return store, setting, named_run
 
 
-def dense_run(store: Store, job: Writer, setting: PruneSetting, given: Run | None) -> LoadedRun:
+def dense_run(store: Store, job: Writer, setting: PruneSetting, named_run: Run | None) -> LoadedRun:
     """Return the dense run that a job prunes: the one that is given, or the one of the options."""
-    dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
+    dense = runs.load(store, named_run, setting) if named_run else dense_step.train(store, job.run_id, setting)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 
@@ -323,41 +323,41 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     )
 
 
-def changes_of_classes(made: Sequence[Pruned]) -> Mapping[float, ClassChanges]:
+def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, ClassChanges]:
     """Compare the networks of several seeds with what was pruned from them, at each ratio."""
-    if len(made) == 1:
-        return made[0].changes
-    classes, before = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    if len(results) == 1:
+        return results[0].changes
+    classes, before = results[0].setting.data.classes, [result.dense.dense.predictions for result in results]
     return {
-        ratio: class_changes(classes, before, [result.predictions[ratio] for result in made])
-        for ratio in made[0].pruned
+        ratio: class_changes(classes, before, [result.predictions[ratio] for result in results])
+        for ratio in results[0].pruned
     }
 
 
-def realized_ratios(made: Sequence[Pruned]) -> dict[float, float]:
+def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
     """Return the mean of the realised ratios over the seeds, for each ratio."""
     return {
-        ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in made]))
-        for ratio in made[0].pruned
+        ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in results]))
+        for ratio in results[0].pruned
     }
 
 
-def verdict(made: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
+def verdict(results: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
     """Return the sentences above the table of `prune`."""
-    return what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
+    return what_is_shown(changes, prunes=results[0].setting.pruning.pruner.prunes)
 
 
-def _at_chance(made: Sequence[Pruned]) -> str:
+def _at_chance(results: Sequence[Pruned]) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
     accuracies = {
-        f"{name} of seed {result.setting.config.seed}" if len(made) > 1 else name: run.metrics[schema.TEST_ACCURACY]
-        for result in made
+        f"{name} of seed {result.setting.config.seed}" if len(results) > 1 else name: run.metrics[schema.TEST_ACCURACY]
+        for result in results
         for name, run in [
             ("the dense network", result.dense),
             *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    return "".join(f"\n{line}" for line in chance_lines(accuracies, made[0].setting.data))
+    return "".join(f"\n{line}" for line in chance_lines(accuracies, results[0].setting.data))
 
 
 def chance_lines(accuracies: Mapping[str, float], data: Dataset) -> list[str]:
@@ -370,8 +370,8 @@ def chance_lines(accuracies: Mapping[str, float], data: Dataset) -> list[str]:
     data : Dataset
     """
     guesses = at_chance(list(accuracies.values()), len(data.classes), np.bincount(data.test_labels))
-    guessing = [name for name, at_random in zip(accuracies, guesses, strict=True) if at_random]
-    return [f"at chance, alpha means nothing: {', '.join(guessing)}"] if guessing else []
+    names_at_chance = [name for name, at_random in zip(accuracies, guesses, strict=True) if at_random]
+    return [f"at chance, alpha means nothing: {', '.join(names_at_chance)}"] if names_at_chance else []
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
@@ -385,7 +385,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
+    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -26,8 +26,8 @@ def class_characteristics(data: Dataset, indices: np.ndarray) -> pd.DataFrame:
         A row for each class: class, index, training_images, imbalance, entropy (bits; NaN for a class without images).
     """
     labels, count = data.train_labels[indices], len(data.classes)
-    known = data.train_entropies
-    of_images = entropies(data.train_images, indices) if known is None else known[indices]
+    stored_entropies = data.train_entropies
+    of_images = entropies(data.train_images, indices) if stored_entropies is None else stored_entropies[indices]
     images = np.bincount(labels, minlength=count)
     bits = np.bincount(labels, of_images, count)
     return pd.DataFrame(

@@ -138,7 +138,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     """
     return folders.mapped(
         cached_file(sample, corruption, severity, folder),
-        lambda: chain.from_iterable(_made(sample, corruption, severity)),
+        lambda: chain.from_iterable(_make_parts(sample, corruption, severity)),
         (len(sample.indices), *sample.images.shape[1:]),
         what="corrupted",
     )
@@ -153,7 +153,7 @@ def _version() -> str:
     return importlib.metadata.version(PACKAGE)
 
 
-def _made(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
+def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
     """Yield parts of the corrupted images in their order; several processes make them where there are many."""
     from joblib import Parallel, cpu_count, delayed  # commands that corrupt nothing do not wait for it
 
@@ -182,7 +182,7 @@ def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, ind
     import imagecorruptions
 
     name = _PACKAGE_NAMES.get(corruption, corruption)
-    made = np.empty_like(images)
+    corrupted_images = np.empty_like(images)
     state = np.random.get_state()
     try:
         with redirect_stdout(io.StringIO()):  # the blur by zooming prints that it has met an odd size
@@ -193,10 +193,10 @@ def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, ind
                 pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
                 seeded = {"seed": seed} if name in _TAKE_A_SEED else {}
                 result = imagecorruptions.corrupt(pixels, severity, name, **seeded)
-                made[place] = result.transpose(2, 0, 1)[: images.shape[1]]
+                corrupted_images[place] = result.transpose(2, 0, 1)[: images.shape[1]]
     finally:
         np.random.set_state(state)
-    return made
+    return corrupted_images
 
 
 def _seed(digest: str, corruption: str, severity: int, index: int) -> int:

@@ -158,14 +158,14 @@ def read_labelled(
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
         raise StudyError(f"{folder}: no folder in it; it should hold images in <class>/", option=OPTION)
-    known = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
+    index_of_name = {unicodedata.normalize("NFC", name): index for index, name in enumerate(classes)}
     for name in names:
-        if unicodedata.normalize("NFC", name) not in known:
+        if unicodedata.normalize("NFC", name) not in index_of_name:
             hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
     images = _decoded(folder, files.paths, image_size, limit, decoded)
-    return images, np.array([known[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
+    return images, np.array([index_of_name[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
 def _classes_of(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -206,8 +206,8 @@ def _class_folders(part: Path) -> list[Path]:
 
 
 def _files(part: Path, classes: tuple[str, ...]) -> _Files:
-    found = [(path, index) for index, name in enumerate(classes) for path in _pictures(part / name)]
-    return _Files([path for path, _ in found], np.array([index for _, index in found], dtype=np.int64))
+    files = [(path, index) for index, name in enumerate(classes) for path in _pictures(part / name)]
+    return _Files([path for path, _ in files], np.array([index for _, index in files], dtype=np.int64))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -291,10 +291,10 @@ def _entropies_once(
             deque(pictures(), maxlen=0)
         with _written(file, "entropies") as part:
             np.save(part, measured)
-    found = _loaded(file, "entropies")
-    if found.dtype != float or found.shape != (count,) or not ((found >= 0) & (found <= MOST_BITS)).all():
+    values = _loaded(file, "entropies")
+    if values.dtype != float or values.shape != (count,) or not ((values >= 0) & (values <= MOST_BITS)).all():
         raise StudyError(f"{file}: these are not the entropies of the images: delete the file")
-    return [float(entropy) for entropy in found]
+    return [float(entropy) for entropy in values]
 
 
 def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -348,7 +348,7 @@ def mapped(
     file: Path,
     pictures: Callable[[], Iterable[np.ndarray]],
     shape: tuple[int, ...],
-    known: Collection[tuple[int, ...]] = (),
+    shapes: Collection[tuple[int, ...]] = (),
     *,
     what: str,
 ) -> np.ndarray:
@@ -361,7 +361,7 @@ def mapped(
         Makes the images, or arrays of several, in their order. It is called if they have to be written.
     shape : tuple of int
         Shape in which they are written.
-    known : collection of tuple of int, optional
+    shapes : collection of tuple of int, optional
         Shapes that a file may have which is there already; by default `shape`.
     what : str
         What was done to the images, for errors.
@@ -383,7 +383,7 @@ def mapped(
                     raise _ColouredError
                 part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
     images = _loaded(file, f"{what} images", mapped=True)
-    if images.dtype != np.uint8 or images.shape not in (known or (shape,)):
+    if images.dtype != np.uint8 or images.shape not in (shapes or (shape,)):
         raise StudyError(f"{file}: these are not the {what} images: delete the file")
     return images
 

@@ -86,7 +86,7 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     float64 [N], float64 [N] ; NaN where less than two rows have ink.
     """
     rows, columns = (np.arange(side, dtype=float) for side in images.shape[2:])
-    found = []
+    lines = []
     for part in portions(images, _BYTES * images[:1].size):
         ink = ink_of(part).astype(float)
         in_row, column_sum = ink.sum(2), ink @ columns
@@ -94,8 +94,8 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         covariance = count * (column_sum @ rows) - row_sum * column_sum.sum(1)
         variance = count * square_sum - row_sum**2
         slope = np.divide(covariance, variance, out=np.full(len(part), np.nan), where=variance > 0)
-        found.append([slope, (column_sum.sum(1) - slope * row_sum) / np.maximum(count, 1)])
-    slopes, first_columns = np.concatenate(found, axis=1)
+        lines.append([slope, (column_sum.sum(1) - slope * row_sum) / np.maximum(count, 1)])
+    slopes, first_columns = np.concatenate(lines, axis=1)
     return slopes, first_columns
 
 
@@ -114,11 +114,11 @@ def distances(data: Dataset) -> np.ndarray:
     float64 [N]
     """
     means = np.array([_mean_image(data.train_images, data.train_labels == c) for c in range(len(data.classes))])
-    found = []
+    parts = []
     for indices in portions(np.arange(len(data.test_labels)), _BYTES * means[0].size):
         from_mean = data.test_images[indices] - means[data.test_labels[indices]]
-        found.append(np.linalg.norm(from_mean.reshape(len(indices), -1), axis=1))
-    return np.concatenate(found)
+        parts.append(np.linalg.norm(from_mean.reshape(len(indices), -1), axis=1))
+    return np.concatenate(parts)
 
 
 def _mean_image(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def _mean_image(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 def _groupings(data: Dataset) -> dict[str, np.ndarray]:
     """Return the names of groups, text [N], by grouping."""
-    path, found = Path(data.source), {}
+    path, groupings = Path(data.source), {}
     arrays = archives.read(path, [], optional=list(_GROUPINGS)) if path.suffix == ".npz" else {}
     for name, array in arrays.items():
         if array.shape != data.test_labels.shape or array.dtype.kind not in "iu":
@@ -138,7 +138,7 @@ def _groupings(data: Dataset) -> dict[str, np.ndarray]:
                 f"{len(data.test_labels):,} test images"
             )
         grouping, start = _GROUPINGS[name]
-        found[grouping] = np.char.add(start, array.astype(str))
-    if data.name == "qmnist" and "writer" not in found:
+        groupings[grouping] = np.char.add(start, array.astype(str))
+    if data.name == "qmnist" and "writer" not in groupings:
         log.warning("%s does not say who wrote the digits: delete it, and the next call downloads it anew", path)
-    return found or {"class": np.array(data.classes)[data.test_labels]}
+    return groupings or {"class": np.array(data.classes)[data.test_labels]}

@@ -28,10 +28,10 @@ def tilt_picture(data: Dataset) -> Figure:
         If no test image has two rows of ink.
     """
     slopes, first_columns = ink_lines(data.test_images)
-    known = np.flatnonzero(~np.isnan(slopes))
-    if not len(known):
+    with_slope = np.flatnonzero(~np.isnan(slopes))
+    if not len(with_slope):
         raise StudyError(f"no test image of {data.name} has ink in two rows: leave --picture out", option="picture")
-    by_tilt = known[slopes[known].argsort(kind="stable")]
+    by_tilt = with_slope[slopes[with_slope].argsort(kind="stable")]
     chosen = by_tilt[[round(quantile * (len(by_tilt) - 1)) for quantile in _QUANTILES]]
     figure = Figure((11, 5.6), dpi=120, layout="constrained")
     above, below = figure.subplots(2, len(chosen))

@@ -60,8 +60,8 @@ def check_name(name: str) -> None:
     if name in libraries.torchvision_names():
         hint = f"did you mean torchvision:{name}{', or resnet20' if name.startswith('resnet') else ''}?"
     else:
-        known = f"it takes {', '.join(MODELS)}, torchvision:NAME, timm:NAME, or package.module:factory"
-        hint = did_you_mean(name, MODELS, known)
+        choices = f"it takes {', '.join(MODELS)}, torchvision:NAME, timm:NAME, or package.module:factory"
+        hint = did_you_mean(name, MODELS, choices)
     raise StudyError(f"{shortened(name)} is not a model: {hint}", option=OPTION)
 
 

@@ -206,13 +206,13 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, nu
 
 
 def check_fit(
-    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, num_classes: int | None = None
+    contents: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, num_classes: int | None = None
 ) -> None:
     """Check that tensors have the names, the shapes and the types of numbers of a model's tensors.
 
     Parameters
     ----------
-    given, wanted : mapping of state-dict names to Tensors
+    contents, wanted : mapping of state-dict names to Tensors
         Numbers of 16, 32 and 64 bits with a fraction are of one type.
     where : str
         The file of the given tensors, which errors name.
@@ -224,18 +224,18 @@ def check_fit(
     StudyError
         If a tensor is missing, is one too many, or has another shape or type.
     """
-    for name in sorted(wanted.keys() | given.keys()):
-        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
+    for name in sorted(wanted.keys() | contents.keys()):
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (contents, wanted)]
         if shapes[0] != shapes[1]:
             has, needs = map(shortened, shapes)
             raise StudyError(
-                f"{where}: {shortened(name)[1:-1]} has shape {has if name in given else 'none: it is missing'}, where "
-                f"the model has {needs if name in wanted else 'no such weight'}"
+                f"{where}: {shortened(name)[1:-1]} has shape {has if name in contents else 'none: it is missing'}, "
+                f"where the model has {needs if name in wanted else 'no such weight'}"
                 + (_made_for(shapes[0], shapes[1], num_classes) if num_classes else "")
             )
-        types = {given[name].dtype, wanted[name].dtype}
+        types = {contents[name].dtype, wanted[name].dtype}
         if len(types) > 1 and not types <= FLOATS:
-            raise StudyError(f"{where}: {name} has numbers of {given[name].dtype}, not of {wanted[name].dtype}")
+            raise StudyError(f"{where}: {name} has numbers of {contents[name].dtype}, not of {wanted[name].dtype}")
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:

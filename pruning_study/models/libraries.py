@@ -83,8 +83,8 @@ def _torchvision(name: str, model: str, num_classes: int, image_size: tuple[int,
         arguments["image_size"] = image_size[0]
     if model.startswith("maxvit"):
         arguments["input_size"] = image_size
-    made: nn.Module = _torchvision_models().get_model(model, **arguments)
-    return made
+    network: nn.Module = _torchvision_models().get_model(model, **arguments)
+    return network
 
 
 def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
@@ -111,10 +111,10 @@ def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size:
     sizes = {"img_size": image_size} if of_one_size else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that timm is going to change
-        made: nn.Module = timm.create_model(
+        network: nn.Module = timm.create_model(
             model, pretrained=False, num_classes=num_classes, in_chans=in_channels, **sizes
         )
-    return made
+    return network
 
 
 def _check_known(name: str, model: str, names: list[str]) -> None:

@@ -164,8 +164,8 @@ def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
     """
     with torch.no_grad():
         wanted = _for_export(module)(images.cpu()).numpy()
-    given = logits(model, images.cpu().numpy())
-    difference, allowed = np.abs(given - wanted).max(), TOLERANCE * max(1.0, np.abs(wanted).max())
+    outputs = logits(model, images.cpu().numpy())
+    difference, allowed = np.abs(outputs - wanted).max(), TOLERANCE * max(1.0, np.abs(wanted).max())
     if not difference <= allowed:
         raise StudyError(f"the logits of ONNX Runtime differ from torch's by {difference:.2g}, above {allowed:.2g}")
 

@@ -71,17 +71,17 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     try:
         with quiet(), scratch.folder() as folder:
             integer(copied, examples, folder / "model.onnx")
-            made = onnx.load(folder / "model.onnx")
+            quantized_model = onnx.load(folder / "model.onnx")
     except Exception as error:  # the quantiser's own errors have no common class
         raise StudyError(f"ONNX Runtime cannot quantise the network as {weight_dtype}: {first_line(error)}") from error
-    integers, floats = layers(made)
+    integers, floats = layers(quantized_model)
     if not integers:
         raise StudyError(
             f"the network has no convolution and no matrix product that ONNX Runtime has as {weight_dtype}"
         )
     if floats:
         log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)
-    return made
+    return quantized_model
 
 
 def layers(model: "ModelProto") -> Layers:

@@ -166,11 +166,11 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     def _check_losses(self) -> None:
         """Raise a StudyError if two options change the loss of images, each in its own way."""
-        given = self.weighing
-        first = option_name(given[0]) if given else ""
-        if len(given) > 1:
-            raise StudyError(f"{first} weighs images too: take one of them", option=given[1])
-        if given and self.data_quotas != "none":
+        weighing = self.weighing
+        first = option_name(weighing[0]) if weighing else ""
+        if len(weighing) > 1:
+            raise StudyError(f"{first} weighs images too: take one of them", option=weighing[1])
+        if weighing and self.data_quotas != "none":
             raise StudyError(f"{first} weighs images, and quotas leave some out: take one", option="data_quotas")
         if self.distill and self.performance_weighted != "none":
             raise StudyError(
@@ -364,9 +364,9 @@ class TuneConfig(
 
     def _check_mitigation(self) -> None:
         """Raise a StudyError unless there is one strength to search, and an objective that it may serve."""
-        given = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
-        if self.tune_mitigation and len(given) != 1:
-            which = " and ".join(given) or "none is given"
+        strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
+        if self.tune_mitigation and len(strengths) != 1:
+            which = " and ".join(strengths) or "none is given"
             raise StudyError(
                 f"it takes one of {', '.join(map(option_name, STRENGTHS))}: {which}", option="tune_mitigation"
             )
@@ -395,8 +395,8 @@ class TuneConfig(
     @property
     def searched_strength(self) -> str:
         """The option that says how strong the mitigation is, if it is searched; else empty."""
-        given = (strength for name, strength in STRENGTHS.items() if getattr(self, name) != "none")
-        return next(given, "") if self.tune_mitigation else ""
+        strengths = (strength for name, strength in STRENGTHS.items() if getattr(self, name) != "none")
+        return next(strengths, "") if self.tune_mitigation else ""
 
     def pruning(self, seed: int) -> PruneConfig:
         """Return the options of `prune` for a seed."""

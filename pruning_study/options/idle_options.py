@@ -25,11 +25,11 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
         If the pruner cannot be imported.
     """
     searched = _SEARCHED if isinstance(config, TuneConfig) and config.tune_schedule else ()
-    given = [item.name for item in fields(config) if getattr(config, item.name) != item.default]
+    names = [item.name for item in fields(config) if getattr(config, item.name) != item.default]
     subject, records = _as_one_run(config), of_command("prune")
     reasons = {
         name: reason_without_effect(records[name], subject)
-        for name in given
+        for name in names
         if name in records and name not in searched
     }
     return [f"{option_name(name)} has no effect {reason}" for name, reason in reasons.items() if reason]

@@ -69,16 +69,16 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, kinds)]
 
 
-def layer_counts(sizes: Sequence[int], kept: int) -> list[int]:
+def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps so that every layer keeps the same share.
 
-    A layer of n weights keeps round(n * kept / all weights), half to even: 0 in a small layer at a high ratio.
+    A layer of n weights keeps round(n * kept_weights / all weights), half to even: 0 in a small layer at a high ratio.
 
     Parameters
     ----------
     sizes : sequence of int
         Prunable weights of each layer.
-    kept : int
+    kept_weights : int
         Prunable weights that all layers together should keep.
 
     Returns
@@ -87,14 +87,14 @@ def layer_counts(sizes: Sequence[int], kept: int) -> list[int]:
 
     Examples
     --------
-    >>> layer_counts([8, 32, 60], kept=25)
+    >>> layer_counts([8, 32, 60], kept_weights=25)
     [2, 8, 15]
     """
     total = sum(sizes)
-    return [round(size * kept / total) for size in sizes]
+    return [round(size * kept_weights / total) for size in sizes]
 
 
-def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
+def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps so that every layer keeps the same share of its input channels.
 
     With s the share of all weights that is pruned, a layer of c input channels keeps round(c * (1 - s)) of them, half
@@ -104,7 +104,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
     ----------
     shapes : sequence of shapes
         Of each layer's weights; axis 1 is that of the input channels.
-    kept : int
+    kept_weights : int
         Prunable weights that all layers together should keep.
 
     Returns
@@ -115,20 +115,20 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
     --------
     A quarter of 4 channels of 2 weights, and of 12 channels of 5 weights:
 
-    >>> channel_counts([(2, 4), (5, 12)], kept=17)
+    >>> channel_counts([(2, 4), (5, 12)], kept_weights=17)
     [2, 15]
     """
     total = sum(map(math.prod, shapes))
-    share = 1 - Budget(total, total).sparsity_of(kept)
+    share = 1 - Budget(total, total).sparsity_of(kept_weights)
     return [round(shape[1] * share) * _channel_size(shape) for shape in shapes]
 
 
-def check_channels(shapes: Mapping[str, Sequence[int]], kept: int, option: str) -> None:
+def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, option: str) -> None:
     """Check that every layer keeps an input channel where each keeps the same share of its channels.
 
     Parameters
     ----------
-    shapes, kept : as `channel_counts` takes them, with the state-dict names of the weights
+    shapes, kept_weights : as `channel_counts` takes them, with the state-dict names of the weights
     option : str
         The option that says how much is pruned, for the error.
 
@@ -137,13 +137,13 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept: int, option: str) 
     StudyError
         If a layer keeps none. The message names the one with the fewest channels, and the sparsity that it allows.
     """
-    if all(channel_counts(list(shapes.values()), kept)):
+    if all(channel_counts(list(shapes.values()), kept_weights)):
         return
     total = sum(map(math.prod, shapes.values()))
     fewest = min(shapes, key=lambda name: shapes[name][1])
     channels = shapes[fewest][1]
     raise StudyError(
-        f"sparsity {Budget(total, total).sparsity_of(kept):.3g} leaves no input channel of {fewest}, which has "
+        f"sparsity {Budget(total, total).sparsity_of(kept_weights):.3g} leaves no input channel of {fewest}, which has "
         f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}",
         option=option,
     )
@@ -189,12 +189,12 @@ def kept_after(
     check_scope(unit, scope)
     if scope == "global":
         everything = {"the network": sum(map(math.prod, shapes.values()))}
-        (left,) = _left(everything, keep, prunings, "weight", least=len(shapes))
-        return left
+        (weights,) = _prune_repeatedly(everything, keep, prunings, "weight", least=len(shapes))
+        return weights
     if unit == "weight":
-        return _left({name: math.prod(shape) for name, shape in shapes.items()}, keep, prunings, "weight")
-    channels = _left({name: shape[1] for name, shape in shapes.items()}, keep, prunings, "input channel")
-    return tuple(left * _channel_size(shape) for left, shape in zip(channels, shapes.values(), strict=True))
+        return _prune_repeatedly({name: math.prod(shape) for name, shape in shapes.items()}, keep, prunings, "weight")
+    channels = _prune_repeatedly({name: shape[1] for name, shape in shapes.items()}, keep, prunings, "input channel")
+    return tuple(weights * _channel_size(shape) for weights, shape in zip(channels, shapes.values(), strict=True))
 
 
 def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], share: float) -> dict[str, int]:
@@ -221,7 +221,10 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
 
 
 def nearest_filters(
-    numbers: Mapping[str, int], shares: Mapping[str, float], left: Callable[[dict[str, int]], int], wanted: int
+    numbers: Mapping[str, int],
+    shares: Mapping[str, float],
+    count_parameters: Callable[[dict[str, int]], int],
+    wanted: int,
 ) -> dict[str, int]:
     """Return the numbers of filters that come nearest to a ratio, found by bisection of the share that is kept.
 
@@ -230,7 +233,7 @@ def nearest_filters(
     Parameters
     ----------
     numbers, shares : as `filter_numbers` takes them
-    left : callable
+    count_parameters : callable
         Returns how many parameters numbers of filters leave; more filters leave more.
     wanted : int
         Parameters that should be left. The nearest is that of the ratio, whose inverse these are.
@@ -245,12 +248,12 @@ def nearest_filters(
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        if left(filter_numbers(numbers, shares, middle)) > wanted:
+        if count_parameters(filter_numbers(numbers, shares, middle)) > wanted:
             high = middle
         else:
             low = middle
     both = [filter_numbers(numbers, shares, share) for share in (low, high)]
-    return min(both, key=lambda kept: abs(1 / left(kept) - 1 / wanted))
+    return min(both, key=lambda filters: abs(1 / count_parameters(filters) - 1 / wanted))
 
 
 def check_scope(unit: str, scope: str) -> None:
@@ -269,14 +272,16 @@ def check_scope(unit: str, scope: str) -> None:
         )
 
 
-def _left(numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1) -> tuple[int, ...]:
+def _prune_repeatedly(
+    numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1
+) -> tuple[int, ...]:
     """Return what is left of some numbers after some prunings; an error names the first that falls below the least."""
     share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
-    left = tuple(numbers.values())
+    remaining = tuple(numbers.values())
     for iteration in range(1, prunings + 1):
-        left = tuple(number - round(share * number) for number in left)
-        if min(left) < least:
-            first = next(name for name, number in zip(numbers, left, strict=True) if number < least)
+        remaining = tuple(number - round(share * number) for number in remaining)
+        if min(remaining) < least:
+            first = next(name for name, number in zip(numbers, remaining, strict=True) if number < least)
             too_few = f"no {what}" if least == 1 else f"fewer than {least:,} {what}s, one for each layer,"
             fewer = f", or take at most {iteration} iterations" if iteration > 1 else ""
             raise StudyError(
@@ -284,7 +289,7 @@ def _left(numbers: Mapping[str, int], keep: float, prunings: int, what: str, lea
                 f"share{fewer}",
                 option="keep",
             )
-    return left
+    return remaining
 
 
 def _channel_size(shape: Sequence[int]) -> int:
@@ -307,9 +312,9 @@ class Budget:
 
     Examples
     --------
-    >>> Budget(total=1000, prunable=900).kept(ratio=4)
+    >>> Budget(total=1000, prunable=900).kept_weights(ratio=4)
     150
-    >>> Budget(total=1000, prunable=900, counted=925).kept(ratio=4)  # 900 * (250 - 75) / 925
+    >>> Budget(total=1000, prunable=900, counted=925).kept_weights(ratio=4)  # 900 * (250 - 75) / 925
     170
     """
 
@@ -352,7 +357,7 @@ class Budget:
         counted = exact.prunable + sum(parameters[name].numel() for name in biases if name in parameters)
         return cls(exact.total, exact.prunable, counted)
 
-    def kept(self, ratio: float) -> int:
+    def kept_weights(self, ratio: float) -> int:
         """Return the number of prunable weights that are kept at a pruning ratio.
 
         It is round(total / ratio) - nonprunable. Where biases are counted, the share of the counted parameters that
@@ -409,13 +414,37 @@ class Budget:
         if fewest <= round(self.total / ratio):
             return
         if option == "sparsity":
-            weights = self.counted or self.prunable
-            given, largest = (self.total - self.total / ratio) / weights, (self.total - fewest) * 10_000 // weights
-            above = f"{given:.4g} is above {largest / 10_000:g}, the largest sparsity"
+            value, largest = (self.total - self.total / ratio) / self._weights, self.largest_sparsity_with(fewest)
         else:
-            above = f"{ratio:.4g} is above {self.total * 100 // fewest / 100:g}, the largest ratio"
+            value, largest = ratio, self.largest_ratio_with(fewest)
+        above = f"{value:.4g} is above {largest:g}, the largest {'sparsity' if option == 'sparsity' else 'ratio'}"
         auto = " (auto is 10)" if option == "ratio" else ""
         raise StudyError(f"{above} that leaves a channel in every layer: take a smaller one{auto}", option=option)
+
+    @property
+    def _weights(self) -> int:
+        """The weights that a sparsity is a share of."""
+        return self.counted or self.prunable
+
+    def largest_ratio_with(self, fewest: int) -> float:
+        """Return the largest ratio that leaves so many parameters, rounded down to two decimals.
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=900).largest_ratio_with(fewest=300)
+        3.33
+        """
+        return self.total * 100 // fewest / 100
+
+    def largest_sparsity_with(self, fewest: int) -> float:
+        """Return the largest sparsity that leaves so many parameters, rounded down to four decimals.
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=900).largest_sparsity_with(fewest=300)  # 700 of 900
+        0.7777
+        """
+        return (self.total - fewest) * 10_000 // self._weights / 10_000
 
     def ratio_of(self, sparsity: float) -> float:
         """Return the ratio that keeps round(prunable * (1 - sparsity)) of the prunable weights.
@@ -440,27 +469,27 @@ class Budget:
             raise StudyError(
                 f"{sparsity:g} would keep none of the {self.prunable:,} prunable weights", option="sparsity"
             )
-        counted = self.counted or self.prunable
+        counted = self._weights
         return self.total / (self.total - counted + k * counted / self.prunable)
 
-    def sparsity_of(self, kept: int) -> float:
+    def sparsity_of(self, kept_weights: int) -> float:
         """Return the share of the prunable weights that is pruned, with as few decimals as give this number kept.
 
         Parameters
         ----------
-        kept : int
+        kept_weights : int
 
         Examples
         --------
-        >>> Budget(total=1000, prunable=899).sparsity_of(kept=90)  # 809 / 899 is 0.89989
+        >>> Budget(total=1000, prunable=899).sparsity_of(kept_weights=90)  # 809 / 899 is 0.89989
         0.9
         """
-        pruned = 1 - kept / self.prunable
+        pruned = 1 - kept_weights / self.prunable
         rounded = (round(pruned, digits) for digits in range(17))
-        return next((share for share in rounded if round(self.prunable * (1 - share)) == kept), pruned)
+        return next((share for share in rounded if round(self.prunable * (1 - share)) == kept_weights), pruned)
 
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
-        counted = self.counted or self.prunable
+        counted = self._weights
         smallest = (self.total - counted) * self.prunable + counted  # parameters that 1 weight leaves, times prunable
         return 100 * self.total * self.prunable // smallest / 100

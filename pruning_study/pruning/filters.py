@@ -87,9 +87,9 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     from torch import nn
 
     for kind in (nn.modules.conv._ConvNd, nn.Linear):
-        found = _removable(model, images, names, calls or model, kind)
-        if found.numbers:
-            return found
+        filters = _removable(model, images, names, calls or model, kind)
+        if filters.numbers:
+            return filters
     raise StudyError(
         f"{type(model).__name__} has no convolution whose channels can be removed, and no hidden units between linear "
         "layers: take a pruner of weights, such as mp",
@@ -107,11 +107,11 @@ def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: 
         raise StudyError(
             f"the channels of the network cannot be followed: {first_line(error)}", option=_OPTION
         ) from error
-    found = Filters({}, {}, {}, {})
+    filters = Filters({}, {}, {}, {})
     for (layer, arrived), leak in zip(candidates, leaks, strict=True):
         if not leak:
-            _add(found, layer, arrived, parameters)
-    return found
+            _add(filters, layer, arrived, parameters)
+    return filters
 
 
 def shares(model: str, layers: Iterable[str], ratio: float) -> dict[str, float]:
@@ -132,13 +132,13 @@ def shares(model: str, layers: Iterable[str], ratio: float) -> dict[str, float]:
     return {name: stages.get(name.partition(".")[0], 1.0) for name in layers}
 
 
-def masks(found: Filters, kept: Mapping[str, Tensor]) -> Masks:
+def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
     """Return the masks of all parameters that go with filters.
 
     Parameters
     ----------
-    found : Filters
-    kept : mapping of state-dict names to bool Tensors (filters,)
+    filters : Filters
+    kept_filters : mapping of state-dict names to bool Tensors (filters,)
         The filters that are kept of each convolution.
 
     Returns
@@ -148,37 +148,37 @@ def masks(found: Filters, kept: Mapping[str, Tensor]) -> Masks:
     import torch
 
     whole = {}
-    for name, shape in found.shapes.items():
-        mask = torch.ones(shape, dtype=torch.bool, device=next(iter(kept.values())).device)
-        for axis, along in _along(found, name, kept).items():
+    for name, shape in filters.shapes.items():
+        mask = torch.ones(shape, dtype=torch.bool, device=next(iter(kept_filters.values())).device)
+        for axis, along in _along(filters, name, kept_filters).items():
             mask &= along.view([-1 if index == axis else 1 for index in range(len(shape))])
         whole[name] = mask
     return whole
 
 
-def removed(found: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
+def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
     """Return how many parameters go if each convolution keeps so many of its filters, whichever these are.
 
     Parameters
     ----------
-    found : Filters
+    filters : Filters
     numbers : mapping of state-dict names to int
     names : collection of str, optional
         State-dict names of the parameters that are counted; all by default.
     """
     import torch
 
-    kept = {name: torch.arange(found.numbers[name]) < number for name, number in numbers.items()}
+    kept_filters = {name: torch.arange(filters.numbers[name]) < number for name, number in numbers.items()}
     gone = 0
-    for name in found.shapes.keys() if names is None else found.shapes.keys() & set(names):
-        shape = found.shapes[name]
-        lengths = {axis: int(along.sum()) for axis, along in _along(found, name, kept).items()}
+    for name in filters.shapes.keys() if names is None else filters.shapes.keys() & set(names):
+        shape = filters.shapes[name]
+        lengths = {axis: int(along.sum()) for axis, along in _along(filters, name, kept_filters).items()}
         gone += math.prod(shape) - math.prod(lengths.get(axis, length) for axis, length in enumerate(shape))
     return gone
 
 
 @contextmanager
-def feature_maps(model: nn.Module, found: Filters) -> Iterator[dict[str, Tensor]]:
+def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
     """Collect the feature maps of convolutions as the layers that read them get them.
 
     That is after BatchNorm, activation and pooling.
@@ -186,8 +186,8 @@ def feature_maps(model: nn.Module, found: Filters) -> Iterator[dict[str, Tensor]
     Parameters
     ----------
     model : nn.Module
-        A network that calls its layers as modules, whose parameters have the names in `found`.
-    found : Filters
+        A network that calls its layers as modules, whose parameters have the names in `filters`.
+    filters : Filters
 
     Yields
     ------
@@ -203,8 +203,8 @@ def feature_maps(model: nn.Module, found: Filters) -> Iterator[dict[str, Tensor]
         return hook
 
     hooks = []
-    for layer, reader in found.readers.items():
-        tie = next(tie for tie in found.ties[reader] if (tie.layer, tie.axis) == (layer, 1))
+    for layer, reader in filters.readers.items():
+        tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.axis) == (layer, 1))
         hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters))))
     try:
         yield maps
@@ -283,29 +283,29 @@ def _is_alone(path: _Path, layer: int, filters: int) -> bool:
     return bool((each == each[0]).all())
 
 
-def _add(found: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], parameters: Mapping[int, str]) -> None:
+def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], parameters: Mapping[int, str]) -> None:
     import torch
 
     own, number = parameters[id(layer.weight)], len(layer.weight)  # type: ignore[arg-type]
-    found.numbers[own] = number
+    all_filters.numbers[own] = number
     for module, filters in {layer: torch.arange(number), **arrived}.items():
         reads = _is_layer(module) and module is not layer
         for parameter in (module.weight,) if reads else (module.weight, module.bias):
             if id(parameter) not in parameters:  # no bias, or a BatchNorm without parameters
                 continue
             name = parameters[id(parameter)]
-            found.shapes[name] = parameter.shape
-            found.ties.setdefault(name, []).append(Tie(own, int(reads), filters))
+            all_filters.shapes[name] = parameter.shape
+            all_filters.ties.setdefault(name, []).append(Tie(own, int(reads), filters))
             if reads:
-                found.readers.setdefault(own, name)
+                all_filters.readers.setdefault(own, name)
 
 
-def _along(found: Filters, name: str, kept: Mapping[str, Tensor]) -> dict[int, Tensor]:
+def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Return which places along each axis of a parameter are kept."""
     along: dict[int, Tensor] = {}
-    for layer, axis, filters in found.ties[name]:
-        places = filters.to(kept[layer].device)
-        here = kept[layer][places.clamp_min(0)] | (places == _NONE)
+    for layer, axis, filters in all_filters.ties[name]:
+        places = filters.to(kept_filters[layer].device)
+        here = kept_filters[layer][places.clamp_min(0)] | (places == _NONE)
         along[axis] = along[axis] & here if axis in along else here
     return along
 
@@ -342,9 +342,9 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
         nans = (_by_channel(module, tensor) if any_tensor else tensor).isnan()
         path = _decoded(nans.flatten(2).any(2).cpu() if nans.dim() > 2 else nans.cpu(), len(layers))
         # The channels of images lie along axis 1; in any other tensor they are unknown.
-        known = nans.dim() == (2 if isinstance(module, nn.Linear) else images.dim())
-        known = known or (any_tensor and isinstance(module, nn.Linear))
-        paths[module].append(path if known else path._replace(single=torch.zeros_like(path.single)))
+        has_channels = nans.dim() == (2 if isinstance(module, nn.Linear) else images.dim())
+        has_channels = has_channels or (any_tensor and isinstance(module, nn.Linear))
+        paths[module].append(path if has_channels else path._replace(single=torch.zeros_like(path.single)))
 
     def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         arrive(module, inputs[0])

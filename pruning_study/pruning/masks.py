@@ -129,7 +129,10 @@ def in_each_layer(
     """
     if candidates is None:
         return [choose([score], count, None)[0] for score, count in zip(scores, counts, strict=True)]
-    return [choose([score], count, [left])[0] for score, count, left in zip(scores, counts, candidates, strict=True)]
+    return [
+        choose([score], count, [remaining])[0]
+        for score, count, remaining in zip(scores, counts, candidates, strict=True)
+    ]
 
 
 def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:

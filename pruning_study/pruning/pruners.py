@@ -103,11 +103,11 @@ class Pruner:
             k = self.layer_counts([score.shape for score in scores], k)
         return masks.in_each_layer(self.choose, scores, k, candidates)
 
-    def layer_counts(self, shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
+    def layer_counts(self, shapes: Sequence[Sequence[int]], kept_weights: int) -> list[int]:
         """Return how many weights each layer keeps so that every layer keeps the same share of its units."""
         if self.unit == "channel":
-            return budget.channel_counts(shapes, kept)
-        return budget.layer_counts([math.prod(shape) for shape in shapes], kept)
+            return budget.channel_counts(shapes, kept_weights)
+        return budget.layer_counts([math.prod(shape) for shape in shapes], kept_weights)
 
     @property
     def needs(self) -> frozenset[str]:

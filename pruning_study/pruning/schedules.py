@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_study.pruning.masks import Masks
 
 
-def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
+def cubic(total: int, kept_weights: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     """Return how many weights are kept at each step of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     k_e = N - (N - k)(1 - (1 - min(1, e / ramp))^3), rounded, after e epochs.
@@ -19,7 +19,7 @@ def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     ----------
     total : int
         N, all prunable weights.
-    kept : int
+    kept_weights : int
         k, the number of weights that are kept in the end.
     ramp : float, >= 0
         Epochs until only k weights are left; 0 prunes all at once.
@@ -29,7 +29,7 @@ def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        Weights kept after 0, 1, ... steps, until the first step that keeps `kept`.
+        Weights kept after 0, 1, ... steps, until the first step that keeps `kept_weights`.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     (1000, 630, 440, 370, 360)
     """
     shares = [min(1.0, step / (ramp * steps)) for step in range(last_step(ramp, steps))] + [1.0]
-    return tuple(total - round((total - kept) * (1 - (1 - share) ** 3)) for share in shares)
+    return tuple(total - round((total - kept_weights) * (1 - (1 - share) ** 3)) for share in shares)
 
 
 def last_step(ramp: float, steps: int) -> int:
@@ -52,12 +52,12 @@ def last_step(ramp: float, steps: int) -> int:
     return math.ceil(round(ramp * steps, 9))
 
 
-def at_batches(kept: Sequence[int], steps: int, batches: int) -> dict[int, int]:
+def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[int, int]:
     """Return from which batch of the training on each number of weights is kept.
 
     Parameters
     ----------
-    kept : sequence of int
+    kept_weights : sequence of int
         Weights kept after 0, 1, ... steps.
     steps, batches : int
         Steps, and batches, in an epoch.
@@ -67,10 +67,12 @@ def at_batches(kept: Sequence[int], steps: int, batches: int) -> dict[int, int]:
     >>> at_batches((100, 60, 50), steps=2, batches=5)
     {0: 100, 2: 60, 5: 50}
     """
-    return {step // steps * batches + step % steps * batches // steps: number for step, number in enumerate(kept)}
+    return {
+        step // steps * batches + step % steps * batches // steps: number for step, number in enumerate(kept_weights)
+    }
 
 
-def while_training(total: int, kept: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
+def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
     """Return how many weights are kept from which batch on, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     With s_f the share of the weights that is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3,
@@ -78,7 +80,7 @@ def while_training(total: int, kept: int, *, begin: int, end: int, frequency: in
 
     Parameters
     ----------
-    total, kept : int
+    total, kept_weights : int
         All prunable weights, and those that are kept in the end.
     begin, end : int, 0 <= begin <= end
         Batches of the training at which pruning begins and ends.
@@ -97,7 +99,7 @@ def while_training(total: int, kept: int, *, begin: int, end: int, frequency: in
     """
     batches = [*range(begin, end, frequency), end]
     shares = [1.0 if begin == end else (batch - begin) / (end - begin) for batch in batches]
-    pruned = (total - kept) / total
+    pruned = (total - kept_weights) / total
     return {
         batch: round(total * (1 - pruned + pruned * (1 - share) ** 3))
         for batch, share in zip(batches, shares, strict=True)

@@ -66,8 +66,8 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         while sum(_remove_unread(graph, layer, zeroed) for layer in reversed(zeroed)):
             pass
         with torch.no_grad():
-            wanted, given = whole(images), smaller(images)
-        difference, allowed = float((given - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
+            wanted, outputs = whole(images), smaller(images)
+        difference, allowed = float((outputs - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
     except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
         raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
     if not difference <= allowed:
@@ -172,8 +172,8 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
             continue
         if not isinstance(layer, (*_READERS, *_BATCH_NORMS)) or getattr(layer, "groups", 1) > 1:
             return False
-        made = isinstance(layer, _READERS) and not is_read
-        if made and sorted(indices) != list(range(len(layer.weight))):  # as behind a shortcut that pads channels
+        writes_only = isinstance(layer, _READERS) and not is_read
+        if writes_only and sorted(indices) != list(range(len(layer.weight))):  # as behind a shortcut that pads channels
             return False
     return read == set(group[0].idxs)
 

@@ -19,7 +19,7 @@ from pruning_study.pruning.masks import Masks, exact_k
 _SHARE = 0.3
 
 
-def layer_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
+def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps, by the density of Erdős and Rényi for kernels (Evci et al. 2020).
 
     A layer's density is in proportion to the sum of its dimensions over their product, and at most 1.
@@ -28,7 +28,7 @@ def layer_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
     ----------
     shapes : sequence of torch.Size
         Of the layers' weights: outputs, inputs, and the size of the kernel where there is one.
-    kept : int
+    kept_weights : int
         Weights kept in all layers together, at most all there are.
 
     Examples
@@ -43,19 +43,19 @@ def layer_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
     full: set[int] = set()
     while True:
         others = [layer for layer in range(len(shapes)) if layer not in full]
-        factor = (kept - sum(sizes[layer] for layer in full)) / max(sum(sums[layer] for layer in others), 1)
+        factor = (kept_weights - sum(sizes[layer] for layer in full)) / max(sum(sums[layer] for layer in others), 1)
         over = {layer for layer in others if factor * sums[layer] > sizes[layer]}
         if not over:
             break
         full |= over
     exact = [float(sizes[layer]) if layer in full else factor * sums[layer] for layer in range(len(shapes))]
-    return _rounded(exact, kept)
+    return _rounded(exact, kept_weights)
 
 
-def equal_numbers(shapes: Sequence[torch.Size], kept: int) -> list[int]:
+def equal_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps if all keep the same share; parameters as of `layer_numbers`."""
     sizes = [math.prod(shape) for shape in shapes]
-    return _rounded([size * kept / sum(sizes) for size in sizes], kept)
+    return _rounded([size * kept_weights / sum(sizes) for size in sizes], kept_weights)
 
 
 def _rounded(exact: Sequence[float], total: int) -> list[int]:
@@ -129,7 +129,7 @@ def share_at(schedule: str, batch: int, end: int) -> float:
     return _SHARE if schedule == SET else _SHARE / 2 * (1 + math.cos(math.pi * batch / end))
 
 
-def exchanges(kept: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
+def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
     """Return the batches of the exchanges, and the number of weights kept, which is always the same.
 
     Examples
@@ -137,7 +137,7 @@ def exchanges(kept: int, *, begin: int, end: int, frequency: int) -> dict[int, i
     >>> exchanges(40, begin=0, end=30, frequency=10)
     {0: 40, 10: 40, 20: 40, 30: 40}
     """
-    return dict.fromkeys((0, *range(begin + frequency, end, frequency), end), kept)
+    return dict.fromkeys((0, *range(begin + frequency, end, frequency), end), kept_weights)
 
 
 @dataclass(frozen=True)

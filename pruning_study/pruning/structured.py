@@ -157,8 +157,8 @@ def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tens
     channel_size = score.numel() // score.shape[1]
     remaining = None if candidates is None else [candidates[0].transpose(0, 1).flatten(1).any(1)]
     (channels,) = exact_k([score.transpose(0, 1).flatten(1)[:, 0]], k // channel_size, remaining)
-    kept = channels.view(1, -1, *[1] * (score.dim() - 2)).expand(score.shape)
-    return [kept.clone() if candidates is None else kept & candidates[0]]
+    mask = channels.view(1, -1, *[1] * (score.dim() - 2)).expand(score.shape)
+    return [mask.clone() if candidates is None else mask & candidates[0]]
 
 
 def _norm(theta: Tensor, order: float) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import class_table, gap_changes
-from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 from pruning_study.training.evaluation import Predictions
@@ -27,7 +27,7 @@ class ClassChanges(NamedTuple):
         Alpha and raw slope, on new images too.
     networks : int
         Pairs of networks in these numbers: all of which neither is at chance, or all if there is no such pair.
-    guessing : Guessing
+    chance_level : ChanceLevelCounts
         Networks at chance.
     dense : WeakDense
         What makes the networks before weak.
@@ -37,16 +37,16 @@ class ClassChanges(NamedTuple):
     accuracy: pd.Series
     slopes: Slopes
     networks: int
-    guessing: Guessing
+    chance_level: ChanceLevelCounts
     dense: WeakDense
 
     @property
     def at_chance(self) -> bool:
         """Whether these are the numbers of networks at chance, so that nothing is said of classes."""
-        return self.guessing.are_all_that_is_left
+        return self.chance_level.are_all_at_chance
 
     @property
-    def lost(self) -> list[str]:
+    def damaged_classes(self) -> list[str]:
         """Names of the classes that are shown to have lost recall, the one that lost most first; none at chance."""
         table = self.table[self.table["damaged"] & (not self.at_chance)]
         return list(table.sort_values("change", kind="stable")["class"])
@@ -70,13 +70,14 @@ class ClassChanges(NamedTuple):
         """Say which classes lost recall, or how many networks are at chance."""
         if self.at_chance:
             return self.chance()
-        if not self.lost:
+        if not self.damaged_classes:
             return "no class is shown to have lost recall"
-        return f"{len(self.lost)} of {len(self.table)} classes lost more recall than the choice of test images explains"
+        count = f"{len(self.damaged_classes)} of {len(self.table)}"
+        return f"{count} classes lost more recall than the choice of test images explains"
 
     def chance(self) -> str:
         """Say how many networks are at chance after pruning, or that those before are; the empty text if none is."""
-        guess, networks = self.guessing.counts["after"]
+        guess, networks = self.chance_level.counts["after"]
         if not guess:
             return "the dense network is at chance" if self.at_chance else ""
         return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
@@ -108,7 +109,7 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     """
     label = before[0].label
     sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}
-    guessing, sound_sides = without_guessing(label, sides, paired=True)
+    chance_level, sound_sides = without_guessing(label, sides, paired=True)
     right_before, right_after = sound_sides["before"], sound_sides["after"]
     table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
         place=range(len(classes))
@@ -117,8 +118,8 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     return ClassChanges(
         class_table.with_losses(table).sort_values("place", ignore_index=True).drop(columns="place"),
         together.iloc[0],
-        Slopes(0) if guessing.are_all_that_is_left else slopes(label, right_before, right_after, notes=[]),
+        Slopes(0) if chance_level.are_all_at_chance else slopes(label, right_before, right_after, notes=[]),
         len(right_after),
-        guessing,
+        chance_level,
         weak_from_answers(classes, label, sides["before"]),
     )

@@ -154,7 +154,7 @@ def _read(store: Store, run: Run, parts: Parts) -> FinishedRun:
     if missing := [name for name in METRICS if name not in run.data.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
     runs.val_predictions(store, run.info.run_id, parts.setting)
-    return FinishedRun(run.info.run_id, parts.hash, found=True, metrics=dict(run.data.metrics))
+    return FinishedRun(run.info.run_id, parts.hash, is_reused=True, metrics=dict(run.data.metrics))
 
 
 def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> FinishedRun:
@@ -195,7 +195,7 @@ def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finishe
             schema.VAL_ACCURACY: predictions.accuracy,
         }
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    return FinishedRun(run.run_id, parts.hash, found=False, metrics=metrics)
+    return FinishedRun(run.run_id, parts.hash, is_reused=False, metrics=metrics)
 
 
 def _network(store: Store, parts: Parts) -> Classifier:

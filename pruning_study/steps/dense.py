@@ -93,7 +93,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
     return LoadedRun(
         run_id=run.run_id,
         config_hash=own_hash,
-        found=False,
+        is_reused=False,
         metrics=metrics,
         model=model,
         normalization=setting.normalization,

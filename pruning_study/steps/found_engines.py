@@ -13,7 +13,7 @@ IN_ANOTHER_EXPERIMENT = "trains {them} anew in another --experiment"
 
 def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
     """Return the ids of those runs that were found instead of being made."""
-    return [run.run_id for run in runs if run.found]
+    return [run.run_id for run in runs if run.is_reused]
 
 
 def engine_lines(store: Store, setting: TrainSetting, run_ids: Iterable[str], how: str = WITH_FORCE) -> list[str]:

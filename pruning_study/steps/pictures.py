@@ -15,7 +15,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 from analysis.statistics.hypothesis_tests import LEVEL
 from pruning_study.steps.class_changes import ClassChanges
 
-BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
+BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
 MOST_NAMED = 4
 MOST_CLASSES = 100  # with a name in a picture
@@ -118,7 +118,7 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
     positions = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
     is_significant = (table["p_holm"] <= LEVEL).to_numpy() & (not changes.at_chance)
-    colors = np.where(is_significant, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
+    colors = np.where(is_significant, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
     low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
     axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
     axes.hlines(positions, start, end, colors=colors, linewidth=2)

@@ -181,7 +181,7 @@ def make(
     return LoadedRun(
         run_id=run.run_id,
         config_hash=plan.hash,
-        found=False,
+        is_reused=False,
         metrics=metrics,
         model=model,
         normalization=setting.normalization,
@@ -381,10 +381,10 @@ def _mp_overlap(setting: PruneSetting, parent: LoadedRun, masks: Masks) -> float
     own_masks = [masks[name] for name in setting.prunable]
     numbers = [int(mask.sum()) for mask in own_masks]
     scores = [magnitude(parent.model.get_parameter(name).detach()) for name in setting.prunable]
-    left = weights_left(setting, parent)
-    candidates = [left[name] for name in setting.prunable] if left else None
-    kept: int | list[int] = numbers if setting.pruning.scope == "layer" else sum(numbers)
-    theirs = PRUNERS["mp"].masks(scores, kept, candidates)
+    remaining = weights_left(setting, parent)
+    candidates = [remaining[name] for name in setting.prunable] if remaining else None
+    kept_weights: int | list[int] = numbers if setting.pruning.scope == "layer" else sum(numbers)
+    theirs = PRUNERS["mp"].masks(scores, kept_weights, candidates)
     return sum(int((own & their).sum()) for own, their in zip(own_masks, theirs, strict=True)) / sum(numbers)
 
 

@@ -176,7 +176,7 @@ def _quantize(
         metrics[schema.REALIZED_RATIO] = parent_run.metrics.get(schema.REALIZED_RATIO, 1.0)
         metrics |= measured(setting, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    return FinishedRun(run.run_id, own_hash, found=False, metrics=metrics)
+    return FinishedRun(run.run_id, own_hash, is_reused=False, metrics=metrics)
 
 
 def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:

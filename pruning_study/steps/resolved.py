@@ -406,9 +406,9 @@ def _adapted(
     )
 
 
-def _first_rate(config: TrainConfig, given: float | None) -> float | None:
+def _first_rate(config: TrainConfig, learning_rate: float | None) -> float | None:
     """Return the learning rate of a training's first phase; None for the recipe's."""
-    return ADAM_LEARNING_RATE if given is None and config.optimizer == ADAM else given
+    return ADAM_LEARNING_RATE if learning_rate is None and config.optimizer == ADAM else learning_rate
 
 
 def _of_loop(hyperparameters: Hyperparameters) -> dict[str, Any]:

@@ -109,23 +109,25 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     sending.send_kept(store.uri)
     runs = _runs(store, config, run_ids)
     tables: dict[str, pd.DataFrame] = {}
-    found = 0
+    number_reused = 0
     with store.job(f"robustness: {len(runs):,} runs", options) as job:
         for group in _of_one_data_set(runs):
             tests = _folder_images(store, group[0], config) if config.folder else _corrupted_images(group[0], config)
-            known = {run.info.run_id: _known(store, run, config, tests) for run in group}
-            left = [run for run in group if _missing(known[run.info.run_id], tests)]
-            found += len(group) - len(left)
-            for run_id, table in _measured(store, config, left, tests, known):
-                known[run_id] = table
-            tables |= known
+            counts_of_runs = {run.info.run_id: _read_counts(store, run, config, tests) for run in group}
+            to_measure = [run for run in group if _missing(counts_of_runs[run.info.run_id], tests)]
+            number_reused += len(group) - len(to_measure)
+            for run_id, table in _measured(store, config, to_measure, tests, counts_of_runs):
+                counts_of_runs[run_id] = table
+            tables |= counts_of_runs
         table = _table(runs, tables)
         job.note(f"{len(runs):,} networks were measured on images that are harder than the test images.")
-    return "\n".join(["", table, "", _how_found(len(runs), found), "The report compares them: pruning-analysis report"])
+    return "\n".join(
+        ["", table, "", _how_found(len(runs), number_reused), "The report compares them: pruning-analysis report"]
+    )
 
 
-def _how_found(count: int, found: int) -> str:
-    again = f", {found:,} of them before (found, not measured again; --force does)" if found else ""
+def _how_found(count: int, number_reused: int) -> str:
+    again = f", {number_reused:,} of them before (found, not measured again; --force does)" if number_reused else ""
     return f"{count:,} {'run' if count == 1 else 'runs'} measured{again}: {schema.CORRUPTIONS} of each run"
 
 
@@ -190,15 +192,15 @@ def _corrupted_images(run: Run, config: RobustnessConfig) -> list[ConditionImage
 def _data(run: Run, config: RobustnessConfig) -> Dataset:
     """Read the data set of a run."""
     params, run_id = run.data.params, run.info.run_id
-    given = config.dataset or params[schema.DATASET]
-    if not config.dataset and datasets.is_path(given):
-        raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="dataset")
+    source = config.dataset or params[schema.DATASET]
+    if not config.dataset and datasets.is_path(source):
+        raise StudyError(f"run {run_id} names the path {shortened(source)}: give its data", option="dataset")
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
     except StudyError as error:
         raise StudyError(f"run {run_id}: its param {schema.TEST_FRACTION}: {error}") from None
     data = datasets.load(
-        given,
+        source,
         data_dir=config.data_dir,
         image_size=_image_size(run),
         max_data_gib=config.max_data_gib,
@@ -256,7 +258,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 # What is measured.
 
 
-def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
+def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
     """Return the counts that a run has and that stay beside those of the tests."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
@@ -286,14 +288,14 @@ def _measured(
     config: RobustnessConfig,
     runs: Sequence[Run],
     tests: Sequence[ConditionImages],
-    known: Mapping[str, pd.DataFrame],
+    earlier_counts: Mapping[str, pd.DataFrame],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Measure runs, send the counts of each, and yield its id and its counts."""
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             rows: dict[str, list[pd.DataFrame]] = {network.run_id: [] for network in networks}
-            wanted = {network.run_id: _missing(known[network.run_id], tests) for network in networks}
+            wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
             for test in tests:
                 taking = [network for network in networks if test in wanted[network.run_id]]
                 pixels = test.pixels() if taking else None
@@ -311,7 +313,7 @@ def _sent(
     """Send the counts of a run beside those that it has by now, and return all of them."""
     # Another process may have sent counts of other corruptions since this one began.
     with store.making(run_id), scratch.folder() as folder:
-        there = _known(store, store.get(run_id), config, tests)
+        there = _read_counts(store, store.get(run_id), config, tests)
         own = pd.MultiIndex.from_frame(table[_KEY])
         table = pd.concat([there[~pd.MultiIndex.from_frame(there[_KEY]).isin(own)], table], ignore_index=True)
         file = folder / schema.CORRUPTIONS

@@ -41,7 +41,7 @@ class FinishedRun:
     Parameters
     ----------
     run_id, config_hash : str
-    found : bool
+    is_reused : bool
         Whether the run was found in the tracking store instead of being made.
     metrics : dict of float
         Final metrics.
@@ -49,7 +49,7 @@ class FinishedRun:
 
     run_id: str
     config_hash: str
-    found: bool
+    is_reused: bool
     metrics: dict[str, float]
 
 
@@ -98,7 +98,7 @@ class LoadedRun(FinishedRun):
     dense: DenseRun
 
 
-Made = TypeVar("Made", bound=FinishedRun)
+Result = TypeVar("Result", bound=FinishedRun)
 
 
 def find_or_make(
@@ -107,10 +107,10 @@ def find_or_make(
     config_hash: str,
     *,
     force: bool,
-    read: Callable[[Run], Made],
-    make: Callable[[], Made],
+    read: Callable[[Run], Result],
+    make: Callable[[], Result],
     counts: Callable[[Run], bool] = lambda run: True,
-) -> Made:
+) -> Result:
     """Find the newest finished run of a hash that can be used, or make it. No other process makes it meanwhile.
 
     Parameters
@@ -141,8 +141,8 @@ def find_or_make(
 
 def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
     """Return the tag of a job that names the runs that it found; no tag where all were made."""
-    found = [run.run_id for run in results if run.found]
-    return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
+    run_ids = [run.run_id for run in results if run.is_reused]
+    return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
 
 def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str, kind: str = schema.PRUNED) -> FinishedRun:
@@ -167,7 +167,7 @@ def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str, ki
     metrics = _metrics(run, setting)
     if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
         raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
-    return FinishedRun(run.info.run_id, config_hash, found=True, metrics=metrics)
+    return FinishedRun(run.info.run_id, config_hash, is_reused=True, metrics=metrics)
 
 
 def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
@@ -195,7 +195,7 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
     loaded = LoadedRun(
         run_id=run_id,
         config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
-        found=True,
+        is_reused=True,
         metrics=_metrics(run, setting),
         model=model.to(setting.device),
         normalization=normalization,
@@ -316,8 +316,10 @@ def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
     checkpoints.check_fit(masks, {name: weight.bool() for name, weight in weights.items()}, where)
     masks = {name: mask.to(weights[name].device) for name, mask in masks.items()}
     for name, mask in masks.items():
-        if left := int(weights[name][~mask].count_nonzero()):
-            raise StudyError(f"{where} prunes {left:,} weights of {name} that are not 0 in {schema.CHECKPOINT}")
+        if number_unmasked := int(weights[name][~mask].count_nonzero()):
+            raise StudyError(
+                f"{where} prunes {number_unmasked:,} weights of {name} that are not 0 in {schema.CHECKPOINT}"
+            )
     return masks
 
 

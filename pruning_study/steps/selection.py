@@ -24,7 +24,7 @@ def select(
     setting: PruneSetting,
     model: nn.Module,
     theta: Mapping[str, Tensor],
-    kept: int | Sequence[int],
+    kept_weights: int | Sequence[int],
     candidates: Masks | None = None,
     *,
     gradient: Mapping[str, Tensor] | None = None,
@@ -38,7 +38,7 @@ def select(
         The model at whose weights the gradient is taken.
     theta : mapping of state-dict names to Tensors
         The prunable weights that are scored.
-    kept : int, or sequence of int
+    kept_weights : int, or sequence of int
         Number of weights to keep, in all layers together or of each layer.
     candidates : dict of state-dict names to bool Tensors, optional
         The weights to choose from; all by default.
@@ -54,7 +54,7 @@ def select(
     StudyError
         If a score is NaN or infinite, or if a score function of the user's own fails or returns no score.
     """
-    if (kept if isinstance(kept, int) else sum(kept)) == setting.budget.prunable:
+    if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == setting.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     pruner, training = setting.pruning.pruner, setting.training.hyperparameters
     shared: dict[str, object] = {}
@@ -76,10 +76,12 @@ def select(
             for name in theta
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
-    return dict(zip(theta, pruner.masks(scores, kept, candidate_masks, scope=setting.pruning.scope), strict=True))
+    return dict(
+        zip(theta, pruner.masks(scores, kept_weights, candidate_masks, scope=setting.pruning.scope), strict=True)
+    )
 
 
-def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept: int) -> Masks:
+def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:
     """Return the random masks with which a network begins that is sparse from the start.
 
     Parameters
@@ -87,16 +89,18 @@ def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept: int) 
     setting : PruneSetting
         With the scope `layer` every layer keeps the same share, and otherwise as many as `layer_numbers` says.
     theta : mapping of state-dict names to Tensors
-    kept : int
+    kept_weights : int
         Number of weights to keep, in all layers together.
     """
     by_layer = setting.pruning.scope == "layer"
     numbers = sparse_training.equal_numbers if by_layer else sparse_training.layer_numbers
     shapes = [weights.shape for weights in theta.values()]
-    return sparse_training.random_masks(theta, numbers(shapes, kept), generator(setting.config.seed, "sparse start"))
+    return sparse_training.random_masks(
+        theta, numbers(shapes, kept_weights), generator(setting.config.seed, "sparse start")
+    )
 
 
-def exchange(setting: PruneSetting, kept: Mapping[int, int]) -> Exchange:
+def exchange(setting: PruneSetting, kept_weights: Mapping[int, int]) -> Exchange:
     """Return how the masks of a network that is sparse from the start change: at which batches, and by what."""
     size = setting.training.hyperparameters.batch_size
 
@@ -107,7 +111,10 @@ def exchange(setting: PruneSetting, kept: Mapping[int, int]) -> Exchange:
         return setting.engine.gradient(model, images)
 
     return Exchange(
-        setting.config.schedule, kept, lambda batch: generator(setting.config.seed, f"exchange {batch}"), gradient
+        setting.config.schedule,
+        kept_weights,
+        lambda batch: generator(setting.config.seed, f"exchange {batch}"),
+        gradient,
     )
 
 

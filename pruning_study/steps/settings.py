@@ -263,12 +263,14 @@ class PruneSetting(TrainSetting):
         if ratio not in self._filter_numbers:
             total, numbers = self.budget.total, self.filters.numbers
 
-            def left(numbers: Mapping[str, int]) -> int:
+            def count_parameters(numbers: Mapping[str, int]) -> int:
                 return total - filters.removed(self.filters, numbers)
 
-            self.budget.check_filters(ratio, left(dict.fromkeys(numbers, 1)), option)
+            self.budget.check_filters(ratio, count_parameters(dict.fromkeys(numbers, 1)), option)
             shares = filters.shares(self.config.model, numbers, ratio)
-            self._filter_numbers[ratio] = budget.nearest_filters(numbers, shares, left, round(total / ratio))
+            self._filter_numbers[ratio] = budget.nearest_filters(
+                numbers, shares, count_parameters, round(total / ratio)
+            )
         return self._filter_numbers[ratio]
 
     def with_ratios(self, config: PruneConfig) -> PruneConfig:
@@ -342,7 +344,7 @@ class PruneSetting(TrainSetting):
         pruner = self.pruning.pruner
         if pruner.unit == "filter":
             return self.budget.prunable - filters.removed(self.filters, self.filter_numbers(ratio), self.prunable)
-        return self.budget.kept(ratio) if pruner.prunes else remaining
+        return self.budget.kept_weights(ratio) if pruner.prunes else remaining
 
     def at(self, **options: Any) -> "PruneSetting":
         """Return the setting of other options of pruning, sharing the data and the model.

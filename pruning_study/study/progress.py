@@ -29,7 +29,7 @@ class Progress:
         self._queue = queue
         self._pace = Pace()
         self._doing: dict[int, str] = {}
-        self._left, self._estimated = "", -math.inf
+        self._time_left, self._estimated = "", -math.inf
         self._bar = tqdm(
             total=len(queue.steps),
             initial=len(queue.outcomes),
@@ -59,14 +59,16 @@ class Progress:
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
             seconds = time_left(self._queue.steps_left(), self._seconds, len(self._doing))
-            self._left = "" if seconds is None else f"{duration(seconds)} left"
+            self._time_left = "" if seconds is None else f"{duration(seconds)} left"
         counts = self._queue.counts
         self._bar.n = len(self._queue.outcomes)
         self._bar.set_description_str(
-            ", ".join([*(f"{counts[state]:,} {state}" for state in (FOUND, MADE, FAILED)), self._left])
+            ", ".join([*(f"{counts[state]:,} {state}" for state in (FOUND, MADE, FAILED)), self._time_left])
         )
         if self._bar.disable or outcome.error:
-            self.say(f"[{self._bar.n:,}/{self._bar.total:,}] {step.name}: {_how(outcome)}; {self._left}".rstrip("; "))
+            self.say(
+                f"[{self._bar.n:,}/{self._bar.total:,}] {step.name}: {_how(outcome)}; {self._time_left}".rstrip("; ")
+            )
 
     def _seconds(self, step: Step) -> float | None:
         return self._pace.seconds(*_keys(step))

@@ -96,7 +96,7 @@ class Worker:
             masked_output.print_traceback(error)
             reason = f"{type(error).__name__}: {first_line(error)}"
             return StepOutcome(FAILED, error=reason, seconds=time.perf_counter() - start)
-        state = FOUND if run.found else MADE
+        state = FOUND if run.is_reused else MADE
         return StepOutcome(state, run.run_id, metrics=run.metrics, seconds=time.perf_counter() - start)
 
     def _run(self, step: Step) -> FinishedRun:

@@ -69,8 +69,8 @@ def existing(experiment: str | None = None) -> Store | None:
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
         if not name:
             return Store(client, uri, os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT_EXPERIMENT_ID))
-        found = client.get_experiment_by_name(name)
-        return Store(client, uri, found.experiment_id) if found else None
+        match = client.get_experiment_by_name(name)
+        return Store(client, uri, match.experiment_id) if match else None
 
 
 def connect_to_runs(experiment: str | None = None) -> Store:
@@ -172,20 +172,20 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if not name:
         return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
-    found = client.get_experiment_by_name(name) or _created(client, name)
-    if found is None or not found.experiment_id:
+    match = client.get_experiment_by_name(name) or _created(client, name)
+    if match is None or not match.experiment_id:
         raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
-    if found.lifecycle_stage != "active":
+    if match.lifecycle_stage != "active":
         raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
-    return found.experiment_id
+    return match.experiment_id
 
 
 def _created(client: MlflowClient, name: str) -> Experiment | None:
     try:
         client.create_experiment(name)
     except MlflowException:  # another process was quicker, or the answer was lost
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return found
+        return experiment
     return client.get_experiment_by_name(name)

@@ -51,17 +51,17 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise _Interrupt
 
 
-def _repeat_lost_interrupt(lost: Any) -> None:
+def _repeat_lost_interrupt(error: Any) -> None:
     """Repeat an interrupt that was raised inside a finalizer.
 
     Python calls this hook because a finalizer, such as `__del__`, cannot raise: the interrupt is lost. A timer raises
     it again a moment later. During the exit of the interpreter the interrupt stays lost.
     """
-    if isinstance(lost.exc_value, _Interrupt) and "atexit" not in (lost.err_msg or ""):
+    if isinstance(error.exc_value, _Interrupt) and "atexit" not in (error.err_msg or ""):
         signal.signal(REPEAT, _repeat)
         signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS, REPEAT_SECONDS)
     else:
-        sys.__unraisablehook__(lost)
+        sys.__unraisablehook__(error)
 
 
 def _repeat(signum: int, frame: FrameType | None) -> None:

@@ -115,8 +115,8 @@ def register(store: Store, model: LoggedModel, name: str) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        found = [each for each in store.client.search_model_versions(f"name = '{name}'") if _is_of(each, model)]
-        version = found[0] if found else _new_version(store, model, name)
+        versions = [each for each in store.client.search_model_versions(f"name = '{name}'") if _is_of(each, model)]
+        version = versions[0] if versions else _new_version(store, model, name)
         if alias:
             store.client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
@@ -140,8 +140,8 @@ def _models(store: Store, run: Run) -> list[LoggedModel]:
 
 def _unfinished(store: Store, run: Run, tags: Mapping[str, str]) -> LoggedModel:
     """Return the model that a killed process left half logged, or a new one."""
-    if left := _models(store, run):
-        return left[0]
+    if models := _models(store, run):
+        return models[0]
     return store.client.create_logged_model(
         run.info.experiment_id,
         name=NAME,

@@ -109,14 +109,14 @@ def _check(uri: str, path: Path) -> None:
 
 def _make_tables(path: Path) -> None:
     """Make a store aside, because MLflow cannot use a file for which a full disk or a kill has left half the tables."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}.making-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for remnant in path.parent.glob(f"{glob.escape(path.name)}.making-*"):
+        shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.making-") as folder:
-        made = Path(folder) / path.name
-        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
-        files.sync(made)
+        new_store = Path(folder) / path.name
+        MlflowClient(f"sqlite:///{new_store}").search_experiments(max_results=1)
+        files.sync(new_store)
         if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
-            made.replace(path)
+            new_store.replace(path)
 
 
 def _opened(path: Path) -> closing[sqlite3.Connection]:

@@ -12,12 +12,12 @@ from analysis.common.errors import StudyError
 from pruning_study.tracking import locks
 
 PREFIX = "pruning-study-scratch-"
-KEPT = "run.json"  # a folder with this file holds a run that its store did not take: only `send` removes it
+RUN_FILE = "run.json"  # a folder with this file holds a run that its store did not take: only `send` removes it
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder, which exists while the block runs, and afterwards if it has come to hold the file `KEPT`."""
+    """Yield a new folder, which exists while the block runs, and afterwards if it has come to hold `RUN_FILE`."""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     # The lock is held before the folder exists, so that the folder never seems to belong to a dead process.
     with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process checks whether it is in use"):
@@ -51,12 +51,12 @@ def remove_dead() -> None:
                         _remove(lock.with_suffix(""))
 
 
-def kept() -> list[Path]:
+def list_unsent() -> list[Path]:
     """Return the folders of this user that hold a run that its store did not take."""
     return sorted(
         path
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")
-        if (path / KEPT).is_file() and path.is_dir() and _is_own(path)  # another process may remove an empty one
+        if (path / RUN_FILE).is_file() and path.is_dir() and _is_own(path)  # another process may remove an empty one
     )
 
 
@@ -66,5 +66,5 @@ def _is_own(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if not (path / KEPT).exists():
+    if not (path / RUN_FILE).exists():
         shutil.rmtree(path, ignore_errors=True)

@@ -70,7 +70,7 @@ def send_kept(uri: str) -> list[str]:
         The ids of the runs that were sent; a warning is logged for each run that could not be sent.
     """
     sent = []
-    for folder in unsent.kept():
+    for folder in unsent.list_unsent():
         try:
             if _is_same(unsent.read(folder).tracking_uri, uri):
                 sent.append(send(folder))

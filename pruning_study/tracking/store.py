@@ -108,8 +108,8 @@ class Store:
 
     def of_kinds(self, kinds: Collection[str]) -> list[Run]:
         """Return the FINISHED runs of some kinds, the oldest first."""
-        found = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
-        return [run for run in found if run.data.tags.get(schema.KIND) in kinds]
+        runs = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
+        return [run for run in runs if run.data.tags.get(schema.KIND) in kinds]
 
     def newest_finished(self, kinds: Collection[str], most: int) -> list[Run]:
         """Return those of the newest FINISHED runs that are of some kinds, of so many at most."""
@@ -349,17 +349,17 @@ class Store:
                 self._end(run, status, reason)
         return dead
 
-    def end_lost(self, made: Mapping[str, str]) -> None:
+    def end_lost(self, replacements: Mapping[str, str]) -> None:
         """End as KILLED the runs that a lost machine left RUNNING and that were made again elsewhere.
 
         Parameters
         ----------
-        made : mapping of str
+        replacements : mapping of str
             Config hash -> the id of the run that counts.
         """
         for run in self._search("attributes.status = 'RUNNING'"):
             config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
-            if made.get(config_hash, run.info.run_id) != run.info.run_id:
+            if replacements.get(config_hash, run.info.run_id) != run.info.run_id:
                 with locks.held_if_free(self.lock(config_hash)) as free:
                     if free:
                         self._end(run, "KILLED", "its machine was lost")

@@ -19,7 +19,7 @@ from pruning_study.tracking import scratch
 
 FOLDER = Path("unsent")
 ARTIFACTS = "artifacts"
-RECORD = scratch.KEPT
+RECORD = scratch.RUN_FILE
 RESERVED = "run.part"
 RESERVED_BYTES = 2**19  # the record of a run with 1,000 classes takes half of it
 
@@ -155,9 +155,9 @@ def opened(folder: Path) -> Iterator[UnsentRun]:
         yield run
 
 
-def kept() -> list[Path]:
+def list_unsent() -> list[Path]:
     """Return the folders that hold a run: below `unsent/` of the current folder, and this user's temporary ones."""
-    return [*sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}")), *scratch.kept()]
+    return [*sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}")), *scratch.list_unsent()]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

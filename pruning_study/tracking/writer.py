@@ -170,10 +170,10 @@ class Writer:
         metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self._metrics]
         run = unsent.UnsentRun(unsent.address(self._uri), self.run_id, self._job_run_id, self._tags, metrics)
         try:
-            kept = unsent.keep(run, self._scratch)
+            folder = unsent.keep(run, self._scratch)
         except OSError as error:
             return f"it cannot be kept either ({first_line(error)}); make room and start the command again"
-        return f"it is kept in {kept}; send it with: pruning-study send {shlex.quote(str(kept))}"
+        return f"it is kept in {folder}; send it with: pruning-study send {shlex.quote(str(folder))}"
 
 
 @contextmanager

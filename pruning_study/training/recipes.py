@@ -44,8 +44,8 @@ def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
     """
     if decay == "none":
         return learning_rate
-    left = 1 - step / steps
-    return learning_rate * (left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
+    remainder = 1 - step / steps
+    return learning_rate * (remainder if decay == "linear" else (1 - math.cos(math.pi * remainder)) / 2)
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,8 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
     try:
         aside.mkdir(parents=True, exist_ok=True)
         # A file has its tensors in an order of its own, and scores are drawn and compared in the order of the masks.
-        told = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
-        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **told})
+        metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
+        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
         files.sync(aside / path.name)
         (aside / path.name).replace(path)
     finally:

@@ -151,11 +151,11 @@ class _Networks:
         scores = torch.vmap(self._scores)(self._weights, self._buffers, images)
         losses = torch.stack([F.cross_entropy(*own) for own in zip(scores, labels, strict=True)])
         # The loss of one network does not depend on the weights of another.
-        found = torch.autograd.grad(losses.sum(), [*self._weights.values()])
+        all_gradients = torch.autograd.grad(losses.sum(), [*self._weights.values()])
         # The fused step reads memory in its order, and these gradients have another layout than the weights.
         gradients = {
             name: torch.empty_like(own).copy_(gradient)
-            for (name, own), gradient in zip(self._weights.items(), found, strict=True)
+            for (name, own), gradient in zip(self._weights.items(), all_gradients, strict=True)
         }
         for name, factor in self._factors.items():
             gradients[name].mul_(factor)

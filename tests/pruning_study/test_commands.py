@@ -827,6 +827,7 @@ class TestWeights:
         given, logged = load_file(weights), load_file(artifact(dense, "checkpoint.safetensors"))
         assert all(torch.equal(given[name], logged[name]) for name in given)
         assert json.loads(dense.data.tags["normalization_mean"]) == [0.5]
+        assert pruning_study.load_model(dense.info.run_id).normalization == ([0.5], [0.25])
 
     @pytest.mark.slow
     def test_are_known_by_their_content(self, prune, weights, tmp_path):

@@ -412,7 +412,7 @@ def test_the_released_code_beside_the_text(tables):
 
 def test_where_most_guess_there_is_no_alpha():
     networks = pd.DataFrame({"alpha": [1.0, 2.0, 4.0], "at_chance": [True, True, False]})
-    assert experiments._told(networks, "alpha", 2) == "2 guess"
+    assert experiments._describe_mean(networks, "alpha", 2) == "2 guess"
 
 
 def test_equal_weights_by_hand(tables):

@@ -59,7 +59,7 @@ def results(tmp_path_factory):
 
 
 def test_a_study_is_made_of_all_its_folders(results):
-    assert rebuild.found(results) == [results / "a study"]
+    assert rebuild.find_studies(results) == [results / "a study"]
     study = results / "a study"
     assert pd.read_csv(study / "cells.csv")["dataset"].unique().tolist() == ["cifar10", "mnist"]
     assert {"report.md", "tests.csv", "figures/slopes.png"} <= contents(study).keys()
@@ -113,9 +113,9 @@ def test_nothing_to_make_it_of(tmp_path):
 def test_results_are_what_their_frames_give(tmp_path, monkeypatch):
     leave_undrawn(monkeypatch)
     again = shutil.copytree(rebuild.RESULTS, tmp_path / "results")
-    rebuild.rebuild_all(rebuild.found(again))
+    rebuild.rebuild_all(rebuild.find_studies(again))
     equal_accuracy.write_pooled(again)
-    for study in rebuild.found(rebuild.RESULTS):
+    for study in rebuild.find_studies(rebuild.RESULTS):
         assert list(differences(study, again / study.name)) == [], study
     front_page.write(again)
     for page in front_page.PAGES:

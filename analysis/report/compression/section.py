@@ -44,5 +44,5 @@ def _sentences(search: ChainTrials, choice: Choice) -> list[str]:
 
 def _chain(search: ChainTrials, place: int) -> str:
     row = search.trials.loc[place]
-    lost, bound = (points(row[name]) for name in ("class_loss", "class_loss_upper"))
-    return f"{row['chain']} (worst class {row['worst_class']}: {lost} points, at most {bound})"
+    loss, bound = (points(row[name]) for name in ("class_loss", "class_loss_upper"))
+    return f"{row['chain']} (worst class {row['worst_class']}: {loss} points, at most {bound})"

@@ -91,7 +91,7 @@ class Cells:
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
         self._with_weight = has_several_teachers(study.runs)
         self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
-        self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
+        self._by_place = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
 
@@ -101,7 +101,7 @@ class Cells:
 
     def plain(self, cell: MitigationCell) -> MitigationCell | None:
         """Return the cell that has all but the mitigation of another."""
-        return self._found.get((cell.place, NOTHING))
+        return self._by_place.get((cell.place, NOTHING))
 
     def control(self, cell: MitigationCell) -> MitigationCell | None:
         """Return the same fine-tuning with the same mitigation and without pruning."""

@@ -131,7 +131,7 @@ class Workload:
     Parameters
     ----------
     dataset, model : str
-    measured : DataFrame, a row per network; or None
+    measures : DataFrame, a row per network; or None
         pruner, ratio, seed, at_chance, and what was measured. None if no network was pruned at a ratio of its own.
     tickets : Place, optional
         The same data set and model, with the levels of lottery tickets.
@@ -345,7 +345,7 @@ _NOTHING = {
 
 
 def _check_rows(claim: Claim, workloads: tuple[Workload, ...]) -> Iterator[dict[str, Any]]:
-    results = judged(claim, workloads)
+    results = judge(claim, workloads)
     verdict = _verdict([each.holds for each in results], every=claim.every)
     for check, p_for, p_against, holds in results:
         yield {
@@ -374,7 +374,7 @@ class CheckResult(NamedTuple):
     holds: str
 
 
-def judged(claim: Claim, workloads: tuple[Workload, ...]) -> list[CheckResult]:
+def judge(claim: Claim, workloads: tuple[Workload, ...]) -> list[CheckResult]:
     """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
     checks = list(claim.checks(*workloads))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)

@@ -28,8 +28,8 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
     """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
     from analysis.runs import pull  # files need no MLflow
 
-    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
-    return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in found.items()]
+    by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in by_run.items()]
 
 
 def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:

@@ -119,8 +119,8 @@ def _tested(networks: pd.DataFrame) -> dict[str, str]:
 
 def _mean_alpha(networks: pd.DataFrame) -> str:
     at_chance = networks["at_chance"]
-    guessing = f" ({at_chance.sum()} at chance)" if at_chance.any() else ""
-    return three_decimals(networks.loc[~at_chance, "alpha"].mean()) + guessing
+    chance_note = f" ({at_chance.sum()} at chance)" if at_chance.any() else ""
+    return three_decimals(networks.loc[~at_chance, "alpha"].mean()) + chance_note
 
 
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:

@@ -92,11 +92,11 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
         schema.RATIO: config.ratio,
         schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
     }
-    for param, _, given in (setting.partition("=") for setting in config.setting or ()):
+    for param, _, text in (setting.partition("=") for setting in config.setting or ()):
         if param in (*_OPTIONS, schema.SEED):
             hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
             raise StudyError(f"{param} is no further param: {hint}", option="setting")
-        wanted[param] = given
+        wanted[param] = text
     for param, value in wanted.items():
         if value is not None:
             runs = _with_value(runs, param, value)
@@ -108,9 +108,9 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
         # A digest follows from the data set, and a detail from the setting that has it.
         chosen_by_options = [column for column in differing if column in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
-        said = "; ".join(_choices(runs, column) for column in shown)
+        choices = "; ".join(_choices(runs, column) for column in shown)
         cells = runs.groupby(settings, dropna=False).ngroups
-        raise StudyError(f"{cells:,} cells fit, choose one: {said}", option=_option(frames.param(shown[0])))
+        raise StudyError(f"{cells:,} cells fit, choose one: {choices}", option=_option(frames.param(shown[0])))
     return runs.reset_index(drop=True)
 
 
@@ -120,21 +120,21 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
         names = [frames.param(name) for name in runs if name.startswith(frames.PARAM)]
         raise StudyError(f"no run has a param {shortened(param)}, {did_you_mean(param, names)}", option=_option(param))
     wanted = schema.canonical(param, value) if isinstance(value, str) else value
-    kept = runs[runs[column] == wanted]
-    if kept.empty:
+    rows = runs[runs[column] == wanted]
+    if rows.empty:
         shown = value if isinstance(value, str) else f"{value:g}"
-        said = f"no run has {param} {shortened(shown)[1:-1]}, choose {_choices(runs, column)}"
-        raise StudyError(said, option=_option(param))
-    return kept
+        message = f"no run has {param} {shortened(shown)[1:-1]}, choose {_choices(runs, column)}"
+        raise StudyError(message, option=_option(param))
+    return rows
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
     """Say what values a param has, and which option chooses one."""
     param = frames.param(column)
-    given = sorted(runs[column].dropna().unique().tolist())
+    choices = sorted(runs[column].dropna().unique().tolist())
     if column == schema.RATIO:  # with all its digits, so that one that stands for a sparsity can be typed
-        given = [schema.text(ratio).removesuffix(".0") for ratio in given]
-    values = some(map(str, given), most=12)
+        choices = [schema.text(ratio).removesuffix(".0") for ratio in choices]
+    values = some(map(str, choices), most=12)
     return f"{option_name(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
 
 
@@ -144,15 +144,15 @@ def _option(param: str) -> str:
 
 def cell_name(run: pd.Series) -> str:
     """Return what pictures and messages call the cell of a run."""
-    given = {name: run.get(frames.column(name)) for name in (*schema.FORMERLY, schema.SPARSITY)}
-    is_anew = given[schema.START] == schema.INITIALIZATION
-    level = f"sparsity {given[schema.SPARSITY]}" if is_anew else f"ratio {run[schema.RATIO]:g}"
+    params = {name: run.get(frames.column(name)) for name in (*schema.FORMERLY, schema.SPARSITY)}
+    is_anew = params[schema.START] == schema.INITIALIZATION
+    level = f"sparsity {params[schema.SPARSITY]}" if is_anew else f"ratio {run[schema.RATIO]:g}"
     others = [
-        f"{name.replace('_', ' ')} {given[name]}"
+        f"{name.replace('_', ' ')} {params[name]}"
         for name, usual in schema.FORMERLY.items()
         if not (is_anew and name == schema.SCHEDULE)  # it implies the law
-        and pd.notna(given[name])
-        and given[name] not in (usual, run[schema.PRUNER])
+        and pd.notna(params[name])
+        and params[name] not in (usual, run[schema.PRUNER])
     ]
     return ", ".join([run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], level, *others])
 
@@ -168,12 +168,14 @@ def _with_predictions(
         if dense in predicted and compressed in predicted
     ]
     sound = [pair for pair in pairs if not any(map(_guesses, pair))]
-    lost = {"without predictions": len(runs) - len(pairs), "with a network that guesses": len(pairs) - len(sound)}
-    left_out = [f"{count:,} of {len(runs):,} pairs of networks left out, {why}" for why, count in lost.items() if count]
+    numbers = {"without predictions": len(runs) - len(pairs), "with a network that guesses": len(pairs) - len(sound)}
+    left_out = [
+        f"{count:,} of {len(runs):,} pairs of networks left out, {why}" for why, count in numbers.items() if count
+    ]
     if len(sound) < FEWEST:
         there = f"{len(sound)} network{'s' if len(sound) != 1 else ''} a side"
         raise StudyError(
-            f"{name}: {there}{''.join(f' ({said})' for said in left_out)}, and a modal label needs {FEWEST} or more: "
+            f"{name}: {there}{''.join(f' ({note})' for note in left_out)}, and a modal label needs {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
     label = sound[0][0][schema.LABEL]

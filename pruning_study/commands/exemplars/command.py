@@ -67,13 +67,14 @@ def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
 
 
 def _counts(read: PopulationPair, pies: int) -> str:
-    found = read.modal_labels
-    right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
+    modal_labels = read.modal_labels
+    sides = (modal_labels.dense, modal_labels.compressed)
+    right = [int((side.label == read.label)[modal_labels.identified].sum()) for side in sides]
     return (
         f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
         f"predict another class than most of {len(read.dense)} dense ones.\n"
         f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}. "
-        f"{found.untied:,} are untied."
+        f"{modal_labels.untied:,} are untied."
     )
 
 

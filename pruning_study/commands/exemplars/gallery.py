@@ -30,16 +30,16 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
         compressed_share (of the votes), and surprise, the product of the shares: it is 1 if all dense networks agree on
         one class and all compressed networks on another.
     """
-    found = cell.modal_labels
-    indices = np.flatnonzero(found.identified)
+    modal_labels = cell.modal_labels
+    indices = np.flatnonzero(modal_labels.identified)
     table = pd.DataFrame(
         {
             "index": indices,
             "label": cell.label[indices],
-            "dense_mode": found.dense.label[indices],
-            "compressed_mode": found.compressed.label[indices],
-            "dense_share": found.dense.share[indices],
-            "compressed_share": found.compressed.share[indices],
+            "dense_mode": modal_labels.dense.label[indices],
+            "compressed_mode": modal_labels.compressed.label[indices],
+            "dense_share": modal_labels.dense.share[indices],
+            "compressed_share": modal_labels.compressed.share[indices],
         }
     )
     table["surprise"] = table["dense_share"] * table["compressed_share"]

@@ -133,8 +133,8 @@ def pages(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: s
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> Figure:
-    asked = [textwrap.wrap(question.text, _LONGEST_LINE) for question in QUESTIONS]
-    top = 76 + _LINE * sum(map(len, asked)) + 16
+    question_lines = [textwrap.wrap(question.text, _LONGEST_LINE) for question in QUESTIONS]
+    top = 76 + _LINE * sum(map(len, question_lines)) + 16
     drawn = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), top + -(-len(sheet) // COLUMNS) * _ROW)
     drawn.write(fitted_name(title, (drawn.width - 2 * _MARGIN) * POINTS, 13), _MARGIN, 12, fontsize=13)
     drawn.write(
@@ -143,7 +143,7 @@ def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: s
         44,
         fontsize=9,
     )
-    _write_questions(drawn, asked)
+    _write_questions(drawn, question_lines)
     for index, (row, at) in enumerate(zip(sheet.itertuples(), indices[sheet.index], strict=True)):
         left, upper = _MARGIN + index % COLUMNS * _COLUMN, top + index // COLUMNS * _ROW
         drawn.write(str(row.item), left, upper, fontsize=10, fontweight="bold")
@@ -155,9 +155,9 @@ def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: s
     return drawn.figure
 
 
-def _write_questions(drawn: ImageSheet, asked: Sequence[Sequence[str]]) -> None:
+def _write_questions(drawn: ImageSheet, question_lines: Sequence[Sequence[str]]) -> None:
     top = 76
-    for question, lines in zip(QUESTIONS, asked, strict=True):
+    for question, lines in zip(QUESTIONS, question_lines, strict=True):
         drawn.write(question.column, _MARGIN, top, fontsize=8, fontweight="bold")
         for line in lines:
             drawn.write(line, _MARGIN + 116, top, fontsize=8)

@@ -107,13 +107,13 @@ def _answers(row: _Row) -> list[float]:
 
 
 def _by_item(rows: Sequence[_Row], option: str | None = None) -> dict[str, _Row]:
-    found: dict[str, _Row] = {}
+    by_item: dict[str, _Row] = {}
     for row in rows:
         item = row.values[ITEM]
-        if item in found:
+        if item in by_item:
             raise StudyError(f"{row.where}: {ITEM} {shortened(item)} is there twice", option=option)
-        found[item] = row
-    return found
+        by_item[item] = row
+    return by_item
 
 
 def _table(path: Path, columns: Sequence[str], option: str | None = None) -> list[_Row]:

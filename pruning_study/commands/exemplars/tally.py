@@ -70,24 +70,24 @@ def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
         published_non_pie, published_pie.
     """
     rows = []
-    for question, given in zip(QUESTIONS, np.moveaxis(answers, 1, 0), strict=True):
-        has = given if question.counted else 1 - given
+    for question, answer in zip(QUESTIONS, np.moveaxis(answers, 1, 0), strict=True):
+        has = answer if question.counted else 1 - answer
         answered = ~np.isnan(has)
         seen = np.where(answered.any(0), np.where(answered, has, 0).sum(0) / np.maximum(answered.sum(0), 1), np.nan)
-        found = share_difference(seen[~is_pie], seen[is_pie])
+        difference = share_difference(seen[~is_pie], seen[is_pie])
         rows.append(
             {
                 "attribute": question.attribute,
                 "column": question.column,
-                "n_non_pie": found.n_first,
-                "n_pie": found.n_second,
-                "non_pie": found.first,
-                "pie": found.second,
-                "difference": found.difference,
-                "low": found.low,
-                "high": found.high,
-                "p": found.p,
-                "kappa": agreement(given),
+                "n_non_pie": difference.n_first,
+                "n_pie": difference.n_second,
+                "non_pie": difference.first,
+                "pie": difference.second,
+                "difference": difference.difference,
+                "low": difference.low,
+                "high": difference.high,
+                "p": difference.p,
+                "kappa": agreement(answer),
                 "published_non_pie": question.non_pies,
                 "published_pie": question.pies,
             }

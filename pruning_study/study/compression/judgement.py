@@ -18,7 +18,7 @@ SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fiel
 _MOST_IMAGES = 10**6
 
 
-class Judged(NamedTuple):
+class Judgement(NamedTuple):
     """What a chain costs, and what it loses on validation images beyond the control.
 
     Attributes
@@ -84,12 +84,12 @@ def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Se
         (one,) = networks
         sides = Sides(*(side[np.newaxis] for side in (one.before, one.control, one.after)))
         return losses(classes, label[one.images], sides)
-    asked = np.unique(np.concatenate([network.images for network in networks]))
-    control, after = (np.full((len(networks), len(asked)), np.nan) for _ in range(2))
+    image_numbers = np.unique(np.concatenate([network.images for network in networks]))
+    control, after = (np.full((len(networks), len(image_numbers)), np.nan) for _ in range(2))
     for row, network in enumerate(networks):
-        places = np.searchsorted(asked, network.images)
+        places = np.searchsorted(image_numbers, network.images)
         control[row, places], after[row, places] = network.control, network.after
-    return class_limits.losses_on_own_images(list(classes), label[asked], control, after)
+    return class_limits.losses_on_own_images(list(classes), label[image_numbers], control, after)
 
 
 def worst(table: pd.DataFrame) -> pd.Series:
@@ -97,19 +97,19 @@ def worst(table: pd.DataFrame) -> pd.Series:
     return table.loc[table["high"].iloc[1:].idxmax()]
 
 
-def judged(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, macs: int, run_id: str) -> Judged:
+def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, macs: int, run_id: str) -> Judgement:
     """Return what a chain costs and loses; `table` is as `losses` returns it."""
-    whole, lost = table.iloc[0], worst(table)
-    return Judged(
+    whole, worst_class = table.iloc[0], worst(table)
+    return Judgement(
         cost=cost,
         model_bytes=model_bytes,
         macs=macs,
         accuracy=accuracy,
         accuracy_loss=float(whole["loss"]),
         accuracy_loss_upper=float(whole["high"]),
-        worst_class=str(lost["name"]),
-        class_loss=float(lost["loss"]),
-        class_loss_upper=float(lost["high"]),
+        worst_class=str(worst_class["name"]),
+        class_loss=float(worst_class["loss"]),
+        class_loss_upper=float(worst_class["high"]),
         run_id=run_id,
     )
 

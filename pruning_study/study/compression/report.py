@@ -17,7 +17,7 @@ from pruning_study.models.onnx_export import INPUT, OUTPUT
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import POINTS, SIDES, Judged, Sides
+from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, Sides
 
 READING = (
     "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
@@ -105,10 +105,10 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     return Tested(chain, table, gate(table, limits), rows)
 
 
-def progress(chain: Chain, judged: Judged, minimize: str) -> str:
+def progress(chain: Chain, result: Judgement, minimize: str) -> str:
     """Return the line to print when a chain has been tried."""
-    cost = _COSTS[minimize].format(chain_table.cost(judged.cost, minimize))
-    return f"{chain}: {cost}, {judged.worst_class} may lose {points(judged.class_loss_upper)} points"
+    cost = _COSTS[minimize].format(chain_table.cost(result.cost, minimize))
+    return f"{chain}: {cost}, {result.worst_class} may lose {points(result.class_loss_upper)} points"
 
 
 def lines(outcome: Outcome) -> list[str]:
@@ -120,26 +120,26 @@ def sentences(outcome: Outcome) -> list[str]:
     """Return what the search found, a sentence or two a line."""
     best, nearest, by_accuracy = outcome.choice
     if best is None:
-        said = [
+        lines = [
             f"No chain keeps to both limits on validation images. The nearest: {outcome.chains[nearest]}.",
             _on_validation(outcome, nearest),
         ]
     else:
-        said = [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), *_on_test(outcome)]
-        said += _sizes(outcome, best)
+        lines = [f"The choice: {outcome.chains[best]}.", _on_validation(outcome, best), *_on_test(outcome)]
+        lines += _sizes(outcome, best)
     if by_accuracy is None:
-        said.append("No chain keeps to the limit of the accuracy alone either.")
+        lines.append("No chain keeps to the limit of the accuracy alone either.")
     elif by_accuracy == best:
-        said.append("By accuracy alone the choice would be the same.")
+        lines.append("By accuracy alone the choice would be the same.")
     elif outcome.by_accuracy:
-        said += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
+        lines += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
     if outcome.confirmed:
-        said.append(f"On new networks: {outcome.confirmed.gate.reason}")
-    return [*said, *outcome.notes]
+        lines.append(f"On new networks: {outcome.confirmed.gate.reason}")
+    return [*lines, *outcome.notes]
 
 
 def model_card(
-    outcome: Outcome, title: str, made: Mapping[str, str], how_to_load: str, image_shape: Sequence[int]
+    outcome: Outcome, title: str, making: Mapping[str, str], how_to_load: str, image_shape: Sequence[int]
 ) -> str:
     """Return the model card of the choice, in Markdown.
 
@@ -148,7 +148,7 @@ def model_card(
     outcome : Outcome
         With a choice.
     title : str
-    made : mapping of str
+    making : mapping of str
         What the network was made from, by what it is: data set, runs, versions.
     how_to_load : str
         Python that loads the model.
@@ -180,7 +180,7 @@ def model_card(
             "",
             "## How it was made",
             "",
-            *(f"- {markdown_line(name)}: {markdown_line(value)}" for name, value in made.items()),
+            *(f"- {markdown_line(name)}: {markdown_line(value)}" for name, value in making.items()),
             "",
             "## How to load it",
             "",
@@ -217,8 +217,8 @@ def _class_table(tested: Tested) -> list[str]:
         f"| class | test images | {' | '.join(SIDES.values())} | loss | at most |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {name} | {support:,} | {' | '.join(map(points, recalls))} | {points(lost)} | {points(bound)} |"
-            for name, support, recalls, lost, bound in rows
+            f"| {name} | {support:,} | {' | '.join(map(points, recalls))} | {points(loss)} | {points(bound)} |"
+            for name, support, recalls, loss, bound in rows
         ),
     ]
 
@@ -240,10 +240,10 @@ def _table(outcome: Outcome) -> str:
 
 def _on_validation(outcome: Outcome, place: int) -> str:
     row, limits = outcome.trials.loc[place], outcome.limits
-    accuracy, lost = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
+    accuracy, class_loss = (_with_bound(row, name) for name in ("accuracy_loss", "class_loss"))
     return (
         f"On validation images the accuracy loses {accuracy} points (limit {POINTS * limits.accuracy_loss:g}), and the "
-        f"worst class, {row['worst_class']}, {lost} (limit {POINTS * limits.class_loss:g})."
+        f"worst class, {row['worst_class']}, {class_loss} (limit {POINTS * limits.class_loss:g})."
     )
 
 
@@ -253,12 +253,12 @@ def _on_test(outcome: Outcome) -> list[str]:
     if not tested:
         return []
     dense, control, accuracy = (f"{POINTS * share:.1f} %" for share in _accuracies(tested))
-    lost = judgement.worst(tested.losses)
+    worst_class = judgement.worst(tested.losses)
     return [
         f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
         f"Accuracy on test images: {accuracy}, of the dense network {dense}, of the control {control}. The worst "
-        f"class, {lost['name']}, loses {points(lost['loss'])}, at most {points(lost['high'])} points "
-        f"(limit {POINTS * outcome.limits.class_loss:g}).",
+        f"class, {worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['high'])} "
+        f"points (limit {POINTS * outcome.limits.class_loss:g}).",
     ]
 
 
@@ -288,10 +288,10 @@ def _time(images: int, times: Compared) -> str:
     )
 
 
-def _by_accuracy(outcome: Outcome, place: int, found: Tested) -> list[str]:
+def _by_accuracy(outcome: Outcome, place: int, test: Tested) -> list[str]:
     return [
         f"By accuracy alone the choice would be: {outcome.chains[place]}.",
-        f"{_on_validation(outcome, place)} On test images: {found.gate.reason}",
+        f"{_on_validation(outcome, place)} On test images: {test.gate.reason}",
     ]
 
 

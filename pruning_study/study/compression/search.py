@@ -10,13 +10,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pruning_study.study.compression.chains import Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged
+from pruning_study.study.compression.judgement import Judgement
 from pruning_study.study.shared_search import COUNTED, SharedSearch
 from pruning_study.tracking.store import Store
 
 # Attributes of Optuna's trials
-_FIRST, _JUDGED, _REFUSED = "first", "judged", "refused"
-_MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judged`
+_FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
+_MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
 
 
 class ChainSearch(SharedSearch):
@@ -42,9 +42,9 @@ class ChainSearch(SharedSearch):
         """Return the chain that a trial tries."""
         return self.space.chain(trial.params)
 
-    def record(self, trial: Trial, judged: Judged) -> None:
+    def record(self, trial: Trial, judgement: Judgement) -> None:
         """Keep what a chain costs and loses in the journal, for `end`."""
-        trial.set_user_attr(_JUDGED, judged._asdict())
+        trial.set_user_attr(_JUDGEMENT, judgement._asdict())
 
     def refuse(self, trial: Trial, reason: str) -> None:
         """Keep why a chain cannot be made, for `end`."""
@@ -56,8 +56,8 @@ class ChainSearch(SharedSearch):
         if _REFUSED in recorded:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            judged = Judged(**recorded[_JUDGED])
-            self._study.tell(number, [getattr(judged, name) for name in _MINIMIZED])
+            judgement = Judgement(**recorded[_JUDGEMENT])
+            self._study.tell(number, [getattr(judgement, name) for name in _MINIMIZED])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each chain that could be made.
@@ -65,7 +65,8 @@ class ChainSearch(SharedSearch):
         Returns
         -------
         DataFrame
-            number; first (what one of the first chains is called, else empty); the fields of `Chain` and of `Judged`.
+            number; first (what one of the first chains is called, else empty); the fields of `Chain` and of
+            `Judgement`.
         """
         return pd.DataFrame(
             [
@@ -73,7 +74,7 @@ class ChainSearch(SharedSearch):
                     "number": trial.number,
                     _FIRST: trial.user_attrs.get(_FIRST, ""),
                     **asdict(self.chain(trial)),
-                    **trial.user_attrs[_JUDGED],
+                    **trial.user_attrs[_JUDGEMENT],
                 }
                 for trial in self._study.get_trials(states=[TrialState.COMPLETE])
             ]
@@ -89,13 +90,13 @@ class ChainSearch(SharedSearch):
         return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
 
     def _is_recorded(self, trial: FrozenTrial) -> bool:
-        return bool({_JUDGED, _REFUSED} & trial.user_attrs.keys())
+        return bool({_JUDGEMENT, _REFUSED} & trial.user_attrs.keys())
 
     def _enqueue_anchors(self) -> None:
         trials = self._study.get_trials(states=COUNTED)
-        known = {trial.user_attrs.get(_FIRST) for trial in trials}
+        first_names = {trial.user_attrs.get(_FIRST) for trial in trials}
         for name, params in self.space.first.items():
-            if name not in known:
+            if name not in first_names:
                 self._study.enqueue_trial(params, user_attrs={_FIRST: name})
 
     def _enqueue_again(self, trial: FrozenTrial) -> None:

@@ -18,7 +18,7 @@ from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged, Sides, Validated
+from pruning_study.study.compression.judgement import Judgement, Sides, Validated
 from pruning_study.tracking.store import Store
 from pruning_study.training.mitigation import class_offsets
 
@@ -54,8 +54,10 @@ class Network:
             If a step cannot be made, or if the store does not take it.
         """
         setting = self._setting(chain)
-        made = pruned.prune(self.store, self.job_run_id, setting, self.dense, chain.ratio) if chain.prunes else None
-        parts = Parts(setting, self.dense, made, chain.number_format)
+        pruned_run = (
+            pruned.prune(self.store, self.job_run_id, setting, self.dense, chain.ratio) if chain.prunes else None
+        )
+        parts = Parts(setting, self.dense, pruned_run, chain.number_format)
         return compressed.compress(self.store, self.job_run_id, parts, str(chain))
 
     def model(self, run: FinishedRun) -> "ModelProto":
@@ -106,7 +108,7 @@ class Network:
         return self.setting.at(**chain.options)
 
 
-def judged(networks: Sequence[Network], chain: Chain, minimize: str) -> Judged:
+def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement:
     """Make a chain of each network, and return what it costs and what it loses on validation images.
 
     Parameters
@@ -122,7 +124,7 @@ def judged(networks: Sequence[Network], chain: Chain, minimize: str) -> Judged:
     run, cost = networks[0].cost(chain, minimize)
     size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
     accuracy = float(np.mean([each.after.mean() for each in validated]))
-    return judgement.judged(table, accuracy, cost, size, macs, run.run_id)
+    return judgement.judge(table, accuracy, cost, size, macs, run.run_id)
 
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
@@ -183,9 +185,9 @@ def space_of(setting: PruneSetting, minimize: str, more: Mapping[str, str]) -> t
 
 def _filter_ratios(setting: PruneSetting) -> tuple[float, float]:
     """Return the ratio that half of the filters leave, and the largest that leaves one in each layer."""
-    found, total = setting.filters, setting.budget.total
-    numbers = ({name: max(count // share, 1) for name, count in found.numbers.items()} for share in (2, total))
-    half, largest = (total / (total - filters.removed(found, kept)) for kept in numbers)
+    all_filters, total = setting.filters, setting.budget.total
+    numbers = ({name: max(count // share, 1) for name, count in all_filters.numbers.items()} for share in (2, total))
+    half, largest = (total / (total - filters.removed(all_filters, filter_numbers)) for filter_numbers in numbers)
     largest = float(np.floor(100 * largest) / 100)
     return min(max(half, LEAST_FILTER_RATIO), largest), largest
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,25 @@ def pareto_front(trials: pd.DataFrame) -> pd.Series:
     return is_defined & ~(as_good & better).any(axis=1)
 
 
-def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
+class Winner(NamedTuple):
+    """The trial that wins.
+
+    Attributes
+    ----------
+    trial : int
+        Its place in the frame's index; the first one if several are equally good.
+    value : float
+        Its accuracy where that alone counts, else its distortion.
+    candidates : int
+        Trials that it was chosen from.
+    """
+
+    trial: int
+    value: float
+    candidates: int
+
+
+def winner(trials: pd.DataFrame, objective: str) -> Winner:
     """Choose the trial that wins.
 
     Parameters
@@ -205,24 +224,24 @@ def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
 
     Returns
     -------
-    index : int
-        The trial's place in the frame's index; the first one if several are equally good.
-    reason : str
-        The reason why it won, as part of a sentence.
+    Winner
     """
-    complete = trials[trials["complete"]]
     if objective == "accuracy":
-        best = complete["accuracy"].idxmax()
-        highest = trials["accuracy"][best]
-        return best, f"the highest validation accuracy, {highest:.4f}, of {len(complete)} complete trials"
-    eligible_trials = trials[eligible(trials) & trials["distortion"].notna()]
-    best = eligible_trials["distortion"].idxmin()
-    anchor = complete.loc[complete["anchor"] != "", "accuracy"].max()
-    population = (
-        f"of the {len(eligible_trials)} trials whose validation accuracy is within a point of the best anchor's, "
-        f"{anchor:.4f}"
+        candidates = trials.loc[trials["complete"], "accuracy"]
+        return Winner(candidates.idxmax(), candidates.max(), len(candidates))
+    candidates = trials.loc[eligible(trials) & trials["distortion"].notna(), "distortion"]
+    return Winner(candidates.idxmin(), candidates.min(), len(candidates))
+
+
+def reason(trials: pd.DataFrame, objective: str, best: Winner) -> str:
+    """Return why a trial won, as part of a sentence; parameters as of `winner`, which returns `best`."""
+    if objective == "accuracy":
+        return f"the highest validation accuracy, {best.value:.4f}, of {best.candidates} complete trials"
+    anchor = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"].max()
+    distortion = (
+        f"the least distortion, {best.value:.4f}, of the {best.candidates} trials whose validation accuracy is within "
+        f"a point of the best anchor's, {anchor:.4f}"
     )
-    reason = f"the least distortion, {trials['distortion'][best]:.4f}, {population}"
     if objective == "both":
-        return best, f"{reason}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
-    return best, reason
+        return f"{distortion}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
+    return distortion

@@ -268,11 +268,11 @@ def _result(
 ) -> Tuning:
     """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
     trials = search.trials()
-    best, reason = objectives.winner(trials, config.objective)
+    best = objectives.winner(trials, config.objective)
     trials = trials.assign(
-        eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best
+        eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best.trial
     )
-    winning_point = _point(trials.loc[best])
+    winning_point = _point(trials.loc[best.trial])
     points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
     test_rows = partial(_test, store, job_run_id, search.space, points)
     rows = [row for network in networks for row in test_rows(network, new=False)]
@@ -285,7 +285,7 @@ def _result(
     return Tuning(
         name=search.name,
         objective=config.objective,
-        reason=reason,
+        reason=objectives.reason(trials, config.objective, best),
         trials=trials,
         finalists=finalists,
         comparisons=comparisons(finalists, config.objective),

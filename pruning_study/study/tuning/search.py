@@ -37,7 +37,7 @@ STRENGTHS = {
 }
 STRENGTH = "strength"
 # What Optuna is told of a trial, by what the search is for
-TOLD = {
+OPTUNA_OBJECTIVES = {
     "accuracy": {"accuracy": StudyDirection.MAXIMIZE},
     "alpha": {"distortion": StudyDirection.MINIMIZE},
     "both": {"accuracy": StudyDirection.MAXIMIZE, "distortion": StudyDirection.MINIMIZE},
@@ -213,7 +213,7 @@ class TuningSearch(SharedSearch):
 
     def __init__(self, store: Store, name: str, space: Space) -> None:
         self.space = space
-        super().__init__(store, name, space.params, TOLD[space.objective], MedianPruner())
+        super().__init__(store, name, space.params, OPTUNA_OBJECTIVES[space.objective], MedianPruner())
 
     def point(self, trial: Trial | FrozenTrial) -> Point:
         """Return the options that a trial tries."""
@@ -272,7 +272,7 @@ class TuningSearch(SharedSearch):
         values = attributes[MEASURED]
         if values["distortion"] is None:
             values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
-        self._study.tell(number, [values[name] for name in TOLD[self.space.objective]])
+        self._study.tell(number, [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended.

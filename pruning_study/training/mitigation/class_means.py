@@ -16,19 +16,19 @@ class ClassMeans(NamedTuple):
     Parameters
     ----------
     each : float32 Tensor [classes]
-        It means nothing where `known` is False.
+        It means nothing where `has_mean` is False.
     overall : float32 Tensor []
-    known : bool Tensor [classes]
+    has_mean : bool Tensor [classes]
         Whether the class has enough images.
     """
 
     each: Tensor
     overall: Tensor
-    known: Tensor
+    has_mean: Tensor
 
 
 def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
-    """Return the means of some images' values; a class is known if it has an image.
+    """Return the means of some images' values; a class has a mean if it has an image.
 
     Parameters
     ----------
@@ -73,10 +73,10 @@ def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None
 
 
 def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
-    """Return the means over the buffers; a class is known if its buffer is full, and only such classes count overall.
+    """Return the means over the buffers; a class has one if its buffer is full, and only such classes count overall.
 
     Until a buffer is full, the mean overall is NaN.
     """
-    known = buffers[SEEN] >= MEMORY
+    has_mean = buffers[SEEN] >= MEMORY
     each = buffers[VALUES].mean(1)
-    return ClassMeans(each, each[known].mean(), known)
+    return ClassMeans(each, each[has_mean].mean(), has_mean)

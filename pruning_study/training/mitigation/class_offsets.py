@@ -72,13 +72,13 @@ def fold(
         If the logits are not those without offsets plus the offsets. The network is then as it was.
     """
     before, after, label = _logits(model, dense, validation, engine)
-    found = class_offsets.table(before, after, label, classes, shrinkage=shrinkage)
-    added = torch.tensor(found["offset"].to_numpy())
+    table = class_offsets.table(before, after, label, classes, shrinkage=shrinkage)
+    added = torch.tensor(table["offset"].to_numpy())
     folded = copy.deepcopy(model)
     _add(folded, added)
     _check_added(model, torch.from_numpy(after), engine.logits(folded, validation.images), added)
     _add(model, added)
-    return found
+    return table
 
 
 def held_out_logits(

@@ -120,8 +120,8 @@ class Constrained:
     def _ascend(self, state: dict[str, Tensor], means: ClassMeans) -> None:
         gaps = self.constraint.gaps(means)
         ascended = (state[MULTIPLIERS] + self.step * self.constraint.violations(gaps)).clamp(min=0)
-        state[MULTIPLIERS].copy_(ascended.where(means.known, state[MULTIPLIERS]))
-        state[GAPS].copy_(gaps.where(means.known, state[GAPS]))
+        state[MULTIPLIERS].copy_(ascended.where(means.has_mean, state[MULTIPLIERS]))
+        state[GAPS].copy_(gaps.where(means.has_mean, state[GAPS]))
 
 
 def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:

@@ -78,12 +78,12 @@ def chosen(
     """
     sizes = np.bincount(train_labels[indices], minlength=len(classes))
     shares = densities(sizes, recall, density)
-    kept = labels.thinned(train_labels, indices, dict(enumerate(shares.tolist())), seed)
-    for label, number in enumerate(np.bincount(train_labels[kept], minlength=len(classes))):
+    indices_chosen = labels.thinned(train_labels, indices, dict(enumerate(shares.tolist())), seed)
+    for label, number in enumerate(np.bincount(train_labels[indices_chosen], minlength=len(classes))):
         if not number:
             raise StudyError(
                 f"the quota of class {shortened(classes[label])} is no training image, for the dense network gets "
                 f"{recall[label]:.2%} of its validation images right: take more of them (--validation-fraction)",
                 option=OPTION,
             )
-    return kept
+    return indices_chosen

@@ -146,14 +146,14 @@ def check_bf16(*, faster: bool = False) -> None:
     A CPU with a matrix unit (AMX_BF16) also has AVX512_BF16. On one with AVX512_BF16 alone, PyTorch trains ResNet-20 in
     bf16 1.2 times as fast as the native engine.
     """
-    flags = _known().get("flags", "").split()
+    flags = _read_cpu().get("flags", "").split()
     if "avx512_bf16" not in flags:
         raise NativeError("in bf16 it needs a CPU with avx512_bf16")
     if faster and "amx_bf16" not in flags:
         raise NativeError("in bf16 it is slower than torch on a CPU without amx_bf16")
 
 
-def _known() -> dict[str, str]:
+def _read_cpu() -> dict[str, str]:
     """Return what the system says of the CPU, by name."""
     try:
         lines = CPU.read_text().splitlines()
@@ -164,8 +164,8 @@ def _known() -> dict[str, str]:
 
 def _cpu() -> str:
     """Return the CPU's model and instruction sets, on which a compiled library depends."""
-    known = _known()
-    flags = known.get("flags", "").split()
+    properties = _read_cpu()
+    flags = properties.get("flags", "").split()
     if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
         raise NativeError("it needs a CPU with AVX-512 or AVX2")
-    return f"{known.get('model name')} {known.get('model')} {' '.join(sorted(flags))}"
+    return f"{properties.get('model name')} {properties.get('model')} {' '.join(sorted(flags))}"

@@ -105,8 +105,8 @@ def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, cl
         raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
     if not _are_close(losses[0], losses[1], close):
         raise NativeError(f"its training loss is not that of {type(model).__name__}")
-    given, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
-    if any((given[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
+    gradients, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
+    if any((gradients[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
         raise NativeError(f"its gradient is not that of {type(model).__name__}")
 
 
@@ -127,9 +127,9 @@ def _with_drawn_values(model: nn.Module) -> nn.Module:
     return drawn
 
 
-def _are_close(given: Tensor, wanted: Tensor, close: float) -> bool:
+def _are_close(values: Tensor, wanted: Tensor, close: float) -> bool:
     # A deep network can have logits of any size.
-    return torch.allclose(given, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
+    return torch.allclose(values, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
 
 
 def _bf16_library(stack: Stack, *, faster: bool) -> ctypes.CDLL:
@@ -390,10 +390,10 @@ class Native:
 
 def _check_of_images(count: int, weights: Tensor | None, outcomes: Outcomes | None) -> None:
     """Raise a ValueError unless what is given of each image fits so many of them."""
-    given = [("weights", weights, torch.float32)]
+    tensors = [("weights", weights, torch.float32)]
     if outcomes:
-        given += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
-    for name, tensor, dtype in given:
+        tensors += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
+    for name, tensor, dtype in tensors:
         if tensor is None:
             continue
         if (tensor.shape, tensor.dtype, tensor.device.type) != ((count,), dtype, "cpu") or not tensor.is_contiguous():

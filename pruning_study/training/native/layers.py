@@ -172,10 +172,10 @@ def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) ->
         raise NativeError(f"its shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
 
 
-def _check_inputs(layer: nn.Module, taken: int, given: int) -> None:
+def _check_inputs(layer: nn.Module, taken: int, arriving: int) -> None:
     # A model may change its images before they enter the stack. The library does not, and would read beyond their end.
-    if taken != given:
-        raise NativeError(f"{layer} takes {taken}, and is given {given}")
+    if taken != arriving:
+        raise NativeError(f"{layer} takes {taken}, and is given {arriving}")
 
 
 def _bounded(shape: ImageShape) -> ImageShape:

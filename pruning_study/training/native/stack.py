@@ -19,7 +19,7 @@ Layer = Convolution | Linear | Unit
 Module = TypeVar("Module", bound=nn.Module)
 Named = Callable[[nn.Module], AbstractContextManager[None]]
 
-KNOWN = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear)
+LAYER_TYPES = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear)
 BLOCK = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": nn.BatchNorm2d}
 
 
@@ -116,9 +116,9 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     modules_names = {id(module): name for name, module in (*sequential.named_modules(), *model.named_modules())}
     named = partial(_named, modules_names)
     is_residual = any(type(module) is nn.BatchNorm2d or _is_block(module) for module in modules)
-    found: list[Layer] = _residual(modules, image_shape, named) if is_residual else _plain(modules, image_shape, named)
+    stack: list[Layer] = _residual(modules, image_shape, named) if is_residual else _plain(modules, image_shape, named)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    parameters = [parameter for item in found for module in item.modules for parameter in module.parameters()]
+    parameters = [parameter for item in stack for module in item.modules for parameter in module.parameters()]
     if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise NativeError("layers of the model share weights")
     if names.keys() != {id(parameter) for parameter in parameters}:
@@ -126,14 +126,14 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     for parameter in parameters:
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
             raise NativeError(f"{names[id(parameter)]} is not a trainable float32 parameter on the cpu")
-    last = found[-1]
+    last = stack[-1]
     if not isinstance(last, Linear):
         raise NativeError("the last layer of the model is not linear")
     return Stack(
-        tuple(str(item) for item in found),
+        tuple(str(item) for item in stack),
         {names[id(parameter)]: parameter.shape for parameter in parameters},
-        tuple(_normalization(item, modules_names) for item in found if isinstance(item, Unit)),
-        sum(item.multiplications for item in found),
+        tuple(_normalization(item, modules_names) for item in stack if isinstance(item, Unit)),
+        sum(item.multiplications for item in stack),
         image_shape,
         last.layer.out_features,
     )
@@ -169,7 +169,7 @@ def _is_known(module: nn.Module) -> bool:
     """Return whether a layer has its like in some stack."""
     if type(module) is nn.Conv2d:
         return layers.is_plain(module) or layers.is_padded(module)
-    return type(module) in KNOWN
+    return type(module) in LAYER_TYPES
 
 
 def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
@@ -191,38 +191,38 @@ def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
 
 def _plain(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
     """Return the layers of a stack without BatchNorm."""
-    found: list[Convolution | Linear] = []
+    stack: list[Convolution | Linear] = []
     for module in modules:
         with named(module):
-            _add(found, module, image_shape)
-    if not found:
+            _add(stack, module, image_shape)
+    if not stack:
         raise NativeError("the model has no layers")
-    return [*_cropped(found)]
+    return [*_cropped(stack)]
 
 
-def _add(found: list[Convolution | Linear], module: nn.Module, image_shape: ImageShape) -> None:
-    last = found[-1] if found else None
+def _add(stack: list[Convolution | Linear], module: nn.Module, image_shape: ImageShape) -> None:
+    last = stack[-1] if stack else None
     if type(module) is nn.Conv2d:
-        found.append(layers.convolution(module, last.output_shape if last else image_shape))
+        stack.append(layers.convolution(module, last.output_shape if last else image_shape))
     elif type(module) is nn.Linear:
-        found.append(layers.linear(module, last.output_shape if last else image_shape))
+        stack.append(layers.linear(module, last.output_shape if last else image_shape))
     elif type(module) is nn.ReLU and last:
-        found[-1] = replace(last, rectified=True)
+        stack[-1] = replace(last, rectified=True)
     elif type(module) is nn.MaxPool2d and isinstance(last, Convolution) and last.pool == 1:
         # A ReLU before the pool and a ReLU after it give the same result and the same gradient.
-        found[-1] = layers.pooled(last, module)
+        stack[-1] = layers.pooled(last, module)
     elif not (type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)):
         raise _unknown(module)
 
 
-def _cropped(found: list[Convolution | Linear]) -> list[Convolution | Linear]:
+def _cropped(stack: list[Convolution | Linear]) -> list[Convolution | Linear]:
     """Shrink each convolution by the rows and columns that nothing reads, because a later pool drops them."""
-    for index in range(len(found) - 1, 0, -1):
-        here, before = found[index], found[index - 1]
+    for index in range(len(stack) - 1, 0, -1):
+        here, before = stack[index], stack[index - 1]
         if isinstance(here, Convolution) and isinstance(before, Convolution):
-            found[index] = replace(here, input_shape=here.read_shape)
-            found[index - 1] = replace(before, output_shape=here.read_shape)
-    return found
+            stack[index] = replace(here, input_shape=here.read_shape)
+            stack[index - 1] = replace(before, output_shape=here.read_shape)
+    return stack
 
 
 def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:

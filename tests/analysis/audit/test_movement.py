@@ -34,7 +34,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def check_shift(found):
     """The shift is 1 for bags, so 2/3 and twice -1/3 around their mean, and explains all."""
     assert found.share == found.share_low == 1
-    assert found.left == found.changed_left == 0
+    assert found.movement_left == found.changed_left == 0
     assert found.table["class"].tolist() == NAMES.tolist()
     assert found.table["shift"].tolist() == pytest.approx([2 / 3, -1 / 3, -1 / 3])
 

@@ -53,14 +53,14 @@ def test_scores_of_classes_are_those_of_the_networks_before(sides):
     assert found.classes["margin"].tolist() == pytest.approx(
         [1 - 1.75 * DOUBT[each == LABEL].mean() for each in (2, 1, 0)]
     )
-    assert found.judged.empty
+    assert found.judgement.empty
     first = found.images.iloc[0]
     assert (first["label"], first["rank"]) == ("fox", 1)
     assert sorted(found.images["index"]) == list(range(len(LABEL)))
 
 
 def test_scores_that_say_what_is_lost_are_judged_so(sides):
-    judged = risk.risk(*([sides[side]] for side in ("before", "after", "control"))).judged.set_index(
+    judged = risk.risk(*([sides[side]] for side in ("before", "after", "control"))).judgement.set_index(
         ["outcome", "score"]
     )
     assert judged["value"]["class losses", "confidence"] == 1
@@ -76,7 +76,7 @@ def test_the_first_half_of_the_networks_scores_and_the_second_judges(tmp_path):
     after = np.tile(LABEL, (4, 1))
     after[2:, LABEL == 0] = np.where(np.arange(IMAGES) < 6, 1, 0)
     found = risk.of_predictions(LABEL, {"before": before, "after": after}, {})
-    assert found.judged.set_index(["outcome", "score"])["value"]["class losses", "recall"] < 0
+    assert found.judgement.set_index(["outcome", "score"])["value"]["class losses", "recall"] < 0
     assert found.classes["class"].tolist()[0] == "2"  # by all four networks
     assert any("first 2 networks are judged by the other 2" in note for note in found.notes)
     assert any("PIEs take 5" in note for note in found.notes)

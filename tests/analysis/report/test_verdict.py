@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.report.verdict import by_accuracy, leading_ratio, reading, to_know, verdict
+from analysis.report.verdict import by_accuracy, class_rows, gaps, leading_ratio, payers, reading, to_know, verdict
 from analysis.study.study import StudyData
 from tests import made_up_runs
 
@@ -41,6 +41,19 @@ def test_cost_classes_gaps_and_the_largest_safe_ratio():
     )
     assert "trained as long and not pruned" in how_to_read
     assert "mp is magnitude pruning" in how_to_read
+
+
+def test_what_became_of_gaps_and_which_class_pays_are_numbers():
+    # With one ratio, the half-width of the gaps is 2.365 * 4.95 %, and that of b's excess loss 2.365 * .495 points.
+    study = StudyData(made_up_runs.study(runs(alpha=0.5), runs("gp", alpha=1.5, after=0.79), none()))
+    smaller, larger = (study.cells[study.cells["pruner"] == name].iloc[0] for name in ("mp", "gp"))
+    change = gaps(smaller)
+    assert change.kind == "narrower"
+    assert [change.change, change.low, change.high] == pytest.approx([-50, -61.7, -38.3], abs=0.05)
+    assert (gaps(larger).kind, gaps(larger).change) == ("weak behind", pytest.approx(50))
+    are_tested, names, points = payers(class_rows(study, larger), larger)
+    assert (are_tested, names) == (True, ["b"])
+    assert points == pytest.approx(np.array([[4.0, 2.83, 5.17]]), abs=0.01)
 
 
 def sentences(*cells):

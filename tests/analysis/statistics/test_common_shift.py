@@ -28,7 +28,7 @@ def test_a_pure_shift_explains_all_and_is_found():
     label, before, _ = images(each=100, seed=0)
     found = diagnose([before], [before + SHIFT], label)
     assert found.value == pytest.approx(SHIFT)
-    assert (found.share, found.low, found.high, found.left, found.changed_left) == (1, 1, 1, 0, 0)
+    assert (found.share, found.low, found.high, found.movement_left, found.changed_left) == (1, 1, 1, 0, 0)
     assert found.movement > 0.05
     assert not found.excess_left.any()
     assert found.changed > 0.1
@@ -66,7 +66,7 @@ def test_a_number_for_each_image_does_not_matter_and_the_scale_of_logits_hardly(
     after = before + SHIFT + 0.3 * noise(label, random)
     found = diagnose([before], [after], label)
     moved = diagnose([before], [after + random.normal(size=(len(label), 1))], label)
-    assert (moved.share, moved.left) == pytest.approx((found.share, found.left))
+    assert (moved.share, moved.movement_left) == pytest.approx((found.share, found.movement_left))
     assert diagnose([before], [1.7 * after], label).share == pytest.approx(found.share, abs=0.01)
 
 
@@ -85,7 +85,9 @@ def test_several_pairs_have_one_share_the_ratio_of_mean_squares():
     first, second = (diagnose([before], [each], label) for each in after)
     both = diagnose([before, before], after, label)
     assert both.movement == pytest.approx((first.movement + second.movement) / 2)
-    assert both.share == pytest.approx(1 - (first.left + second.left) / (first.movement + second.movement))
+    assert both.share == pytest.approx(
+        1 - (first.movement_left + second.movement_left) / (first.movement + second.movement)
+    )
 
 
 def test_the_noise_of_the_images_is_no_movement():

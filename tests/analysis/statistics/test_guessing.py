@@ -1,4 +1,4 @@
-"""Networks that guess: which count, which are left out, and which collapsed."""
+"""Networks at chance level: which count, which are left out, and which collapsed."""
 
 import numpy as np
 import pytest
@@ -28,9 +28,9 @@ def right(*images):
     ],
 )
 def test_a_collapse_is_a_loss_beyond_doubt(before, after, collapsed):
-    found, left = without_guessing(LABEL, {"before": right(before), "after": right(after)}, paired=True)
-    assert (found.collapsed, found.found, found.left_out) == (collapsed, True, False)
-    assert left["after"].sum() == after
+    chance_level, remaining = without_guessing(LABEL, {"before": right(before), "after": right(after)}, paired=True)
+    assert (chance_level.collapsed, chance_level.any_at_chance, chance_level.left_out) == (collapsed, True, False)
+    assert remaining["after"].sum() == after
 
 
 def test_pairs_are_left_out_together_and_independent_networks_one_by_one():
@@ -50,8 +50,8 @@ def test_pairs_are_left_out_together_and_independent_networks_one_by_one():
 
 
 def test_a_single_network_before_stays_with_those_that_are_left():
-    found, left = without_guessing(LABEL, {"before": right(990), "after": right(900, 980)}, paired=True)
-    assert {side: answers.sum(1).tolist() for side, answers in left.items()} == {"before": [990], "after": [980]}
-    assert found.counts == {"before": (0, 1), "after": (1, 2)}
-    found, left = without_guessing(LABEL, {"before": right(900), "after": right(980, 980)}, paired=True)
-    assert (found.are_all_that_is_left, len(left["after"])) == (True, 2)
+    chance_level, remaining = without_guessing(LABEL, {"before": right(990), "after": right(900, 980)}, paired=True)
+    assert {side: answers.sum(1).tolist() for side, answers in remaining.items()} == {"before": [990], "after": [980]}
+    assert chance_level.counts == {"before": (0, 1), "after": (1, 2)}
+    chance_level, remaining = without_guessing(LABEL, {"before": right(900), "after": right(980, 980)}, paired=True)
+    assert (chance_level.are_all_at_chance, len(remaining["after"])) == (True, 2)

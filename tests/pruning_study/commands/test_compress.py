@@ -23,7 +23,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression import report
 from pruning_study.study.compression.chains import Chain
-from pruning_study.study.compression.judgement import Judged, Sides
+from pruning_study.study.compression.judgement import Judgement, Sides
 from pruning_study.tracking import connect, logged_models
 from tests.pruning_study.steps.test_logged_model import scored
 from tests.stored_runs import artifact, empty_store, leave_pictures_blank, runs
@@ -343,11 +343,11 @@ class TestSaid:
         assert "in the order of `class_losses.csv`" in card
 
     def test_what_a_chain_costs_and_may_lose_is_a_line(self):
-        judged = Judged(47_610.0, 47_610, 9, 0.9, 0.0, 0.01, "Coat", 0.03, 0.154, "run")
+        result = Judgement(47_610.0, 47_610, 9, 0.9, 0.0, 0.01, "Coat", 0.03, 0.154, "run")
         assert (
-            report.progress(Chain(), judged, "size") == "not pruned, float32: 47,610 bytes, Coat may lose 15.4 points"
+            report.progress(Chain(), result, "size") == "not pruned, float32: 47,610 bytes, Coat may lose 15.4 points"
         )
-        assert "0.532 of the dense network's time" in report.progress(Chain(), judged._replace(cost=0.5321), "latency")
+        assert "0.532 of the dense network's time" in report.progress(Chain(), result._replace(cost=0.5321), "latency")
 
 
 @pytest.mark.onnx

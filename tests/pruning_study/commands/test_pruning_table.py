@@ -48,7 +48,7 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     """Of 100 cats 20 are lost and none is won; of 100 dogs 3 are lost and 2 won, which McNemar's test gives p = 1."""
     before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
     changes = class_changes(CLASSES, [before], [after])
-    assert changes.lost == ["cat"]
+    assert changes.damaged_classes == ["cat"]
     assert "\n  1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
     assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
 
@@ -102,7 +102,7 @@ def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
     assert said.startswith(
         "ratio 50: accuracy 80.0 -> 33.3 %, at chance\n  the network is at chance\n  nothing is said of classes\n"
     )
-    assert changes.lost == []
+    assert changes.damaged_classes == []
     table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
     assert line(table, "new images: alpha") == ["new", "images:", "alpha"]

@@ -105,16 +105,16 @@ class TestBudget:
 
     @pytest.mark.parametrize(("ratio", "kept"), [(1, 58_998), (2, 28_961), (10, 4_931), (50, 125)])
     def test_kept(self, ratio, kept):
-        assert self.exact.kept(ratio) == kept
+        assert self.exact.kept_weights(ratio) == kept
 
     @pytest.mark.parametrize(("ratio", "kept"), [(1, 58_998), (50, 350)])
     def test_kept_where_biases_are_counted(self, ratio, kept):
-        assert self.released.kept(ratio) == kept
+        assert self.released.kept_weights(ratio) == kept
 
     @pytest.mark.parametrize(("sparsity", "kept"), [(0.0, 58_998), (0.5, 29_499), (0.9, 5_900), (0.99, 590)])
     def test_a_sparsity_is_a_ratio_and_back(self, sparsity, kept):
         for budget in (self.exact, self.released):
-            assert budget.kept(budget.ratio_of(sparsity)) == kept
+            assert budget.kept_weights(budget.ratio_of(sparsity)) == kept
             assert budget.sparsity_of(kept) == sparsity
         assert self.exact.ratio_of(sparsity) == 60_074 / (kept + 1_076)
 
@@ -122,7 +122,7 @@ class TestBudget:
         budget = Budget(total=120, prunable=97)
         for kept in range(1, 98):
             share = budget.sparsity_of(kept)
-            assert budget.kept(budget.ratio_of(share)) == kept
+            assert budget.kept_weights(budget.ratio_of(share)) == kept
             assert share == round(share, 2)
 
     def test_a_sparsity_that_keeps_nothing_is_an_error(self):
@@ -132,22 +132,22 @@ class TestBudget:
 
     def test_a_ratio_that_cannot_be_attained_names_the_largest(self):
         with pytest.raises(StudyError, match=r"100 .* largest attainable ratio is 55\.77") as error:
-            self.exact.kept(100)
+            self.exact.kept_weights(100)
         assert error.value.option == "ratio"
-        assert self.exact.kept(55.77) == 1
+        assert self.exact.kept_weights(55.77) == 1
 
     def test_the_largest_ratio_where_biases_are_counted_can_be_attained(self):
         largest = self.released.largest_ratio()
-        assert self.released.kept(largest) == 1
+        assert self.released.kept_weights(largest) == 1
         with pytest.raises(StudyError, match=f"{largest}"):
-            self.released.kept(largest + 1)
+            self.released.kept_weights(largest + 1)
 
     def test_the_two_agree_for_resnets_whose_convolutions_have_no_biases(self):
         model = models.build("resnet20", num_classes=10, in_channels=3, image_size=(32, 32))
         exact, released = (of(model, prunable(model)) for of in (Budget.exact, Budget.counting_biases))
         assert released.counted == exact.prunable
         for ratio in (2, 4, 10, 20, 50):
-            assert exact.kept(ratio) == pytest.approx(released.kept(ratio), abs=1)
+            assert exact.kept_weights(ratio) == pytest.approx(released.kept_weights(ratio), abs=1)
 
 
 class TestLayerCounts:
@@ -173,7 +173,7 @@ class TestChannelCounts:
 
     def test_a_half_of_an_odd_number_of_weights_is_a_half(self):
         """Half of 21 weights are 10, of 3 channels 1.5, which is rounded to 2."""
-        assert channel_counts([(7, 3)], kept=10) == [14]
+        assert channel_counts([(7, 3)], kept_weights=10) == [14]
 
 
 class TestKeptAfter:

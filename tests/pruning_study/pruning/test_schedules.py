@@ -281,7 +281,7 @@ def network_and_setting(tiny, tmp_path_factory):
     fit(model, TrainingSetup(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
     predictions, _ = predict(model, setting.test)
     dense = LoadedRun(
-        **{"run_id": "0", "config_hash": "0", "found": False, "metrics": {}, "masks": {}, "iteration": 0},
+        **{"run_id": "0", "config_hash": "0", "is_reused": False, "metrics": {}, "masks": {}, "iteration": 0},
         model=model,
         normalization=setting.normalization,
         gradient=TORCH.gradient(model, setting.train),
@@ -361,4 +361,4 @@ def test_released_protocol_keeps_its_own_number(tiny_npz):
     )
     numbers = setting.kept_numbers(20.0)
     released = Budget.counting_biases(setting.model, setting.prunable)
-    assert (numbers[0], numbers[-1]) == (released.prunable, released.kept(20.0))
+    assert (numbers[0], numbers[-1]) == (released.prunable, released.kept_weights(20.0))

@@ -253,7 +253,7 @@ def test_levels_are_found_again_and_a_longer_chain_goes_on_from_them(shared_chai
     own = {"keep": 0.75}  # no other test makes these levels
     _, made = shared_chain(iterations=2, **own)
     _, longer = shared_chain(iterations=3, **own)
-    assert [run.found for run in longer] == [True, True, False]
+    assert [run.is_reused for run in longer] == [True, True, False]
     assert [run.run_id for run in longer[:2]] == [run.run_id for run in made]
 
 
@@ -269,7 +269,7 @@ def test_a_level_that_is_gone_or_damaged__is_made_again_and_the_same(chain, stor
         artifact(first, "checkpoint.safetensors").write_bytes(b"\0")
     with caplog.at_level(logging.WARNING):
         _, again = chain(iterations=3)
-    assert [run.found for run in again] == [True, False, True]
+    assert [run.is_reused for run in again] == [True, False, True]
     assert [f"pruned run {first.info.run_id} cannot be used" in caplog.text] == [fault != "deleted"]
     for name, weight in made[1].model.state_dict().items():
         assert torch.equal(again[1].model.state_dict()[name], weight)
@@ -307,7 +307,7 @@ def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
     with caplog.at_level(logging.INFO):
         setting, resumed = chain(**options)
     saved = store.saved_training(resumed[1].config_hash)
-    assert resumed[0].found
+    assert resumed[0].is_reused
     assert "the training is going on after epoch 2" in caplog.text
     assert not saved.exists()
     _, whole = chain(**options, force=True)
@@ -335,10 +335,10 @@ def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_a
     MlflowClient().delete_run(made[1].run_id)
     named = {"dense_run_id": made[0].run_id, "iterations": 4}
     _, again = chain(**named)
-    assert [run.found for run in again] == [True, False, True, True]
+    assert [run.is_reused for run in again] == [True, False, True, True]
     _, (other, *_) = chain(iterations=2, force=True)
     _, levels = chain(**named | {"dense_run_id": other.run_id, "iterations": 3})
-    assert [run.found for run in levels] == [True, True, False]
+    assert [run.is_reused for run in levels] == [True, True, False]
 
 
 @pytest.mark.slow
@@ -346,7 +346,7 @@ def test_levels_of_a_deleted_dense_run_are_made_again_with_it_and_a_pull_has_the
     _, first = chain(iterations=3)
     MlflowClient().delete_run(first[0].run_id)
     _, again = chain(iterations=3)
-    assert [run.found for run in again] == [False, False, False]
+    assert [run.is_reused for run in again] == [False, False, False]
     assert {store.get(run.run_id).data.tags["dense_run_id"] for run in again[1:]} == {again[0].run_id}
     pulled = pull_runs()
     assert set(pulled["run_id"]) == {run.run_id for run in again[1:]}

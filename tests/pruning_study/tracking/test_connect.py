@@ -1,11 +1,14 @@
 import os
 
 import pytest
+import torch
 from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
-from analysis.runs import address
+from analysis.runs import address, schema
+from pruning_study.data.examples import Normalization
+from pruning_study.models import checkpoints
 from pruning_study.tracking import connect
 from tests.mlflow_server import losing
 from tests.stored_runs import dense_run
@@ -150,6 +153,24 @@ class TestCheckpoint:
             pass
         with pytest.raises(StudyError, match="no run abc"), connect.checkpoint("abc"):
             pass
+
+    def test_is_loaded_as_a_model_that_normalises_each_channel(self, store, tmp_path, monkeypatch):
+        # The network returns its two pixels, one of each channel, as they reach it.
+        (tmp_path / "pixels.py").write_text(
+            "from torch import nn\ndef net(**_): return nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))"
+        )
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        metadata = checkpoints.describe("pixels:net", ("a", "b"), (2, 1, 1), Normalization([0.25, 0.5], [0.5, 0.25]))
+        checkpoints.save(tmp_path / schema.CHECKPOINT, {"1.weight": torch.eye(2)}, metadata)
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        store.client.log_artifact(run_id, str(tmp_path / schema.CHECKPOINT))
+        model = pruning_study.load_model(run_id, model="pixels:net")
+        # (1 - .25) / .5 and (0 - .5) / .25; then (0 - .25) / .5 and (1 - .5) / .25
+        logits = [[1.5, -2.0], [-0.5, 2.0]]
+        images = torch.tensor([[255, 0], [0, 255]], dtype=torch.uint8).view(2, 2, 1, 1)
+        assert model(images).tolist() == logits
+        assert model(images / 255).tolist() == logits
 
     def test_makes_no_store(self, store_uri, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")

@@ -102,7 +102,7 @@ def test_a_process_that_is_killed_right_after_it_kept_a_run__leaves_the_run_to_l
     process.wait()
     scratch.remove_dead()
     assert list(temporary.iterdir()) == [folder]  # the lock is gone
-    assert scratch.kept() == [folder]
+    assert scratch.list_unsent() == [folder]
     scratch.remove_dead()
     assert (folder / "a.txt").is_file()
 
@@ -112,7 +112,7 @@ def test_a_link_in_the_folder_of_temporary_files_that_leads_to_a_foreign_run__is
     (temporary / "foreign").mkdir()
     (temporary / "foreign" / "run.json").touch()
     (temporary / f"{scratch.PREFIX}{'0' * 32}").symlink_to(temporary / "foreign")
-    assert scratch.kept() == []
+    assert scratch.list_unsent() == []
 
 
 @pytest.mark.attack

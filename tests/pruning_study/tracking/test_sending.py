@@ -69,7 +69,7 @@ def test_answers_to_the_last_writes_of_a_run_that_break_off__end_the_run_once_an
         assert store.get(job.run_id).info.status == "FINISHED"
         assert len(store.client.get_metric_history(job.run_id, "test_accuracy")) == 1
         assert store.missing(job.run_id, ["a.txt"]) == []
-        assert unsent.kept() == []
+        assert unsent.list_unsent() == []
         assert asked["POST", "/api/2.0/mlflow/runs/create"] == 1
 
 

@@ -25,7 +25,7 @@ def test_a_run_is_read_back_as_it_was_kept(made):
     folder = unsent.keep(RUN, made)
     assert not made.exists()
     assert folder == Path("unsent/abc").absolute()
-    assert [path.absolute() for path in unsent.kept()] == [folder]
+    assert [path.absolute() for path in unsent.list_unsent()] == [folder]
     read = unsent.read(folder)
     assert [tuple(metric) for metric in read.metrics] == RUN.metrics
     assert (read.tracking_uri, read.run_id, read.job_run_id) == ("http://me:***@host", "abc", "def")
@@ -83,4 +83,4 @@ def test_a_folder_without_a_kept_run_is_an_error(tmp_path, content):
 def test_where_nothing_is_kept_there_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unsent" / "half").mkdir(parents=True)
-    assert unsent.kept() == []
+    assert unsent.list_unsent() == []

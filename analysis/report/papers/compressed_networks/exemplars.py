@@ -211,8 +211,8 @@ def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) ->
     shares, placebo = own_halves.image_shares(compressed), own_halves.placebo_shares
     for grouping, group in table.groupings.items():
         names, images, group_index = members(group)
-        found = over_indexing(shares[:, images], placebo[:, images], group_index)
-        for name, row in zip(names, found.to_dict("records"), strict=True):
+        indices = over_indexing(shares[:, images], placebo[:, images], group_index)
+        for name, row in zip(names, indices.to_dict("records"), strict=True):
             yield {GROUPING: grouping, GROUP: name, **row}
 
 

@@ -76,10 +76,10 @@ def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]
     """Return the rows of each method that is drawn, by its label, the costliest first and the control last."""
     labels = [study.method(row) for row in means.to_dict("records")]
     cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")
-    found = {name: means[np.array(labels) == name] for name in cost.index}
-    is_control = {name: rows[schema.PRUNER].iloc[0] == CONTROL for name, rows in found.items()}
-    drawn = [name for name in found if not is_control[name]][:MOST_METHODS]
-    return {name: found[name] for name in [*drawn, *(name for name in found if is_control[name])]}
+    by_method = {name: means[np.array(labels) == name] for name in cost.index}
+    is_control = {name: rows[schema.PRUNER].iloc[0] == CONTROL for name, rows in by_method.items()}
+    drawn = [name for name in by_method if not is_control[name]][:MOST_METHODS]
+    return {name: by_method[name] for name in [*drawn, *(name for name in by_method if is_control[name])]}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:

@@ -37,14 +37,14 @@ _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 
 
 @once
-def found(study: StudyData) -> pd.DataFrame:
+def corruption_costs(study: StudyData) -> pd.DataFrame:
     """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
     return corruptions(study.arrays, study.corrupted)
 
 
 def section(study: StudyData) -> Section | None:
     """Return the section on corrupted images; None if no network was measured on them."""
-    table = found(study)
+    table = corruption_costs(study)
     if not len(table):
         return None
     means = _means(table)
@@ -60,7 +60,7 @@ def section(study: StudyData) -> Section | None:
 
 def published_values(study: StudyData) -> Section | None:
     """Return the section with the values in print; None for a study without them."""
-    table = found(study)
+    table = corruption_costs(study)
     rows = _beside_print(_compressed(_means(table))) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 

@@ -80,22 +80,24 @@ def found_exemplars(study: StudyData) -> CellExemplars:
 
 def section(study: StudyData) -> Section | None:
     """Return the section on what compressed networks forget; None for a study of single networks."""
-    tests, found = significance(study), found_exemplars(study)
-    made = {
+    tests, exemplars = significance(study), found_exemplars(study)
+    files = {
         "populations.csv": file_table(populations.accuracies(study.arrays), ["n"], study.shown),
         "class_significance.csv": file_table(
             tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown
         ),
         "significant_classes.csv": file_table(tested(study), [], study.shown),
-        "pie_summary.csv": file_table(found.summary, _SUMMARY, study.shown),
-        "pie.csv": file_table(found.images, [], study.shown),
-        "pie_groups.csv": file_table(found.groups, [], study.shown),
+        "pie_summary.csv": file_table(exemplars.summary, _SUMMARY, study.shown),
+        "pie.csv": file_table(exemplars.images, [], study.shown),
+        "pie_groups.csv": file_table(exemplars.groups, [], study.shown),
     }
-    tables = {name: table for name, table in made.items() if len(table)}
+    tables = {name: table for name, table in files.items() if len(table)}
     if not tables:
         return None
-    blocks = _blocks(study, found) if len(found.summary) else []
-    return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
+    blocks = _blocks(study, exemplars) if len(exemplars.summary) else []
+    return Section(
+        "Images that are forgotten", blocks, tables=tables, notes=[*exemplars.notes, *_notes(exemplars.summary)]
+    )
 
 
 def accuracies(study: StudyData) -> Section | None:
@@ -120,8 +122,8 @@ def normalised_recall(study: StudyData) -> Section | None:
 
 def beside_print(study: StudyData) -> Section | None:
     """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
-    tests, found = significance(study), found_exemplars(study)
-    compared = published_values.compare(populations.accuracies(study.arrays), tests, found.summary)
+    tests, exemplars = significance(study), found_exemplars(study)
+    compared = published_values.compare(populations.accuracies(study.arrays), tests, exemplars.summary)
     if compared.empty:
         return None
     tables = {"forgotten_in_print.csv": compared}
@@ -130,15 +132,15 @@ def beside_print(study: StudyData) -> Section | None:
 
 def paper_claims(study: StudyData) -> Section | None:
     """Return the section that holds the paper's sentences against the study; None where none can be tried."""
-    found = claims.claims(study.arrays, found_exemplars(study))
-    if (found["verdict"] == UNTRIED).all():
+    judgements = claims.claims(study.arrays, found_exemplars(study))
+    if (judgements["verdict"] == UNTRIED).all():
         return None
-    tables = {"forgotten_claims.csv": found}
-    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
+    tables = {"forgotten_claims.csv": judgements}
+    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(judgements)], tables)
 
 
-def _blocks(study: StudyData, found: CellExemplars) -> list[Block]:
-    summary = found.summary
+def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
+    summary = exemplars.summary
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
         ratio = leading_ratio(_of_verdict(cells))
@@ -146,7 +148,7 @@ def _blocks(study: StudyData, found: CellExemplars) -> list[Block]:
         beside = here[_beside(here, ratio)]
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
-            blocks += _group_tables(study, found.groups, beside)
+            blocks += _group_tables(study, exemplars.groups, beside)
     drawn = figures.counts(study, summary, tested(study))
     return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
 

@@ -33,21 +33,21 @@ def found_points(study: StudyData) -> pd.DataFrame:
 
 def section(study: StudyData) -> Section | None:
     """Return the section on the trade-off of sparsity, accuracy and fairness; None if no choice is shown."""
-    found = found_points(study)
-    if found.empty:
+    points = found_points(study)
+    if points.empty:
         return None
-    tables = {"pareto.csv": operating_points.table(found)}
-    drawn = [figures.fronts(rows, study) for _, rows in places(found)]
-    blocks = [_READING, *_blocks(found, study), *numbered("pareto", drawn)]
+    tables = {"pareto.csv": operating_points.table(points)}
+    drawn = [figures.fronts(rows, study) for _, rows in places(points)]
+    blocks = [_READING, *_blocks(points, study), *numbered("pareto", drawn)]
     return Section(
-        "Fairness against sparsity", [*blocks, *numbered("unfairness", figures.curves(found, study))], tables
+        "Fairness against sparsity", [*blocks, *numbered("unfairness", figures.curves(points, study))], tables
     )
 
 
-def _blocks(found: pd.DataFrame, study: StudyData) -> Iterator[Block]:
+def _blocks(points: pd.DataFrame, study: StudyData) -> Iterator[Block]:
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
     assert wanted
-    for workload, rows in places(found):
+    for workload, rows in places(points):
         yield Caption(", ".join(workload) + ".", " ".join(operating_points.sentences(rows, wanted, study.method)))
         front = rows[rows["on_front_2d"]].sort_values("value", ascending=False, kind="stable")
         if len(front):

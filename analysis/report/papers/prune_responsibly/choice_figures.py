@@ -131,8 +131,8 @@ def curves(points: pd.DataFrame, study: StudyData) -> list[Figure]:
 
     As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, of all data sets and models.
     """
-    found = places(points)
-    groups = [found[start : start + _PLACES_A_FIGURE] for start in range(0, len(found), _PLACES_A_FIGURE)]
+    workloads = places(points)
+    groups = [workloads[start : start + _PLACES_A_FIGURE] for start in range(0, len(workloads), _PLACES_A_FIGURE)]
     return [_curves(group, study) for group in groups]
 
 

@@ -35,17 +35,17 @@ def class_curves(study: StudyData) -> Section | None:
 
 def training_images(study: StudyData) -> Section | None:
     """Return the section on the training images of each class; None where they are not known."""
-    found = trained_classes(study.runs, study.characteristics)
-    if found.empty:
+    rows_of_classes = trained_classes(study.runs, study.characteristics)
+    if rows_of_classes.empty:
         return None
-    drawn = [figures.training_images(rows) for _, rows in places(found)]
-    blocks: list[Block] = [_IMAGES, *_captions(found), *numbered("class_images", drawn)]
-    table = found.rename(columns={ACCURACY_0: "recall_before"})
+    drawn = [figures.training_images(rows) for _, rows in places(rows_of_classes)]
+    blocks: list[Block] = [_IMAGES, *_captions(rows_of_classes), *numbered("class_images", drawn)]
+    table = rows_of_classes.rename(columns={ACCURACY_0: "recall_before"})
     return Section("Training images of each class", blocks, {"class_images.csv": table})
 
 
-def _captions(found: pd.DataFrame) -> Iterator[Caption]:
-    for workload, rows in places(found):
+def _captions(rows_of_classes: pd.DataFrame) -> Iterator[Caption]:
+    for workload, rows in places(rows_of_classes):
         yield Caption(", ".join(workload) + ".", " ".join(_sentences(rows)))
 
 

@@ -38,12 +38,12 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     columns = [
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
     ]
-    known = runs.reindex(columns=list(dict.fromkeys([*runs.columns, *columns])))
-    keep, treatment, iteration, sparsity = (known[name] for name in columns)
+    complete = runs.reindex(columns=list(dict.fromkeys([*runs.columns, *columns])))
+    keep, treatment, iteration, sparsity = (complete[name] for name in columns)
     iteration, sparsity = (pd.to_numeric(text, errors="coerce") for text in (iteration, sparsity))
-    sparsity = sparsity.mask(known[schema.PRUNER] == schema.CONTROL, 0.0)
+    sparsity = sparsity.mask(complete[schema.PRUNER] == schema.CONTROL, 0.0)
     is_level = keep.notna() & treatment.notna() & (iteration >= 1) & (iteration % 1 == 0) & sparsity.between(0, 1)
-    levels = known[is_level]
+    levels = complete[is_level]
     told_apart = [schema.DENSE_RUN_ID, schema.PRUNER, *_settings_of_levels(levels)]
     return levels.assign(
         **{
@@ -58,8 +58,8 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _training_choices(levels: pd.DataFrame) -> dict[str, pd.Series]:
-    known = levels.reindex(columns=list(map(frames.column, _CHOICES)))
-    optimizer, batch_size, learning_rate = (known[column] for column in known)
+    choices = levels.reindex(columns=list(map(frames.column, _CHOICES)))
+    optimizer, batch_size, learning_rate = (choices[column] for column in choices)
     optimizer = optimizer.astype(object).fillna(schema.FORMERLY[OPTIMIZER])
     names = sorted(optimizer.unique(), key=lambda name: (name != SGD, name))
     return {
@@ -159,9 +159,9 @@ def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[
 
 def _named(characteristics: pd.DataFrame) -> pd.DataFrame:
     """Return characteristics with the names that classes have in metrics."""
-    known = characteristics.sort_values([frames.RUN_ID, "index"])
-    names = known.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
-    return known.assign(**{CLASS: names})
+    rows = characteristics.sort_values([frames.RUN_ID, "index"])
+    names = rows.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
+    return rows.assign(**{CLASS: names})
 
 
 def quartiles(accuracies: np.ndarray) -> np.ndarray:
@@ -186,7 +186,7 @@ def quartiles(accuracies: np.ndarray) -> np.ndarray:
 def _with_characteristics(rows: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
     if characteristics is None or not len(characteristics):
         return rows.assign(**dict.fromkeys(_CHARACTERISTICS, np.nan))
-    known = _named(characteristics).rename(columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY})
-    known[CLASS] = known[CLASS].astype(rows[CLASS].dtype)
+    of_classes = _named(characteristics).rename(columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY})
+    of_classes[CLASS] = of_classes[CLASS].astype(rows[CLASS].dtype)
     key = [schema.DENSE_RUN_ID, CLASS]
-    return rows.merge(known[[*key, *_CHARACTERISTICS]], on=key, how="left")
+    return rows.merge(of_classes[[*key, *_CHARACTERISTICS]], on=key, how="left")

@@ -78,9 +78,9 @@ def _printed_level(factor: str, level: str) -> str:
 
 def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
     """Return how often each printed coefficient is added to give that of a term."""
-    found = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
-    number = ":".join(part for part, factor in found if not factor)
-    levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in found if factor}
+    parts = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
+    number = ":".join(part for part, factor in parts if not factor)
+    levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in parts if factor}
     added: Counter[str] = Counter()
     if levels.keys() - _REFERENCES:
         return Counter([term])

@@ -1,6 +1,7 @@
 """The report's section on the regression of class accuracy (Paganini 2020, Section 3.1 and Appendix D)."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,33 +58,33 @@ _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
 def section(study: StudyData) -> Section | None:
     """Return the section on the regression; None for a study without levels of iterative pruning."""
-    found = fitted(study)
-    if found.fitted is None:
-        return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
-    rows = found.fitted.rows
+    results = fitted(study)
+    if results.fitted is None:
+        return Section("What a class's accuracy depends on", [], notes=results.notes) if results.notes else None
+    rows = results.fitted.rows
     networks = int(rows[regression.NETWORK].nunique())
     choices = regression.choices(rows)
-    drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
+    drawn = [figures.coefficients(results.table, networks)] if results.table["published"].notna().any() else []
     blocks: list[Block] = [
-        Items(list(_sentences(found))),
+        Items(list(_sentences(results))),
         _READING,
         *numbered("regression", drawn),
-        *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
-        *([_CHOICES, with_and_without(found, rows, choices)] if choices and has_imbalance(found.table) else []),
+        *([_TESTS, tests] if len(tests := one_tailed_tests(results.table)) else []),
+        *([_CHOICES, with_and_without(results, rows, choices)] if choices and has_imbalance(results.table) else []),
         _TABLE,
-        _shown(found.table),
-        *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
+        _shown(results.table),
+        *numbered("regression_diagnostics", [figures.diagnostics(results.fitted)]),
         _SUMMARY,
-        _summary(found),
+        _summary(results),
     ]
-    return Section("What a class's accuracy depends on", blocks, {"regression.csv": found.table}, found.notes)
+    return Section("What a class's accuracy depends on", blocks, {"regression.csv": results.table}, results.notes)
 
 
-def _sentences(found: Regression) -> Iterator[str]:
+def _sentences(results: Regression) -> Iterator[str]:
     """Yield what the regression says, first how much of print survives standard errors by network."""
-    assert found.fitted is not None
-    rows, table = found.fitted.rows, found.table
-    yield from _on_survival(survival(table), found.fitted)
+    assert results.fitted is not None
+    rows, table = results.fitted.rows, results.table
+    yield from _on_survival(survivors(survival(table)), results.fitted)
     groups = {
         "networks": int(rows[regression.NETWORK].nunique()),
         "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
@@ -130,12 +131,12 @@ def has_imbalance(table: pd.DataFrame) -> bool:
     return IMBALANCE in set(table["term"])
 
 
-def with_and_without(found: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
+def with_and_without(results: Regression, rows: pd.DataFrame, choices: Sequence[str]) -> pd.DataFrame:
     """Return the coefficient of imbalance and its standard errors with the terms of training choices and without.
 
     Parameters
     ----------
-    found : Regression
+    results : Regression
         The fit with these terms.
     rows : DataFrame
         What was fitted.
@@ -144,7 +145,7 @@ def with_and_without(found: Regression, rows: pd.DataFrame, choices: Sequence[st
     """
     fit = regression.estimate(rows.drop(columns=list(choices)))
     plain = fit.coefficients.assign(**{f"se_{name}": errors for name, errors in standard_errors(fit).items()})
-    return pd.DataFrame([_imbalance(found.table, ", ".join(map(_words, choices))), _imbalance(plain, "none")])
+    return pd.DataFrame([_imbalance(results.table, ", ".join(map(_words, choices))), _imbalance(plain, "none")])
 
 
 def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
@@ -158,43 +159,74 @@ def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
     return {"training choices": choices, **{title: number(float(row[name])) for title, name in columns.items()}}
 
 
-def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
-    if terms.empty:
+class Survivors(NamedTuple):
+    """How many coefficients that are significant in print survive in a study.
+
+    Attributes
+    ----------
+    terms, same_sign, hac : int
+        All of them, those that have the sign in print, and those that survive with the paper's standard errors.
+    counts : dict of int
+        Those that survive where rows of one network, one dense network or one class may depend on each other; without
+        what cannot be tested.
+    other_sign, insignificant : list of str
+        The terms with another sign, and those with the sign in print that are not significant by network.
+    """
+
+    terms: int
+    same_sign: int
+    hac: int
+    counts: dict[str, int]
+    other_sign: list[str]
+    insignificant: list[str]
+
+
+def survivors(terms: pd.DataFrame) -> Survivors:
+    """Count the coefficients that survive; `terms` as `survival` returns them."""
+    counts = {
+        kind: int(terms[kind].sum()) for kind in ("network", "dense", "class") if terms[f"p_{kind}"].notna().any()
+    }
+    is_insignificant = terms["same_sign"] & ~terms["network"] & ("network" in counts)
+    return Survivors(
+        len(terms),
+        int(terms["same_sign"].sum()),
+        int(terms["hac"].sum()),
+        counts,
+        list(terms.loc[~terms["same_sign"], "term"]),
+        list(terms.loc[is_insignificant, "term"]),
+    )
+
+
+def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
+    if not count.terms:
         yield "No coefficient that is significant in print can be estimated in this study."
         return
-    tested = terms["p_network"].notna().any()
-    if tested:
+    if "network" in count.counts:
         yield (
-            f"{int(terms['network'].sum())} of {len(terms)} coefficients that are significant in print survive here: "
+            f"{count.counts['network']} of {count.terms} coefficients that are significant in print survive here: "
             "the same sign, and significant with standard errors by network."
         )
     else:
         yield (
-            f"It cannot be tested by network whether the {len(terms)} coefficients that are significant in print "
+            f"It cannot be tested by network whether the {count.terms} coefficients that are significant in print "
             "survive here: there is one network, or a term rests on one."
         )
-    if tested and has_few_networks(fit):
+    if "network" in count.counts and has_few_networks(fit):
         networks = fit.rows[regression.NETWORK].nunique()
         yield (
             f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
             "too small, so those by network come from a jackknife: from fits that leave out one network each."
         )
-    yield (
-        f"With the paper's own standard errors they would be {int(terms['hac'].sum())}. "
-        f"{int(terms['same_sign'].sum())} have the sign in print."
-    )
+    yield (f"With the paper's own standard errors they would be {count.hac}. {count.same_sign} have the sign in print.")
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
-        if terms[f"p_{kind}"].notna().any():
-            yield f"Where {who} may depend on each other, the number that survive is {int(terms[kind].sum())}."
-    for words, gone in (
-        ("The sign is another than in print for", ~terms["same_sign"]),
-        (
-            "The sign is as in print, and not significant by network, for",
-            terms["same_sign"] & ~terms["network"] & tested,
-        ),
+        if kind in count.counts:
+            yield f"Where {who} may depend on each other, the number that survive is {count.counts[kind]}."
+    for words, names in (
+        ("The sign is another than in print for", count.other_sign),
+        ("The sign is as in print, and not significant by network, for", count.insignificant),
     ):
-        if gone.any():
-            yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
+        if names:
+            yield f"{words}: {', '.join(map(figures.short, names))}."
 
 
 def _telling_classes(rows: pd.DataFrame, term: str) -> int:
@@ -207,9 +239,9 @@ def _telling_classes(rows: pd.DataFrame, term: str) -> int:
 def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) -> Iterator[str]:
     meaning, points = _MEANINGS[term]
     bounds = _bounds(row, points, networks)
-    said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
+    sentence = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
     printed = points * row["published"]
-    yield f"{said} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else said
+    yield f"{sentence} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else sentence
     p = one_tailed(row["p_class"], row["coefficient"], sign)
     if np.isfinite(p):
         yield (
@@ -271,11 +303,11 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _summary(found: Regression) -> pd.DataFrame:
-    assert found.fitted is not None
-    assert found.linear is not None
+def _summary(results: Regression) -> pd.DataFrame:
+    assert results.fitted is not None
+    assert results.linear is not None
     printed = published.figures("prune_responsibly_summary").set_index("statistic")["value"]
-    ours, simpler = regression.summary(found.fitted), regression.summary(found.linear)
+    ours, simpler = regression.summary(results.fitted), regression.summary(results.linear)
     return pd.DataFrame(
         {
             "statistic": list(ours),

@@ -85,8 +85,8 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
     """
     treatment = cells.reindex(columns=[frames.column(schema.WEIGHT_TREATMENT)]).iloc[:, 0]
     papers = cells[(cells[schema.PRUNER] == PAPERS_PRUNER) & (treatment == PAPERS_TREATMENT)]
-    found = (papers if len(papers) else cells).sort_values([schema.RATIO, "accuracy_after"], kind="stable")
-    return found.iloc[-1] if len(found) else None
+    candidates = (papers if len(papers) else cells).sort_values([schema.RATIO, "accuracy_after"], kind="stable")
+    return candidates.iloc[-1] if len(candidates) else None
 
 
 def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
@@ -126,8 +126,8 @@ def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mappin
 
 def _means(values: np.ndarray, group_index: np.ndarray, count: int) -> np.ndarray:
     """Return the mean of the known values of each unit; NaN for a unit without one."""
-    known = ~np.isnan(values)
-    sums, number = (np.bincount(group_index[known], weights, count) for weights in (values[known], None))
+    is_number = ~np.isnan(values)
+    sums, number = (np.bincount(group_index[is_number], weights, count) for weights in (values[is_number], None))
     return np.divide(sums, number, out=np.full(count, np.nan), where=number > 0)
 
 
@@ -144,17 +144,17 @@ def _cohort(
     return "", np.full(count, ALL)
 
 
-def profiles(found: Units) -> pd.DataFrame:
+def profiles(units: Units) -> pd.DataFrame:
     """Return a row for each unit: cohort, images, means over the networks, and measures (`group_profiles.csv`).
 
     Columns of the user's own have names that no other column has: `measure:NAME`, as in the table of groups.
     """
-    means = {f"accuracy_{name}" if name != "change" else name: values.mean(0) for name, values in found.side.items()}
-    measures = {f"{MEASURE}{name}": values for name, values in found.measures.items()}
-    return pd.DataFrame({GROUP: found.names, COHORT: found.cohorts, "images": found.images, **means, **measures})
+    means = {f"accuracy_{name}" if name != "change" else name: values.mean(0) for name, values in units.side.items()}
+    measures = {f"{MEASURE}{name}": values for name, values in units.measures.items()}
+    return pd.DataFrame({GROUP: units.names, COHORT: units.cohorts, "images": units.images, **means, **measures})
 
 
-def lines(found: Units) -> pd.DataFrame:
+def lines(units: Units) -> pd.DataFrame:
     """Return the least-squares lines of the accuracy on each measure, by cohort (`group_lines.csv`).
 
     Returns
@@ -164,12 +164,12 @@ def lines(found: Units) -> pd.DataFrame:
         with its 95 % interval over units and networks (`_low`, `_high`) and p (`_p`).
     """
     rows = []
-    for measure, values in found.measures.items():
-        for cohort, inside in found.parts.items():
-            kept = inside & ~np.isnan(values)
-            for side, accuracy in found.side.items():
-                fitted = group_lines.line(values[kept], accuracy[:, kept])
-                row = {"measure": measure, COHORT: cohort, "side": side, "units": int(kept.sum())}
+    for measure, values in units.measures.items():
+        for cohort, inside in units.parts.items():
+            has_value = inside & ~np.isnan(values)
+            for side, accuracy in units.side.items():
+                fitted = group_lines.line(values[has_value], accuracy[:, has_value])
+                row = {"measure": measure, COHORT: cohort, "side": side, "units": int(has_value.sum())}
                 for name, coefficient in fitted._asdict().items():
                     row |= {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
                     row |= {f"{name}_p": coefficient.p}
@@ -177,11 +177,11 @@ def lines(found: Units) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def worst(found: Units) -> pd.DataFrame:
+def worst(units: Units) -> pd.DataFrame:
     """Return the 5 % of units that each network loses most of, and how they fare in the others (`worst_groups.csv`)."""
-    picked = picked_and_judged(found.names, found.before, found.after, ceil(_SHARE_PICKED * len(found.names)))
-    images = dict(zip(found.names, found.images, strict=True))
-    picked.insert(0, schema.SEED, found.seeds[picked.pop("network")])
+    picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
+    images = dict(zip(units.names, units.images, strict=True))
+    picked.insert(0, schema.SEED, units.seeds[picked.pop("network")])
     picked.insert(2, "images", picked[GROUP].map(images))
     return picked
 
@@ -199,6 +199,6 @@ def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
     for name, group in groups.groupings.items():
         _, images, group_index = members(group)
         sides = np.array([before, after, after - before])[:, images]
-        found = group_spread.placebos(sides, group_index, answers.label[images])
-        rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, found, strict=True)]
+        spreads = group_spread.placebos(sides, group_index, answers.label[images])
+        rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, spreads, strict=True)]
     return pd.DataFrame(rows)

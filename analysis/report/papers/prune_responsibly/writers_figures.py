@@ -69,9 +69,9 @@ def changes(units: Units, place: str, networks: str) -> Figure:
     for axes, measure in zip(grid.flat, measures, strict=False):
         values, change = units.measures[measure], 100 * (units.after - units.before)
         for cohort, color, inside in _cohorts(units):
-            known = inside & ~np.isnan(values)
-            _draw_points(axes, values, change.mean(0), known, color, cohort, units)
-            _draw_line(axes, values[known], change[:, known], color)
+            has_value = inside & ~np.isnan(values)
+            _draw_points(axes, values, change.mean(0), has_value, color, cohort, units)
+            _draw_line(axes, values[has_value], change[:, has_value], color)
         axes.axhline(0, color="black", linewidth=0.8)
         _name_axis(axes, measure)
     for axes in grid[:, 0]:
@@ -85,7 +85,7 @@ def changes(units: Units, place: str, networks: str) -> Figure:
 def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
     """Draw accuracy after pruning against that before, coloured by a measure, and its histogram (Figures 8, 9, 12)."""
     values = units.measures[measure]
-    known = ~np.isnan(values)
+    has_value = ~np.isnan(values)
     size = (10.0, 4.8)
     figure, grid = page(
         (1, 2),
@@ -94,19 +94,19 @@ def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
         f"{_points(units, networks)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
         width_ratios=(1.2, 1),
     )
-    scale = mpl.colors.Normalize(*np.quantile(values[known], [0.02, 0.98]))
+    scale = mpl.colors.Normalize(*np.quantile(values[has_value], [0.02, 0.98]))
     axes = grid[0, 0]
     _draw_no_change(axes, units)
     axes.scatter(
-        100 * units.before.mean(0)[known],
-        100 * units.after.mean(0)[known],
-        c=_MAP(scale(values[known])),
-        s=_sizes(units)[known],
+        100 * units.before.mean(0)[has_value],
+        100 * units.after.mean(0)[has_value],
+        c=_MAP(scale(values[has_value])),
+        s=_sizes(units)[has_value],
         edgecolor="white",
         linewidth=0.4,
     )
     _set_accuracies(axes)
-    counts, edges = np.histogram(values[known], _BINS)
+    counts, edges = np.histogram(values[has_value], _BINS)
     middles = (edges[1:] + edges[:-1]) / 2
     grid[0, 1].bar(middles, counts, width=np.diff(edges), color=_MAP(scale(middles)), edgecolor="white", linewidth=0.5)
     grid[0, 1].set_ylabel(f"number of groups ({_unit(units)})", parse_math=False)
@@ -149,11 +149,11 @@ def against(units: Units, measure: str, place: str, networks: str) -> Figure:
     for axes, side in zip(grid[0], ("before", "after"), strict=True):
         accuracy = 100 * units.side[side]
         for cohort, color, inside in _cohorts(units):
-            known = inside & ~np.isnan(values)
-            _draw_points(axes, values, accuracy.mean(0), known, color, cohort, units)
-            _draw_line(axes, values[known], accuracy[:, known], color)
-        known = ~np.isnan(values)
-        _draw_line(axes, values[known], accuracy[:, known], "black")
+            has_value = inside & ~np.isnan(values)
+            _draw_points(axes, values, accuracy.mean(0), has_value, color, cohort, units)
+            _draw_line(axes, values[has_value], accuracy[:, has_value], color)
+        has_value = ~np.isnan(values)
+        _draw_line(axes, values[has_value], accuracy[:, has_value], "black")
         axes.set_title(f"{side} pruning", fontsize=10)
         axes.set_ylabel("accuracy, %")
         _name_axis(axes, measure)
@@ -195,27 +195,27 @@ def _sizes(units: Units) -> np.ndarray:
 
 
 def _draw_points(
-    axes: Axes, x: np.ndarray, y: np.ndarray, kept: np.ndarray, color: str, cohort: str, units: Units
+    axes: Axes, x: np.ndarray, y: np.ndarray, has_value: np.ndarray, color: str, cohort: str, units: Units
 ) -> None:
     axes.scatter(
-        x[kept],
-        y[kept],
-        s=_sizes(units)[kept],
+        x[has_value],
+        y[has_value],
+        s=_sizes(units)[has_value],
         color=color,
         marker=_marker(units, cohort),
         alpha=0.6,
         edgecolor="white",
         linewidth=0.4,
-        zorder=3 - kept.mean(),  # small cohorts lie on top
+        zorder=3 - has_value.mean(),  # small cohorts lie on top
     )
 
 
 def _draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
     """Draw the least-squares line through points whose heights are means over networks, (networks, points)."""
-    found = group_lines.line(x, y)
-    if np.isfinite(found.slope.value):
+    line = group_lines.line(x, y)
+    if np.isfinite(line.slope.value):
         ends = np.array([x.min(), x.max()])
-        axes.plot(ends, found.intercept.value + found.slope.value * ends, color=color, linewidth=1.8)
+        axes.plot(ends, line.intercept.value + line.slope.value * ends, color=color, linewidth=1.8)
 
 
 def _draw_no_change(axes: Axes, units: Units) -> None:
@@ -236,10 +236,10 @@ def _name_axis(axes: Axes, measure: str) -> None:
 
 def _name_cohorts(figure: Figure, units: Units, size: tuple[float, float], more: list[Line2D] | None = None) -> None:
     """Put a legend of the cohorts below the title, where there are any."""
-    found = [
+    handles = [
         handle(name_in_picture(cohort, _LONGEST_NAME), color=color, marker=_marker(units, cohort))
         for cohort, color, _ in _cohorts(units)
         if cohort != ALL
     ]
-    if found:
-        add_legend(figure, [*found, *(more or [])], size)
+    if handles:
+        add_legend(figure, [*handles, *(more or [])], size)

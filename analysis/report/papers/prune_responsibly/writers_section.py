@@ -72,10 +72,10 @@ class UnitTables(NamedTuple):
 @once
 def found_units(study: StudyData) -> list[UnitTables]:
     """Return the units of each data set and model that has a table of groups and networks to look at."""
-    return list(_found(study)) if study.image_groups else []
+    return list(_each_of_units(study)) if study.image_groups else []
 
 
-def _found(study: StudyData) -> Iterator[UnitTables]:
+def _each_of_units(study: StudyData) -> Iterator[UnitTables]:
     cells = study.cells[study.cells[schema.DATASET].isin(study.image_groups) & is_pruned(study.cells)]
     for workload, rows in places(cells[mostly_sound(cells)]):
         cell = writers.level(rows)
@@ -103,17 +103,17 @@ def section(study: StudyData) -> Section | None:
     """Return the section on groups of test images; None without a table of groups."""
     if not study.image_groups:
         return None
-    found = found_units(study)
-    blocks: list[Block] = [_READING] if found else []
-    for number, each in enumerate(found):
+    all_tables = found_units(study)
+    blocks: list[Block] = [_READING] if all_tables else []
+    for number, each in enumerate(all_tables):
         blocks += _blocks(each, number)
     tables = {
         "groups.csv": study.groups.groups,
         "groupings.csv": study.groups.groupings,
-        "group_placebo.csv": _joined(found, [each.placebos for each in found]),
-        "group_profiles.csv": _joined(found, [writers.profiles(each.units) for each in found]),
-        "group_lines.csv": _joined(found, [writers.lines(each.units) for each in found]),
-        "worst_groups.csv": _joined(found, [each.worst for each in found]),
+        "group_placebo.csv": _joined(all_tables, [each.placebos for each in all_tables]),
+        "group_profiles.csv": _joined(all_tables, [writers.profiles(each.units) for each in all_tables]),
+        "group_lines.csv": _joined(all_tables, [writers.lines(each.units) for each in all_tables]),
+        "worst_groups.csv": _joined(all_tables, [each.worst for each in all_tables]),
     }
     tables = {name: table for name, table in tables.items() if len(table)}
     return Section("Groups of test images", blocks, tables, study.groups.notes)
@@ -136,31 +136,32 @@ def figures_in_print(study: StudyData) -> Section | None:
     return Section("Writers of digits, in print", blocks, tables)
 
 
-def _joined(found: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _joined(all_tables: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Return tables of several data sets and models as one, which names these."""
-    named = [part.assign(**each.key)[[*PLACE, *part.columns]] for each, part in zip(found, parts, strict=True)]
+    named = [part.assign(**each.key)[[*PLACE, *part.columns]] for each, part in zip(all_tables, parts, strict=True)]
     return pd.concat(named, ignore_index=True) if named else pd.DataFrame()
 
 
-def _blocks(found: UnitTables, number: int) -> list[Block]:
-    units = found.units
+def _blocks(tables: UnitTables, number: int) -> list[Block]:
+    units = tables.units
     blocks: list[Block] = [
-        Caption(f"{', '.join(found.place)}.", f"Networks: {found.networks}, {len(units.after)} seeds."),
-        _groupings_table(found),
+        Caption(f"{', '.join(tables.place)}.", f"Networks: {tables.networks}, {len(units.after)} seeds."),
+        _groupings_table(tables),
     ]
-    few = found.groupings.loc[found.groupings["groups"] <= _MOST_ROWS, GROUPING]
-    blocks += [_groups_table(found.groups[found.groups[GROUPING] == name]) for name in few]
+    few = tables.groupings.loc[tables.groupings["groups"] <= _MOST_ROWS, GROUPING]
+    blocks += [_groups_table(tables.groups[tables.groups[GROUPING] == name]) for name in few]
     if len(units.names) < _FEWEST:
         return blocks
-    blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *found.named))]
+    blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *tables.named))]
     if units.measures:
-        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *found.named))]
-    return [*blocks, _WORST, _picked(found), _worst_table(found)]
+        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *tables.named))]
+    losses = worst_losses(tables.worst, units.before, units.after)
+    return [*blocks, _WORST, _describe_worst(losses, units.unit), _worst_table(tables)]
 
 
-def _groupings_table(found: UnitTables) -> pd.DataFrame:
-    spreads = found.placebos[found.placebos["side"] == "change"].drop(columns="side")
-    rows = found.groupings.merge(spreads, on=GROUPING)
+def _groupings_table(tables: UnitTables) -> pd.DataFrame:
+    spreads = tables.placebos[tables.placebos["side"] == "change"].drop(columns="side")
+    rows = tables.groupings.merge(spreads, on=GROUPING)
     largest = 100 * rows[["largest_excess", "largest_excess_low", "largest_excess_high"]]
     control = 100 * rows["largest_excess_control"]
     one, sizes = decimals(1), zip(rows["fewest_images"], rows["most_images"], strict=True)
@@ -199,29 +200,48 @@ def _of(grouping: str) -> str:
     return f"{GROUP} ({grouping})"
 
 
-def _picked(found: UnitTables) -> str:
-    """Say what the worst units lose where they are picked, and elsewhere."""
-    units, table = found.units, found.worst
+class WorstLosses(NamedTuple):
+    """What the worst units lose, in points: where they are picked, and in the other networks (NaN without others).
+
+    Attributes
+    ----------
+    worst, several, number : (float, float), (float, float), int
+        Of the worst unit of each network, of its worst 5 %, and how many these are.
+    mean : float
+        What all units lose on average.
+    """
+
+    worst: tuple[float, float]
+    several: tuple[float, float]
+    number: int
+    mean: float
+
+
+def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> WorstLosses:
+    """Return what the worst units lose; `table` as `writers.worst` returns it, accuracies as in `Units`."""
     first = table.drop_duplicates(schema.SEED)
-    loss = 100 * float((units.before - units.after).mean())
-    own, elsewhere = (100 * first[name].mean() for name in ("loss", "loss_elsewhere"))
-    own_worst, elsewhere_worst = (100 * table[name].mean() for name in ("loss", "loss_elsewhere"))
-    many = len(table) // len(first)
+    worst, several = ((100 * rows["loss"].mean(), 100 * rows["loss_elsewhere"].mean()) for rows in (first, table))
+    return WorstLosses(worst, several, len(table) // len(first), 100 * float((before - after).mean()))
+
+
+def _describe_worst(losses: WorstLosses, unit: str) -> str:
+    """Say what the worst units lose where they are picked, and elsewhere."""
+    own, elsewhere = losses.worst
     if np.isnan(elsewhere):
-        return f"The {units.unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
+        return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
     several = (
-        f"The {many} worst of each (5 % of all) lose {own_worst:.1f} points where they are picked, and "
-        f"{elsewhere_worst:.1f} elsewhere. "
+        f"The {losses.number} worst of each (5 % of all) lose {losses.several[0]:.1f} points where they are picked, "
+        f"and {losses.several[1]:.1f} elsewhere. "
     )
     return (
-        f"The {units.unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
-        f"the other networks. {several if many > 1 else ''}All lose {loss:.1f} points on average."
+        f"The {unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
+        f"the other networks. {several if losses.number > 1 else ''}All lose {losses.mean:.1f} points on average."
     )
 
 
-def _worst_table(found: UnitTables) -> pd.DataFrame:
+def _worst_table(tables: UnitTables) -> pd.DataFrame:
     """Return the unit that each network picks first."""
-    first = found.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
+    first = tables.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
     percent = decimals(1)
 
     def from_to(start: str) -> list[str]:
@@ -231,7 +251,7 @@ def _worst_table(found: UnitTables) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "picked on seed": first[schema.SEED].map(str).to_list(),
-            _of(found.units.unit): first[GROUP].to_list(),
+            _of(tables.units.unit): first[GROUP].to_list(),
             "images": first["images"].map("{:,}".format).to_list(),
             "accuracy there, %": from_to(""),
             "in the other networks, %": from_to("_elsewhere"),
@@ -239,47 +259,47 @@ def _worst_table(found: UnitTables) -> pd.DataFrame:
     )
 
 
-def _numbered_figures(found: UnitTables, number: int) -> list[Block]:
+def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
     """Return the paper's figures that the table of groups has the measures for."""
-    units, made = found.units, {}
+    units, drawings = tables.units, {}
     if len(units.names) < _FEWEST:
         return []
     for figure, measure in _COLOURED.items():
         if measure in units.measures:
             text = f"Accuracy after against before, coloured by {measure}, and the distribution of the {measure}."
-            made[figure] = text, writers_figures.coloured(units, measure, *found.named)
+            drawings[figure] = text, writers_figures.coloured(units, measure, *tables.named)
     tilts = [measure for measure in (_TILT, _ABSOLUTE_TILT) if measure in units.measures]
     if tilts:
         text = f"Distribution of the mean tilt of each {units.unit}."
-        made[11] = text, writers_figures.distributions(units, tilts, found.named[0])
+        drawings[11] = text, writers_figures.distributions(units, tilts, tables.named[0])
     if _ABSOLUTE_TILT in units.measures:
         text = "Accuracy before and after pruning, against the mean absolute tilt."
-        made[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *found.named)
+        drawings[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *tables.named)
     blocks: list[Block] = []
-    for figure, (text, drawn) in sorted(made.items()):
+    for figure, (text, drawn) in sorted(drawings.items()):
         name = picture_name(f"writers_figure_{figure:02}", number)
         blocks += [Caption(f"Figure {figure}.", text), Picture(name, drawn)]
     return blocks
 
 
-def _beside_print(found: UnitTables) -> pd.DataFrame:
+def _beside_print(tables: UnitTables) -> pd.DataFrame:
     """Return Table 1: lines on absolute tilt, here and in print where a cohort has the name of a printed series."""
-    lines = writers.lines(found.units)
+    lines = writers.lines(tables.units)
     if lines.empty:
         return lines
     lines = lines[lines["measure"].eq(_ABSOLUTE_TILT) & lines["side"].ne("change")]
     printed = published.figures("prune_responsibly_table_01").set_index("series")
-    printed = printed if found.place[0].lower() in _SAME_IMAGES else printed.head(0)
+    printed = printed if tables.place[0].lower() in _SAME_IMAGES else printed.head(0)
     rows = []
     for line in lines.to_dict("records"):
         series = _PRINTED_ALL if line["cohort"] == ALL else line["cohort"]
         for name in ("intercept", "slope"):
             column = f"{name}_{line['side']}"
-            known = printed.at[series, column] if series in printed.index else np.nan
+            published_value = printed.at[series, column] if series in printed.index else np.nan
             value = line[name]
             rows.append(
                 {
-                    **found.key,
+                    **tables.key,
                     "series": line["cohort"],
                     "pruning": line["side"],
                     "coefficient": name,
@@ -287,8 +307,8 @@ def _beside_print(found: UnitTables) -> pd.DataFrame:
                     "ours": value,
                     "ours_low": line[f"{name}_low"],
                     "ours_high": line[f"{name}_high"],
-                    "published": known,
-                    "difference": value - known,
+                    "published": published_value,
+                    "difference": value - published_value,
                 }
             )
     return pd.DataFrame(rows)

@@ -86,8 +86,8 @@ def as_text(
         Returns the line of a cell.
     """
     before = three_decimals(rows["accuracy_before"].mean())
-    known = [*dense, before, table(of_print.number)["Accuracy"][0]]
-    first = [*known, *[NOT_AVAILABLE] * (len(columns) - len(known))]
+    accuracies = [*dense, before, table(of_print.number)["Accuracy"][0]]
+    first = [*accuracies, *[NOT_AVAILABLE] * (len(columns) - len(accuracies))]
     return pd.DataFrame([first, *map(line, rows.to_dict("records"))], columns=list(columns))
 
 
@@ -119,8 +119,8 @@ def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
     values = {param: _value(runs, param) for param in of_print.params}
     unknown = [param for param, value in values.items() if not value]
     parts = {"Here": here, "Not as in print": _differing(rows, values, of_print), "Not known": unknown}
-    said = [f"{start}: {', '.join(words)}." for start, words in parts.items() if words]
-    return " ".join([f"{name(rows, study)}.", *said])
+    sentences = [f"{start}: {', '.join(words)}." for start, words in parts.items() if words]
+    return " ".join([f"{name(rows, study)}.", *sentences])
 
 
 def _differing(rows: pd.DataFrame, values: Mapping[str, str], of_print: Printed) -> list[str]:

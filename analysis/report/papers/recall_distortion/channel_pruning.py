@@ -52,13 +52,13 @@ _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha
 
 def section(study: StudyData) -> Section | None:
     """Return the section on CHIP (Table 13); None for a study without it."""
-    found = cells(study)
-    if found.empty:
+    all_levels = cells(study)
+    if all_levels.empty:
         return None
     blocks: list[Block] = [_READING]
-    for rows in beside_print.by_method(found):
+    for rows in beside_print.by_method(all_levels):
         blocks += [Caption("Table 13.", beside_print.title(rows, study, _TABLE)), ratio_table(rows)]
-    return Section("Removed channels", [*blocks, _PRINT], {"removed_channels.csv": found})
+    return Section("Removed channels", [*blocks, _PRINT], {"removed_channels.csv": all_levels})
 
 
 def cells(study: StudyData) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.report.papers.claims import Check, Workload, held, judged
+from analysis.report.papers.claims import Check, Workload, held, judge
 from analysis.report.papers.recall_distortion import lottery
 from analysis.report.papers.recall_distortion.sentences import CLAIMS, MP
 from analysis.report.published import rank
@@ -57,7 +57,7 @@ def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Worklo
     for workload in _places(runs, None):
         for claim in CLAIMS:
             if claim.slug in slugs:
-                yield from ((workload, each.check, each.holds) for each in judged(claim, (workload,)))
+                yield from ((workload, each.check, each.holds) for each in judge(claim, (workload,)))
 
 
 # Measurements of each network.
@@ -107,8 +107,8 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
         if len(sound):
             slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
             if shared and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
-                found = shared.of_runs(study.runs.iloc[sound])
-                slopes |= {f"alpha_{name}": slope for name, slope in found.other_slopes.items()} if found else {}
+                pairs = shared.of_runs(study.runs.iloc[sound])
+                slopes |= {f"alpha_{name}": slope for name, slope in pairs.other_slopes.items()} if pairs else {}
             by_cell.append(pd.DataFrame(slopes, index=sound))
     every_slope = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *by_cell]).reindex(frame.index)
     return frame.assign(
@@ -133,7 +133,7 @@ def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
         "alpha_weak": intensification.alpha(np.minimum(before, 0), after),
         "alpha_strong": intensification.alpha(np.maximum(before, 0), after),
         **{
-            name: resampling.pseudo_values(np.where(kept, products, 0).sum(1), np.where(kept, squares, 0).sum(1))
-            for name, kept in zip(_POOLED, (np.ones_like(near), near, ~near), strict=True)
+            name: resampling.pseudo_values(np.where(part, products, 0).sum(1), np.where(part, squares, 0).sum(1))
+            for name, part in zip(_POOLED, (np.ones_like(near), near, ~near), strict=True)
         },
     }

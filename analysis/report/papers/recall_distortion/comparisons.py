@@ -121,14 +121,14 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         the column and what the table fixes apart; `attrs["row_headers"]` has the header of the rows of a table where
         it is not that of print.
     """
-    kept = main_setting(alphas, further_settings(alphas))
-    notes = list(kept.attrs.get("notes", []))
-    if guessing := int(kept["at_chance"].sum()):
+    runs = main_setting(alphas, further_settings(alphas))
+    notes = list(runs.attrs.get("notes", []))
+    if n_at_chance := int(runs["at_chance"].sum()):
         notes.append(
-            f"{guessing:,} of {len(kept):,} pruned networks are left out of the paper's tests and tables, because they "
-            "or their dense networks guess"
+            f"{n_at_chance:,} of {len(runs):,} pruned networks are left out of the paper's tests and tables, because "
+            "they or their dense networks guess"
         )
-    frame = _tested(kept, _planned(kept, as_printed), variance, DESIGNS)
+    frame = _tested(runs, _planned(runs, as_printed), variance, DESIGNS)
     frame.attrs |= {"notes": notes, "variance": variance}
     return frame
 
@@ -138,9 +138,9 @@ def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_pri
 
     In print not all pruners shared their dense networks.
     """
-    kept = main_setting(alphas, further_settings(alphas))
-    planned = [test for test in _planned(kept, as_printed) if test.table in (8, 9)]
-    return _tested(kept, planned, variance, {table: DESIGNS[table]._replace(paired=False) for table in (8, 9)})
+    runs = main_setting(alphas, further_settings(alphas))
+    planned = [test for test in _planned(runs, as_printed) if test.table in (8, 9)]
+    return _tested(runs, planned, variance, {table: DESIGNS[table]._replace(paired=False) for table in (8, 9)})
 
 
 def usual_model(dataset: str) -> str:
@@ -192,9 +192,9 @@ def _tested(
     family = pd.Series([_family(test) for test in planned], dtype=object)
     sizes = family.map(family.value_counts())
     rows = []
-    for test, made in zip(planned, sizes, strict=True):
+    for test, number in zip(planned, sizes, strict=True):
         design = designs[test.table]
-        size = made if test.further else max(made, design.family)
+        size = number if test.further else max(number, design.family)
         first, second = (samples.get(cell, nothing) for cell in (test.first, test.second))
         if design.paired:
             shared = first.sound.index.intersection(second.sound.index)
@@ -287,11 +287,11 @@ def _models(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
 
 def _datasets(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
     """Return every data set with the model that Tables 3 and 7 fix for it."""
-    found = []
+    models = []
     for dataset, rows in runs.groupby(schema.DATASET):
         model = _fixed(rows, schema.MODEL, usual_model(str(dataset)), as_printed)
-        found += _pruned_models(rows[rows[schema.MODEL] == model])
-    return sorted(found, key=_rank)
+        models += _pruned_models(rows[rows[schema.MODEL] == model])
+    return sorted(models, key=_rank)
 
 
 def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
@@ -302,13 +302,13 @@ def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
 
 def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
     """Return the value that the paper fixes; without it the one with most runs, but None for tables as printed."""
-    found = usual(runs[column].value_counts(), printed)
-    return found if found is None or not as_printed or label(found) == printed else None
+    value = usual(runs[column].value_counts(), printed)
+    return value if value is None or not as_printed or label(value) == printed else None
 
 
 def _pruned_models(runs: pd.DataFrame) -> list[PrunedModel]:
-    found = runs[[schema.DATASET, schema.MODEL, schema.PRUNER]].drop_duplicates()
-    return sorted((PrunedModel(*row) for row in found.itertuples(index=False)), key=_rank)
+    rows = runs[[schema.DATASET, schema.MODEL, schema.PRUNER]].drop_duplicates()
+    return sorted((PrunedModel(*row) for row in rows.itertuples(index=False)), key=_rank)
 
 
 def _rank(pruned_model: PrunedModel) -> list[tuple]:
@@ -317,8 +317,8 @@ def _rank(pruned_model: PrunedModel) -> list[tuple]:
 
 def _ratios(runs: pd.DataFrame, pruned_models: Iterable[PrunedModel]) -> list[list[float]]:
     """Return the ratios of each pruned model, ascending."""
-    found = runs.groupby([schema.DATASET, schema.MODEL, schema.PRUNER])[schema.RATIO].unique()
-    return [sorted(map(float, found.get(tuple(each), []))) for each in pruned_models]
+    ratios = runs.groupby([schema.DATASET, schema.MODEL, schema.PRUNER])[schema.RATIO].unique()
+    return [sorted(map(float, ratios.get(tuple(each), []))) for each in pruned_models]
 
 
 def _neighbouring_ratios(
@@ -402,9 +402,9 @@ def _mp_against_up(
     """Yield Table 9: models as columns, ratios as rows."""
     if mp is None or mp == up:
         return
-    found = _models(alphas[alphas[schema.PRUNER].isin([mp, up])], as_printed)
-    pairs = [(each, each._replace(pruner=up)) for each in found if each.pruner == mp]
-    pairs = [pair for pair in pairs if pair[1] in found]
+    models = _models(alphas[alphas[schema.PRUNER].isin([mp, up])], as_printed)
+    pairs = [(each, each._replace(pruner=up)) for each in models if each.pruner == mp]
+    pairs = [pair for pair in pairs if pair[1] in models]
     ratios = told_apart(sorted({ratio for pair in pairs for own in _ratios(alphas, pair) for ratio in own}))
     for first, second in pairs:
         for ratio, text in ratios.items():

@@ -205,7 +205,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     named = [each.fixed for each in panels]
     several = next((f", {each.which}" for each in panels if each.which), "")
     titles = named if len(named) > 1 else [""]
-    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
+    chance_levels = [_describe_chance_level(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
     width = 8.5 if len(columns) == 1 else 5.5
     size = width * len(columns), 8.5
     figure, grid = page(
@@ -216,7 +216,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         "was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
         "classes differ less, or other classes are weak. "
-        f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
+        f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",
         sharex="col",
     )
     styles = _styles([lines for lines, _ in columns])
@@ -499,11 +499,11 @@ def _draw_networks(axes: Axes, position: int, networks: pd.DataFrame, limits: tu
 
 
 def _draw_interval(axes: Axes, position: int, cell: Any, limits: tuple[float, float]) -> None:
-    known = np.isfinite(cell.ci_low)
+    has_interval = np.isfinite(cell.ci_low)
     color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
-    if known:
+    if has_interval:
         axes.vlines(position, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
-    axes.plot(position, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
+    axes.plot(position, cell.alpha_mean, "o", color=color, fillstyle="full" if has_interval else "none", markersize=4.5)
     value = f"{cell.alpha_mean:.1f}"
     draw_edge(
         axes,
@@ -633,11 +633,11 @@ def _beyond(count: int, what: str) -> str:
     return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
 
 
-def _guessing(lines: dict[_PanelKey, pd.DataFrame], title: str) -> str:
+def _describe_chance_level(lines: dict[_PanelKey, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
-        guessing = line[line["chance"] > 0]
-        if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in guessing.itertuples()]:
+        at_chance = line[line["chance"] > 0]
+        if counts := [f"{short_ratio(row.Index)} ({row.chance:g} of {row.n:g})" for row in at_chance.itertuples()]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""

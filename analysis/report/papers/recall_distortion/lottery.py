@@ -79,20 +79,20 @@ _PRINT = (
 
 def section(study: StudyData) -> Section | None:
     """Return the section on lottery tickets (Table 12); None for a study without networks that are rewound."""
-    found = levels(study)
-    pruned = found[found[schema.PRUNER] != CONTROL]
+    all_levels = levels(study)
+    pruned = all_levels[all_levels[schema.PRUNER] != CONTROL]
     if pruned.empty:
         return None
     methods = beside_print.by_method(pruned)
     blocks: list[Block] = [
         Items([*(_sentence(rows, study) for rows in methods), _in_print()]),
         _READING,
-        *numbered("lottery_tickets", list(figures(found, study))),
+        *numbered("lottery_tickets", list(figures(all_levels, study))),
         _PRINT,
     ]
     for rows in methods:
         blocks += [Caption("Table 12.", beside_print.title(rows, study, _TABLE)), level_table(rows)]
-    return Section("Lottery tickets", blocks, {"lottery_tickets.csv": found.drop(columns=ITERATION)})
+    return Section("Lottery tickets", blocks, {"lottery_tickets.csv": all_levels.drop(columns=ITERATION)})
 
 
 def levels(study: StudyData) -> pd.DataFrame:
@@ -216,17 +216,17 @@ def _in_print() -> str:
     return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 
-def figures(found: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
+def figures(rows: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
     """Draw alpha at every level, ours and print's, at most four data sets and models a figure.
 
     Parameters
     ----------
-    found : DataFrame
+    rows : DataFrame
         As `levels` returns it.
     study : StudyData
     """
     printed = _TABLE.values.iloc[1:]
-    for group in groups(found, study):
+    for group in groups(rows, study):
         styles, named = styles_of([workload.lines for workload in group])
         size = figure_width(group), 4.6
         note = (

@@ -49,13 +49,13 @@ def tradeoff(study: StudyData) -> Section:
 def metrics(study: StudyData) -> Section:
     """Return the section that sets the slope of recall beside those of precision and F1."""
     title = "Recall, precision and F1"
-    known = study.cells[study.cells["alpha_precision"].notna()]
-    if known.empty:
+    cells = study.cells[study.cells["alpha_precision"].notna()]
+    if cells.empty:
         return Section(title, [_NO_METRICS])
-    shown = _named(known, study)
-    shown["recall"] = values_with_intervals(known, "alpha_mean", "ci")
+    shown = _named(cells, study)
+    shown["recall"] = values_with_intervals(cells, "alpha_mean", "ci")
     for name in ("precision", "f1"):
-        shown[name] = values_with_intervals(known, f"alpha_{name}", f"alpha_{name}")
+        shown[name] = values_with_intervals(cells, f"alpha_{name}", f"alpha_{name}")
     return Section(title, [_METRICS, shown])
 
 
@@ -95,14 +95,14 @@ def paper_tables(study: StudyData) -> Section:
 
 def paper_claims(study: StudyData) -> Section | None:
     """Return the section that holds the paper's sentences against the study; None if it has nothing of the paper."""
-    found = claims.claims(study.runs, study.predicted)
-    tried = (found["verdict"] != UNTRIED).any()
+    judgements = claims.claims(study.runs, study.predicted)
+    tried = (judgements["verdict"] != UNTRIED).any()
     if not tried and study.with_ratios.runs.empty:
         return None
     return Section(
         "The paper's sentences, held against this study",
-        [_CLAIMS, shown(found)] if tried else [],
-        tables={"claims.csv": found},
+        [_CLAIMS, shown(judgements)] if tried else [],
+        tables={"claims.csv": judgements},
     )
 
 

@@ -110,23 +110,23 @@ def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     design = DESIGNS[number]
     header = tests.attrs["row_headers"].get(number, design.rows)
-    found = tests.copy(deep=False)
-    found.attrs = {}  # or every frame and column below gets a copy
-    found = found[found["table"] == number]
-    if found.empty:
+    rows = tests.copy(deep=False)
+    rows.attrs = {}  # or every frame and column below gets a copy
+    rows = rows[rows["table"] == number]
+    if rows.empty:
         return pd.DataFrame(columns=[header])
-    headers = [tests.attrs["headers"][row] for row in found.index]
-    named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
+    headers = [tests.attrs["headers"][row] for row in rows.index]
+    named = pd.DataFrame(headers, index=rows.index, columns=["column", "fixed"])
     frame = (
-        named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value).mask(_hindered(found), AT_CHANCE))
+        named.assign(row=rows["row"], p=rows["p_bonferroni"].map(p_value).mask(_hindered(rows), AT_CHANCE))
         .pivot(index="row", columns="column", values="p")
-        .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
+        .reindex(index=rows["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
         .fillna(NOT_AVAILABLE)
         .rename(columns={header: f"{header} "})  # a model may have the name of the header
         .rename_axis(index=header, columns=None)
         .reset_index()
     )
-    places = "; ".join([", ".join(found["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
+    places = "; ".join([", ".join(rows["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
     sides = "two-sided" if design.alternative == "two-sided" else "one-sided"
     kind = "paired" if design.paired else f"independent ({tests.attrs.get('variance', 'welch')})"
     frame.attrs = {"title": f"{design.title}? {places}. p of {sides} {kind} t-tests, Bonferroni-corrected"}

@@ -48,7 +48,7 @@ def test_losses_are_those_beyond_the_control_and_the_worst_is_that_of_the_larges
     table = judgement.losses(("hat", "bag"), label, Sides(right, right, after))
     assert table["name"].tolist() == ["accuracy", "hat", "bag"]
     assert table["loss"].tolist() == pytest.approx([0.05, 0.1, 0.0])
-    found = judgement.judged(table, 0.95, cost=7.0, model_bytes=8, macs=9, run_id="run")
+    found = judgement.judge(table, 0.95, cost=7.0, model_bytes=8, macs=9, run_id="run")
     assert found.worst_class == "hat"
     assert (found.class_loss, found.accuracy_loss) == (pytest.approx(0.1), pytest.approx(0.05))
     # None is won, so that the end is Wilson's: (.1 + .019207 + 1.96 sqrt(.0009 + .000096)) / 1.038415

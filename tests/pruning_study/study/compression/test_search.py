@@ -10,7 +10,7 @@ from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
 from pruning_study.options.config import FIRST_CHAINS
 from pruning_study.study.compression.chains import Chain, ChainSpace
-from pruning_study.study.compression.judgement import Judged
+from pruning_study.study.compression.judgement import Judgement
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -35,7 +35,7 @@ def store(store_uri):
 
 
 def judged(size, class_upper=0.01, accuracy_upper=0.001):
-    return Judged(float(size), size, size, 0.9, 0.0, accuracy_upper, "bag", 0.0, class_upper, "run")
+    return Judgement(float(size), size, size, 0.9, 0.0, accuracy_upper, "bag", 0.0, class_upper, "run")
 
 
 def made(search, total, what=lambda chain: judged(100)):

@@ -33,7 +33,7 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
         dense = dense_step.train(store, job.run_id, setting)
         network = Network(store, job.run_id, setting, dense)
         made = network.make(chain)
-        judged = trying.judged([network], chain, "size")
+        result = trying.judge([network], chain, "size")
     wanted = pruned.trial(setting.at(**chain.options), dense, 4.0)
     given = runs.val_predictions(store, made.run_id, setting)
     assert given.predicted.tolist() == wanted.predicted.tolist()
@@ -44,7 +44,7 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
         if params.items() <= run.data.params.items()
     )
     assert of_offsets.predicted.tolist() != wanted.predicted.tolist()  # fitted on the image too
-    assert judged.accuracy_loss == pytest.approx(control.accuracy - wanted.accuracy)
+    assert result.accuracy_loss == pytest.approx(control.accuracy - wanted.accuracy)
 
 
 @pytest.mark.structured

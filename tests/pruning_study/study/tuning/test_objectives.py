@@ -116,12 +116,13 @@ def test_only_whole_trials_within_a_point_of_the_best_anchor_may_win():
 
 
 def test_the_most_accurate_whole_trial_wins():
-    assert objectives.winner(SEARCH, "accuracy")[0] == 6
+    assert objectives.winner(SEARCH, "accuracy") == (6, 0.805, 6)
 
 
 def test_the_least_distorted_of_those_that_may_win():
-    best, reason = objectives.winner(SEARCH, "alpha")
-    assert best == 3
+    best = objectives.winner(SEARCH, "alpha")
+    assert best == (3, 0.2, 3)
+    reason = objectives.reason(SEARCH, "alpha", best)
     assert "of the 3 trials" in reason
     assert "0.8000" in reason
 
@@ -129,9 +130,9 @@ def test_the_least_distorted_of_those_that_may_win():
 def test_the_front_and_the_point_recommended_on_it():
     # By falling accuracy: .805/.4, .8/.5 (beaten), .79/.2, .7899/.05, .78/.1 (beaten), .1/.0.
     assert objectives.pareto_front(SEARCH).tolist() == [False, False, True, True, True, False, True]
-    best, reason = objectives.winner(SEARCH, "both")
-    assert best == 3
-    assert "4 of the complete trials" in reason
+    best = objectives.winner(SEARCH, "both")
+    assert best.trial == 3
+    assert "4 of the complete trials" in objectives.reason(SEARCH, "both", best)
 
 
 def test_a_stopped_trial_is_measured_against_lambda_on_the_seeds_it_had():
@@ -157,10 +158,10 @@ def test_equals_are_on_the_front_together_and_those_they_beat_in_one_are_not():
 
 def test_lambda_wins_a_tie():
     tied = trials(("lambda", True, 0.8, 0.1), ("MP", True, 0.8, 0.1), ("", True, 0.8, 0.1))
-    assert [objectives.winner(tied, objective)[0] for objective in ("accuracy", "alpha", "both")] == [0, 0, 0]
+    assert [objectives.winner(tied, objective).trial for objective in ("accuracy", "alpha", "both")] == [0, 0, 0]
 
 
 def test_an_undefined_distortion_never_wins():
     undefined = trials(("lambda", True, 0.8, 0.3), ("", True, 0.8, np.nan))
-    assert objectives.winner(undefined, "alpha")[0] == 0
+    assert objectives.winner(undefined, "alpha").trial == 0
     assert objectives.pareto_front(undefined).tolist() == [True, False]

@@ -222,7 +222,7 @@ class TestDecays:
         trials = search.trials()
         assert trials["fine_tune_decay"].tolist()[:3] == ["none"] * 3
         assert set(trials["fine_tune_decay"]) == {"none", "cosine", "linear"}
-        best, _ = objectives.winner(trials, "accuracy")
+        best = objectives.winner(trials, "accuracy").trial
         assert trials["fine_tune_decay"][best] == "cosine"
         assert (trials["fine_tune_decay"].iloc[10:] == "cosine").mean() > 0.5
         assert set(search.importance()) == {"epsilon", "fine_tune_decay"}

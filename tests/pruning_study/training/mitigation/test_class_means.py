@@ -14,7 +14,7 @@ def test_means_over_images():
     means = over_images(tensor([0, 0, 2, 0]), tensor([1.0, 2.0, 5.0, 6.0]), classes=3)
     assert means.each.tolist() == [3.0, 0.0, 5.0]
     assert means.overall.item() == 3.5
-    assert means.known.tolist() == [True, False, True]
+    assert means.has_mean.tolist() == [True, False, True]
 
 
 def test_means_over_images_that_are_right_or_wrong_are_recalls_and_the_accuracy():
@@ -23,13 +23,13 @@ def test_means_over_images_that_are_right_or_wrong_are_recalls_and_the_accuracy(
     assert means.overall.item() == pytest.approx(4 / 6)
 
 
-def test_a_class_is_known_once_its_buffer_is_full():
+def test_a_class_has_a_mean_once_its_buffer_is_full():
     buffers = empty_buffers(2, CPU)
     remember(buffers, tensor([0] * (MEMORY - 1) + [1]), torch.ones(MEMORY))
-    assert over_buffers(buffers).known.tolist() == [False, False]
+    assert over_buffers(buffers).has_mean.tolist() == [False, False]
     remember(buffers, tensor([0]), tensor([1.0 + MEMORY]))
     means = over_buffers(buffers)
-    assert means.known.tolist() == [True, False]
+    assert means.has_mean.tolist() == [True, False]
     assert means.each[0].item() == 2.0
     assert means.overall.item() == 2.0  # of class 0 alone
 
@@ -59,6 +59,6 @@ def test_buffers_hold_what_queues_of_the_released_code_hold():
             queues[label].append(value)
     full = [len(queue) == 40 for queue in queues]
     means = over_buffers(buffers)
-    assert means.known.tolist() == full == [True, True, False]
+    assert means.has_mean.tolist() == full == [True, True, False]
     assert means.each[:2].tolist() == pytest.approx([np.mean(queue) for queue in queues[:2]])
     assert means.overall.item() == pytest.approx(np.mean([np.mean(queue) for queue in queues[:2]]))

@@ -197,7 +197,7 @@ def test_a_true_sentence_about_every_ratio_is_seldom_refuted():
             for ratio in range(6)
         ]
         claim = Claim("always", "", "", "", lambda place, checks=checks: checks)
-        refuted += any(judged.holds == "no" for judged in shared.judged(claim, (None,)))
+        refuted += any(judged.holds == "no" for judged in shared.judge(claim, (None,)))
     # .05 and three standard errors of 200 studies.
     assert refuted / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 
