@@ -42,9 +42,11 @@ def write(results: Path) -> None:
     if not (folder / "frames").is_dir():
         return
     studies = {COSINE: STUDY, CONSTANT: folders.TEXT}
-    networks = pd.concat(
+    by_training = [
         measured(folders.runs(results, name)[0]).assign(training=training) for training, name in studies.items()
-    )
+    ]
+    networks = pd.concat(by_training)
+    networks = networks[networks[schema.DATASET].isin(by_training[0][schema.DATASET])]
     tables = {
         "means": means(networks),
         "comparisons": comparisons(networks),
@@ -71,6 +73,11 @@ def measured(runs: pd.DataFrame) -> pd.DataFrame:
         }
     ).set_index(runs[frames.RUN_ID])
     return network_measures.measure(runs).join(settings, on=frames.RUN_ID)
+
+
+def present(networks: pd.DataFrame) -> list[str]:
+    """Return the data sets that networks are of, in the order of `DATASETS`."""
+    return [dataset for dataset in DATASETS if dataset in set(networks[schema.DATASET])]
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +118,9 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
     values = networks.set_index(["training", schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED]).sort_index()
-    for training, outcome, (pruner, minus), dataset in product((COSINE, CONSTANT), OUTCOMES, COMPARED, DATASETS):
+    for training, outcome, (pruner, minus), dataset in product(
+        (COSINE, CONSTANT), OUTCOMES, COMPARED, present(networks)
+    ):
         for ratio in RATIOS:
             baseline = values.loc[training, dataset, minus, 1 if minus == CONTROL else ratio][outcome]
             both = pd.concat([values.loc[training, dataset, pruner, ratio][outcome], baseline], axis=1)
@@ -128,7 +137,7 @@ def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
     own = networks[is_gradual | networks[schema.PRUNER].eq(CONTROL)]
     values = own.set_index([schema.DATASET, schema.PRUNER, "mitigation", schema.SEED]).sort_index()
     rows: list[dict[str, object]] = []
-    for dataset, pruner, mitigation in product(DATASETS, (MP, CONTROL), (OFFSETS, TEACHER)):
+    for dataset, pruner, mitigation in product(present(networks), (MP, CONTROL), (OFFSETS, TEACHER)):
         for outcome in ("largest_excess", "accuracy"):
             spared, plain = (values.loc[dataset, pruner, name][outcome] for name in (mitigation, PLAIN))
             both = pd.concat([spared, plain], axis=1).to_numpy().T
@@ -139,18 +148,19 @@ def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
 
 def figure(compared: pd.DataFrame) -> Figure:
     """Draw differences of alpha against the ratio: a row for each pair, a column for each data set."""
+    datasets = present(compared)
     drawn, grid = page(
-        (len(COMPARED), len(DATASETS)),
-        (9.6, 5.6),
+        (len(COMPARED), len(datasets)),
+        (3.0 * len(datasets) + 0.6, 5.6),
         "Differences of alpha, with a constant learning rate and with one that falls to 0",
         "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it falls to 0, 20 other networks.",
         sharex=True,
     )
     of_alpha = compared[compared["outcome"].eq("alpha")]
     for line, (pruner, _) in zip(grid, COMPARED, strict=True):
-        for axes, (dataset, title) in zip(line, DATASETS.items(), strict=True):
+        for axes, dataset in zip(line, datasets, strict=True):
             _draw(axes, of_alpha[of_alpha[schema.PRUNER].eq(pruner) & of_alpha[schema.DATASET].eq(dataset)])
-            axes.set_title(title, fontsize=10)
+            axes.set_title(DATASETS[dataset], fontsize=10)
         line[0].set_ylabel(f"alpha, {_TITLES[pruner]}")
     for axes in grid[-1]:
         axes.set_xticks(range(len(RATIOS)), [str(ratio) for ratio in RATIOS])
