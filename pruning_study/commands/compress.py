@@ -372,6 +372,8 @@ def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, conf
     files = [schema.COMPRESSED_MODEL, schema.MODEL_CARD] if run_id else []
     tried = search.count()
     go_on = "repeat the command to go on" if tried < config.n_trials else "a larger --n-trials goes on"
+    if search.is_exhausted():
+        go_on = "there is no other chain to try for this network"
     return [
         *(f"{name + ':':<17}{store.artifact_location(job_run_id, name)}" for name in [*files, schema.FRONT_PICTURE]),
         f"the search:      {search.name}, {tried} of {config.n_trials} chains; {go_on}",

@@ -294,16 +294,23 @@ def _measured(
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
-            rows: dict[str, list[pd.DataFrame]] = {network.run_id: [] for network in networks}
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
+            # They are made before any network computes. What is made and kept between two networks may lie in the midst
+            # of the megabytes that activations have left, which malloc then cannot give to larger ones: memory grows.
+            right = {
+                network.run_id: np.empty((len(wanted[network.run_id]), 2, len(network.classes)), np.int64)
+                for network in networks
+            }
             for test in tests:
                 taking = [network for network in networks if test in wanted[network.run_id]]
                 pixels = test.pixels() if taking else None
                 for network in taking:
                     assert pixels is not None
-                    rows[network.run_id].append(_counts(network, test, pixels))
+                    right[network.run_id][wanted[network.run_id].index(test)] = _counts(network, test, pixels)
                 progress.update(len(networks))
-            for run_id, tables in rows.items():
+            for network in networks:
+                run_id = network.run_id
+                tables = map(partial(_rows, network.classes), wanted[run_id], right[run_id])
                 yield run_id, _sent(store, config, run_id, pd.concat(tables, ignore_index=True), tests)
 
 
@@ -322,24 +329,27 @@ def _sent(
     return table
 
 
-def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> pd.DataFrame:
-    """Return a row for each class that has images: how many of them a network has right."""
+def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
+    """Return how many images of each class a network has right, and how many among its first five: [2, classes]."""
     logits = network.logits(pixels)
     top = logits.topk(min(TOP, logits.shape[1])).indices.numpy()
     right = top == test.labels[:, None]
-    support, first, five = (
-        np.bincount(test.labels[chosen], minlength=len(network.classes))
-        for chosen in (slice(None), right[:, 0], right.any(1))
-    )
+    answers = (right[:, 0], right.any(1))
+    return np.stack([np.bincount(test.labels[chosen], minlength=len(network.classes)) for chosen in answers])
+
+
+def _rows(classes: tuple[str, ...], test: ConditionImages, right: np.ndarray) -> pd.DataFrame:
+    """Return a row for each class that has images: how many of them a network has right."""
+    support = np.bincount(test.labels, minlength=len(classes))
     there = support > 0
     return pd.DataFrame(
         {
             "corruption": test.corruption,
             "severity": test.severity,
-            "class": np.array(network.classes, dtype=object)[there],
+            "class": np.array(classes, dtype=object)[there],
             "support": support[there],
-            "right": first[there],
-            "right_top5": five[there],
+            "right": right[0][there],
+            "right_top5": right[1][there],
             "measured": test.measured,
         }
     )
@@ -362,9 +372,12 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        parts = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+        scores = torch.empty(len(images), len(classifier.classes))  # no batch leaves anything among its activations
         with torch.inference_mode():
-            return torch.cat([classifier(torch.from_numpy(np.array(part)).to(device)).cpu() for part in parts])
+            for start in range(0, len(images), BATCH_SIZE):
+                part = np.array(images[start : start + BATCH_SIZE])
+                scores[start : start + BATCH_SIZE] = classifier(torch.from_numpy(part).to(device))
+        return scores
 
     return NetworkLogits(run_id, classifier.classes, logits)
 

@@ -148,6 +148,10 @@ class SharedSearch(ABC):
     def _enqueue_again(self, trial: FrozenTrial) -> None:  # noqa: B027
         """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
 
+    def _enqueue_proposal(self) -> bool:
+        """Make Optuna go on with a proposal of `_sampler`; False if none is left. By default it chooses by itself."""
+        return True
+
     @property
     def _draws(self) -> int:
         """Number of the next trial's random draws. Each has its own, one that was interrupted too."""
@@ -179,11 +183,17 @@ class SharedSearch(ABC):
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
             return None
-        seed = hashlib.sha256(f"{self._digest} {self._draws}".encode()).digest()
-        self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
+        self._study.sampler = self._sampler()
+        if not waiting and not self._enqueue_proposal():
+            return None
         trial = self._study.ask()
         self._suggest(trial)
         return trial
+
+    def _sampler(self) -> TPESampler:
+        """Return a sampler with the random numbers of the next trial."""
+        seed = hashlib.sha256(f"{self._digest} {self._draws}".encode()).digest()
+        return TPESampler(seed=int.from_bytes(seed[:4], "big"))
 
 
 class _Journal(JournalFileBackend):

@@ -1,8 +1,10 @@
 """Chains of steps that make a network smaller, and the space of chains that a search chooses from."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from optuna import Trial
@@ -133,16 +135,37 @@ class ChainSpace:
     def suggest(self, trial: Trial) -> None:
         """Have Optuna choose a chain. What has one value is not chosen, and has no param in Optuna."""
         pruner = trial.suggest_categorical(schema.PRUNER, self.pruners)
+        for name, (least, most) in self._ratios(pruner).items():
+            trial.suggest_float(name, least, most, log=True)
+        for name, values in self._values(pruner).items():
+            trial.suggest_categorical(name, values)
+
+    def every(self) -> Iterator[dict[str, Any]]:
+        """Yield every chain as Optuna's params, those that are not pruned first. Ratios have two decimals."""
+        for pruner in self.pruners:
+            ratios = {
+                name: [number / 100 for number in range(round(100 * least), math.floor(100 * most + 1e-6) + 1)]
+                for name, (least, most) in self._ratios(pruner).items()
+            }
+            choices = {schema.PRUNER: (pruner,), **ratios, **self._values(pruner)}
+            for chosen in product(*choices.values()):
+                yield dict(zip(choices, chosen, strict=True))
+
+    def _ratios(self, pruner: str) -> dict[str, tuple[float, float]]:
+        """Return the name in Optuna and the bounds of a pruner's ratio."""
         if pruner in FILTERS:
-            trial.suggest_float(_FILTER_RATIO, LEAST_FILTER_RATIO, self.most_filters, log=True)
-        if pruner == WEIGHTS:
-            trial.suggest_float(_WEIGHT_RATIO, WEIGHT_RATIOS[0], self.most_weights, log=True)
-            if self.gradual:
-                trial.suggest_categorical(schema.SCHEDULE, (ONE_SHOT, CUBIC))
+            return {_FILTER_RATIO: (LEAST_FILTER_RATIO, self.most_filters)}
+        return {_WEIGHT_RATIO: (WEIGHT_RATIOS[0], self.most_weights)} if pruner == WEIGHTS else {}
+
+    def _values(self, pruner: str) -> dict[str, Sequence[Any]]:
+        """Return the values of all that is chosen beside a pruner and its ratio."""
+        values: dict[str, Sequence[Any]] = {}
+        if pruner == WEIGHTS and self.gradual:
+            values[schema.SCHEDULE] = (ONE_SHOT, CUBIC)
         if pruner != NOTHING:
-            trial.suggest_categorical(schema.FINE_TUNE_EPOCHS, self.epochs)
-            trial.suggest_categorical(schema.CLASS_OFFSETS, ("none", "dense") if self.offsets else ("none",))
-        trial.suggest_categorical(schema.NUMBER_FORMAT, FORMATS)
+            values[schema.FINE_TUNE_EPOCHS] = self.epochs
+            values[schema.CLASS_OFFSETS] = ("none", "dense") if self.offsets else ("none",)
+        return values | {schema.NUMBER_FORMAT: FORMATS}
 
     def chain(self, chosen: Mapping[str, Any]) -> Chain:
         """Return the chain that Optuna's params say; its ratio has two decimals."""

@@ -1,9 +1,10 @@
 """Searches of chains by Optuna, on which several processes may work at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import optuna
 import pandas as pd
 from optuna import Trial
 from optuna.study import StudyDirection
@@ -17,6 +18,9 @@ from pruning_study.tracking.store import Store
 # Attributes of Optuna's trials
 _FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
 _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Chains that Optuna draws for a trial. If all have been tried, the first one of the space that was not follows.
+_DRAWN = 20
 
 
 class ChainSearch(SharedSearch):
@@ -82,7 +86,11 @@ class ChainSearch(SharedSearch):
 
     def count(self) -> int:
         """Return how many trials count, those included whose chain cannot be made."""
-        return len(self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]))
+        return len(self._study.get_trials(states=_FINISHED))
+
+    def is_exhausted(self) -> bool:
+        """Return whether each chain of the space has been tried, or is being tried."""
+        return next(self._untried(), None) is None
 
     def refused(self) -> Mapping[Chain, str]:
         """Return why chains could not be made."""
@@ -108,6 +116,33 @@ class ChainSearch(SharedSearch):
     def _draws(self) -> int:
         """The same as if no trial had been interrupted, since each is repeated."""
         return len(self._study.get_trials(states=COUNTED))
+
+    def _enqueue_proposal(self) -> bool:
+        """Make Optuna go on with a chain that no trial has tried or tries now."""
+        untried = self._drawn() or next(self._untried(), None)
+        if untried:
+            self._study.enqueue_trial(untried)
+        return untried is not None
+
+    def _drawn(self) -> dict[str, Any] | None:
+        """Return an untried chain that the sampler draws, as Optuna's params; None if it draws none."""
+        # Optuna keeps each draw, so the draws are made in a copy that is thrown away.
+        copy = optuna.create_study(sampler=self._study.sampler, directions=self._study.directions)
+        copy.add_trials(self._study.get_trials(states=_FINISHED))
+        tried = self._tried()
+        for _ in range(_DRAWN):
+            trial = copy.ask()
+            self.space.suggest(trial)
+            if self.space.chain(trial.params) not in tried:
+                return trial.params
+        return None
+
+    def _untried(self) -> Iterator[dict[str, Any]]:
+        tried = self._tried()
+        return (params for params in self.space.every() if self.space.chain(params) not in tried)
+
+    def _tried(self) -> set[Chain]:
+        return {self.chain(trial) for trial in self._study.get_trials(states=[*_FINISHED, TrialState.RUNNING])}
 
     def _suggest(self, trial: Trial) -> None:
         self.space.suggest(trial)

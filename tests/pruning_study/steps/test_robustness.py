@@ -1,5 +1,8 @@
 """What networks have right on corrupted images and on a folder: by hand, found again, and refused in one line."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -185,6 +188,34 @@ class TestFolder:
         assert "did you mean contrast?" in measure("--corruptions", "contrst", code=2)
         assert "6 is above 5" in measure("--severities", "1,6", code=2)
         assert "fog is given twice" in measure("--corruptions", "fog,fog", code=2)
+
+
+def test_measuring_keeps_no_memory_from_one_test_to_the_next(monkeypatch):
+    """What a test would keep lies among the activations of the next one, so that malloc takes gigabytes for them."""
+    held = []
+
+    def logits(images):
+        held.append(tracemalloc.get_traced_memory()[0])
+        return torch.eye(10).repeat(4, 1)
+
+    def network(store, run, config):
+        return steps_robustness.NetworkLogits(run.info.run_id, tuple("abcdefghij"), logits)
+
+    monkeypatch.setattr(steps_robustness, "_network", network)
+    monkeypatch.setattr(steps_robustness, "_sent", lambda store, config, run_id, table, tests: table)
+    labels, images = np.tile(np.arange(10), 4), np.zeros((40, 1, 8, 8), np.uint8)
+    tests = [steps_robustness.ConditionImages("fog", place, "x", labels, lambda: images) for place in range(50)]
+    made = [SimpleNamespace(info=SimpleNamespace(run_id=name)) for name in "abcd"]
+    known = dict.fromkeys("abcd", robustness.TABLE.nothing().drop(columns="run_id"))
+    tracemalloc.start()
+    try:
+        tables = dict(steps_robustness._measured(None, None, made, tests, known))
+    finally:
+        tracemalloc.stop()
+    assert [len(table) for table in tables.values()] == [500] * 4
+    assert all((table["right"] == 4).all() and (table["support"] == 4).all() for table in tables.values())
+    assert len(held) == 200
+    assert max(held[20:]) - held[20] < 20_000  # bytes; a table of each test would take 1,300,000
 
 
 @pytest.mark.corruptions

@@ -1,5 +1,7 @@
 """Chains as plain data, and the search of them, whose trials several processes share."""
 
+from contextlib import ExitStack
+
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -17,6 +19,7 @@ from tests.deadline import wait_until
 from tests.warm_processes import WarmProcess, run_code
 
 SPACE = ChainSpace("size", (7, 15), half_ratio=1.97, most_filters=4.24, most_weights=50.0, gradual=True, offsets=True)
+FORMATS_ALONE = ChainSpace("size", (15,))
 AS_IT_IS, INTEGERS = Chain(), Chain(number_format="fixed-int8")
 HALVED = Chain("l1-filter", 1.97, fine_tune_epochs=15)
 BOTH = Chain("l1-filter", 1.97, fine_tune_epochs=15, number_format="fixed-int8")
@@ -101,6 +104,42 @@ def test_further_chains_are_in_the_space_and_the_same_for_the_same_search(store,
         assert chain.schedule == "one-shot" or chain.pruner == "mp"
     assert {chain.pruner for chain in chains} == set(SPACE.pruners)
     assert made(ChainSearch(store, f"{request.node.name} again", SPACE), 24)[FIRST_CHAINS:] == chains
+
+
+def test_a_space_of_four_chains_is_searched_once_and_ends(store, request):
+    search = ChainSearch(store, request.node.name, FORMATS_ALONE)
+    assert made(search, 3)[:2] == [AS_IT_IS, INTEGERS]
+    assert not search.is_exhausted()
+    again = ChainSearch(store, request.node.name, FORMATS_ALONE)
+    assert len(made(again, 40)) == 1
+    assert again.is_exhausted()
+    tried = again.trials()
+    assert sorted(tried["number_format"]) == ["dynamic-int8", "fixed-int8", "float16", "float32"]
+    assert made(again, 40) == []
+
+
+def test_a_chain_that_another_process_is_making_is_not_proposed(store, request):
+    searches = [ChainSearch(store, request.node.name, FORMATS_ALONE) for _ in range(5)]
+    with ExitStack() as making:
+        trials = [making.enter_context(search.trial(40, late=False)) for search in searches]
+        chains = [search.chain(trial) for search, trial in zip(searches[:4], trials[:4], strict=True)]
+    assert len(set(chains)) == 4
+    assert trials[4] is None
+
+
+def test_no_chain_is_proposed_twice_where_the_best_ones_are_not_pruned(store, request):
+    """Optuna's own draws come back to the few chains that are not pruned: 60 trials had only 26 chains."""
+    search = ChainSearch(store, request.node.name, SPACE)
+    chains = made(search, 60, lambda chain: judged(100 if chain.pruner == "none" else 1000))
+    assert len(set(chains)) == 60
+
+
+def test_every_chain_of_a_space_is_told():
+    few = ChainSpace("size", (7, 15), half_ratio=1.1, most_filters=1.12)
+    # Four formats; two pruners of filters with three ratios, two numbers of epochs and four formats.
+    chains = list(map(few.chain, few.every()))
+    assert len(chains) == len(set(chains)) == 4 + 2 * 3 * 2 * 4
+    assert {chain.ratio for chain in chains} == {1.0, 1.1, 1.11, 1.12}
 
 
 def test_a_chain_that_cannot_be_made_counts_and_says_why(store, request):
