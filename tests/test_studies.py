@@ -9,6 +9,7 @@ import pytest
 
 from analysis.report import published
 from analysis.runs import exports, primaries
+from analysis.runs.options.recipes import RECIPES
 from analysis.study.tuning import exports as tuning_exports
 from pruning_study.study import grid
 
@@ -204,6 +205,19 @@ def test_decay_pruners_has_magnitude_and_undecayed_pruning_at_five_ratios_and_mi
     assert networks == {(dataset, *kind, seed) for dataset, kind, seed in product(datasets, kinds, seeds)}
     assert len(configs) == 3 * 16 * 20
     assert {each.decay for each in configs} == {"cosine"}
+
+
+def test_decay_resnet20_differs_in_how_the_learning_rate_falls_alone():
+    configs = [cell.config for cell in read("decay-resnet20").cells]
+    printed, constant = RECIPES["resnet-cifar"], RECIPES["prune-responsibly"]
+    assert (constant.training, constant.fine_tuning) == ("30x0.01", "30x0.01")
+    assert constant.augmentation == printed.augmentation
+    changed = [each for each in configs if each.recipe == "prune-responsibly"]
+    assert {(each.batch_size, each.momentum, each.weight_decay) for each in changed} == {
+        (printed.batch_size, printed.momentum, printed.weight_decay)
+    }
+    assert (len(changed), len(configs)) == (8, 16)
+    assert {(each.epochs, each.fine_tune_epochs, each.ramp_steps) for each in configs} == {(6, 3, 5)}
 
 
 def test_quantized_training_has_both_ways_and_the_control_of_each_network():
