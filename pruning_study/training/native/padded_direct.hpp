@@ -113,13 +113,17 @@ class DirectProduct {
         for (int read = 0; read < READ; ++read, corner += Pass::Rows::PLANE)
             for (int y = 0; y < DOWN; ++y)
 #pragma GCC unroll 4
-                for (int x = 0; x < ACROSS; ++x, kernels += Count)
+                for (int x = 0; x < ACROSS; ++x, kernels += Count) {
+                    Lanes pixels[Columns];
+#pragma GCC unroll 32
+                    for (int column = 0; column < Columns; ++column)
+                        pixels[column] = held(corner[y * Pass::Rows::ROW + column * Pass::STEP + x]);
 #pragma GCC unroll 32
                     for (int found = 0; found < Count; ++found)
 #pragma GCC unroll 32
                         for (int column = 0; column < Columns; ++column)
-                            block[found][column] +=
-                                broadcast(kernels[found]) * corner[y * Pass::Rows::ROW + column * Pass::STEP + x];
+                            block[found][column] += broadcast(kernels[found]) * pixels[column];
+                }
 #pragma GCC unroll 32
         for (int found = 0; found < Count; ++found)
 #pragma GCC unroll 32
@@ -179,7 +183,10 @@ class DirectWeightGradient {
         Lanes block[Channels][ROWS * 3][Lines]{};
         for (int column = 0; column < COLUMNS; ++column, corner += STEP) {
             const auto* pixels = reinterpret_cast<const Lane*>(corner);
-            for (int image = 0; image < WIDTH; ++image)
+            for (int image = 0; image < WIDTH; ++image) {
+                Lanes gradients[Lines];
+#pragma GCC unroll 32
+                for (int l = 0; l < Lines; ++l) gradients[l] = held(gradients_[column][image][line + l]);
 #pragma GCC unroll 32
                 for (int channel = 0; channel < Channels; ++channel)
 #pragma GCC unroll 16
@@ -187,9 +194,9 @@ class DirectWeightGradient {
                         const int at = channel * Input::PLANE + tap / 3 * Input::ROW + tap % 3;
 #pragma GCC unroll 32
                         for (int l = 0; l < Lines; ++l)
-                            block[channel][tap][l] +=
-                                broadcast(pixels[at * WIDTH + image]) * gradients_[column][image][line + l];
+                            block[channel][tap][l] += broadcast(pixels[at * WIDTH + image]) * gradients[l];
                     }
+            }
         }
 #pragma GCC unroll 32
         for (int channel = 0; channel < Channels; ++channel)

@@ -203,12 +203,16 @@ class WinogradProduct {
                                                                    int channels, Lanes (&block)[Filters][2][Count]) {
         for (int channel = 0; channel < channels; ++channel, kernels += 2 * Filters, sums += SIDE * TILES)
 #pragma GCC unroll 2
-            for (int at = 0; at < 2; ++at)
+            for (int at = 0; at < 2; ++at) {
+                Lanes pixels[Count];
+#pragma GCC unroll 32
+                for (int tile = 0; tile < Count; ++tile) pixels[tile] = held(sums[at * Count + tile]);
 #pragma GCC unroll 32
                 for (int f = 0; f < Filters; ++f)
 #pragma GCC unroll 32
                     for (int tile = 0; tile < Count; ++tile)
-                        block[f][at][tile] += broadcast(kernels[at * Filters + f]) * sums[at * Count + tile];
+                        block[f][at][tile] += broadcast(kernels[at * Filters + f]) * pixels[tile];
+            }
     }
 };
 

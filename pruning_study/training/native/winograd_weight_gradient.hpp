@@ -159,13 +159,17 @@ class WinogradWeightGradient {
     template <int Channels, int Lines, int Products>
     static void multiply(const Lane* pixels, const Lanes* gradients, Lanes* sums) {
         Lanes block[Channels][Lines]{};
-        for (int product = 0; product < Products; ++product)
+        for (int product = 0; product < Products; ++product) {
+            Lanes of_lines[Lines];
+#pragma GCC unroll 32
+            for (int line = 0; line < Lines; ++line) of_lines[line] = held(gradients[product * LINES + line]);
 #pragma GCC unroll 32
             for (int channel = 0; channel < Channels; ++channel)
 #pragma GCC unroll 32
                 for (int line = 0; line < Lines; ++line)
                     block[channel][line] +=
-                        broadcast(pixels[channel * PAIR * TILES * WIDTH + product]) * gradients[product * LINES + line];
+                        broadcast(pixels[channel * PAIR * TILES * WIDTH + product]) * of_lines[line];
+        }
 #pragma GCC unroll 32
         for (int channel = 0; channel < Channels; ++channel)
 #pragma GCC unroll 32
