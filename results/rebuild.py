@@ -13,6 +13,7 @@ import click
 import compress
 import decay
 import decay_pruners
+import decay_resnet20
 import equal_accuracy
 import folders
 import front_page
@@ -47,6 +48,7 @@ def main(studies: tuple[Path, ...]) -> None:
             equal_accuracy.write_pooled(RESULTS)
             decay.write(RESULTS)
             decay_pruners.write(RESULTS)
+            decay_resnet20.write(RESULTS)
             compress.write(RESULTS)
             lottery_tickets.write(RESULTS)
             pies.write(RESULTS)

@@ -1,0 +1,82 @@
+"""Tables of decay-resnet20/: how much classes of ResNet-20 move at a constant learning rate, and by its recipe."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import folders
+import network_measures
+import numpy as np
+import pandas as pd
+
+from analysis.common import csv_text, files
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.resampling import mean_interval
+from analysis.study.settings import CONTROL
+
+STUDY = "decay-resnet20"
+PRINTED, CONSTANT = "as printed", "constant"
+_RECIPE_OF_CONSTANT = "prune-responsibly"
+CONTROLS, PRUNED = "control", "pruned"
+OUTCOMES = ("beyond_floor", "largest_excess", "floor", "accuracy_before", "accuracy", "alpha")
+_PRIMARY = "beyond_floor"
+_KEY = ["training", "method"]
+
+
+def write(results: Path) -> None:
+    """Write the tables of the study, if its frames are there."""
+    folder = results / STUDY
+    if not (folder / "frames").is_dir():
+        return
+    runs = folders.runs(results, STUDY)[0]
+    is_constant = network_measures.param(runs, schema.RECIPE, "").eq(_RECIPE_OF_CONSTANT)
+    networks = named(network_measures.measure(runs), set(runs.loc[is_constant, "run_id"]))
+    with files.aside(folder) as made:
+        csv_text.write(means(networks), made / "means.csv", missing=NOT_AVAILABLE)
+        csv_text.write(comparisons(networks), made / "comparisons.csv", missing=NOT_AVAILABLE)
+
+
+def named(networks: pd.DataFrame, constant: set[str]) -> pd.DataFrame:
+    """Return networks with their training and method; `constant` has the ids of those at the constant rate."""
+    return networks.assign(
+        training=np.where(networks["run_id"].isin(constant), CONSTANT, PRINTED),
+        method=np.where(networks[schema.PRUNER].eq(CONTROL), CONTROLS, PRUNED),
+    )
+
+
+def means(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of each training's controls and pruned networks, with 95 % intervals over networks.
+
+    `spread` is the standard deviation over seeds of a class's recall minus the accuracy before pruning, as the root of
+    the mean variance of classes, in points.
+    """
+    rows = []
+    for key, cell in networks.groupby(_KEY):
+        row = dict(zip(_KEY, key, strict=True)) | {"n": len(cell)}
+        for outcome in OUTCOMES:
+            low, high = mean_interval(cell[outcome])
+            row |= {outcome: cell[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
+        rows.append(row | {"spread": np.stack(list(cell["gaps"])).var(0, ddof=1).mean() ** 0.5})
+    return pd.DataFrame(rows)
+
+
+def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return constant minus as printed, and pruned minus control, paired by seed.
+
+    `p_holm` of the primary outcome, constant minus as printed, is corrected over the two methods.
+    """
+    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
+    primary = table.loc[table["compared"].eq(CONSTANT) & table["outcome"].eq(_PRIMARY), "p"]
+    return table.assign(p_holm=pd.Series(corrected(primary, len(primary))[1], primary.index))
+
+
+def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for outcome in OUTCOMES:
+        values = networks.pivot_table(outcome, schema.SEED, _KEY)
+        for method in (CONTROLS, PRUNED):
+            key = {"outcome": outcome, "compared": CONSTANT, "minus": PRINTED, "of": method}
+            yield {**key, **paired(values[CONSTANT, method], values[PRINTED, method], family=2)}
+        for training in (PRINTED, CONSTANT):
+            key = {"outcome": outcome, "compared": PRUNED, "minus": CONTROLS, "of": training}
+            yield {**key, **paired(values[training, PRUNED], values[training, CONTROLS])}
