@@ -113,22 +113,22 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     keys = pd.MultiIndex.from_frame(table[["outcome", schema.PRUNER, schema.RATIO]])
     is_primary = table["training"].eq(COSINE) & keys.isin(list(PRIMARY))
     families = table[is_primary].groupby(["outcome", schema.PRUNER])["p"]
-    return table.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))
+    return table.assign(p_holm=families.transform(lambda p: corrected(p, len(DATASETS))[1]))
 
 
 def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
-    values = networks.set_index(["training", schema.DATASET, schema.PRUNER, schema.RATIO, schema.SEED]).sort_index()
-    for training, outcome, (pruner, minus), dataset in product(
-        (COSINE, CONSTANT), OUTCOMES, COMPARED, present(networks)
+    key = ["training", schema.DATASET, schema.PRUNER, schema.RATIO]
+    by_outcome = {outcome: networks.pivot_table(outcome, schema.SEED, key) for outcome in OUTCOMES}
+    for training, outcome, (pruner, minus), dataset, ratio in product(
+        (COSINE, CONSTANT), OUTCOMES, COMPARED, present(networks), RATIOS
     ):
-        for ratio in RATIOS:
-            baseline = values.loc[training, dataset, minus, 1 if minus == CONTROL else ratio][outcome]
-            both = pd.concat([values.loc[training, dataset, pruner, ratio][outcome], baseline], axis=1)
-            yield {
-                **{"training": training, "outcome": outcome, schema.PRUNER: pruner, "minus": minus},
-                **{schema.DATASET: dataset, schema.RATIO: ratio},
-                **paired(*both.to_numpy().T, family=len(DATASETS)),
-            }
+        cells = [(training, dataset, pruner, ratio), (training, dataset, minus, 1 if minus == CONTROL else ratio)]
+        values = by_outcome[outcome].reindex(columns=pd.MultiIndex.from_tuples(cells))  # NaN where all networks guess
+        yield {
+            **{"training": training, "outcome": outcome, schema.PRUNER: pruner, "minus": minus},
+            **{schema.DATASET: dataset, schema.RATIO: ratio},
+            **paired(*values.to_numpy().T, family=len(DATASETS)),
+        }
 
 
 def mitigations(networks: pd.DataFrame) -> pd.DataFrame:

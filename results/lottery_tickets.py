@@ -40,12 +40,12 @@ def write(results: Path) -> None:
     if not (folder / "frames").is_dir():
         return
     networks = level_networks(folders.runs(results, STUDY)[0])
-    differences = comparisons(networks)
+    levels, differences = means(networks), comparisons(networks)
     with files.aside(folder) as made:
-        csv_text.write(means(networks), made / "levels.csv", missing=NOT_AVAILABLE)
+        csv_text.write(levels, made / "levels.csv", missing=NOT_AVAILABLE)
         csv_text.write(differences, made / "comparisons.csv", missing=NOT_AVAILABLE)
         (made / "figures").mkdir()
-        drawn = figure(means(networks), differences)
+        drawn = figure(levels, differences)
         figure_files.write({"levels": drawn}, made / "figures", [figure_files.PNG], processes=1)
 
 

@@ -59,7 +59,7 @@ def write(results: Path) -> None:
         "primary_tests": primary_tests(fits[_WITH]),
         "imbalance": imbalance(fits),
         "halves": halves,
-        "survival": survivors(fits),
+        "survival": surviving_terms(fits),
         "rare_classes": rare_classes(rows),
     }
     with files.aside(folder) as made:
@@ -142,7 +142,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(halves).drop(columns="term")
 
 
-def survivors(fits: Mapping[str, Regression]) -> pd.DataFrame:
+def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
     """Return the terms that are significant in print, and whether they hold here, with the choices and without."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [

@@ -65,6 +65,20 @@ def test_the_three_primary_outcomes_are_corrected_over_the_data_sets(networks):
     assert light["p_holm"].tolist() == pytest.approx(multipletests(light["p"], method="holm")[1].tolist())
 
 
+def test_the_correction_is_over_three_data_sets_also_where_one_is_there(networks):
+    table = decay_pruners.comparisons(networks[networks["dataset"].eq("mnist")])
+    primary = table[table["p_holm"].notna()]
+    assert primary["p_holm"].tolist() == pytest.approx((3 * primary["p"]).clip(upper=1).tolist())
+
+
+def test_a_cell_whose_networks_all_guess_has_no_difference(networks):
+    is_cell = networks["pruner"].eq("up") & networks["ratio"].eq(50) & networks["dataset"].eq("mnist")
+    table = decay_pruners.comparisons(networks[~is_cell])
+    gone = table["pruner"].eq("up") & table["ratio"].eq(50) & table["dataset"].eq("mnist")
+    assert table.loc[gone, "n"].tolist() == [0] * 8
+    assert table.loc[~gone, "n"].eq(3).all()
+
+
 def test_the_means_are_of_the_compared_networks_alone(networks):
     table = decay_pruners.means(networks).set_index(["training", "dataset", "pruner", "ratio"])
     assert table.loc[("cosine", "mnist", "mp", 2), "alpha"] == pytest.approx(1.3)

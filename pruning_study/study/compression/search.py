@@ -110,7 +110,7 @@ class ChainSearch(SharedSearch):
     def _enqueue_again(self, trial: FrozenTrial) -> None:
         """Try the same chain again: its training goes on from the last saved epoch."""
         first: dict[str, Any] = {_FIRST: trial.user_attrs[_FIRST]} if _FIRST in trial.user_attrs else {}
-        self._study.enqueue_trial(trial.params, user_attrs=first)
+        self._study.enqueue_trial(_params(trial), user_attrs=first)
 
     @property
     def _draws(self) -> int:
@@ -142,7 +142,13 @@ class ChainSearch(SharedSearch):
         return (params for params in self.space.every() if self.space.chain(params) not in tried)
 
     def _tried(self) -> set[Chain]:
-        return {self.chain(trial) for trial in self._study.get_trials(states=[*_FINISHED, TrialState.RUNNING])}
+        trials = self._study.get_trials(states=[*_FINISHED, TrialState.RUNNING])
+        return {self.space.chain(_params(trial)) for trial in trials}
 
     def _suggest(self, trial: Trial) -> None:
         self.space.suggest(trial)
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the params of a trial, those included that are proposed and not taken yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -127,6 +127,18 @@ def test_a_chain_that_another_process_is_making_is_not_proposed(store, request):
     assert trials[4] is None
 
 
+def test_a_trial_that_has_begun_and_not_taken_its_chain_counts_with_it(store, request):
+    """As that of a process that was killed in between: its chain is tried later, once."""
+    search = ChainSearch(store, request.node.name, SPACE)
+    search._enqueue_anchors()
+    begun = search._study.ask()
+    assert begun.params == {}
+    assert search._tried() == {AS_IT_IS}
+    assert not search.is_exhausted()
+    assert made(search, 8).count(AS_IT_IS) == 1
+    assert search._study.get_trials()[begun.number].state.name == "FAIL"
+
+
 def test_no_chain_is_proposed_twice_where_the_best_ones_are_not_pruned(store, request):
     """Optuna's own draws come back to the few chains that are not pruned: 60 trials had only 26 chains."""
     search = ChainSearch(store, request.node.name, SPACE)
