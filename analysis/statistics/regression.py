@@ -478,7 +478,7 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
     A million rows of 50 terms take some seconds by the normal equations, and a minute by statsmodels.
     """
     linear = special.logit((accuracy + 0.5) / 2)
-    coefficients, likelihood = np.zeros(design.shape[1]), -np.inf
+    coefficients, likelihood, is_still = np.zeros(design.shape[1]), -np.inf, False
     for _ in range(_MOST_STEPS):
         predicted, root = _logit_means(linear)
         weighted_design = design * root[:, np.newaxis]
@@ -486,8 +486,9 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
         coefficients = np.linalg.lstsq(weighted_design.T @ weighted_design, target)[0]
         linear = design @ coefficients
         before, likelihood = likelihood, float(np.sum(accuracy * linear - np.logaddexp(0, linear)))
-        if abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood)):
+        if is_still:  # since the step before: the likelihood stands still one step sooner than the coefficients
             return coefficients, True
+        is_still = abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood))
     return coefficients, False
 
 
