@@ -52,6 +52,7 @@ def write(results: Path) -> None:
         "means": means(networks),
         "comparisons": comparisons(networks),
         "mitigations": mitigations(networks[networks["training"].eq(COSINE)]),
+        "gradual": gradual(networks[networks["training"].eq(COSINE)]),
     }
     with files.aside(folder) as made:
         for name, table in tables.items():
@@ -144,6 +145,20 @@ def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
             both = pd.concat([spared, plain], axis=1).to_numpy().T
             key = {schema.DATASET: dataset, schema.PRUNER: pruner, "mitigation": mitigation, "outcome": outcome}
             rows.append({**key, "with": both[0].mean(), "without": both[1].mean(), **paired(*both)})
+    return pd.DataFrame(rows).drop(columns="p_equivalence")
+
+
+def gradual(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return gradual MP minus the control, and minus MP in one step, paired by seed, at each ratio that it has."""
+    plain = networks[networks["mitigation"].eq(PLAIN) & networks[schema.PRUNER].isin([MP, CONTROL])]
+    schedule = plain[schema.SCHEDULE].mask(plain[schema.PRUNER].eq(CONTROL), CONTROL)
+    own = plain.assign(**{schema.SCHEDULE: schedule})
+    rows: list[dict[str, object]] = []
+    for outcome, minus, dataset, ratio in product(OUTCOMES, (CONTROL, ONE_SHOT), present(networks), RATIOS[1:]):
+        values = own.pivot_table(outcome, schema.SEED, [schema.DATASET, schema.SCHEDULE, schema.RATIO])
+        cells = [(dataset, GRADUAL, ratio), (dataset, minus, 1 if minus == CONTROL else ratio)]
+        both = values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T
+        rows.append({"outcome": outcome, "minus": minus, schema.DATASET: dataset, schema.RATIO: ratio, **paired(*both)})
     return pd.DataFrame(rows).drop(columns="p_equivalence")
 
 

@@ -201,9 +201,10 @@ def test_decay_pruners_has_magnitude_and_undecayed_pruning_at_five_ratios_and_mi
     plain = [(pruner, ratio, "one-shot", "none", 0) for pruner, ratio in product(("mp", "up"), (2, 4, 10, 20, 50))]
     gradual = [("mp", 20, "cubic", *spared) for spared in (("none", 0), ("dense", 0), ("none", 0.5))]
     controls = [(CONTROL, 1, "one-shot", *spared) for spared in (("none", 0), ("dense", 0), ("none", 0.5))]
-    kinds = [*plain, *gradual, *controls]
+    further = [("mp", ratio, "cubic", "none", 0) for ratio in (4, 10, 50)]
+    kinds = [*plain, *gradual, *further, *controls]
     assert networks == {(dataset, *kind, seed) for dataset, kind, seed in product(datasets, kinds, seeds)}
-    assert len(configs) == 3 * 16 * 20
+    assert len(configs) == 3 * 19 * 20
     assert {each.decay for each in configs} == {"cosine"}
 
 

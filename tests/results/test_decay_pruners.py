@@ -94,6 +94,17 @@ def test_mitigations_are_compared_with_the_same_networks_without(networks):
     assert table["n"].tolist() == [3] * 24
 
 
+def test_gradual_pruning_is_compared_with_the_control_and_with_one_step(networks):
+    table = decay_pruners.gradual(networks[networks["training"].eq("cosine")])
+    alphas = table[table["outcome"].eq("alpha") & table["ratio"].eq(20)].set_index(["minus", "dataset"])["difference"]
+    # Gradual MP has alpha 70, the control .9, and MP in one step .9 and .2 times the slope of its data set.
+    assert alphas["none"].tolist() == pytest.approx([69.1] * 3)
+    assert alphas["one-shot"].to_dict() == pytest.approx(
+        {dataset: 69.1 - 0.2 * slope for dataset, slope in SLOPES.items()}
+    )
+    assert table.loc[table["ratio"].ne(20), "n"].eq(0).all()
+
+
 def test_offsets_a_teacher_and_a_schedule_are_read_from_params():
     runs = folders.runs(Path(decay_pruners.__file__).parent, "mitigation-confirmation")[0]
     found = decay_pruners.measured(runs)[["pruner", "schedule", "mitigation"]]
