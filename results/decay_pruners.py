@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+import decay
 import folders
 import network_measures
 import numpy as np
@@ -16,16 +17,16 @@ from analysis.rendering import figure_files
 from analysis.rendering.drawing import BELOW, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
-from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.hypothesis_tests import Row, corrected, paired
 from analysis.statistics.resampling import mean_interval
 from analysis.study.settings import CONTROL
 
 STUDY = "decay-pruners"
-COSINE, CONSTANT = "cosine", "constant"
+COSINE, CONSTANT = decay.COSINE, decay.CONSTANT
 MP, UP = "mp", "up"
 RATIOS = (2, 4, 10, 20, 50)
 _DRAWN = RATIOS[:-1]  # at 50 most networks guess
-DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+DATASETS = decay.DATASETS
 COMPARED = ((MP, CONTROL), (UP, MP))
 OUTCOMES = ("alpha", "raw_slope", "beyond_floor", "accuracy")
 PLAIN, OFFSETS, TEACHER = "plain", "class offsets", "teacher"
@@ -125,12 +126,16 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
         (COSINE, CONSTANT), OUTCOMES, COMPARED, present(networks), RATIOS
     ):
         cells = [(training, dataset, pruner, ratio), (training, dataset, minus, 1 if minus == CONTROL else ratio)]
-        values = by_outcome[outcome].reindex(columns=pd.MultiIndex.from_tuples(cells))  # NaN where all networks guess
         yield {
             **{"training": training, "outcome": outcome, schema.PRUNER: pruner, "minus": minus},
             **{schema.DATASET: dataset, schema.RATIO: ratio},
-            **paired(*values.to_numpy().T, family=len(DATASETS)),
+            **_paired_cells(by_outcome[outcome], *cells, family=len(DATASETS)),
         }
+
+
+def _paired_cells(values: pd.DataFrame, *cells: tuple[object, ...], family: int = 1) -> Row:
+    """Compare two columns of a table with a row for each seed; where all networks of a cell guess, it has none."""
+    return paired(*values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T, family=family)
 
 
 def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
@@ -153,12 +158,13 @@ def gradual(networks: pd.DataFrame) -> pd.DataFrame:
     plain = networks[networks["mitigation"].eq(PLAIN) & networks[schema.PRUNER].isin([MP, CONTROL])]
     schedule = plain[schema.SCHEDULE].mask(plain[schema.PRUNER].eq(CONTROL), CONTROL)
     own = plain.assign(**{schema.SCHEDULE: schedule})
+    key = [schema.DATASET, schema.SCHEDULE, schema.RATIO]
+    by_outcome = {outcome: own.pivot_table(outcome, schema.SEED, key) for outcome in OUTCOMES}
     rows: list[dict[str, object]] = []
     for outcome, minus, dataset, ratio in product(OUTCOMES, (CONTROL, ONE_SHOT), present(networks), RATIOS[1:]):
-        values = own.pivot_table(outcome, schema.SEED, [schema.DATASET, schema.SCHEDULE, schema.RATIO])
         cells = [(dataset, GRADUAL, ratio), (dataset, minus, 1 if minus == CONTROL else ratio)]
-        both = values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T
-        rows.append({"outcome": outcome, "minus": minus, schema.DATASET: dataset, schema.RATIO: ratio, **paired(*both)})
+        row = {"outcome": outcome, "minus": minus, schema.DATASET: dataset, schema.RATIO: ratio}
+        rows.append({**row, **_paired_cells(by_outcome[outcome], *cells)})
     return pd.DataFrame(rows).drop(columns="p_equivalence")
 
 
