@@ -12,7 +12,7 @@ from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report.papers.prune_responsibly import coefficients
-from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, survival
+from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, study_rows, survival
 from analysis.report.papers.prune_responsibly.levels import (
     ACCURACY,
     ACCURACY_0,
@@ -68,13 +68,6 @@ def write(results: Path) -> None:
         (made / "figures").mkdir()
         drawn = figure(tables["imbalance"], halves, fits[_WITH])
         figure_files.write({"imbalance": drawn}, made / "figures", [figure_files.PNG], processes=1)
-
-
-def study_rows(study: StudyData) -> pd.DataFrame:
-    """Return the rows of the report's regression: a class of a pruned network, without networks that guess."""
-    regressed = coefficients.fitted(study)
-    assert regressed.fitted is not None
-    return regressed.fitted.rows
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:

@@ -56,9 +56,8 @@ class Regression(NamedTuple):
 @once
 def fitted(study: StudyData) -> Regression:
     """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
-    guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
-    notes = _note_on_guessing(study.runs, guesses)
-    rows = fitted_rows(frames.rows(study.runs, ~guesses), study.characteristics)
+    rows = study_rows(study)
+    notes = _note_on_guessing(study.runs, _guesses(study))
     if rows.empty:
         return Regression(pd.DataFrame(), None, None, notes)
     try:
@@ -98,6 +97,15 @@ def fit_rows(rows: pd.DataFrame) -> Regression:
         table[name] = logit[column].to_numpy()
     table.attrs = {}
     return Regression(table, fit, linear, list(logit.attrs["notes"]))
+
+
+def study_rows(study: StudyData) -> pd.DataFrame:
+    """Return the rows of `fitted_rows` of a study, without networks that guess."""
+    return fitted_rows(frames.rows(study.runs, ~_guesses(study)), study.characteristics)
+
+
+def _guesses(study: StudyData) -> pd.Series:
+    return study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
 
 
 def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:
