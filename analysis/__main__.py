@@ -532,7 +532,7 @@ def recommend(
         click.echo(note)
 
 
-@cli.command(sections=SECTIONS, examples=("pruning-analysis export --study quick --output frames",))
+@cli.command(sections=SECTIONS, examples=("pruning-analysis export --study quick --output study.zip",))
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM
@@ -542,20 +542,20 @@ def recommend(
     type=click.Path(path_type=Path),
     default=Path("frames"),
     show_default=True,
-    help="Folder that the files are written to.",
+    help="Folder that the files are written to. A name that ends in .zip makes one file of them.",
 )
 def export(
     experiment: str | None, study: str | None, ignore_params: tuple[str, ...], dataset: str | None, output: Path
 ) -> None:
-    """Write an experiment to a folder of small files.
+    """Write an experiment to a folder of small files, or to one file.
 
-    From such a folder `report --frames` needs no tracking server.
+    From them `report --frames` needs no tracking server.
     """
     from analysis.study.study import StudyData
 
     data = StudyData.from_store(_experiment(experiment, study), ignore_params=ignore_params, dataset=dataset)
     written = data.export(output)
-    size = sum((output / path).stat().st_size for path in written)
+    size = sum(path.stat().st_size for path in ([output] if output.is_file() else [output / name for name in written]))
     click.echo(
         f"{len(data.runs):,} pruned and {len(data.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
     )
@@ -576,8 +576,8 @@ def export(
     "folders",
     type=click.Path(path_type=Path),
     multiple=True,
-    metavar="FOLDER",
-    help="Read a folder that `export` wrote, in place of an experiment. Repeat the option to read several folders as "
+    metavar="PATH",
+    help="Read a folder or a file that `export` wrote, in place of an experiment. Repeat the option to read several as "
     "one study.  [default: none]",
 )
 @click.option(

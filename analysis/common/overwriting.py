@@ -21,6 +21,8 @@ _DRAWN_BY = "Matplotlib"
 _SOFTWARE = b"tEXtSoftware\0"
 # The names of an exported network's inputs and outputs, and the property that holds its classes.
 _NETWORK = (b"images", b"logits", b"\x0a\x07classes\x12")
+# The files that every exported study has.
+_EXPORT = {"study.json", "runs.csv.gz", "dense_runs.csv.gz"}
 # Two pages that share a line of as many characters share their maker.
 _LONG_LINE = 60
 # Columns of other classes, ratios or formats are alike.
@@ -137,6 +139,8 @@ def _likeness(old: Path, new: Path) -> _Likeness:
         match new.suffix:
             case ".csv" | ".gz" | ".json" | ".npz":
                 return _likeness_of_names(_names(old, new.suffix), _names(new, new.suffix))
+            case ".zip":
+                return _Likeness.THE_SAME_KIND if _names(old, ".zip") >= _EXPORT else _Likeness.NO
             case ".md" | ".html":
                 return _Likeness.NO if _long_lines(old).isdisjoint(_long_lines(new)) else _Likeness.SURELY
             case ".svg":
@@ -162,7 +166,7 @@ def _likeness_of_names(old: set[str], new: set[str]) -> _Likeness:
 def _names(path: Path, suffix: str) -> set[str]:
     """Return the names of a table's columns, of an archive's arrays, or of the values in JSON."""
     match suffix:
-        case ".npz":
+        case ".npz" | ".zip":
             with opened(path) as file, zipfile.ZipFile(file) as archive:
                 return set(archive.namelist())
         case ".json":

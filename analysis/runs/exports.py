@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.common import archives, csv_text, files
 from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import GIB, SizeLimit
-from analysis.runs import batches, checks, frames, schema
+from analysis.runs import batches, checks, frames, schema, study_archives
 from analysis.runs.frames import IN_TOP5, RUN_ID
 
 CONTENTS = "study.json"
@@ -97,6 +97,7 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     Parameters
     ----------
     folders : sequence of Path
+        An archive of such a folder, as `study_archives.packed` makes it, may stand in the folder's place.
 
     Returns
     -------
@@ -112,7 +113,8 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
         different things of the same run, or have networks of different seeds that were trained with different settings;
         no run can be compared with its dense run.
     """
-    parts = [_read(folder) for folder in folders]
+    with study_archives.unpacked(folders) as unpacked:
+        parts = [_read(folder) for folder in unpacked]
     batches.check_one_design({folder: study.dense_runs for folder, (study, _) in zip(folders, parts, strict=True)})
     stored_runs: dict[str, _StoredRun] = {}
     for _, predicted in parts:
@@ -139,17 +141,22 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
 
 
 def below(folder: Path) -> list[Path]:
-    """Find the folders below this folder that `write` has written.
+    """Find the folders below this folder that `write` has written, and the archives of such folders.
+
+    A path that is that of a file is returned as it is.
 
     Raises
     ------
     StudyError
-        No such folder is there.
+        No such folder or archive is there.
     """
-    folders = sorted(path.parent for path in folder.rglob(CONTENTS))
-    if not folders:
+    if study_archives.is_file(folder):
+        return [folder]
+    archives_below = (path for path in folder.rglob(f"*{study_archives.SUFFIX}") if path.is_file())
+    found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *archives_below])
+    if not found:
         raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written")
-    return folders
+    return found
 
 
 def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
@@ -393,7 +400,9 @@ def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.n
 def _read(folder: Path) -> tuple[frames.Study, dict[str, _StoredRun]]:
     path = folder / CONTENTS
     if not path.is_file():
-        raise StudyError(f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders", option="frames")
+        raise StudyError(
+            f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders and archives", option="frames"
+        )
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = described["format"]

@@ -17,6 +17,7 @@ from analysis.runs import (
     primaries,
     robustness,
     schema,
+    study_archives,
     validation_counts,
 )
 from analysis.runs.chain_searches import ChainTrials
@@ -213,30 +214,42 @@ class StudyData:
 
     @classmethod
     def from_frames(cls, folders: Sequence[Path]) -> "StudyData":
-        """Read folders that `export` has written, as if one experiment held all their runs.
+        """Read folders or archives that `export` has written, as if one experiment held all their runs.
 
         Raises
         ------
         StudyError
             If they cannot be read, as `exports.read` says.
         """
-        study, predictions = exports.read(folders)
-        sides = {name: source.read(folders) for name, source in _SOURCES.items()}
+        with study_archives.unpacked(folders) as unpacked:
+            study, predictions = exports.read(unpacked)
+            sides = {name: source.read(unpacked) for name, source in _SOURCES.items()}
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, path: Path) -> list[Path]:
         """Write the study to a folder of small files; of the searches, those that have one of its runs as a finalist.
+
+        Parameters
+        ----------
+        path : Path
+            The folder. A name that ends in `.zip` is that of one archive, which holds the same files.
 
         Returns
         -------
         list of Path
-            The files written, relative to `folder`.
+            The files written, relative to the folder or to the archive.
 
         Raises
         ------
         StudyError
-            As `exports.write` does.
+            As `exports.write` and `study_archives.packed` do.
         """
+        if path.suffix != study_archives.SUFFIX:
+            return self._write(path)
+        with study_archives.packed(path) as folder:
+            return self._write(folder)
+
+    def _write(self, folder: Path) -> list[Path]:
         predictions = self.predictions or (lambda _: {})
         written = exports.write(frames.Study(self.runs, self.dense_runs), predictions, folder)
         run_ids = self.runs[frames.RUN_ID]

@@ -978,8 +978,8 @@ class ExemplarsOptions:
     frames: Path | None = option(
         AUTO,
         path,
-        "Folder that pruning-analysis export wrote, or that holds several such folders, to read in place of an "
-        "experiment.",
+        "Folder or file that pruning-analysis export wrote, or folder that holds several of them, to read in place of "
+        "an experiment.",
         ("exemplars",),
         heading="Machine and runs",
     )

@@ -1,0 +1,134 @@
+"""An exported study as one file: an archive that holds the files of a folder that `exports.write` writes to."""
+
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from analysis.common import files, overwriting
+from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import SizeLimit, opened
+
+SUFFIX = ".zip"
+_LARGEST = SizeLimit(4)
+_MOST_FILES = 10_000
+# A few folders and a name. None of them is `..`, begins with a slash, has a backslash, or is too long for a disk.
+_NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
+# Of a method that unpacks all that it has read at once, a small part of a file may fill the memory.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MODE = stat.S_IFREG | 0o644
+_UNIX = 3
+
+
+@contextmanager
+def packed(output: Path) -> Iterator[Path]:
+    """Give a block a scratch folder, and pack its files into one archive when the block ends.
+
+    The same files give the same bytes: they stand in the order of their names, without a date. They are not compressed
+    again. The archive is written aside and then renamed.
+
+    Parameters
+    ----------
+    output : Path
+        The archive.
+
+    Raises
+    ------
+    StudyError
+        If the path is that of a folder or of a file that is no exported study, or if it cannot be written to.
+    """
+    overwriting.check_file(output, (), "runs")
+    with files.one_aside(output) as archive, tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        yield Path(folder)
+        _pack(Path(folder), archive)
+
+
+def _pack(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in files.written(folder):
+            entry = zipfile.ZipInfo(name.as_posix())  # stored, of 1 January 1980
+            entry.create_system, entry.external_attr = _UNIX, _MODE << 16
+            archive.writestr(entry, (folder / name).read_bytes())
+
+
+@contextmanager
+def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    """Give a block exported studies as folders: a folder is itself, an archive is unpacked to a temporary one.
+
+    The temporary folders are gone when the block ends. An error in the block names the archive in their place.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        A path where nothing is counts as a folder.
+
+    Raises
+    ------
+    StudyError
+        If a file is no archive of an exported study, is damaged, or would unpack to more than the limit. Nothing is
+        written outside the temporary folders, whatever an archive says of itself.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(_unpacked(path)) if is_file(path) else path for path in paths]
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is that of something other than a folder, which should then be an archive."""
+    return path.exists() and not path.is_dir()
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _unpack(path, Path(folder))
+            yield Path(folder)
+        except StudyError as error:
+            raise StudyError(*(line.replace(folder, str(path)) for line in error.args), option=error.option) from error
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = _files(archive)
+                _LARGEST.check(path, sum(entry.file_size for entry in entries))
+                for entry in entries:
+                    target = folder / entry.filename
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    # Reading ends after as many bytes as the archive said, whatever the member holds.
+                    with archive.open(entry) as member, target.open("xb") as output:
+                        shutil.copyfileobj(member, output)
+        except StudyError:
+            raise
+        except OSError as error:
+            raise StudyError(files.fault(error, path)) from error
+        # On bytes of any kind, zipfile and the decompressor raise errors of more than a dozen types.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the files in an archive; raise a ValueError if they are not those of an exported study."""
+    entries = archive.infolist()
+    if entries and min(entry.header_offset for entry in entries):
+        # Where the end is missing, the end of a member that is an archive itself passes for it.
+        raise ValueError("its beginning or its end is missing")
+    if len(entries) > _MOST_FILES:
+        raise ValueError(f"it has {len(entries):,} files, and {_MOST_FILES:,} at most are read")
+    by_name: dict[str, zipfile.ZipInfo] = {}
+    for entry in (entry for entry in entries if not entry.is_dir()):
+        if not _NAME.fullmatch(entry.filename):
+            raise ValueError(f"{entry.filename[:100]!r} is no name of an exported file")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise ValueError(f"{entry.filename} is no ordinary file")
+        if entry.compress_type not in _METHODS:
+            raise ValueError(f"{entry.filename} is compressed by a method that is not read")
+        if by_name.setdefault(entry.filename, entry) is not entry:
+            raise ValueError(f"it has two files {entry.filename}")
+    return list(by_name.values())
