@@ -365,13 +365,16 @@ class TestCommands:
     def test_the_report_of_files_is_that_of_the_store(self, store, monkeypatch, tmp_path):
         leave_undrawn(monkeypatch)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-        for name in ("pets", "digits"):
-            result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)
+        for name, output in (("pets", "pets.zip"), ("digits", "digits")):
+            result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", output)
             assert result.exit_code == 0, result.output
-        assert f"4 pruned and 2 dense runs in {tmp_path / 'digits'}, " in result.output
+            written = [tmp_path / output] if name == "pets" else [*(tmp_path / output).iterdir()]
+            size = sum(path.stat().st_size for path in written)
+            assert f" pruned and 2 dense runs in {tmp_path / output}, {size:,} bytes" in result.output
+        assert "4 pruned and " in result.output
         of_store = report.report(StudyData.from_store(EXPERIMENT), ReportOptions(paper=True))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
-        result = self.run("report", "--frames", "digits", "--frames", "pets", "--paper", "--output", "of files")
+        result = self.run("report", "--frames", "digits", "--frames", "pets.zip", "--paper", "--output", "of files")
         assert result.exit_code == 0, result.output
         assert not (tmp_path / "gone.db").exists()
         assert (tmp_path / "of files" / "report.md").read_text() == page.markdown(of_store)

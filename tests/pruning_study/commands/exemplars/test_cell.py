@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.common.errors import StudyError
+from analysis.runs import study_archives
 from pruning_study.commands.exemplars import cell
 from pruning_study.options.config import ExemplarsConfig
 from tests.made_up_populations import LABEL, export, predictions, study, write_data
@@ -37,6 +38,13 @@ def test_the_only_cell_is_read_with_the_images_in_the_order_of_the_data_set(tmp_
     assert np.array_equal(read.dense, sides["dense"])
     assert np.array_equal(read.compressed, sides["compressed"])
     assert cell.load_data(read, options).classes == ("bag", "shirt", "coat")
+
+
+def test_a_study_in_one_file_is_read_by_its_name_and_by_that_of_a_folder_above(tmp_path, data):
+    with study_archives.packed(tmp_path / "above" / "study.zip") as folder:
+        export(folder, data)
+    for frames in (tmp_path / "above" / "study.zip", tmp_path):
+        assert cell.read(config(frames, data)).name == "made-up, lenet5, mp, ratio 10"
 
 
 def test_of_several_cells_the_options_choose_one_and_errors_list_what_there_is(tmp_path, data):
