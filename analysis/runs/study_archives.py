@@ -116,7 +116,7 @@ def _unpack(path: Path, folder: Path) -> None:
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Return the files in an archive; raise a ValueError if they are not those of an exported study."""
     entries = archive.infolist()
-    if entries and min(entry.header_offset for entry in entries):
+    if min((entry.header_offset for entry in entries), default=0):
         # Where the end is missing, the end of a member that is an archive itself passes for it.
         raise ValueError("its beginning or its end is missing")
     if len(entries) > _MOST_FILES:
