@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import folders
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.statistics import limits
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.hypothesis_tests import wilson_interval
@@ -70,10 +69,7 @@ def write(results: Path) -> None:
         return
     measured = read(folder)
     chosen = choices(measured)
-    with files.aside(folder) as new_folder:
-        csv_text.write(chosen, new_folder / "choices.csv", missing=NOT_AVAILABLE)
-        csv_text.write(summary(chosen), new_folder / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(losses(measured), new_folder / "losses.csv", missing=NOT_AVAILABLE)
+    folders.write(folder, {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)})
 
 
 def choices(measured: Measured) -> pd.DataFrame:

@@ -11,13 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import BELOW, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
-from analysis.statistics.resampling import mean_interval
 from analysis.study.settings import CONTROL, is_mitigated
 
 STUDIES = ("decay", "decay-confirmation")
@@ -51,16 +47,13 @@ def write(results: Path) -> None:
         The frames of a study cannot be read.
     """
     for study in STUDIES:
-        if (results / study / "frames").is_dir():
+        if folders.has_frames(results, study):
             runs = folders.runs(results, study)[0]
             networks = primary_networks(runs)
-            with files.aside(results / study) as folder:
-                for name, make in _TABLES.items():
-                    csv_text.write(make(networks), folder / name, missing=NOT_AVAILABLE)
-                if _has_offsets(runs).any():
-                    csv_text.write(offsets(runs, networks), folder / "class_offsets.csv", missing=NOT_AVAILABLE)
-                (folder / "figures").mkdir()
-                figure_files.write({"recalls": recalls(networks)}, folder / "figures", [figure_files.PNG], processes=1)
+            tables = {name: make(networks) for name, make in _TABLES.items()}
+            if _has_offsets(runs).any():
+                tables["class_offsets"] = offsets(runs, networks)
+            folders.write(results / study, tables, {"recalls": recalls(networks)})
 
 
 def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
@@ -121,14 +114,8 @@ def trainings(runs: pd.DataFrame) -> np.ndarray:
 
 def levels(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each training's controls and pruned networks, with 95 % intervals over networks."""
-    rows = []
-    for key, cell in networks.groupby([schema.DATASET, "training", "method"], observed=True):
-        row = dict(zip((schema.DATASET, "training", "method"), key, strict=True)) | {"n": len(cell)}
-        for name in ("accuracy_before", "accuracy", "largest_excess", "floor", _OUTCOME, "alpha", "raw_slope"):
-            low, high = mean_interval(cell[name])
-            row |= {name: cell[name].mean(), f"{name}_low": low, f"{name}_high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    outcomes = ("accuracy_before", "accuracy", "largest_excess", "floor", _OUTCOME, "alpha", "raw_slope")
+    return network_measures.means(networks, [schema.DATASET, "training", "method"], outcomes)
 
 
 def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
@@ -301,9 +288,9 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
 
 
 _TABLES = {
-    "trainings.csv": levels,
-    "training_tests.csv": paired_tests,
-    "secondary_tests.csv": secondary_tests,
-    "spread.csv": spread,
-    "networks_needed.csv": needed,
+    "trainings": levels,
+    "training_tests": paired_tests,
+    "secondary_tests": secondary_tests,
+    "spread": spread,
+    "networks_needed": needed,
 }

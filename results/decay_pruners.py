@@ -12,13 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import BELOW, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import Row, corrected, paired
-from analysis.statistics.resampling import mean_interval
 from analysis.study.settings import CONTROL
 
 STUDY = "decay-pruners"
@@ -40,8 +36,7 @@ _TITLES = {MP: "MP minus control", UP: "UP minus MP"}
 
 def write(results: Path) -> None:
     """Write the tables and the picture of the study, if its frames are there."""
-    folder = results / STUDY
-    if not (folder / "frames").is_dir():
+    if not folders.has_frames(results, STUDY):
         return
     studies = {COSINE: STUDY, CONSTANT: folders.TEXT}
     by_training = [
@@ -55,12 +50,7 @@ def write(results: Path) -> None:
         "mitigations": mitigations(networks[networks["training"].eq(COSINE)]),
         "gradual": gradual(networks[networks["training"].eq(COSINE)]),
     }
-    with files.aside(folder) as made:
-        for name, table in tables.items():
-            csv_text.write(table, made / f"{name}.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        drawn = {"findings": figure(tables["comparisons"])}
-        figure_files.write(drawn, made / "figures", [figure_files.PNG], processes=1)
+    folders.write(results / STUDY, tables, {"findings": figure(tables["comparisons"])})
 
 
 def measured(runs: pd.DataFrame) -> pd.DataFrame:
@@ -85,16 +75,8 @@ def present(networks: pd.DataFrame) -> list[str]:
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each training, data set, pruner and ratio, with 95 % intervals over networks."""
-    rows = []
     keys = ["training", schema.DATASET, schema.PRUNER, schema.RATIO]
-    compared = networks[_is_compared(networks)]
-    for key, cell in compared.groupby(keys):
-        row = dict(zip(keys, key, strict=True)) | {"n": len(cell)}
-        for outcome in OUTCOMES:
-            low, high = mean_interval(cell[outcome])
-            row |= {outcome: cell[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return network_measures.means(networks[_is_compared(networks)], keys, OUTCOMES)
 
 
 def _is_compared(networks: pd.DataFrame) -> pd.Series:

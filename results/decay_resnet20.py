@@ -8,11 +8,8 @@ import network_measures
 import numpy as np
 import pandas as pd
 
-from analysis.common import csv_text, files
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import schema
-from analysis.statistics.hypothesis_tests import corrected, paired
-from analysis.statistics.resampling import mean_interval
+from analysis.statistics.hypothesis_tests import paired
 from analysis.study.settings import CONTROL
 
 STUDY = "decay-resnet20"
@@ -26,15 +23,12 @@ _KEY = ["training", "method"]
 
 def write(results: Path) -> None:
     """Write the tables of the study, if its frames are there."""
-    folder = results / STUDY
-    if not (folder / "frames").is_dir():
+    if not folders.has_frames(results, STUDY):
         return
     runs = folders.runs(results, STUDY)[0]
     is_constant = network_measures.param(runs, schema.RECIPE, "").eq(_RECIPE_OF_CONSTANT)
     networks = named(network_measures.measure(runs), set(runs.loc[is_constant, "run_id"]))
-    with files.aside(folder) as made:
-        csv_text.write(means(networks), made / "means.csv", missing=NOT_AVAILABLE)
-        csv_text.write(comparisons(networks), made / "comparisons.csv", missing=NOT_AVAILABLE)
+    folders.write(results / STUDY, {"means": means(networks), "comparisons": comparisons(networks)})
 
 
 def named(networks: pd.DataFrame, constant: set[str]) -> pd.DataFrame:
@@ -51,14 +45,8 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
     `spread` is the standard deviation over seeds of a class's recall minus the accuracy before pruning, as the root of
     the mean variance of classes, in points.
     """
-    rows = []
-    for key, cell in networks.groupby(_KEY):
-        row = dict(zip(_KEY, key, strict=True)) | {"n": len(cell)}
-        for outcome in OUTCOMES:
-            low, high = mean_interval(cell[outcome])
-            row |= {outcome: cell[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
-        rows.append(row | {"spread": np.stack(list(cell["gaps"])).var(0, ddof=1).mean() ** 0.5})
-    return pd.DataFrame(rows)
+    spread = {key: np.stack(list(gaps)).var(0, ddof=1).mean() ** 0.5 for key, gaps in networks.groupby(_KEY)["gaps"]}
+    return network_measures.means(networks, _KEY, OUTCOMES).join(pd.Series(spread, name="spread"), on=_KEY)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
@@ -67,8 +55,8 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     `p_holm` of the primary outcome, constant minus as printed, is corrected over the two methods.
     """
     table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
-    primary = table.loc[table["compared"].eq(CONSTANT) & table["outcome"].eq(_PRIMARY), "p"]
-    return table.assign(p_holm=pd.Series(corrected(primary, len(primary))[1], primary.index))
+    is_primary = table["compared"].eq(CONSTANT) & table["outcome"].eq(_PRIMARY)
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 
 
 def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:

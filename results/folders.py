@@ -1,12 +1,16 @@
-"""Runs and tables from the folders of the studies."""
+"""Runs and tables from the folders of the studies, and tables and pictures into them."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
+from analysis.rendering import figure_files
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import exports
 from analysis.runs.frames import ReadPredictions
@@ -14,6 +18,11 @@ from analysis.runs.frames import ReadPredictions
 TEXT, RELEASED, RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released-weights"
 EQUAL, EQUAL_UNSEEN = "equal-accuracy", "equal-accuracy-confirmation"
 RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
+
+
+def has_frames(results: Path, study: str) -> bool:
+    """Return whether a study has runs."""
+    return (results / study / "frames").is_dir()
 
 
 @cache
@@ -52,3 +61,13 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
     if not path.is_file():
         raise StudyError(f"{path}: missing; python results/rebuild.py {path.parent} makes it from the study's frames")
     return pd.read_csv(path, **{"keep_default_na": False, "na_values": [NOT_AVAILABLE], **how})
+
+
+def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure] | None = None) -> None:
+    """Write tables as CSV files of these names, and pictures into `figures/`: aside first, and then renamed."""
+    with files.aside(folder) as new_folder:
+        for name, content in tables.items():
+            csv_text.write(content, new_folder / f"{name}.csv", missing=NOT_AVAILABLE)
+        if pictures:
+            (new_folder / "figures").mkdir()
+            figure_files.write(pictures, new_folder / "figures", [figure_files.PNG], processes=1)

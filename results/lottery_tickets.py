@@ -11,14 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report import published
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import paired
-from analysis.statistics.resampling import mean_interval
 from analysis.study.settings import CONTROL
 
 STUDY = "lottery-tickets"
@@ -36,17 +32,12 @@ _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
 def write(results: Path) -> None:
     """Write the tables and the picture of the study, if its frames are there."""
-    folder = results / STUDY
-    if not (folder / "frames").is_dir():
+    if not folders.has_frames(results, STUDY):
         return
     networks = level_networks(folders.runs(results, STUDY)[0])
     levels, differences = means(networks), comparisons(networks)
-    with files.aside(folder) as made:
-        csv_text.write(levels, made / "levels.csv", missing=NOT_AVAILABLE)
-        csv_text.write(differences, made / "comparisons.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        drawn = figure(levels, differences)
-        figure_files.write({"levels": drawn}, made / "figures", [figure_files.PNG], processes=1)
+    tables = {"levels": levels, "comparisons": differences}
+    folders.write(results / STUDY, tables, {"levels": figure(levels, differences)})
 
 
 def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
@@ -58,15 +49,9 @@ def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the means of each pruner's networks at each level, with 95 % intervals over networks, beside Table 12."""
-    rows = []
-    for (pruner, level), cell in networks.groupby([schema.PRUNER, LEVEL]):
-        row = {schema.PRUNER: pruner, LEVEL: level, "n": len(cell), "floor": cell["floor"].mean()}
-        for outcome in OUTCOMES:
-            low, high = mean_interval(cell[outcome])
-            row |= {outcome: cell[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
-        rows.append(row)
+    table = network_measures.means(networks, [schema.PRUNER, LEVEL], [*OUTCOMES, "floor"])
     printed = published.table(12).apply(pd.to_numeric).set_index("Level")["Intensification"]
-    return pd.DataFrame(rows).join(printed.rename("printed_alpha"), on=LEVEL)
+    return table.join(printed.rename("printed_alpha"), on=LEVEL)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:

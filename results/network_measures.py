@@ -1,9 +1,13 @@
-"""What each network of a study did to its classes, from its dense network on."""
+"""What each network of a study did to its classes, and tables of networks: means, and p that are corrected."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis.runs import frames, schema
+from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.intensification import alpha, excess_loss, raw_slope
+from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import run_arrays
 
 
@@ -50,3 +54,24 @@ def param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
     """Return a param's values; runs from before the param, and studies without it, have the default."""
     column = frames.column(name)
     return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)
+
+
+def means(networks: pd.DataFrame, keys: Sequence[str], outcomes: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each group of networks: its keys, `n`, and the mean of each outcome.
+
+    The 95 % interval over networks is in columns that end in `_low` and `_high`.
+    """
+    rows = []
+    for key, group in networks.groupby(list(keys), observed=True):
+        row = dict(zip(keys, key, strict=True)) | {"n": len(group)}
+        for outcome in outcomes:
+            low, high = mean_interval(group[outcome])
+            row |= {outcome: group[outcome].mean(), f"{outcome}_low": low, f"{outcome}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def holm(p: pd.Series, is_primary: pd.Series) -> pd.Series:
+    """Return the p of the primary tests with Holm's correction over them, and no number for the others."""
+    primary = p[is_primary]
+    return pd.Series(corrected(primary, len(primary))[1], primary.index).reindex(p.index)

@@ -13,10 +13,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import analysis
-from analysis.common import csv_text, files
-from analysis.rendering import figure_files
+from analysis.common import files
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.runs import frames, pull, schema
 from analysis.statistics import over_indexing
@@ -61,14 +59,14 @@ def write(results: Path) -> None:
         return
     label, populations = read(folder)
     indices, abstentions = over_indices(label, populations), abstention(label, populations)
-    with files.aside(folder) as new_folder:
-        csv_text.write(indices, new_folder / "indices.csv", missing=NOT_AVAILABLE)
-        csv_text.write(abstentions, new_folder / "abstention.csv", missing=NOT_AVAILABLE)
-        csv_text.write(primary_tests(label, populations), new_folder / "primary_tests.csv", missing=NOT_AVAILABLE)
-        csv_text.write(writers(results), new_folder / "writers.csv", missing=NOT_AVAILABLE)
-        (new_folder / "figures").mkdir()
-        drawn = {"indices": indices_figure(indices), "abstention": abstention_figure(abstentions)}
-        figure_files.write(drawn, new_folder / "figures", [figure_files.PNG], processes=1)
+    tables = {
+        "indices": indices,
+        "abstention": abstentions,
+        "primary_tests": primary_tests(label, populations),
+        "writers": writers(results),
+    }
+    pictures = {"indices": indices_figure(indices), "abstention": abstention_figure(abstentions)}
+    folders.write(folder, tables, pictures)
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import folders
+import network_measures
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +13,8 @@ from matplotlib.figure import Figure
 from pies import CLASSES
 
 import analysis
-from analysis.common import archives, csv_text, files
-from analysis.rendering import figure_files
+from analysis.common import archives, files
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, schema
 from analysis.runs.options.names import AFTER_TRAINING, WHILE_TRAINING
 from analysis.statistics import class_losses
@@ -43,13 +43,13 @@ def write(results: Path) -> None:
         return
     label, answers = read(folder)
     losses = class_table(label, answers)
-    with files.aside(folder) as new_folder:
-        csv_text.write(networks(label, answers), new_folder / "networks.csv", missing=NOT_AVAILABLE)
-        csv_text.write(summary(label, answers), new_folder / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(comparisons(label, answers), new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
-        csv_text.write(losses, new_folder / "class_losses.csv", missing=NOT_AVAILABLE)
-        (new_folder / "figures").mkdir()
-        figure_files.write({"classes": picture(losses)}, new_folder / "figures", [figure_files.PNG], processes=1)
+    tables = {
+        "networks": networks(label, answers),
+        "summary": summary(label, answers),
+        "comparisons": comparisons(label, answers),
+        "class_losses": losses,
+    }
+    folders.write(folder, tables, {"classes": picture(losses)})
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -137,8 +137,7 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
             rows.append({"outcome": outcome, "bits": bits, **paired(first, second, family=len(BITS))})
     table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
     is_primary = table["outcome"].eq("largest_excess")
-    table.loc[is_primary, "p_holm"] = corrected(table.loc[is_primary, "p"], len(BITS))[1]
-    return table
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 
 
 def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:

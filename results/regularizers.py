@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
+import folders
+import network_measures
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, schema
-from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.resampling import mean_interval
 
@@ -36,14 +37,13 @@ def write(results: Path) -> None:
         return
     networks, fine_tuned = (pd.read_csv(folder / name) for name in (NETWORKS, FINE_TUNED))
     compared = comparisons(fine_tuned)
-    with files.aside(folder) as new_folder:
-        csv_text.write(summary(networks), new_folder / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(correlations(networks), new_folder / "correlations.csv", missing=NOT_AVAILABLE)
-        csv_text.write(decoupled(networks), new_folder / "decoupled.csv", missing=NOT_AVAILABLE)
-        csv_text.write(compared, new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
-        (new_folder / "figures").mkdir()
-        drawn = {"overlap": overlap(networks), "differences": differences(compared)}
-        figure_files.write(drawn, new_folder / "figures", [figure_files.PNG], processes=1)
+    tables = {
+        "summary": summary(networks),
+        "correlations": correlations(networks),
+        "decoupled": decoupled(networks),
+        "comparisons": compared,
+    }
+    folders.write(folder, tables, {"overlap": overlap(networks), "differences": differences(compared)})
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -145,13 +145,7 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     is_primary = table["outcome"].eq("accuracy") & table[schema.RATIO].eq(RATIOS[-1])
-    return table.assign(p_holm=table["p"].where(is_primary).pipe(_holm))
-
-
-def _holm(p: pd.Series) -> pd.Series:
-    """Return p corrected for how many of them are not missing."""
-    numbers = p.dropna()
-    return pd.Series(corrected(numbers, len(numbers))[1], numbers.index).reindex(p.index)
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 
 
 def differences(compared: pd.DataFrame) -> Figure:

@@ -11,10 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.common import archives, csv_text, files
-from analysis.rendering import figure_files
+from analysis.common import archives
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
 from analysis.runs.characteristics import TABLE
 from analysis.runs.frames import ReadPredictions
@@ -78,11 +76,7 @@ def write(results: Path) -> None:
         return
     risk_studies = collected(results)
     cosine = {dataset: risk_studies[dataset, decay.COSINE] for dataset in DATASETS}
-    with files.aside(folder) as new_folder:
-        csv_text.write(table(risk_studies), new_folder / "scores.csv", missing=NOT_AVAILABLE)
-        csv_text.write(tests(cosine), new_folder / "tests.csv", missing=NOT_AVAILABLE)
-        (new_folder / "figures").mkdir()
-        figure_files.write({STUDY: figure(cosine)}, new_folder / "figures", [figure_files.PNG], processes=1)
+    folders.write(folder, {"scores": table(risk_studies), "tests": tests(cosine)}, {STUDY: figure(cosine)})
 
 
 def collected(results: Path) -> dict[tuple[str, str], RiskStudy]:

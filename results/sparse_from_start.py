@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+import folders
+import network_measures
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, DIFFERENT, page
 from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, pull, robustness, schema
-from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.resampling import mean_interval
 
@@ -30,11 +31,8 @@ def write(results: Path) -> None:
         return
     networks = measured(pd.read_csv(folder / NETWORKS))
     compared = comparisons(networks)
-    with files.aside(folder) as new_folder:
-        csv_text.write(summary(networks), new_folder / "summary.csv", missing=NOT_AVAILABLE)
-        csv_text.write(compared, new_folder / "comparisons.csv", missing=NOT_AVAILABLE)
-        (new_folder / "figures").mkdir()
-        figure_files.write({"corruptions": figure(compared)}, new_folder / "figures", [figure_files.PNG], processes=1)
+    tables = {"summary": summary(networks), "comparisons": compared}
+    folders.write(folder, tables, {"corruptions": figure(compared)})
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
@@ -114,8 +112,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
                     )
     table = pd.DataFrame(rows)
     is_primary = table["outcome"].eq(CORRUPTED) & table["baseline"].eq(table[schema.RATIO].map(BASELINES))
-    primary = table.loc[is_primary, "p"]
-    return table.assign(p_holm=pd.Series(corrected(primary, len(primary))[1], primary.index))
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 
 
 def figure(compared: pd.DataFrame) -> Figure:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import folders
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.common import csv_text, files
-from analysis.rendering import figure_files
 from analysis.rendering.drawing import ABOVE, NEUTRAL, page
-from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.report.papers.prune_responsibly import coefficients
 from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, study_rows, survival
 from analysis.report.papers.prune_responsibly.levels import (
@@ -23,7 +21,7 @@ from analysis.report.papers.prune_responsibly.levels import (
     LEARNING_RATE,
     OPTIMIZER,
 )
-from analysis.runs import exports, schema
+from analysis.runs import schema
 from analysis.runs.options.names import ADAM, SGD
 from analysis.statistics import regression
 from analysis.statistics.hypothesis_tests import corrected
@@ -49,10 +47,9 @@ _HALVES = {
 
 def write(results: Path) -> None:
     """Write the tables and the picture of the study, if its frames are there."""
-    folder = results / STUDY
-    if not (folder / "frames").is_dir():
+    if not folders.has_frames(results, STUDY):
         return
-    rows = at_own_rates(study_rows(StudyData.from_frames(exports.below(folder / "frames"))))
+    rows = at_own_rates(study_rows(StudyData.from_frames(folders.exported(results, STUDY))))
     fits = {_WITH: fit_rows(rows), _WITHOUT: fit_rows(rows.drop(columns=list(CHOICES)))}
     halves = imbalance_by_half(rows)
     tables = {
@@ -62,12 +59,7 @@ def write(results: Path) -> None:
         "survival": surviving_terms(fits),
         "rare_classes": rare_classes(rows),
     }
-    with files.aside(folder) as made:
-        for name, table in tables.items():
-            csv_text.write(table, made / f"{name}.csv", missing=NOT_AVAILABLE)
-        (made / "figures").mkdir()
-        drawn = figure(tables["imbalance"], halves, fits[_WITH])
-        figure_files.write({"imbalance": drawn}, made / "figures", [figure_files.PNG], processes=1)
+    folders.write(results / STUDY, tables, {"imbalance": figure(tables["imbalance"], halves, fits[_WITH])})
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:

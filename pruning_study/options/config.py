@@ -120,12 +120,6 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         self._follow_schedule()
         self._check_start()
         self._check_losses()
-        if self.quantizes_while_training and self.engine == "native":
-            raise StudyError(
-                f"native does not train with weights of {self.weight_bits} bits: take torch, or --quantization "
-                "after-training",
-                option="engine",
-            )
         if not self.starts_anew:
             self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine_tune_")
         if self.is_gradual:

@@ -41,7 +41,7 @@ from pruning_study.steps.resolved import (
     resolve_training,
     training_params,
 )
-from pruning_study.training.engines import Engine, Torch
+from pruning_study.training.engines import Engine
 from pruning_study.training.mitigation import class_offsets, data_quotas
 from pruning_study.training.recipes import Hyperparameters
 
@@ -96,10 +96,10 @@ class TrainSetting:
         return self.loaded.engine
 
     def engine_of(self, hyperparameters: Hyperparameters) -> Engine:
-        """Return the back end of a training: torch alone trains with quantised weights."""
+        """Return the back end of a training, which may compute with quantised weights."""
         quantization = hyperparameters.quantization
         if quantization and quantization.while_training:
-            return Torch(self.config.precision, quantization.bits)
+            return self.engine.with_weight_bits(quantization.bits)
         return self.engine
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
-from pruning_study.training.quantization import quantized_weights
+from pruning_study.training.quantization import at_all_names, quantized_weights
 
 BATCH_SIZE = 128
 # Kingma and Ba (2015), "Adam", Algorithm 1
@@ -60,6 +60,14 @@ class Engine(Protocol):
     @property
     def identity(self) -> str:
         """Text that differs if results differ in the last bit, on the same device and version of torch."""
+
+    def with_weight_bits(self, bits: int) -> Self:
+        """Return this engine with quantised weights.
+
+        Training and evaluation of any network then compute with its quantised weights. The optimizer changes the
+        float32 weights behind them, by the gradient of the quantised ones. The gradient for scores and the logits of a
+        teacher are those of float32.
+        """
 
     def train_epoch(
         self,
@@ -127,10 +135,6 @@ class Torch:
     network and those that are pruned from it are measured alike, and as any other program measures the stored weights:
     rounding in the evaluation would be a number format of its own, whose errors would count as errors of pruning.
 
-    With bits of weights, training and evaluation of any network compute with its quantised weights. The optimizer
-    changes the float32 weights behind them, by the gradient of the quantised ones. The gradient for scores is that of
-    float32.
-
     Parameters
     ----------
     precision : {"float32", "bf16"}
@@ -150,6 +154,10 @@ class Torch:
         name = self.name if self._precision == schema.FLOAT32 else f"{self.name} in {self._precision}"
         name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"
+
+    def with_weight_bits(self, bits: int) -> "Torch":
+        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        return Torch(self._precision, bits)
 
     def train_epoch(
         self,
@@ -209,7 +217,8 @@ class Torch:
         """Return what computes the logits of images, with the weights as they are now."""
         if not self._weight_bits:
             return model
-        return partial(functional_call, model, quantized_weights(model, self._weight_bits))
+        weights = at_all_names(model, quantized_weights(model, self._weight_bits))
+        return partial(functional_call, model, weights, tie_weights=False)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits as `Engine.logits` says."""

@@ -17,6 +17,7 @@ from analysis.common.errors import first_line
 from analysis.runs import schema
 from analysis.runs.options.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
+from pruning_study.pruning.budget import prunable
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
@@ -25,6 +26,7 @@ from pruning_study.training.native.errors import NativeError
 from pruning_study.training.native.layers import ImageShape
 from pruning_study.training.native.stack import Stack, read
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.quantization import largest_integer, quantized_weights
 
 CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
 CLOSE_GRADIENT = 0.05  # of 20 gradients of ResNet-20, one had a part that was 5e-4 off: a value at the edge of a ReLU
@@ -173,7 +175,8 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
         optimizer, teacher, seen = [POINTER] + [NUMBER] * 4, [POINTER] + [NUMBER] * 2, [POINTER] * 2
-        library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
+        quantization: list[Any] = [POINTER, COUNT, NUMBER]
+        library.train.argtypes = [*arrays, *crops, *optimizer, *quantization, *teacher, *seen, STEPPED, POINTER]
         library.train.restype = ctypes.c_bool
         if source == compiler.BF16_SOURCE:
             library.refusal.restype = ctypes.c_char_p
@@ -199,13 +202,17 @@ class Native:
     trainer : ctypes.CDLL, optional
         Library for this stack that trains in bf16; without it the other one trains. Evaluation and the gradient for
         scores are float32 with both, as `training.engines.Torch` explains.
+    weight_bits : int, optional
+        Bits of a quantised weight, as `training.engines.Torch` takes them.
     """
 
     name = "native"
     layout: torch.memory_format | None = torch.contiguous_format
 
-    def __init__(self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None) -> None:
-        self._stack = stack
+    def __init__(
+        self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None, weight_bits: int | None = None
+    ) -> None:
+        self._stack, self._weight_bits = stack, weight_bits
         self._library, self._trainer = library, trainer or library
         bytes_of_batch = BATCH * prod(stack.image_shape) * torch.float32.itemsize
         batches = min(MULTIPLICATIONS // (stack.multiplications * BATCH), PORTION // bytes_of_batch)
@@ -216,9 +223,14 @@ class Native:
 
     @property
     def identity(self) -> str:
-        """Name and libraries: those for other machines or compilers round otherwise."""
+        """Name, libraries and bits: libraries for other machines or compilers round otherwise."""
         libraries = dict.fromkeys(Path(library._name).stem for library in (self._library, self._trainer))
-        return f"{self.name} of {' and '.join(libraries)}"
+        name = f"{self.name} of {' and '.join(libraries)}"
+        return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
+
+    def with_weight_bits(self, bits: int) -> "Native":
+        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        return Native(self._stack, self._library, self._trainer, bits)
 
     def train_epoch(
         self,
@@ -251,6 +263,7 @@ class Native:
         mask = self._flat(_factors(model, masks)) if masks else None
         hidden = self._flat(withheld) if masks and withheld is not None else None
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
+        channels, integer = self._channels(model), largest_integer(self._weight_bits or 32)
         crops = augment.drawn(sizes.tolist()) if augment else None
         black = self._checked_black(augment.black) if augment else None
         rates = torch.tensor(optimizer.learning_rates(len(batches)), dtype=torch.float32)
@@ -274,6 +287,7 @@ class Native:
                 *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
                 *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
                 *(portion.rates.data_ptr(), optimizer.momentum, *optimizer.regularizer.times(optimizer.weight_decay)),
+                *(channels.data_ptr(), len(channels), integer),
                 *(wanted.data_ptr(), weight, temperature),
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
@@ -292,7 +306,13 @@ class Native:
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits as `Engine.logits` says."""
-        weights, running = self._flat(dict(model.named_parameters())), self._running(model)
+        parameters: dict[str, Tensor] = dict(model.named_parameters())
+        if self._weight_bits:
+            parameters |= quantized_weights(model, self._weight_bits)
+        return self._logits(parameters, model, images)
+
+    def _logits(self, parameters: Mapping[str, Tensor], model: nn.Module, images: Images) -> Tensor:
+        weights, running = self._flat(parameters), self._running(model)
         scores = torch.empty(len(images), self._stack.classes)
         start = 0
         for part in parts(images, self._at_once):
@@ -359,7 +379,9 @@ class Native:
         logits = distillation.logits
         if augment:
             assert portion.crops is not None
-            logits = self.logits(distillation.teacher, augment.cropped(portion.images, portion.crops))
+            teacher = distillation.teacher  # whose weights are not rounded
+            cropped = augment.cropped(portion.images, portion.crops)
+            logits = self._logits(dict(teacher.named_parameters()), teacher, cropped)
         elif logits is not None and portion.places is not None:
             logits = logits[portion.places]
         shape = (len(portion.labels), self._stack.classes)
@@ -375,6 +397,17 @@ class Native:
     def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
         """Copy the parts of a flat tensor into the parameters' tensors."""
         _deal(flat, tensors, self._stack.parameters)
+
+    def _channels(self, model: nn.Module) -> Tensor:
+        """Return where the weights of each quantised channel begin and end among the flat ones, int64 [channels, 2]."""
+        quantized = set(prunable(model, output_layer=True) if self._weight_bits else ())
+        places, start = [torch.empty(0, 2, dtype=torch.int64)], 0
+        for name, shape in self._stack.parameters.items():
+            if name in quantized:
+                begins = torch.arange(start, start + shape.numel(), prod(shape[1:]))
+                places.append(torch.stack([begins, begins + prod(shape[1:])], dim=1))
+            start += shape.numel()
+        return torch.cat(places)
 
     def _running(self, model: nn.Module) -> Tensor:
         """Return a copy of the running statistics as one flat tensor, in the order of the library."""

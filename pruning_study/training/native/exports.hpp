@@ -20,12 +20,14 @@ extern "C" __attribute__((visibility("default"))) bool train(
     const Statistics::Setting* settings, const float* images, const int64_t* labels, const float* factors,
     const int64_t* order, const int64_t* batch_sizes, int64_t batches, const Augmentation::Crop* crops,
     const float* black, int64_t height, int64_t width, const float* learning_rates, float momentum,
-    float squared, float absolute, float decoupled, const float* wanted, float weight, float temperature,
-    float* image_losses, bool* right, Stepped stepped, double* loss) {
+    float squared, float absolute, float decoupled, const Quantization::Channel* channels, int64_t channel_count,
+    float largest_integer, const float* wanted, float weight, float temperature, float* image_losses, bool* right,
+    Stepped stepped, double* loss) {
     const Augmentation augmentation{crops, black, static_cast<int>(height), static_cast<int>(width)};
     return has_memory_for([&](Model& model) {
         train(model, parameters, velocity, {running, settings, true}, {mask, withheld}, {images, labels, factors},
               order, batch_sizes, batches, augmentation, learning_rates, {momentum, {squared, absolute, decoupled}},
-              {wanted, weight, temperature}, {image_losses, right}, stepped, *loss);
+              {channels, channel_count, largest_integer}, {wanted, weight, temperature}, {image_losses, right}, stepped,
+              *loss);
     });
 }

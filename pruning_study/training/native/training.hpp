@@ -8,6 +8,7 @@
 #include "examples.hpp"
 #include "loss.hpp"
 #include "optimizer.hpp"
+#include "quantization.hpp"
 
 namespace native {
 
@@ -19,14 +20,15 @@ using Stepped = bool (*)(int64_t batch);
 template <class Model>
 void train(Model& model, float* parameters, float* velocity, Statistics statistics, Pruned pruned, Examples examples,
            const int64_t* order, const int64_t* batch_sizes, int64_t batches, Augmentation augmentation,
-           const float* learning_rates, Optimizer optimizer, Distillation distillation, Outcomes outcomes,
-           Stepped stepped, double& loss) {
-    std::vector<float> gradient(Model::PARAMETERS);
+           const float* learning_rates, Optimizer optimizer, Quantization quantization, Distillation distillation,
+           Outcomes outcomes, Stepped stepped, double& loss) {
+    std::vector<float> gradient(Model::PARAMETERS), quantized(quantization.channels ? Model::PARAMETERS : 0);
     if (pruned.mask) model.keep(pruned.mask, pruned.withheld != nullptr);
     for (int64_t batch = 0; batch < batches; ++batch) {
         const int size = static_cast<int>(batch_sizes[batch]);
-        loss += model.differentiate(parameters, statistics, examples, order, size, size, augmentation, distillation,
-                                    outcomes, gradient.data());
+        const float* used = quantization.applied(parameters, Model::PARAMETERS, quantized.data());
+        loss += model.differentiate(used, statistics, examples, order, size, size, augmentation, distillation, outcomes,
+                                    gradient.data());
         step<Model::PARAMETERS>(parameters, velocity, gradient.data(), pruned, optimizer, learning_rates[batch]);
         order += size;
         augmentation = augmentation.from(size);

@@ -529,18 +529,6 @@ def test_options_of_another_start_are_refused(options, option):
     assert option_name(error.value.option) == option
 
 
-def test_the_engine_native_is_refused_where_weights_are_quantised_while_training():
-    with pytest.raises(
-        StudyError, match=r"^native .* weights of 4 bits.*: take torch, or --quantization after"
-    ) as error:
-        PruneConfig(engine="native", weight_bits=4)
-    assert option_name(error.value.option) == "--engine"
-    assert (
-        PruneConfig(engine="native", weight_bits=4, quantization="after-training").method == "mp 4 bits after-training"
-    )
-    assert PruneConfig(engine="native").method == "mp"
-
-
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [

@@ -1,5 +1,6 @@
 """Quantised weights against grids worked out by hand, and training with them against autograd."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,33 @@ def test_steps_are_those_of_sgd_by_the_gradient_at_the_quantised_weights():
     quantize(weights, 4)
     torch.testing.assert_close(dict(model.named_parameters()), dict(weights.named_parameters()))
     torch.testing.assert_close(dict(model.named_buffers()), dict(on_grid.named_buffers()))
+
+
+class Tied(nn.Module):
+    """A network with a layer under two names, and one with its weights; both share their gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.twin, self.last = nn.Linear(36, 36), nn.Linear(36, 36), nn.Linear(36, 2)
+        self.twin.weight = self.layer.weight
+        self.layers = nn.Sequential(nn.Flatten(), self.layer, nn.ReLU(), self.twin)
+
+    def forward(self, images):
+        return self.last(self.layers(images))
+
+
+def test_layers_that_share_weights_share_quantised_ones():
+    torch.manual_seed(0)
+    model, on_grid = Tied(), Tied()
+    before = copy.deepcopy(model.state_dict())
+    on_grid.load_state_dict(before)
+    quantize(on_grid, 4)
+    torch.testing.assert_close(Torch(weight_bits=4).logits(model, TRAIN.images), on_grid(TRAIN.images))
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
+    assert model.layer.weight is model.twin.weight
+    fit(model, setup(4, plan=replace(PLAN, phases=(Phase(1, 0.05),))))
+    assert not torch.equal(model.layer.weight, before["layer.weight"])
+    assert all(parameter.is_leaf for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("bits", [4, 8])

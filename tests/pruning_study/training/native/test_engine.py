@@ -193,13 +193,21 @@ def test_masked_epochs_are_those_of_torch(vectors, stack, masks):
     check_epochs(stack, 0.9, 0.05, MASKS[masks], batch_size=48)
 
 
-def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32, regularizer="l2"):
+@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("masked", [False, True])
+def test_epochs_with_quantised_weights_are_those_of_torch(vectors, stack, bits, masked):
+    check_epochs(stack, 0.9, 0.05, some_masks if masked else lambda model: {}, bits=bits)
+
+
+def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32, regularizer="l2", bits=None):
     """Compare epochs of 97 images, 33 or 49 in the last batch, with no equal pixels that rounding would part."""
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)
     train = Examples(train.images + torch.randn(train.images.shape), train.labels)
     runs = []
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
+        engine = engine.with_weight_bits(bits) if bits else engine
         own = copy.deepcopy(model)
         optimizer = at_rest(own, momentum, weight_decay, regularizer=regularizer)
         masks = make_masks(own)

@@ -204,6 +204,18 @@ def test_factors_and_outcomes_of_images_are_those_of_torch(vectors, model, disti
     check(model, examples(49), 32, weighted=True, masks=some_masks(model, 0.3), **settings)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_epochs_with_quantised_weights_are_those_of_torch(vectors, model, bits):
+    """With a teacher of other weights, which sees augmented images: its own weights are not quantised."""
+    train, teacher = examples(97), Small()
+    engines = (each.with_weight_bits(bits) for each in (TORCH, native.load(model, SHAPE)))
+    runs = [trained(engine, model, train, batch_size=32, augmented=True, teacher=teacher) for engine in engines]
+    (wanted, batches), (found, their_batches) = runs
+    assert batches == their_batches
+    for name, values in wanted.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-3, atol=1e-4, msg=name)
+
+
 def test_packed_images_are_those_in_memory(model):
     random = torch.Generator().manual_seed(3)
     pixels = torch.randint(0, 256, (37, *SHAPE), dtype=torch.uint8, generator=random)
