@@ -64,7 +64,7 @@ def print_one() -> None:
     print("| networks | comparison | audits | a class differs | --fail-on-damage |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, dataset in STUDIES:
-        label, dense, tuned, pruned = networks(RESULTS / name / "frames", dataset)
+        label, dense, tuned, pruned = networks(RESULTS / name / "frames.zip", dataset)
         for comparison, audits in comparisons(label, dense, tuned, pruned[STRONG]):
             found = list(audits)
             differs, fails = (np.mean([bool(each) for each in values]) for values in zip(*found, strict=True))
@@ -76,7 +76,7 @@ def print_losses() -> None:
     print(f"| networks | comparison | {' | '.join(f'{100 * loss:.0f} points' for loss in LOSSES)} |")
     print(f"| --- | --- |{' ---: |' * len(LOSSES)}")
     for name, dataset in WITH_LOSSES:
-        label, dense, tuned, _ = networks(RESULTS / name / "frames", dataset)
+        label, dense, tuned, _ = networks(RESULTS / name / "frames.zip", dataset)
         right = [side == label for side in (dense, tuned)]
         for comparison, shares in found_losses(label, *right):
             print(f"| {name}, {dataset} | {comparison} | {' | '.join(shares)} |", flush=True)
@@ -87,7 +87,7 @@ def print_several() -> None:
     print("| networks | a side | comparison | plain | moderated | coverage, plain | coverage, moderated |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     for name, dataset in STUDIES:
-        for row in several(*networks(RESULTS / name / "frames", dataset)):
+        for row in several(*networks(RESULTS / name / "frames.zip", dataset)):
             print(f"| {name}, {dataset} | {' | '.join(row)} |", flush=True)
 
 
@@ -100,9 +100,9 @@ def print_simulated() -> None:
         print(f"| {' | '.join(row)} |", flush=True)
 
 
-def networks(folder: Path, dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
+def networks(study_frames: Path, dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
     """Return labels, and what dense, fine-tuned and, by ratio, pruned networks predict, (seeds, images)."""
-    study, predictions = exports.read([folder])
+    study, predictions = exports.read([study_frames])
     runs = exports.select_dataset(study, dataset).runs.sort_values(schema.SEED)
     tuned = runs[runs[schema.PRUNER] == CONTROL]
     by_ratio = {

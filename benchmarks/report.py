@@ -2,7 +2,7 @@
 
     python benchmarks/report.py [--paper] [FOLDER]
 
-reads folders that `pruning-analysis export` has written, by default those of `results/lenet5`, makes the report and
+reads what `pruning-analysis export` has written to a folder, by default `results/lenet5`, makes the report and
 prints CPU seconds. Frames that several sections share are worked out before the sections.
 """
 
@@ -17,14 +17,14 @@ import click
 import numpy  # noqa: F401  the limit on its threads holds only once it is loaded
 from threadpoolctl import threadpool_limits
 
-LENET5 = Path(__file__).parent.parent / "results" / "lenet5" / "frames"
+LENET5 = Path(__file__).parent.parent / "results" / "lenet5"
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=LENET5)
 @click.option("--paper", is_flag=True, help="Make the sections on the paper too.")
 def main(folder: Path, paper: bool) -> None:
-    """Make the report of the folders in FOLDER and print a table."""
+    """Make the report of the studies in FOLDER and print a table."""
     start, total = time.perf_counter(), 0.0
     with threadpool_limits(limits=1, user_api="blas"):
         for name, seconds in measured(folder, paper=paper):

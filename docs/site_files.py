@@ -15,6 +15,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     root = Path(config.config_file_path).parent
     listed = subprocess.check_output(("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), cwd=root)
     for name in listed.decode().rstrip("\0").split("\0"):
-        if "/frames/" not in name and (root / name).is_file():
+        if (root / name).is_file():
             files.append(File.generated(config, name, abs_src_path=str(root / name)))
     return files

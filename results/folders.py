@@ -21,8 +21,8 @@ RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 
 
 def has_frames(results: Path, study: str) -> bool:
-    """Return whether a study has runs."""
-    return (results / study / "frames").is_dir()
+    """Return whether a study has runs: `frames.zip`, or the folder `frames/` of an export that is not packed yet."""
+    return any((results / study / name).exists() for name in ("frames.zip", "frames"))
 
 
 @cache
@@ -39,14 +39,14 @@ def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, ReadPredictions]:
 
 
 def exported(results: Path, *studies: str) -> list[Path]:
-    """Return the folders of studies that `pruning-analysis export` wrote.
+    """Return what `pruning-analysis export` wrote of studies, archives and folders.
 
     Raises
     ------
     StudyError
         A study has none.
     """
-    return [folder for name in studies for folder in exports.below(results / name / "frames")]
+    return [folder for name in studies for folder in exports.below(results / name)]
 
 
 def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:

@@ -40,7 +40,7 @@ WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Make all files beside `frames/` again in STUDIES, by default in every study, and then the pages about all."""
+    """Make all files beside `frames.zip` again in STUDIES, by default in every study, and then the pages about all."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, and few of them are garbage
     try:
         rebuild_all(studies or find_studies(RESULTS))
@@ -63,8 +63,8 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def find_studies(results: Path) -> list[Path]:
-    """Return the studies of a folder: the folders that have `frames/`."""
-    return sorted(path.parent for path in results.rglob("frames") if path.is_dir())
+    """Return the studies of a folder: the folders that have frames."""
+    return sorted(path for path in results.iterdir() if folders.has_frames(results, path.name))
 
 
 def rebuild_all(studies: Sequence[Path]) -> None:
@@ -97,7 +97,7 @@ def _timed(study: Path) -> str:
 
 
 def rebuild(study: Path, output: Path) -> list[Path]:
-    """Write the report of all folders in a study's `frames/` that `pruning-analysis export` wrote.
+    """Write the report of all that `pruning-analysis export` wrote to a study's folder.
 
     A study's `groups/` has a table of groups of test images for each data set that has one.
 
@@ -115,7 +115,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         paper_pictures=study.name in WITH_PAPER_PICTURES,
         groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
-    content = report.report(StudyData.from_frames(exports.below(study / "frames")), options)
+    content = report.report(StudyData.from_frames(exports.below(study)), options)
     content = replace(content, sections=[_without_large_tables(section) for section in content.sections])
     return page.write_markdown(content, output, processes=1)  # each core has a study of its own
 

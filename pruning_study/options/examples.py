@@ -30,7 +30,7 @@ EXAMPLES = {
     ),
     "exemplars": (
         "pruning-study exemplars --study quick --pruner mp --ratio 10",
-        "pruning-study exemplars --frames results/lenet5/frames --dataset fashion-mnist --pruner mp --ratio 10",
+        "pruning-study exemplars --frames results/lenet5/frames.zip --dataset fashion-mnist --pruner mp --ratio 10",
     ),
     "tally": (
         "pruning-study tally labelling_sheet.csv --key labelling_key.csv",

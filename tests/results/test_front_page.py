@@ -18,7 +18,7 @@ from matplotlib.collections import PathCollection
 from analysis.common.errors import StudyError
 from analysis.report.methods import compare as methods
 from analysis.report.papers.recall_distortion import claims
-from analysis.runs import exports, primaries
+from analysis.runs import exports, primaries, study_archives
 from analysis.runs.primaries import described
 from analysis.study import cells, classes
 from analysis.study.arrays import run_arrays
@@ -65,7 +65,8 @@ def with_accuracy(made, accuracy):
 
 def planned(study):
     """The primary comparisons of a published study."""
-    return primaries.read(exports.below(rebuild.RESULTS / study / "frames"))
+    with study_archives.unpacked(exports.below(rebuild.RESULTS / study)) as unpacked:
+        return primaries.read(unpacked)
 
 
 @pytest.fixture(scope="module")
@@ -549,7 +550,7 @@ def test_a_place_that_the_page_lacks_is_named(page):
     ("missing", "message"),
     [
         ("lenet5/methods.csv", r"lenet5/methods.csv: missing; python results/rebuild.py .*lenet5 makes it"),
-        ("resnet20-short-as-pruned/frames", r"resnet20-short-as-pruned/frames: nothing in it that pruning-analysis"),
+        ("resnet20-short-as-pruned/frames", r"resnet20-short-as-pruned: nothing in it that pruning-analysis"),
     ],
 )
 def test_what_is_missing_is_named(results, tmp_path, missing, message):

@@ -635,7 +635,7 @@ RESULTS = Path(__file__).parents[4] / "results"
 def test_at_equal_accuracy_beside_what_a_review_found_by_drawing_networks(
     study, dataset, of, difference, at_equal_accuracy
 ):
-    read, _ = exports.read([RESULTS / study / "frames"])
+    read, _ = exports.read([RESULTS / study / "frames.zip"])
     found = exports.select_dataset(read, dataset)
     made = found.runs[found.runs["pruner"].isin(["mp", "none", of[1].split()[0]])].reset_index(drop=True)
     row = one(
