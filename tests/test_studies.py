@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.report import published
-from analysis.runs import exports, primaries, study_archives
+from analysis.runs import exports, primaries
 from analysis.runs.options.recipes import RECIPES
 from analysis.study.tuning import exports as tuning_exports
 from pruning_study.study import grid
@@ -127,8 +127,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
         asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
     assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
-    with study_archives.unpacked([RESULTS / "lenet5-up" / "frames.zip"]) as folders:
-        searches = tuning_exports.read(folders)
+    searches = tuning_exports.read([RESULTS / "lenet5-up" / "frames.zip"])
     for dataset in ("fashion-mnist", "mnist"):
         (search,) = (each for each in searches if each.name.startswith(f"{dataset}-"))
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
@@ -153,9 +152,9 @@ def test_the_quick_study_needs_no_data_and_shows_what_the_readme_advises():
 )
 def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(study, name):
     planned = read(study).primaries
+    exported = exports.below(RESULTS / name)
     assert planned
-    with study_archives.unpacked(exports.below(RESULTS / name)) as folders:
-        assert [primaries.read([folder]) for folder in folders] == [list(planned)] * len(folders)
+    assert [primaries.read([each]) for each in exported] == [list(planned)] * len(exported)
 
 
 def test_lottery_tickets_have_the_levels_of_table_12_and_a_control_at_a_falling_rate():

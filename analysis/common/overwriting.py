@@ -100,7 +100,7 @@ def check_own(folder: Path, new_folder: Path, names: Sequence[Path], *, alone: b
 
     An older file of the project is known by what it has in common with the new one, such as columns of a table or lines
     of a page. The tables of two studies may have few common columns, and a picture says little of its maker. These
-    count as the project's if they stand beside a file that surely is.
+    count as the project's if they stand beside a file that surely is: one that is replaced too, or a study in one file.
 
     Parameters
     ----------
@@ -117,6 +117,7 @@ def check_own(folder: Path, new_folder: Path, names: Sequence[Path], *, alone: b
     likenesses = {name: _likeness(folder / name, new_folder / name) for name in names if os.path.lexists(folder / name)}
     needed = _Likeness.THE_SAME_KIND if alone else _Likeness.SURELY
     is_known = any(likeness >= needed for likeness in likenesses.values())
+    is_known |= not alone and bool(likenesses) and any(map(_is_study, folder.glob("*.zip")))
     for name, likeness in likenesses.items():
         if likeness == _Likeness.NO or not is_known:
             raise StudyError(
@@ -140,7 +141,7 @@ def _likeness(old: Path, new: Path) -> _Likeness:
             case ".csv" | ".gz" | ".json" | ".npz":
                 return _likeness_of_names(_names(old, new.suffix), _names(new, new.suffix))
             case ".zip":
-                return _Likeness.THE_SAME_KIND if _names(old, ".zip") >= _EXPORT else _Likeness.NO
+                return _Likeness.THE_SAME_KIND if _is_study(old) else _Likeness.NO
             case ".md" | ".html":
                 return _Likeness.NO if _long_lines(old).isdisjoint(_long_lines(new)) else _Likeness.SURELY
             case ".svg":
@@ -178,6 +179,13 @@ def _names(path: Path, suffix: str) -> set[str]:
             header = _start(path).partition(b"\n")[0]
     columns = next(csv.reader([header.decode()]), [])
     return {_VARYING.sub("", column).strip() for column in columns}
+
+
+def _is_study(archive: Path) -> bool:
+    try:
+        return _names(archive, ".zip") >= _EXPORT
+    except _UNREADABLE:
+        return False
 
 
 def _long_lines(page: Path) -> set[bytes]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.common import files
 from analysis.common.errors import StudyError, first_line
-from analysis.runs import schema
+from analysis.runs import schema, study_archives
 from analysis.runs.options.names import NUMBER_FORMATS
 
 GOALS = ("size", "latency", "macs")
@@ -72,15 +72,16 @@ def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
 
 
 def read(folders: Sequence[Path]) -> list[ChainTrials]:
-    """Return the searches of exports.
+    """Return the searches of exports, which are folders or archives of them.
 
     Raises
     ------
     StudyError
         If a file is not what `write` writes.
     """
-    paths = [path for folder in folders for path in _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
-    return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
+    with study_archives.unpacked(folders) as unpacked:
+        paths = [path for folder in unpacked for path in _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
+        return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
 
 
 def described(search: ChainTrials) -> str:

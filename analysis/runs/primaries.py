@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from analysis.common import files
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs import schema
+from analysis.runs import schema, study_archives
 
 # Outcomes of a comparison.
 ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
@@ -172,15 +172,16 @@ def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:
 
 
 def read(folders: Iterable[Path]) -> list[Primary]:
-    """Return the primary comparisons of exports; one that was made before they existed has none.
+    """Return the primary comparisons of exports, folders or archives; one made before they existed has none.
 
     Raises
     ------
     StudyError
         If their file is not what `write` writes.
     """
-    paths = [path for folder in folders if (path := folder / schema.PRIMARY).is_file()]
-    return _different(_read(path.read_bytes(), str(path))[1] for path in paths)
+    with study_archives.unpacked(folders) as unpacked:
+        paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]
+        return _different(_read(path.read_bytes(), str(path))[1] for path in paths)
 
 
 def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:

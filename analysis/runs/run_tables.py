@@ -16,6 +16,7 @@ from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import GIB, SizeLimit
+from analysis.runs import study_archives
 from analysis.runs.frames import RUN_ID
 
 _LARGEST = SizeLimit(1)
@@ -131,14 +132,15 @@ class RunTable:
             return files.written(scratch)
 
     def read(self, folders: Iterable[Path]) -> pd.DataFrame:
-        """Return the tables in folders that `export` wrote to, as `join` does; a folder may have none.
+        """Return the tables in folders or archives that `export` wrote to, as `join` does; one may have none.
 
         Raises
         ------
         StudyError
             If a file is damaged, or two folders say different things of a run.
         """
-        tables = [self._read(path) for folder in folders if (path := folder / self._export).is_file()]
+        with study_archives.unpacked(folders) as unpacked:
+            tables = [self._read(path) for folder in unpacked if (path := folder / self._export).is_file()]
         if not tables:
             return self.nothing()
         rows = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)

@@ -18,7 +18,7 @@ from matplotlib.collections import PathCollection
 from analysis.common.errors import StudyError
 from analysis.report.methods import compare as methods
 from analysis.report.papers.recall_distortion import claims
-from analysis.runs import exports, primaries, study_archives
+from analysis.runs import exports, primaries
 from analysis.runs.primaries import described
 from analysis.study import cells, classes
 from analysis.study.arrays import run_arrays
@@ -65,8 +65,7 @@ def with_accuracy(made, accuracy):
 
 def planned(study):
     """The primary comparisons of a published study."""
-    with study_archives.unpacked(exports.below(rebuild.RESULTS / study)) as unpacked:
-        return primaries.read(unpacked)
+    return primaries.read(exports.below(rebuild.RESULTS / study))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError, first_line
-from analysis.runs import schema
+from analysis.runs import schema, study_archives
 from analysis.study.tuning.results import SEARCHED_PARAMS, Tuning
 
 _FOLDER = "tuning"
@@ -49,18 +49,19 @@ def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
 
 
 def read(folders: Iterable[Path]) -> list[Tuning]:
-    """Return the searches that `write` has written to folders.
+    """Return the searches that `write` has written to folders, or to archives of them.
 
     Raises
     ------
     StudyError
         If one of their files is missing or is not what `write` writes.
     """
-    return [
-        _exported(search)
-        for folder in folders
-        for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
-    ]
+    with study_archives.unpacked(folders) as unpacked:
+        return [
+            _exported(search)
+            for folder in unpacked
+            for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
+        ]
 
 
 def _exported(folder: Path) -> Tuning:

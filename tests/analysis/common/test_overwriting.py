@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from analysis.__main__ import cli
 from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.common.overwriting import MAKER, check_file, check_inputs, check_own
+from analysis.runs.study_archives import packed
+from tests import made_up_levels
 
 RESULTS = Path(__file__).parents[3] / "results"
 STUDIES = ("chip", "lenet5-up-confirmation", "resnet20-short-gradual")
@@ -153,6 +156,28 @@ def test_a_picture_of_the_users_own_program__is_not_replaced(tmp_path, name):
     picture(tmp_path / name, dpi=50)  # no page of this project stands beside it
     with pytest.raises(StudyError, match=name):
         write_all(tmp_path)
+
+
+@pytest.mark.attack
+def test_a_picture_beside_a_study_in_one_file_is_replaced_unless_it_was_drawn_otherwise(tmp_path):
+    def draw():
+        with files.aside(tmp_path) as scratch:
+            picture(scratch / "a.png")
+
+    picture(tmp_path / "a.png", dpi=50)
+    for content in ([], ["study.json", "runs.csv.gz"]):
+        with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
+            for name in content:
+                archive.writestr(name, b"")
+        with pytest.raises(StudyError, match=r"a\.png is not a file that this command made"):
+            draw()
+    with packed(tmp_path / "study.zip") as folder:
+        made_up_levels.export(folder, made_up_levels.runs())
+    draw()
+    assert Image.open(tmp_path / "a.png").size == (100, 100)
+    foreign(tmp_path / "a.png")
+    with pytest.raises(StudyError, match=r"a\.png is not a file that this command made"):
+        draw()
 
 
 def test_what_the_project_wrote_is_replaced(tmp_path):

@@ -18,25 +18,28 @@ from analysis.__main__ import cli
 from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.runs import exports, study_archives
+from analysis.runs import chain_searches, exports, primaries, study_archives, validation_counts
+from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.primaries import Primary
 from analysis.study.study import StudyData
+from analysis.study.tuning import exports as tuning_exports
 from tests import made_up_levels, made_up_runs, made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 
 LABEL = np.array([0, 0, 1, 1])
-NAMES = ["class_characteristics.csv.gz", "dense_runs.csv.gz", "predictions_1.npz", "primary.json", "runs.csv.gz"]
-NAMES += [
-    "study.json",
-    *(f"tuning/1/{name}" for name in ("comparisons.csv", "finalists.csv", "trials.csv", "tuning.json")),
+NAMES = [
+    *("chains_0001.json", "class_characteristics.csv.gz", "dense_runs.csv.gz", "predictions_1.npz", "primary.json"),
+    *("runs.csv.gz", "study.json", "tuning/1/comparisons.csv", "tuning/1/finalists.csv", "tuning/1/trials.csv"),
+    *("tuning/1/tuning.json", "validation_counts.csv.gz"),
 ]
-NAMES += ["validation_counts.csv.gz"]
+CHAIN = {"chain": "not pruned", "pruner": "none", "number_format": "float32", "worst_class": "0", "number": 0.0}
+CHAIN |= {"cost": 1.0} | dict.fromkeys(("accuracy_loss", "accuracy_loss_upper", "class_loss", "class_loss_upper"), 0.0)
 
 
 @pytest.fixture(scope="module")
 def study():
-    """Return a study whose networks all predict the last label, and that has a search."""
+    """Return a study whose networks all predict the last label, and that has searches."""
     runs = made_up_levels.runs()
     search = made_up_tuning.tuning()
     search = replace(search, finalists=search.finalists.assign(run_id=runs["run_id"].iloc[0]))
@@ -44,6 +47,7 @@ def study():
         runs,
         lambda run_ids: {run_id: {"label": LABEL, "predicted": np.ones(4, int)} for run_id in run_ids},
         tunings=[replace(search, files=made_up_tuning.files(search))],
+        chain_searches=[ChainTrials("a search", "size", 0.03, 0.01, pd.DataFrame([CHAIN]))],
         primaries=[Primary("mp", "none", 10.0, ("accuracy",))],
         characteristics=made_up_levels.characteristics(runs),
         validation=pd.DataFrame({"run_id": runs["run_id"].iloc[:1], "label": 3, "images": 10, "right": 7}),
@@ -90,6 +94,12 @@ def test_an_archive_is_read_as_its_folder_is(sound):
         pd.testing.assert_frame_equal(getattr(of_archive, name), getattr(of_folder, name), check_exact=True)
     assert of_archive.primaries == of_folder.primaries != []
     assert [search.files for search in of_archive.tunings] == [search.files for search in of_folder.tunings] != []
+    # Each part alone is read from the archive too.
+    path = sound.with_suffix(".zip")
+    assert primaries.read([path]) == of_folder.primaries
+    assert [search.files for search in tuning_exports.read([path])] == [search.files for search in of_folder.tunings]
+    pd.testing.assert_frame_equal(validation_counts.TABLE.read([path]), of_folder.validation)
+    assert [search.name for search in chain_searches.read([path])] == ["a search"]
     run_id = of_folder.runs["run_id"].iloc[0]
     # The temporary folder is gone by now.
     assert of_archive.predictions([run_id])[run_id]["predicted"].tolist() == [1, 1, 1, 1]

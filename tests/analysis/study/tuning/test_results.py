@@ -9,7 +9,6 @@ from mlflow import MlflowClient
 from scipy import stats
 
 from analysis.common.errors import StudyError
-from analysis.runs import study_archives
 from analysis.study.study import StudyData
 from analysis.study.tuning import exports as tuning_exports
 from analysis.study.tuning.results import comparisons
@@ -129,8 +128,7 @@ def test_a_decay_that_is_no_text_is_named(tmp_path):
 
 
 def test_searches_of_before_a_decay_was_searched_read_as_they_did():
-    with study_archives.unpacked([RESULTS / "lenet5-up" / "frames.zip"]) as folders:
-        searches = tuning_exports.read(folders)
+    searches = tuning_exports.read([RESULTS / "lenet5-up" / "frames.zip"])
     (search,) = (each for each in searches if each.name.startswith("mnist-"))
     assert search.further == []
     assert search.table()["epsilon"].tolist() == ["0.0109", "0.0005", "same as mp", "0"]
