@@ -1,6 +1,7 @@
-"""Tables and picture of quantized-training/: what weights of few bits cost classes, while training and after it."""
+"""Tables and pictures of quantized-training*/: what weights of few bits cost classes, while training and after it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import folders
 import network_measures
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pies import CLASSES
 
 import analysis
+import pruning_study
 from analysis.common import archives, files
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.runs import frames, pull, schema
@@ -22,8 +25,12 @@ from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
+from pruning_study.training.quantization import quantize
 
-STUDY, ANSWERS = "quantized-training", "answers.npz"
+ANSWERS = "answers.npz"
+LENET5, RESNET20 = "quantized-training", "quantized-training-resnet20"
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CLASSES = {LENET5: CLASSES, RESNET20: CIFAR10}
 BITS = (4, 8)
 DENSE, CONTROL = "dense", "control"
 _WHEN = {"while": WHILE_TRAINING, "after": AFTER_TRAINING}
@@ -37,23 +44,27 @@ Answers = Mapping[str, np.ndarray]
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of the study, if its answers are there."""
-    folder = results / STUDY
-    if not (folder / ANSWERS).is_file():
-        return
-    label, answers = read(folder)
-    losses = class_table(label, answers)
-    tables = {
-        "networks": networks(label, answers),
-        "summary": summary(label, answers),
-        "comparisons": comparisons(label, answers),
-        "class_losses": losses,
-    }
-    folders.write(folder, tables, {"classes": picture(losses)})
+    """Write the tables and the picture of each study whose answers are there."""
+    for study, classes in _CLASSES.items():
+        folder = results / study
+        if (folder / ANSWERS).is_file():
+            label, answers = read(folder)
+            losses = class_table(label, answers, classes)
+            tables = {
+                "networks": networks(label, answers),
+                "summary": summary(label, answers),
+                "comparisons": comparisons(label, answers),
+                "class_losses": losses,
+            }
+            folders.write(folder, tables, {"classes": picture(losses)})
 
 
-def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write which test images each network of the study gets right, from the tracking store."""
+def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
+    """Write which test images each network of the study gets right, from the tracking store.
+
+    Where the study has no runs that were quantised after training, its controls are rounded here. Then the store has to
+    be the current one, and `data` is the .npz file of the data set.
+    """
     runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri).sort_values(schema.SEED)
     bits, when = (runs[frames.column(name)] for name in (schema.WEIGHT_BITS, schema.QUANTIZATION))
     is_control = bits.eq(schema.FORMERLY[schema.WEIGHT_BITS])
@@ -63,15 +74,33 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
         run_ids[name] = runs.loc[bits.eq(own_bits) & when.eq(_WHEN[word]), "run_id"]
     arrays: dict[str, Any] = {}
     for name, ids in run_ids.items():
+        if ids.empty:
+            continue
         predictions = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
         arrays[name] = np.packbits(
             [predictions[run][schema.PREDICTED] == predictions[run][schema.LABEL] for run in ids], axis=1
         )
     label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
+    if data:
+        images = torch.from_numpy(np.load(data)["test_images"]).permute(0, 3, 1, 2)
+        for name in (name for name in QUANTIZED if name not in arrays):
+            predicted = rounded_afterwards(run_ids[CONTROL], images, int(name.split()[1]))
+            arrays[name] = np.packbits(predicted == label, axis=1)
     dense = arrays[DENSE]
     arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
     with files.one_aside(folder / ANSWERS) as path:
         np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
+
+
+def rounded_afterwards(run_ids: Iterable[str], images: torch.Tensor, bits: int) -> np.ndarray:
+    """Return what networks of the current tracking store predict once their weights are rounded, [networks, images]."""
+    predicted = []
+    for run_id in run_ids:
+        model = pruning_study.load_model(run_id)
+        quantize(model, bits)
+        with torch.inference_mode():
+            predicted.append(torch.cat([model(part).argmax(1) for part in images.split(1000)]).numpy())
+    return np.stack(predicted)
 
 
 def read(folder: Path) -> tuple[np.ndarray, Answers]:
@@ -123,24 +152,25 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return while training minus after training, in points, paired by dense network: largest excess loss, accuracy.
+    """Return while training minus after training and minus the control, in points, paired by dense network.
 
-    `p_holm` of the largest excess loss is corrected over both bits.
+    The outcomes are the largest excess loss and the accuracy. `p_holm` of the largest excess loss, minus after
+    training, is corrected over both bits.
     """
     rows = []
-    for outcome in ("largest_excess", "accuracy"):
-        for bits in BITS:
-            first, second = (
-                largest_excess(label, answers, name) if outcome == "largest_excess" else _POINTS * answers[name].mean(1)
-                for name in (f"while {bits}", f"after {bits}")
-            )
-            rows.append({"outcome": outcome, "bits": bits, **paired(first, second, family=len(BITS))})
+    for outcome, against, bits in product(("largest_excess", "accuracy"), (AFTER_TRAINING, CONTROL), BITS):
+        first, second = (
+            largest_excess(label, answers, name) if outcome == "largest_excess" else _POINTS * answers[name].mean(1)
+            for name in (f"while {bits}", f"after {bits}" if against == AFTER_TRAINING else CONTROL)
+        )
+        key = {"outcome": outcome, "against": against, "bits": bits}
+        rows.append({**key, **paired(first, second, family=len(BITS))})
     table = pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
-    is_primary = table["outcome"].eq("largest_excess")
+    is_primary = table["outcome"].eq("largest_excess") & table["against"].eq(AFTER_TRAINING)
     return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
 
 
-def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:
+def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
     """Return what each class loses, in points, by the moderated test, with Holm's correction over the classes.
 
     Rows are of quantised networks against the control, and of those quantised while training against after it.
@@ -153,7 +183,7 @@ def class_table(label: np.ndarray, answers: Answers) -> pd.DataFrame:
         changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
         estimates = class_losses.estimates(changes, -np.eye(len(recall)))
         points = {key: _POINTS * estimates[key] for key in ("value", "low", "high")}
-        table = pd.DataFrame({"name": name, "against": against, "class": CLASSES, **points, "p": estimates["p"]})
+        table = pd.DataFrame({"name": name, "against": against, "class": list(classes), **points, "p": estimates["p"]})
         tables.append(table.assign(p_holm=corrected(estimates["p"], len(recall))[1]))
     return pd.concat(tables, ignore_index=True).rename(columns={"value": "loss"})
 
@@ -174,7 +204,8 @@ def picture(losses: pd.DataFrame) -> Figure:
     )
     for axes, bits in zip(grid.flat, BITS, strict=True):
         _draw(axes, losses[losses["against"].eq(CONTROL)], bits)
-    grid[0, 0].set_yticks(range(len(CLASSES)), CLASSES)
+    classes = list(dict.fromkeys(losses["class"]))
+    grid[0, 0].set_yticks(range(len(classes)), classes)
     grid[0, 0].invert_yaxis()
     grid[0, 1].legend(fontsize=8, frameon=False, loc="lower right")
     return figure

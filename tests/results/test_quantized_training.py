@@ -34,7 +34,8 @@ def test_the_largest_excess_loss_is_of_the_class_less_the_accuracy(answers):
 
 
 def test_while_training_is_compared_with_after_training_network_by_network(answers):
-    table = study.comparisons(LABEL, answers).set_index(["outcome", "bits"])
+    both = study.comparisons(LABEL, answers)
+    table = both[both["against"].eq("after-training")].set_index(["outcome", "bits"])
     # An image more is 2.5 points of the class and .25 of the accuracy.
     assert table["difference"]["largest_excess"].tolist() == pytest.approx([2 * 2.25, -2.25])
     assert table["difference"]["accuracy"].tolist() == pytest.approx([-0.5, 0.25])
@@ -44,6 +45,9 @@ def test_while_training_is_compared_with_after_training_network_by_network(answe
     assert table["statistic"]["largest_excess"].tolist() == pytest.approx([2 * 3**0.5, -(3**0.5)])
     assert p_holm.tolist() == pytest.approx([2 * p[4], max(2 * p[4], p[8])])
     assert table["p_holm"]["accuracy"].isna().all()
+    control = both[both["against"].eq("control")].set_index(["outcome", "bits"])
+    assert control["difference"]["largest_excess"].tolist() == pytest.approx([18 + 2 * 2.25, 4.5])
+    assert control["p_holm"].isna().all()
 
 
 def test_the_summary_has_the_accuracy_of_all_networks(answers):
@@ -55,7 +59,7 @@ def test_the_summary_has_the_accuracy_of_all_networks(answers):
 
 
 def test_the_losses_of_classes_are_against_the_control_and_after_training(answers):
-    table = study.class_table(LABEL, answers)
+    table = study.class_table(LABEL, answers, study.CIFAR10)
     losses = {pair: own["loss"].tolist() for pair, own in table.groupby(["name", "against"])}
     assert losses["while 4", "control"] == pytest.approx([25 if index == 3 else 0 for index in range(10)])
     assert losses["while 4", "after 4"] == pytest.approx([5 if index == 3 else 0 for index in range(10)])
@@ -64,13 +68,14 @@ def test_the_losses_of_classes_are_against_the_control_and_after_training(answer
 
 
 def test_a_folder_without_answers_is_left_alone(tmp_path):
-    (tmp_path / study.STUDY).mkdir()
+    (tmp_path / study.LENET5).mkdir()
     study.write(tmp_path)
-    assert not list((tmp_path / study.STUDY).iterdir())
+    assert not list((tmp_path / study.LENET5).iterdir())
 
 
-def test_all_files_are_written_from_the_answers_alone(answers, tmp_path):
-    folder = tmp_path / study.STUDY
+@pytest.mark.parametrize("name", [study.LENET5, study.RESNET20])
+def test_all_files_are_written_from_the_answers_alone(answers, tmp_path, name):
+    folder = tmp_path / name
     folder.mkdir()
     packed = {name: np.packbits(own, axis=1) for name, own in answers.items()}
     changes = {name: own ^ packed[study.DENSE] for name, own in packed.items() if name != study.DENSE}
