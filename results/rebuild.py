@@ -58,6 +58,8 @@ def main(studies: tuple[Path, ...]) -> None:
             sparse_from_start.write(RESULTS)
             training_choices.write(RESULTS)
             front_page.write(RESULTS)
+        for folder in studies or (RESULTS,):
+            folders.limit_colors(folder)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
 

@@ -155,8 +155,14 @@ def below(folder: Path) -> list[Path]:
     archives_below = (path for path in folder.rglob(f"*{study_archives.SUFFIX}") if path.is_file())
     found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *archives_below])
     if not found:
-        raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written")
+        raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written{_hint(folder)}")
     return found
+
+
+def _hint(folder: Path) -> str:
+    """Return the end of a sentence that names the archive which stands where a folder is looked for, if one does."""
+    archive = folder.with_name(folder.name + study_archives.SUFFIX)
+    return f"; {archive} is there: give that" if not folder.exists() and archive.is_file() else ""
 
 
 def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
@@ -401,7 +407,8 @@ def _read(folder: Path) -> tuple[frames.Study, dict[str, _StoredRun]]:
     path = folder / CONTENTS
     if not path.is_file():
         raise StudyError(
-            f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders and archives", option="frames"
+            f"{folder}: no {CONTENTS} in it; pruning-analysis export makes such folders and archives{_hint(folder)}",
+            option="frames",
         )
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
