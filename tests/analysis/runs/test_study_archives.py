@@ -333,5 +333,5 @@ def test_where_a_folder_is_missing_the_archive_of_its_name_is_named(sound, tmp_p
     for read in (lambda path: exports.read([path]), exports.below):
         with pytest.raises(StudyError, match=r"frames\.zip is there: give that$"):
             read(tmp_path / "frames")
-        with pytest.raises(StudyError, match="written$|archives$"):
+        with pytest.raises(StudyError, match=r"written$|archives$"):
             read(tmp_path / "other")
