@@ -191,7 +191,7 @@ SPELLINGS = (
 LOOK_ALIKE = ("Pets", "pets ", "pe\u200bts", "\uff50\uff45\uff54\uff53")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a name is free once in a store, and xdist may come back to a module
 def foreign(session_store: str) -> Experiment:
     made = Experiment(session_store, "sound and foreign runs")
     fill(made)
@@ -424,7 +424,7 @@ def test_foreign_runs_that_are_read_through_the_api_of_mlflow__are_left_out_alik
         assert frame.attrs == expected.attrs
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a name is free once in a store, and xdist may come back to a module
 def three_seeds(session_store: str) -> Experiment:
     """Three sound runs and a foreign one, the oldest."""
     made = Experiment(session_store, "three sound seeds")

@@ -35,7 +35,7 @@ def predicted(*wrong):
     return np.where(np.isin(np.arange(10), list(itertools.chain(*wrong))), 1 - LABEL, LABEL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a name is free once in a store, and xdist may come back to a module
 def store(session_store, tmp_path_factory):
     """Two seeds, pruned and not, of two data sets; of one, `mp` gradually too, and a failed run."""
     folder = tmp_path_factory.mktemp("store")

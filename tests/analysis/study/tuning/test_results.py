@@ -135,7 +135,7 @@ def test_searches_of_before_a_decay_was_searched_read_as_they_did():
     assert "fine_tune_decay" not in {*search.trials, *search.finalists, *search.table()}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a name is free once in a store, and xdist may come back to a module
 def searches(session_store, tmp_path_factory):
     """Two finished searches and one that still runs."""
     folder = tmp_path_factory.mktemp("searches")
