@@ -8,7 +8,8 @@ in turn, round after round, so that other load of the machine meets all loops al
 starting processes (the DataLoader keeps its workers from the warm-up on), reading data and evaluation are not. A ratio
 is the median, over the rounds, of a loop's images per second divided by those of the first loop.
 
-With --precisions only the steps of both engines on ResNet-20 are compared, in float32 and in bf16, in CPU time.
+With --precisions only the steps of both engines on ResNet-20 are compared, in CPU time: in float32, in bf16, and with
+weights of 4 bits.
 """
 
 import os
@@ -46,7 +47,7 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
 
 WORKERS = 2
-RATIO = 10
+RATIO, BITS = 10, 4
 RECIPE_NAMES = {"lenet5": "lenet5", "resnet20": "resnet-cifar"}
 
 # A function that trains one epoch and returns its images per second.
@@ -130,7 +131,12 @@ def engine_loops(model_name: str, data: Dataset, threads: int = 1) -> list[Loop]
 
 
 def precision_loops(data: Dataset) -> list[Loop]:
-    return [
+    bits = [
+        Loop(f"{engine}, weights of {BITS} bits", partial(cpu_epoch, engine, schema.FLOAT32, None, bits=BITS))
+        for engine in ("torch", "native")
+        if choose(engine, build("resnet20", data), data).name == engine
+    ]
+    return bits + [
         Loop(f"{engine}, {precision}, {name}", partial(cpu_epoch, engine, precision, ratio))
         for name, ratio in (("dense", None), (f"ratio {RATIO}", RATIO))
         for precision in (schema.FLOAT32, schema.BF16)
@@ -229,10 +235,11 @@ def ours(
     return lambda: fit(model, epoch).images_per_second
 
 
-def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset) -> Epoch:
+def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, bits: int | None = None) -> Epoch:
     """Return an epoch of an engine's steps on ResNet-20, which gives its images per second of CPU time."""
     model = build("resnet20", data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     chosen = choose(engine, model, data, precision)
+    chosen = chosen.with_weight_bits(bits) if bits else chosen
     train, normalization = examples(data, chosen.layout or torch.channels_last)
     recipe, random = one_epoch("resnet20"), generator(0, "benchmark")
     masks: dict[str, Tensor] = {}
