@@ -80,11 +80,9 @@ def limit_colors(folder: Path) -> None:
     for path in sorted(folder.rglob("figures/*.png")):
         with Image.open(path) as picture:
             if picture.mode != "P":
-                told = PngInfo()
-                for name, text in picture.info.items():
-                    if isinstance(text, str):
-                        told.add_text(name, text)
+                maker = PngInfo()
+                maker.add_text("Software", str(picture.info["Software"]))
                 few = picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
                 aside = path.with_suffix(".aside")
-                few.save(aside, "PNG", optimize=True, pnginfo=told, dpi=picture.info["dpi"])
+                few.save(aside, "PNG", optimize=True, pnginfo=maker, dpi=picture.info["dpi"])
                 aside.replace(path)
