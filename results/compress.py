@@ -1,4 +1,4 @@
-"""Tables of compress/: which chains accuracy alone would choose, and what they cost the classes."""
+"""Tables of compress*/: which chains accuracy alone would choose, and what they cost the classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from analysis.statistics.limits import Limits
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.judgement import Sides, Validated
 
-STUDY = "compress"
+LENET5, RESNET20 = "compress", "compress-resnet20"
 CHAINS, VALIDATION, TEST = "chains.csv", "validation.npz", "test.npz"
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
 # By which the cheapest chain is chosen: the estimated loss of accuracy from the dense network; its upper bound beyond
@@ -57,19 +57,18 @@ class Measured(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the tables of the study, if its answers are there.
+    """Write the tables of each study whose answers are there.
 
     Raises
     ------
     StudyError
         A file is damaged.
     """
-    folder = results / STUDY
-    if not (folder / TEST).is_file():
-        return
-    measured = read(folder)
-    chosen = choices(measured)
-    folders.write(folder, {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)})
+    for folder in (results / LENET5, results / RESNET20):
+        if (folder / TEST).is_file():
+            measured = read(folder)
+            chosen = choices(measured)
+            folders.write(folder, {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)})
 
 
 def choices(measured: Measured) -> pd.DataFrame:

@@ -1,5 +1,9 @@
-"""Collect the chains of the study compress/ and what every network answers, from the tracking store."""
+"""Collect the chains of a study compress*/ and what every network answers, from the tracking store.
 
+    python results/compress_answers.py [compress-resnet20]
+"""
+
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +19,13 @@ from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.judgement import Validated
 
-OPTIONS: dict[str, Any] = {
-    "dataset": "fashion-mnist",
-    "decay": "cosine",
-    "n_trials": 40,
-    "max_class_loss": 3,
-    "max_accuracy_loss": 1,
+_LIMITS = {"decay": "cosine", "max_class_loss": 3, "max_accuracy_loss": 1}
+OPTIONS: dict[str, dict[str, Any]] = {
+    compress.LENET5: {"dataset": "fashion-mnist", "n_trials": 40, **_LIMITS},
+    compress.RESNET20: {
+        **{"dataset": "cifar10_jpeg", "model": "resnet20", "epochs": 6, "fine_tune_epochs": 3},
+        **{"n_trials": 12, **_LIMITS},
+    },
 }
 SEEDS = range(200, 210)
 
@@ -64,5 +69,5 @@ def _chains(trials: pd.DataFrame, chains: Sequence[Chain]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    seeds = [CompressConfig(seed=seed, **OPTIONS) for seed in SEEDS]
-    collect(Path(__file__).parent / compress.STUDY, seeds)
+    (study,) = sys.argv[1:] or [compress.LENET5]
+    collect(Path(__file__).parent / study, [CompressConfig(seed=seed, **OPTIONS[study]) for seed in SEEDS])

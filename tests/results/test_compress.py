@@ -95,11 +95,12 @@ def test_answers_of_networks_that_differ_are_read_as_they_were_saved(tmp_path):
     assert (found.after == after).all()
 
 
-def test_the_command_of_the_page_is_what_is_collected():
-    page = (Path(compress_answers.__file__).parent / "compress" / "README.md").read_text()
+@pytest.mark.parametrize("study", [compress.LENET5, compress.RESNET20])
+def test_the_command_of_the_page_is_what_is_collected(study):
+    page = (Path(compress_answers.__file__).parent / study / "README.md").read_text()
     (line,) = re.findall(r"^pruning-study (.*)$", page, re.MULTILINE)
     name, *arguments = shlex.split(line)
     typed = cli.commands[name].make_context(name, arguments, parent=cli.make_context("pruning-study", [name])).params
     assert seeds(typed["seed"]) == tuple(compress_answers.SEEDS)
     wanted = CompressConfig(**{**typed, "seed": 200})
-    assert CompressConfig(seed=200, **compress_answers.OPTIONS) == wanted
+    assert CompressConfig(seed=200, **compress_answers.OPTIONS[study]) == wanted
