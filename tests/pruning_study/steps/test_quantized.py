@@ -3,17 +3,25 @@ import numpy as np
 from pruning_study.steps.quantized import calibrating
 
 
-def test_the_first_hundred_training_images_calibrate(caplog):
+def test_the_first_hundred_training_images_calibrate():
     labels = np.arange(5400) % 10
     shuffled = np.random.default_rng(0).permutation(np.arange(7, 5400))
     assert calibrating(shuffled, labels).tolist() == list(range(7, 107))
-    assert not caplog.records
 
 
-def test_images_that_stand_class_by_class_are_warned_of(caplog):
+def test_images_that_stand_class_by_class_calibrate_at_equal_distances():
     labels = np.repeat(np.arange(10), 540)
-    calibrating(np.arange(5400), labels)
-    assert "the first 100 training images, which are of 1 of 10 classes: shuffle" in caplog.text
+    shuffled = np.random.default_rng(0).permutation(5400)
+    places = calibrating(shuffled, labels)
+    assert places.tolist() == list(range(0, 5400, 54))
+    assert np.bincount(labels[places]).tolist() == [10] * 10
+
+
+def test_half_of_the_classes_are_enough_of_the_first_images():
+    labels = np.concatenate([np.arange(5), np.repeat(np.arange(10), 50)])
+    assert calibrating(np.arange(505), labels).tolist() == list(range(100))  # 5 of 10 classes
+    labels[:5] = [0, 1, 2, 3, 3]
+    assert calibrating(np.arange(505), labels)[:3].tolist() == [0, 5, 10]
 
 
 def test_few_images_all_calibrate_once():
