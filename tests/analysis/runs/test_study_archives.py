@@ -118,6 +118,14 @@ def test_archives_stand_beside_folders_and_below_a_folder(sound, tmp_path):
     assert runs["dataset"].value_counts().to_dict() == {"mnist": len(other), "fashion-mnist": len(other)}
 
 
+def test_an_archive_of_something_else_below_a_folder_is_left_out_and_a_damaged_one_is_not(sound, tmp_path):
+    shutil.copy(sound.with_suffix(".zip"), tmp_path / "a.zip")
+    write(tmp_path / "images.zip", (), [("images/1.png", b"")])
+    assert exports.below(tmp_path) == [tmp_path / "a.zip"]
+    (tmp_path / "damaged.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:-30])
+    assert exports.below(tmp_path) == [tmp_path / "a.zip", tmp_path / "damaged.zip"]
+
+
 def test_an_archive_of_a_study_is_replaced_by_another_and_by_nothing_else(study, sound, tmp_path):
     path = tmp_path / "study.zip"
     write(path, (sound / name for name in ("study.json", "runs.csv.gz", "dense_runs.csv.gz")))
@@ -314,6 +322,13 @@ def test_a_full_disk_while_an_archive_is_unpacked__is_one_line(sound, monkeypatc
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(StudyError, match=r"study\.zip: No space left on device; make room"):
         exports.read([sound.with_suffix(".zip")])
+
+
+def test_where_there_is_no_temporary_folder_a_line_names_the_archive_and_what_to_set(sound, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/dev/null/none")
+        with pytest.raises(StudyError, match=r"study\.zip: no place to unpack it: .*Not a directory; set TMPDIR$"):
+            exports.read([sound.with_suffix(".zip")])
 
 
 @pytest.mark.attack
