@@ -3,7 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -23,7 +26,7 @@ from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.primaries import Primary
 from analysis.study.study import StudyData
 from analysis.study.tuning import exports as tuning_exports
-from tests import made_up_levels, made_up_runs, made_up_tuning
+from tests import deadline, made_up_levels, made_up_runs, made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 
@@ -329,6 +332,33 @@ def test_where_there_is_no_temporary_folder_a_line_names_the_archive_and_what_to
         patched.setattr(tempfile, "tempdir", "/dev/null/none")
         with pytest.raises(StudyError, match=r"study\.zip: no place to unpack it: .*Not a directory; set TMPDIR$"):
             exports.read([sound.with_suffix(".zip")])
+
+
+STOPPED = """
+import shutil, sys, time
+from analysis.__main__ import main
+
+def copy(*_):
+    print("unpacking", flush=True)
+    time.sleep(600)
+
+shutil.copyfileobj = copy
+sys.argv[1:] = ["report", "--frames", sys.argv[1], "--output", "report"]
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_stopped_while_it_unpacks_leaves_no_folder(sound, scratch, number):
+    command = [sys.executable, "-c", STOPPED, str(sound.with_suffix(".zip"))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}, cwd=scratch, **pipes) as process:
+        assert process.stdout.readline() == "unpacking\n"
+        assert [path.name for path in next(scratch.iterdir()).iterdir()] == ["chains_0001.json"]
+        process.send_signal(number)
+        assert process.communicate(timeout=deadline.SECONDS)[0].split() == ["Aborted!"]
+    assert process.returncode == 1
 
 
 @pytest.mark.attack
