@@ -9,14 +9,13 @@ import folders
 import network_measures
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pies import CLASSES
 
 import analysis
-import pruning_study
 from analysis.common import archives, files
+from analysis.common.errors import StudyError
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.runs import frames, pull, schema
 from analysis.runs.options.names import AFTER_TRAINING, WHILE_TRAINING
@@ -25,7 +24,6 @@ from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
-from pruning_study.training.quantization import quantize
 
 ANSWERS = "answers.npz"
 LENET5, RESNET20 = "quantized-training", "quantized-training-resnet20"
@@ -64,6 +62,11 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
 
     Where the study has no runs that were quantised after training, its controls are rounded here. Then the store has to
     be the current one, and `data` is the .npz file of the data set.
+
+    Raises
+    ------
+    StudyError
+        If the networks predicted other test images than those of `data`.
     """
     runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri).sort_values(schema.SEED)
     bits, when = (runs[frames.column(name)] for name in (schema.WEIGHT_BITS, schema.QUANTIZATION))
@@ -80,11 +83,13 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
         arrays[name] = np.packbits(
             [predictions[run][schema.PREDICTED] == predictions[run][schema.LABEL] for run in ids], axis=1
         )
-    label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
+        label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
     if data:
-        images = torch.from_numpy(np.load(data)["test_images"]).permute(0, 3, 1, 2)
+        content = np.load(data)
+        if not np.array_equal(content["test_labels"], label):
+            raise StudyError(f"{data}: its test images are not those that the networks of {experiment} predicted")
         for name in (name for name in QUANTIZED if name not in arrays):
-            predicted = rounded_afterwards(run_ids[CONTROL], images, int(name.split()[1]))
+            predicted = rounded_afterwards(run_ids[CONTROL], content["test_images"], int(name.split()[1]))
             arrays[name] = np.packbits(predicted == label, axis=1)
     dense = arrays[DENSE]
     arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
@@ -92,14 +97,23 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
         np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
 
 
-def rounded_afterwards(run_ids: Iterable[str], images: torch.Tensor, bits: int) -> np.ndarray:
-    """Return what networks of the current tracking store predict once their weights are rounded, [networks, images]."""
+def rounded_afterwards(run_ids: Iterable[str], images: np.ndarray, bits: int) -> np.ndarray:
+    """Return what networks of the current tracking store predict once their weights are rounded, [networks, images].
+
+    The images are as a data set's file has them, [N, H, W, C] or [N, H, W].
+    """
+    import torch  # here, so that tables and pictures are made without it
+
+    import pruning_study
+    from pruning_study.training.quantization import quantize
+
+    batches = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2).split(1000)
     predicted = []
     for run_id in run_ids:
         model = pruning_study.load_model(run_id)
         quantize(model, bits)
         with torch.inference_mode():
-            predicted.append(torch.cat([model(part).argmax(1) for part in images.split(1000)]).numpy())
+            predicted.append(torch.cat([model(part).argmax(1) for part in batches]).numpy())
     return np.stack(predicted)
 
 

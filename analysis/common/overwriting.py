@@ -34,6 +34,7 @@ _UNREADABLE = (
     EOFError,
     ValueError,
     RecursionError,
+    NotImplementedError,
     AttributeError,
     csv.Error,
     zipfile.BadZipFile,

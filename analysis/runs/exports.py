@@ -143,7 +143,8 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
 def below(folder: Path) -> list[Path]:
     """Find the folders below this folder that `write` has written, and the archives of such folders.
 
-    A path that is that of a file is returned as it is.
+    A path that is that of a file is returned as it is. Archives of anything else are left out, and damaged ones are
+    not, so that whoever reads them says so.
 
     Raises
     ------
@@ -152,8 +153,9 @@ def below(folder: Path) -> list[Path]:
     """
     if study_archives.is_file(folder):
         return [folder]
-    archives_below = (path for path in folder.rglob(f"*{study_archives.SUFFIX}") if path.is_file())
-    found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *archives_below])
+    below_it = (path for path in folder.rglob(f"*{study_archives.SUFFIX}") if path.is_file())
+    found = [path for path in below_it if study_archives.may_have(path, CONTENTS)]
+    found = sorted([*(path.parent for path in folder.rglob(CONTENTS)), *found])
     if not found:
         raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written{_hint(folder)}")
     return found

@@ -81,9 +81,22 @@ def is_file(path: Path) -> bool:
     return path.exists() and not path.is_dir()
 
 
+def may_have(path: Path, name: str) -> bool:
+    """Return whether an archive has a file of this name, or is so damaged that it might have had one."""
+    try:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
+            return name in archive.namelist() or _is_cut(archive)
+    except Exception:  # as in `_unpack`
+        return True
+
+
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        scratch = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise StudyError(f"{path}: no place to unpack it: {files.fault(error, path)}; set TMPDIR") from error
+    with scratch as folder:
         try:
             _unpack(path, Path(folder))
             yield Path(folder)
@@ -116,8 +129,7 @@ def _unpack(path: Path, folder: Path) -> None:
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Return the files in an archive; raise a ValueError if they are not those of an exported study."""
     entries = archive.infolist()
-    if min((entry.header_offset for entry in entries), default=0):
-        # Where the end is missing, the end of a member that is an archive itself passes for it.
+    if _is_cut(archive):
         raise ValueError("its beginning or its end is missing")
     if len(entries) > _MOST_FILES:
         raise ValueError(f"it has {len(entries):,} files, and {_MOST_FILES:,} at most are read")
@@ -132,3 +144,8 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if by_name.setdefault(entry.filename, entry) is not entry:
             raise ValueError(f"it has two files {entry.filename}")
     return list(by_name.values())
+
+
+def _is_cut(archive: zipfile.ZipFile) -> bool:
+    # Where the end is missing, the end of a member that is an archive itself passes for it.
+    return min((entry.header_offset for entry in archive.infolist()), default=0) != 0

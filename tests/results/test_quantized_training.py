@@ -1,8 +1,16 @@
 """The tables of quantized-training/, on networks whose losses are known by hand."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import quantized_training as study
+import rebuild
+
+from analysis.common.errors import StudyError
+from tests.samples import first_images
 
 IMAGES, NETWORKS = 40, 3
 LABEL = np.repeat(np.arange(10), IMAGES)
@@ -87,3 +95,39 @@ def test_all_files_are_written_from_the_answers_alone(answers, tmp_path, name):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     tables = {"networks.csv", "summary.csv", "comparisons.csv", "class_losses.csv"}
     assert names == {study.ANSWERS, *tables, "figures/classes.png"}
+
+
+@pytest.mark.slow
+def test_tables_and_pictures_are_made_without_torch():
+    code = f"import sys; sys.path.insert(0, {str(rebuild.RESULTS)!r}); import rebuild; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_controls_rounded_here_are_networks_that_were_quantised_after_training(run_command, store_uri, tmp_path):
+    np.savez(tmp_path / "small.npz", **first_images(train=60))
+    np.savez(tmp_path / "other.npz", **first_images(train=60, test=1))
+    quick = ("--dataset", "small.npz", "--pruner", "none", "--epochs", 2, "--fine-tune-epochs", 2, "--batch-size", 32)
+
+    def make(*options):
+        result = run_command("prune", *quick, *options)
+        assert result.exit_code == 0, result.output
+
+    def collected(**data):
+        study.collect(tmp_path / "study", os.environ["MLFLOW_EXPERIMENT_NAME"], store_uri, **data)
+        return study.read(tmp_path / "study")
+
+    for options in ((), *(("--weight-bits", bits) for bits in study.BITS)):
+        make(*options)
+    (tmp_path / "study").mkdir()
+    with pytest.raises(StudyError, match=r"other\.npz: its test images are not those"):
+        collected(data=tmp_path / "other.npz")
+    label, rounded = collected(data=tmp_path / "small.npz")
+    for bits in study.BITS:
+        make("--weight-bits", bits, "--quantization", "after-training")
+    same_label, stored = collected()
+    assert np.array_equal(label, same_label)
+    assert rounded.keys() == stored.keys() >= set(study.QUANTIZED)
+    for name, answers in stored.items():
+        assert np.array_equal(rounded[name], answers), name
+    assert not np.array_equal(stored["after 4"], stored["control"])

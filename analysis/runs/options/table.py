@@ -613,8 +613,8 @@ class FineTuningOptions:
     quantization: str = option(
         "while-training",
         choice(QUANTIZATIONS),
-        "Fine-tune with weights of --weight-bits (while-training, by the engine torch), or fine-tune in float32 and "
-        "round the weights of the network that is kept (after-training).",
+        "Fine-tune with weights of --weight-bits (while-training), or fine-tune in float32 and round "
+        "the weights of the network that is kept (after-training).",
         ("prune",),
         grid="quantizations",
         param=ParamRole(detail_of="weight_bits"),

@@ -165,10 +165,12 @@ def test_a_picture_beside_a_study_in_one_file_is_replaced_unless_it_was_drawn_ot
             picture(scratch / "a.png")
 
     picture(tmp_path / "a.png", dpi=50)
-    for content in ([], ["study.json", "runs.csv.gz"]):
+    for content, version in (([], 20), (["study.json", "runs.csv.gz"], 20), (["study.json"], 255)):
         with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
             for name in content:
-                archive.writestr(name, b"")
+                entry = zipfile.ZipInfo(name)
+                entry.extract_version = version
+                archive.writestr(entry, b"")
         with pytest.raises(StudyError, match=r"a\.png is not a file that this command made"):
             draw()
     with packed(tmp_path / "study.zip") as folder:

@@ -3,7 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -23,7 +26,7 @@ from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.primaries import Primary
 from analysis.study.study import StudyData
 from analysis.study.tuning import exports as tuning_exports
-from tests import made_up_levels, made_up_runs, made_up_tuning
+from tests import deadline, made_up_levels, made_up_runs, made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 
@@ -116,6 +119,14 @@ def test_archives_stand_beside_folders_and_below_a_folder(sound, tmp_path):
     assert exports.below(found[0]) == [found[0]]
     runs = exports.read(found)[0].runs
     assert runs["dataset"].value_counts().to_dict() == {"mnist": len(other), "fashion-mnist": len(other)}
+
+
+def test_an_archive_of_something_else_below_a_folder_is_left_out_and_a_damaged_one_is_not(sound, tmp_path):
+    shutil.copy(sound.with_suffix(".zip"), tmp_path / "a.zip")
+    write(tmp_path / "images.zip", (), [("images/1.png", b"")])
+    assert exports.below(tmp_path) == [tmp_path / "a.zip"]
+    (tmp_path / "damaged.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:-30])
+    assert exports.below(tmp_path) == [tmp_path / "a.zip", tmp_path / "damaged.zip"]
 
 
 def test_an_archive_of_a_study_is_replaced_by_another_and_by_nothing_else(study, sound, tmp_path):
@@ -314,6 +325,40 @@ def test_a_full_disk_while_an_archive_is_unpacked__is_one_line(sound, monkeypatc
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(StudyError, match=r"study\.zip: No space left on device; make room"):
         exports.read([sound.with_suffix(".zip")])
+
+
+def test_where_there_is_no_temporary_folder_a_line_names_the_archive_and_what_to_set(sound, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/dev/null/none")
+        with pytest.raises(StudyError, match=r"study\.zip: no place to unpack it: .*Not a directory; set TMPDIR$"):
+            exports.read([sound.with_suffix(".zip")])
+
+
+STOPPED = """
+import shutil, sys, time
+from analysis.__main__ import main
+
+def copy(*_):
+    print("unpacking", flush=True)
+    time.sleep(600)
+
+shutil.copyfileobj = copy
+sys.argv[1:] = ["report", "--frames", sys.argv[1], "--output", "report"]
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_stopped_while_it_unpacks_leaves_no_folder(sound, scratch, number):
+    command = [sys.executable, "-c", STOPPED, str(sound.with_suffix(".zip"))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}, cwd=scratch, **pipes) as process:
+        assert process.stdout.readline() == "unpacking\n"
+        assert [path.name for path in next(scratch.iterdir()).iterdir()] == ["chains_0001.json"]
+        process.send_signal(number)
+        assert process.communicate(timeout=deadline.SECONDS)[0].split() == ["Aborted!"]
+    assert process.returncode == 1
 
 
 @pytest.mark.attack

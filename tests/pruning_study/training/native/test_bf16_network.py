@@ -20,6 +20,7 @@ from pruning_study.training.native import compiler
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError
 from pruning_study.training.native.stack import read
+from pruning_study.training.quantization import quantize
 from tests.pruning_study.training.native.test_bf16_convolution import UNITS
 from tests.pruning_study.training.native.test_residual_network import (
     SHAPE,
@@ -89,6 +90,16 @@ def test_the_step_of_resnet20_is_as_near_to_float64_as_torchs_autocast_is():
     assert (ours - gradient).norm() <= 2 * (theirs - gradient).norm()
     assert our_loss == pytest.approx(loss, rel=5e-3)
     assert their_loss == pytest.approx(loss, rel=5e-3)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_a_step_with_quantised_weights_has_the_loss_and_gradient_of_the_quantised_network(unit, model, bits):
+    train, on_grid = examples(49), copy.deepcopy(model)
+    quantize(on_grid, bits)
+    gradient, loss = step(engine_of(model).with_weight_bits(bits), model, train)
+    wanted, wanted_loss = step(engine_of(model), on_grid, train)
+    assert loss == wanted_loss != step(engine_of(model), model, train)[1]
+    assert torch.equal(gradient, wanted)
 
 
 def step(engine, model, train):

@@ -47,3 +47,16 @@ def test_both_engines_give_the_same_runs(prune, recipe):
                 assert (weights[name] - weight).norm() <= 1e-3 * weight.norm()
     masks = load_file(artifact(native, "mask.safetensors"))
     assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
+
+
+def test_each_engine_fine_tunes_with_weights_of_few_bits(prune):
+    for name in ("torch", "native"):
+        prune("--engine", name, "--force", "--weight-bits", 4)
+    pruned = runs("pruned")
+    assert sorted(run.data.tags["engine"] for run in pruned) == ["native", "torch"]
+    assert np.isclose(*(run.data.metrics["val_loss"] for run in pruned), rtol=1e-2)
+    for run in pruned:
+        weights = load_file(artifact(run, "checkpoint.safetensors"))
+        for name, mask in load_file(artifact(run, "mask.safetensors")).items():
+            assert max(len(channel.unique()) for channel in weights[name].flatten(1)) <= 15
+            assert (weights[name][~mask] == 0).all()
