@@ -82,7 +82,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     drawn, grid = page(
         (1, 3),
         (11.5, 3.8),
-        "From level 15 on lottery tickets distort recalls more than a control does",
+        "From level 15 on alpha of lottery tickets is above that of a control",
         "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0.",
     )
     _draw_means(grid[0, 0], levels)
