@@ -7,13 +7,8 @@ from typing import Any, Literal, TypeVar
 import click
 
 from analysis.common import masked_output
-from analysis.common.command_line import (
-    SETTINGS,
-    CommandGroup,
-    collect_garbage_rarely,
-    completion,
-    interrupt_at_signals,
-)
+from analysis.common.command_line import SETTINGS, CommandGroup, collect_garbage_rarely, completion
+from analysis.common.interrupts import interrupt_once
 from analysis.common.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
@@ -680,7 +675,7 @@ def compare(
 def main() -> None:
     """Run the console script `pruning-analysis`."""
     collect_garbage_rarely()
-    interrupt_at_signals()
+    interrupt_once()
     masked_output.install()
     cli(prog_name="pruning-analysis")
 

@@ -12,6 +12,7 @@ import click
 from analysis.common import masked_output
 from analysis.common.command_line import SETTINGS, Command, CommandGroup, collect_garbage_rarely, completion
 from analysis.common.errors import option_name
+from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs.options.commands import sections
@@ -34,7 +35,6 @@ from pruning_study.options.config import (
     TuneConfig,
 )
 from pruning_study.options.examples import EXAMPLES
-from pruning_study.tracking.interrupts import interrupt_once
 
 SECTIONS = sections()
 SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run

@@ -36,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     import torch
 
+    from analysis.common.interrupts import SIGNALS
     from pruning_study.study.processes import CONTEXT
-    from pruning_study.tracking.interrupts import SIGNALS
 
     # The tests run in as many processes as the machine has cores.
     torch.set_num_threads(1)

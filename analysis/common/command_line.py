@@ -1,7 +1,6 @@
 """Click settings of both command lines, and how they show errors that a user can mend."""
 
 import gc
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,13 +107,3 @@ def collect_garbage_rarely() -> None:
     Few of the many objects that imports, frames, figures and networks make are garbage.
     """
     gc.set_threshold(50_000)
-
-
-def interrupt_at_signals() -> None:
-    """Have the signals that end a program interrupt it as Ctrl-C does, so that it removes its temporary files.
-
-    A signal that the caller has set to be ignored, as `nohup` does with SIGHUP, stays ignored.
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from joblib import cpu_count
 
+from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from pruning_study.data.mapped import MappedArray
-from pruning_study.tracking.interrupts import interrupt_once
 
 # The server that the workers are forked from has imported all they need, and holds no thread, connection or
 # lock that a fork would break, as the driver does.

@@ -24,13 +24,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 from mlflow.utils.uri import is_local_uri
 
 from analysis.common.errors import StudyError, first_line
+from analysis.common.interrupts import uninterrupted
 from analysis.common.masking import without_secrets
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import retries, schema, stores
 from analysis.runs.address import without_password
 from analysis.runs.clocks import dated_ahead
 from pruning_study.tracking import locks, scratch
-from pruning_study.tracking.interrupts import uninterrupted
 from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
 

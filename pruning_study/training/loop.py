@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError, first_line
+from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
 from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from analysis.common.errors import StudyError
+from analysis.common.interrupts import raise_if_interrupted
 from pruning_study.data.examples import FlipCrop, generator, shuffled
-from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.engines import step
 from pruning_study.training.loop import (
     Epoch,

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from analysis.common.errors import first_line
+from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
 from analysis.runs.options.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.pruning.budget import prunable
-from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
 from pruning_study.training.native import compiler

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from analysis.common import interrupts
 from pruning_study import models
 from pruning_study.data.examples import Examples, FlipCrop, Normalization, PackedImages, generator, shuffled
 from pruning_study.models.resnet import BasicBlock
-from pruning_study.tracking import interrupts
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
 from pruning_study.training.loop import apply_masks

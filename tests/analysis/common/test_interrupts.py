@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from pruning_study.tracking.interrupts import SIGNALS
+from analysis.common.interrupts import SIGNALS
 from tests import deadline
 
 BEGIN = """
 import atexit, signal, sys, time
-from pruning_study.tracking import interrupts
-from pruning_study.tracking.interrupts import interrupt_once, uninterrupted
+from analysis.common import interrupts
+from analysis.common.interrupts import interrupt_once, uninterrupted
 
 class Finalized:
     def __del__(self):
