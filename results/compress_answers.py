@@ -1,6 +1,6 @@
 """Collect the chains of a study compress*/ and what every network answers, from the tracking store.
 
-    python results/compress_answers.py [compress-resnet20]
+python results/compress_answers.py [compress-resnet20]
 """
 
 import sys

@@ -34,6 +34,9 @@ DENSE, CONTROL = "dense", "control"
 _WHEN = {"while": WHILE_TRAINING, "after": AFTER_TRAINING}
 # Networks of one dense network, by the names that tables give them: "while 4" is quantised while training, to 4 bits.
 QUANTIZED = tuple(f"{when} {bits}" for bits in BITS for when in _WHEN)
+# Rounded to 4 bits afterwards like "after 4", with the statistics of BatchNorm estimated again.
+ANEW = "after 4, new statistics"
+_STATISTICS_FROM = 6_400  # training images
 _COLORS = {"while": ABOVE, "after": BELOW}
 _POINTS = 100
 
@@ -60,8 +63,8 @@ def write(results: Path) -> None:
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
     """Write which test images each network of the study gets right, from the tracking store.
 
-    Where the study has no runs that were quantised after training, its controls are rounded here. Then the store has to
-    be the current one, and `data` is the .npz file of the data set.
+    Where the study has no runs that were quantised after training, its controls are rounded here, to 4 bits also with
+    new statistics of BatchNorm. Then the store has to be the current one, and `data` is the .npz file of the data set.
 
     Raises
     ------
@@ -91,29 +94,47 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
         for name in (name for name in QUANTIZED if name not in arrays):
             predicted = rounded_afterwards(run_ids[CONTROL], content["test_images"], int(name.split()[1]))
             arrays[name] = np.packbits(predicted == label, axis=1)
+        count = len(content["train_images"])
+        drawn = np.random.default_rng(0).choice(count, min(count, _STATISTICS_FROM), replace=False)
+        some = content["train_images"][drawn]
+        predicted = rounded_afterwards(run_ids[CONTROL], content["test_images"], 4, some)
+        arrays[ANEW] = np.packbits(predicted == label, axis=1)
     dense = arrays[DENSE]
     arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
     with files.one_aside(folder / ANSWERS) as path:
         np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
 
 
-def rounded_afterwards(run_ids: Iterable[str], images: np.ndarray, bits: int) -> np.ndarray:
+def rounded_afterwards(
+    run_ids: Iterable[str], images: np.ndarray, bits: int, statistics_from: np.ndarray | None = None
+) -> np.ndarray:
     """Return what networks of the current tracking store predict once their weights are rounded, [networks, images].
 
-    The images are as a data set's file has them, [N, H, W, C] or [N, H, W].
+    The images are as a data set's file has them, [N, H, W, C] or [N, H, W]. With `statistics_from`, BatchNorm's
+    statistics are the means of those of batches of 128 of these images.
     """
     import torch  # here, so that tables and pictures are made without it
 
     import pruning_study
     from pruning_study.training.quantization import quantize
 
-    batches = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2).split(1000)
+    def batches(of: np.ndarray, size: int) -> Sequence[torch.Tensor]:
+        return torch.from_numpy(of.reshape(*of.shape[:3], -1)).permute(0, 3, 1, 2).split(size)
+
     predicted = []
     for run_id in run_ids:
         model = pruning_study.load_model(run_id)
         quantize(model, bits)
         with torch.inference_mode():
-            predicted.append(torch.cat([model(part).argmax(1) for part in batches]).numpy())
+            if statistics_from is not None:
+                for module in model.modules():
+                    if isinstance(module, torch.nn.BatchNorm2d):
+                        module.train().reset_running_stats()
+                        module.momentum = None  # all batches count alike
+                for part in batches(statistics_from, 128):
+                    model(part)
+                model.eval()
+            predicted.append(torch.cat([model(part).argmax(1) for part in batches(images, 1000)]).numpy())
     return np.stack(predicted)
 
 
@@ -126,8 +147,9 @@ def read(folder: Path) -> tuple[np.ndarray, Answers]:
         The file is damaged.
     """
     names = (CONTROL, *QUANTIZED)
-    arrays = archives.read(folder / ANSWERS, (schema.LABEL, DENSE, *names))
-    packed = {DENSE: arrays[DENSE]} | {name: arrays[name] ^ arrays[DENSE] for name in names}
+    arrays = archives.read(folder / ANSWERS, (schema.LABEL, DENSE, *names), [ANEW])
+    changes = {name: arrays[name] ^ arrays[DENSE] for name in (*names, ANEW) if name in arrays}
+    packed = {DENSE: arrays[DENSE]} | changes
     label = arrays[schema.LABEL].astype(int)
     return label, {name: np.unpackbits(bits, axis=1, count=len(label)).astype(bool) for name, bits in packed.items()}
 
@@ -154,7 +176,7 @@ def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
     """Return means over networks, in points: accuracy, and largest excess loss with its floor and 95 % interval."""
     rows = []
-    for name in (CONTROL, *QUANTIZED):
+    for name in (each for each in answers if each != DENSE):
         excess = largest_excess(label, answers, name)
         before, after = answers[DENSE], answers[name]
         recall_before, recall_after, both_right = (_recalls(label, each) for each in (before, after, before & after))
@@ -171,11 +193,13 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
     The outcomes are the largest excess loss and the accuracy. `p_holm` of the largest excess loss, minus after
     training, is corrected over both bits.
     """
+    compared = [(AFTER_TRAINING, bits, f"after {bits}") for bits in BITS] + [(CONTROL, bits, CONTROL) for bits in BITS]
+    compared += [(ANEW, 4, ANEW)] if ANEW in answers else []
     rows = []
-    for outcome, against, bits in product(("largest_excess", "accuracy"), (AFTER_TRAINING, CONTROL), BITS):
+    for outcome, (against, bits, other) in product(("largest_excess", "accuracy"), compared):
         first, second = (
             largest_excess(label, answers, name) if outcome == "largest_excess" else _POINTS * answers[name].mean(1)
-            for name in (f"while {bits}", f"after {bits}" if against == AFTER_TRAINING else CONTROL)
+            for name in (f"while {bits}", other)
         )
         key = {"outcome": outcome, "against": against, "bits": bits}
         rows.append({**key, **paired(first, second, family=len(BITS))})

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import quantized_training as study
 import rebuild
+import torch
 
+import pruning_study
 from analysis.common.errors import StudyError
 from tests.samples import first_images
 
@@ -113,21 +115,43 @@ def test_controls_rounded_here_are_networks_that_were_quantised_after_training(r
         result = run_command("prune", *quick, *options)
         assert result.exit_code == 0, result.output
 
-    def collected(**data):
-        study.collect(tmp_path / "study", os.environ["MLFLOW_EXPERIMENT_NAME"], store_uri, **data)
-        return study.read(tmp_path / "study")
+    def collected(name, **data):
+        (tmp_path / name).mkdir()
+        study.collect(tmp_path / name, os.environ["MLFLOW_EXPERIMENT_NAME"], store_uri, **data)
+        return study.read(tmp_path / name)
 
     for options in ((), *(("--weight-bits", bits) for bits in study.BITS)):
         make(*options)
-    (tmp_path / "study").mkdir()
     with pytest.raises(StudyError, match=r"other\.npz: its test images are not those"):
-        collected(data=tmp_path / "other.npz")
-    label, rounded = collected(data=tmp_path / "small.npz")
+        collected("other", data=tmp_path / "other.npz")
+    label, rounded = collected("rounded", data=tmp_path / "small.npz")
     for bits in study.BITS:
         make("--weight-bits", bits, "--quantization", "after-training")
-    same_label, stored = collected()
+    same_label, stored = collected("stored")
     assert np.array_equal(label, same_label)
-    assert rounded.keys() == stored.keys() >= set(study.QUANTIZED)
+    assert rounded.keys() - {study.ANEW} == stored.keys() >= set(study.QUANTIZED)
+    assert np.array_equal(rounded[study.ANEW], stored["after 4"])  # LeNet5 has no BatchNorm
     for name, answers in stored.items():
         assert np.array_equal(rounded[name], answers), name
     assert not np.array_equal(stored["after 4"], stored["control"])
+
+
+def test_new_statistics_of_batchnorm_are_the_means_over_batches(monkeypatch):
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (256, 6, 6, 1), dtype=np.uint8)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.last = torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(32, 3)
+
+        def forward(self, pixels):
+            return self.last(self.norm(self.conv(pixels / 255)).flatten(1))
+
+    network = Network().eval()
+    monkeypatch.setattr(pruning_study, "load_model", lambda run_id: network)
+    study.rounded_afterwards(["a run"], images, 4, images)
+    values = network.conv(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).transpose(0, 1).unflatten(1, (2, 128))
+    torch.testing.assert_close(network.norm.running_mean, values.mean((2, 3, 4)).mean(1))
+    torch.testing.assert_close(network.norm.running_var, values.permute(0, 1, 3, 4, 2).flatten(2).var(2).mean(1))
+    assert not network.training
