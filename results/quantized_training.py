@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from pies import CLASSES
 
 import analysis
@@ -51,13 +52,14 @@ def write(results: Path) -> None:
         if (folder / ANSWERS).is_file():
             label, answers = read(folder)
             losses = class_table(label, answers, classes)
+            measured = networks(label, answers)
             tables = {
-                "networks": networks(label, answers),
+                "networks": measured,
                 "summary": summary(label, answers),
                 "comparisons": comparisons(label, answers),
                 "class_losses": losses,
             }
-            folders.write(folder, tables, {"classes": picture(losses)})
+            folders.write(folder, tables, {"classes": picture(measured, losses)})
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
@@ -231,22 +233,42 @@ def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.stack([right[:, label == index].mean(1) for index in range(label.max() + 1)], axis=1)
 
 
-def picture(losses: pd.DataFrame) -> Figure:
-    """Draw what each class loses beyond the control, for both ways, a panel for each number of bits."""
+def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
+    """Draw the largest excess loss of each network, and what each class loses, for both ways and numbers of bits.
+
+    `measured` is as `networks` returns it, and `losses` as `class_table` does.
+    """
     figure, grid = page(
-        (1, len(BITS)),
-        (8.4, 3.6),
-        "What each class loses beyond the control if weights have few bits",
-        "Points of recall, means of ten networks with 95 % intervals, each for itself. Right of 0 a class loses.",
-        sharey=True,
+        (1, 1 + len(BITS)),
+        (11.5, 3.8),
+        "Rounded to 4 bits after training, the worst class loses most",
+        "Left: each dot a network, the bar their mean. Others: means of ten networks, each with its 95 % interval.",
     )
-    for axes, bits in zip(grid.flat, BITS, strict=True):
+    _draw_networks(grid[0, 0], measured)
+    for axes, bits in zip(grid[0, 1:], BITS, strict=True):
         _draw(axes, losses[losses["against"].eq(CONTROL)], bits)
+        axes.sharex(grid[0, 1])
     classes = list(dict.fromkeys(losses["class"]))
-    grid[0, 0].set_yticks(range(len(classes)), classes)
-    grid[0, 0].invert_yaxis()
-    grid[0, 1].legend(fontsize=8, frameon=False, loc="lower right")
+    grid[0, 1].set_yticks(range(len(classes)), classes)
+    grid[0, 2].set_yticks(range(len(classes)), [""] * len(classes))
+    for axes in grid[0, 1:]:
+        axes.invert_yaxis()
     return figure
+
+
+def _draw_networks(axes: Axes, measured: pd.DataFrame) -> None:
+    ways = {CONTROL: "control", "after 8": "8 bits", "while 8": "8 bits", "after 4": "4 bits", "while 4": "4 bits"}
+    for place, name in enumerate(ways):
+        own = measured.loc[measured["name"].eq(name), "largest_excess"]
+        color = _COLORS.get(name.split()[0], NEUTRAL)
+        axes.scatter([place] * len(own), own, s=12, color=color, alpha=0.6, linewidths=0)
+        axes.hlines(own.mean(), place - 0.3, place + 0.3, color=color, linewidth=2)
+    axes.set_xticks(range(len(ways)), list(ways.values()))
+    axes.set_ylim(0)
+    axes.set_title("largest excess loss, points", fontsize=10)
+    axes.grid(axis="y", alpha=0.3)
+    handles = [Line2D([], [], color=color, linewidth=2, label=f"{when} training") for when, color in _COLORS.items()]
+    axes.legend(handles=handles, fontsize=8, frameon=False, loc="upper left")
 
 
 def _draw(axes: Axes, losses: pd.DataFrame, bits: int) -> None:
@@ -254,8 +276,7 @@ def _draw(axes: Axes, losses: pd.DataFrame, bits: int) -> None:
         own = losses[losses["name"].eq(f"{when} {bits}")]
         places = np.arange(len(own)) + shift
         axes.hlines(places, own["low"], own["high"], color=color, linewidth=1.5)
-        axes.scatter(own["loss"], places, s=16, color=color, label=f"{when} training", zorder=3)
+        axes.scatter(own["loss"], places, s=16, color=color, zorder=3)
     axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-    axes.set_title(f"{bits} bits", fontsize=10)
-    axes.set_xlabel("loss beyond the control, points")
+    axes.set_title(f"loss beyond the control, points, {bits} bits", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
