@@ -32,19 +32,22 @@ HAS_TORCH = find_spec("torch") is not None
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a process that runs tests, not one that hands them to others and so need not import torch."""
-    if not HAS_TORCH or (config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")):
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    from analysis.common.interrupts import SIGNALS
+
+    # A program that starts the tests, such as `nohup`, may have these signals ignored. A terminal does not.
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if not HAS_TORCH:
         return
     import torch
 
-    from analysis.common.interrupts import SIGNALS
     from pruning_study.study.processes import CONTEXT
 
     # The tests run in as many processes as the machine has cores.
     torch.set_num_threads(1)
     CONTEXT.set_forkserver_preload(["pruning_study.study.worker", "tests.fork_server"])
-    # A program that starts the tests, such as `nohup`, may have these signals ignored. A terminal does not.
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
