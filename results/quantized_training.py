@@ -73,38 +73,42 @@ def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None 
     StudyError
         If the networks predicted other test images than those of `data`.
     """
-    runs = analysis.pull_runs(experiment, tracking_uri=tracking_uri).sort_values(schema.SEED)
+    run_ids = _run_ids(analysis.pull_runs(experiment, tracking_uri=tracking_uri).sort_values(schema.SEED))
+    arrays: dict[str, Any] = {}
+    for name, ids in run_ids.items():
+        predictions = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
+        label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
+        arrays[name] = np.packbits([predictions[run][schema.PREDICTED] == label for run in ids], axis=1)
+    if data:
+        content = np.load(data)
+        if not np.array_equal(content["test_labels"], label):
+            raise StudyError(f"{data}: its test images are not those that the networks of {experiment} predicted")
+        arrays = _rounded_answers(run_ids[CONTROL], content) | arrays
+    dense = arrays[DENSE]
+    arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
+    with files.one_aside(folder / ANSWERS) as path:
+        np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
+
+
+def _run_ids(runs: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the ids of the networks that the study has, by name."""
     bits, when = (runs[frames.column(name)] for name in (schema.WEIGHT_BITS, schema.QUANTIZATION))
     is_control = bits.eq(schema.FORMERLY[schema.WEIGHT_BITS])
     run_ids = {DENSE: runs.loc[is_control, "dense_run_id"], CONTROL: runs.loc[is_control, "run_id"]}
     for name in QUANTIZED:
         word, own_bits = name.split()
         run_ids[name] = runs.loc[bits.eq(own_bits) & when.eq(_WHEN[word]), "run_id"]
-    arrays: dict[str, Any] = {}
-    for name, ids in run_ids.items():
-        if ids.empty:
-            continue
-        predictions = pull.predictions(list(ids), names=(schema.LABEL, schema.PREDICTED), tracking_uri=tracking_uri)
-        arrays[name] = np.packbits(
-            [predictions[run][schema.PREDICTED] == predictions[run][schema.LABEL] for run in ids], axis=1
-        )
-        label = predictions[ids.iloc[0]][schema.LABEL].astype(np.uint8)
-    if data:
-        content = np.load(data)
-        if not np.array_equal(content["test_labels"], label):
-            raise StudyError(f"{data}: its test images are not those that the networks of {experiment} predicted")
-        for name in (name for name in QUANTIZED if name not in arrays):
-            predicted = rounded_afterwards(run_ids[CONTROL], content["test_images"], int(name.split()[1]))
-            arrays[name] = np.packbits(predicted == label, axis=1)
-        count = len(content["train_images"])
-        drawn = np.random.default_rng(0).choice(count, min(count, _STATISTICS_FROM), replace=False)
-        some = content["train_images"][drawn]
-        predicted = rounded_afterwards(run_ids[CONTROL], content["test_images"], 4, some)
-        arrays[ANEW] = np.packbits(predicted == label, axis=1)
-    dense = arrays[DENSE]
-    arrays |= {name: packed ^ dense for name, packed in arrays.items() if name != DENSE}  # changes compress well
-    with files.one_aside(folder / ANSWERS) as path:
-        np.savez_compressed(path, **(arrays | {schema.LABEL: label}))
+    return {name: ids for name, ids in run_ids.items() if len(ids)}
+
+
+def _rounded_answers(controls: Iterable[str], content: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return which test images of a data set's file the controls get right once they are rounded, in bits."""
+    images, label, train_images = (content[name] for name in ("test_images", "test_labels", "train_images"))
+    count = min(len(train_images), _STATISTICS_FROM)
+    drawn = np.random.default_rng(0).choice(len(train_images), count, replace=False)
+    predicted = {f"after {bits}": rounded_afterwards(controls, images, bits) for bits in BITS}
+    predicted[ANEW] = rounded_afterwards(controls, images, 4, train_images[drawn])
+    return {name: np.packbits(classes == label, axis=1) for name, classes in predicted.items()}
 
 
 def rounded_afterwards(
