@@ -42,7 +42,7 @@ def test_a_server_that_dies_in_the_middle_of_a_run__gets_its_password_into_no_ou
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{USER}@127.0.0.1:{port}")
     with server(tmp_path, port) as group:
         report.log([], tmp_path, "Default")
-        process = WarmProcess(run_module, "pruning_study", "train", "--dataset", tiny_npz, "--epochs", 100)
+        process = WarmProcess(run_module, "pruning_study", "train", "--dataset", tiny_npz, "--epochs", 1000)
         wait_for_training(tmp_path / "server.db", process)
         os.killpg(group, signal.SIGKILL)
         said = process.wait()
