@@ -18,6 +18,7 @@ from pruning_study.commands.compress import dense_networks, opened_task
 from pruning_study.options.config import CompressConfig
 from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.judgement import Validated
+from pruning_study.study.compression.trying import in_turn
 
 _LIMITS = {"decay": "cosine", "max_class_loss": 3, "max_accuracy_loss": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -46,8 +47,8 @@ def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
     chains = [chain_of(row) for _, row in trials.iterrows()]
     with task.store.job(f"answers of {task.search.name}", {}) as job:
         networks = dense_networks(task, job)
-        validated = [[network.validated(chain) for network in networks] for chain in chains]
-        tested = [[network.tested(chain) for network in networks] for chain in chains]
+        validated = [[network.validated(chain) for network in in_turn(networks)] for chain in chains]
+        tested = [[network.tested(chain) for network in in_turn(networks)] for chain in chains]
     data = networks[0].setting.data
     folder.mkdir(parents=True, exist_ok=True)
     csv_text.write(_chains(trials, chains), folder / compress.CHAINS)

@@ -156,6 +156,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
             dense = dense_run(task.store, job, setting, task.given_run)
         trying.check_better_than_chance(dense, setting)
         networks.append(Network(task.store, job.run_id, setting, dense))
+        setting.loaded.forget_images()
     return networks
 
 
@@ -287,6 +288,7 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
         own = _of_seed(first.setting, seed)
         dense = dense_step.train(first.store, first.job_run_id, own)
         new.append(Network(first.store, first.job_run_id, own, dense))
+        own.loaded.forget_images()
     return _tested(new, chain, limits)
 
 

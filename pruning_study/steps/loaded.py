@@ -87,6 +87,10 @@ class Loaded:
         self._images = [*other_images, images][-_KEPT_NORMALIZATIONS:]
         return images
 
+    def forget_images(self) -> None:
+        """Free the images on the device; they are made again when they are used."""
+        self._images.clear()
+
 
 class DeviceImages:
     """The images of a split on the device, in the normalisation and the layout that a network takes.

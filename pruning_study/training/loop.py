@@ -136,7 +136,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)
-    epochs = epochs_of(training.hyperparameters)
+    epochs = _epochs_of(training.hyperparameters)
     if not epochs:
         _quantize(model, training)
         return Fit(0, math.nan, dict(training.masks))
@@ -145,17 +145,17 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     file = TrainingFile(saved, _made_by(model, training), SAVE_SECONDS)
     device = training.train.labels.device
     with seeded(training.seed, f"{training.stream} layers", device), _reporting(training, on_epoch) as report:
-        state = file.resume(model, random) or initial_state(model, training)
+        state = file.resume(model, random) or _initial_state(model, training)
         for epoch, metrics in zip(epochs, state.history, strict=False):
             report(epoch, metrics)
         for epoch in epochs[len(state.history) :]:
             if epoch.starts_phase:
                 state.start_optimizer(training.hyperparameters.optimizer, model)
             train_loss = _train(model, training, epoch, state, random)
-            end_epoch(model, training, epoch, train_loss, state)
+            _end_epoch(model, training, epoch, train_loss, state)
             report(epoch, state.history[-1])
             file.save_if_due(state, model, random)
-        leave(model, training, state, random)
+        _leave(model, training, state, random)
     return Fit(state.best_epoch, len(training.train) * len(epochs) / state.seconds, state.masks, state.weighting)
 
 
@@ -179,16 +179,16 @@ def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
     apply_masks(model, training.masks)
     training = _with_teacher_logits(training)
     random = generator(training.seed, training.stream)
-    state = initial_state(model, training)
+    state = _initial_state(model, training)
     batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
     with seeded(training.seed, f"{training.stream} layers", training.train.labels.device):
-        for epoch in epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
+        for epoch in _epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
             if epoch.starts_phase:
                 state.start_optimizer(training.hyperparameters.optimizer, model)
             _train(model, training, epoch, state, random, most=steps - (epoch.number - 1) * batches)
 
 
-class Epoch(NamedTuple):
+class _Epoch(NamedTuple):
     """An epoch's number, counted from 1, and its place among the phases.
 
     Attributes
@@ -216,21 +216,21 @@ class Epoch(NamedTuple):
         return [decayed(self.phase.learning_rate, decay, step, self.phase.epochs * batches) for step in steps]
 
 
-def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
+def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
     """Return the epochs of a training, phase by phase."""
     positions = [
         (phase, index, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
         for index in range(phase.epochs)
     ]
-    return [Epoch(number, *position) for number, position in enumerate(positions, start=1)]
+    return [_Epoch(number, *position) for number, position in enumerate(positions, start=1)]
 
 
 def _augments(training: TrainingSetup) -> bool:
     return training.hyperparameters.augmentation == "flip-crop"
 
 
-def augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
+def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
     """Return what augments the images of a training, None if nothing does."""
     return FlipCrop(training.black, random) if _augments(training) else None
 
@@ -255,7 +255,7 @@ def _made_by(model: nn.Module, training: TrainingSetup) -> str:
     return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
 
 
-def initial_state(model: nn.Module, training: TrainingSetup) -> TrainingState:
+def _initial_state(model: nn.Module, training: TrainingSetup) -> TrainingState:
     """Return the state of a training before its first epoch."""
     regrows = training.ramp and training.ramp.regrow
     weighting = training.weighting.initial_state() if training.weighting else {}
@@ -263,11 +263,11 @@ def initial_state(model: nn.Module, training: TrainingSetup) -> TrainingState:
 
 
 @contextmanager
-def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[Epoch, dict[str, float]], None]]:
+def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
     """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
     with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
-        def report(epoch: Epoch, metrics: dict[str, float]) -> None:
+        def report(epoch: _Epoch, metrics: dict[str, float]) -> None:
             on_epoch(epoch.number, metrics)
             show(epoch.number, metrics)
 
@@ -277,18 +277,18 @@ def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[
 def _train(
     model: nn.Module,
     training: TrainingSetup,
-    epoch: Epoch,
+    epoch: _Epoch,
     state: TrainingState,
     random: torch.Generator,
     most: int | None = None,
 ) -> float:
     """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
     settings = training.hyperparameters
-    augment = augmentation(training, random)
+    augment = _augmentation(training, random)
     rates = epoch.learning_rates(settings.decay, number_of_batches(len(training.train), settings.batch_size))
     start_of_epoch = (epoch.number - 1) * len(rates)
     total, start = 0.0, time.perf_counter()
-    with one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
+    with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         factors = Factors(training.weighting, state.weighting, training.train.labels)
         for first, part in _parts(batches, training.ramp, start_of_epoch):
@@ -333,7 +333,9 @@ def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: Training
             state.forget_pruned()
 
 
-def end_epoch(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_loss: float, state: TrainingState) -> None:
+def _end_epoch(
+    model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_loss: float, state: TrainingState
+) -> None:
     """Evaluate a model after an epoch, note its metrics, and keep its weights if they are the best so far.
 
     Raises
@@ -349,7 +351,7 @@ def end_epoch(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_los
         state.keep_if_best(epoch.number, _selection_loss(model, training, metrics), model)
 
 
-def _evaluate(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_loss: float) -> dict[str, float]:
+def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_loss: float) -> dict[str, float]:
     """Return the metrics of an epoch."""
     val_loss, val_accuracy = loss_and_accuracy(model, training.validation, training.engine)
     if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -360,7 +362,7 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: Epoch, train_los
     return {schema.TRAIN_LOSS: train_loss, schema.VAL_LOSS: val_loss, schema.VAL_ACCURACY: val_accuracy}
 
 
-def _competes(training: TrainingSetup, epoch: Epoch) -> bool:
+def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
     ramp, settings = training.ramp, training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
@@ -376,7 +378,7 @@ def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str
     return metrics[schema.VAL_LOSS]
 
 
-def leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
+def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
     """Leave a model with the weights that its training is for: those of the best epoch, or the mean of the last ones.
 
     Where the hyperparameters say so, they are quantised.
@@ -418,7 +420,7 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the mean of all batches
-    augment = augmentation(training, random)
+    augment = _augmentation(training, random)
     model.train()
     with torch.no_grad():
         for batch in shuffled(training.train, training.hyperparameters.batch_size, random):
@@ -430,7 +432,7 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
 
 
 @contextmanager
-def one_line(failure: str) -> Iterator[None]:
+def _one_line(failure: str) -> Iterator[None]:
     """Turn an error of torch into a StudyError of one line."""
     try:
         yield

@@ -1,6 +1,6 @@
 """Make chains of a dense network, and say which images each network has right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -108,6 +108,14 @@ class Network:
         return self.setting.at(**chain.options)
 
 
+def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
+    """Yield networks. Of several, each frees its images after its turn: those of thirty would fill the memory."""
+    for network in networks:
+        yield network
+        if len(networks) > 1:
+            network.setting.loaded.forget_images()
+
+
 def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement:
     """Make a chain of each network, and return what it costs and what it loses on validation images.
 
@@ -119,7 +127,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     minimize : {"size", "latency", "macs"}
     """
     data = networks[0].setting.data
-    validated = [network.validated(chain) for network in networks]
+    validated = [network.validated(chain) for network in in_turn(networks)]
     table = judgement.losses_on_validation(data.classes, np.asarray(data.train_labels), validated)
     run, cost = networks[0].cost(chain, minimize)
     size, macs = (int(run.metrics[name]) for name in compressed.METRICS)
@@ -129,7 +137,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
 
 def tested(networks: Sequence[Network], chain: Chain) -> Sides:
     """Make a chain of each network, and return which test images the networks have right."""
-    sides = [network.tested(chain) for network in networks]
+    sides = [network.tested(chain) for network in in_turn(networks)]
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn, tensor
 
-from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.training import loop
 from pruning_study.training.distillation import Distillation
@@ -17,7 +16,6 @@ from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.loop import TrainingSetup, fit, ignore
 from pruning_study.training.quantization import Quantization, fake_quantized, quantize
 from pruning_study.training.recipes import Hyperparameters, Phase
-from pruning_study.training.together import fit_together
 
 PLAN = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
 
@@ -239,11 +237,3 @@ def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, cap
 
 def test_a_saved_training_is_not_taken_for_one_of_other_bits():
     assert len({Torch(weight_bits=bits).identity for bits in (None, 4, 8)}) == 3
-
-
-def test_networks_that_train_together_are_refused():
-    with pytest.raises(StudyError, match="after training"):
-        fit_together([network()], [setup(4)])
-    model = network()
-    fit_together([model], [setup(4, while_training=False)])
-    assert_on_grid(model[4].weight, 4)

@@ -1,7 +1,13 @@
 """Chains of a small network: how they are judged, and which chains a network allows."""
 
+import gc
+import weakref
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from pruning_study.options.config import CompressConfig
@@ -45,6 +51,20 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
     )
     assert of_offsets.predicted.tolist() != wanted.predicted.tolist()  # fitted on the image too
     assert result.accuracy_loss == pytest.approx(control.accuracy - wanted.accuracy)
+
+
+class OnlySetting(NamedTuple):
+    """A network of which only the setting is asked for."""
+
+    setting: PruneSetting
+
+
+def test_several_networks_free_their_images_after_their_turn(setting):
+    networks = [OnlySetting(setting), OnlySetting(PruneSetting(replace(setting.config, seed=1), setting.data))]
+    in_turn = [weakref.ref(network.setting.train.images) for network in trying.in_turn(networks)]
+    gc.collect()
+    assert [images() for images in in_turn] == [None, None]
+    assert torch.isfinite(setting.train.images).all()  # made again
 
 
 @pytest.mark.structured
