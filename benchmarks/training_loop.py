@@ -342,9 +342,9 @@ def build(model_name: str, data: Dataset) -> nn.Module:
     return models.build(model_name, num_classes=len(data.classes), in_channels=channels, image_size=(height, width))
 
 
-def examples(data: Dataset, layout: torch.memory_format, device: str = "cpu") -> tuple[Examples, Normalization]:
+def examples(data: Dataset, layout: torch.memory_format) -> tuple[Examples, Normalization]:
     normalization = Normalization(*datasets.normalization(data.train_images))
-    return to_device(data.train_images, data.train_labels, normalization, device, layout), normalization
+    return to_device(data.train_images, data.train_labels, normalization, "cpu", layout), normalization
 
 
 def magnitude_masks(model: nn.Module, ratio: float) -> dict[str, Tensor]:

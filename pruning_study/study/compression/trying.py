@@ -109,10 +109,11 @@ class Network:
 
 
 def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
-    """Yield networks. Of several, each frees its images after its turn: those of thirty would fill the memory."""
+    """Yield networks, and free the images of each after its turn: those of thirty would fill the memory."""
     for network in networks:
-        yield network
-        if len(networks) > 1:
+        try:
+            yield network
+        finally:
             network.setting.loaded.forget_images()
 
 

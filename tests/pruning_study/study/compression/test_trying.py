@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,12 +60,25 @@ class OnlySetting(NamedTuple):
     setting: PruneSetting
 
 
-def test_several_networks_free_their_images_after_their_turn(setting):
+def test_networks_free_their_images_after_their_turn(setting):
     networks = [OnlySetting(setting), OnlySetting(PruneSetting(replace(setting.config, seed=1), setting.data))]
-    in_turn = [weakref.ref(network.setting.train.images) for network in trying.in_turn(networks)]
+    in_turn = []
+    for network in trying.in_turn(networks):
+        gc.collect()
+        assert [images() for images in in_turn] == [None] * len(in_turn)
+        in_turn.append(weakref.ref(network.setting.train.images))
     gc.collect()
     assert [images() for images in in_turn] == [None, None]
     assert torch.isfinite(setting.train.images).all()  # made again
+
+
+def test_a_turn_that_fails_frees_its_images_too(setting):
+    with suppress(ZeroDivisionError):
+        for network in trying.in_turn([OnlySetting(setting)]):
+            images = weakref.ref(network.setting.train.images)
+            1 / 0  # noqa: B018
+    gc.collect()
+    assert images() is None
 
 
 @pytest.mark.structured
