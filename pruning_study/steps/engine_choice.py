@@ -25,6 +25,8 @@ def choose(
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
+    On a GPU nothing is logged unless the native one is asked for.
+
     Parameters
     ----------
     name : {"torch", "native"}, optional
@@ -36,7 +38,7 @@ def choose(
     optimizer : {"sgd", "adam"}
     """
     torch = TORCH_BF16 if precision == schema.BF16 else TORCH
-    if name == "torch":
+    if name == "torch" or (name is None and device != "cpu"):
         return torch
     try:
         if device != "cpu":

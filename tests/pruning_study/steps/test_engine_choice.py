@@ -44,11 +44,15 @@ def test_torch_is_used_where_it_is_asked_for(lenet5, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("name", [None, "native"])
-def test_where_native_cannot_be_used_torch_is_and_one_line_says_why(lenet5, caplog, name):
-    assert choose(lenet5, name, device="cuda") is choose(lenet5, name, device="cuda") is engines.TORCH
+def test_where_native_cannot_be_used_torch_is_and_one_line_says_why(lenet5, caplog):
+    assert choose(lenet5, "native", device="cuda") is choose(lenet5, "native", device="cuda") is engines.TORCH
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "not on cuda" in caplog.messages[0]
+
+
+def test_on_a_gpu_torch_is_used_without_a_line(lenet5, caplog):
+    assert choose(lenet5, device="cuda") is engines.TORCH
+    assert not caplog.records
 
 
 @pytest.mark.attack
