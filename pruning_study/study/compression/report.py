@@ -135,7 +135,7 @@ def sentences(outcome: Outcome) -> list[str]:
         lines += _by_accuracy(outcome, by_accuracy, outcome.by_accuracy)
     if outcome.confirmed:
         lines.append(f"On new networks: {outcome.confirmed.gate.reason}")
-    return [*lines, *outcome.notes]
+    return [*lines, *_unfinished(outcome), *outcome.notes]
 
 
 def model_card(
@@ -236,6 +236,23 @@ def _table(outcome: Outcome) -> str:
     table = chain_table.table(named, outcome.minimize)
     header = ["at most" if title.endswith("at most") else title for title in table]  # a terminal is narrow
     return text_table(header, table.to_numpy().tolist())
+
+
+def _unfinished(outcome: Outcome) -> list[str]:
+    """Say so if fine-tuning alone makes the dense network better: then chains differ in what they are compared with."""
+    control = outcome.trials["accuracy"] + outcome.trials["accuracy_loss"]
+    fine_tuned = np.array([chain.fine_tune_epochs > 0 for chain in outcome.chains])
+    if fine_tuned.all() or not fine_tuned.any():
+        return []
+    gain = control[fine_tuned].max() - control[~fine_tuned].max()
+    if gain <= outcome.limits.accuracy_loss:
+        return []
+    return [
+        f"The dense network is not trained to the end: fine-tuning without pruning gains {points(gain)} points of "
+        "accuracy on validation images. A chain with fine-tuning is compared with that better network, and one without "
+        "it with the dense network. So the choice may be less accurate than a chain that is refused. Train the dense "
+        "network longer."
+    ]
 
 
 def _on_validation(outcome: Outcome, place: int) -> str:
