@@ -248,8 +248,8 @@ def _unfinished(outcome: Outcome) -> list[str]:
     return [
         f"The dense network is not fully trained: fine-tuning without pruning gains {points(gain)} points of accuracy "
         "on validation images. A chain that fine-tunes is compared with the fine-tuned dense network, and any other "
-        "with the dense network as it is. So the choice may be less accurate than a chain that breaks a limit. To avoid "
-        "this, train the dense network longer, and search again."
+        "with the dense network as it is. So the choice may be less accurate than a chain that breaks a limit. To "
+        "avoid this, train the dense network longer, and search again."
     ]
 
 
