@@ -1,0 +1,83 @@
+"""The comparisons of resnet20/: undecayed minus magnitude pruning, by the ratio asked for and by the weights left."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import folders
+import network_measures
+import pandas as pd
+from answers import Answer, Estimate
+from forest import forest
+from matplotlib.figure import Figure
+
+from analysis.report.methods import compare as methods
+from analysis.report.methods.tables import TITLES
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL, paired
+
+STUDY = "resnet20"
+AS_ASKED, BY_WEIGHTS, BY_TEXT = "released, same ratio asked", "released, as many weights", "text"
+OUTCOMES = (methods.ALPHA, methods.RAW_SLOPE, methods.EXCESS, methods.ACCURACY)
+TEXT, RELEASED = "paper", "released"  # the values of `schema.PROTOCOL`
+# The ratio at which MP keeps as many weights as the released UP does that is asked for the first number.
+_AS_MANY = {10.0: 5.4, 50.0: 32.0}
+_PRIMARY_RATIO, _PRIMARY = 50.0, (AS_ASKED, BY_WEIGHTS)
+_ALL = "all"
+_DRAWN = (methods.ALPHA, methods.ACCURACY)
+_NOTE = "Means with 95 % intervals, paired by the dense network. Filled: a primary test with p below .05 by Holm."
+_ON_GPU = 3  # the seeds to this one were trained on a GPU
+
+
+def write(results: Path) -> None:
+    """Write the table and the picture of the study, if its frames are there."""
+    if not folders.has_frames(results, STUDY):
+        return
+    runs = folders.runs(results, STUDY)[0]
+    networks = network_measures.measure(runs)
+    protocols = network_measures.param(runs, schema.PROTOCOL, TEXT).set_axis(runs["run_id"]).rename("protocol")
+    compared = comparisons(networks.join(protocols, on="run_id"))
+    folders.write(results / STUDY, {"comparisons": compared}, {"undecayed": picture(compared)})
+
+
+def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return UP minus MP by each protocol, paired by seed, for all seeds and for those trained on a CPU alone.
+
+    `p_holm` is corrected over the two primary tests: alpha of the released UP asked for 50, minus that of MP asked for
+    50, and minus that of MP with as many weights.
+    """
+    table = pd.DataFrame(_pairs(networks)).drop(columns="p_equivalence")  # its margin is not in points
+    is_primary = (
+        table["outcome"].eq(methods.ALPHA)
+        & table["compared"].isin(_PRIMARY)
+        & table["ratio"].eq(_PRIMARY_RATIO)
+        & table["seeds"].eq(_ALL)
+    )
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
+
+
+def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for outcome in OUTCOMES:
+        values = networks.pivot_table(outcome, schema.SEED, ["protocol", schema.PRUNER, schema.RATIO])
+        for seeds, chosen in ((_ALL, values), ("on a CPU", values[values.index > _ON_GPU])):
+            for ratio, as_many in _AS_MANY.items():
+                for compared, up, mp in (
+                    (AS_ASKED, (RELEASED, "up-signed", ratio), (RELEASED, "mp", ratio)),
+                    (BY_WEIGHTS, (RELEASED, "up-signed", ratio), (RELEASED, "mp", as_many)),
+                    (BY_TEXT, (TEXT, "up", ratio), (TEXT, "mp", ratio)),
+                ):
+                    key = {"outcome": outcome, "compared": compared, "ratio": ratio, "ratio_of_mp": mp[-1]}
+                    yield {**key, "seeds": seeds, **paired(chosen[up], chosen[mp], family=len(_PRIMARY))}
+
+
+def picture(compared: pd.DataFrame) -> Figure:
+    """Draw the differences of all seeds: a row for each comparison and ratio asked, a panel for each outcome."""
+    rows = {}
+    for (ratio, name), own in compared[compared["seeds"].eq(_ALL)].groupby(["ratio", "compared"], sort=False):
+        by_outcome = own.set_index("outcome").to_dict("index")
+        rows[f"{name}, {ratio:g}"] = {TITLES[outcome]: _estimate(by_outcome[outcome]) for outcome in _DRAWN}
+    return forest(Answer(rows, 0), "UP minus MP on ResNet-20", _NOTE)
+
+
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return Estimate(row["difference"], row["difference_low"], row["difference_high"], row["p_holm"] < LEVEL)
