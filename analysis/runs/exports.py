@@ -127,7 +127,8 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     def predictions(run_ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
         return {run_id: stored_runs[run_id].arrays for run_id in run_ids if run_id in stored_runs}
 
-    runs, dense_runs = (_join(frames) for frames in zip(*(study for study, _ in parts), strict=True))
+    studies = [study for study, _ in parts]
+    runs, dense_runs = (_join(folders, part_frames) for part_frames in zip(*studies, strict=True))
     return _check(runs, dense_runs), predictions
 
 
@@ -185,17 +186,18 @@ def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return frames.rows(frame, frame[schema.DATASET] == dataset)
 
 
-def _join(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames into the one that `pull.study` would give, except that classes stand in the order of the folders."""
+def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join frames of folders into the one that `pull.study` would give, with classes in the order of the folders."""
     frame = frames.with_canonical_values(parts[0])
     if len(parts) > 1:
         frame = _concatenate(parts)
     run_id = frame.columns[-1]
     twin_ids = frame.loc[frame.duplicated(frames.identity(frame), keep=False), run_id].tolist()
     if twin_ids:
+        folder_of = {name: folder for folder, part in zip(folders, parts, strict=True) for name in part[run_id]}
+        first, second = (f"run {name} of {folder_of[name]}" for name in twin_ids[:2])
         raise StudyError(
-            f"runs {twin_ids[0]} and {twin_ids[1]} have the same settings and seed, and only one can count: leave a "
-            "folder out",
+            f"{first} and {second} have the same settings and seed, and only one can count: leave one out",
             option="frames",
         )
     sentences = [line for part in parts for line in part.attrs["left_out"]]

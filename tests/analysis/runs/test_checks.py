@@ -522,6 +522,17 @@ def test_a_run_that_was_copied_within_an_export__is_refused(exported):
         exports.read([exported])
 
 
+def test_runs_made_twice_are_named_with_their_folders(exported, tmp_path):
+    other = shutil.copytree(exported, tmp_path / "other")
+    edit(other, "runs.csv.gz", lambda frame: frame.assign(run_id="copy of " + frame["run_id"]))
+    run = exports.read([exported])[0].runs["run_id"].iloc[0]
+    with pytest.raises(StudyError) as error:
+        exports.read([exported, other])
+    message = str(error.value)
+    assert f"run {run} of {exported}" in message
+    assert f"run copy of {run} of {other}" in message
+
+
 @pytest.mark.attack
 def test_two_exports_that_say_different_things_of_one_run__are_refused(exported, tmp_path):
     other = tmp_path / "other"
