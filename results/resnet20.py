@@ -6,6 +6,7 @@ from typing import Any
 
 import folders
 import network_measures
+import numpy as np
 import pandas as pd
 from answers import Answer, Estimate
 from forest import forest
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis.report.methods import compare as methods
 from analysis.report.methods.tables import TITLES
 from analysis.runs import schema
+from analysis.statistics import equal_accuracy
 from analysis.statistics.hypothesis_tests import LEVEL, paired
 
 STUDY = "resnet20"
@@ -30,14 +32,16 @@ _ON_GPU = 3  # the seeds to this one were trained on a GPU
 
 
 def write(results: Path) -> None:
-    """Write the table and the picture of the study, if its frames are there."""
+    """Write the tables and the picture of the study, if its frames are there."""
     if not folders.has_frames(results, STUDY):
         return
     runs = folders.runs(results, STUDY)[0]
     networks = network_measures.measure(runs)
     protocols = network_measures.param(runs, schema.PROTOCOL, TEXT).set_axis(runs["run_id"]).rename("protocol")
-    compared = comparisons(networks.join(protocols, on="run_id"))
-    folders.write(results / STUDY, {"comparisons": compared}, {"undecayed": picture(compared)})
+    networks = networks.join(protocols, on="run_id")
+    compared = comparisons(networks)
+    tables = {"comparisons": compared, "equal_accuracy": at_equal_accuracy(networks)}
+    folders.write(results / STUDY, tables, {"undecayed": picture(compared)})
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
@@ -68,6 +72,31 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
                 ):
                     key = {"outcome": outcome, "compared": compared, "ratio": ratio, "ratio_of_mp": mp[-1]}
                     yield {**key, "seeds": seeds, **paired(chosen[up], chosen[mp], family=len(_PRIMARY))}
+
+
+def at_equal_accuracy(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return alpha of the released UP minus that of MP at the ratio at which MP is as accurate.
+
+    Alpha of MP is interpolated between the four ratios that the networks trained on a CPU have.
+    """
+    released = networks[networks["protocol"].eq(RELEASED) & networks[schema.SEED].gt(_ON_GPU)]
+    accuracy, alpha = (
+        released.pivot_table(outcome, [schema.PRUNER, schema.RATIO], schema.SEED)
+        for outcome in (methods.ACCURACY, methods.ALPHA)
+    )
+    curve = _curve(accuracy.loc["mp"], alpha.loc["mp"])
+    rows = []
+    for ratio in _AS_MANY:
+        cell = [("up-signed", ratio)]
+        value, low, high = equal_accuracy.difference(_curve(accuracy.loc[cell], alpha.loc[cell]), curve)
+        rows.append(
+            {"ratio": ratio, "n": alpha.shape[1], "difference": value, "difference_low": low, "difference_high": high}
+        )
+    return pd.DataFrame(rows)
+
+
+def _curve(accuracy: pd.DataFrame, alpha: pd.DataFrame) -> equal_accuracy.Curve:
+    return equal_accuracy.Curve(accuracy.to_numpy(), alpha.to_numpy(), np.ones(alpha.shape))
 
 
 def picture(compared: pd.DataFrame) -> Figure:

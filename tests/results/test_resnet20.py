@@ -56,3 +56,17 @@ def test_holm_is_over_the_two_primary_tests(networks):
     assert set(corrected["seeds"]) == {"all"}
     assert corrected["p"].tolist() == pytest.approx(p)
     assert corrected["p_holm"].tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist())
+
+
+def test_at_equal_accuracy_magnitude_pruning_stands_between_its_ratios(networks):
+    accuracies = {5.4: 80.0, 10.0: 70.0, 32.0: 60.0, 50.0: 40.0}
+    alphas = {5.4: 1.0, 10.0: 1.2, 32.0: 1.6, 50.0: 3.0}
+    is_mp = networks["pruner"].eq("mp")
+    # UP at 10 is as accurate as MP half-way from 5.4 to 10, where alpha is 1.1. At 50 it is where alpha is 1.95.
+    networks["accuracy"] = networks["ratio"].map({10.0: 75.0, 50.0: 55.0})
+    networks.loc[is_mp, "accuracy"] = networks.loc[is_mp, "ratio"].map(accuracies)
+    networks["alpha"] = 2.0
+    networks.loc[is_mp, "alpha"] = networks.loc[is_mp, "ratio"].map(alphas)
+    table = resnet20.at_equal_accuracy(networks).set_index("ratio")
+    assert table["difference"].to_dict() == pytest.approx({10: 0.9, 50: 0.05})
+    assert table["n"].tolist() == [2, 2]
