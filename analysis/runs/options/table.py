@@ -792,7 +792,7 @@ class MachineOptions:
         "false",
         boolean,
         "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
-        "each ratio.",
+        "each ratio, and iterate that of each iteration.",
         TRAINING_COMMANDS,
         grid=None,
     )
