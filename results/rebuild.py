@@ -21,6 +21,7 @@ import lottery_tickets
 import pies
 import quantized_training
 import regularizers
+import resnet20
 import risk
 import sparse_from_start
 import training_choices
@@ -54,6 +55,7 @@ def main(studies: tuple[Path, ...]) -> None:
             pies.write(RESULTS)
             quantized_training.write(RESULTS)
             regularizers.write(RESULTS)
+            resnet20.write(RESULTS)
             risk.write(RESULTS)
             sparse_from_start.write(RESULTS)
             training_choices.write(RESULTS)
