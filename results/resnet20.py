@@ -41,7 +41,7 @@ def write(results: Path) -> None:
     protocols = network_measures.param(runs, schema.PROTOCOL, TEXT).set_axis(runs["run_id"]).rename("protocol")
     networks = networks.join(protocols, on="run_id")
     compared = comparisons(networks)
-    tables = {"comparisons": compared, "equal_accuracy": at_equal_accuracy(networks)}
+    tables = {"comparisons": compared, "at_equal_accuracy": at_equal_accuracy(networks)}
     folders.write(results / STUDY, tables, {"undecayed": picture(compared)})
 
 
