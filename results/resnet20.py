@@ -6,7 +6,6 @@ from typing import Any
 
 import folders
 import network_measures
-import numpy as np
 import pandas as pd
 from answers import Answer, Estimate
 from forest import forest
@@ -16,8 +15,8 @@ from analysis.report.methods import compare as methods
 from analysis.report.methods.figures import COLORS_MEAN
 from analysis.report.methods.tables import TITLES
 from analysis.runs import schema
-from analysis.statistics import equal_accuracy
 from analysis.statistics.hypothesis_tests import paired
+from analysis.study.arrays import run_arrays
 
 STUDY = "resnet20"
 AS_ASKED, BY_WEIGHTS, BY_TEXT = "released, same ratio asked", "released, as many weights", "text"
@@ -29,6 +28,11 @@ _PRIMARY_RATIO, _PRIMARY = 50.0, (AS_ASKED, BY_WEIGHTS)
 _ALL = "all"
 _DRAWN = (methods.ALPHA, methods.ACCURACY)
 _NOTE = f"Means with 95 % intervals, paired by the dense network. The number is the ratio asked for. {COLORS_MEAN}"
+_EQUAL = {
+    "at_equal_accuracy": "difference",
+    "at_equal_accuracy_low": "difference_low",
+    "at_equal_accuracy_high": "difference_high",
+}
 _ON_GPU = 3  # the seeds to this one were trained on a GPU
 
 
@@ -41,7 +45,7 @@ def write(results: Path) -> None:
     protocols = network_measures.param(runs, schema.PROTOCOL, TEXT).set_axis(runs["run_id"]).rename("protocol")
     networks = networks.join(protocols, on="run_id")
     compared = comparisons(networks)
-    tables = {"comparisons": compared, "at_equal_accuracy": at_equal_accuracy(networks)}
+    tables = {"comparisons": compared, "at_equal_accuracy": at_equal_accuracy(runs)}
     folders.write(results / STUDY, tables, {"undecayed": picture(compared)})
 
 
@@ -75,29 +79,15 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
                     yield {**key, "seeds": seeds, **paired(chosen[up], chosen[mp], family=len(_PRIMARY))}
 
 
-def at_equal_accuracy(networks: pd.DataFrame) -> pd.DataFrame:
+def at_equal_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
     """Return alpha of the released UP minus that of MP at the ratio at which MP is as accurate.
 
     Alpha of MP is interpolated between the four ratios that the networks trained on a CPU have.
     """
-    released = networks[networks["protocol"].eq(RELEASED) & networks[schema.SEED].gt(_ON_GPU)]
-    accuracy, alpha = (
-        released.pivot_table(outcome, [schema.PRUNER, schema.RATIO], schema.SEED)
-        for outcome in (methods.ACCURACY, methods.ALPHA)
-    )
-    curve = _curve(accuracy.loc["mp"], alpha.loc["mp"])
-    rows = []
-    for ratio in _AS_MANY:
-        cell = [("up-signed", ratio)]
-        value, low, high = equal_accuracy.difference(_curve(accuracy.loc[cell], alpha.loc[cell]), curve)
-        rows.append(
-            {"ratio": ratio, "n": alpha.shape[1], "difference": value, "difference_low": low, "difference_high": high}
-        )
-    return pd.DataFrame(rows)
-
-
-def _curve(accuracy: pd.DataFrame, alpha: pd.DataFrame) -> equal_accuracy.Curve:
-    return equal_accuracy.Curve(accuracy.to_numpy(), alpha.to_numpy(), np.ones(alpha.shape))
+    released = network_measures.param(runs, schema.PROTOCOL, TEXT).eq(RELEASED) & runs[schema.SEED].gt(_ON_GPU)
+    table = methods.compare(run_arrays(runs[released]))
+    of_alpha = table[table["outcome"].eq(methods.ALPHA)]
+    return of_alpha[[schema.RATIO, "n", *_EQUAL]].rename(columns=_EQUAL)
 
 
 def picture(compared: pd.DataFrame) -> Figure:
