@@ -7,6 +7,7 @@ import folders
 import network_measures
 import numpy as np
 import pandas as pd
+from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
@@ -23,10 +24,15 @@ LEVELS = 20
 MP, UP = "mp", "up"
 # What is compared with what. The first is primary, in alpha.
 COMPARED = ((MP, CONTROL), (UP, MP))
+# Light and heavy pruning: what the two primary questions about MNIST compare, MP and the control.
+LIGHT, HEAVY = "1 to 12", "20"
+_LEVELS_OF = {LIGHT: range(1, 13), HEAVY: (LEVELS,)}
+_ASKED_LATER = "mnist"
 OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
 # Twenty intervals hold together with 95 %.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
+TITLE = "From level 15 on alpha of lottery tickets is above that of a control"
 _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
 
@@ -36,7 +42,7 @@ def write(results: Path) -> None:
         return
     networks = level_networks(folders.runs(results, STUDY)[0])
     levels, differences = means(networks), comparisons(networks)
-    tables = {"levels": levels, "comparisons": differences}
+    tables = {"levels": levels, "comparisons": differences, "light_and_heavy": light_and_heavy(networks)}
     folders.write(results / STUDY, tables, {"levels": figure(levels, differences)})
 
 
@@ -48,54 +54,81 @@ def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of each pruner's networks at each level, with 95 % intervals over networks, beside Table 12."""
-    table = network_measures.means(networks, [schema.PRUNER, LEVEL], [*OUTCOMES, "floor"])
+    """Return the means of a data set, pruner and level, with 95 % intervals over networks, beside Table 12."""
+    table = network_measures.means(networks, [schema.DATASET, schema.PRUNER, LEVEL], [*OUTCOMES, "floor"])
     printed = published.table(12).apply(pd.to_numeric).set_index("Level")["Intensification"]
     return table.join(printed.rename("printed_alpha"), on=LEVEL)
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return each pair of `COMPARED` at each level: the mean difference over seeds, paired.
+    """Return each pair of `COMPARED` at each level of each data set: the mean difference over seeds, paired.
 
     Returns
     -------
-    DataFrame, one row for each outcome, pair and level
-        outcome, pruner, minus, level, the row of `paired` with its interval, p_bonferroni, and `low` and `high`:
-        intervals that hold together over the 20 levels (Bonferroni).
+    DataFrame, one row for each data set, outcome, pair and level
+        dataset, outcome, pruner, minus, level, the row of `paired` with its interval, p_bonferroni, and `low` and
+        `high`: intervals that hold together over the 20 levels (Bonferroni).
     """
     rows = []
-    for outcome in OUTCOMES:
-        values = networks.pivot_table(outcome, schema.SEED, [schema.PRUNER, LEVEL])
+    for (dataset, outcome), values in _by_seed(networks):
         for first, second in COMPARED:
             for level in range(1, LEVELS + 1):
                 change = (values[first, level] - values[second, level]).dropna()
                 half = stats.t.ppf(_QUANTILE, len(change) - 1) * change.std() / len(change) ** 0.5
                 row = paired(values[first, level], values[second, level], family=LEVELS)
                 together = {"low": change.mean() - half, "high": change.mean() + half}
-                own = {"outcome": outcome, schema.PRUNER: first, "minus": second, LEVEL: level}
+                own = {schema.DATASET: dataset, "outcome": outcome, schema.PRUNER: first, "minus": second, LEVEL: level}
                 rows.append({**own, **row, "p_bonferroni": min(1.0, LEVELS * float(row["p"])), **together})
     return pd.DataFrame(rows).drop(columns="p_equivalence")  # its margin is not in points
 
 
+def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return MP minus the control, paired by seed, in the mean over levels 1 to 12 and at level 20.
+
+    `p_holm` is corrected over the two primary tests: alpha on MNIST, at light and at heavy pruning.
+    """
+    rows = []
+    for (dataset, outcome), values in _by_seed(networks):
+        for name, levels in _LEVELS_OF.items():
+            # A network that guesses is NaN, and so is a mean over it.
+            first, second = (values[pruner][list(levels)].mean(axis=1, skipna=False) for pruner in (MP, CONTROL))
+            own = {schema.DATASET: dataset, "outcome": outcome, "levels": name}
+            rows.append({**own, **paired(first, second, family=len(_LEVELS_OF))})
+    table = pd.DataFrame(rows).drop(columns="p_equivalence")
+    is_primary = table[schema.DATASET].eq(_ASKED_LATER) & table["outcome"].eq("alpha")
+    return table.assign(p_holm=network_measures.holm(table["p"], is_primary))
+
+
+def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield each data set and outcome with its values, a row for each seed, a column for each pruner and level."""
+    for dataset, own in networks.groupby(schema.DATASET):
+        for outcome in OUTCOMES:
+            yield (str(dataset), outcome), own.pivot_table(outcome, schema.SEED, [schema.PRUNER, LEVEL])
+
+
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw alpha at each level beside print, and MP minus the control in alpha and in the largest excess loss."""
+    """Draw, for each data set, alpha at each level beside print, and MP minus the control in two outcomes."""
+    datasets = list(levels[schema.DATASET].unique())
     drawn, grid = page(
-        (1, 3),
-        (11.5, 3.8),
-        "From level 15 on alpha of lottery tickets is above that of a control",
+        (len(datasets), 3),
+        (11.5, 0.8 + 3 * len(datasets)),
+        TITLE,
         "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0.",
+        sharex=True,
     )
-    _draw_means(grid[0, 0], levels)
-    for axes, outcome, title in (
-        (grid[0, 1], "alpha", "alpha, MP minus control"),
-        (grid[0, 2], "largest_excess", "largest excess loss, points, MP minus control"),
-    ):
-        _draw_differences(axes, differences[differences["outcome"].eq(outcome) & differences["minus"].eq(CONTROL)])
-        axes.set_title(title, fontsize=10)
+    for row, dataset in zip(grid, datasets, strict=True):
+        of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]
+        _draw_means(row[0], levels[levels[schema.DATASET].eq(dataset)])
+        _draw_differences(row[1], of_control[of_control["outcome"].eq("alpha")])
+        _draw_differences(row[2], of_control[of_control["outcome"].eq("largest_excess")])
+        row[0].set_title(f"{DATASETS[dataset]}: alpha", fontsize=10)
+        row[1].set_title("alpha, MP minus control", fontsize=10)
+        row[2].set_title("largest excess loss, points, MP minus control", fontsize=10)
     for axes in grid.flat:
-        axes.set_xlabel("level")
         axes.set_xticks(range(0, LEVELS + 1, 5))
         axes.grid(alpha=0.3)
+    for axes in grid[-1]:
+        axes.set_xlabel("level")
     return drawn
 
 
@@ -104,7 +137,6 @@ def _draw_means(axes: Axes, levels: pd.DataFrame) -> None:
         color, line = (_COLORS[name], "-") if name in _COLORS else ("black", ":")
         axes.plot(values.index, values, label=_NAMES.get(name, name), linewidth=1.5, color=color, linestyle=line)
     axes.axhline(1, color=NEUTRAL, linewidth=0.8)
-    axes.set_title("alpha", fontsize=10)
     axes.legend(fontsize=8, frameon=False)
 
 

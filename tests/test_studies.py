@@ -161,7 +161,7 @@ def test_lottery_tickets_have_the_levels_of_table_12_and_a_control_at_a_falling_
     found = read("lottery-tickets")
     configs = [cell.config for cell in found.cells]
     chains = {(each.dataset, each.pruner, each.weight_treatment, each.seed) for each in configs}
-    assert chains == set(product(["fashion-mnist"], ["mp", "up", CONTROL], ["rewind"], range(10)))
+    assert chains == set(product(["fashion-mnist", "mnist"], ["mp", "up", CONTROL], ["rewind"], range(10)))
     assert len(chains) == len(configs)
     settings = {(each.recipe, each.decay, each.keep, each.rewind_step) for each in configs}
     assert settings == {("lenet5", "cosine", 0.8, 0)}
