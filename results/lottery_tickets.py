@@ -32,7 +32,7 @@ OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
 # Twenty intervals hold together with 95 %.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
-TITLE = "From level 15 on alpha of lottery tickets is above that of a control"
+TITLE = "At heavy pruning alpha of lottery tickets rises beyond that of a control"
 _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
 
