@@ -10,6 +10,7 @@ import pandas as pd
 from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
@@ -126,6 +127,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         row[2].set_title("largest excess loss, points, MP minus control", fontsize=10)
     for axes in grid.flat:
         axes.set_xticks(range(0, LEVELS + 1, 5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(alpha=0.3)
     for axes in grid[-1]:
         axes.set_xlabel("level")
