@@ -34,6 +34,7 @@ OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
 TITLE = "At heavy pruning alpha of lottery tickets rises beyond that of a control"
+_TITLES = ("alpha", "alpha, MP minus control", "largest excess loss, points, MP minus control")
 _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
 
@@ -114,7 +115,8 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         (len(datasets), 3),
         (11.5, 0.8 + 3 * len(datasets)),
         TITLE,
-        "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0.",
+        "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0. "
+        "Scales differ.",
         sharex=True,
     )
     for row, dataset in zip(grid, datasets, strict=True):
@@ -122,13 +124,13 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         _draw_means(row[0], levels[levels[schema.DATASET].eq(dataset)])
         _draw_differences(row[1], of_control[of_control["outcome"].eq("alpha")])
         _draw_differences(row[2], of_control[of_control["outcome"].eq("largest_excess")])
-        row[0].set_title(f"{DATASETS[dataset]}: alpha", fontsize=10)
-        row[1].set_title("alpha, MP minus control", fontsize=10)
-        row[2].set_title("largest excess loss, points, MP minus control", fontsize=10)
+        row[0].set_ylabel(DATASETS[dataset])
     for axes in grid.flat:
         axes.set_xticks(range(0, LEVELS + 1, 5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(alpha=0.3)
+    for axes, title in zip(grid[0], _TITLES, strict=True):
+        axes.set_title(title, fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("level")
     return drawn
@@ -145,7 +147,7 @@ def _draw_means(axes: Axes, levels: pd.DataFrame) -> None:
 def _alphas(levels: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
     for pruner in _NAMES:
         yield pruner, levels[levels[schema.PRUNER].eq(pruner)].set_index(LEVEL)["alpha"]
-    yield "the paper (ResNet-56)", levels[levels[schema.PRUNER].eq(MP)].set_index(LEVEL)["printed_alpha"]
+    yield "the paper (ResNet-56, CIFAR-10)", levels[levels[schema.PRUNER].eq(MP)].set_index(LEVEL)["printed_alpha"]
 
 
 def _draw_differences(axes: Axes, rows: pd.DataFrame) -> None:
