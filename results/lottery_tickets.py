@@ -10,7 +10,6 @@ import pandas as pd
 from decay import DATASETS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
@@ -127,7 +126,6 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         row[0].set_ylabel(DATASETS[dataset])
     for axes in grid.flat:
         axes.set_xticks(range(0, LEVELS + 1, 5))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(alpha=0.3)
     for axes, title in zip(grid[0], _TITLES, strict=True):
         axes.set_title(title, fontsize=10)

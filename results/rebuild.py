@@ -36,6 +36,20 @@ RESULTS = Path(__file__).parent
 # The studies that repeat the papers' experiments. In a study of other questions the papers' pictures would show what
 # `slopes`, `class_losses` and `accuracy` show.
 WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
+_WITH_TABLES = (
+    decay,
+    decay_pruners,
+    decay_resnet20,
+    compress,
+    lottery_tickets,
+    pies,
+    quantized_training,
+    regularizers,
+    resnet20,
+    risk,
+    sparse_from_start,
+    training_choices,
+)
 
 
 @click.command()
@@ -44,26 +58,29 @@ def main(studies: tuple[Path, ...]) -> None:
     """Make all files beside `frames.zip` again in STUDIES, by default in every study, and then the pages about all."""
     gc.set_threshold(100_000)  # figures and frames have very many objects, and few of them are garbage
     try:
-        rebuild_all(studies or find_studies(RESULTS))
-        if not studies:
-            equal_accuracy.write_pooled(RESULTS)
-            decay.write(RESULTS)
-            decay_pruners.write(RESULTS)
-            decay_resnet20.write(RESULTS)
-            compress.write(RESULTS)
-            lottery_tickets.write(RESULTS)
-            pies.write(RESULTS)
-            quantized_training.write(RESULTS)
-            regularizers.write(RESULTS)
-            resnet20.write(RESULTS)
-            risk.write(RESULTS)
-            sparse_from_start.write(RESULTS)
-            training_choices.write(RESULTS)
-            front_page.write(RESULTS)
+        if studies:
+            rebuild_all(studies)
+        else:
+            rebuild_results(RESULTS)
         for folder in studies or (RESULTS,):
             folders.limit_colors(folder)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
+
+
+def rebuild_results(results: Path) -> None:
+    """Rebuild every study of a folder, then the tables and pictures of single studies, and the pages about all.
+
+    Raises
+    ------
+    StudyError
+        Frames of a study cannot be read.
+    """
+    rebuild_all(find_studies(results))
+    equal_accuracy.write_pooled(results)
+    for module in _WITH_TABLES:
+        module.write(results)
+    front_page.write(results)
 
 
 def find_studies(results: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Colours, axes and pages that all figures share."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,11 +86,16 @@ class _Layout(LayoutEngine):
         self._grid, self._widths, self._title, self._note = grid, widths, title, note
 
     def execute(self, fig: Figure) -> None:
-        size, pad = fig.bbox.size, _PAD * fig.dpi
         # Words that are measured by the renderer of a canvas are not measured again when they are drawn.
         canvas = fig.canvas if isinstance(fig.canvas, FigureCanvasAgg) else FigureCanvasAgg(fig)
-        renderer = canvas.get_renderer()
         panels = {place: axes for place, axes in np.ndenumerate(self._grid) if axes in fig.axes}
+        ticks = _ticks(panels)
+        self._place(fig, panels, canvas.get_renderer())
+        if _ticks(panels) != ticks:  # panels of another size have other ticks, whose words may be longer
+            self._place(fig, panels, canvas.get_renderer())
+
+    def _place(self, fig: Figure, panels: Mapping[tuple[Any, ...], Axes], renderer: RendererBase) -> None:
+        size, pad = fig.bbox.size, _PAD * fig.dpi
         margins = np.zeros((4, *self._grid.shape))  # left, right, top and bottom
         for place, axes in panels.items():
             inside, around = axes.bbox, _measured(axes, renderer)
@@ -109,6 +114,10 @@ class _Layout(LayoutEngine):
             box = Bbox([[x, y - height[row]], [x + width[column], y]])
             axes.set_position(box.transformed(fig.transFigure.inverted()))
             axes.set_in_layout(True)  # `set_position` has turned it off
+
+
+def _ticks(panels: Mapping[tuple[Any, ...], Axes]) -> list[list[float]]:
+    return [list(axis.get_ticklocs()) for axes in panels.values() for axis in (axes.xaxis, axes.yaxis)]
 
 
 def _measured(axes: Axes, renderer: RendererBase) -> Bbox:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.rendering import drawing
 
@@ -40,6 +41,16 @@ def test_panels_are_as_wide_as_their_ratios_say_and_stay_on_the_page():
     boxes = left.get_position(), right.get_position()
     assert boxes[1].width == pytest.approx(3 * boxes[0].width)
     assert boxes[0].x1 < boxes[1].x0 < boxes[1].x1 < 1
+
+
+def test_ticks_that_the_final_size_adds_have_room():
+    figure, grid = drawing.page((2, 2), (8, 6), "a title", "a note", sharex=True)
+    for axes in grid.flat:
+        axes.plot([0, 1], [-0.6, 1.35])  # a tick at -0.25 on the panels as they are drawn, and none as they are made
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for left, right in grid:
+        assert right.get_tightbbox(renderer).x0 > left.bbox.x1
 
 
 def test_words_stand_at_the_edges_that_have_some():
