@@ -6,6 +6,7 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.common import files
 from analysis.rendering import figure_files
 
 # Processes are forked only by a program without threads, which a test runner may have.
@@ -43,6 +44,14 @@ def test_several_processes_write_the_same_files_and_raise_an_error_without_a_tra
     assert sorted(contents) == ["f0.png", "f0.svg", "f1.png", "f1.svg", "f2.png", "f2.svg"]
     assert {path.name: path.read_bytes() for path in several.iterdir()} == contents
     assert (done.stdout, done.stderr) == (f"IsADirectoryError {barred / 'f1.svg'}\n", "")
+
+
+def test_a_folder_that_holds_a_picture_alone_can_be_written_to_again(tmp_path):
+    for drawn in (figures()["f0"], figures()["f1"]):
+        with files.aside(tmp_path) as folder:
+            figure_files.write({"f": drawn}, folder, [figure_files.PNG], processes=1)
+            new = (folder / "f.png").read_bytes()
+        assert (tmp_path / "f.png").read_bytes() == new
 
 
 @pytest.mark.parametrize("ending", [figure_files.PNG, figure_files.SVG])
