@@ -25,14 +25,12 @@ MP, UP = "mp", "up"
 # What is compared with what. The first is primary, in alpha.
 COMPARED = ((MP, CONTROL), (UP, MP))
 # Light and heavy pruning: what the two primary questions about MNIST compare, MP and the control.
-LIGHT, HEAVY = "1 to 12", "20"
-_LEVELS_OF = {LIGHT: range(1, 13), HEAVY: (LEVELS,)}
+_LEVELS_OF = {"1 to 12": range(1, 13), "20": (LEVELS,)}
 _ASKED_LATER = "mnist"
 OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
 # Twenty intervals hold together with 95 %.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
-TITLE = "At heavy pruning alpha of lottery tickets rises beyond that of a control"
 _TITLES = ("alpha", "alpha, MP minus control", "largest excess loss, points, MP minus control")
 _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
@@ -113,7 +111,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     drawn, grid = page(
         (len(datasets), 3),
         (11.5, 0.8 + 3 * len(datasets)),
-        TITLE,
+        "At heavy pruning alpha of lottery tickets rises beyond that of a control",
         "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0. "
         "Scales differ.",
         sharex=True,
