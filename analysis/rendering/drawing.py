@@ -88,11 +88,12 @@ class _Layout(LayoutEngine):
     def execute(self, fig: Figure) -> None:
         # Words that are measured by the renderer of a canvas are not measured again when they are drawn.
         canvas = fig.canvas if isinstance(fig.canvas, FigureCanvasAgg) else FigureCanvasAgg(fig)
+        renderer = canvas.get_renderer()
         panels = {place: axes for place, axes in np.ndenumerate(self._grid) if axes in fig.axes}
         ticks = _ticks(panels)
-        self._place(fig, panels, canvas.get_renderer())
+        self._place(fig, panels, renderer)
         if _ticks(panels) != ticks:  # panels of another size have other ticks, whose words may be longer
-            self._place(fig, panels, canvas.get_renderer())
+            self._place(fig, panels, renderer)
 
     def _place(self, fig: Figure, panels: Mapping[tuple[Any, ...], Axes], renderer: RendererBase) -> None:
         size, pad = fig.bbox.size, _PAD * fig.dpi
