@@ -206,11 +206,6 @@ def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataF
     return frame[np.logical_and.reduce(conditions)]
 
 
-def beyond(cell: pd.Series) -> str:
-    """Return the ending of the columns of `study.classes` that compare a cell with its control, if it has one."""
-    return "_beyond_control" if cell["n_none"] else ""
-
-
 def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
     """Return the name of the test that decides which classes of a cell lose more than the accuracy.
 
@@ -221,8 +216,11 @@ def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
     rows : DataFrame
         As `class_rows` returns it.
     """
-    if (cell["n_none"] or cell["n"]) < FEWEST_TESTED:
+    networks = rows["n_reference"].max()
+    if networks < FEWEST_TESTED:
         return "test over images"
+    if networks >= FEWEST_FLIPPED:
+        return "max-t test"
     return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
 
 

@@ -102,6 +102,16 @@ class RunArrays:
         """Return those of some rows whose control is there and does not guess."""
         return rows[(self.controls[rows] >= 0) & ~self.at_chance[self.controls[rows]]]
 
+    def controls_of_other_seeds(self, row: int) -> np.ndarray:
+        """Return the rows of the controls that a run would have, had it one of its own dense network: (controls,)."""
+        if never_fine_tuned(self.runs).iloc[row]:
+            return np.empty(0, dtype=int)
+        columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
+        is_control = self.runs[schema.PRUNER].eq(CONTROL).to_numpy()
+        candidates = self.runs.loc[is_control, columns]
+        alike = candidates.fillna("").eq(self.runs.iloc[row][columns].fillna("")).all(axis=1)
+        return np.flatnonzero(is_control)[alike.to_numpy()]
+
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows that have the same classes, and which classes these are."""
         yield from _class_sets(self.before)

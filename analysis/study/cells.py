@@ -16,6 +16,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 from analysis.statistics.arithmetic import mean
 from analysis.study.arrays import RunArrays, common_support
+from analysis.study.costs import cell_costs
 from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
 from analysis.study.settings import (
     ALPHA_COLUMNS,
@@ -95,6 +96,10 @@ def cells(
           largest_excess_none, the largest excess loss of `none`, and its floor; raw_slope_equivalence_p, of a test
           that the raw slope differs from that of `none` by less than .05.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
+        - worst_class, worst_class_cost: the class that costs most beyond the accuracy, and what it costs, with an
+          interval (`class_costs.worst_class`); worst_class_loss_upper: what no class loses more than;
+          accuracy_loss_upper: what the accuracy loses at most. They are against the reference of `classes.csv`, and
+          networks at chance count.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if they have it.
 
@@ -204,8 +209,25 @@ def _summary(
         | (_new_image_slopes(pairs, confidence) if pairs else {})
         | _against_none(study, counted_rows, classes, confidence)
         | _between_seeds(study, rows, counted_rows, classes)
+        | _worst_class(study, rows, predictions)
         | _other_metrics(pairs, confidence)
     )
+
+
+def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
+    """Return the class that costs most, and a bound for the losses of all classes."""
+    costs, classes = cell_costs(study, rows, predictions)
+    columns = ("worst_class_cost", "worst_class_cost_low", "worst_class_cost_high")
+    if costs is None:
+        bounds = ["worst_class_loss_upper", "accuracy_loss_upper"]
+        return {"worst_class": "", **dict.fromkeys([*columns, *bounds], np.nan)}
+    upper, place = costs.loss.upper_all, costs.worst.place
+    return {
+        "worst_class": study.names[classes][place] if place >= 0 else "",
+        **dict(zip(columns, costs.worst[1:], strict=True)),
+        "worst_class_loss_upper": float(upper.max()),  # NaN if that of any class is
+        "accuracy_loss_upper": costs.accuracy_loss_upper,
+    }
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, counted_rows: np.ndarray, classes: np.ndarray) -> dict[str, Any]:

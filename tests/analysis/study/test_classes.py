@@ -37,16 +37,16 @@ def test_losses_and_excess_by_hand():
     assert (weak["recall_before"], weak["recall_after"]) == pytest.approx((0.7, 0.7 - losses.mean()))
     test = stats.ttest_1samp(losses, 0)
     interval = test.confidence_interval()
-    assert weak[["loss", "loss_low", "loss_high", "loss_p"]].tolist() == pytest.approx(
-        [losses.mean(), interval.low, interval.high, test.pvalue]
-    )
+    assert weak[
+        ["loss_from_dense", "loss_from_dense_low", "loss_from_dense_high", "loss_from_dense_p"]
+    ].tolist() == pytest.approx([losses.mean(), interval.low, interval.high, test.pvalue])
     # The accuracy fell by .02.
     test = stats.ttest_1samp(losses - 0.02, 0)
     interval = test.confidence_interval()
     assert weak[["excess", "excess_low", "excess_high", "excess_p"]].tolist() == pytest.approx(
         [losses.mean() - 0.02, interval.low, interval.high, test.pvalue]
     )
-    for name in ("loss", "excess"):
+    for name in ("loss_from_dense", "excess"):
         assert frame[f"{name}_p_holm"].tolist() == pytest.approx(corrected(frame[f"{name}_p"], 2)[1].tolist())
 
 
@@ -129,7 +129,7 @@ def test_predictions_add_the_variance_over_images():
     # The networks do not vary. The same 20 of 100 images are lost.
     half = 1.959964 * (0.2 * 0.8 / 99) ** 0.5
     assert b[["loss", "loss_low", "loss_high"]].tolist() == pytest.approx([0.2, 0.2 - half, 0.2 + half])
-    assert b["loss_p"] == pytest.approx(2 * stats.norm.sf(0.2 / (0.2 * 0.8 / 99) ** 0.5))
+    assert b["loss_from_dense_p"] == pytest.approx(2 * stats.norm.sf(0.2 / (0.2 * 0.8 / 99) ** 0.5))
     # Half of this loss is beyond that of the accuracy.
     assert b["excess_high"] == pytest.approx(0.1 + half / 2)
     # Recalls alone cannot tell how sure two networks that agree are.
@@ -174,7 +174,7 @@ def test_all_files_agree_on_which_networks_count():
 def test_a_cell_whose_networks_all_guess_has_rows_without_numbers():
     frame = classes(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)))
     assert frame["n"].tolist() == [0, 0]
-    assert frame[["recall_before", "loss", "excess_p_holm", "support"]].isna().all(axis=None)
+    assert frame[["recall_before", "loss_from_dense", "excess_p_holm", "support"]].isna().all(axis=None)
 
 
 def test_a_study_without_pruned_networks_has_no_rows():
@@ -183,7 +183,7 @@ def test_a_study_without_pruned_networks_has_no_rows():
 
 def test_moderated_intervals_of_two_classes_are_the_plain_ones():
     frame = classes(run_arrays(toy("mp", 2, ALPHAS)))
-    for name in ("loss", "excess"):
+    for name in ("loss_from_dense", "excess"):
         plain, moderated = ([f"{name}{each}_{end}" for end in ("low", "high", "p")] for each in ("", "_moderated"))
         assert frame[plain].to_numpy() == pytest.approx(frame[moderated].to_numpy())
 
@@ -198,8 +198,8 @@ def test_moderated_losses_of_ten_classes_have_the_variances_of_an_audit():
     variances, dof = moderation.moderated(np.var(changes, axis=0, ddof=1) / 3, 2, np.full(10, 0.85 * 0.15))
     assert (dof > 2).all()
     half = stats.t.ppf(0.975, dof) * np.sqrt(variances)
-    assert frame["loss_moderated_low"].tolist() == pytest.approx((0.1 - half).tolist())
-    assert frame["loss_moderated_high"].tolist() == pytest.approx((0.1 + half).tolist())
-    assert frame["loss_moderated_p_holm"].tolist() == pytest.approx(
-        corrected(frame["loss_moderated_p"], 10)[1].tolist()
+    assert frame["loss_from_dense_moderated_low"].tolist() == pytest.approx((0.1 - half).tolist())
+    assert frame["loss_from_dense_moderated_high"].tolist() == pytest.approx((0.1 + half).tolist())
+    assert frame["loss_from_dense_moderated_p_holm"].tolist() == pytest.approx(
+        corrected(frame["loss_from_dense_moderated_p"], 10)[1].tolist()
     )

@@ -1,0 +1,387 @@
+"""What compression costs the classes of several networks: tests, bounds that hold for all classes, and the worst class.
+
+Losses and costs are of networks and classes. The *loss* of a class is the recall of a reference network minus that of
+the compressed one. Its *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense
+network, or the dense network itself.
+
+The class that loses most is another one in each network, so that the mean of the networks' largest losses is above 0
+where no class loses anything. Everything here is therefore about a class that is the same in all networks.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import two_way
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.class_losses import Changes
+from analysis.statistics.hypothesis_tests import LEVEL, corrected
+
+# With fewer networks there are too few sign flips for a test at the levels of ten classes.
+FEWEST_FLIPPED = 10
+# Up to 13 networks all sign flips are made, from then on so many at random, of which one flips nothing.
+_MOST_FLIPS = 1 << 13
+SPLITS = 50
+
+
+def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the costs beyond the accuracy: each network's losses minus its loss of accuracy.
+
+    Parameters
+    ----------
+    losses : (..., classes)
+        Recall of the reference minus recall of the compressed network.
+    share : (classes,)
+        Share of the test images of each class.
+
+    Examples
+    --------
+    A loss of 30 points in both classes costs neither anything beyond the accuracy:
+
+    >>> excess(np.array([[0.3, 0.3], [0.4, 0.0]]), np.array([0.5, 0.5])).tolist()
+    [[0.0, 0.0], [0.2, -0.2]]
+    """
+    return np.asarray(losses - (losses @ share)[..., np.newaxis])
+
+
+def step_down_p(values: np.ndarray) -> np.ndarray:
+    """Test for each class whether its mean over networks is above 0, corrected for all classes by step-down max-t.
+
+    Under the null hypothesis a network's values may as well have the other sign, those of all classes together. The
+    signs of whole networks are flipped, so that classes stay as correlated as they are (Westfall and Young 1993,
+    Resampling-Based Multiple Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
+
+    Parameters
+    ----------
+    values : (networks, classes)
+        Losses or costs.
+
+    Returns
+    -------
+    (classes,)
+        One-sided p, corrected. None is below `smallest_p`. A class without any variance above 0 has p 1.
+
+    Examples
+    --------
+    Ten networks have 1,024 flips. Only the one that flips nothing has a mean as large as that of the first class:
+
+    >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
+    >>> (1024 * step_down_p(values)).tolist()
+    [1.0, 1024.0]
+    """
+    t, flipped = _flipped_t(values)
+    # Beside classes with larger statistics, a class competes only with those whose statistics are no larger.
+    ascending = np.argsort(t, kind="stable")
+    largest = np.maximum.accumulate(flipped[:, ascending], axis=1)
+    p = (largest >= t[ascending] * (1 - _TIE)).mean(0)
+    adjusted = np.empty(len(t))
+    adjusted[ascending] = np.maximum.accumulate(p[::-1])[::-1]
+    return np.where(t > 0, adjusted, 1.0)
+
+
+def smallest_p(networks: int) -> float:
+    """Return the smallest p that the flips of so many networks can give.
+
+    Examples
+    --------
+    >>> smallest_p(10) == 1 / 1024
+    True
+    """
+    return 1.0 / min(1 << networks, _MOST_FLIPS)
+
+
+def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
+    """Return the level of one class's one-sided bound at which the bounds of all classes hold together.
+
+    From `FEWEST_FLIPPED` networks on, flips of the centred values show how large the largest error of all classes may
+    be, in standard errors. Classes are correlated, so that this is less strict than Bonferroni's correction, which
+    stands in for fewer networks.
+
+    Parameters
+    ----------
+    values : (networks, classes)
+        Losses or costs.
+    level : float
+        1 minus the confidence of all bounds together.
+
+    Examples
+    --------
+    Three networks are too few for flips, so that two classes have half the level each:
+
+    >>> joint_level(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, 0.1]]))
+    0.025
+    """
+    networks, classes = values.shape
+    strictest = level / classes
+    if networks < FEWEST_FLIPPED or np.ptp(values, axis=0).max() == 0:
+        return strictest
+    from scipy.special import stdtr  # training imports this package and must not wait for scipy
+
+    _, flipped = _flipped_t(values - values.mean(0))
+    quantile = np.quantile(flipped.max(1), 1 - level, method="higher")
+    return float(np.clip(float(stdtr(networks - 1, -quantile)), strictest, level))
+
+
+class Bounds(NamedTuple):
+    """Mean losses or costs of classes, each (classes,).
+
+    Attributes
+    ----------
+    value : ndarray
+        Mean over networks.
+    low, high : ndarray
+        95 % interval of a single class, over networks and images, with moderated variances.
+    upper_all : ndarray
+        One-sided 95 % bounds that hold for all classes together.
+    p : ndarray
+        One-sided, for a value above 0, corrected for all classes: by `step_down_p` from `FEWEST_FLIPPED` networks on,
+        by Holm's correction of the moderated t-test below.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    upper_all: np.ndarray
+    p: np.ndarray
+
+
+def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None = None, level: float = LEVEL) -> Bounds:
+    """Estimate weighted sums of the classes' losses, with bounds and tests.
+
+    Parameters
+    ----------
+    changes : Changes
+        Changes of recall from the reference to the compressed networks, moderated if variances are to be so
+        (`class_losses.moderated`). Groups that are independent, not paired, have Bonferroni's bounds.
+    weights : (classes, classes)
+        The identity for losses, `class_losses.excess_weights` for costs.
+    support : (classes,), optional
+        Number of test images of each class. If none of them changed in any network, the upper bound is by the rule of
+        three: no loss among n images rules out that 1 - level^(1 / n) of all images are lost.
+    level : float
+        1 minus the confidence.
+
+    Returns
+    -------
+    Bounds
+        NaN where no variance is known, as of one network without predictions.
+
+    Examples
+    --------
+    Two of three networks lose .1 of the first class. t for two degrees of freedom at .05 / 2 is 4.303, and the standard
+    error .0333:
+
+    >>> changes = class_losses.from_recalls(np.ones((3, 2)), np.array([[0.9, 1.0], [0.9, 0.9], [1.0, 1.0]]))
+    >>> found = bounds(changes, np.eye(2))
+    >>> found.value.round(4).tolist(), float(found.upper_all[0].round(3))
+    ([0.0667, 0.0333], 0.21)
+    """
+    variances = changes.variances(weights)
+    value = -(weights @ sum(group.mean(0) for group in changes.groups))
+    half = _half_widths(variances, level)
+    values = _of_networks(changes, weights)
+    level_of_one = level / len(weights) if values is None else joint_level(values, level)
+    half_all = _half_widths(variances, 2 * level_of_one)
+    if support is not None:
+        unchanged = (np.asarray(variances.total) == 0) & (value == 0)
+        half_all = np.where(unchanged, 1 - (level / len(weights)) ** (1 / support), half_all)
+    return Bounds(value, value - half, value + half, value + half_all, _p(variances, value, values))
+
+
+def _p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+    if values is not None and len(values) >= FEWEST_FLIPPED:
+        return step_down_p(values)
+    two_sided = two_way.p_values(variances, value)
+    return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
+
+
+def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
+    return np.where(np.asarray(variances.total) > 0, two_way.half_widths(variances, level), np.nan)
+
+
+def _of_networks(changes: Changes, weights: np.ndarray) -> np.ndarray | None:
+    """Return the losses of each network, (networks, classes); None unless networks are paired, and several."""
+    if len(changes.groups) > 1 or len(changes.groups[0]) < 2:
+        return None
+    return np.asarray(-(changes.groups[0] @ weights.T))
+
+
+class WorstClass(NamedTuple):
+    """The class that costs most, and what it costs.
+
+    Attributes
+    ----------
+    place : int
+        The class that is chosen most often. -1 where none is chosen.
+    cost : float
+        Mean over networks of the cost of the chosen class, which other networks chose on other images.
+    low, high : float
+        95 % interval of the largest cost of a class. It contains the mean.
+    """
+
+    place: int
+    cost: float
+    low: float
+    high: float
+
+
+_NONE = WorstClass(-1, np.nan, np.nan, np.nan)
+
+
+def worst_class(
+    changes: Changes,
+    weights: np.ndarray,
+    *,
+    label: np.ndarray | None = None,
+    differences: np.ndarray | None = None,
+    level: float = LEVEL,
+) -> WorstClass:
+    """Find the class that costs most, and measure it on networks and images that did not choose it.
+
+    For each network the class is chosen whose mean over the *other* networks is largest on one half of the images of
+    each class. Its cost is read from the network that is left out, on the other half. So the mean is unbiased for the
+    class that is chosen. A t-interval of these readings is too narrow where classes are alike, because networks
+    choose different ones. The interval is that of the largest cost of all classes instead: the largest of the lower
+    and of the upper bounds that hold for all classes together, with half of the level each.
+
+    Parameters
+    ----------
+    changes, weights
+        As `bounds` takes them.
+    label : (images,), integers, optional
+        Class of each image, from 0.
+    differences : (networks, images), optional
+        1 where the reference is right and the compressed network is not, -1 where only the latter is, else 0. Without
+        it the images are not split, and the cost is about these test images.
+    level : float
+        1 minus the confidence.
+
+    Returns
+    -------
+    WorstClass
+        Nothing is chosen of a single network, nor of networks that are not paired.
+
+    Examples
+    --------
+    The first class costs .1 beyond the accuracy in each network:
+
+    >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
+    >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
+    >>> found = worst_class(changes, class_losses.excess_weights(np.full(2, 0.5)))
+    >>> found.place, round(found.cost, 3)
+    (0, 0.1)
+    """
+    values = _of_networks(changes, weights)
+    if values is None:
+        return _NONE
+    places, costs = read_left_out(values, weights, label, differences)
+    variances = changes.variances(weights)
+    half = _half_widths(variances, 2 * joint_level(values, level / 2))
+    ends = [_largest(values.mean(0) + sign * half) for sign in (-1, 1)]
+    cost = float(costs.mean())
+    return WorstClass(int(np.bincount(places.ravel()).argmax()), cost, min(ends[0], cost), max(ends[1], cost))
+
+
+def _largest(values: np.ndarray) -> float:
+    """Return the largest value, but for those that are not known; NaN where none is."""
+    return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
+
+
+def read_left_out(
+    values: np.ndarray, weights: np.ndarray, label: np.ndarray | None, differences: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes chosen for each network, and their costs in the network, each (readings, networks).
+
+    Parameters
+    ----------
+    values : (networks, classes)
+        Costs on all images.
+    weights, label, differences
+        As `worst_class` takes them. Without labels there is one reading.
+    """
+    if label is None or differences is None:
+        places, costs = _choose_and_read(values, values)
+        return places[np.newaxis], costs[np.newaxis]
+    halves = ImageHalves(label, differences)
+    readings = []
+    for each in range(SPLITS):
+        first, second = (losses @ weights.T for losses in halves.split(each))
+        readings += [_choose_and_read(first, second), _choose_and_read(second, first)]
+    places, costs = (np.stack(each) for each in zip(*readings, strict=True))
+    return places, costs
+
+
+def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each network the class with the largest mean over the others, and its value in the network itself."""
+    places = (chosen_on.sum(0) - chosen_on).argmax(1)
+    return places, read_on[np.arange(len(read_on)), places]
+
+
+class ImageHalves:
+    """Losses of classes on random halves of the images of each class.
+
+    A class with a single image has it in both halves.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0; every class has an image.
+    differences : (networks, images)
+        As `worst_class` takes them.
+    """
+
+    def __init__(self, label: np.ndarray, differences: np.ndarray) -> None:
+        self._order = np.argsort(label, kind="stable")
+        self._support = np.bincount(label)
+        self._starts = np.cumsum(self._support) - self._support
+        self._differences = np.ascontiguousarray(differences[:, self._order].T, dtype=np.float32)
+
+    def split(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the losses on both halves of a numbered split, each (networks, classes)."""
+        generator = np.random.default_rng([_SEED, number])
+        # Images of a class in random order: the first half of the ranks is one half of the images.
+        keys = generator.random(len(self._order)) + np.repeat(np.arange(len(self._support)), self._support)
+        shuffled = self._differences[np.argsort(keys)]
+        sizes = np.maximum(self._support // 2, 1)
+        first = np.add.reduceat(shuffled * _mask(self._support, sizes)[:, np.newaxis], self._starts)
+        whole = np.add.reduceat(shuffled, self._starts)
+        rest, alone = self._support - sizes, self._support == 1
+        second = np.where(alone[:, np.newaxis], first, whole - first)
+        return (first / sizes[:, np.newaxis]).T, (second / np.where(alone, 1, rest)[:, np.newaxis]).T
+
+
+def _mask(support: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return whether each image, in the order of classes, is among the first of its class."""
+    rank = np.arange(support.sum()) - np.repeat(np.cumsum(support) - support, support)
+    return np.asarray(rank < np.repeat(sizes, support), dtype=np.float32)
+
+
+_SEED = 20261127
+_TIE = 1e-9  # statistics that differ by less are equal but for rounding
+
+
+def _flipped_t(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return t of each class, (classes,), and of all flips of the networks' signs, (flips, classes)."""
+    signs = _signs(len(values))
+    statistics = _t(signs @ values / len(values), np.square(values).mean(0), len(values))
+    return statistics[0], statistics
+
+
+def _t(mean: np.ndarray, mean_square: np.ndarray, networks: int) -> np.ndarray:
+    """Return t from means and mean squares; 0 for a class that never changes, infinity where networks do not differ."""
+    variance = np.maximum(mean_square - np.square(mean), 0)
+    variance = np.where(variance < _TIE * mean_square, 0, variance)
+    t = quotient(mean, np.sqrt(variance / (networks - 1)))
+    return np.where(variance > 0, t, np.where(np.abs(mean) > 0, np.copysign(np.inf, mean), 0.0))
+
+
+@lru_cache(maxsize=8)
+def _signs(networks: int) -> np.ndarray:
+    """Return the flips, (flips, networks), of which the first flips nothing."""
+    if 2**networks <= _MOST_FLIPS:
+        bits = np.arange(2**networks)[:, np.newaxis] >> np.arange(networks) & 1
+        return np.asarray(1.0 - 2.0 * bits)
+    signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_MOST_FLIPS, networks))
+    signs[0] = 1.0
+    return np.asarray(signs)

@@ -1,0 +1,191 @@
+"""What the classes of one cell lost, against the control where there is one, else against the dense networks."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from analysis.runs import schema
+from analysis.runs.frames import RUN_ID
+from analysis.statistics import class_costs, class_losses
+from analysis.statistics.class_costs import Bounds, WorstClass
+from analysis.statistics.class_losses import Changes
+from analysis.study.arrays import RunArrays
+from analysis.study.predictions import Pairs, StudyPredictions
+
+# What the compressed networks are compared with.
+CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
+# Recalls that were rounded to three digits differ by less, before and after together.
+_SAME_RECALL = 0.004
+
+
+class Weighted(NamedTuple):
+    """Changes of recall, weights, (classes, classes), of the sums that are told, and the mean recall, (classes,)."""
+
+    changes: Changes
+    weights: np.ndarray
+    recall: np.ndarray
+
+    @property
+    def moderated(self) -> Changes:
+        """The changes, with moderated variances."""
+        return class_losses.moderated(self.changes, self.recall)
+
+
+class RecallChanges(NamedTuple):
+    """Changes of recall, those beyond the accuracy, and those of the accuracy, of the same networks.
+
+    Attributes
+    ----------
+    loss, excess, accuracy : Weighted
+    label : (images,), integers, optional
+        Column of each image's class. None if only recalls are known.
+    right : pair of (networks, images), bool, optional
+        Whether the networks are right before and after.
+    """
+
+    loss: Weighted
+    excess: Weighted
+    accuracy: Weighted
+    label: np.ndarray | None = None
+    right: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def recall_changes(
+    study: RunArrays,
+    rows: np.ndarray,
+    from_rows: np.ndarray | None,
+    has: np.ndarray,
+    predictions: StudyPredictions | None,
+    *,
+    paired: bool = True,
+) -> RecallChanges:
+    """Return the changes of recall to the pruned networks.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows : (networks,), integers
+        Rows of the pruned networks.
+    from_rows : (networks,), integers, optional
+        Rows of the networks that they are compared with; their dense networks if None.
+    has : (classes of all data sets,), bool
+        The classes of the cell.
+    predictions : StudyPredictions, optional
+    paired : bool
+        Whether each network is compared with the one in the same place.
+    """
+    recall, accuracy = (
+        (study.before, study.accuracy_before) if from_rows is None else (study.after, study.accuracy_after)
+    )
+    first = rows if from_rows is None else from_rows
+    recalls = recall[np.ix_(first, has)], study.after[np.ix_(rows, has)]
+    run_ids = study.runs[RUN_ID].iloc
+    before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
+    pairs = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
+    each_class = np.eye(int(has.sum()))
+    mean = (recalls[0] + recalls[1]).mean(0) / 2 if paired else (recalls[0].mean(0) + recalls[1].mean(0)) / 2
+    if pairs and (label := _label_by_column(pairs, recalls)) is not None:
+        changes = class_losses.from_predictions(label, *pairs.right, paired=paired)
+        share = np.bincount(label) / len(label)
+        return RecallChanges(
+            Weighted(changes, each_class, mean),
+            Weighted(changes, class_losses.excess_weights(share), mean),
+            Weighted(changes, share[np.newaxis], mean),
+            label,
+            pairs.right,
+        )
+    accuracies = accuracy[first, np.newaxis], study.accuracy_after[rows, np.newaxis]
+    balances = recalls[0] - accuracies[0], recalls[1] - accuracies[1]
+    loss, excess, of_accuracy = (
+        class_losses.from_recalls(*each, paired=paired) for each in (recalls, balances, accuracies)
+    )
+    return RecallChanges(
+        Weighted(loss, each_class, mean), Weighted(excess, each_class, mean), Weighted(of_accuracy, np.eye(1), mean[:1])
+    )
+
+
+class CellCosts(NamedTuple):
+    """What the networks of a cell lost.
+
+    Attributes
+    ----------
+    reference : str
+        What they are compared with: their controls, controls of other seeds, or their dense networks.
+    n : int
+        Pruned networks that are compared, those at chance included.
+    accuracy_loss, accuracy_loss_upper : float
+        Loss of accuracy, and its one-sided 95 % bound.
+    loss, cost : Bounds
+        Loss of recall of each class, and the part of it beyond the loss of accuracy.
+    worst : WorstClass
+        The class with the largest cost.
+    """
+
+    reference: str
+    n: int
+    accuracy_loss: float
+    accuracy_loss_upper: float
+    loss: Bounds
+    cost: Bounds
+    worst: WorstClass
+
+
+def cell_costs(
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
+) -> tuple[CellCosts | None, np.ndarray]:
+    """Return what the networks of a cell lost, and which classes the cell has.
+
+    Networks at chance count: a network that a method destroyed is part of what the method costs.
+
+    Returns
+    -------
+    CellCosts, optional
+        None where no network has recalls of all classes, before and after.
+    (classes of all data sets,), bool
+    """
+    has = ~np.isnan(study.before[rows[0]])
+    known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
+    if not len(known):
+        return None, has
+    reference, rows, from_rows = _reference(study, known)
+    paired = reference != CONTROL_OF_OTHER_SEEDS
+    changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
+    support = None if changes.label is None else np.bincount(changes.label)
+    loss, cost = (
+        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
+    )
+    accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights)
+    differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
+    worst = class_costs.worst_class(
+        changes.excess.moderated, changes.excess.weights, label=changes.label, differences=differences
+    )
+    of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
+    return CellCosts(reference, len(rows), *of_accuracy, loss, cost, worst), has
+
+
+def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """Return what networks are compared with, those of them that can be, and the rows of the others; None if dense."""
+    controls = study.controls[rows]
+    if (controls >= 0).any():
+        return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]
+    if len(others := study.controls_of_other_seeds(rows[0])):
+        return CONTROL_OF_OTHER_SEEDS, rows, others
+    return DENSE, rows, None
+
+
+def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """Return which column of recalls each image's class has, (images,).
+
+    Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
+    column with its recalls. None if labels and columns do not match.
+    """
+    shares = pairs.recall
+    if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):
+        return None
+    distance = sum(
+        np.abs(share[:, :, np.newaxis] - recall[:, np.newaxis]).max(0)
+        for share, recall in zip(shares, recalls, strict=True)
+    )
+    of_label, column = linear_sum_assignment(distance)
+    return column[pairs.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None

@@ -1,0 +1,76 @@
+"""What pruning cost the classes in each study that has a control: a table beside the study's other tables."""
+
+from pathlib import Path
+from typing import Any
+
+import folders
+import numpy as np
+import pandas as pd
+
+from analysis.statistics.resampling import mean_interval
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.cells import cells
+from analysis.study.classes import classes
+from analysis.study.costs import CONTROL_OF_NETWORK
+from analysis.study.predictions import StudyPredictions
+
+NAME = "class_costs"
+_CLASSES = ["loss", "loss_upper_all", "cost", "cost_low", "cost_high", "cost_p"]
+_CELLS = ["worst_class_cost", "worst_class_cost_low", "worst_class_cost_high"]
+
+
+def write(results: Path) -> None:
+    """Write `class_costs.csv` for each study with frames in which networks have controls.
+
+    Raises
+    ------
+    StudyError
+        The frames of a study cannot be read.
+    """
+    for study in sorted(path.name for path in results.iterdir() if folders.has_frames(results, path.name)):
+        if len(found := table(results, study)):
+            folders.write(results / study, {NAME: found})
+
+
+def table(results: Path, study: str) -> pd.DataFrame:
+    """Return a row for each cell whose networks have controls: the class that costs most on average, and its cost.
+
+    Returns
+    -------
+    DataFrame
+        The columns that tell cells apart, n_reference, accuracy_loss, and the class. From `classes.csv`: loss,
+        loss_upper_all, cost, cost_low, cost_high, cost_p. `named_low` and `named_high` are a plain paired t-interval of
+        its cost over networks, which is right for a class that was named beforehand. From `cells.csv`:
+        worst_class_cost with its interval. All are shares of 1.
+    """
+    runs, predictions = folders.runs(results, study)
+    arrays, shared = run_arrays(runs), StudyPredictions(predictions)
+    of_classes, of_cells = classes(arrays, shared), cells(arrays, shared)
+    if of_classes.empty:
+        return of_classes
+    beside_control = of_classes[of_classes["reference"].eq(CONTROL_OF_NETWORK)]
+    costliest = beside_control.loc[beside_control.groupby(arrays.cell_key, dropna=False)["cost"].idxmax()]
+    found = costliest[[*arrays.cell_key, "n_reference", "class", *_CLASSES]].merge(
+        of_cells[[*arrays.cell_key, *_CELLS]], on=arrays.cell_key, how="left"
+    )
+    rows_of_cells = {_key(arrays, rows): rows for rows in arrays.cells()}
+    own = [
+        _of_networks(arrays, rows_of_cells[tuple(map(str, row))], name)
+        for row, name in zip(found[arrays.cell_key].to_numpy(), found["class"], strict=True)
+    ]
+    return pd.concat([found, pd.DataFrame(own)], axis=1)
+
+
+def _key(arrays: RunArrays, rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(map(str, arrays.runs.iloc[rows[0]][arrays.cell_key]))
+
+
+def _of_networks(arrays: RunArrays, rows: np.ndarray, name: str) -> dict[str, Any]:
+    """Return the loss of accuracy of a cell, and the plain paired t-interval of the cost of one of its classes."""
+    rows = rows[arrays.controls[rows] >= 0]
+    none, has = arrays.controls[rows], ~np.isnan(arrays.before[rows[0]])
+    losses = arrays.after[np.ix_(none, has)] - arrays.after[np.ix_(rows, has)]
+    of_accuracy = arrays.accuracy_after[none] - arrays.accuracy_after[rows]
+    of_class = losses[:, list(arrays.names[has]).index(name)] - of_accuracy
+    low, high = mean_interval(of_class)
+    return {"accuracy_loss": of_accuracy.mean(), "named_low": low, "named_high": high}
