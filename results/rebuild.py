@@ -9,6 +9,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import class_costs
 import click
 import compress
 import decay
@@ -37,6 +38,7 @@ RESULTS = Path(__file__).parent
 # `slopes`, `class_losses` and `accuracy` show.
 WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 _WITH_TABLES = (
+    class_costs,
     decay,
     decay_pruners,
     decay_resnet20,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.report.verdict import PLACE, SAFE_EXCESS, calls_safe, choice, safe_choices
+from analysis.report.verdict import PLACE, SAFE_LOSS, SMALL_LOSS, calls_safe, choice, safe_choices
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, ITERATION, is_pruned
 from analysis.study.study import StudyData
@@ -73,9 +73,9 @@ def sentences(disagreement: Agreement, limits: str, study: StudyData) -> Iterato
         )
     if disagreement.unsafe:
         yield (
-            f"The report's verdict does not call the recommended networks safe, but {safest}. It also asks, on test "
-            f"images, that neither a class nor the gaps are shown to fare worse than with {CONTROL}, and that no class "
-            f"may lose {100 * SAFE_EXCESS:g} points more than the accuracy (see --max-class-loss)."
+            f"The report's verdict does not call the recommended networks safe, but {safest}. It asks, on test images "
+            f"and against {CONTROL}, that bounds rule out that a class loses more than {100 * SAFE_LOSS:g} points (see "
+            f"--max-class-loss) and the accuracy more than {100 * SMALL_LOSS:g}."
         )
 
 

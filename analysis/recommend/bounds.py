@@ -15,7 +15,7 @@ from scipy.linalg import block_diag
 from analysis.common.errors import StudyError
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
-from analysis.statistics import class_losses, intensification, two_way
+from analysis.statistics import class_costs, class_losses, intensification, two_way
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope, slope_parts
 
@@ -67,6 +67,12 @@ class CellLosses(NamedTuple):
         The bound is NaN where noise hides the differences between classes.
     excess : dict, label of a class -> Bounded
         Loss of recall of the class minus the loss of accuracy.
+    class_loss : dict, label of a class -> Bounded
+        Loss of recall of the class, with bounds that hold for all classes together.
+    changes : Changes, optional
+        What the bounds of the classes rest on.
+    images : int
+        Fewest images of a class.
     """
 
     n: int
@@ -76,6 +82,9 @@ class CellLosses(NamedTuple):
     raw_slope: float
     alpha_new: Bounded
     excess: dict[int, Bounded]
+    class_loss: dict[int, Bounded]
+    changes: Changes | None = None
+    images: int = 0
 
     @property
     def largest_excess(self) -> Bounded:
@@ -86,6 +95,11 @@ class CellLosses(NamedTuple):
         """
         values = np.array(list(self.excess.values())).reshape(-1, 2)
         return Bounded(*values.max(0).tolist()) if len(values) else Bounded(np.nan, np.nan)
+
+    @property
+    def worst_class(self) -> tuple[int, Bounded]:
+        """The label of the class that may lose most, and its loss; one without a bound comes first."""
+        return max(self.class_loss.items(), key=lambda item: np.inf if np.isnan(item[1].high) else item[1].high)
 
 
 def answers(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) -> list[ValidationAnswers]:
@@ -160,11 +174,14 @@ def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
     n_at_chance = chance_flags.count((False, True))
     nothing = Bounded(np.nan, np.nan)
     if not sound:
-        return CellLosses(0, n_at_chance, nothing, np.nan, np.nan, nothing, {})
+        return CellLosses(0, n_at_chance, nothing, np.nan, np.nan, nothing, {}, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
     (loss,) = _bounded_losses(_changes(sound, level, of_accuracy=True), np.ones((1, 1)), level)
     changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
     excess = _bounded_losses(changes, class_losses.excess_weights(share), level)
+    support = np.min([network.support for network in sound], axis=0)
+    of_class = class_costs.bounds(changes, np.eye(len(classes)), support=support, level=level)
+    class_loss = [Bounded(*map(float, each)) for each in zip(of_class.value, of_class.upper_all, strict=True)]
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)
@@ -176,6 +193,9 @@ def measure(networks: list[ValidationAnswers], level: float) -> CellLosses:
         raw_slope=float(raw_slopes.mean()),
         alpha_new=Bounded(slope.estimate, slope.estimate + half),
         excess=dict(zip(classes, excess, strict=True)),
+        class_loss=dict(zip(classes, class_loss, strict=True)),
+        changes=changes,
+        images=int(support.min()),
     )
 
 

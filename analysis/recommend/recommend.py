@@ -22,6 +22,7 @@ from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.promises import promises
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
 from analysis.study.arrays import control_rows, run_arrays
@@ -35,11 +36,11 @@ from analysis.study.study import StudyData
 
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
-_CHANCE = "all_at_chance"
+_CHANCE, _PROMISES = "all_at_chance", "promises"
 
 
 class Tolerances(NamedTuple):
-    """The most that accuracy may fall, alpha on new images may be, and a class may lose beyond the accuracy."""
+    """The most that accuracy may fall, alpha on new images may be, and a class may lose."""
 
     accuracy_loss: float
     alpha: float
@@ -150,9 +151,10 @@ def _recommendation(
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     choice, pareto = _choice(runs, shown_settings, preference, predictions) if preference else ("", pd.DataFrame())
     notes[:0] = beside_verdict(judgements, None if passing.empty else passing.iloc[0])
-    judgements = judgements.drop(columns=["run_ids", _CHANCE])
+    of_promises = judgements[_PROMISES].loc[judgements.index[-1] if passing.empty else passing.index[0]]
+    judgements = judgements.drop(columns=["run_ids", _CHANCE, _PROMISES])
     notes += [*decay_advice(runs), *to_know(runs), *_on_offsets(runs)]
-    return Recommendation(f"{name}: {sentences}", judgements, notes, command, choice, pareto, of_groups)
+    return Recommendation(f"{name}: {sentences}", judgements, notes, command, choice, pareto, of_groups, of_promises)
 
 
 def _use(workload: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
@@ -253,10 +255,18 @@ def _judge_cells(
             judgement = judge(losses, tolerances, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
             all_at_chance = losses.n_at_chance > 0 and not losses.n
-            rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID]), _CHANCE: all_at_chance})
+            further = {"run_ids": list(cell[frames.RUN_ID]), _CHANCE: all_at_chance, _PROMISES: _promises(losses)}
+            rows.append({**settings, **judgement, **further})
             if judgement["fails"]:
                 break
     return pd.DataFrame(rows)
+
+
+def _promises(losses: CellLosses) -> pd.DataFrame:
+    """Return what promises on all classes take, by the networks of a cell; empty if they are fewer than two."""
+    if losses.changes is None or losses.n < 2:
+        return pd.DataFrame()
+    return promises(losses.changes, float(losses.images))
 
 
 def judge(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, str]) -> dict[str, Any]:
@@ -276,7 +286,8 @@ def judge(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, str]) 
     -------
     dict
         n, loss, loss_high, alpha, raw_slope, alpha_new, alpha_new_high, largest_excess, largest_excess_high,
-        largest_excess_class, and fails, empty if all bounds are within the limits.
+        largest_excess_class; worst_class, the class that may lose most, its loss worst_class_loss and its bound
+        worst_class_loss_high; and fails, empty if all bounds are within the limits.
     """
     largest = losses.largest_excess
     return {
@@ -292,7 +303,20 @@ def judge(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, str]) 
         "largest_excess_class": next(
             (_class_name(label, names) for label, excess in losses.excess.items() if excess.value == largest.value), ""
         ),
+        **_worst_class(losses, names),
         "fails": " and ".join(_failures(losses, tolerances, names)),
+    }
+
+
+def _worst_class(losses: CellLosses, names: Mapping[int, str]) -> dict[str, Any]:
+    """Return the loss of the class that may lose most, its bound and its name."""
+    if not losses.class_loss:
+        return {"worst_class_loss": np.nan, "worst_class_loss_high": np.nan, "worst_class": ""}
+    label, loss = losses.worst_class
+    return {
+        "worst_class_loss": loss.value,
+        "worst_class_loss_high": loss.high,
+        "worst_class": _class_name(label, names),
     }
 
 
@@ -306,10 +330,8 @@ def _failures(losses: CellLosses, tolerances: Tolerances, names: Mapping[int, st
         yield from _exceeds("the accuracy loss", losses.loss.high, tolerances.accuracy_loss)
         yield from _exceeds("alpha", losses.alpha_new.high, tolerances.alpha)
         if tolerances.class_loss is not None:
-            labels, bounds = list(losses.excess), [excess.high for excess in losses.excess.values()]
-            worst = int(np.argmax(bounds))
-            beyond = f"the loss of class {_class_name(labels[worst], names)} beyond that of the accuracy"
-            yield from _exceeds(beyond, bounds[worst], tolerances.class_loss)
+            label, worst = losses.worst_class
+            yield from _exceeds(f"the loss of class {_class_name(label, names)}", worst.high, tolerances.class_loss)
 
 
 def _exceeds(name: str, high: float, limit: float) -> Iterator[str]:
@@ -365,7 +387,7 @@ def _nothing_passes(judgements: pd.DataFrame, shown_settings: Sequence[str], tol
 
 
 def _on_validation_images(row: pd.Series) -> str:
-    high = row["largest_excess_high"]
+    high = row["worst_class_loss_high"]
     bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
     worst = "falls by at most" if row["loss_high"] >= 0 else "rises by at least"
     falls = "falls" if row["loss"] > 0 else "rises"
@@ -373,8 +395,8 @@ def _on_validation_images(row: pd.Series) -> str:
     return (
         f"Validation images of {row['n']} seeds chose it. On them accuracy {falls} by {100 * abs(row['loss']):.1f} "
         f"points (it {worst} {100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at "
-        f"most {row['alpha_new_high']:.2f}).{order} Class {row['largest_excess_class']} loses most beyond the "
-        f"accuracy, {100 * row['largest_excess']:.1f} points ({bound})."
+        f"most {row['alpha_new_high']:.2f}).{order} Class {row['worst_class']} may lose most: it lost "
+        f"{100 * row['worst_class_loss']:.1f} points there ({bound})."
     )
 
 

@@ -47,6 +47,9 @@ class Recommendation(NamedTuple):
         What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
     groups : DataFrame
         What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
+    promises : DataFrame
+        The networks and validation images that promises on all classes take, as `promises.promises` returns them;
+        empty if fewer than two networks count.
     """
 
     verdict: str
@@ -56,6 +59,7 @@ class Recommendation(NamedTuple):
     choice: str = ""
     pareto: pd.DataFrame = pd.DataFrame()
     groups: pd.DataFrame = pd.DataFrame()
+    promises: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
@@ -154,7 +158,8 @@ def summary(recommendation: Recommendation) -> str:
     verdict, *notes = (_fill(line) for line in (recommendation.verdict, *recommendation.notes))
     how = ["", printable(recommendation.command)] if recommendation.command else []
     heading = "On validation images, which choose (in brackets: at most, with 95 % confidence):"
-    parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_pareto_lines(recommendation)]
+    parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_promise_lines(recommendation)]
+    parts += _pareto_lines(recommendation)
     return "\n".join([*parts, *(["", *notes] if notes else [])])
 
 
@@ -172,8 +177,8 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
             "seeds": judgements["n"].map(str),
             "accuracy loss": _with_bounds(judgements, "loss"),
             "alpha": _with_bounds(judgements, "alpha_new", 2),
-            "class loss": _with_bounds(judgements, "largest_excess"),
-            "class": [_shorten(printable(str(name)), _LONGEST_CLASS) for name in judgements["largest_excess_class"]],
+            "class loss": _with_bounds(judgements, "worst_class_loss"),
+            "class": [_shorten(printable(str(name)), _LONGEST_CLASS) for name in judgements["worst_class"]],
             "passes": np.where(judgements["fails"] == "", "yes", "no"),
         }
     )
@@ -182,6 +187,21 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
     for method, ratio, fails in zip(methods, table["ratio"], judgements["fails"], strict=True):
         if fails:
             yield _fill(f"{method} at ratio {ratio} fails: {fails}.")
+
+
+def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
+    """Yield how many networks and images it takes to promise that no class loses more than some limits."""
+    promises = recommendation.promises
+    if promises.empty:
+        return
+    yield "\n" + _fill(
+        "Networks that it takes to promise that no class loses more than so many points, where none loses anything, "
+        "by the number of images a class:"
+    )
+    wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
+    table = wide.pivot(index="limit", columns="images", values="networks")
+    table.index = [f"{100 * limit:g} points" for limit in table.index]
+    yield table.rename(columns="{:,} images".format).rename_axis(columns=None).to_string()
 
 
 def _with_bounds(judgements: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
@@ -225,8 +245,8 @@ _IN_A_NOTEBOOK = {
     "networks": ("n",),
     "accuracy loss (at most)": ("loss", "loss_high"),
     "alpha on new images (at most)": ("alpha_new", "alpha_new_high"),
-    "largest class loss beyond it (at most)": ("largest_excess", "largest_excess_high"),
-    "of class": ("largest_excess_class",),
+    "class loss (at most)": ("worst_class_loss", "worst_class_loss_high"),
+    "of class": ("worst_class",),
     "outside the limits": ("fails",),
 }
 

@@ -9,19 +9,28 @@ import pandas as pd
 from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
+from analysis.statistics.class_costs import FEWEST_FLIPPED
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
-from analysis.study.classes import MODERATED
+from analysis.study.costs import networks_for_limit
 from analysis.study.decay_advice import decay_advice
-from analysis.study.settings import CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
+from analysis.study.settings import (
+    CONTROL,
+    ITERATION,
+    at_level,
+    in_number_format,
+    is_pruned,
+    never_fine_tuned,
+    starts_anew,
+)
 from analysis.study.study import StudyData
 
 SMALL_LOSS = 0.01
-# Of a single class, beyond the accuracy: what a choice must rule out to be called safe.
-SAFE_EXCESS = 0.05
+# Of recall of a single class: what a choice must rule out to be called safe.
+SAFE_LOSS = 0.05
 PLACE = [schema.DATASET, schema.MODEL]
 MEANINGS = {
     "mp": "magnitude pruning",
@@ -49,11 +58,15 @@ _BEYOND_CONTROL = (
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe: the mean loss of accuracy is at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
-    f"be worse than in the control, and no class can have lost {100 * SAFE_EXCESS:g} points more than the accuracy."
+    "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
+    f"{100 * SAFE_LOSS:g} points of recall or the accuracy more than {100 * SMALL_LOSS:g}. Each method is judged from "
+    "its smallest ratio on, up to the first that fails. Networks at chance count in these bounds."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
-_CLASS_TEST = "Classes are judged by an audit's t-test with Holm's correction."
+_CLASS_TEST = (
+    f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, by an audit's t-test with Holm's "
+    "correction below."
+)
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
@@ -80,7 +93,7 @@ class Decision(NamedTuple):
     cell : Series
         The networks to use: the largest safe choice. Where nothing is called safe, those that the details are about.
     is_safe : bool, optional
-        None where nobody can tell, for want of a control.
+        None where nobody can tell, for want of a control. False says that nothing is shown to be safe.
     detailed : Series
         The networks that the details of a report are about, at `leading_ratio`.
     """
@@ -93,12 +106,11 @@ class Decision(NamedTuple):
 def verdict(study: StudyData) -> list[str]:
     """Return a line for each data set and model: what to use, what it costs, which class pays, and how sure this is.
 
-    A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
-    the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. Safe are
-    networks that lose at most `SMALL_LOSS` of accuracy, if neither a class, nor the largest excess loss, nor the raw
-    slope or spread is shown to be worse than without pruning, and the interval of every class ends at most at
-    `SAFE_EXCESS`. Of several methods the most accurate one is taken. Of number formats a line names the one that costs
-    most accuracy. A line ends with `decay_advice`, where there is any.
+    A line rests on the numbers beyond the control: the accuracy, the losses and costs of classes, the raw slope and the
+    raw spread ratio. Networks are safe if upper bounds rule out that the accuracy loses more than `SMALL_LOSS`, and a
+    class more than `SAFE_LOSS`. That no harm is shown decides nothing, and neither do wider gaps, since any lost
+    accuracy widens them. Of several methods the most accurate one is taken. Of number formats a line names the one that
+    costs most accuracy. A line ends with `decay_advice`, where there is any.
 
     A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
     networks are at chance, it says nothing else.
@@ -256,14 +268,14 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
             yield from [_describe_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
             yield "This is safe, and no larger ratio is shown to be."
             return
-        yield f"{choice(detailed, study)} {_cost(detailed)} and is not shown to be safe."
+        yield f"{choice(detailed, study)} {_cost(detailed)}."
     else:
         unsafe = "nothing is shown to be safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
     rows = class_rows(study, detailed)
     yield from _describe_payers(rows, detailed)
-    if is_safe is not None and _may_pay_too_much(rows, detailed):
-        yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may settle this."
+    if is_safe is not None:
+        yield _describe_safety(detailed, rows, study)
     if detailed["n_none"]:
         yield _describe_gaps(detailed)
     else:
@@ -315,7 +327,7 @@ class Payers(NamedTuple):
     names : list of str
         The classes that are shown to lose more, the one that loses most first.
     points : (classes, 3)
-        Their excess losses in percentage points, with the ends of the intervals.
+        What they lose beyond the accuracy in percentage points, with the ends of the intervals.
     """
 
     are_tested: bool
@@ -323,25 +335,22 @@ class Payers(NamedTuple):
     points: np.ndarray
 
 
-def payers(rows: pd.DataFrame, cell: pd.Series) -> Payers:
+def payers(rows: pd.DataFrame) -> Payers:
     """Find the classes of a cell that are shown to lose more than the accuracy; `rows` as `class_rows` returns them."""
-    excess = f"excess{beyond(cell)}"
-    paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
-    points = 100 * paying[[excess, *(f"{excess}{MODERATED}_{end}" for end in ("low", "high"))]].to_numpy()
-    return Payers(bool(rows[f"{excess}{MODERATED}_p"].notna().any()), list(paying["class"]), points)
+    paying = rows[(rows["cost_p"] < LEVEL) & (rows["cost"] > 0)].sort_values("cost", ascending=False)
+    points = 100 * paying[["cost", "cost_low", "cost_high"]].to_numpy()
+    return Payers(bool(rows["cost_p"].notna().any()), list(paying["class"]), points)
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
-    """Say which classes lose more than the accuracy, the one that loses most first."""
-    are_tested, names, points = payers(rows, cell)
+    """Say which classes lose more than the accuracy, the one that loses most first, and what none loses more than."""
+    are_tested, names, points = payers(rows)
     if not are_tested:
         yield "Whether single classes lose more than that is unknown."
     elif not names:
-        yield f"No class is shown to lose more than the accuracy{_up_to(rows, _upper(cell))}."
-        if _worst_class_pays(cell):
-            loss, *ends = (100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high"))
-            more = f"{loss:.1f} points{_brackets(*ends)} more"
-            yield f"But a network's worst class, not always the same one, loses {more} than in the control."
+        bound = cell["worst_class_loss_upper"]
+        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if np.isfinite(bound) else ""
+        yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         rest_text = f", {len(names) - 2} others less" if len(names) > 2 else ""
@@ -349,33 +358,69 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield f"{names[0]} loses {loss_text}{second}{rest_text}."
 
 
-def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
-    return (rows[f"{excess}{MODERATED}_p_holm"] < LEVEL) & (rows[excess] > 0)
+Safety = Literal["safe", "beyond", "undecided"]
 
 
-def _up_to(rows: pd.DataFrame, high: str) -> str:
-    if not np.isfinite(rows[high]).any():
-        return ""
-    widest = rows.loc[rows[high].idxmax()]
-    return f"; the data allow at most {100 * widest[high]:.1f} points more ({widest['class']})"
+def safety(cell: pd.Series, rows: pd.DataFrame) -> Safety:
+    """Hold the bounds of a cell against the limits of what is safe.
+
+    Parameters
+    ----------
+    cell : Series
+        A row of `study.cells`.
+    rows : DataFrame
+        As `class_rows` returns it.
+
+    Returns
+    -------
+    str
+        beyond: a class, or the accuracy, surely loses more than its limit. undecided: it may.
+    """
+    if cell["worst_class_loss_upper"] <= SAFE_LOSS and cell["accuracy_loss_upper"] <= SMALL_LOSS:
+        return "safe"
+    return "beyond" if (_lower_bounds(rows) > SAFE_LOSS).any() or _surely_loses_accuracy(cell) else "undecided"
 
 
-def _may_pay_too_much(rows: pd.DataFrame, cell: pd.Series) -> bool:
-    """Return whether no class is shown to pay, but the data allow one to lose more than `SAFE_EXCESS`."""
-    return not _some_class_pays(rows, cell) and bool((rows[_upper(cell)] > SAFE_EXCESS).any())
+def _lower_bounds(rows: pd.DataFrame) -> pd.Series:
+    """Return lower bounds of the losses that hold for all classes together, as far below the loss as the upper ones."""
+    return 2 * rows["loss"] - rows["loss_upper_all"]
 
 
-def _upper(cell: pd.Series) -> str:
-    """Return the column of the upper ends of the excess losses that decide."""
-    return f"excess{beyond(cell)}{MODERATED}_high"
+def _surely_loses_accuracy(cell: pd.Series) -> bool:
+    loss = accuracy_loss(cell.to_frame().T.infer_objects()).iloc[0]
+    return bool(2 * loss - cell["accuracy_loss_upper"] > SMALL_LOSS)
 
 
-def _some_class_pays(rows: pd.DataFrame, cell: pd.Series) -> bool:
-    return bool(_pays(rows, f"excess{beyond(cell)}").any()) or _worst_class_pays(cell)
+def _describe_safety(cell: pd.Series, rows: pd.DataFrame, study: StudyData) -> str:
+    """Say that networks are not safe, or why it is undecided and how many networks would decide."""
+    worst = rows.loc[rows["loss_upper_all"].fillna(np.inf).idxmax()]
+    if safety(cell, rows) == "beyond":
+        lower = _lower_bounds(rows)
+        if lower.max() > SAFE_LOSS:
+            name = rows.loc[lower.idxmax(), "class"]
+            return f"It is not safe: {name} surely loses more than {100 * SAFE_LOSS:g} points of recall."
+        return f"It is not safe: the accuracy surely loses more than {100 * SMALL_LOSS:g} point."
+    if not np.isfinite(worst["loss_upper_all"]):
+        return "Whether it is safe is unknown: with one network nothing shows how far classes move."
+    needed = needed_networks(cell, study)
+    remedy = f"{needed:,} networks would decide" if needed else "more networks may decide"
+    if worst["loss_upper_all"] > SAFE_LOSS:
+        may_lose = (
+            f"{worst['class']} may lose up to {100 * worst['loss_upper_all']:.1f} points (limit {100 * SAFE_LOSS:g})"
+        )
+    else:
+        may_lose = (
+            f"the accuracy may lose up to {100 * cell['accuracy_loss_upper']:.1f} points (limit {100 * SMALL_LOSS:g})"
+        )
+    return f"Undecided: {may_lose}; {remedy}."
 
 
-def _worst_class_pays(cell: pd.Series) -> bool:
-    return bool(cell["largest_excess_minus_none_low"] > 0)
+def needed_networks(cell: pd.Series, study: StudyData) -> int | None:
+    """Return how many networks would rule out that a class of a cell loses more than `SAFE_LOSS`, if losses stay."""
+    runs = study.arrays.runs
+    is_own = [runs[name].isna() if pd.isna(cell[name]) else runs[name].eq(cell[name]) for name in study.cell_key]
+    rows = np.flatnonzero(np.logical_and.reduce(is_own))
+    return networks_for_limit(study.arrays, rows, SAFE_LOSS, study.predicted)
 
 
 GapKind = Literal[
@@ -502,16 +547,17 @@ def _need_no_control(cell: pd.Series, study: StudyData) -> bool:
 
 
 def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate."""
-    small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
-    safe = small.loc[[index for index, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]]
-    return safe.sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
+    """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate.
 
-
-def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
-    gaps_grow = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
-    harm = _some_class_pays(rows, cell) or gaps_grow
-    return not harm and bool((rows[_upper(cell)] <= SAFE_EXCESS).all())
+    Each method is judged from its smallest ratio on, up to the first that fails, so that many ratios do not make it
+    likelier that one of them passes by chance.
+    """
+    of_method = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
+    passing: list[int] = []
+    for _, method in cells.sort_values(schema.RATIO, kind="stable").groupby(of_method, dropna=False, sort=False):
+        is_safe = [safety(cell, class_rows(study, cell)) == "safe" for _, cell in method.iterrows()]
+        passing += list(method.index[: is_safe.index(False) if False in is_safe else len(is_safe)])
+    return cells.loc[passing].sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
 
 
 def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:

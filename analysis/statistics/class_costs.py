@@ -88,7 +88,7 @@ def smallest_p(networks: int) -> float:
     >>> smallest_p(10) == 1 / 1024
     True
     """
-    return 1.0 / min(1 << networks, _MOST_FLIPS)
+    return float(1 / min(1 << networks, _MOST_FLIPS))
 
 
 def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
@@ -113,14 +113,14 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     0.025
     """
     networks, classes = values.shape
-    strictest = level / classes
+    strictest = float(level / classes)
     if networks < FEWEST_FLIPPED or np.ptp(values, axis=0).max() == 0:
         return strictest
     from scipy.special import stdtr  # training imports this package and must not wait for scipy
 
     _, flipped = _flipped_t(values - values.mean(0))
     quantile = np.quantile(flipped.max(1), 1 - level, method="higher")
-    return float(np.clip(float(stdtr(networks - 1, -quantile)), strictest, level))
+    return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
 
 
 class Bounds(NamedTuple):
@@ -172,6 +172,7 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
     Two of three networks lose .1 of the first class. t for two degrees of freedom at .05 / 2 is 4.303, and the standard
     error .0333:
 
+    >>> from analysis.statistics import class_losses
     >>> changes = class_losses.from_recalls(np.ones((3, 2)), np.array([[0.9, 1.0], [0.9, 0.9], [1.0, 1.0]]))
     >>> found = bounds(changes, np.eye(2))
     >>> found.value.round(4).tolist(), float(found.upper_all[0].round(3))
@@ -180,7 +181,7 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
     variances = changes.variances(weights)
     value = -(weights @ sum(group.mean(0) for group in changes.groups))
     half = _half_widths(variances, level)
-    values = _of_networks(changes, weights)
+    values = of_networks(changes, weights)
     level_of_one = level / len(weights) if values is None else joint_level(values, level)
     half_all = _half_widths(variances, 2 * level_of_one)
     if support is not None:
@@ -200,8 +201,14 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
     return np.where(np.asarray(variances.total) > 0, two_way.half_widths(variances, level), np.nan)
 
 
-def _of_networks(changes: Changes, weights: np.ndarray) -> np.ndarray | None:
-    """Return the losses of each network, (networks, classes); None unless networks are paired, and several."""
+def of_networks(changes: Changes, weights: np.ndarray) -> np.ndarray | None:
+    """Return the losses of each network, (networks, classes); None unless networks are paired, and several.
+
+    Parameters
+    ----------
+    changes, weights
+        As `bounds` takes them.
+    """
     if len(changes.groups) > 1 or len(changes.groups[0]) < 2:
         return None
     return np.asarray(-(changes.groups[0] @ weights.T))
@@ -266,13 +273,14 @@ def worst_class(
     --------
     The first class costs .1 beyond the accuracy in each network:
 
+    >>> from analysis.statistics import class_losses
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
     >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
     >>> found = worst_class(changes, class_losses.excess_weights(np.full(2, 0.5)))
     >>> found.place, round(found.cost, 3)
     (0, 0.1)
     """
-    values = _of_networks(changes, weights)
+    values = of_networks(changes, weights)
     if values is None:
         return _NONE
     places, costs = read_left_out(values, weights, label, differences)

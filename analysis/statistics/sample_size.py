@@ -61,8 +61,32 @@ def half_widths(
     return two_way.half_widths(two_way.Variances([(over_networks, dof)], over_images, in_both), level)
 
 
-def networks_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> int | None:
-    """Return the fewest networks a side, more than there are, with which half an interval is below a margin.
+def with_images(spread: Spread, times: float) -> Spread:
+    """Return the spread with so many times as many images.
+
+    Examples
+    --------
+    Networks differ by 1 - .5 apart from what images add, and twice the images halve that:
+
+    >>> with_images(Spread(3, 1.0, 2, 0.6, 0.5), 2.0)
+    Spread(networks=3, over_networks=0.75, dof=2, over_images=0.3, in_both=0.25)
+    """
+    own = max(spread.over_networks - spread.in_both, 0.0)
+    over_images, in_both = spread.over_images / times, spread.in_both / times
+    return spread._replace(over_networks=own + in_both, over_images=over_images, in_both=in_both)
+
+
+def networks_needed(
+    spread: Spread, margin: float, level: float = two_way.LEVEL, *, fewest: int | None = None
+) -> int | None:
+    """Return the fewest networks a side with which half an interval is below a margin.
+
+    Parameters
+    ----------
+    spread : Spread
+    margin, level : float
+    fewest : int, optional
+        The fewest to consider; one more than there are, if not given.
 
     Returns
     -------
@@ -78,7 +102,7 @@ def networks_needed(spread: Spread, margin: float, level: float = two_way.LEVEL)
     """
     if not spread.over_networks > 0:
         return None
-    counts = np.arange(spread.networks + 1, MOST_NETWORKS + 1)
+    counts = np.arange(fewest or spread.networks + 1, MOST_NETWORKS + 1)
     enough = half_widths(spread, level, networks=counts / spread.networks) < margin
     return int(counts[enough.argmax()]) if enough.any() else None
 

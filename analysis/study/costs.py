@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, promises
 from analysis.statistics.class_costs import Bounds, WorstClass
 from analysis.statistics.class_losses import Changes
 from analysis.study.arrays import RunArrays
@@ -162,6 +162,21 @@ def cell_costs(
     )
     of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
     return CellCosts(reference, len(rows), *of_accuracy, loss, cost, worst), has
+
+
+def networks_for_limit(
+    study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
+) -> int | None:
+    """Return how many networks would rule out that a class of a cell loses more than a limit, if losses stay.
+
+    None as `promises.networks_for_limit` returns it.
+    """
+    has = ~np.isnan(study.before[rows[0]])
+    reference, rows, from_rows = _reference(study, rows)
+    if reference == CONTROL_OF_OTHER_SEEDS:
+        return None
+    loss = recall_changes(study, rows, from_rows, has, predictions).loss
+    return promises.networks_for_limit(loss.moderated, limit)
 
 
 def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:

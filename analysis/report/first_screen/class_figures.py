@@ -9,13 +9,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from analysis.report.verdict import SMALL_LOSS, beyond, class_rows, class_test
+from analysis.report.verdict import SMALL_LOSS, class_rows, class_test
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.study.classes import MODERATED
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -44,15 +43,14 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     cell : Series
         A row of `study.cells`.
     """
-    ending, rows = beyond(cell), class_rows(study, cell)
-    stations = {"dense": "recall_before", **({"fine-tuned only": "recall_control"} if ending else {})}
+    rows, has_control = class_rows(study, cell), cell["n_none"] > 0
+    stations = {"dense": "recall_before", **({"fine-tuned only": "recall_control"} if has_control else {})}
     stations |= {"pruned": "recall_after"}
     accuracy = [cell["accuracy_before"], cell["accuracy_after"]]
-    if ending:
+    if has_control:
         accuracy.insert(1, cell["accuracy_after"] - cell["accuracy_minus_none"])
-    loss = rows[f"loss{ending}"]
     largest_losses = (
-        rows[loss.round(9) > 0].sort_values(f"loss{ending}", ascending=False, kind="stable").head(MOST_NAMED)
+        rows[rows["loss"].round(9) > 0].sort_values("loss", ascending=False, kind="stable").head(MOST_NAMED)
     )
     note = _recalls_note(cell, largest_losses, class_test(cell, rows))
     figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), note)
@@ -61,7 +59,7 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     ends = [("accuracy", accuracy[-1], _STRONG)]
     axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
     for _, row in largest_losses.iterrows():
-        is_significant = row[f"excess{ending}{MODERATED}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
+        is_significant = row["cost_p"] < LEVEL
         color = ABOVE if is_significant else _STRONG
         name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
         style = {
@@ -70,7 +68,7 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
             "markersize": 5 if is_significant else 3.5,
         }
         axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
-        ends.append((f"{name}  {-100 * row[f'loss{ending}']:+.1f}", row["recall_after"], color))
+        ends.append((f"{name}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
     _set_stations(axes, list(stations), np.array([*recalls.ravel(), *accuracy]))
     _write_ends(axes, len(stations) - 1, ends)
     return figure
@@ -98,7 +96,7 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
     return (
         f"{count}{control_count}. {control_note} {subject} named, with the change from {since} to pruned in points. "
         "Orange: shown to "
-        f"lose more than the accuracy ({test}, Holm's p below .05 over the classes); black: not shown. Grey: other "
+        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); black: not shown. Grey: other "
         "classes."
     )
 
@@ -164,7 +162,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     panels = [
         (cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.head(_MOST_METHODS).iterrows()
     ]
-    order = panels[0][1][f"loss{beyond(panels[0][0])}"].sort_values(ascending=False, kind="stable").index
+    order = panels[0][1]["loss"].sort_values(ascending=False, kind="stable").index
     names = list(order[:MOST_CLASSES])
     first = cells.iloc[0]
     subject = (
@@ -185,14 +183,14 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
         "Orange: "
-        f"the class loses more than the accuracy, blue: less, by a {class_test(*panels[0])} with Holm's p below .05 "
-        "over the classes; grey: neither."
+        f"the class is shown to lose more than the accuracy, by a {class_test(*panels[0])} with p below .05 corrected "
+        "over the classes; grey: it is not."
         f"{left_out}{choice_note}",
         sharey=True,
         sharex=True,
     )
     for axes, (cell, rows) in zip(grid[0], panels, strict=True):
-        _draw_losses(axes, rows.loc[names], beyond(cell))
+        _draw_losses(axes, rows.loc[names])
         axes.set_title(_wrap(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
         axes.set_xlabel("loss, points", fontsize=9)
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
@@ -201,16 +199,15 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_losses(axes: Axes, rows: pd.DataFrame, ending: str) -> None:
-    loss, low, high = (100 * rows[f"loss{ending}{end}"] for end in ("", f"{MODERATED}_low", f"{MODERATED}_high"))
-    excess, holm = rows[f"excess{ending}"], rows[f"excess{ending}{MODERATED}_p_holm"]
-    colors = [NEUTRAL if not p < LEVEL else ABOVE if more > 0 else BELOW for more, p in zip(excess, holm, strict=True)]
+def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
+    loss, low, high = (100 * rows[f"loss{end}"] for end in ("", "_low", "_high"))
+    colors = [ABOVE if p < LEVEL else NEUTRAL for p in rows["cost_p"]]
     height = np.arange(len(rows))
     axes.hlines(height, low, high, colors=colors, linewidth=1.8)
     axes.scatter(loss, height, color=colors, s=18, zorder=3)
     axes.axvline(0, color="black", linewidth=0.8)
-    # A class's loss minus its excess loss is the loss of accuracy.
-    axes.axvline(float((loss - 100 * excess).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)
+    # A class's loss minus its cost is the loss of accuracy.
+    axes.axvline(float((loss - 100 * rows["cost"]).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(alpha=0.3)
 

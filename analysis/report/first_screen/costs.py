@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.drawing import DPI, NEUTRAL, page
-from analysis.rendering.picture_text import fitted_name
+from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (
     Lines,
     PlottedMethod,
@@ -23,7 +23,7 @@ from analysis.report.ratio_plot import (
     ratio_labels,
     styles_of,
 )
-from analysis.report.verdict import mostly_sound
+from analysis.report.verdict import class_rows, mostly_sound
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
@@ -38,29 +38,34 @@ _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a litt
 _LARGEST_MARK = 6.0  # points
 _TITLE_SIZE = 10
 _TITLE_ROOM = 72 * 3.6  # points
+_NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is from one upright name to the next
 
 
 class CostOutcome(NamedTuple):
-    """What a panel shows: columns of the cells, with a control and without one, and the side that is worse."""
+    """What a panel shows: columns of the cells, with a control and without one, and the side that is worse.
+
+    `of_classes` is the column of `study.classes` whose values stand beside each mark, if classes are shown.
+    """
 
     label: str
     beyond_control: str
     beyond_dense: str
     worse: int
+    of_classes: str = ""
 
 
 OUTCOMES = (
     CostOutcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
-    CostOutcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
+    CostOutcome("cost beyond the accuracy, points", "worst_class_cost", "worst_class_cost", 1, of_classes="cost"),
 )
 
 
 def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw change of accuracy and worst class's excess loss of each data set and model, at most four a figure.
+    """Draw change of accuracy and cost of the classes of each data set and model, at most four a figure.
 
-    Both are differences from the control, network by network; without a control they are from the dense networks. All
-    intervals are inside the panels; three networks or more have one. Cells at chance, and those farther than `FAR`, are
-    marks at an edge.
+    Both are beyond the control, network by network; without a control they are from the dense networks. The second
+    panel has a dot for each class, and a mark for the class that costs most, which is named. All intervals are inside
+    the panels; three networks or more have one. Cells at chance, and those farther than `FAR`, are marks at an edge.
 
     Parameters
     ----------
@@ -84,7 +89,7 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
     for row, workload, methods in zip(grid.reshape(-1, len(OUTCOMES)), workloads, lines, strict=True):
         row[0].set_title(_title(workload, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
         for axes, outcome in zip(row, OUTCOMES, strict=True):
-            _draw(axes, methods, styles, outcome)
+            _draw(axes, methods, styles, outcome, study)
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
@@ -109,7 +114,7 @@ def _title(workload: PlottedWorkload, lines: Lines) -> str:
     return f"{fitted_name(', '.join(workload.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
 
 
-def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome) -> None:
+def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study: StudyData) -> None:
     axes.axhline(0, color="black", linewidth=1)
     ratios = sorted({ratio for cells in lines.values() for ratio in cells[schema.RATIO]})
     slots = _slots(ratios)
@@ -117,16 +122,20 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome) -> Non
     side_by_side = (slots[-1] + 1) / pitch <= _MOST_MARKS
     positions = np.array(slots if side_by_side else np.log(ratios), dtype=float)
     mark = min(_LARGEST_MARK, 0.8 * _points_across(axes) * pitch / (slots[-1] + 1)) if side_by_side else 4.0
-    values = pd.concat([_values(cells, outcome) for cells in lines.values()])
+    of_methods = {method: _values(cells, outcome, study) for method, cells in lines.items()}
+    values = pd.concat(of_methods.values())
     far = max(100 * FAR, 3 * float(values["value"].abs().median()))
+    across = []
     for index, (method, cells) in enumerate(lines.items()):
         dodge = pitch * (index - (len(lines) - 1) / 2) if side_by_side else 0.0
-        across = positions[np.searchsorted(ratios, cells[schema.RATIO])] + dodge
-        _draw_method(axes, across, _values(cells, outcome), styles[method], mark, far, outcome.worse)
+        across.append(positions[np.searchsorted(ratios, cells[schema.RATIO])] + dodge)
+        _draw_method(axes, across[-1], of_methods[method], styles[method], mark, far, outcome.worse)
     _set_ratios(axes, ratios, slots, positions, side_by_side=side_by_side)
-    inside = values[values["value"].abs() <= far]
-    has_edge = len(inside) < len(values)
-    axes.set_ylim(_limits(inside, outcome.worse if has_edge else 0))
+    is_inside = (values["value"].abs() <= far).to_numpy()
+    has_edge = bool((values["at_chance"].to_numpy() | (values["value"].abs() > far).to_numpy()).any())
+    axes.set_ylim(_limits(values[is_inside], outcome.worse if has_edge else 0))
+    if outcome.of_classes:
+        _name_classes(axes, np.concatenate(across)[is_inside], values[is_inside])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylabel(outcome.label, fontsize=9)
     axes.grid(axis="y", alpha=0.3)
@@ -144,15 +153,51 @@ def _slots(ratios: Sequence[float]) -> list[int]:
     return [0, *np.cumsum(starts).tolist()]
 
 
-def _values(cells: pd.DataFrame, outcome: CostOutcome) -> pd.DataFrame:
-    """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks."""
+def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.DataFrame:
+    """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks.
+
+    The other columns are whether a cell is at chance, and the names and values of its worst class and of all classes.
+    """
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
     has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)
     columns = {}
     for name, end, has_value in (("value", "", sound), ("low", "_low", has_interval), ("high", "_high", has_interval)):
         values_in_points = (100 * cells[f"{column}{end}"].to_numpy(float) for column in outcome[1:3])
         columns[name] = np.where(has_value, np.where(has_control, *values_in_points), np.nan)
-    return pd.DataFrame(columns)
+    of_classes = [
+        100 * class_rows(study, cell)[outcome.of_classes].to_numpy(float) if outcome.of_classes else np.empty(0)
+        for _, cell in cells.iterrows()
+    ]
+    further = {"at_chance": ~sound, "worst_class": cells["worst_class"].to_numpy(), "classes": of_classes}
+    return pd.DataFrame({**columns, **further})
+
+
+def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
+    """Write the name of the worst class above each interval, upright, where names have room beside each other."""
+    if not len(values):
+        return
+    low, high = axes.get_ylim()
+    left, right = axes.get_xlim()
+    gap = np.diff(np.sort(across)).min(initial=right - left) * _points_across(axes) / (right - left)
+    if gap < _NAME_PITCH:
+        return
+    names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in values["worst_class"]]
+    ends = values["high"].fillna(values["value"]).to_numpy()
+    height = 72 * axes.bbox.height / DPI
+    shares = np.array([(width_in_picture(name, _NAME_SIZE) + 6) / height for name in names])
+    axes.set_ylim(low, max(high, *((ends - low * shares) / (1 - shares))))
+    for place, end, name in zip(across, ends, names, strict=True):
+        axes.annotate(
+            name,
+            (place, end),
+            xytext=(0, 3),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=_NAME_SIZE,
+            parse_math=False,
+        )
 
 
 def _draw_method(
@@ -160,11 +205,15 @@ def _draw_method(
 ) -> None:
     look: dict[str, Any] = {"color": style["color"], "clip_on": False}
     value = values["value"].to_numpy()
-    inside, chance = np.abs(value) <= far, np.isnan(value)
+    inside, chance = np.abs(value) <= far, values["at_chance"].to_numpy()
+    for place, of_classes, is_inside in zip(across, values["classes"], inside, strict=True):
+        near = of_classes[np.abs(of_classes) <= far] if is_inside else np.empty(0)
+        dots = np.full(len(near), place)
+        axes.plot(dots, near, linestyle="", marker=".", markersize=4, alpha=0.5, color=NEUTRAL, zorder=1)
     axes.plot(across[inside], value[inside], linewidth=0.8, alpha=0.35, color=style["color"])
     axes.vlines(across[inside], values["low"][inside], values["high"][inside], color=style["color"], linewidth=1.4)
     axes.plot(across[inside], value[inside], linestyle="", marker=style["marker"], markersize=mark, **look)
-    for at_this_edge, marker in ((~inside & ~chance, "^" if worse > 0 else "v"), (chance, "x")):
+    for at_this_edge, marker in ((np.abs(value) > far, "^" if worse > 0 else "v"), (chance, "x")):
         height = np.full(at_this_edge.sum(), 0.5 + 0.46 * worse)
         at_edge = axes.plot(across[at_this_edge], height, linestyle="", marker=marker, markersize=mark, **look)
         at_edge[0].set_transform(axes.get_xaxis_transform())
@@ -172,7 +221,7 @@ def _draw_method(
 
 def _limits(inside: pd.DataFrame, edge: int) -> tuple[float, float]:
     """Return the ends of an axis that holds all intervals and 0, with room for the marks at an edge, if any."""
-    ends = inside.to_numpy().ravel()
+    ends = np.concatenate([inside[["value", "low", "high"]].to_numpy().ravel(), *inside["classes"]])
     low, high = min([0, *ends[np.isfinite(ends)]]), max([0, *ends[np.isfinite(ends)]])
     height = high - low or 1.0
     return low - height * (0.15 if edge < 0 else 0.06), high + height * (0.15 if edge > 0 else 0.06)

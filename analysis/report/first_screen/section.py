@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals
+from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
 from analysis.rendering.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
@@ -18,13 +18,13 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "First: the accuracy; lower is worse. Second: the excess loss of the class that loses most, what it loses beyond "
-    "the accuracy; higher is worse. The text above bounds single classes, which is wider. Crosses at an edge "
-    "are networks at chance; triangles are off the scale."
+    "First: the accuracy; lower is worse. Second: what classes lose beyond the loss of accuracy, in the mean over "
+    "networks; higher is worse. Each grey dot is a class. The mark is the class that costs most, which is named: other "
+    "networks choose it, on other images than those it is measured on. Its interval is that of the largest cost of all "
+    "classes. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _COSTS_WITHOUT_CONTROL = (
-    "Methods without a control are compared with the dense networks. In that case the second panel is above 0 even if "
-    "all classes fare alike, because the worst class is chosen by noisy numbers."
+    "Methods without a control are compared with the dense networks, so that their cost holds what fine-tuning does."
 )
 _CLASSES = (
     "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
@@ -34,9 +34,11 @@ _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
     "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
-    "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
-    "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
-    "same. Tables are at the verdict's largest ratio; intervals hold for all ratios of a method at once."
+    "also rises whenever accuracy falls. The cost of the worst class is systematic: what the same class loses beyond "
+    "the accuracy, in the mean over networks, in points. Chance movement is what the worst class of a single network "
+    "loses, which is another one in each network and above 0 even without harm; beside it stands what noise of the "
+    "test images alone makes of it. Tables are at the verdict's largest ratio; intervals hold for all ratios of a "
+    "method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
@@ -154,14 +156,21 @@ def _slope_table(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "raw spread": cells["raw_spread_ratio"].map(number),
         "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
         "correlation": cells["correlation"].map(number),
-        "largest excess": (100 * cells["largest_excess"]).map(decimals(1)),
-        "its floor": (100 * cells["largest_excess_floor"]).map(decimals(1)),
+        "worst class": cells["worst_class"],
+        "its cost": _in_points_with_intervals(cells, "worst_class_cost"),
+        "chance movement": (100 * cells["largest_excess"]).map(decimals(1)),
+        "by noise alone": (100 * cells["largest_excess_floor"]).map(decimals(1)),
         "of the control": (100 * cells["largest_excess_none"]).map(decimals(1)),
-        "floor of the control": (100 * cells["largest_excess_floor_none"]).map(decimals(1)),
+        "by noise alone, control": (100 * cells["largest_excess_floor_none"]).map(decimals(1)),
     }
     if _has_unbalanced_classes(study.runs):
         columns["weighted alpha"] = cells["alpha_weighted"].map(number)
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _in_points_with_intervals(cells: pd.DataFrame, name: str) -> list[str]:
+    in_points = 100 * cells[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+    return [with_interval(*row, decimals(1)) for row in in_points]
 
 
 def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:

@@ -12,8 +12,9 @@ SPREAD = np.linspace(-0.1, 0.1, 8)
 
 
 def runs(pruner="mp", ratio=10, alpha=1.0, *, noise=SPREAD, after=0.8, dataset="mnist", model="lenet5", **params):
+    """The accuracy varies a hundredth as much as the gaps, since a loss without variance has no bound."""
     made = made_up_runs.runs(dataset, model, pruner, ratio, alpha + noise, **params)
-    return made_up_runs.with_images(made.assign(accuracy_after=after))
+    return made_up_runs.with_images(made.assign(accuracy_after=after + noise / 1000))
 
 
 def none(alpha=1.0, **settings):
@@ -29,14 +30,16 @@ def judged(*cells):
 def test_cost_classes_gaps_and_the_largest_safe_ratio():
     # Class b has recall .8 - .1 * 1.5 = .65, and .7 without pruning; the accuracy explains .01. The half-widths are
     # those of t: 2.365 times .495 points, the standard error of .1 * 2 * SPREAD; 2.841 times .0495, as two ratios hold
-    # together. At ratio 2, class b differs from the control by 1.1 SPREAD tenths, with a half-width of .64 points.
+    # together. At ratio 2, both classes differ from the control by 1.1 SPREAD tenths, with a half-width of .64 points;
+    # the bound for both of them is one-sided, at half of .05, and so the same.
     worse, same = runs(alpha=1.5, after=0.79), runs(ratio=2, noise=SPREAD / 10)
     line, how_to_read = judged(worse, same, none())
     assert line == (
         "On mnist with lenet5 (8 networks), use mp at ratio 2. It costs 0.0 points of accuracy (0.0 to 0.0). "
-        "No class is shown to lose more than the accuracy; the data allow at most 0.6 points more (a). "
-        "mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0) and is not shown to be safe. "
+        "No class is shown to lose more than the accuracy; a loss above 0.6 points is ruled out for all. "
+        "mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). "
         "b loses 4.0 points (2.8 to 5.2) more than the accuracy. "
+        "Undecided: b may lose up to 6.2 points (limit 5); more networks may decide. "
         "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains."
     )
     assert "trained as long and not pruned" in how_to_read
@@ -51,9 +54,9 @@ def test_what_became_of_gaps_and_which_class_pays_are_numbers():
     assert change.kind == "narrower"
     assert [change.change, change.low, change.high] == pytest.approx([-50, -61.7, -38.3], abs=0.05)
     assert (gaps(larger).kind, gaps(larger).change) == ("weak behind", pytest.approx(50))
-    are_tested, names, points = payers(class_rows(study, larger), larger)
+    are_tested, names, points = payers(class_rows(study, larger))
     assert (are_tested, names) == (True, ["b"])
-    assert points == pytest.approx(np.array([[4.0, 2.83, 5.17]]), abs=0.01)
+    assert points == pytest.approx(np.array([[4.0, 2.82, 5.18]]), abs=0.01)
 
 
 def sentences(*cells):
@@ -115,7 +118,7 @@ def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_
         "On mnist with lenet5 (8 networks), use mp at ratio 10",
         "It costs 0.0 points of accuracy (0.0 to 0.0)",
     ]
-    assert said[2] == "No class is shown to lose more than the accuracy; the data allow at most 1.2 points more (a)"
+    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 1.2 points is ruled out for all"
     assert said[-1] == "This is safe, and no larger ratio is shown to be"
 
 
@@ -136,13 +139,32 @@ def test_a_class_of_twelve_is_judged_with_moderated_variances():
     assert (low > 0, low + high, high < 15) == (True, pytest.approx(16, abs=0.11), True)
 
 
-def test_a_worst_class_that_is_another_one_in_each_network_is_told():
-    # Some class loses 5 points in every network. In the control the worst class loses |SPREAD| tenths, .57 points in
-    # the mean, with a half-width of 2.365 * .3415 / sqrt 8.
+def test_a_class_that_another_network_gains_is_no_cost_but_may_be_one():
+    """Each class loses 5 points in half of the networks: 2.365 times 5.35 points over the root of 8 are 4.5."""
     said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
+    assert said[0].endswith("use mp at ratio 10")
+    assert said[2] == "No class is shown to lose more than the accuracy; a loss above 4.4 points is ruled out for all"
+    # Three networks rule out less.
+    few = sentences(runs(noise=np.array([0.5, -0.5, 0.5])), none().head(3))
+    assert few[0].endswith("nothing is shown to be safe")
+    assert few[3].startswith("Undecided: ")
+
+
+def test_a_loss_of_every_class_is_none_beyond_the_accuracy_and_is_not_safe():
+    """Both classes and the accuracy lose 20 points."""
+    study = StudyData(made_up_runs.study(lower(runs(), 0.2), none()))
+    assert study.classes["cost"].tolist() == pytest.approx([0, 0], abs=1e-12)
+    assert study.classes["loss"].tolist() == pytest.approx([0.2, 0.2])
+    said = sentences(lower(runs(), 0.2), none())
     assert said[0].endswith("nothing is shown to be safe")
-    assert said[2].startswith("No class is shown to lose more")
-    assert said[3].endswith("loses 4.4 points (4.1 to 4.7) more than in the control")
+    assert "It is not safe: b surely loses more than 5 points of recall" in said
+
+
+def test_a_method_is_judged_from_its_smallest_ratio_up_to_the_first_that_fails():
+    """At ratio 4 a class loses 6 points and at 10 none does, so that 10 does not count, and 2 is the choice."""
+    cells = [runs(ratio=2), runs(ratio=4, alpha=1.6), runs(ratio=10), none()]
+    assert sentences(*cells)[0].endswith("use mp at ratio 2")
+    assert sentences(*cells[:1], *cells[2:])[0].endswith("use mp at ratio 10")
 
 
 def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
@@ -206,7 +228,7 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
 
 
 def test_what_is_gained_is_no_cost():
-    assert sentences(runs(after=0.81), none())[1] == "mp at ratio 10 gains 1.0 points of accuracy (1.0 to 1.0)"
+    assert sentences(runs(after=0.81), none())[1] == "It gains 1.0 points of accuracy (1.0 to 1.0)"
 
 
 def test_an_experiment_of_the_control_alone_says_so():
@@ -215,7 +237,7 @@ def test_an_experiment_of_the_control_alone_says_so():
     assert "none" in line
 
 
-def test_every_data_set_and_model_has_a_line_of_at_most_sixty_words():
+def test_every_data_set_and_model_has_a_line_of_at_most_seventy_five_words():
     settings = {"schedule": "cubic", "distill": "0.5"}
     cells = [
         runs("up", 20, 1.5, dataset=name, after=0.7, **params)
@@ -227,7 +249,7 @@ def test_every_data_set_and_model_has_a_line_of_at_most_sixty_words():
     ]
     *lines, _ = judged(*cells, *controls)
     assert [line.split()[1] for line in lines] == ["mnist", "cifar10"]
-    assert max(len(line.split()) for line in lines) <= 60
+    assert max(len(line.split()) for line in lines) <= 75
 
 
 def cells(*rows):
