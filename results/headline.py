@@ -1,35 +1,51 @@
-"""The numbers behind the first sentences of README.md: gradual pruning and mitigations beside their own controls."""
+"""The numbers behind the first sentences of README.md: what pruning costs a class, and mitigations beside controls."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import class_costs
+import decay
 import folders
 import numpy as np
 import pandas as pd
 
 from analysis.rendering import formats
-from analysis.report.mitigation.outcomes import BEYOND, CONTROL_GAIN, EXCESS, FLOOR, GAIN, GAIN_BEYOND, MITIGATION
-from analysis.runs import schema
+from analysis.report.mitigation.outcomes import CONTROL_GAIN, GAIN, GAIN_BEYOND, MITIGATION
+from analysis.runs import frames, schema
 
 # The data sets and the mitigations, by their names in mitigation.csv.
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10-jpeg": "CIFAR-10"}
+# The studies of gradual MP whose learning rate falls, and how many networks of which kind they have.
+_FALLING = {
+    "decay": "twenty networks",
+    "decay-confirmation": "twenty more",
+    "decay-pruners": "twenty more again",
+    "mitigation-resnet20": "ten ResNet-20s",
+}
 _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return the largest excess loss under gradual MP at ratio 20, beside its control and its floor, in points."""
+    """Return what gradual MP at ratio 20 costs the class that pays most, where the learning rate falls, in points."""
     rows = []
-    for row in _gradual(results).query(f"{schema.RATIO} == 20 and {MITIGATION} == ''").to_dict("records"):
-        rows.append(
-            {
-                "": _DATASETS[row[schema.DATASET]],
-                "pruned": _points(row[EXCESS]),
-                "trained further, not pruned": _points(row[f"{EXCESS}_of_control"]),
-                "difference": _with_interval(row, BEYOND),
-                "chance alone": _points(row[FLOOR]),
-            }
-        )
+    for study, networks in _FALLING.items():
+        costs = decay.primary_runs(folders.table(results, study, f"{class_costs.NAME}.csv"))
+        if frames.column(schema.DECAY) in costs:
+            costs = costs[decay.trainings(costs) == decay.COSINE]
+        for row in costs.sort_values(schema.DATASET, key=_place, kind="stable").to_dict("records"):
+            low, high = (100 * row[f"named_{end}"] for end in ("low", "high"))
+            rows.append(
+                {
+                    "": f"{_DATASETS[row[schema.DATASET]]}, {networks}",
+                    "class": str(row["class"]),
+                    "cost": formats.with_interval(100 * row["cost"], low, high, formats.decimals(2)),
+                    "p": formats.p_value(row["cost_p"]),
+                    "loss": _points(row["loss"]),
+                    "no class loses more than": _points(row["loss_upper_all"]),
+                    "accuracy loss": _points(row["accuracy_loss"]),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -73,8 +89,12 @@ def _gradual(results: Path) -> pd.DataFrame:
     """Return the rows of gradual MP on networks that nothing was chosen by, in the order of the data sets in print."""
     rows = folders.table(results, "mitigation-confirmation", "mitigation.csv")
     rows = rows[rows[schema.PRUNER].eq("mp") & rows[schema.SCHEDULE].eq("cubic")]
-    order = list(_DATASETS)
-    return rows.sort_values(schema.DATASET, key=lambda names: names.map(order.index), kind="stable")
+    return rows.sort_values(schema.DATASET, key=_place, kind="stable")
+
+
+def _place(datasets: pd.Series) -> pd.Series:
+    """Return the places of data sets in the order in print."""
+    return datasets.map(list(_DATASETS).index)
 
 
 def _points(share: float) -> str:
