@@ -1,0 +1,166 @@
+"""Costs of classes: tests and bounds against plain loops and scipy, and the worst class where it is known."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics import class_costs, class_losses
+from analysis.statistics.class_costs import (
+    ImageHalves,
+    bounds,
+    excess,
+    joint_level,
+    smallest_p,
+    step_down_p,
+    worst_class,
+)
+
+
+def values(networks, classes, seed=0):
+    made = np.random.default_rng(seed).normal(0, 1, (networks, classes))
+    made[:, 0] += 1
+    return made
+
+
+def t_of(column):
+    return stats.ttest_1samp(column, 0).statistic
+
+
+def step_down_by_loops(made):
+    """Westfall and Young's step-down procedure as it is told: the largest statistic first, each beside the rest."""
+    observed = [t_of(column) for column in made.T]
+    order = np.argsort(observed)[::-1]
+    flips = [np.array(signs)[:, np.newaxis] * made for signs in product([1, -1], repeat=len(made))]
+    statistics = np.array([[t_of(column) for column in flipped.T] for flipped in flips])
+    adjusted, so_far = np.empty(made.shape[1]), 0.0
+    for place, name in enumerate(order):
+        share = np.mean(statistics[:, order[place:]].max(1) >= observed[name] - 1e-9)
+        so_far = max(so_far, share)
+        adjusted[name] = so_far if observed[name] > 0 else 1
+    return adjusted
+
+
+@pytest.mark.slow
+def test_the_step_down_test_is_that_of_plain_loops():
+    made = values(10, 4)
+    assert step_down_p(made) == pytest.approx(step_down_by_loops(made))
+
+
+def test_one_class_has_the_p_of_its_own_flips_and_many_networks_a_floor():
+    made = values(10, 1)
+    means = [abs(np.array(signs) @ made[:, 0]) for signs in product([1, -1], repeat=10)]
+    share = np.mean([mean >= abs(made.sum()) - 1e-9 for mean in means]) / 2
+    assert step_down_p(made).tolist() == pytest.approx([share])
+    strong = np.abs(values(20, 2)) + 1
+    assert step_down_p(strong).tolist() == [smallest_p(20)] * 2 == [1 / 8192] * 2
+
+
+def test_classes_that_gain_or_never_change_are_not_harmed():
+    made = np.column_stack([-np.abs(values(12, 1)), np.zeros(12)])
+    assert step_down_p(made).tolist() == [1, 1]
+
+
+def test_the_level_of_one_class_is_between_bonferroni_and_all_of_it():
+    independent = joint_level(values(20, 10))
+    assert 0.005 <= independent < 0.007
+    # Ten copies of a class are one class.
+    copies = np.repeat(values(20, 1), 10, axis=1)
+    assert joint_level(copies) > 0.04
+    assert joint_level(values(9, 10)) == pytest.approx(0.005)
+
+
+def test_few_networks_have_the_bounds_of_bonferroni():
+    losses = np.array([[0.1, 0.0, 0.02], [0.2, 0.01, 0.0], [0.15, 0.02, 0.01]])
+    changes = class_losses.from_recalls(np.full((3, 3), 0.9), 0.9 - losses)
+    found = bounds(changes, np.eye(3))
+    half = stats.t.ppf(1 - 0.05 / 3, 2) * losses.std(0, ddof=1) / 3**0.5
+    assert found.upper_all == pytest.approx(losses.mean(0) + half)
+    single = stats.ttest_1samp(losses, 0).confidence_interval()
+    assert (found.low, found.high) == (pytest.approx(single.low), pytest.approx(single.high))
+    p = np.array(stats.ttest_1samp(losses, 0, alternative="greater").pvalue)
+    order = np.argsort(p)
+    assert found.p[order] == pytest.approx(np.maximum.accumulate(p[order] * [3, 2, 1]).clip(max=1))
+
+
+def test_a_loss_that_all_classes_share_is_no_cost_and_is_bounded_all_the_same():
+    losses = 0.3 + values(12, 4) / 1000
+    share = np.full(4, 0.25)
+    assert excess(losses, share).mean(0) == pytest.approx(np.zeros(4), abs=1e-3)
+    changes = class_losses.from_recalls(np.full((12, 4), 0.9), 0.9 - losses)
+    assert (bounds(changes, np.eye(4)).upper_all > 0.3).all()
+    assert np.abs(bounds(changes, class_losses.excess_weights(share)).upper_all).max() < 0.002
+
+
+def test_images_that_never_change_are_bounded_by_the_rule_of_three():
+    label, right = np.repeat([0, 1], 300), np.ones((3, 600), bool)
+    changes = class_losses.from_predictions(label, right, right)
+    assert np.isnan(bounds(changes, np.eye(2)).upper_all).all()
+    found = bounds(changes, np.eye(2), support=np.array([300, 300])).upper_all
+    # .025 ** (1 / 300) is the share that n images without a loss leave.
+    assert found.tolist() == pytest.approx([1 - 0.025 ** (1 / 300)] * 2)
+
+
+def study(losses, networks=12, images=200, seed=0):
+    """Networks that are right about .9 of each class's images before, and lose single images at random."""
+    generator = np.random.default_rng(seed)
+    label = np.repeat(np.arange(len(losses)), images)
+    before = generator.random((networks, len(label))) < 0.9
+    after = before & (generator.random(before.shape) >= np.repeat(losses, images) / 0.9)
+    return label, before, after
+
+
+def worst_of(label, before, after):
+    changes = class_losses.from_predictions(label, before, after)
+    weights = class_losses.excess_weights(np.bincount(label) / len(label))
+    return worst_class(changes, weights, label=label, differences=before.astype(int) - after)
+
+
+def test_the_class_that_costs_most_is_found_and_measured():
+    found = worst_of(*study([0.0, 0.1, 0.0, 0.0]))
+    assert found.place == 1
+    # The accuracy loses a fourth of .1.
+    assert found.cost == pytest.approx(0.075, abs=0.01)
+    assert found.low < 0.075 < found.high
+
+
+@pytest.mark.slow
+def test_where_no_class_costs_anything_the_cost_is_0_on_average_and_the_largest_is_not():
+    costs, largest = [], []
+    for seed in range(60):
+        label, before, after = study([0.05] * 5, networks=5, seed=seed)
+        costs.append(worst_of(label, before, after).cost)
+        lost = (before.astype(int) - after).reshape(5, 5, -1).mean(2)
+        largest.append((lost - lost.mean(1, keepdims=True)).max(1).mean())
+    error = np.std(costs, ddof=1) / 60**0.5
+    assert abs(np.mean(costs)) < 4 * error
+    assert np.mean(largest) > 0.01
+
+
+def test_a_single_network_and_unpaired_networks_have_no_worst_class():
+    label, before, after = study([0.0, 0.2], networks=1)
+    assert worst_of(label, before, after).place == -1
+    unpaired = class_losses.from_predictions(label, np.vstack([before] * 2), np.vstack([after] * 3), paired=False)
+    weights = class_losses.excess_weights(np.full(2, 0.5))
+    assert worst_class(unpaired, weights).place == -1
+    assert np.isfinite(bounds(unpaired, np.eye(2)).value).all()
+
+
+def test_two_classes_of_equal_size_cost_opposite_amounts():
+    label, before, after = study([0.1, 0.0])
+    changes = class_losses.from_predictions(label, before, after)
+    found = bounds(changes, class_losses.excess_weights(np.full(2, 0.5)))
+    assert found.value[0] == pytest.approx(-found.value[1])
+    assert (found.p[0] < 0.05, found.p[1]) == (True, 1)
+
+
+def test_halves_hold_every_image_once_and_the_only_image_of_a_class_twice():
+    label = np.array([0, 0, 0, 0, 1, 1, 1, 2])
+    differences = np.array([[1, 0, 0, 0, 1, 0, -1, 1]])
+    first, second = ImageHalves(label, differences).split(0)
+    assert (first + second)[0, 0] == pytest.approx(0.5)
+    # Of three images one half has one, the other two.
+    assert first[0, 1] + 2 * second[0, 1] == pytest.approx(0)
+    assert (first[0, 2], second[0, 2]) == (1, 1)
+    assert class_costs.ImageHalves(label, differences).split(0)[0].tolist() == first.tolist()

@@ -1,0 +1,109 @@
+"""What classes lost against the control, controls of other seeds or the dense networks, by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.study.arrays import run_arrays
+from analysis.study.cells import cells
+from analysis.study.classes import classes
+from analysis.study.costs import networks_for_limit
+from tests.made_up_runs import runs, study, with_images
+
+ALPHAS = np.array([1.1, 1.2, 1.5])
+
+
+def pruned(alphas=ALPHAS):
+    return with_images(runs("toy", "net", "mp", 2, alphas))
+
+
+def none(alphas):
+    return with_images(runs("toy", "net", "none", 1, alphas))
+
+
+def class_b(*made):
+    return classes(run_arrays(study(*made))).set_index("class").loc["b"]
+
+
+def test_losses_are_against_the_control_of_the_same_dense_network():
+    """Class b has recall .8 - .1 alpha. Networks without a control are left out."""
+    row = class_b(pruned(), none([1.0, 1.0]))
+    assert (row["reference"], row["n_reference"]) == ("control", 2)
+    assert row["loss"] == pytest.approx(0.015)
+    interval = stats.ttest_1samp([0.01, 0.02], 0).confidence_interval()
+    assert (row["loss_low"], row["loss_high"]) == pytest.approx((interval.low, interval.high))
+    # Two classes: one-sided at .05 / 2 is two-sided at .05.
+    assert row["loss_upper_all"] == pytest.approx(interval.high)
+    # From the dense network on it lost .1 (alpha - 1).
+    assert row["loss_from_dense"] == pytest.approx(0.1 * (ALPHAS - 1).mean())
+
+
+def test_without_a_control_losses_are_against_the_dense_networks():
+    row = class_b(pruned())
+    assert (row["reference"], row["n_reference"]) == ("dense", 3)
+    assert row["loss"] == pytest.approx(row["loss_from_dense"])
+
+
+def test_controls_of_other_seeds_are_not_paired():
+    controls = none([0.9, 1.0, 1.4]).assign(dense_run_id=["x", "y", "z"], seed=[7, 8, 9])
+    row = class_b(pruned(), controls)
+    assert (row["reference"], row["n_reference"]) == ("control of other seeds", 3)
+    losses = 0.1 * ALPHAS, 0.1 * np.array([0.9, 1.0, 1.4])
+    assert row["loss"] == pytest.approx(losses[0].mean() - losses[1].mean())
+    # Far wider than the paired interval of the same numbers, and wider than either group's own.
+    half = stats.t.ppf(0.975, 2) * (losses[0].var(ddof=1) / 3 + losses[1].var(ddof=1) / 3) ** 0.5
+    assert row["loss_high"] - row["loss"] == pytest.approx(half)
+    cell = cells(run_arrays(study(pruned(), controls))).set_index("pruner").loc["mp"]
+    assert (cell["worst_class"], np.isnan(cell["worst_class_cost"])) == ("", True)
+    assert np.isfinite(cell["worst_class_loss_upper"])
+
+
+def test_a_network_at_chance_counts_in_what_pruning_costs():
+    """The third network has lost everything, and is left out of the older columns."""
+    made = pruned()
+    made.loc[2, ["accuracy_after", "recall_after/a", "recall_after/b"]] = 0.5, 0.5, 0.5
+    row = class_b(made, none([1.0, 1.0, 1.0]))
+    assert (row["n"], row["n_reference"]) == (2, 3)
+    assert row["loss"] == pytest.approx((0.01 + 0.02 + 0.2) / 3)
+    assert row["loss_beyond_control"] == pytest.approx(0.015)
+
+
+def test_one_network_has_a_loss_and_no_bound():
+    row = class_b(pruned().head(1), none([1.0]))
+    assert row["loss"] == pytest.approx(0.01)
+    assert np.isnan(row[["loss_upper_all", "cost_low", "cost_p"]].astype(float)).all()
+    cell = cells(run_arrays(study(pruned().head(1), none([1.0])))).set_index("pruner").loc["mp"]
+    assert np.isnan(cell["worst_class_loss_upper"])
+    assert networks_for_limit(run_arrays(pruned().head(1)), np.array([0]), 0.1) is None
+
+
+def test_classes_that_all_lose_the_same_cost_nothing():
+    made = pruned([1.0, 1.0, 1.0])
+    lower = 0.1 * np.array([1.0, 2.0, 3.0])
+    for name in ("accuracy_after", "recall_after/a", "recall_after/b"):
+        made[name] -= lower
+    row = class_b(made, none([1.0, 1.0, 1.0]))
+    assert (row["loss"], row["cost"]) == (pytest.approx(0.2), pytest.approx(0, abs=1e-12))
+
+
+def test_the_worst_class_of_a_cell_and_its_bound():
+    cell = cells(run_arrays(study(pruned(), none([1.0, 1.0, 1.1])))).set_index("pruner").loc["mp"]
+    assert cell["worst_class"] == "b"
+    costs = 0.1 * (ALPHAS - [1.0, 1.0, 1.1])
+    # The others choose b, and the accuracy loses nothing.
+    assert cell["worst_class_cost"] == pytest.approx(costs.mean())
+    # Both ends have half of .05, and the two classes half of that.
+    half = stats.t.ppf(1 - 0.0125, 2) * costs.std(ddof=1) / 3**0.5
+    ends = cell["worst_class_cost_low"], cell["worst_class_cost_high"]
+    assert ends == pytest.approx((max(costs.mean() - half, -costs.mean() - half), costs.mean() + half))
+
+
+def test_how_many_networks_would_rule_out_a_loss():
+    made = study(pruned([1.0, 1.1, 1.2, 1.3]), none([1.0] * 4))
+    found = networks_for_limit(run_arrays(made), np.arange(4), 0.03)
+    # b loses .015, and varies by .0129. Two classes have .025 each.
+    losses = 0.1 * np.array([0.0, 0.1, 0.2, 0.3])
+    counts = np.arange(5, 100)
+    enough = losses.mean() + stats.t.ppf(0.975, counts - 1) * losses.std(ddof=1) / counts**0.5 < 0.03
+    assert found == counts[enough][0]
+    assert networks_for_limit(run_arrays(made), np.arange(4), 0.01) is None
