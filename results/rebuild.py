@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import compress
+import costs_at_equal_accuracy
 import decay
 import decay_pruners
 import decay_resnet20
@@ -41,6 +42,7 @@ _WITH_TABLES = (
     decay_pruners,
     decay_resnet20,
     compress,
+    costs_at_equal_accuracy,
     lottery_tickets,
     pies,
     quantized_training,
