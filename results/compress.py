@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import answer_costs
 import folders
 import numpy as np
 import pandas as pd
+from pies import CLASSES
+from quantized_training import CIFAR10
 from scipy import stats
 
 from analysis.common.errors import StudyError
@@ -64,11 +67,13 @@ def write(results: Path) -> None:
     StudyError
         A file is damaged.
     """
-    for folder in (results / LENET5, results / RESNET20):
+    for study, classes in ((LENET5, CLASSES), (RESNET20, CIFAR10)):
+        folder = results / study
         if (folder / TEST).is_file():
             measured = read(folder)
             chosen = choices(measured)
-            folders.write(folder, {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)})
+            tables = {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)}
+            folders.write(folder, {**tables, answer_costs.NAME: class_costs(measured, classes)})
 
 
 def choices(measured: Measured) -> pd.DataFrame:
@@ -143,6 +148,16 @@ def losses(measured: Measured) -> pd.DataFrame:
         for place, row in measured.chains.iterrows()
     )
     return pd.concat(tables, ignore_index=True)[["chain", "bytes", "name", "support", "loss", "low", "high"]]
+
+
+def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the class that costs most on test images, beyond the control, of each chain: a row of `costliest`."""
+    rows = (
+        {"chain": row["chain"], "bytes": row["bytes"]}
+        | answer_costs.costliest(measured.test_label, measured.test.control[place], measured.test.after[place], classes)
+        for place, row in measured.chains.iloc[1:].iterrows()
+    )
+    return pd.DataFrame(rows)
 
 
 def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
 # Twenty intervals hold together with 95 %.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
-_TITLES = ("alpha", "alpha, MP minus control", "largest excess loss, points, MP minus control")
+_TITLES = ("alpha", "alpha, MP minus control", "raw slope, MP minus control")
 _COLORS = {CONTROL: NEUTRAL, MP: ABOVE, UP: DIFFERENT}
 
 
@@ -111,7 +111,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     drawn, grid = page(
         (len(datasets), 3),
         (11.5, 0.8 + 3 * len(datasets)),
-        "At heavy pruning alpha of lottery tickets rises beyond that of a control",
+        "Heavy pruning of lottery tickets widens the gaps between classes beyond those of a control",
         "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0. "
         "Scales differ.",
         sharex=True,
@@ -120,7 +120,7 @@ def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
         of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]
         _draw_means(row[0], levels[levels[schema.DATASET].eq(dataset)])
         _draw_differences(row[1], of_control[of_control["outcome"].eq("alpha")])
-        _draw_differences(row[2], of_control[of_control["outcome"].eq("largest_excess")])
+        _draw_differences(row[2], of_control[of_control["outcome"].eq("raw_slope")])
         row[0].set_ylabel(DATASETS[dataset])
     for axes in grid.flat:
         axes.set_xticks(range(0, LEVELS + 1, 5))

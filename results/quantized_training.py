@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import answer_costs
 import folders
 import network_measures
 import numpy as np
@@ -58,6 +59,7 @@ def write(results: Path) -> None:
                 "summary": summary(label, answers),
                 "comparisons": comparisons(label, answers),
                 "class_losses": losses,
+                answer_costs.NAME: class_costs(label, answers, classes),
             }
             folders.write(folder, tables, {"classes": picture(measured, losses)})
 
@@ -232,6 +234,21 @@ def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
     return pd.concat(tables, ignore_index=True).rename(columns={"value": "loss"})
 
 
+def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the class that costs most beyond the accuracy, a row of `costliest` for each pair of networks.
+
+    Quantised networks are against the control, and those quantised while training against after it, and the reverse.
+    """
+    pairs = [(name, CONTROL) for name in (*QUANTIZED, ANEW) if name in answers]
+    ways = [(f"while {bits}", f"after {bits}") for bits in BITS]
+    pairs += [*ways, *((after, during) for during, after in ways)]
+    rows = (
+        {"name": name, "against": against} | answer_costs.costliest(label, answers[against], answers[name], classes)
+        for name, against in pairs
+    )
+    return pd.DataFrame(rows)
+
+
 def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the recall of each class, (networks, classes)."""
     return np.stack([right[:, label == index].mean(1) for index in range(label.max() + 1)], axis=1)
@@ -245,8 +262,8 @@ def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
     figure, grid = page(
         (1, 1 + len(BITS)),
         (11.5, 3.8),
-        "Rounded to 4 bits after training, the worst class loses most",
-        "Left: each dot a network, the bar their mean. Others: means of ten networks, each with its 95 % interval.",
+        "Rounded to 4 bits after training, a network's worst class moves most",
+        "Left: each dot a network, the bar their mean. Others: means of ten networks, each with its own 95 % interval.",
     )
     _draw_networks(grid[0, 0], measured)
     for axes, bits in zip(grid[0, 1:], BITS, strict=True):
@@ -269,7 +286,7 @@ def _draw_networks(axes: Axes, measured: pd.DataFrame) -> None:
         axes.hlines(own.mean(), place - 0.3, place + 0.3, color=color, linewidth=2)
     axes.set_xticks(range(len(ways)), list(ways.values()))
     axes.set_ylim(0)
-    axes.set_title("largest excess loss, points", fontsize=10)
+    axes.set_title("movement of one network's worst class, points", fontsize=9)
     axes.grid(axis="y", alpha=0.3)
     handles = [Line2D([], [], color=color, linewidth=2, label=f"{when} training") for when, color in _COLORS.items()]
     axes.legend(handles=handles, fontsize=8, frameon=False, loc="upper left")

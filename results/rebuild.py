@@ -12,6 +12,7 @@ from pathlib import Path
 import class_costs
 import click
 import compress
+import costs_at_equal_accuracy
 import decay
 import decay_pruners
 import decay_resnet20
@@ -43,6 +44,7 @@ _WITH_TABLES = (
     decay_pruners,
     decay_resnet20,
     compress,
+    costs_at_equal_accuracy,
     lottery_tickets,
     pies,
     quantized_training,

@@ -156,7 +156,7 @@ def differences(compared: pd.DataFrame) -> Figure:
         "Undecayed minus magnitude pruning, after fine-tuning",
         "Means of ten networks with 95 % intervals, paired by the dense network, in points.",
     )
-    titles = {"accuracy": "accuracy", "largest_excess": "largest excess loss beyond the control"}
+    titles = {"accuracy": "accuracy", "largest_excess": "movement of one network's worst class"}
     for axes, (outcome, title) in zip(grid.flat, titles.items(), strict=True):
         for shift, (training, color) in enumerate(_COLORS.items()):
             own = compared[compared[_TRAINING].eq(training) & compared["outcome"].eq(outcome)].sort_values(schema.RATIO)

@@ -58,6 +58,8 @@ def write(results: Path) -> None:
         "halves": halves,
         "survival": surviving_terms(fits),
         "rare_classes": rare_classes(rows),
+        "class_effects": class_effects(fits[_WITH]),
+        "rare_minus_common": rare_minus_common(rows),
     }
     folders.write(results / STUDY, tables, {"imbalance": figure(tables["imbalance"], halves, fits[_WITH])})
 
@@ -151,6 +153,54 @@ def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
             low, high = mean_interval(deficits)
             row = {"iteration": iteration, "optimizer": optimizer, "pruning": when}
             tables.append({**row, "deficit": deficits.mean(), "low": low, "high": high})
+    return pd.DataFrame(tables)
+
+
+def class_effects(regressed: Regression) -> pd.DataFrame:
+    """Return the coefficient of imbalance with an effect of each class, with accuracy before pruning and without.
+
+    Effects of classes stand in for the intercept and for the entropy, which is a class's own. The accuracy before
+    pruning lies between rarity and the accuracy after it: with it, the coefficient leaves out what rarity costs
+    through it. Errors are of the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
+    """
+    fitted = regressed.fitted
+    assert fitted is not None
+    terms = fitted.coefficients["term"].tolist()
+    label, names = fitted.rows[CLASS].astype(str).factorize()
+    effects = (label[:, np.newaxis] == np.arange(len(names))).astype(float)
+    outcome = fitted.rows[regression.OUTCOME].to_numpy(float)
+    rows = []
+    for with_accuracy in (True, False):
+        left_out = {"Intercept", "class_entropy"}
+        kept = [i for i, term in enumerate(terms) if term not in left_out and (with_accuracy or ACCURACY_0 not in term)]
+        design = np.column_stack([fitted.design[:, kept], effects])
+        place = kept.index(terms.index(IMBALANCE))
+        value = np.linalg.lstsq(design, outcome)[0][place]
+        without = [
+            np.linalg.lstsq(design[label != each], outcome[label != each])[0][place] for each in range(len(names))
+        ]
+        error = np.sqrt((len(names) - 1) / len(names) * np.square(np.asarray(without) - value).sum())
+        half = float(regression.clustered_half_width(error, len(names)))
+        p = float(regression.clustered_p(value, error, len(names)))
+        row = {"accuracy before pruning": _WITH if with_accuracy else _WITHOUT, "coefficient": value}
+        p = regression.one_tailed(p, value, coefficients.EXPECTED_SIGNS[IMBALANCE])
+        rows.append({**row, "low": value - half, "high": value + half, "p": p})
+    return pd.DataFrame(rows)
+
+
+def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how much more recall a class loses from the dense network on where it is rare, in points, by level.
+
+    Each class is compared with itself in the other networks of the same level; the mean is over classes, with its 95 %
+    interval. There is no control: the networks were trained further after each pruning.
+    """
+    losses = rows.assign(rare=rows[IMBALANCE] < 0, loss=_POINTS * (rows[ACCURACY_0] - rows[ACCURACY]))
+    tables = []
+    for iteration, own in losses.groupby(ITERATION, observed=True):
+        means = own.groupby([CLASS, "rare"], observed=True)["loss"].mean().unstack()
+        differences = (means[True] - means[False]).to_numpy()
+        low, high = mean_interval(differences)
+        tables.append({"iteration": iteration, "difference": differences.mean(), "low": low, "high": high})
     return pd.DataFrame(tables)
 
 

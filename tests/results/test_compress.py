@@ -72,6 +72,15 @@ def test_the_summary_counts_choices_and_what_it_costs_to_respect_the_limit(folde
     assert row["larger"] == row["larger_low"] == row["larger_high"] == pytest.approx(5)
 
 
+def test_the_costliest_class_of_each_chain_is_named(folder):
+    table = pd.read_csv(folder / "class_costs.csv").set_index("chain")
+    row = table.loc["costs"]
+    # A mean of 32 images of 400 are 8 points of the class, and .8 of the accuracy.
+    assert (row["class"], row["n"]) == ("T-shirt/top", NETWORKS)
+    assert row[["loss", "accuracy_loss", "cost"]].tolist() == pytest.approx([0.08, 0.008, 0.072])
+    assert table.loc["spares", "loss"] == 0
+
+
 def test_answers_are_read_as_they_were_saved(folder):
     found, own = compress.read(folder), np.repeat(np.arange(CLASSES), IMAGES)
     for kept in (found.validation, found.test):

@@ -77,6 +77,16 @@ def test_the_losses_of_classes_are_against_the_control_and_after_training(answer
     assert len(table) == 60
 
 
+def test_the_cost_of_a_class_is_its_loss_less_that_of_the_accuracy(answers):
+    table = study.class_costs(LABEL, answers, study.CIFAR10).set_index(["name", "against"])
+    # 8 of 40 images of a class, and 1, 2 and 3 more, are 25 points on average, and of all 400 images 2.5.
+    row = table.loc["while 4", "control"]
+    assert row[["class", "n"]].tolist() == ["cat", NETWORKS]
+    assert row[["loss", "accuracy_loss", "cost"]].tolist() == pytest.approx([0.25, 0.025, 0.225])
+    assert table.loc[("while 4", "after 4"), "cost"] == pytest.approx(0.045)
+    assert table.loc[("after 8", "while 8"), ["class", "loss"]].tolist() == ["dog", pytest.approx(0.025)]
+
+
 def test_a_folder_without_answers_is_left_alone(tmp_path):
     (tmp_path / study.LENET5).mkdir()
     study.write(tmp_path)
@@ -95,7 +105,7 @@ def test_all_files_are_written_from_the_answers_alone(answers, tmp_path, name):
     assert all((read[name] == own).all() for name, own in answers.items())
     study.write(tmp_path)
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    tables = {"networks.csv", "summary.csv", "comparisons.csv", "class_losses.csv"}
+    tables = {"networks.csv", "summary.csv", "comparisons.csv", "class_losses.csv", "class_costs.csv"}
     assert names == {study.ANSWERS, *tables, "figures/classes.png"}
 
 

@@ -103,3 +103,30 @@ def test_a_class_is_compared_with_itself_where_it_is_not_rare():
     table = training_choices.rare_classes(made).set_index(["iteration", "optimizer", "pruning"])["deficit"]
     assert table.xs("after", level="pruning").tolist() == pytest.approx([30] * 4)
     assert table.xs("before", level="pruning").tolist() == pytest.approx([0] * 4)
+
+
+def test_effects_of_classes_leave_imbalance_its_coefficient():
+    made = training_choices.at_own_rates(rows())
+    # A class has an accuracy of its own, which the entropy does not tell.
+    made["accuracy"] += made["class"].map(
+        dict(zip(CLASSES, 0.01 * np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), strict=True))
+    )
+    table = training_choices.class_effects(fit_rows(made)).set_index("accuracy before pruning")
+    assert table.loc["with", "coefficient"] == pytest.approx(1.5)
+    assert table.loc["with", ["low", "high"]].tolist() == pytest.approx([1.5, 1.5])
+
+
+def test_without_accuracy_before_pruning_imbalance_has_what_it_costs_through_it():
+    made = training_choices.at_own_rates(rows())
+    made["accuracy"] += 0.5 * made["imbalance"]
+    made["accuracy0"] += made["imbalance"]
+    table = training_choices.class_effects(fit_rows(made)).set_index("accuracy before pruning")["coefficient"]
+    # Half of a point before pruning is kept. It is 1.5 either way, and .5 more through the accuracy before.
+    assert table["with"] == pytest.approx(1.5)
+    assert table["without"] == pytest.approx(2, abs=0.1)
+
+
+def test_rare_classes_lose_more_than_the_same_classes_elsewhere():
+    made = rows().assign(accuracy0=0.9)
+    made["accuracy"] = np.where(made["imbalance"] < 0, 0.5, 0.8) - made["iteration"] * 0.1
+    assert training_choices.rare_minus_common(made)["difference"].tolist() == pytest.approx([30, 30])

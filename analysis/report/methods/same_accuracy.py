@@ -87,6 +87,19 @@ def same_accuracy(
     return rows.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))[COLUMNS]
 
 
+def choose_networks(runs: pd.DataFrame, validation: ValidationRecalls, points: float) -> pd.DataFrame:
+    """Return the networks that `same_accuracy` compares at so many points below the control.
+
+    Returns
+    -------
+    DataFrame
+        dataset, model, dense_run_id, run_id and `method`, the label of the pruner and its settings. Networks that guess
+        are among them.
+    """
+    chosen_runs = _choose_runs(_with_several_ratios(runs), _controls(runs, validation), points, validation)
+    return chosen_runs.assign(method=_labels(chosen_runs))[[*_PLACE, schema.DENSE_RUN_ID, frames.RUN_ID, "method"]]
+
+
 def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
     """Return dense runs and the accuracy, on validation images, of the controls that learn by the labels alone.
 
@@ -145,11 +158,10 @@ def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, ba
 
 def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.DataFrame:
     """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
-    shown_settings = settings.shown_settings(chosen_runs)
-    exact = need_all_digits(chosen_runs, shown_settings)
-    labels = [method_label(run, shown_settings, exact=exact) for run in chosen_runs.to_dict("records")]
     by_network = (
-        chosen_runs.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
+        chosen_runs.assign(label=_labels(chosen_runs))
+        .set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO]
+        .unstack()
     )
     pairs = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
     medians = [
@@ -157,3 +169,9 @@ def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.Dat
         for dataset, model, method, baseline in pairs.itertuples(index=False)
     ]
     return rows.drop(columns=schema.RATIO).merge(pairs.join(pd.DataFrame(medians, pairs.index, _RATIOS)))
+
+
+def _labels(chosen_runs: pd.DataFrame) -> list[str]:
+    shown_settings = settings.shown_settings(chosen_runs)
+    exact = need_all_digits(chosen_runs, shown_settings)
+    return [method_label(run, shown_settings, exact=exact) for run in chosen_runs.to_dict("records")]

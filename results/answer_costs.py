@@ -1,0 +1,48 @@
+"""What compression cost the classes in studies that keep which images each network gets right, and no frames."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.statistics import class_costs, class_losses
+
+NAME = "class_costs"
+
+
+def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]) -> dict[str, object]:
+    """Return the class that costs most beyond the accuracy on average, and what it costs.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0.
+    before, after : (networks, images), bool
+        Whether the reference and the compressed network of each dense network are right.
+    names : (classes,)
+
+    Returns
+    -------
+    dict
+        n (networks), accuracy_loss, class; loss, loss_upper_all, cost, cost_low, cost_high and cost_p as in
+        `classes.csv`: shares of 1, with bounds and p that hold for all classes.
+    """
+    support = np.bincount(label)
+    recall = np.stack([(before + after.astype(float))[:, label == each].mean() / 2 for each in range(len(support))])
+    changes = class_losses.moderated(class_losses.from_predictions(label, before, after), recall)
+    share = support / len(label)
+    loss, cost = (
+        class_costs.bounds(changes, weights, support=support)
+        for weights in (np.eye(len(support)), class_losses.excess_weights(share))
+    )
+    place = int(cost.value.argmax())
+    return {
+        "n": len(after),
+        "accuracy_loss": float((before.mean(1) - after.mean(1)).mean()),
+        "class": names[place],
+        "loss": loss.value[place],
+        "loss_upper_all": loss.upper_all.max(),
+        "cost": cost.value[place],
+        "cost_low": cost.low[place],
+        "cost_high": cost.high[place],
+        "cost_p": cost.p[place],
+    }

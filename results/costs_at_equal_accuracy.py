@@ -1,0 +1,100 @@
+"""What each method costs the classes where its networks are a point less accurate than the control's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import folders
+import numpy as np
+import pandas as pd
+
+from analysis.report.methods.same_accuracy import choose_networks
+from analysis.runs import schema, validation_counts
+from analysis.runs.frames import RUN_ID
+from analysis.runs.validation_counts import ValidationRecalls
+from analysis.statistics import class_costs
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.costs import recall_changes
+from analysis.study.predictions import StudyPredictions
+
+NAME = "class_costs_at_equal_accuracy"
+POINTS_BELOW = 1.0
+BASELINE, CONTROL = "mp", "control"
+_HALVES = {
+    "seeds 0 to 29": (folders.EQUAL,),
+    "seeds 30 to 59": (folders.EQUAL_UNSEEN,),
+    "all": (folders.EQUAL, folders.EQUAL_UNSEEN),
+}
+
+
+def write(results: Path) -> None:
+    """Write what each class costs in each half of the study and in both, if both have frames."""
+    if all(folders.has_frames(results, study) for study in _HALVES["all"]):
+        tables = [_half(results, studies).assign(half=half) for half, studies in _HALVES.items()]
+        folders.write(results / folders.EQUAL, {NAME: pd.concat(tables, ignore_index=True)})
+
+
+def _half(results: Path, studies: tuple[str, ...]) -> pd.DataFrame:
+    runs, predictions = folders.runs(results, *studies)
+    counts = validation_counts.TABLE.read(folders.exported(results, *studies))
+    return table(runs, ValidationRecalls(counts), StudyPredictions(predictions))
+
+
+def table(
+    runs: pd.DataFrame, validation: ValidationRecalls, predictions: StudyPredictions | None = None
+) -> pd.DataFrame:
+    """Return what each method's networks cost each class, beyond their controls and beyond MP's networks.
+
+    Returns
+    -------
+    DataFrame
+        dataset, method, minus (the control, or MP at the same accuracy), n (networks), accuracy_loss, class; loss,
+        loss_upper_all, cost, cost_low, cost_high and cost_p as in `classes.csv`, all in shares. A teacher's networks
+        have no row beyond the control, because no control of the study has a teacher.
+    """
+    chosen = choose_networks(runs, validation, POINTS_BELOW)
+    arrays = run_arrays(runs)
+    places = pd.Series(np.arange(len(arrays.runs)), arrays.runs[RUN_ID])
+    chosen = chosen.assign(place=chosen[RUN_ID].map(places))
+    rows: list[dict[str, object]] = []
+    for dataset, own in chosen.groupby(schema.DATASET):
+        by_network = own.pivot_table("place", schema.DENSE_RUN_ID, "method")
+        for method, minus, after, before in _comparisons(by_network, arrays):
+            key = {schema.DATASET: dataset, "method": method, "minus": minus, "n": len(after)}
+            rows += [key | each for each in _classes(arrays, after, before, predictions)]
+    return pd.DataFrame(rows)
+
+
+def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Yield each method, what it is compared with, and the places of the networks and of those that they face."""
+    for method in by_network:
+        places = by_network[method].dropna().to_numpy(int)
+        controlled = places[arrays.controls[places] >= 0]
+        if len(controlled):
+            yield str(method), CONTROL, controlled, arrays.controls[controlled]
+        if method != BASELINE:
+            pairs = by_network[[method, BASELINE]].dropna().to_numpy(int)
+            yield str(method), BASELINE, pairs[:, 0], pairs[:, 1]
+
+
+def _classes(
+    arrays: RunArrays, after: np.ndarray, before: np.ndarray, predictions: StudyPredictions | None
+) -> Iterator[dict[str, object]]:
+    """Yield the row of each class, without the columns that tell comparisons apart."""
+    has = ~np.isnan(arrays.before[after[0]])
+    changes = recall_changes(arrays, after, before, has, predictions)
+    support = None if changes.label is None else np.bincount(changes.label)
+    loss, cost = (
+        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
+    )
+    accuracy_loss = (arrays.accuracy_after[before] - arrays.accuracy_after[after]).mean()
+    for place, name in enumerate(arrays.names[has]):
+        yield {
+            "accuracy_loss": accuracy_loss,
+            "class": name,
+            "loss": loss.value[place],
+            "loss_upper_all": loss.upper_all[place],
+            "cost": cost.value[place],
+            "cost_low": cost.low[place],
+            "cost_high": cost.high[place],
+            "cost_p": cost.p[place],
+        }
