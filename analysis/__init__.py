@@ -304,8 +304,8 @@ def recommend_ratio(
     max_alpha : float, > 0
         Largest alpha to accept on new images. (On few images alpha itself falls with every prediction that changes.)
     max_class_loss : float, in [0, 1], optional
-        Largest loss of a class to accept beyond that of the accuracy. Alpha alone does not limit it: a loss that moves
-        to other classes lowers alpha.
+        Largest loss of recall of a class to accept. Alpha alone does not limit it: a loss that moves to other classes
+        lowers alpha.
     groups : str, Path, or mapping of str to path, optional
         File of groups of test images, on which the choice is reported too; for several data sets, a file for each. They
         have no part in the choice.

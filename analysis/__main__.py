@@ -482,8 +482,8 @@ def offsets(
 @click.option(
     "--max-class-loss",
     type=_OrAuto(click.FLOAT),
-    help="Largest loss of a class to accept beyond that of the accuracy, as a share: with 0.05 no class may lose five "
-    "points of recall more than the accuracy loses. The option of `audit` is in points.  [default: no limit]",
+    help="Largest loss of recall of a class to accept, as a share: with 0.05 no class may lose more than five points. "
+    "The option of `audit` is in points.  [default: no limit]",
 )
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE

@@ -14,7 +14,7 @@ from analysis.statistics.sample_size import Spread
 LIMITS = (0.01, 0.02, 0.05)
 # Images a class that a table shows beside the number that there is.
 IMAGES = (1000, 10_000)
-_FEWEST = 2  # networks that show how far they differ
+_FEWEST = 3  # networks; two hardly show how far they differ
 
 
 def spreads(changes: Changes) -> list[Spread]:
