@@ -327,7 +327,7 @@ def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.nda
 
 
 class ImageHalves:
-    """Losses of classes on random halves of the images of each class.
+    """Losses of classes on random halves of the images of each class, the same halves for the same labels.
 
     A class with a single image has it in both halves.
 
@@ -340,29 +340,44 @@ class ImageHalves:
     """
 
     def __init__(self, label: np.ndarray, differences: np.ndarray) -> None:
-        self._order = np.argsort(label, kind="stable")
-        self._support = np.bincount(label)
-        self._starts = np.cumsum(self._support) - self._support
-        self._differences = np.ascontiguousarray(differences[:, self._order].T, dtype=np.float32)
+        support, sizes = np.bincount(label), _sizes(label)
+        in_first = _first_halves(np.asarray(label, dtype=np.int64).tobytes())
+        by_class = np.argsort(label, kind="stable")
+        sums = []
+        for images in np.split(by_class, np.cumsum(support)[:-1]):
+            own = differences[:, images].astype(np.float32)
+            changed = own.any(0)  # few images of a class change
+            in_halves = in_first[:, images[changed]].astype(np.float32) @ own[:, changed].T
+            sums.append((in_halves, own.sum(1)))
+        first, whole = (np.stack(each, axis=-1) for each in zip(*sums, strict=True))
+        alone = support == 1
+        self._first = first / sizes
+        self._second = np.where(alone, first, whole - first) / np.where(alone, 1, support - sizes)
 
     def split(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the losses on both halves of a numbered split, each (networks, classes)."""
-        generator = np.random.default_rng([_SEED, number])
-        # Images of a class in random order: the first half of the ranks is one half of the images.
-        keys = generator.random(len(self._order)) + np.repeat(np.arange(len(self._support)), self._support)
-        shuffled = self._differences[np.argsort(keys)]
-        sizes = np.maximum(self._support // 2, 1)
-        first = np.add.reduceat(shuffled * _mask(self._support, sizes)[:, np.newaxis], self._starts)
-        whole = np.add.reduceat(shuffled, self._starts)
-        rest, alone = self._support - sizes, self._support == 1
-        second = np.where(alone[:, np.newaxis], first, whole - first)
-        return (first / sizes[:, np.newaxis]).T, (second / np.where(alone, 1, rest)[:, np.newaxis]).T
+        return self._first[number], self._second[number]
 
 
-def _mask(support: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return whether each image, in the order of classes, is among the first of its class."""
-    rank = np.arange(support.sum()) - np.repeat(np.cumsum(support) - support, support)
-    return np.asarray(rank < np.repeat(sizes, support), dtype=np.float32)
+def _sizes(label: np.ndarray) -> np.ndarray:
+    """Return the number of images of each class in the first half, (classes,)."""
+    return np.maximum(np.bincount(label) // 2, 1)
+
+
+@lru_cache(maxsize=8)
+def _first_halves(label: bytes) -> np.ndarray:
+    """Return whether each image is in the first half of its class, (splits, images)."""
+    classes = np.frombuffer(label, dtype=np.int64)
+    places = np.argsort(classes, kind="stable")
+    support, sizes = np.bincount(classes), _sizes(classes)
+    rank = np.arange(len(classes)) - np.repeat(np.cumsum(support) - support, support)
+    is_first = rank < np.repeat(sizes, support)
+    in_first = np.zeros((SPLITS, len(classes)), dtype=bool)
+    generator = np.random.default_rng(_SEED)
+    for split in in_first:
+        shuffled = np.argsort(np.repeat(np.arange(len(support)), support) + generator.random(len(classes)))
+        split[places[shuffled[is_first]]] = True
+    return in_first
 
 
 _SEED = 20261127

@@ -1,6 +1,6 @@
 """What the classes of one cell lost, against the control where there is one, else against the dense networks."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -134,7 +134,7 @@ class CellCosts(NamedTuple):
 def cell_costs(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> tuple[CellCosts | None, np.ndarray]:
-    """Return what the networks of a cell lost, and which classes the cell has.
+    """Return what the networks of a cell lost, and which classes the cell has; the study keeps the result.
 
     Networks at chance count: a network that a method destroyed is part of what the method costs.
 
@@ -144,6 +144,16 @@ def cell_costs(
         None where no network has recalls of all classes, before and after.
     (classes of all data sets,), bool
     """
+    kept: dict[Any, tuple[CellCosts | None, np.ndarray]] = vars(study).setdefault("_cell_costs", {})
+    key = rows.tobytes(), predictions
+    if key not in kept:
+        kept[key] = _cell_costs(study, rows, predictions)
+    return kept[key]
+
+
+def _cell_costs(
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None
+) -> tuple[CellCosts | None, np.ndarray]:
     has = ~np.isnan(study.before[rows[0]])
     known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
     if not len(known):
