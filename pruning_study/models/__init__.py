@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # The import path of the function that makes each model.
 MODELS = {
     "lenet5": "pruning_study.models.lenet:lenet5",
+    "lenet5-half": "pruning_study.models.lenet:lenet5_half",
+    "lenet5-double": "pruning_study.models.lenet:lenet5_double",
+    "lenet-300-100": "pruning_study.models.lenet:lenet_300_100",
     **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
     "wrn16-4": "pruning_study.models.wide_resnet:wrn16_4",
     "wrn22-8": "pruning_study.models.wide_resnet:wrn22_8",
@@ -217,14 +220,14 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
 
 
 def set_threads(name: str) -> None:
-    """Make torch use one CPU thread for LeNet5, unless the environment sets their number.
+    """Make torch use one CPU thread for LeNet5 and its kin, unless the environment sets their number.
 
-    A second thread makes LeNet5 no faster, and much slower where another process needs the core. The last digits of
-    the results depend on the number of threads.
+    A second thread makes these small networks no faster, and much slower where another process needs the core. The last
+    digits of the results depend on the number of threads.
     """
     import torch
 
-    if name == "lenet5" and not os.environ.get("OMP_NUM_THREADS"):
+    if name.startswith("lenet") and not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""LeNet5 as the recall distortion paper adapts it (Good et al. 2022, Section 6.1; LeCun et al. 1998)."""
+"""LeNet5 as the recall distortion paper adapts it (Good et al. 2022, Section 6.1; LeCun et al. 1998), and its kin."""
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,20 @@ SMALLEST = 10
 class LeNet5(nn.Module):
     """Convolution 6@3x3, pool, convolution 16@3x3, pool, then linear layers 120, 84, classes.
 
-    60,074 parameters for images of 28x28x1 and 10 classes.
+    60,074 parameters for images of 28x28x1 and 10 classes. Numbers of channels and units are multiplied by the width.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> None:
+    def __init__(self, num_classes: int, in_channels: int, image_size: tuple[int, int], width: float = 1) -> None:
         super().__init__()
         if min(image_size) < SMALLEST:
             raise StudyError(f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}")
-        height, width = (((side - 2) // 2 - 2) // 2 for side in image_size)
-        self.conv1 = nn.Conv2d(in_channels, 6, 3)
-        self.conv2 = nn.Conv2d(6, 16, 3)
-        self.fc1 = nn.Linear(16 * height * width, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, num_classes)
+        rows, columns = (((side - 2) // 2 - 2) // 2 for side in image_size)
+        channels, more_channels, units, fewer_units = (int(width * number) for number in (6, 16, 120, 84))
+        self.conv1 = nn.Conv2d(in_channels, channels, 3)
+        self.conv2 = nn.Conv2d(channels, more_channels, 3)
+        self.fc1 = nn.Linear(more_channels * rows * columns, units)
+        self.fc2 = nn.Linear(units, fewer_units)
+        self.fc3 = nn.Linear(fewer_units, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         # With the batch innermost in memory, a convolution is one matrix product over all images, and pooling
@@ -64,3 +65,23 @@ def _convolve_and_pool(x: Tensor, layer: nn.Conv2d) -> Tensor:
 def lenet5(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> LeNet5:
     """Return LeNet5 for images of 10x10 pixels or more."""
     return LeNet5(num_classes, in_channels, image_size)
+
+
+def lenet5_half(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> LeNet5:
+    """Return LeNet5 with half as many channels and units."""
+    return LeNet5(num_classes, in_channels, image_size, width=0.5)
+
+
+def lenet5_double(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> LeNet5:
+    """Return LeNet5 with twice as many channels and units."""
+    return LeNet5(num_classes, in_channels, image_size, width=2)
+
+
+def lenet_300_100(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Sequential:
+    """Return LeNet-300-100, a network of linear layers alone (LeCun et al. 1998; Frankle and Carbin 2019)."""
+    pixels = in_channels * image_size[0] * image_size[1]
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(pixels, 300), nn.ReLU()),
+        *(nn.Linear(300, 100), nn.ReLU()),
+        nn.Linear(100, num_classes),
+    )

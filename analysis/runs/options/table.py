@@ -107,11 +107,12 @@ class DataOptions:
     model: str = option(
         "lenet5",
         nonempty_text,
-        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide "
-        "ResNets), alexnet, vgg11, resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME "
-        "(as it is, most networks for --image-size 224), timm:NAME, or package.module:factory for a function of your "
-        "own that makes one. It is called with num_classes and in_channels, and with image_size=(height, width) if it "
-        "has a parameter of that name.",
+        "Network: lenet5, lenet5-half and lenet5-double (of other widths), lenet-300-100 (linear layers alone), "
+        "resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), alexnet, vgg11, "
+        "resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME (as it is, most networks for "
+        "--image-size 224), timm:NAME, or package.module:factory for a function of your own that makes one. It is "
+        "called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that "
+        "name.",
         (*TRAINING_COMMANDS, "tune", "compress", "quantize", "export"),
         grid="models",
         param=ParamRole(),

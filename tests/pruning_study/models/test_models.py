@@ -12,6 +12,7 @@ from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models.resnet import BasicBlock
 from pruning_study.models.wide_resnet import WideBlock as WideBlock
+from pruning_study.training.native import stack
 
 
 def parameters(name, **arguments):
@@ -54,11 +55,22 @@ def test_parameters_of_the_wide_resnets_are_those_counted_by_hand_and_in_the_pap
     assert count == pytest.approx(published, rel=0.02)
 
 
-def test_parameters_of_lenet5():
-    assert parameters("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)) == 60_074
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("lenet5", 60_074),
+        ("lenet5-half", (9 + 1) * 3 + (27 + 1) * 8 + (200 + 1) * 60 + (60 + 1) * 42 + (42 + 1) * 10),
+        ("lenet5-double", (9 + 1) * 12 + (108 + 1) * 32 + (800 + 1) * 240 + (240 + 1) * 168 + (168 + 1) * 10),
+        ("lenet-300-100", (784 + 1) * 300 + (300 + 1) * 100 + (100 + 1) * 10),
+    ],
+)
+def test_parameters_of_the_lenets_which_the_native_engine_trains(name, count):
+    model = models.build(name, num_classes=10, in_channels=1, image_size=(28, 28))
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+    assert len(stack.read(model, (1, 28, 28)).parameters) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "wrn16-4"])
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-half", "lenet-300-100", "resnet20", "wrn16-4"])
 @pytest.mark.parametrize("size", [(10, 10), (17, 28), (64, 64)])
 def test_any_input_size_channels_and_classes(name, size):
     model = models.build(name, num_classes=7, in_channels=2, image_size=size)
