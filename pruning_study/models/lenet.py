@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
+from pruning_study.models.initial_weights import draw_uniform
 
 SMALLEST = 10
 
@@ -20,11 +21,13 @@ class LeNet5(nn.Module):
         if min(image_size) < SMALLEST:
             raise StudyError(f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}")
         height, width = (((side - 2) // 2 - 2) // 2 for side in image_size)
-        self.conv1 = nn.Conv2d(in_channels, 6, 3)
-        self.conv2 = nn.Conv2d(6, 16, 3)
-        self.fc1 = nn.Linear(16 * height * width, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, num_classes)
+        with torch.random.fork_rng(devices=[]):  # the layers' own draws are replaced
+            self.conv1 = nn.Conv2d(in_channels, 6, 3)
+            self.conv2 = nn.Conv2d(6, 16, 3)
+            self.fc1 = nn.Linear(16 * height * width, 120)
+            self.fc2 = nn.Linear(120, 84)
+            self.fc3 = nn.Linear(84, num_classes)
+        draw_uniform(self)
 
     def forward(self, images: Tensor) -> Tensor:
         # With the batch innermost in memory, a convolution is one matrix product over all images, and pooling
