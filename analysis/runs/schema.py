@@ -29,6 +29,7 @@ STATE = "state"
 MINIMIZE = "minimize"  # of a search of chains
 ENGINE = "engine"
 DEVICE = "device"
+ARITHMETIC = "arithmetic"
 HOST = "host"
 LOCK = "lock"
 CREATION_ID = "creation_id"  # no two runs have the same: it finds a run whose store lost the answer
@@ -59,6 +60,11 @@ STUDY = "study"
 TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
+
+# Values of the tag `arithmetic` of a trained run: the order in which numbers are added and how they are rounded. Runs of
+# one arithmetic are the same to the last bit on every machine, except those of torch, which promises nothing. Runs of
+# the native engine that have no such tag are of an earlier arithmetic, which depended on the machine.
+NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
 # Params: all that are no options, and options that code beside the table names
 DATASET = "dataset"

@@ -1,6 +1,7 @@
 """Read a data set into arrays: the embedded sample, a downloaded one, an .npz file, or a folder of images."""
 
 import hashlib
+import math
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -174,12 +175,13 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     for part in portions(indices, images[:1].nbytes * 8 // images.shape[1]):
         for channel, count in enumerate(counts):
             count += np.bincount(images[part, channel].ravel(), minlength=256)
-    values = np.arange(256) / 255
     means, deviations = [], []
-    for count in counts:
-        share = count / count.sum()
-        means.append(float(share @ values))
-        deviations.append(float(np.sqrt(share @ np.square(values - means[-1]))) or 1.0)
+    for histogram in counts.tolist():
+        # Whole numbers are exact, where sums of NumPy's are rounded otherwise on other processors.
+        pixels, total = sum(histogram), sum(value * number for value, number in enumerate(histogram))
+        squares = sum(value**2 * number for value, number in enumerate(histogram))
+        means.append(total / (255 * pixels))
+        deviations.append(math.sqrt((pixels * squares - total**2) / (255 * pixels) ** 2) or 1.0)
     return means, deviations
 
 

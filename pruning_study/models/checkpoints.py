@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError, first_line
@@ -27,6 +26,7 @@ Metadata = dict[str, str]
 
 # In bytes. The header of ResNet-110 has 60,000; safetensors allows 100 million and takes gigabytes to read them.
 LONGEST_HEADER = 4 * 2**20
+_LENGTH = 8  # bytes in front of the header, which tell its length
 # Numbers in an image that a checkpoint or a run may claim; no memory is taken for a larger one.
 LARGEST_IMAGE = 2**22
 # A weights file may hold these in place of the model's own type of numbers.
@@ -82,7 +82,7 @@ def _check_images(classifier: Classifier, arguments: tuple[Tensor, ...], named: 
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:
-    """Write tensors by name.
+    """Write tensors by name, always in the same order, so that equal contents are equal bytes.
 
     Parameters
     ----------
@@ -99,13 +99,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    content = _with_metadata(serialized(plain), metadata)
     try:
-        save_file(plain, path, metadata)
-    except SafetensorError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if not number:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        path.touch(0o600)
+        path.write_bytes(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _with_metadata(content: bytes, metadata: Metadata | None) -> bytes:
+    """Put metadata into a safetensors file, in the order of their names; safetensors writes them in a random one."""
+    behind = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    header = ({"__metadata__": metadata} if metadata else {}) | json.loads(content[_LENGTH:behind])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _LENGTH)  # what follows begins at a multiple, as the format recommends
+    return len(text).to_bytes(_LENGTH, "little") + text + content[behind:]
 
 
 def load(path: Path, where: str | None = None) -> tuple[dict[str, Tensor], Metadata]:
@@ -184,7 +193,7 @@ def _check_header(path: Path) -> None:
     if not path.is_file():
         raise OSError("it is a folder or a device" if path.exists() else "no such file")
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        length = int.from_bytes(file.read(_LENGTH), "little")
     if length > LONGEST_HEADER:
         raise ValueError(f"its header claims {length:,} bytes, and the most is {LONGEST_HEADER:,}")
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
+from pruning_study.models.initial_weights import draw_uniform
 
 SMALLEST = 10
 
@@ -21,11 +22,13 @@ class LeNet5(nn.Module):
             raise StudyError(f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}")
         rows, columns = (((side - 2) // 2 - 2) // 2 for side in image_size)
         channels, more_channels, units, fewer_units = (int(width * number) for number in (6, 16, 120, 84))
-        self.conv1 = nn.Conv2d(in_channels, channels, 3)
-        self.conv2 = nn.Conv2d(channels, more_channels, 3)
-        self.fc1 = nn.Linear(more_channels * rows * columns, units)
-        self.fc2 = nn.Linear(units, fewer_units)
-        self.fc3 = nn.Linear(fewer_units, num_classes)
+        with torch.random.fork_rng(devices=[]):  # the layers' own draws are replaced
+            self.conv1 = nn.Conv2d(in_channels, channels, 3)
+            self.conv2 = nn.Conv2d(channels, more_channels, 3)
+            self.fc1 = nn.Linear(more_channels * rows * columns, units)
+            self.fc2 = nn.Linear(units, fewer_units)
+            self.fc3 = nn.Linear(fewer_units, num_classes)
+        draw_uniform(self)
 
     def forward(self, images: Tensor) -> Tensor:
         # With the batch innermost in memory, a convolution is one matrix product over all images, and pooling
@@ -80,8 +83,11 @@ def lenet5_double(num_classes: int, in_channels: int, image_size: tuple[int, int
 def lenet_300_100(num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Sequential:
     """Return LeNet-300-100, a network of linear layers alone (LeCun et al. 1998; Frankle and Carbin 2019)."""
     pixels = in_channels * image_size[0] * image_size[1]
-    return nn.Sequential(
-        *(nn.Flatten(), nn.Linear(pixels, 300), nn.ReLU()),
-        *(nn.Linear(300, 100), nn.ReLU()),
-        nn.Linear(100, num_classes),
-    )
+    with torch.random.fork_rng(devices=[]):  # the layers' own draws are replaced
+        layers = nn.Sequential(
+            *(nn.Flatten(), nn.Linear(pixels, 300), nn.ReLU()),
+            *(nn.Linear(300, 100), nn.ReLU()),
+            nn.Linear(100, num_classes),
+        )
+    draw_uniform(layers)
+    return layers

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pruning_study.models.initial_weights import draw_normal
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions, and a shortcut that subsamples and pads with zero channels if shapes differ."""
@@ -45,7 +47,7 @@ class ResNet(nn.Module):
         self.layer2 = stage(BasicBlock, blocks, 16, 32, stride=2)
         self.layer3 = stage(BasicBlock, blocks, 32, 64, stride=2)
         self.fc = nn.Linear(64, num_classes)
-        initialize(self)
+        draw_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -65,13 +67,6 @@ def stage(
     """Return blocks in a row, of which the first changes the number of channels and subsamples by `stride`."""
     first = block(in_channels, channels, stride)
     return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(blocks - 1)))
-
-
-def initialize(network: nn.Module) -> None:
-    """Draw the weights of convolutions and linear layers as He et al. (2015) do, from torch's random generator."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
 
 
 def resnet20(num_classes: int, in_channels: int) -> ResNet:

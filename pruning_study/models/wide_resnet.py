@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.models.resnet import initialize, stage
+from pruning_study.models.initial_weights import draw_normal
+from pruning_study.models.resnet import stage
 
 
 class WideBlock(nn.Module):
@@ -41,7 +42,7 @@ class WideResNet(nn.Module):
         self.layer3 = stage(WideBlock, blocks, 2 * channels, 4 * channels, stride=2)
         self.bn = nn.BatchNorm2d(4 * channels)
         self.fc = nn.Linear(4 * channels, num_classes)
-        initialize(self)
+        draw_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.layer3(self.layer2(self.layer1(self.conv1(images))))

@@ -1,4 +1,4 @@
-"""Say that runs were found which another engine made than the one that `--engine` asks for."""
+"""Say that runs were found which another engine made than the one that `--engine` asks for, or an earlier one."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
 
 
 def engine_lines(store: Store, setting: TrainSetting, run_ids: Iterable[str], how: str = WITH_FORCE) -> list[str]:
-    """Return what `found_lines` does, and nothing where the engine that is asked for cannot train the network.
+    """Return what `found_lines` does, but nothing of another engine where the one asked for cannot train the network.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def engine_lines(store: Store, setting: TrainSetting, run_ids: Iterable[str], ho
     how : {WITH_FORCE, IN_ANOTHER_EXPERIMENT}
     """
     engine = setting.config.engine
-    lines = found_lines(store, engine, run_ids, how)
-    return lines if lines and setting.engine.name == engine else []
+    lines = found_lines(store, engine, list(run_ids), how)
+    return [line for line in lines if setting.engine.name == engine or f"--engine {engine}" not in line]
 
 
 def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: str) -> list[str]:
-    """Return a line on the runs that another engine made than the one that is asked for; none if there is no such run.
+    """Return a line on the runs of another engine than the one that is asked for, and one on those of an earlier one.
 
     Parameters
     ----------
@@ -43,10 +43,36 @@ def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: s
     run_ids, how
         As in `engine_lines`.
     """
-    engines = store.tag_values(schema.ENGINE) if engine else {}
-    other_engines = {run_id: engines[run_id] for run_id in run_ids if engines.get(run_id, engine) != engine}
-    if not other_engines:
+    run_ids = list(run_ids)
+    other = _lines_of_other_engine(store, engine, run_ids, how) if engine else []
+    return other + _lines_of_earlier(store, run_ids, how)
+
+
+def earlier(store: Store, run_ids: Iterable[str]) -> list[str]:
+    """Return those runs that the native engine made by an arithmetic whose results depended on the machine."""
+    engines, arithmetics = store.tag_values(schema.ENGINE), store.tag_values(schema.ARITHMETIC)
+    return [run_id for run_id in run_ids if engines.get(run_id) == "native" and run_id not in arithmetics]
+
+
+def _lines_of_other_engine(store: Store, engine: str, run_ids: list[str], how: str) -> list[str]:
+    engines = store.tag_values(schema.ENGINE)
+    others = [run_id for run_id in run_ids if engines.get(run_id, engine) != engine]
+    if not others:
         return []
-    first, made_by = next(iter(other_engines.items()))
-    runs, pronoun = (f"run {first}", "it") if len(other_engines) == 1 else (f"{len(other_engines):,} runs", "them")
-    return [f"found {runs}, made by the engine {made_by}; --engine {engine} {how.format(them=pronoun)}"]
+    runs, pronoun = _named(others)
+    return [f"found {runs}, made by the engine {engines[others[0]]}; --engine {engine} {how.format(them=pronoun)}"]
+
+
+def _lines_of_earlier(store: Store, run_ids: list[str], how: str) -> list[str]:
+    runs_of_earlier = earlier(store, run_ids)
+    if not runs_of_earlier:
+        return []
+    runs, pronoun = _named(runs_of_earlier)
+    return [
+        f"found {runs}, of an earlier arithmetic (no tag {schema.ARITHMETIC}); this version " + how.format(them=pronoun)
+    ]
+
+
+def _named(run_ids: list[str]) -> tuple[str, str]:
+    """Return words for one run or several, and a pronoun."""
+    return (f"run {run_ids[0]}", "it") if len(run_ids) == 1 else (f"{len(run_ids):,} runs", "them")

@@ -159,8 +159,9 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
 
 def run_tags(kind: str, config_hash: str, setting: TrainSetting, hyperparameters: Hyperparameters) -> dict[str, str]:
     """Return the tags that every trained run has; the hyperparameters are those of its training."""
-    where = {schema.ENGINE: setting.engine_of(hyperparameters).name, schema.DEVICE: setting.device}
-    return {schema.KIND: kind, schema.CONFIG_HASH: config_hash} | where | normalization_tags(setting.normalization)
+    engine = setting.engine_of(hyperparameters)
+    how = {schema.ENGINE: engine.name, schema.DEVICE: setting.device, schema.ARITHMETIC: engine.arithmetic}
+    return {schema.KIND: kind, schema.CONFIG_HASH: config_hash} | how | normalization_tags(setting.normalization)
 
 
 def normalization_tags(normalization: Normalization) -> dict[str, str]:

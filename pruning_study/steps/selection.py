@@ -192,6 +192,7 @@ def _objective_gradient(
         gradient = gradients.sampled_gradient(
             model,
             setting.train,
+            setting.engine.mean_gradient,
             batches=pruning.gradient_batches,
             mode=pruning.gradient_mode,
             batch_size=training.batch_size,

@@ -20,7 +20,7 @@ from analysis.common.printable import printable
 from analysis.runs import schema
 from analysis.runs.primaries import described
 from pruning_study.options.config import StudyConfig
-from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, found_lines
+from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, earlier, found_lines
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
@@ -139,12 +139,25 @@ def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Qu
     click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.steps_left()):,} to make")
     start = time.monotonic()
     if not queue.is_done:
+        _check_one_arithmetic(store, queue, config)
         _deal_out(store, job, queue, study_plan, config)
     store.end_dead()
     if config.executor == "ray":
         store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
     click.echo(_finish(job, queue, time.monotonic() - start))
     return queue
+
+
+def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> None:
+    """Refuse to add runs to a study whose runs the native engine made by an earlier arithmetic."""
+    number = len(earlier(store, (outcome.run_id for outcome in queue.outcomes.values())))
+    if number and config.engine != "torch":
+        raise StudyError(
+            f"{number:,} of the runs that were found are of an earlier arithmetic (no tag {schema.ARITHMETIC}), and a "
+            "study does not mix both: make all runs in another --experiment, or finish these with the version that "
+            "began them",
+            option="experiment",
+        )
 
 
 def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: Plan, config: StudyConfig) -> None:

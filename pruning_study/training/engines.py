@@ -1,6 +1,6 @@
 """Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.training.native`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self
@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
 from analysis.runs.options.names import ADAM
 from pruning_study.data.examples import Examples, FlipCrop, Images, parts
@@ -56,6 +58,10 @@ class Engine(Protocol):
 
     name: str
     layout: torch.memory_format | None
+
+    @property
+    def arithmetic(self) -> str:
+        """Value of the tag `arithmetic`: on which machines a training gives the same result to the last bit."""
 
     @property
     def identity(self) -> str:
@@ -122,6 +128,25 @@ class Engine(Protocol):
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return what `gradients.data_gradient` returns."""
 
+    def mean_gradient(
+        self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Return what `gradients.mean_gradient` returns."""
+
+    def measure_statistics(
+        self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
+    ) -> None:
+        """Set BatchNorm's running statistics to the mean of those of batches of augmented images, and train nothing.
+
+        The parameters are as in `train_epoch`.
+        """
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the softmax of logits, [N, classes]."""
+
+    def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
+        """Return the mean cross-entropy of logits, [N, classes]."""
+
 
 class Torch:
     """The engine for any model on any device.
@@ -143,6 +168,7 @@ class Torch:
     """
 
     name = "torch"
+    arithmetic = schema.TORCH_ARITHMETIC
     layout: torch.memory_format | None = None
 
     def __init__(self, precision: str = schema.FLOAT32, weight_bits: int | None = None) -> None:
@@ -233,6 +259,37 @@ class Torch:
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return what `gradients.data_gradient` returns."""
         return gradients.data_gradient(model, train)
+
+    def mean_gradient(
+        self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Return what `gradients.mean_gradient` returns."""
+        return gradients.mean_gradient(model, batches, total, training=training)
+
+    def measure_statistics(
+        self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
+    ) -> None:
+        """Measure as `Engine.measure_statistics` says."""
+        layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, _BatchNorm)}
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean of all batches
+        model.train()
+        with torch.no_grad():
+            for batch in batches:
+                raise_if_interrupted()
+                images, _ = train.batch(batch)
+                model(augment(images) if augment else images)
+        for layer, momentum in layers.items():
+            layer.momentum = momentum
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the softmax of logits as `Engine.probabilities` says."""
+        return scores.softmax(1)
+
+    def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
+        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        return F.cross_entropy(scores, labels).item()
 
 
 TORCH = Torch()

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.common import archives
@@ -90,15 +89,15 @@ def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TOR
     """Return the mean cross-entropy, and the share of the images that are predicted right."""
     scores = engine.logits(model, examples.images)
     right = scores.argmax(1) == examples.labels
-    return F.cross_entropy(scores, examples.labels).item(), right.double().mean().item()
+    return engine.cross_entropy(scores, examples.labels), right.sum().item() / len(right)
 
 
 def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
     """Return the predictions for all images, and the mean cross-entropy."""
-    return from_logits(engine.logits(model, examples.images), examples.labels)
+    return from_logits(engine.logits(model, examples.images), examples.labels, engine)
 
 
-def from_logits(scores: Tensor, labels: Tensor) -> tuple[Predictions, float]:
+def from_logits(scores: Tensor, labels: Tensor, engine: Engine = TORCH) -> tuple[Predictions, float]:
     """Return the predictions that logits say, and the mean cross-entropy.
 
     Parameters
@@ -111,6 +110,6 @@ def from_logits(scores: Tensor, labels: Tensor) -> tuple[Predictions, float]:
         label=labels.cpu().numpy(),
         predicted=top5[:, 0].cpu().numpy(),
         top5=top5.cpu().numpy(),
-        confidence=scores.softmax(1).gather(1, top5[:, :1])[:, 0].cpu().numpy(),
+        confidence=engine.probabilities(scores).gather(1, top5[:, :1])[:, 0].cpu().numpy(),
     )
-    return predictions, F.cross_entropy(scores, labels).item()
+    return predictions, engine.cross_entropy(scores, labels)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,15 @@ from torch import Tensor, nn
 from pruning_study.data.examples import Examples, FlipCrop, generator, parts, seeded, shuffled
 
 BATCH_SIZE = 128
+
+
+class MeanGradient(Protocol):
+    """`mean_gradient`, or what an engine has in its place."""
+
+    def __call__(
+        self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Return what `mean_gradient` returns."""
 
 
 def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
@@ -26,7 +36,7 @@ def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
     -------
     dict of state-dict names to Tensors, for every parameter
     """
-    return _mean_gradient(model, _in_order(train), len(train), training=False)
+    return mean_gradient(model, _in_order(train), len(train), training=False)
 
 
 def _in_order(train: Examples) -> Iterator[tuple[Tensor, Tensor]]:
@@ -39,6 +49,7 @@ def _in_order(train: Examples) -> Iterator[tuple[Tensor, Tensor]]:
 def sampled_gradient(
     model: nn.Module,
     train: Examples,
+    gradient_of: MeanGradient,
     *,
     batches: int | None,
     mode: str,
@@ -53,6 +64,8 @@ def sampled_gradient(
     ----------
     model : nn.Module
     train : Examples
+    gradient_of : callable
+        Takes what `mean_gradient` takes, and returns the same.
     batches : int, optional
         Number of random batches; by default all.
     mode : {"eval", "train"}
@@ -75,12 +88,28 @@ def sampled_gradient(
         augment = FlipCrop(black, random)
         taken = ((augment(images), labels) for images, labels in taken)
     with seeded(seed, "gradient layers", train.labels.device):
-        return _mean_gradient(model, taken, sum(map(len, chosen)), training=mode == "train")
+        return gradient_of(model, taken, sum(map(len, chosen)), training=mode == "train")
 
 
-def _mean_gradient(
+def mean_gradient(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
 ) -> dict[str, Tensor]:
+    """Return the gradient of the mean cross-entropy over batches.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its running statistics are left unchanged.
+    batches : iterable of (images, labels)
+    total : int
+        Number of images of all batches.
+    training : bool
+        Whether the model is in train mode, so that BatchNorm uses the statistics of each batch.
+
+    Returns
+    -------
+    dict of state-dict names to Tensors, for every parameter
+    """
     # Working on a copy leaves the gradients and the running statistics of the model untouched.
     model = copy.deepcopy(model).train(training)
     model.zero_grad()

@@ -414,21 +414,9 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
     As Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2, do. The images are augmented as
     those of the training are.
     """
-    layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
-    if not layers:
-        return
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the mean of all batches
-    augment = _augmentation(training, random)
-    model.train()
-    with torch.no_grad():
-        for batch in shuffled(training.train, training.hyperparameters.batch_size, random):
-            raise_if_interrupted()
-            images, _ = training.train.batch(batch)
-            model(augment(images) if augment else images)
-    for layer, momentum in layers.items():
-        layer.momentum = momentum
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
+        batches = shuffled(training.train, training.hyperparameters.batch_size, random)
+        training.engine.measure_statistics(model, training.train, batches, _augmentation(training, random))
 
 
 @contextmanager

@@ -45,7 +45,17 @@ def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
     if decay == "none":
         return learning_rate
     remainder = 1 - step / steps
-    return learning_rate * (remainder if decay == "linear" else (1 - math.cos(math.pi * remainder)) / 2)
+    return learning_rate * (remainder if decay == "linear" else (1 - _cosine_of_half_turns(remainder)) / 2)
+
+
+def _cosine_of_half_turns(half_turns: float) -> float:
+    """Return cos(pi x) for x in [0, 1], by Taylor's series; that of the system's library differs between systems."""
+    if half_turns > 0.5:
+        return -_cosine_of_half_turns(1 - half_turns)
+    square, value = (math.pi * half_turns) ** 2, 1.0
+    for power in range(22, 0, -2):
+        value = 1 - value * square / (power * (power - 1))
+    return value
 
 
 @dataclass(frozen=True)

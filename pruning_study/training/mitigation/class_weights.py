@@ -1,6 +1,7 @@
 """Class weights: in fine-tuning, images of classes that the dense network recalls badly count more."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -84,10 +85,12 @@ def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, po
     -------
     (classes,), float64
     """
-    logarithms = -power * np.log(np.maximum(right, 0.5) / support)
-    unscaled = np.exp(logarithms - logarithms.max())
-    weights: np.ndarray = unscaled * images.sum() / (unscaled * images).sum()
-    return weights
+    # In decimal numbers, since NumPy's logarithm and exponential differ between processors in the last digit.
+    recalls = [Decimal(max(float(hits), 0.5)) / int(count) for hits, count in zip(right, support, strict=True)]
+    logarithms = [-Decimal(power) * recall.ln() for recall in recalls]
+    unscaled = [(logarithm - max(logarithms)).exp() for logarithm in logarithms]
+    total = sum(weight * int(count) for weight, count in zip(unscaled, images, strict=True))
+    return np.array([float(weight * int(images.sum()) / total) for weight in unscaled])
 
 
 def weighting(table: pd.DataFrame) -> FixedClassWeights:

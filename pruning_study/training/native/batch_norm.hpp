@@ -59,7 +59,7 @@ class BatchNorm {
     void take(int group, int channel, Lanes pivot, Lanes total, Lanes squares) {
         const Lanes mean = total * broadcast(1.0f / Pixels);
         sums_[group].first[channel] = pivot + mean;
-        sums_[group].second[channel] = squares - total * mean;
+        sums_[group].second[channel] = fma(-total, mean, squares);
     }
 
     // Normalizes by the measured batch from now on, and lets the running statistics follow it.
@@ -89,7 +89,7 @@ class BatchNorm {
     // The normalization of a channel's values.
     struct Line {
         Lanes mean, factor, summand;
-        Lanes operator()(Lanes value) const { return (value - mean) * factor + summand; }
+        Lanes operator()(Lanes value) const { return fma(value - mean, factor, summand); }
     };
 
     Line operator[](int channel) const {
@@ -145,7 +145,7 @@ class BatchNorm {
             const Lanes mean = broadcast(mean_[channel]), factor = broadcast(factor_[channel]);
             const Lanes slope = slope_[channel] * present, level = level_[channel] * present;
             for (int pixel = 0; pixel < Pixels; ++pixel, ++gradient, ++values)
-                *input_gradient++ = factor * *gradient + (slope * (*values - mean) + level);
+                *input_gradient++ = fma(factor, *gradient, fma(slope, *values - mean, level));
         }
     }
 
@@ -179,7 +179,7 @@ class BatchNorm {
         Pair chains[CHAINS]{};
         const auto add = [&](Pair& sums, Pair pair) {
             sums.first += pair.first;
-            sums.second += pair.first * pair.second;
+            sums.second = fma(pair.first, pair.second, sums.second);
         };
         constexpr int LEFT = Pixels % CHAINS;
         for (int pixel = 0; pixel < Pixels - LEFT; pixel += CHAINS)

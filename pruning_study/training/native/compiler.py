@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -22,9 +23,14 @@ ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the re
 # What a library does not export is its own. Else constants of one network, compiled for two instruction sets, would be
 # one constant in a process that loads both libraries.
 FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno"),
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno"),
     *("-shared", "-fPIC", "-fvisibility=hidden"),
 )
+# Each lets a compiler compute something else than is written, or a process flush small numbers to 0.
+UNFIT_FLAGS = {
+    *("-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math", "-freciprocal-math"),
+    *("-ffinite-math-only", "-fno-signed-zeros", "-ffp-contract=fast", "-ffp-contract=on", "-ffp-model=fast"),
+}
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 900  # seconds; compiling takes three for LeNet5 and thirty for ResNet-20, on an idle machine
 CPU = Path("/proc/cpuinfo")
@@ -114,6 +120,8 @@ def _compiler() -> list[str]:
         named = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:
         raise NativeError(f"$CXX is no command: {error}") from error
+    if unfit := next((flag for flag in named if flag in UNFIT_FLAGS), None):
+        raise NativeError(f"$CXX has {unfit}, with which every compiler rounds otherwise: leave this flag out")
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command
@@ -166,6 +174,8 @@ def _cpu() -> str:
     """Return the CPU's model and instruction sets, on which a compiled library depends."""
     properties = _read_cpu()
     flags = properties.get("flags", "").split()
+    if platform.machine() in ("aarch64", "arm64"):  # each has NEON
+        return f"{properties.get('CPU implementer')} {properties.get('CPU part')} {properties.get('Features')}"
     if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
-        raise NativeError("it needs a CPU with AVX-512 or AVX2")
+        raise NativeError("it needs a CPU with AVX-512 or AVX2, or a 64-bit Arm")
     return f"{properties.get('model name')} {properties.get('model')} {' '.join(sorted(flags))}"

@@ -73,7 +73,7 @@ struct DenseConvolution {
         Lanes gradient[Groups][OUTPUTS];
         LaneByte largest[Groups][OUTPUTS];  // as pool() gives it
         Lanes unpooled[FILTERS * ROWS * STRIDE]{};
-        Lanes weight_gradient[PARAMETERS];
+        Lanes weight_gradient[SHARES][PARAMETERS];
     };
 
     template <int Groups>
@@ -87,12 +87,15 @@ struct DenseConvolution {
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
         std::memset(state.weight_gradient, 0, sizeof state.weight_gradient);
-        for (int group = 0; group < groups; ++group) {
-            unpool(state.gradient[group], state.largest[group], state.unpooled, state.weight_gradient + WEIGHTS);
-            add_weight_gradient(input[group], state.unpooled, state.weight_gradient);
+        for_shares(groups, [&](int share, int group) {
+            Lanes* weight_gradient = state.weight_gradient[share];
+            unpool(state.gradient[group], state.largest[group], state.unpooled, weight_gradient + WEIGHTS);
+            add_weight_gradient(input[group], state.unpooled, weight_gradient);
             if constexpr (Asked) find_input_gradient(parameters, state.unpooled, input_gradient[group]);
-        }
-        for (int i = 0; i < PARAMETERS; ++i) gradient[i] += sum(state.weight_gradient[i]);
+        });
+        LaneSums sums;
+        for (int i = 0; i < PARAMETERS; ++i) sums.add(gradient[i], joined(state.weight_gradient[0] + i, PARAMETERS));
+        sums.flush();
     }
 
    private:
@@ -131,8 +134,9 @@ struct DenseConvolution {
                         const Lanes w = broadcast(weight[f * CHANNELS * TAPS + y * KernelWidth + x]);
 #pragma GCC unroll 32
                         for (int pixel = 0; pixel < Pool * Columns; ++pixel)
-                            block[f][pixel] +=
-                                w * corner[(pixel / Columns + y) * Input::WIDTH + pixel % Columns + x];
+                            block[f][pixel] =
+                                fma(w, corner[(pixel / Columns + y) * Input::WIDTH + pixel % Columns + x],
+                                    block[f][pixel]);
                     }
         }
 #pragma GCC unroll 32
@@ -185,7 +189,7 @@ struct DenseConvolution {
                 for (int tap = 0; tap < KernelRows * KernelWidth; ++tap) {
                     const Lanes pixel = input[(row + tap / KernelWidth) * Input::WIDTH + column + tap % KernelWidth];
 #pragma GCC unroll 32
-                    for (int f = 0; f < Filters; ++f) taps[f][tap] += gradient[f] * pixel;
+                    for (int f = 0; f < Filters; ++f) taps[f][tap] = fma(gradient[f], pixel, taps[f][tap]);
                 }
             }
 #pragma GCC unroll 32
@@ -228,7 +232,7 @@ struct DenseConvolution {
 #pragma GCC unroll 32
                         for (int pixel = 0; pixel < Columns; ++pixel)
                             if (!(Left && pixel < x) && !(Right && pixel - x > Columns - KernelWidth))
-                                block[c][pixel] += w * gradient[pixel - x];
+                                block[c][pixel] = fma(w, gradient[pixel - x], block[c][pixel]);
                     }
             }
 #pragma GCC unroll 32

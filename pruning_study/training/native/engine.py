@@ -2,9 +2,10 @@
 
 import copy
 import ctypes
+import math
 import os
 from _ctypes import dlclose
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -101,8 +102,7 @@ def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, cl
     losses = []
     for each in (engine, TORCH):
         own = copy.deepcopy(drawn)
-        still = Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in own.named_parameters()})
-        losses.append(torch.tensor(each.train_epoch(own, examples, [torch.arange(5)], still, {})))
+        losses.append(torch.tensor(each.train_epoch(own, examples, [torch.arange(5)], _resting(own), {})))
     if not torch.equal(torch.get_rng_state(), random):
         raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
     if not _are_close(losses[0], losses[1], close):
@@ -132,6 +132,11 @@ def _with_drawn_values(model: nn.Module) -> nn.Module:
 def _are_close(values: Tensor, wanted: Tensor, close: float) -> bool:
     # A deep network can have logits of any size.
     return torch.allclose(values, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
+
+
+def _resting(model: nn.Module) -> Optimizer:
+    """Return an optimizer whose steps have the length 0, and whose velocity is the last gradient."""
+    return Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in model.named_parameters()})
 
 
 def _bf16_library(stack: Stack, *, faster: bool) -> ctypes.CDLL:
@@ -184,6 +189,8 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
             library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
             library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
             library.logits.restype = library.gradient.restype = ctypes.c_bool
+            library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
+            library.probabilities.restype = None
     except (OSError, AttributeError) as error:
         if library:  # else the next library of this name would be this one again
             dlclose(library._handle)
@@ -222,10 +229,17 @@ class Native:
         )
 
     @property
+    def arithmetic(self) -> str:
+        """That of the native engine, except in bf16, whose rounding depends on the processor."""
+        return schema.NATIVE_ARITHMETIC if self._trainer is self._library else schema.TORCH_ARITHMETIC
+
+    @property
     def identity(self) -> str:
-        """Name, libraries and bits: libraries for other machines or compilers round otherwise."""
-        libraries = dict.fromkeys(Path(library._name).stem for library in (self._library, self._trainer))
-        name = f"{self.name} of {' and '.join(libraries)}"
+        """Name, arithmetic and bits; in bf16 also the libraries, for those of other compilers round otherwise."""
+        name = f"{self.name}, arithmetic {self.arithmetic}"
+        if self._trainer is not self._library:
+            libraries = (Path(library._name).stem for library in (self._library, self._trainer))
+            name = f"{name} of {' and '.join(libraries)}"
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
     def with_weight_bits(self, bits: int) -> "Native":
@@ -275,9 +289,9 @@ class Native:
         for portion in _portions(train, labels, *steps, self._at_once, copied=copied, alone=bool(stepped)):
             images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
-            wanted, factors = torch.empty(0), None if weights is None else weights[there]
+            wanted, entropies, factors = torch.empty(0), torch.empty(0), None if weights is None else weights[there]
             if distillation:
-                wanted, factors = self._teacher_probabilities(distillation, portion, augment, factors)
+                wanted, entropies, factors = self._teacher_probabilities(distillation, portion, augment, factors)
             seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
             self._run(
                 self._trainer.train,
@@ -296,7 +310,7 @@ class Native:
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
-            entropy += _entropy(wanted, portion.order, factors) if distillation else 0.0
+            entropy += _sum_of_entropies(entropies, portion.order, factors) if distillation else 0.0
         self._copy(parameters, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
         self._copy_running(running, len(batches), model)
@@ -325,6 +339,28 @@ class Native:
             start += len(part)
         return scores
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the softmax of logits as `Engine.probabilities` says."""
+        return self._softmax(scores)[0]
+
+    def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
+        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        return math.fsum(self._softmax(scores, labels)[1].tolist()) / len(labels)
+
+    def _softmax(self, scores: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the softmax of logits, [n, classes], and of each row the cross-entropy with its label, [n].
+
+        Without labels this is the cross-entropy with the softmax itself, its entropy.
+        """
+        if (scores.shape[1:], scores.dtype, scores.device.type) != ((self._stack.classes,), torch.float32, "cpu"):
+            raise ValueError(f"logits should be float32 of {self._stack.classes} classes on the cpu")
+        scores, shares, losses = scores.contiguous(), torch.empty(scores.shape), torch.empty(len(scores))
+        labels = None if labels is None else labels.contiguous()
+        self._library.probabilities(
+            *(scores.data_ptr(), _pointer(labels), len(scores), shares.data_ptr(), losses.data_ptr())
+        )
+        return shares, losses
+
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return what `gradients.data_gradient` returns."""
         labels = self._checked_labels(train)
@@ -342,6 +378,37 @@ class Native:
         gradient = {name: torch.empty_like(parameter) for name, parameter in parameters.items()}
         self._copy(flat, gradient)
         return gradient
+
+    def mean_gradient(
+        self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
+    ) -> dict[str, Tensor]:
+        """Return what `gradients.mean_gradient` returns."""
+        copied = copy.deepcopy(model)  # whose running statistics change
+        sums = {name: torch.zeros_like(own, dtype=torch.float64) for name, own in model.named_parameters()}
+        for images, labels in batches:
+            batch = Examples(images, labels)
+            part = self._train_mode_gradient(copied, batch) if training else self.gradient(copied, batch)
+            for name, gradient in part.items():
+                sums[name] += gradient.double() * len(labels)
+        return {name: (total_gradient / total).float() for name, total_gradient in sums.items()}
+
+    def _train_mode_gradient(self, model: nn.Module, batch: Examples) -> dict[str, Tensor]:
+        """Return the gradient of a batch's mean cross-entropy: the velocity after a first step, whose length is 0."""
+        first = _resting(model)
+        Native(self._stack, self._library).train_epoch(model, batch, [torch.arange(len(batch))], first, {})
+        return first.velocity
+
+    def measure_statistics(
+        self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
+    ) -> None:
+        """Measure as `Engine.measure_statistics` says, by an epoch whose steps have the length 0."""
+        measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
+        for number, batch in enumerate(batches, start=1):
+            engine._settings[:, 1] = 1 / number  # the mean of all batches
+            engine.train_epoch(measured, train, [batch], _resting(model), {}, augment)
+        self._copy_running(self._running(measured), 0, model)
+        for layer in self._stack.normalizations:
+            model.get_buffer(f"{layer.name}.num_batches_tracked").fill_(len(batches))
 
     def _run(self, function: Callable[..., bool], *arguments: object) -> None:
         raise_if_interrupted()
@@ -374,8 +441,8 @@ class Native:
 
     def _teacher_probabilities(
         self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None, factors: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the softened probabilities that a portion's images are to have, [n, classes], and all factors, [n]."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the softened probabilities that a portion's images are to have, their entropies, and all factors."""
         logits = distillation.logits
         if augment:
             assert portion.crops is not None
@@ -388,7 +455,7 @@ class Native:
         if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
             raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
         logits, factors = distillation.targets(logits, portion.labels, factors)
-        return torch.softmax(logits / distillation.temperature, dim=1).contiguous(), factors
+        return *self._softmax(logits / distillation.temperature), factors
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return a copy of the parameters' tensors as one flat tensor, in the order of the library."""
@@ -433,10 +500,9 @@ def _check_of_images(count: int, weights: Tensor | None, outcomes: Outcomes | No
             raise ValueError(f"{name} should be {dtype} of shape {(count,)} on the cpu, contiguous")
 
 
-def _entropy(probabilities: Tensor, order: Tensor, factors: Tensor | None) -> float:
+def _sum_of_entropies(entropies: Tensor, order: Tensor, factors: Tensor | None) -> float:
     """Return the sum of the entropies of the images of a portion, times their factors."""
-    entropies = torch.special.entr(probabilities[order])
-    return (entropies if factors is None else entropies * factors[order].unsqueeze(1)).sum().item()
+    return math.fsum((entropies if factors is None else entropies * factors)[order].tolist())
 
 
 def _joined(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> Tensor:

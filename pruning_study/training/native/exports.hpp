@@ -1,6 +1,7 @@
 // What every compiled library exports: an epoch of training for a network, the type NETWORK.
 #pragma once
 
+#include "rounding.hpp"
 #include "training.hpp"
 
 using namespace native;
@@ -9,6 +10,7 @@ using Model = NETWORK;
 // Calls body(model), and returns whether there was memory enough: no exception may leave for the caller, who is in C.
 template <class Body>
 static bool has_memory_for(Body&& body) try {
+    const StandardRounding rounding;
     body(*std::make_unique<Model>());
     return true;
 } catch (const std::bad_alloc&) {

@@ -44,25 +44,4 @@ inline bool few_kept(const float* mask, int weights, int one_in = 3) {
     return one_in * (weights - std::count(mask, mask + weights, 0.0f)) <= weights;
 }
 
-// Adds to numbers the lanes of registers, which come one by one, WIDTH of them at once.
-class LaneSums {
-   public:
-    void add(float& to, Lanes lanes) {
-        rows_[count_] = lanes;
-        to_[count_] = &to;
-        if (++count_ == WIDTH) flush();
-    }
-
-    void flush() {
-        const Lanes sums = sums_of(rows_);
-        for (int row = 0; row < count_; ++row) *to_[row] += sums[row];
-        count_ = 0;
-    }
-
-   private:
-    Lanes rows_[WIDTH]{};
-    float* to_[WIDTH];
-    int count_ = 0;
-};
-
 }  // namespace native

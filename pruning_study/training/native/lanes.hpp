@@ -4,22 +4,39 @@
 // of 6 channels or 10 classes fills the registers as well as one of 512, which no layout over channels or pixels does.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
+#include <immintrin.h>
+#endif
+
 namespace native {
 
-#if defined(__AVX512F__)
+#if defined(NATIVE_WIDTH)  // so that any machine can compute as the others do, though not fast
+constexpr int WIDTH = NATIVE_WIDTH;
+constexpr int REGISTERS = WIDTH == 8 ? 16 : 32;
+#elif defined(__AVX512F__)
 constexpr int WIDTH = 16;
 constexpr int REGISTERS = 32;
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr int WIDTH = 8;
 constexpr int REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int WIDTH = 4;
+constexpr int REGISTERS = 32;
 #else
-#error "needs AVX-512, or AVX2 with FMA"
+#error "needs AVX-512, AVX2 with FMA, or NEON on 64 bits"
 #endif
+
+// Results are the same to the last bit with registers of any width. What is summed over images is summed for each of
+// SUM_LANES lanes, in SHARES registers that take turns, and then over these lanes.
+constexpr int SUM_LANES = 16, SHARES = SUM_LANES / WIDTH;
 
 typedef float Lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));
 typedef int32_t LaneIndex __attribute__((vector_size(WIDTH * sizeof(int32_t))));
@@ -33,6 +50,22 @@ typedef int8_t LaneByte __attribute__((vector_size(WIDTH)));
 // out. With AVX2 it is 6 % of a training step of LeNet5.
 inline Lanes broadcast(float value) { return value - Lanes{}; }
 
+// a * b + c, rounded once. Written out: else each compiler chooses by itself which products it joins with which sums.
+inline Lanes fma(Lanes a, Lanes b, Lanes c) {
+#if defined(NATIVE_WIDTH)
+    for (int lane = 0; lane < WIDTH; ++lane) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+    return c;
+#elif defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+    return (Lanes)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return _mm256_fmadd_ps(a, b, c);
+#endif
+}
+
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
 inline Lanes load(const float* from) {
     Lanes lanes;
     std::memcpy(&lanes, from, sizeof lanes);
@@ -41,7 +74,11 @@ inline Lanes load(const float* from) {
 
 // In a register, where GCC would load it anew for each product: with AVX2 loads then take longer than products.
 inline Lanes held(Lanes lanes) {
+#if defined(__aarch64__)
+    asm("" : "+w"(lanes));
+#elif !defined(NATIVE_WIDTH)
     asm("" : "+v"(lanes));
+#endif
     return lanes;
 }
 
@@ -51,12 +88,6 @@ inline void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes
 // layer's backward pass in LeNet5.
 inline LaneIndex widened(LaneByte bytes) {
     return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
-}
-
-inline float sum(Lanes lanes) {
-    float total = 0;
-    for (int lane = 0; lane < WIDTH; ++lane) total += lanes[lane];
-    return total;
 }
 
 // Lane `lane` of both results of exchanging, between two registers, the lanes whose numbers differ in bit `Stride`.
@@ -96,11 +127,56 @@ inline Lanes sums_of(Lanes* rows) {
     return rows[0];
 }
 
+// The sum of the shares of a sum, which lie `stride` apart: of the lanes that are WIDTH, 2 WIDTH ... apart, as in
+// sums_of() those of one register.
+inline Lanes joined(const Lanes* shares, int stride) {
+    static_assert(SHARES == 1 || SHARES == 2 || SHARES == 4);
+    if constexpr (SHARES == 1) return shares[0];
+    if constexpr (SHARES == 2) return shares[0] + shares[stride];
+    if constexpr (SHARES == 4) return (shares[0] + shares[2 * stride]) + (shares[stride] + shares[3 * stride]);
+}
+
+// Adds to numbers the lanes of registers, which come one by one, WIDTH of them at once.
+class LaneSums {
+   public:
+    void add(float& to, Lanes lanes) {
+        rows_[count_] = lanes;
+        to_[count_] = &to;
+        if (++count_ == WIDTH) flush();
+    }
+
+    void flush() {
+        const Lanes sums = sums_of(rows_);
+        for (int row = 0; row < count_; ++row) *to_[row] += sums[row];
+        count_ = 0;
+    }
+
+   private:
+    Lanes rows_[WIDTH]{};
+    float* to_[WIDTH];
+    int count_ = 0;
+};
+
 // How many things of a size in registers fit into so many of them; one at least, which may then not fit.
 constexpr int fitting(int registers, int size) { return registers > size ? registers / size : 1; }
 
 // How many registers hold so many images, or filters.
 constexpr int groups_of(int count) { return (count + WIDTH - 1) / WIDTH; }
+
+// What belongs to each share of a sum.
+template <class Thing>
+using Shares = std::array<Thing, SHARES>;
+
+// Values that are read, or written, for each share.
+using SharesRead = Shares<const Lanes*>;
+using SharesWritten = Shares<Lanes*>;
+
+// Calls body(share, group) for all groups, those of a share one after the other: what they add to stays in the cache.
+template <class Body>
+inline void for_shares(int groups, Body&& body) {
+    for (int share = 0; share < SHARES; ++share)
+        for (int group = share; group < groups; group += SHARES) body(share, group);
+}
 
 // The size of equal parts, none above `most`, that `count` things are dealt with in.
 constexpr int part_of(int count, int most) {

@@ -41,12 +41,14 @@ struct Linear {
 
     template <int Groups>
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
-        with_constant<Groups>(groups, [&](auto count) {
-            if (state.kept)
+        if (state.kept)
+            with_constant<Groups>(groups, [&](auto count) {
                 multiply_kept<count>(parameters, state.kept->inputs_of_unit, input, state.output);
-            else
-                multiply<count>(parameters, INPUTS, 1, parameters + WEIGHTS, input, state.output);
-        });
+            });
+        else
+            for_parts(groups, [&](auto count, int group) {
+                multiply<count>(parameters, INPUTS, 1, parameters + WEIGHTS, input + group, state.output + group);
+            });
         if (Rectified)
             for (int group = 0; group < groups; ++group)
                 for (Lanes& value : state.output[group]) value = value < Lanes{} ? Lanes{} : value;
@@ -56,12 +58,17 @@ struct Linear {
     template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
-        for (int group = 0; group < groups; ++group)
-            for (int unit = 0; unit < OUTPUTS; ++unit) {
+        LaneSums sums;
+        for (int unit = 0; unit < OUTPUTS; ++unit) {
+            Lanes shares[SHARES]{};
+            for (int group = 0; group < groups; ++group) {
                 Lanes& value = state.gradient[group][unit];
                 if (Rectified) value = state.output[group][unit] <= Lanes{} ? Lanes{} : value;
-                gradient[WEIGHTS + unit] += sum(value);
+                shares[group % SHARES] += value;
             }
+            sums.add(gradient[WEIGHTS + unit], joined(shares, 1));
+        }
+        sums.flush();
         if (state.kept)
             return with_constant<Groups>(groups, [&](auto count) {
                 differentiate_kept<Asked, count>(parameters, state.kept->units_of_input, input, state.gradient,
@@ -70,12 +77,20 @@ struct Linear {
         for (int group = 0; group < groups; ++group) turn(input[group], state.images + group * WIDTH);
         add_weight_gradient(state.gradient, state.images, groups * WIDTH, gradient);
         if constexpr (Asked)
-            with_constant<Groups>(groups, [&](auto count) {
-                multiply<count>(parameters, 1, INPUTS, nullptr, state.gradient, input_gradient);
+            for_parts(groups, [&](auto count, int group) {
+                multiply<count>(parameters, 1, INPUTS, nullptr, state.gradient + group, input_gradient + group);
             });
     }
 
    private:
+    // Calls body(integral_constant<int, count>, first) for parts of the groups.
+    template <class Body>
+    static void for_parts(int groups, Body&& body) {
+        constexpr int AT_ONCE = WIDTH == 8 ? 2 : 4;
+        for (int first = 0; first < groups; first += AT_ONCE)
+            with_constant<AT_ONCE>(std::min(AT_ONCE, groups - first), [&](auto count) { body(count, first); });
+    }
+
     // What multiply() does forward.
     template <int Groups>
     static void multiply_kept(const float* parameters, const Places& inputs_of_unit, const Lanes (*input)[INPUTS],
@@ -87,7 +102,7 @@ struct Linear {
             for (const int i : inputs_of_unit[unit]) {
                 const Lanes weight = broadcast(parameters[unit * INPUTS + i]);
 #pragma GCC unroll 32
-                for (int group = 0; group < Groups; ++group) block[group] += weight * input[group][i];
+                for (int group = 0; group < Groups; ++group) block[group] = fma(weight, input[group][i], block[group]);
             }
 #pragma GCC unroll 32
             for (int group = 0; group < Groups; ++group) output[group][unit] = block[group];
@@ -106,13 +121,14 @@ struct Linear {
             for (int group = 0; group < Groups; ++group) value[group] = input[group][i];
             for (const int unit : units_of_input[i]) {
                 const Lanes weight = broadcast(weights[unit * INPUTS + i]);
-                Lanes product{};
+                Lanes products[SHARES]{};
 #pragma GCC unroll 32
                 for (int group = 0; group < Groups; ++group) {
-                    product += value[group] * output_gradient[group][unit];
-                    block[group] += weight * output_gradient[group][unit];
+                    const Lanes g = output_gradient[group][unit];
+                    products[group % SHARES] = fma(value[group], g, products[group % SHARES]);
+                    block[group] = fma(weight, g, block[group]);
                 }
-                sums.add(gradient[unit * INPUTS + i], product);
+                sums.add(gradient[unit * INPUTS + i], joined(products, 1));
             }
             if constexpr (Asked)
 #pragma GCC unroll 32
@@ -145,7 +161,8 @@ struct Linear {
             for (int r = 0; r < Rows; ++r) {
                 const Lanes weight = broadcast(weights[r * row_stride + k * stride]);
 #pragma GCC unroll 32
-                for (int group = 0; group < Groups; ++group) block[r][group] += weight * from[group][k];
+                for (int group = 0; group < Groups; ++group)
+                    block[r][group] = fma(weight, from[group][k], block[r][group]);
             }
 #pragma GCC unroll 32
         for (int r = 0; r < Rows; ++r)
@@ -189,7 +206,7 @@ struct Linear {
             for (int r = 0; r < Rows; ++r) {
                 const Lanes g = broadcast(of_image[r * WIDTH]);
 #pragma GCC unroll 32
-                for (int v = 0; v < Vectors; ++v) block[r][v] += g * images[image][vector + v];
+                for (int v = 0; v < Vectors; ++v) block[r][v] = fma(g, images[image][vector + v], block[r][v]);
             }
         }
 #pragma GCC unroll 32

@@ -1,10 +1,8 @@
 // The loss of a training: cross-entropy with the labels, and with a teacher's soft predictions.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include "examples.hpp"
+#include "exponential.hpp"
 #include "lanes.hpp"
 
 namespace native {
@@ -22,15 +20,16 @@ struct Outcomes {
     bool* right;
 };
 
-// Of an image's logits divided by the temperature; the logarithm of what it is normalised by.
+// Of the images in the lanes: the softmax of their logits divided by the temperature; the logarithm of what it is
+// normalised by.
 template <int Classes>
-float softmax(const float (&scores)[Classes], float temperature, float (&share)[Classes]) {
-    float most = scores[0], total = 0;
-    for (int label = 1; label < Classes; ++label) most = std::max(most, scores[label]);
+Lanes softmax(const Lanes* logits, float temperature, Lanes* share) {
+    Lanes most = logits[0], total{};
+    for (int label = 1; label < Classes; ++label) most = most < logits[label] ? logits[label] : most;
     for (int label = 0; label < Classes; ++label)
-        total += share[label] = std::exp((scores[label] - most) / temperature);
+        total += share[label] = exponential((logits[label] - most) / temperature);
     for (int label = 0; label < Classes; ++label) share[label] /= total;
-    return std::log(total) + most / temperature;
+    return logarithm(total) + most / temperature;
 }
 
 // The summed loss of images order[0..size), each times its factor, whose logits lie in lanes, and its gradient, times
@@ -41,31 +40,63 @@ double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const in
                      Distillation distillation, Outcomes outcomes, Lanes (*gradient)[Classes]) {
     const auto [wanted, weight, temperature] = distillation;
     double loss = 0;
-    for (int image = 0; image < groups_of(size) * WIDTH; ++image) {
-        const bool counts = image < size;
-        const int64_t right = counts ? examples.labels[order[image]] : -1;
-        const float factor = counts && examples.factors ? examples.factors[order[image]] : 1;
-        float scores[Classes], share[Classes], slope[Classes];
-        for (int label = 0; label < Classes; ++label) scores[label] = logits[image / WIDTH][label][image % WIDTH];
-        const float total = softmax(scores, 1, share);
-        if (counts) loss += factor * ((1 - weight) * (total - scores[right]));
-        if (counts && outcomes.loss) {
-            outcomes.loss[order[image]] = total - scores[right];
-            outcomes.right[order[image]] = std::max_element(scores, scores + Classes) == scores + right;
-        }
-        for (int label = 0; label < Classes; ++label) slope[label] = (1 - weight) * (share[label] - (label == right));
-        if (counts && weight > 0) {
-            const float total_soft = softmax(scores, temperature, share);
+    Lanes shares[Classes], soft[Classes];
+    for (int group = 0; group < groups_of(size); ++group) {
+        const Lanes total = softmax<Classes>(logits[group], 1, shares);
+        const Lanes total_soft = weight > 0 ? softmax<Classes>(logits[group], temperature, soft) : Lanes{};
+        for (int lane = 0; lane < WIDTH; ++lane) {
+            const int image = group * WIDTH + lane;
+            if (image >= size) {
+                for (int label = 0; label < Classes; ++label) gradient[group][label][lane] = 0;
+                continue;
+            }
+            const int64_t right = examples.labels[order[image]];
+            const float factor = examples.factors ? examples.factors[order[image]] : 1;
+            const float own = total[lane] - logits[group][right][lane];
+            loss += factor * ((1 - weight) * own);
+            if (outcomes.loss) {
+                bool is_right = true;
+                for (int label = 0; label < Classes; ++label) {
+                    const float larger = logits[group][label][lane], of_right = logits[group][right][lane];
+                    is_right = is_right && (label < right ? larger < of_right : larger <= of_right);
+                }
+                outcomes.loss[order[image]] = own, outcomes.right[order[image]] = is_right;
+            }
             for (int label = 0; label < Classes; ++label) {
-                const float want = wanted[order[image] * Classes + label];
-                loss += factor * (weight * temperature * temperature * want * (total_soft - scores[label] / temperature));
-                slope[label] += weight * temperature * (share[label] - want);
+                float slope = (1 - weight) * (shares[label][lane] - (label == right));
+                if (weight > 0) {
+                    const float want = wanted[order[image] * Classes + label];
+                    const float missing = total_soft[lane] - logits[group][label][lane] / temperature;
+                    loss += factor * (weight * temperature * temperature * want * missing);
+                    slope += weight * temperature * (soft[label][lane] - want);
+                }
+                gradient[group][label][lane] = slope * (factor * scale);
             }
         }
-        for (int label = 0; label < Classes; ++label)
-            gradient[image / WIDTH][label][image % WIDTH] = counts ? slope[label] * (factor * scale) : 0.0f;
     }
     return loss;
+}
+
+// The softmax of logits [count][Classes], and each image's cross-entropy with its label; where labels is null, with the
+// softmax itself.
+template <int Classes>
+void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
+    for (int64_t start = 0; start < count; start += WIDTH) {
+        const int size = static_cast<int>(std::min<int64_t>(WIDTH, count - start));
+        Lanes of_images[Classes]{}, softened[Classes];
+        for (int lane = 0; lane < size; ++lane)
+            for (int label = 0; label < Classes; ++label)
+                of_images[label][lane] = logits[(start + lane) * Classes + label];
+        const Lanes total = softmax<Classes>(of_images, 1, softened);
+        Lanes entropy{};
+        for (int label = 0; label < Classes; ++label)
+            entropy = fma(softened[label], total - of_images[label], entropy);
+        for (int lane = 0; lane < size; ++lane) {
+            for (int label = 0; label < Classes; ++label)
+                shares[(start + lane) * Classes + label] = softened[label][lane];
+            losses[start + lane] = labels ? total[lane] - of_images[labels[start + lane]][lane] : entropy[lane];
+        }
+    }
 }
 
 }  // namespace native

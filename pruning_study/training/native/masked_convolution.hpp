@@ -17,7 +17,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     struct State : Dense::template State<Groups> {
         std::optional<Places> kept;  // of each filter, where a mask has left few
         bool all_learn = false;
-        Lanes kept_gradient[PARAMETERS];
+        Lanes kept_gradient[SHARES][PARAMETERS];
     };
 
     // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
@@ -34,7 +34,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
         // Also where all learn: with few weights many pixels of a window are equal, and whoever adds zeros in another
         // order takes another one for the largest.
         for (int group = 0; group < groups; ++group)
-            for_tiles([&](auto windows, int filter, int corner, int at) {
+            for_tiles<AT_ONCE>([&](auto windows, int filter, int corner, int at) {
                 convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
                                   input[group] + corner, state.output[group] + at, state.largest[group] + at);
             });
@@ -47,37 +47,42 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
         if (!state.kept || state.all_learn)
             return Dense::template backward<Asked>(parameters, input, state, input_gradient, gradient, groups);
         std::memset(state.kept_gradient, 0, sizeof state.kept_gradient);
-        for (int group = 0; group < groups; ++group) {
+        for_shares(groups, [&](int share, int group) {
+            Lanes* kept_gradient = state.kept_gradient[share];
             if constexpr (Asked) std::memset(input_gradient[group], 0, sizeof input_gradient[group]);
-            for_tiles([&](auto windows, int filter, int corner, int at) {
+            for_tiles<GRADIENTS_AT_ONCE>([&](auto windows, int filter, int corner, int at) {
                 Lanes window_gradient[windows][Pool * Pool];
                 unpool<windows>(state.gradient[group] + at, state.largest[group] + at, window_gradient,
-                                state.kept_gradient[WEIGHTS + filter]);
+                                kept_gradient[WEIGHTS + filter]);
                 Lanes* to = nullptr;
                 if constexpr (Asked) to = input_gradient[group] + corner;
                 differentiate<Asked, windows>(parameters + filter * OF_FILTER, (*state.kept)[filter],
                                               input[group] + corner, window_gradient,
-                                              state.kept_gradient + filter * OF_FILTER, to);
+                                              kept_gradient + filter * OF_FILTER, to);
             });
-        }
+        });
         LaneSums sums;
         for (int filter = 0; filter < FILTERS; ++filter) {
             for (const int place : (*state.kept)[filter])
-                sums.add(gradient[filter * OF_FILTER + place], state.kept_gradient[filter * OF_FILTER + place]);
-            sums.add(gradient[WEIGHTS + filter], state.kept_gradient[WEIGHTS + filter]);
+                sums.add(gradient[filter * OF_FILTER + place],
+                         joined(state.kept_gradient[0] + filter * OF_FILTER + place, PARAMETERS));
+            sums.add(gradient[WEIGHTS + filter], joined(state.kept_gradient[0] + WEIGHTS + filter, PARAMETERS));
         }
         sums.flush();
     }
 
    private:
+    // Registers: one for each pixel of a window and one for a sum over them; a weight.
+    static constexpr int AT_ONCE = fitting(REGISTERS - 3, Pool * Pool + 1);
+    // In tiles of the same size on every machine: they decide in which order a pixel's gradients are added.
+    static constexpr int GRADIENTS_AT_ONCE = fitting(13, Pool * Pool + 1);
+
     // Calls body(windows, filter, corner, at) for tiles of windows side by side: the first pixel that they read of a
     // channel, their first output. All filters take their turn at a tile: what they read of it stays in the cache.
-    template <class Body>
+    template <int AtOnce, class Body>
     static void for_tiles(Body&& body) {
-        // Registers: one for each pixel of a window and one for a sum over them; a weight.
-        constexpr int AT_ONCE = fitting(REGISTERS - 3, Pool * Pool + 1);
         for (int row = 0; row < Output::HEIGHT; ++row)
-            in_parts<Output::WIDTH, part_of(Output::WIDTH, AT_ONCE)>([&](auto windows, int column) {
+            in_parts<Output::WIDTH, part_of(Output::WIDTH, AtOnce)>([&](auto windows, int column) {
                 for (int filter = 0; filter < FILTERS; ++filter)
                     body(windows, filter, (row * Input::WIDTH + column) * Pool,
                          filter * Output::PIXELS + row * Output::WIDTH + column);
@@ -108,7 +113,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
             for (int w = 0; w < Windows; ++w)
 #pragma GCC unroll 32
                 for (int pixel = 0; pixel < Pool * Pool; ++pixel)
-                    block[w][pixel] += weight * pixels[pixel_of(w, pixel)];
+                    block[w][pixel] = fma(weight, pixels[pixel_of(w, pixel)], block[w][pixel]);
         }
 #pragma GCC unroll 32
         for (int w = 0; w < Windows; ++w) pool<Pool, Rectified>(block[w], output[w], largest[w]);
@@ -132,8 +137,11 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
             for (int w = 0; w < Windows; ++w)
 #pragma GCC unroll 32
                 for (int pixel = 0; pixel < Pool * Pool; ++pixel) {
-                    products[w] += block[w][pixel] * pixels[pixel_of(w, pixel)];
-                    if constexpr (Asked) input_gradient[shift(place) + pixel_of(w, pixel)] += weight * block[w][pixel];
+                    products[w] = fma(block[w][pixel], pixels[pixel_of(w, pixel)], products[w]);
+                    if constexpr (Asked) {
+                        Lanes& to = input_gradient[shift(place) + pixel_of(w, pixel)];
+                        to = fma(weight, block[w][pixel], to);
+                    }
                 }
 #pragma GCC unroll 32
             for (int w = 0; w < Windows; ++w) weight_gradient[place] += products[w];

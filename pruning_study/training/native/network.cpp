@@ -20,5 +20,10 @@ bool gradient(const float* parameters, float* running, const Statistics::Setting
                       gradient);
     });
 }
+
+void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
+    const StandardRounding rounding;
+    probabilities<Model::CLASSES>(logits, labels, count, shares, losses);
+}
 }
 #pragma GCC visibility pop

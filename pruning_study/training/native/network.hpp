@@ -17,9 +17,9 @@ class Network {
     template <std::size_t I>
     using Layer = std::tuple_element_t<I, std::tuple<Layers...>>;
     static constexpr std::size_t LAST = sizeof...(Layers) - 1;
-    // So many groups of WIDTH images go through the network at once: enough for the tiles of the linear layers, and
+    // So many images go through the network at once, on every machine: enough for the tiles of the linear layers, and
     // few enough for all that is stored on the way to stay in the second-level cache.
-    static constexpr int GROUPS = 4;
+    static constexpr int CHUNK = 64, GROUPS = CHUNK / WIDTH;
 
    public:
     static constexpr int PIXELS = Layer<0>::INPUTS, CLASSES = Layer<LAST>::OUTPUTS;
@@ -52,15 +52,14 @@ class Network {
             forward<0>(parameters, input_, groups);
             const float scale = 1.0f / static_cast<float>(divisor);
             auto& last = std::get<LAST>(states_);
-            loss += cross_entropy(last.output, examples, order + start, size, scale, distillation, outcomes, last.gradient);
+            loss += cross_entropy(last.output, examples, order + start, size, scale, distillation, outcomes,
+                                  last.gradient);
             backward<0>(parameters, input_, nullptr, gradient, groups);
         }
         return loss;
     }
 
    private:
-    static constexpr int CHUNK = GROUPS * WIDTH;
-
     Lanes input_[GROUPS][PIXELS];
     Gatherer<PIXELS> gatherer_;
     std::tuple<typename Layers::template State<GROUPS>...> states_;

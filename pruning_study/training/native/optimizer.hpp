@@ -1,6 +1,8 @@
 // A step of stochastic gradient descent over all parameters of a network, which may be pruned.
 #pragma once
 
+#include "lanes.hpp"
+
 namespace native {
 
 // What pulls weights towards 0: how strong each of its parts is, as `regularizers.py` explains them.
@@ -18,9 +20,10 @@ inline float after_step(float weight, float& velocity, float gradient, float kep
                         float learning_rate) {
     const auto [squared, absolute, decoupled] = optimizer.regularizer;
     const float sign = static_cast<float>((weight > 0) - (weight < 0));
-    const float slope = gradient * kept + squared * weight + absolute * sign;
-    velocity = optimizer.momentum * velocity + slope;
-    return weight - learning_rate * (slope + optimizer.momentum * velocity + decoupled * weight);
+    const float slope = fma(absolute, sign, fma(squared, weight, gradient * kept));
+    velocity = fma(optimizer.momentum, velocity, slope);
+    const float direction = fma(decoupled, weight, fma(optimizer.momentum, velocity, slope));
+    return fma(-learning_rate, direction, weight);
 }
 
 // The weights that are pruned, null where none are; what they would be, null where they do not learn.
@@ -32,9 +35,12 @@ struct Pruned {
 template <int Parameters>
 void step(float* parameters, float* velocity, const float* gradient, const float* mask, Optimizer optimizer,
           float learning_rate) {
-    for (int i = 0; i < Parameters; ++i)
-        parameters[i] =
-            after_step(parameters[i], velocity[i], gradient[i], mask ? mask[i] : 1.0f, optimizer, learning_rate);
+    if (mask)
+        for (int i = 0; i < Parameters; ++i)
+            parameters[i] = after_step(parameters[i], velocity[i], gradient[i], mask[i], optimizer, learning_rate);
+    else  // a loop of its own: GCC does not find out by itself that it can be vectorised
+        for (int i = 0; i < Parameters; ++i)
+            parameters[i] = after_step(parameters[i], velocity[i], gradient[i], 1, optimizer, learning_rate);
 }
 
 // The same for all weights: those that the mask has pruned change where they are withheld.

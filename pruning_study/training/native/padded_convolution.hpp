@@ -69,7 +69,8 @@ class KeptProduct {
         for (; kept != behind; ++kept) {
             const Lanes weight = broadcast(kept->value), *pixels = corner + kept->shift;
 #pragma GCC unroll 32
-            for (int column = 0; column < Columns; ++column) block[column] += weight * pixels[column * Pass::STEP];
+            for (int column = 0; column < Columns; ++column)
+                block[column] = fma(weight, pixels[column * Pass::STEP], block[column]);
         }
 #pragma GCC unroll 32
         for (int column = 0; column < Columns; ++column) output[column * Pass::PITCH] = block[column];
@@ -82,25 +83,33 @@ class KeptForward : public KeptProduct<typename Passes::Forward> {
     using Pass = typename Passes::Forward;
     using typename KeptProduct<Pass>::Kept;
     static constexpr int CHAINS = 4;  // of sums, so that one need not wait for the other
-    static constexpr int AT_ONCE = part_of(Pass::COLUMNS, REGISTERS - 8 - CHAINS);
+    // The same on every machine, since it decides which products a chain joins.
+    static constexpr int AT_ONCE = part_of(Pass::COLUMNS, 20);
 
    public:
-    void clear() { sums_.assign(this->kept_.size(), Sum{}); }
+    void clear() {
+        for (auto& sums : sums_) sums.assign(this->kept_.size(), Sum{});
+    }
 
-    void add(const typename Passes::InputRows& input, const typename Passes::GradientRows& gradient, int row) {
+    void add(const typename Passes::InputRows& input, const typename Passes::GradientRows& gradient, int row,
+             int share) {
         const Lanes* corner = input.pixels[0][0] + Pass::corner(row);
         this->for_each([&](int filter, const Kept* first, const Kept* behind) {
             const Lanes* from = gradient.pixels[filter][row % Passes::BAND + 1] + 1;
             in_parts<Pass::COLUMNS, AT_ONCE>([&](auto columns, int column) {
                 correlate<columns>(first, behind, corner + column * Pass::STEP, from + column,
-                                   sums_.data() + (first - this->kept_.data()));
+                                   sums_[share].data() + (first - this->kept_.data()));
             });
         });
     }
 
     void end(float* gradient) const {
         LaneSums sums;
-        for (std::size_t i = 0; i < sums_.size(); ++i) sums.add(gradient[this->kept_[i].weight], sums_[i].lanes);
+        for (std::size_t i = 0; i < this->kept_.size(); ++i) {
+            Lanes shares[SHARES];
+            for (int share = 0; share < SHARES; ++share) shares[share] = sums_[share][i].lanes;
+            sums.add(gradient[this->kept_[i].weight], joined(shares, 1));
+        }
         sums.flush();
     }
 
@@ -109,7 +118,7 @@ class KeptForward : public KeptProduct<typename Passes::Forward> {
         Lanes lanes{};
     };
 
-    std::vector<Sum> sums_;  // of each weight in the list
+    Shares<std::vector<Sum>> sums_;  // of each weight in the list
 
     template <int Columns>
     static void correlate(const Kept* kept, const Kept* behind, const Lanes* corner, const Lanes* gradient,
@@ -122,7 +131,7 @@ class KeptForward : public KeptProduct<typename Passes::Forward> {
             Lanes chains[CHAINS]{};
 #pragma GCC unroll 32
             for (int column = 0; column < Columns; ++column)
-                chains[column % CHAINS] += block[column] * pixels[column * Pass::STEP];
+                chains[column % CHAINS] = fma(block[column], pixels[column * Pass::STEP], chains[column % CHAINS]);
             sums->lanes += (chains[0] + chains[1]) + (chains[2] + chains[3]);
         }
     }
@@ -180,17 +189,20 @@ struct PaddedConvolution {
 
     // Adds to the gradient of the weights, and gives that of the input, if Asked.
     template <bool Asked>
-    static void backward(const Lanes* input, const Lanes* output_gradient, State& state, Lanes* input_gradient) {
+    static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         if (!state.few) return Dense::template backward<Asked>(input, output_gradient, state.dense, input_gradient);
-        if (state.all_learn) Dense::template backward<false>(input, output_gradient, state.dense, nullptr);
-        const auto fill = [&](int row) {
-            if (!state.all_learn) state.input.fill(input, row * Stride - 1);
-            state.gradient.fill(output_gradient, row - 1);
-        };
-        Passes::for_rows(fill, [&](int row) {
-            if (!state.all_learn) state.forward.add(state.input, state.gradient, row);
-            if constexpr (Asked) for_passes(state, [&](auto& pass) { pass.find(state.gradient, row, input_gradient); });
-        });
+        if (state.all_learn) Dense::template backward<false>(input, output_gradient, state.dense, {});
+        for (int share = 0; share < SHARES; ++share) {
+            const auto fill = [&](int row) {
+                if (!state.all_learn) state.input.fill(input[share], row * Stride - 1);
+                state.gradient.fill(output_gradient[share], row - 1);
+            };
+            Passes::for_rows(fill, [&](int row) {
+                if (!state.all_learn) state.forward.add(state.input, state.gradient, row, share);
+                if constexpr (Asked)
+                    for_passes(state, [&](auto& pass) { pass.find(state.gradient, row, input_gradient[share]); });
+            });
+        }
     }
 
     // Adds the gradient of the weights, of all images since `begin`.

@@ -122,7 +122,7 @@ class DirectProduct {
                     for (int found = 0; found < Count; ++found)
 #pragma GCC unroll 32
                         for (int column = 0; column < Columns; ++column)
-                            block[found][column] += broadcast(kernels[found]) * pixels[column];
+                            block[found][column] = fma(broadcast(kernels[found]), pixels[column], block[found][column]);
                 }
 #pragma GCC unroll 32
         for (int found = 0; found < Count; ++found)
@@ -148,17 +148,18 @@ class DirectWeightGradient {
    public:
     void clear() { std::memset(sums_, 0, sizeof sums_); }
 
-    void add(const Input& input, const Gradient& gradient, int row) {
-        for (int column = 0; column < COLUMNS; ++column)
-            for (int line = 0; line < LINES; ++line)
-                transpose_filters<FILTERS, Gradient::PLANE>(
-                    gradient.pixels[0][row % Passes::BAND + 1] + 1 + column, line,
-                    [&](int image, Lanes filters) { gradients_[column][image][line] = filters; });
+    void add(const Shares<Input>& input, const Shares<Gradient>& gradient, int row) {
+        for (int share = 0; share < SHARES; ++share)
+            for (int column = 0; column < COLUMNS; ++column)
+                for (int line = 0; line < LINES; ++line)
+                    transpose_filters<FILTERS, Gradient::PLANE>(
+                        gradient[share].pixels[0][row % Passes::BAND + 1] + 1 + column, line,
+                        [&](int image, Lanes filters) { gradients_[column][share * WIDTH + image][line] = filters; });
         in_parts<LINES, LINES_AT_ONCE>([&](auto lines, int line) {
             in_parts<CHANNELS, AT_ONCE>([&](auto channels, int channel) {
                 for (int y = 0; y < 3; y += ROWS)
                     multiply<channels, lines>(
-                        input.pixels[channel][0] + Passes::Forward::corner(row) + y * Input::ROW, line,
+                        input[0].pixels[channel][0] + Passes::Forward::corner(row) + y * Input::ROW, line,
                         sums_[channel] + y * 3);
             });
         });
@@ -174,7 +175,7 @@ class DirectWeightGradient {
 
    private:
     Lanes sums_[CHANNELS][TAPS][LINES];
-    Lanes gradients_[COLUMNS][WIDTH][LINES];  // of a row, filters in the lanes
+    Lanes gradients_[COLUMNS][SUM_LANES][LINES];  // of a row, filters in the lanes
 
     // Summed apart from what is there: of many images, one long sum would lose digits.
     template <int Channels, int Lines>
@@ -182,8 +183,9 @@ class DirectWeightGradient {
         typedef float Lane __attribute__((may_alias));
         Lanes block[Channels][ROWS * 3][Lines]{};
         for (int column = 0; column < COLUMNS; ++column, corner += STEP) {
-            const auto* pixels = reinterpret_cast<const Lane*>(corner);
-            for (int image = 0; image < WIDTH; ++image) {
+            for (int image = 0; image < SUM_LANES; ++image) {
+                const Lanes* of_share = corner + image / WIDTH * (sizeof(Input) / sizeof(Lanes));
+                const auto* pixels = reinterpret_cast<const Lane*>(of_share);
                 Lanes gradients[Lines];
 #pragma GCC unroll 32
                 for (int l = 0; l < Lines; ++l) gradients[l] = held(gradients_[column][image][line + l]);
@@ -194,7 +196,8 @@ class DirectWeightGradient {
                         const int at = channel * Input::PLANE + tap / 3 * Input::ROW + tap % 3;
 #pragma GCC unroll 32
                         for (int l = 0; l < Lines; ++l)
-                            block[channel][tap][l] += broadcast(pixels[at * WIDTH + image]) * gradients[l];
+                            block[channel][tap][l] = fma(broadcast(pixels[at * WIDTH + image % WIDTH]), gradients[l],
+                                                         block[channel][tap][l]);
                     }
             }
         }
@@ -216,8 +219,8 @@ struct PaddedDirect {
         DirectProduct<typename Passes::Forward> forward;
         typename Passes::template Backwards<DirectProduct> backward;
         DirectWeightGradient<Passes> weight_gradient;
-        typename Passes::InputRows input;
-        typename Passes::GradientRows gradient;
+        Shares<typename Passes::InputRows> input;
+        Shares<typename Passes::GradientRows> gradient;
     };
 
     static void begin(const float* weights, State& state) {
@@ -227,22 +230,26 @@ struct PaddedDirect {
     }
 
     static void forward(const Lanes* input, State& state, Lanes* output) {
-        Passes::for_rows([&](int row) { state.input.fill(input, row * Stride - 1); },
-                         [&](int row) { state.forward.find(state.input, row, output); });
+        Passes::for_rows([&](int row) { state.input[0].fill(input, row * Stride - 1); },
+                         [&](int row) { state.forward.find(state.input[0], row, output); });
     }
 
     // Adds to the gradient of the weights, and gives that of the input, if Asked.
     template <bool Asked>
-    static void backward(const Lanes* input, const Lanes* output_gradient, State& state, Lanes* input_gradient) {
+    static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         const auto fill = [&](int row) {
-            state.input.fill(input, row * Stride - 1);
-            state.gradient.fill(output_gradient, row - 1);
+            for (int share = 0; share < SHARES; ++share) {
+                state.input[share].fill(input[share], row * Stride - 1);
+                state.gradient[share].fill(output_gradient[share], row - 1);
+            }
         };
         Passes::for_rows(fill, [&](int row) {
             state.weight_gradient.add(state.input, state.gradient, row);
             if constexpr (Asked)
-                std::apply([&](auto&... passes) { (passes.find(state.gradient, row, input_gradient), ...); },
-                           state.backward);
+                for (int share = 0; share < SHARES; ++share)
+                    std::apply(
+                        [&](auto&... passes) { (passes.find(state.gradient[share], row, input_gradient[share]), ...); },
+                        state.backward);
         });
     }
 

@@ -190,10 +190,11 @@ class WinogradProduct {
         } else {
             const Lanes high_even = first + product, high_odd = first - product;
             if (WHOLE || rows > 0) output[0] = zero + even + high_even;
-            if (WHOLE || rows > 1) output[To::WIDTH] = LOW * odd + HIGH * high_odd;
-            if (WHOLE || rows > 2) output[2 * To::WIDTH] = 0.5f * even + 2.0f * high_even;
+            if (WHOLE || rows > 1) output[To::WIDTH] = fma(broadcast(HIGH), high_odd, LOW * odd);
+            if (WHOLE || rows > 2) output[2 * To::WIDTH] = fma(broadcast(2.0f), high_even, 0.5f * even);
             if (WHOLE || rows > 3)
-                output[3 * To::WIDTH] = infinity + (0.5f * LOW) * odd + (2.0f * HIGH) * high_odd;
+                output[3 * To::WIDTH] =
+                    fma(broadcast(2.0f * HIGH), high_odd, fma(broadcast(0.5f * LOW), odd, infinity));
         }
     }
 
@@ -211,7 +212,8 @@ class WinogradProduct {
                 for (int f = 0; f < Filters; ++f)
 #pragma GCC unroll 32
                     for (int tile = 0; tile < Count; ++tile)
-                        block[f][at][tile] += broadcast(kernels[at * Filters + f]) * pixels[tile];
+                        block[f][at][tile] =
+                            fma(broadcast(kernels[at * Filters + f]), pixels[tile], block[f][at][tile]);
             }
     }
 };
@@ -253,14 +255,15 @@ struct PaddedWinograd {
 
     // Adds to the gradient of the weights, and gives that of the input, if Asked.
     template <bool Asked>
-    static void backward(const Lanes* input, const Lanes* output_gradient, State& state, Lanes* input_gradient) {
+    static void backward(SharesRead input, SharesRead output_gradient, State& state, SharesWritten input_gradient) {
         for (int down = 0; down < Tiles<Input>::DOWN; ++down)
             WeightGradient::add(input, output_gradient, down, state.weight_gradient);
         if constexpr (Asked)
-            Tiles<Output>::for_parts([&](auto tiles, int down, int across) {
-                Backward::template convolve<tiles>(state.turned_kernels, output_gradient, state.gradient, down, across,
-                                                   state.input_gradient, input_gradient);
-            });
+            for (int share = 0; share < SHARES; ++share)
+                Tiles<Output>::for_parts([&](auto tiles, int down, int across) {
+                    Backward::template convolve<tiles>(state.turned_kernels, output_gradient[share], state.gradient,
+                                                       down, across, state.input_gradient, input_gradient[share]);
+                });
     }
 
     static void end(const State& state, float* gradient) { WeightGradient::end(state.weight_gradient, gradient); }

@@ -18,12 +18,12 @@ struct AtPoints {
     // Of six pixels.
     static void of_pixels(const Lanes* d, Lanes& first, Lanes& second) {
         if constexpr (Pair == 0) {
-            first = d[4] - 2.5f * d[2] + d[0];
-            second = d[5] - 2.5f * d[3] + d[1];
+            first = fma(d[2], broadcast(-2.5f), d[4]) + d[0];
+            second = fma(d[3], broadcast(-2.5f), d[5]) + d[1];
         } else {
-            const Lanes even = d[4] - d[2] / SQUARE, odd = (d[3] - d[1] / SQUARE) * POINT;
-            first = even + odd;
-            second = even - odd;
+            const Lanes even = fma(d[2], broadcast(-1 / SQUARE), d[4]), odd = fma(d[1], broadcast(-1 / SQUARE), d[3]);
+            first = fma(odd, broadcast(POINT), even);
+            second = fma(odd, broadcast(-POINT), even);
         }
     }
 
@@ -33,9 +33,9 @@ struct AtPoints {
             first = e[0];
             second = e[3];
         } else {
-            const Lanes even = e[0] + e[2] * SQUARE, odd = (e[1] + e[3] * SQUARE) * POINT;
-            first = even + odd;
-            second = even - odd;
+            const Lanes even = fma(e[2], broadcast(SQUARE), e[0]), odd = fma(e[3], broadcast(SQUARE), e[1]);
+            first = fma(odd, broadcast(POINT), even);
+            second = fma(odd, broadcast(-POINT), even);
         }
     }
 

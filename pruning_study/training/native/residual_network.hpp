@@ -58,8 +58,8 @@ struct Unit {
 
     // Adds to the gradient of the weights that the convolution's state has, and gives the gradient of its input.
     template <bool Asked>
-    NATIVE_SHARED static void differentiate(const Lanes* input, const Lanes* output_gradient, State& state,
-                                            Lanes* input_gradient) {
+    NATIVE_SHARED static void differentiate(SharesRead input, SharesRead output_gradient, State& state,
+                                            SharesWritten input_gradient) {
         Convolution::template backward<Asked>(input, output_gradient, state.convolution, input_gradient);
     }
 
@@ -107,7 +107,7 @@ class ResidualNetwork {
     template <std::size_t I>
     using At = std::tuple_element_t<I, std::tuple<Units...>>;
     static constexpr std::size_t LAST = sizeof...(Units) - 1;
-    static constexpr int GROUPS = 4;  // that go through the linear layer at once
+    static constexpr int GROUPS = 64 / WIDTH;  // that go through the linear layer at once
 
    public:
     static constexpr int PIXELS = At<0>::INPUTS, CLASSES = Head::OUTPUTS;
@@ -174,7 +174,8 @@ class ResidualNetwork {
     Lanes features_[GROUPS][Head::INPUTS], features_gradient_[GROUPS][Head::INPUTS];
     // Of what a unit's ReLU has let pass, before its normalization; of units with even and with odd numbers.
     Room<Gradient> gradients_[2];
-    Lanes activation_[LARGEST], output_gradient_[LARGEST], input_gradient_[LARGEST];  // of one group
+    // Of the groups that a weight's gradient is summed over at once.
+    Lanes activation_[SHARES][LARGEST], output_gradient_[SHARES][LARGEST], input_gradient_[SHARES][LARGEST];
 
     template <std::size_t I>
     auto& state() {
@@ -248,7 +249,7 @@ class ResidualNetwork {
 
     template <std::size_t I>
     const Lanes* activate(int group) {
-        Lanes* to = is_kept<I>() ? state<I>().activation[group].values : activation_;
+        Lanes* to = is_kept<I>() ? state<I>().activation[group].values : activation_[group % SHARES];
         const Lanes* source = nullptr;
         if constexpr (At<I>::HAS_SHORTCUT) source = state<I - 2>().activation[group].values;
         At<I>::activate(state<I>(), group, source, to);
@@ -280,7 +281,7 @@ class ResidualNetwork {
     void spread(int group, const Lanes* features_gradient) {
         constexpr int PLANE = At<LAST>::Output::PIXELS;
         for (int i = 0; i < At<LAST>::OUTPUTS; ++i)
-            input_gradient_[i] = features_gradient[i / PLANE] * broadcast(1.0f / PLANE);
+            input_gradient_[group % SHARES][i] = features_gradient[i / PLANE] * broadcast(1.0f / PLANE);
         rectify<LAST>(group, state<LAST>().activation[group].values);
     }
 
@@ -289,7 +290,8 @@ class ResidualNetwork {
     void rectify(int group, const Lanes* activation) {
         constexpr bool JOINED = is_source_of_identity<I>();
         state<I>().normalization.template measure_gradient<JOINED>(
-            input_gradient_, activation, state<I>().output[group].values, gradients_[I % 2][group].values, group);
+            input_gradient_[group % SHARES], activation, state<I>().output[group].values,
+            gradients_[I % 2][group].values, group);
     }
 
     template <std::size_t I>
@@ -297,16 +299,30 @@ class ResidualNetwork {
         gradient -= At<I>::PARAMETERS;
         auto& normalization = state<I>().normalization;
         normalization.settle_gradient(images, gradient + At<I>::WEIGHTS, of_batch);
-        for (int group = 0; group < groups_of(images); ++group) {
-            normalization.find_input_gradient(gradients_[I % 2][group].values, state<I>().output[group].values,
-                                              present(images, group), output_gradient_);
-            const Lanes* input = read<I>(group, false);
-            At<I>::template differentiate<(I > 0)>(input, output_gradient_, state<I>(), input_gradient_);
-            if constexpr (I > 0) {
-                if constexpr (is_source<I - 1>() && !is_source_of_identity<I - 1>())
-                    At<I + 1>::add_shortcut_gradient(gradients_[(I + 1) % 2][group].values, input_gradient_);
-                rectify<I - 1>(group, input);
+        for (int first = 0; first < groups_of(images); first += SHARES) {
+            const int groups = std::min(SHARES, groups_of(images) - first);
+            SharesRead input, output_gradient;
+            SharesWritten input_gradient;
+            for (int share = 0; share < SHARES; ++share) {
+                const int group = first + std::min(share, groups - 1);
+                if (share < groups) {
+                    normalization.find_input_gradient(gradients_[I % 2][group].values, state<I>().output[group].values,
+                                                      present(images, group), output_gradient_[share]);
+                    input[share] = read<I>(group, false);
+                } else {  // no images
+                    std::fill_n(output_gradient_[share], At<I>::OUTPUTS, Lanes{});
+                    input[share] = input[0];
+                }
+                output_gradient[share] = output_gradient_[share], input_gradient[share] = input_gradient_[share];
             }
+            At<I>::template differentiate<(I > 0)>(input, output_gradient, state<I>(), input_gradient);
+            if constexpr (I > 0)
+                for (int share = 0; share < groups; ++share) {
+                    if constexpr (is_source<I - 1>() && !is_source_of_identity<I - 1>())
+                        At<I + 1>::add_shortcut_gradient(gradients_[(I + 1) % 2][first + share].values,
+                                                         input_gradient[share]);
+                    rectify<I - 1>(first + share, input[share]);
+                }
         }
         At<I>::Convolution::end(state<I>().convolution, gradient);
         if constexpr (I > 0) backward<I - 1>(of_batch, images, gradient);

@@ -108,8 +108,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
         Lanes pixels_of_window[CHANNELS][SUMS];
         Lanes pixels[SUMS][CHANNELS][WINDOWS];
         Lanes unpooled[FILTERS][WINDOWS][QUAD];
-        Lanes kernel_gradient[KERNELS][SUMS];
-        Lanes bias_gradient[FILTERS];
+        Lanes kernel_gradient[SHARES][KERNELS][SUMS];
+        Lanes bias_gradient[SHARES][FILTERS];
     };
 
     template <int Groups>
@@ -129,18 +129,23 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
         std::memset(state.kernel_gradient, 0, sizeof state.kernel_gradient);
         std::memset(state.bias_gradient, 0, sizeof state.bias_gradient);
-        for (int group = 0; group < groups; ++group) {
-            unpool(state.gradient[group], state.largest[group], state.unpooled, state.bias_gradient);
+        for_shares(groups, [&](int share, int group) {
+            unpool(state.gradient[group], state.largest[group], state.unpooled, state.bias_gradient[share]);
             sum_pixels(input[group], state.pixels);
-            add_kernel_gradient(state.pixels, state.unpooled, state.kernel_gradient);
+            add_kernel_gradient(state.pixels, state.unpooled, state.kernel_gradient[share]);
             if constexpr (Asked) find_input_gradient(state.kernels, state.unpooled, input_gradient[group]);
-        }
+        });
+        LaneSums sums;
         for (int kernel = 0; kernel < KERNELS; ++kernel) {
-            Lanes taps[TAPS];
-            in_both_dimensions<WeightsTransposed>(state.kernel_gradient[kernel], 4, taps);
-            for (int tap = 0; tap < TAPS; ++tap) gradient[kernel * TAPS + tap] += sum(taps[tap]);
+            Lanes taps[SHARES][TAPS];
+            for (int share = 0; share < SHARES; ++share)
+                in_both_dimensions<WeightsTransposed>(state.kernel_gradient[share][kernel], 4, taps[share]);
+            for (int tap = 0; tap < TAPS; ++tap)
+                sums.add(gradient[kernel * TAPS + tap], joined(taps[0] + tap, TAPS));
         }
-        for (int filter = 0; filter < FILTERS; ++filter) gradient[WEIGHTS + filter] += sum(state.bias_gradient[filter]);
+        for (int filter = 0; filter < FILTERS; ++filter)
+            sums.add(gradient[WEIGHTS + filter], joined(state.bias_gradient[0] + filter, FILTERS));
+        sums.flush();
     }
 
    private:
@@ -196,7 +201,7 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
 #pragma GCC unroll 4
                 for (int k = 0; k < QUAD; ++k) {
                     const Lanes w = broadcast(kernels[f * CHANNELS + channel][place(First, k)]);
-                    quads[f][k] += w * pixels[channel][place(First, k)];
+                    quads[f][k] = fma(w, pixels[channel][place(First, k)], quads[f][k]);
                 }
     }
 
@@ -251,7 +256,7 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
 #pragma GCC unroll 32
             for (int c = 0; c < Channels; ++c)
 #pragma GCC unroll 32
-                for (int f = 0; f < Filters; ++f) block[f][c] += gradient[f] * pixels[c][window];
+                for (int f = 0; f < Filters; ++f) block[f][c] = fma(gradient[f], pixels[c][window], block[f][c]);
         }
 #pragma GCC unroll 32
         for (int f = 0; f < Filters; ++f)
@@ -290,7 +295,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
             for (int c = 0; c < Channels; ++c)
 #pragma GCC unroll 4
                 for (int k = 0; k < QUAD; ++k)
-                    block[c][k] += broadcast(kernels[filter * CHANNELS + c][place(First, k)]) * gradient[k];
+                    block[c][k] =
+                        fma(broadcast(kernels[filter * CHANNELS + c][place(First, k)]), gradient[k], block[c][k]);
         }
 #pragma GCC unroll 32
         for (int c = 0; c < Channels; ++c)

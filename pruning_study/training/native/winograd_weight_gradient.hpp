@@ -40,17 +40,18 @@ class WinogradWeightGradient {
 
     struct State {
         Lanes sums[POINTS * POINTS][CHANNELS][LINES];
-        Lanes outputs[TILE][TILE][TILES * WIDTH * LINES];  // the gradient, filters in the lanes, [tile][image][line]
-        Lanes pixels[CHANNELS][PAIR * TILES];              // sums, [sum][tile]
-        Lanes gradients[PAIR][TILES * WIDTH * LINES];      // sums, [tile][image][line]
+        Lanes outputs[TILE][TILE][TILES * SUM_LANES * LINES];  // the gradient, filters in lanes, [tile][image][line]
+        Lanes pixels[CHANNELS][PAIR * TILES * SHARES];         // sums, [sum][tile][share]
+        Lanes gradients[PAIR][TILES * SUM_LANES * LINES];      // sums, [tile][image][line]
     };
 
     static void clear(State& state) { std::memset(state.sums, 0, sizeof state.sums); }
 
     // Adds what a row of tiles contributes.
-    static void add(const Lanes* input, const Lanes* gradient, int down, State& state) {
+    static void add(SharesRead input, SharesRead gradient, int down, State& state) {
         in_parts<ACROSS, TILES>([&](auto tiles, int across) {
-            transpose_tiles<tiles>(gradient, down, across, state);
+            for (int share = 0; share < SHARES; ++share)
+                transpose_tiles<tiles>(gradient[share], share * WIDTH, down, across, state);
             add_pair<0, tiles>(input, down, across, state);
             add_pair<1, tiles>(input, down, across, state);
             add_pair<2, tiles>(input, down, across, state);
@@ -74,13 +75,13 @@ class WinogradWeightGradient {
 
     // Gradients outside the image are 0.
     template <int Count>
-    static void transpose_tiles(const Lanes* gradient, int down, int across, State& state) {
+    static void transpose_tiles(const Lanes* gradient, int first, int down, int across, State& state) {
         for (int line = 0; line < LINES; ++line)
             for (int y = 0; y < TILE; ++y)
                 for (int x = 0; x < TILE * Count; ++x) {
                     const int row = TILE * down + y, column = TILE * across + x;
                     const auto put = [&](int image, Lanes filters) {
-                        state.outputs[y][x % TILE][(x / TILE * WIDTH + image) * LINES + line] = filters;
+                        state.outputs[y][x % TILE][(x / TILE * SUM_LANES + first + image) * LINES + line] = filters;
                     };
                     if (row < Output::HEIGHT && column < Output::WIDTH)
                         transpose_filters<FILTERS, Output::PIXELS>(gradient + row * Output::WIDTH + column, line, put);
@@ -90,21 +91,23 @@ class WinogradWeightGradient {
     }
 
     template <int Pair, int Count>
-    static void add_pair(const Lanes* input, int down, int across, State& state) {
-        if constexpr (Count == ACROSS)
-            sum_pixels<Pair, Count, true, true>(input, down, across, state);
-        else if (across == 0)
-            sum_pixels<Pair, Count, true, false>(input, down, across, state);
-        else if (across + Count == ACROSS)
-            sum_pixels<Pair, Count, false, true>(input, down, across, state);
-        else
-            sum_pixels<Pair, Count, false, false>(input, down, across, state);
+    static void add_pair(SharesRead input, int down, int across, State& state) {
+        for (int share = 0; share < SHARES; ++share)
+            if constexpr (Count == ACROSS)
+                sum_pixels<Pair, Count, true, true>(input[share], share, down, across, state);
+            else if (across == 0)
+                sum_pixels<Pair, Count, true, false>(input[share], share, down, across, state);
+            else if (across + Count == ACROSS)
+                sum_pixels<Pair, Count, false, true>(input[share], share, down, across, state);
+            else
+                sum_pixels<Pair, Count, false, false>(input[share], share, down, across, state);
         sum_gradients<Pair, Count>(state);
         for (int at = 0; at < PAIR; ++at)
             in_parts<LINES, LINES_AT_ONCE>([&](auto lines, int line) {
                 in_parts<CHANNELS, CHANNELS_AT_ONCE>([&](auto channels, int channel) {
-                    multiply<channels, lines, Count * WIDTH>(
-                        reinterpret_cast<const Lane*>(state.pixels[channel] + at * Count), state.gradients[at] + line,
+                    multiply<channels, lines, Count * SUM_LANES>(
+                        reinterpret_cast<const Lane*>(state.pixels[channel] + at * Count * SHARES),
+                        state.gradients[at] + line,
                         state.sums[Pair * PAIR + at][channel] + line);
                 });
             });
@@ -112,22 +115,24 @@ class WinogradWeightGradient {
 
     // Tiles at the left and the right end have columns outside the image.
     template <int Pair, int Count, bool Left, bool Right>
-    static void sum_pixels(const Lanes* image, int down, int across, State& state) {
+    static void sum_pixels(const Lanes* image, int share, int down, int across, State& state) {
         constexpr int COLUMNS = TILE * Count + 2;
         constexpr int BEHIND = Right ? Input::WIDTH + 1 - TILE * (ACROSS - Count) : COLUMNS;
         TileRows<Input> rows(image, down, TILE * across - 1);
         for (int channel = 0; channel < CHANNELS; ++channel) {
             Lanes sums[2][COLUMNS];
             rows.template sum<Pair, Left, BEHIND>(sums);
-            Lanes* to = state.pixels[channel];
+            Lanes* to = state.pixels[channel] + share;
+            constexpr int NEXT = Count * SHARES;  // sum
 #pragma GCC unroll 2
-            for (int row = 0; row < 2; ++row, to += POINTS * Count)
+            for (int row = 0; row < 2; ++row, to += POINTS * NEXT)
 #pragma GCC unroll 2
                 for (int tile = 0; tile < Count; ++tile) {
                     const Lanes* pixels = sums[row] + TILE * tile;
-                    AtPoints<0>::of_pixels(pixels, to[tile], to[Count + tile]);
-                    AtPoints<1>::of_pixels(pixels, to[2 * Count + tile], to[3 * Count + tile]);
-                    AtPoints<2>::of_pixels(pixels, to[4 * Count + tile], to[5 * Count + tile]);
+                    Lanes* of_tile = to + tile * SHARES;
+                    AtPoints<0>::of_pixels(pixels, of_tile[0], of_tile[NEXT]);
+                    AtPoints<1>::of_pixels(pixels, of_tile[2 * NEXT], of_tile[3 * NEXT]);
+                    AtPoints<2>::of_pixels(pixels, of_tile[4 * NEXT], of_tile[5 * NEXT]);
                 }
             rows.next_channel();
         }
@@ -136,7 +141,7 @@ class WinogradWeightGradient {
     // The transpose of how a tile of outputs comes about.
     template <int Pair, int Count>
     static void sum_gradients(State& state) {
-        for (int i = 0; i < Count * WIDTH * LINES; ++i) {
+        for (int i = 0; i < Count * SUM_LANES * LINES; ++i) {
             Lanes rows[2][TILE];
 #pragma GCC unroll 4
             for (int x = 0; x < TILE; ++x) {
@@ -167,8 +172,8 @@ class WinogradWeightGradient {
             for (int channel = 0; channel < Channels; ++channel)
 #pragma GCC unroll 32
                 for (int line = 0; line < Lines; ++line)
-                    block[channel][line] +=
-                        broadcast(pixels[channel * PAIR * TILES * WIDTH + product]) * of_lines[line];
+                    block[channel][line] = fma(broadcast(pixels[channel * PAIR * TILES * SUM_LANES + product]),
+                                               of_lines[line], block[channel][line]);
         }
 #pragma GCC unroll 32
         for (int channel = 0; channel < Channels; ++channel)

@@ -60,6 +60,20 @@ def test_a_classifier_exports_for_any_number_of_images_and_still_checks_them():
         classifier(images=255 * images)
 
 
+def test_equal_contents_are_equal_bytes_whatever_the_order_in_which_they_are_given(tmp_path):
+    tensors = {"b": torch.ones(3), "a": torch.zeros(2, 2), "c": torch.tensor([True])}
+    metadata = {name: name for name in "hgfedcba"}
+    paths = [tmp_path / "one", tmp_path / "other"]
+    checkpoints.save(paths[0], tensors, metadata)
+    checkpoints.save(paths[1], dict(reversed(tensors.items())), dict(reversed(metadata.items())))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    loaded, found = checkpoints.load(paths[0])
+    assert found == metadata
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
+        name: tensor.tolist() for name, tensor in tensors.items()
+    }
+
+
 def test_tied_and_channels_last_weights_are_saved(tmp_path):
     layer = nn.Conv2d(3, 3, 2).to(memory_format=torch.channels_last)
     checkpoints.save(tmp_path / "a.safetensors", {"a": layer.weight, "b": layer.weight})

@@ -67,6 +67,39 @@ def test_a_dense_run_that_is_named_is_not_counted(command):
 
 
 @pytest.mark.slow
+def test_a_found_run_of_an_earlier_arithmetic_is_named(command, run_command, tiny_npz):
+    command("train", "--engine", "torch")
+    tag_as_native()
+    (run,) = runs("dense")
+    MlflowClient().delete_tag(run.info.run_id, "arithmetic")
+    output = run_command("train", "--dataset", tiny_npz, *QUICK).output
+    assert [line for line in output.splitlines() if "arithmetic" in line] == [
+        f"found run {run.info.run_id}, of an earlier arithmetic (no tag arithmetic); this version "
+        "trains it anew with --force"
+    ]
+
+
+@pytest.mark.slow
+def test_a_study_of_an_earlier_arithmetic_takes_no_runs_of_another(run_command, tiny_npz, store_uri, tmp_path):
+    file = tmp_path / "study.yaml"
+    text = f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2]\nseeds: SEEDS\n"
+    text += "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 64}\n"
+    file.write_text(text.replace("SEEDS", "[0]"))
+    assert run_command("study", file, "--workers", 1, "--engine", "torch").exit_code == 0
+    tag_as_native()
+    for run in (*runs("dense"), *runs("pruned")):
+        MlflowClient().delete_tag(run.info.run_id, "arithmetic")
+    found = run_command("study", file, "--workers", 1)
+    assert found.exit_code == 0
+    assert "found 2 runs, of an earlier arithmetic" in found.output
+    file.write_text(text.replace("SEEDS", "[0, 1]"))
+    refused = run_command("study", file, "--workers", 1)
+    assert refused.exit_code == 2
+    assert "2 of the runs that were found are of an earlier arithmetic" in refused.output
+    assert len(runs("dense")) == 1
+
+
+@pytest.mark.slow
 def test_a_study_says_how_many_it_found(run_command, tiny_npz, store_uri, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(

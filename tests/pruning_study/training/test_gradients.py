@@ -7,7 +7,7 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.training.gradients import data_gradient, sampled_gradient
+from pruning_study.training.gradients import data_gradient, mean_gradient, sampled_gradient
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def model(train):
 
 def sampled(model, train, **arguments):
     settings = {"batches": 2, "mode": "train", "batch_size": 32, "augmentation": "none", "black": torch.zeros(3)}
-    return sampled_gradient(model, train, **{**settings, "seed": 1, **arguments})
+    return sampled_gradient(model, train, mean_gradient, **{**settings, "seed": 1, **arguments})
 
 
 @pytest.mark.slow

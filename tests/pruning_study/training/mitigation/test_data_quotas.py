@@ -135,7 +135,7 @@ def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(optio
 )
 def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     """They are runs of their own, and the option without effect is not part of what tells runs apart."""
-    quick = ("--dataset", tiny_npz, "--epochs", 12, "--fine-tune-epochs", 2, "--batch-size", 16)
+    quick = ("--dataset", tiny_npz, "--epochs", 8, "--fine-tune-epochs", 2, "--batch-size", 16)
     quick += ("--engine", engine, "--validation-fraction", 0.5)  # of whose 20 images no class has all right
     quotas = ("--data-quotas", "recall")
     for options in (("mp",), ("mp", *quotas), ("none", *quotas, "--data-density", 0.2)):

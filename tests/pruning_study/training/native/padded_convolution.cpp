@@ -10,8 +10,8 @@ namespace {
 
 struct Buffers {
     Layer::State state;
-    Lanes input[Layer::INPUTS], output[Layer::OUTPUTS];
-    Lanes output_gradient[Layer::OUTPUTS], input_gradient[Layer::INPUTS];
+    Lanes input[SHARES][Layer::INPUTS], output[Layer::OUTPUTS];
+    Lanes output_gradient[SHARES][Layer::OUTPUTS], input_gradient[SHARES][Layer::INPUTS];
 };
 
 // Images that are not there are images of 0.
@@ -34,16 +34,25 @@ extern "C" __attribute__((visibility("default"))) void layer(const float* weight
     auto& [state, input, output, output_gradient, input_gradient] = *buffers;
     if (mask) Layer::keep(mask, state, all_learn);
     Layer::begin(weights, state);
-    for (int64_t start = 0; start < count; start += WIDTH) {
-        gather(images + start * Layer::INPUTS, count - start, Layer::INPUTS, input);
-        gather(output_gradients + start * Layer::OUTPUTS, count - start, Layer::OUTPUTS, output_gradient);
-        Layer::forward(input, state, output);
-        scatter(output, count - start, Layer::OUTPUTS, outputs + start * Layer::OUTPUTS);
-        if (input_gradients) {
-            Layer::backward<true>(input, output_gradient, state, input_gradient);
-            scatter(input_gradient, count - start, Layer::INPUTS, input_gradients + start * Layer::INPUTS);
-        } else {
-            Layer::backward<false>(input, output_gradient, state, nullptr);
+    for (int64_t start = 0; start < count; start += SUM_LANES) {
+        SharesRead inputs, gradients;
+        SharesWritten found;
+        for (int share = 0; share < SHARES; ++share) {
+            const int64_t first = start + share * WIDTH;
+            gather(images + first * Layer::INPUTS, count - first, Layer::INPUTS, input[share]);
+            gather(output_gradients + first * Layer::OUTPUTS, count - first, Layer::OUTPUTS, output_gradient[share]);
+            Layer::forward(input[share], state, output);
+            scatter(output, count - first, Layer::OUTPUTS, outputs + first * Layer::OUTPUTS);
+            inputs[share] = input[share], gradients[share] = output_gradient[share], found[share] = input_gradient[share];
+        }
+        if (!input_gradients) {
+            Layer::backward<false>(inputs, gradients, state, found);
+            continue;
+        }
+        Layer::backward<true>(inputs, gradients, state, found);
+        for (int share = 0; share < SHARES; ++share) {
+            const int64_t first = start + share * WIDTH;
+            scatter(input_gradient[share], count - first, Layer::INPUTS, input_gradients + first * Layer::INPUTS);
         }
     }
     Layer::end(state, gradient);

@@ -1,0 +1,136 @@
+"""Train short reference networks, and compare them with those that this version trains on every machine."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from pruning_study.commands import train_and_prune
+from pruning_study.options.config import PruneConfig
+from pruning_study.steps.text_tables import text_table
+from pruning_study.training.evaluation import Predictions
+
+_STORE = "MLFLOW_TRACKING_URI"
+_LENET5: dict[str, Any] = {"model": "lenet5", "pruner": "up", "ratio": (10.0,), "epochs": 3, "fine_tune_epochs": 2}
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of a pruned network.
+
+    Parameters
+    ----------
+    weights, masks : str
+        Of the files of the run, as `sha256sum` prints them.
+    predictions : str
+        Of the arrays of the predictions for the test images. Their file is compressed, and the same bytes only where
+        the same version of zlib wrote it.
+    """
+
+    weights: str
+    masks: str
+    predictions: str
+
+
+# The options of each training, of which the others have their defaults; and what every machine makes of them.
+TRAININGS: dict[str, dict[str, Any]] = {
+    "lenet5 up": _LENET5,
+    "lenet5 gradual": _LENET5
+    | {"decay": "cosine", "schedule": "cubic", "fine_tune_epochs": 4}
+    | {"fine_tune_decay": "none", "fine_tune_average_epochs": 2},
+    "resnet20 4 bits": {"model": "resnet20", "pruner": "mp", "ratio": (4.0,), "weight_bits": 4}
+    | {"epochs": 1, "fine_tune_epochs": 2, "fine_tune_average_epochs": 2},
+}
+PUBLISHED = {
+    "lenet5 up": Digests(
+        weights="a4c473eaa9aa86d085768343123dd8ca94ff5397a67d21d226f7c8bdb70aebc5",
+        masks="c428376634593388682f989b6cd408b580dced465bc47767d43419a81806d7ff",
+        predictions="97212b1a71dc33e9695a689270c92fa96847ecf861f215c3325a3ea22128a20a",
+    ),
+    "lenet5 gradual": Digests(
+        weights="9f92429d3d148ec16e572e0887194c03c807a23b915210b2be479b3dfa8ba3ec",
+        masks="5b2bb9feadc857bd3150a99a7c026fa1fff363efa7bbbbc560f2c0b6a6c2491a",
+        predictions="280546060f37cee9657068af19957e4fdce42931dbe870a69bc7cea5c25e7027",
+    ),
+    "resnet20 4 bits": Digests(
+        weights="7cd05e4c1a425b8c37cc0e6abb63e86935e39e950a900050c580f6a54bf4d2da",
+        masks="ff9b6f8b201b1b7a0a8846267be2544b4b1d7f6e5a273d9eb1a41d2b273a53a8",
+        predictions="2da39d5f75afc3fa41665fe417d392ff3bae7fe0eca2f10e3b226fde1988699b",
+    ),
+}
+
+
+def reference_lines() -> Iterator[str]:
+    """Make the reference trainings in a store of their own, and yield a table of their digests.
+
+    Raises
+    ------
+    StudyError
+        If the native engine cannot train here, or if a network is another one.
+    """
+    different, rows = [], []
+    for name in TRAININGS:
+        digests = train(name)
+        is_published = digests == PUBLISHED[name]
+        different += [] if is_published else [name]
+        parts = [digest[:16] for digest in (digests.weights, digests.masks, digests.predictions)]
+        rows.append([name, *parts, "as published" if is_published else "different"])
+    yield text_table(["training", "weights", "masks", "predictions", ""], rows)
+    if different:
+        raise StudyError(
+            f"{', '.join(different)}: this machine trains another network; please report its processor and compiler"
+        )
+
+
+def train(name: str) -> Digests:
+    """Make one of the reference trainings in a store of its own.
+
+    Parameters
+    ----------
+    name : str
+        A name in `TRAININGS`.
+
+    Raises
+    ------
+    StudyError
+        If the native engine cannot train here.
+    """
+    with _store_of_its_own():
+        config = PruneConfig(**TRAININGS[name], engine="native")
+        (result,) = train_and_prune.each_pruned([config], {})
+        (run,) = result.pruned.values()
+        if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+            raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+        files = {}
+        for artifact in (schema.CHECKPOINT, schema.MASK):
+            with result.store.artifact(run.run_id, artifact) as path:
+                files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
+        with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
+            predictions = digest_of_predictions(Predictions.load(path))
+    return Digests(files[schema.CHECKPOINT], files[schema.MASK], predictions)
+
+
+def digest_of_predictions(predictions: Predictions) -> str:
+    """Return the SHA-256 of the arrays, in the order of their names in `Predictions`, each little-endian."""
+    arrays: Mapping[str, Any] = vars(predictions)
+    parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@contextmanager
+def _store_of_its_own() -> Iterator[None]:
+    """Make a new store current, and remove it after the block."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[_STORE] = f"sqlite:///{Path(folder) / 'mlflow.db'}"
+        try:
+            yield
+        finally:
+            del os.environ[_STORE]
+            os.environ.update(before)
