@@ -35,14 +35,13 @@ class Case(NamedTuple):
 
 
 def main_cases() -> Iterator[Case]:
-    for classes, harmed, networks in product((10, 100), ("none", "one", "three", "graded"), (3, 5, 10, 20, 30)):
-        if classes == 10 or networks in (3, 10, 30):
-            yield Case(harmed, networks, classes)
-    yield from (Case(harmed, networks, 10, skewed=True) for harmed in ("none", "one") for networks in (3, 10, 20, 30))
+    for classes, harmed, networks in product((10, 100), ("none", "one", "three", "graded"), (3, 10, 30)):
+        yield Case(harmed, networks, classes)
+    yield from (Case(harmed, networks, 10, skewed=True) for harmed in ("none", "one") for networks in (3, 10, 30))
 
 
 def safe_cases() -> Iterator[Case]:
-    yield from (Case("one", networks, 10, scale=scale) for scale in (1.0, 0.5) for networks in (3, 5, 10, 20, 100))
+    yield from (Case("one", networks, 10, scale=scale) for scale in (1.0, 0.5) for networks in (5, 10, 20, 100))
 
 
 def true_losses(case: Case) -> np.ndarray:

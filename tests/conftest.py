@@ -26,6 +26,8 @@ settings.load_profile("any time")
 # Workers of studies, and other processes of tests, are forked from a server that imports these. It looks for them where
 # this variable says, since a test may have changed the folder before it starts.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.getenv("PYTHONPATH")])])
+# What tests expect was worked out on a processor. A GPU, if there is one, would be taken by default.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # The tests of the analysis do without it.
 HAS_TORCH = find_spec("torch") is not None
 
