@@ -61,9 +61,9 @@ TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
 
-# Values of the tag `arithmetic` of a trained run: the order in which numbers are added and how they are rounded. Runs of
-# one arithmetic are the same to the last bit on every machine, except those of torch, which promises nothing. Runs of
-# the native engine that have no such tag are of an earlier arithmetic, which depended on the machine.
+# Values of the tag `arithmetic` of a trained run: in which order numbers are added, and how they are rounded. By the
+# native engine's, a training is the same to the last bit on every machine; torch promises nothing. Runs of the native
+# engine that have no such tag are of an earlier arithmetic, which depended on the machine.
 NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
 # Params: all that are no options, and options that code beside the table names

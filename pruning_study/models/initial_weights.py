@@ -1,6 +1,6 @@
 """Initial weights that are the same to the last bit on every machine, from torch's global random generator.
 
-torch draws the same whole numbers everywhere. What it makes of them differs: normal numbers by each machine's logarithm,
+torch draws whole numbers alike everywhere. What it makes of them differs: normal numbers by each machine's logarithm,
 and uniform ones by whether a product is rounded before a number is added to it. Here every operation is one that
 IEEE 754 defines to the last bit.
 """

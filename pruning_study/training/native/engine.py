@@ -37,6 +37,7 @@ PORTION = 2**26
 # whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion, and
 # for each the library asks the system for memory, which took 7 % of the time where a portion was a batch.
 MULTIPLICATIONS, BATCH = 2**35, 128
+DIGEST = 0xE7E3CE94AE18395E  # what `self_test.hpp` gives on every machine
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
@@ -66,7 +67,13 @@ def load(
     """
     stack = read(model, image_shape)
     trainer = _bf16_library(stack, faster=faster) if precision == schema.BF16 else None
-    engine = Native(stack, _library(stack.network, compiler.SOURCE))
+    library = _library(stack.network, compiler.SOURCE)
+    if library.digest() != DIGEST:
+        raise NativeError(
+            "the compiler joins or reorders operations, although it is told not to, so that networks would be others "
+            "than on other machines: use another one, or other flags in $CXX"
+        )
+    engine = Native(stack, library)
     _check(engine, model, image_shape, stack.classes, CLOSE)
     if trainer:
         engine = Native(stack, engine._library, trainer)
@@ -191,6 +198,7 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
             library.logits.restype = library.gradient.restype = ctypes.c_bool
             library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
             library.probabilities.restype = None
+            library.digest.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:
         if library:  # else the next library of this name would be this one again
             dlclose(library._handle)

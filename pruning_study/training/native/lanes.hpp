@@ -167,9 +167,18 @@ constexpr int groups_of(int count) { return (count + WIDTH - 1) / WIDTH; }
 template <class Thing>
 using Shares = std::array<Thing, SHARES>;
 
-// Values that are read, or written, for each share.
-using SharesRead = Shares<const Lanes*>;
-using SharesWritten = Shares<Lanes*>;
+// Values that are read, or written, for each share. Not `Shares<Lanes*>`: a template's argument loses `may_alias`.
+struct SharesRead {
+    const Lanes* values[SHARES];
+    const Lanes*& operator[](int share) { return values[share]; }
+    const Lanes* operator[](int share) const { return values[share]; }
+};
+
+struct SharesWritten {
+    Lanes* values[SHARES];
+    Lanes*& operator[](int share) { return values[share]; }
+    Lanes* operator[](int share) const { return values[share]; }
+};
 
 // Calls body(share, group) for all groups, those of a share one after the other: what they add to stays in the cache.
 template <class Body>

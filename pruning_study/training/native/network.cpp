@@ -3,6 +3,7 @@
 #include "residual_network.hpp"
 
 #include "exports.hpp"
+#include "self_test.hpp"
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -24,6 +25,11 @@ bool gradient(const float* parameters, float* running, const Statistics::Setting
 void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
     const StandardRounding rounding;
     probabilities<Model::CLASSES>(logits, labels, count, shares, losses);
+}
+
+uint64_t digest() {
+    const StandardRounding rounding;
+    return self_test();
 }
 }
 #pragma GCC visibility pop
