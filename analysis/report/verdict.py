@@ -15,7 +15,7 @@ from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import networks_for_limit
+from analysis.study.costs import CONTROL_OF_OTHER_SEEDS, networks_for_limit
 from analysis.study.decay_advice import decay_advice
 from analysis.study.settings import (
     CONTROL,
@@ -51,6 +51,10 @@ MEANINGS = {
     "fixed-int8": "weights and activations of 8 bits, scaled by training images",
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
+_NOT_PAIRED = (
+    f"The runs of {CONTROL} are of other seeds, so that losses are compared without pairs, and nothing is called safe: "
+    f"make {CONTROL} for the seeds of the pruned networks."
+)
 _NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses are beyond those of the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
@@ -278,6 +282,8 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
         yield _describe_safety(detailed, rows, study)
     if detailed["n_none"]:
         yield _describe_gaps(detailed)
+    elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).all():
+        yield _NOT_PAIRED
     else:
         yield _NO_CONTROL if is_safe is None else _NOT_FINE_TUNED
 

@@ -186,6 +186,12 @@ def test_nothing_to_know_is_no_line():
     assert len(judged(runs("own"))) == 1
 
 
+def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
+    controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
+    (line, *_) = judged(runs(alpha=1.5), controls)
+    assert "of other seeds, so that losses are compared without pairs" in line
+
+
 def test_networks_without_a_control_are_not_counted():
     assert "(3 networks)" in judged(runs(), none().head(3))[0]
 
