@@ -19,7 +19,6 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import cells, labels
 from analysis.study.arrays import run_arrays
-from analysis.study.classes import MODERATED
 
 NOT_COMPARABLE = "not comparable"
 WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
@@ -344,45 +343,41 @@ def _written(difference: _Difference, most: int) -> str:
 def classes(results: Path, *studies: str) -> pd.DataFrame:
     """Return what pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio.
 
-    The accuracy comes first, then the three classes that lose most beyond it.
+    The accuracy comes first, then the three classes that cost most beyond it on average.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]
     texts = {}
     for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
-        accuracy = (rows["loss_beyond_control"] - rows["excess_beyond_control"]).iloc[0]
+        accuracy = (rows["loss"] - rows["cost"]).iloc[0]
         texts[*place, f"t={ratio:g}"] = f"{100 * accuracy:.1f}; {_most_lost(rows)}"
     wide = pd.Series(texts).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
 
 
 def _most_lost(rows: pd.DataFrame) -> str:
-    worst = rows.nlargest(3, "excess_beyond_control").to_dict("records")
-    return ", ".join(f"{row['class']} {_excess(row)}" for row in worst)
+    costliest = rows.nlargest(3, "cost").to_dict("records")
+    return ", ".join(f"{row['class']} {_cost(row)}" for row in costliest)
 
 
-def _excess(row: Mapping[str, Any]) -> str:
-    ends = ("", f"{MODERATED}_low", f"{MODERATED}_high")
-    value, low, high = (100 * row[f"excess_beyond_control{end}"] for end in ends)
-    significant = " *" if row[f"excess_beyond_control{MODERATED}_p_holm"] < LEVEL else ""
+def _cost(row: Mapping[str, Any]) -> str:
+    value, low, high = (100 * row[f"cost{end}"] for end in ("", "_low", "_high"))
+    significant = " *" if row["cost_p"] < LEVEL else ""
     return formats.with_interval(value, low, high, formats.decimals(1, sign=True)) + significant
 
 
 def harmed(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the classes that lose more than the accuracy by Holm's correction, with how much more, in points.
+    """Return the classes that are shown to lose more than the accuracy, corrected for all classes: cost in points.
 
     Cells that have fewer than half of the networks are left out: the others guess.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
-    is_harmed = all_classes["excess_beyond_control"].gt(0) & all_classes[f"excess_beyond_control{MODERATED}_p_holm"].lt(
-        LEVEL
-    )
     texts = {}
     most = all_classes.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
-    chosen = all_classes[is_harmed & (2 * all_classes["n"]).ge(most)]
+    chosen = all_classes[all_classes["cost_p"].lt(LEVEL) & (2 * all_classes["n"]).ge(most)]
     for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
-        worst_first = rows.sort_values("excess_beyond_control", ascending=False).to_dict("records")
-        texts[*place, ratio] = ", ".join(f"{row['class']} {_excess(row)}" for row in worst_first)
+        worst_first = rows.sort_values("cost", ascending=False).to_dict("records")
+        texts[*place, ratio] = ", ".join(f"{row['class']} {_cost(row)}" for row in worst_first)
     if not texts:
         return pd.DataFrame(columns=["data set", "model", "pruner"])
     wide = pd.Series(texts).unstack().fillna("").rename(columns="t={:g}".format)

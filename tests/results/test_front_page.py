@@ -150,6 +150,7 @@ def costs_of_classes():
     cell = {"dataset": "fashion-mnist", "pruner": "mp", "ratio": 20.0, "class": "Shirt", "cost": 0.04, "cost_p": 0.0001}
     cell |= {"params.schedule": "cubic", "params.decay": "cosine", "params.fine_tune_decay": "cosine"}
     cell |= {"params.distill": 0.0, "params.class_offsets": "none", "named_low": 0.03, "named_high": 0.05}
+    cell |= {"cost_low": 0.02, "cost_high": 0.06}
     cell |= {"loss": 0.06, "loss_upper_all": 0.078, "accuracy_loss": 0.02}
     others = [
         {"params.decay": "none", "params.fine_tune_decay": "none"},
@@ -283,12 +284,14 @@ def test_what_gradual_pruning_costs_a_class_where_the_learning_rate_falls(tables
     assert rows[1] == {
         "": "Fashion-MNIST, twenty networks",
         "class": "Shirt",
-        "cost": "4.00 (3.00 to 5.00)",
+        "cost": "4.00 (2.00 to 6.00)",
         "p": "<0.001",
         "loss": "6.0",
         "no class loses more than": "7.8",
         "accuracy loss": "2.0",
     }
+    # Later studies confirm the class that the first has chosen.
+    assert rows[3]["cost"] == "4.00 (3.00 to 5.00)"
 
 
 def test_what_a_mitigation_does_to_pruned_networks_stands_beside_what_it_does_to_controls(tables):
@@ -592,15 +595,11 @@ def test_what_is_missing_is_named(results, tmp_path, missing, message):
 
 def test_classes_that_pay_are_named_where_most_networks_work(tmp_path):
     row = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 10.0, "class": "5", "n": 30}
-    row |= {
-        "excess_beyond_control": 0.05,
-        "excess_beyond_control_moderated_low": 0.02,
-        "excess_beyond_control_moderated_high": 0.08,
-    }
+    row |= {"cost": 0.05, "cost_low": 0.02, "cost_high": 0.08}
     rows = [
-        row | {"excess_beyond_control_moderated_p_holm": 0.01},
-        row | {"class": "6", "excess_beyond_control_moderated_p_holm": 0.06},
-        row | {"ratio": 50.0, "n": 14, "excess_beyond_control_moderated_p_holm": 0.01},
+        row | {"cost_p": 0.01},
+        row | {"class": "6", "cost_p": 0.06},
+        row | {"ratio": 50.0, "n": 14, "cost_p": 0.01},
     ]
     (tmp_path / "study").mkdir()
     pd.DataFrame(rows).to_csv(tmp_path / "study" / "classes.csv")
