@@ -63,9 +63,9 @@ def stored(results: Path) -> pd.DataFrame:
     -------
     DataFrame
         study, dataset, model, pruner, ratio, `setting` (what else tells cells apart), n (networks), `images` (whether
-        the row is for new images or on these), accuracies of controls and pruned networks, odds_ratio; growth,
-        slope, proportionality and alpha_beyond, each with a 95 % interval; p of equal losses, of proportional errors,
-        and of the test of equivalence.
+        the row is for new images or on these), accuracies of controls and pruned networks, odds_ratio;
+        error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of equal losses,
+        of proportional errors, and of the test of equivalence.
     """
     studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
     cells = [
@@ -205,9 +205,9 @@ def printed() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, growth, slope,
-        proportionality. Table 11 has recall variances and no accuracies: `slope` is the root of the variance after
-        pruning over that before, and the accuracy is what it would be if the errors grew by as much.
+        table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
+        raw_slope, proportionality. Table 11 has recall variances and no accuracies: `raw_slope` is the root of the
+        variance after pruning over that before, and the accuracy is what it would be if the errors grew by as much.
     """
     return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
 
@@ -226,8 +226,8 @@ def _of_accuracies(number: int, networks: str) -> Iterator[dict[str, Any]]:
             "accuracy": after,
             "alpha": alpha,
             "odds_ratio": float(proportion.odds_ratio(before, after)),
-            "growth": growth,
-            "slope": slope,
+            "error_growth": growth,
+            "raw_slope": slope,
             "proportionality": (slope - 1) / (growth - 1),
         }
 
@@ -247,7 +247,7 @@ def _of_variances() -> Iterator[dict[str, Any]]:
                 schema.RATIO: float(name.removeprefix("Ratio ")),
                 "accuracy_before": before,
                 "accuracy": 1 - slope * (1 - before),
-                "slope": slope,
+                "raw_slope": slope,
             }
 
 
@@ -264,10 +264,20 @@ def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
     cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(_LARGEST_RATIO)]
     for dataset, color in _COLORS.items():
         own = cells[cells[schema.DATASET].eq(dataset)]
-        axes.scatter(own["growth"], own["slope"], s=14, color=color, alpha=0.7, linewidths=0, label=DATASETS[dataset])
-    known = in_print[in_print["growth"].notna()]
-    axes.scatter(known["growth"], known["slope"], s=20, color="black", marker="x", linewidths=0.8, label="in print")
-    ends = [known["growth"].min(), cells["slope"].max()]
+        axes.scatter(
+            own["error_growth"],
+            own["raw_slope_on_none"],
+            s=14,
+            color=color,
+            alpha=0.7,
+            linewidths=0,
+            label=DATASETS[dataset],
+        )
+    known = in_print[in_print["error_growth"].notna()]
+    axes.scatter(
+        known["error_growth"], known["raw_slope"], s=20, color="black", marker="x", linewidths=0.8, label="in print"
+    )
+    ends = [known["error_growth"].min(), cells["raw_slope_on_none"].max()]
     axes.plot(ends, ends, color="black", linewidth=0.8)
     axes.axhline(1, color=NEUTRAL, linewidth=0.8)
     axes.set_xlabel("k: error after pruning / error of the control")

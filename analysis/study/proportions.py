@@ -66,10 +66,10 @@ def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any
 
     Examples
     --------
-    >>> list(columns(None))[:4]
-    ['growth', 'growth_low', 'growth_high', 'slope']
+    >>> list(columns(None))[::3]
+    ['error_growth', 'raw_slope_on_none', 'proportionality', 'alpha_beyond']
     """
-    names = ("growth", "slope", "proportionality", "alpha_beyond")
+    names = ("error_growth", "raw_slope_on_none", "proportionality", "alpha_beyond")
     if found is None:
         values = [(np.nan,) * 3] * 4
     else:
