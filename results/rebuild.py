@@ -21,6 +21,7 @@ import folders
 import front_page
 import lottery_tickets
 import pies
+import proportion
 import quantized_training
 import regularizers
 import resnet20
@@ -47,6 +48,7 @@ _WITH_TABLES = (
     costs_at_equal_accuracy,
     lottery_tickets,
     pies,
+    proportion,
     quantized_training,
     regularizers,
     resnet20,

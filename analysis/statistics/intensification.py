@@ -382,14 +382,38 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     >>> alpha_shared(before, after).estimate
     1.25
     """
+    totals, without_one = shared_sums(before, after)
+    square = (len(before) - 1) * np.square(before).sum()
+    return jackknife_interval([*totals.tolist(), square], without_one, confidence)
+
+
+def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return numerator and denominator of `alpha_shared`: products of balances of different seeds, summed over pairs.
+
+    Parameters
+    ----------
+    before, after : (seeds, classes)
+        Recall balance, normalised or not.
+
+    Returns
+    -------
+    totals : (2,)
+    without_one : (2, seeds)
+        The same with each seed left out.
+
+    Examples
+    --------
+    >>> before = np.array([[1.0, -1.0], [2.0, -2.0], [3.0, -3.0]])
+    >>> totals, without_one = shared_sums(before, 2 * before)
+    >>> totals.tolist(), without_one[1].tolist()  # 2 * (2 * 3), 2 * (1 * 3) and 2 * (1 * 2) for each of two classes
+    ([88.0, 44.0], [24.0, 12.0, 8.0])
+    """
     # The sums are over all pairs of different seeds. Without a seed they lack its pairs, as the first and as the
     # second.
     as_first = np.array([(before * (other.sum(0) - other)).sum(1) for other in (after, before)])
     as_second = np.array([((before.sum(0) - before) * other).sum(1) for other in (after, before)])
     totals = as_first.sum(1)
-    without_one = totals[:, np.newaxis] - as_first - as_second
-    square = (len(before) - 1) * np.square(before).sum()
-    return jackknife_interval([*totals.tolist(), square], without_one, confidence)
+    return totals, totals[:, np.newaxis] - as_first - as_second
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 from analysis.statistics.arithmetic import mean
+from analysis.study import proportions
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import cell_costs
 from analysis.study.predictions import OTHER_METRICS, Pairs, StudyPredictions
@@ -95,6 +96,10 @@ def cells(
           alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with intervals;
           largest_excess_none, the largest excess loss of `none`, and its floor; raw_slope_equivalence_p, of a test
           that the raw slope differs from that of `none` by less than .05.
+        - odds_ratio: of the error against that of `none`, by mean accuracies: alpha, if every class's error grew by one
+          factor. With predictions, and with intervals: error_growth, that factor; raw_slope_on_none, for new images;
+          proportionality, 1 if errors are proportional and 0 if losses are equal; alpha_beyond, alpha divided by the
+          odds ratio (`statistics.proportion`).
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - worst_class, worst_class_cost: the class that costs most beyond the accuracy, and what it costs, with an
           interval (`class_costs.worst_class`); worst_class_loss_upper: what no class loses more than;
@@ -208,6 +213,7 @@ def _summary(
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_new_image_slopes(pairs, confidence) if pairs else {})
         | _against_none(study, counted_rows, classes, confidence)
+        | _in_proportion(study, rows, predictions, confidence)
         | _between_seeds(study, rows, counted_rows, classes)
         | _worst_class(study, rows, predictions)
         | _other_metrics(pairs, confidence)
@@ -263,6 +269,17 @@ def _against_none(study: RunArrays, rows: np.ndarray, classes: np.ndarray, confi
     return row | {
         "largest_excess_none": mean(largest_of_none),
         "largest_excess_floor_none": mean(study.floors(none, classes)),
+    }
+
+
+def _in_proportion(
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
+) -> dict[str, Any]:
+    """Return whether errors grew in proportion to those of the controls."""
+    found = proportions.cell_proportion(study, rows, predictions)
+    return {
+        "odds_ratio": found.odds_ratio if found else np.nan,
+        **proportions.columns(found.for_new_images if found else None, confidence),
     }
 
 

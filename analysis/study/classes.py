@@ -19,6 +19,7 @@ _ENDS = ("low", "high", "p", "p_holm")
 # Columns of `class_costs.Bounds`, of which the loss has no p: any loss of accuracy is one of its classes.
 _LOSS = ("loss", "loss_low", "loss_high", "loss_upper_all")
 _COST = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
+_DISPROPORTIONATE = tuple(name.replace("cost", "disproportionate") for name in _COST)
 # Stands before the endings of interval and p with moderated variances, by which reports decide.
 MODERATED = "_moderated"
 
@@ -43,6 +44,9 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
           moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes together
           (`_upper_all`).
         - cost_p: one-sided, corrected for all classes.
+        - disproportionate: the loss minus what it would be if every class's error had grown by one factor, with the
+          same intervals and p as the cost (`proportion.disproportionate_losses`). Only against controls of the same
+          networks, and with predictions.
 
         Then each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the classes of the
         cell (`_p_holm`); networks that guess are left out:
@@ -89,13 +93,14 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
     """Return loss and cost of each class against the reference of the cell."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
-        return {"reference": "", "n_reference": 0, **dict.fromkeys([*_LOSS, *_COST], np.nan)}
-    loss, cost = costs.loss, costs.cost
+        return {"reference": "", "n_reference": 0, **dict.fromkeys([*_LOSS, *_COST, *_DISPROPORTIONATE], np.nan)}
+    loss, cost, beyond = costs.loss, costs.cost, costs.disproportionate
     return {
         "reference": costs.reference,
         "n_reference": costs.n,
         **dict(zip(_LOSS, loss, strict=False)),
         **dict(zip(_COST, cost, strict=True)),
+        **(dict(zip(_DISPROPORTIONATE, beyond, strict=True)) if beyond else dict.fromkeys(_DISPROPORTIONATE, np.nan)),
     }
 
 

@@ -10,6 +10,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.statistics import class_costs, class_losses, promises
 from analysis.statistics.class_costs import Bounds, WorstClass
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.proportion import disproportionate_losses
 from analysis.study.arrays import RunArrays
 from analysis.study.predictions import Pairs, StudyPredictions
 
@@ -120,6 +121,8 @@ class CellCosts(NamedTuple):
         Loss of recall of each class, and the part of it beyond the loss of accuracy.
     worst : WorstClass
         The class with the largest cost.
+    disproportionate : Bounds, optional
+        Loss of each class beyond its proportion. None unless the networks have controls of their own, and predictions.
     """
 
     reference: str
@@ -129,6 +132,7 @@ class CellCosts(NamedTuple):
     loss: Bounds
     cost: Bounds
     worst: WorstClass
+    disproportionate: Bounds | None
 
 
 def cell_costs(
@@ -170,8 +174,11 @@ def _cell_costs(
     worst = class_costs.worst_class(
         changes.excess.moderated, changes.excess.weights, label=changes.label, differences=differences
     )
+    disproportionate = None
+    if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
+        disproportionate = disproportionate_losses(changes.label, *changes.right)
     of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
-    return CellCosts(reference, len(rows), *of_accuracy, loss, cost, worst), has
+    return CellCosts(reference, len(rows), *of_accuracy, loss, cost, worst, disproportionate), has
 
 
 def networks_for_limit(

@@ -1,0 +1,87 @@
+"""Whether the errors of one cell grew in proportion, against its controls."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.runs.frames import RUN_ID
+from analysis.statistics import proportion
+from analysis.statistics.proportion import Proportion
+from analysis.study.arrays import RunArrays, common_support
+from analysis.study.predictions import StudyPredictions
+
+# A variance over networks needs so many where each is left out, and two others are compared.
+_FEWEST = 3
+
+
+class CellProportion(NamedTuple):
+    """The networks of a cell beside their controls.
+
+    Attributes
+    ----------
+    n : int
+        Networks that do not guess, and have a control that does not.
+    accuracy_control, accuracy : float
+        Their means.
+    for_new_images, on_these_images : Proportion, optional
+        None if predictions are not known, or networks are too few.
+    """
+
+    n: int
+    accuracy_control: float
+    accuracy: float
+    for_new_images: Proportion | None
+    on_these_images: Proportion | None
+
+    @property
+    def odds_ratio(self) -> float:
+        """Odds ratio of the error, of the mean accuracies."""
+        return float(proportion.odds_ratio(self.accuracy_control, self.accuracy))
+
+
+def cell_proportion(
+    study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
+) -> CellProportion | None:
+    """Compare the networks of a cell with their controls; None where no network has one."""
+    counted, has = study.counted(rows)
+    rows = study.with_control(counted)
+    if not len(rows):
+        return None
+    controls, run_ids = study.controls[rows], study.runs[RUN_ID].iloc
+    pairs = predictions.of_pairs(run_ids[controls], run_ids[rows]) if predictions else None
+    support = common_support(study.support[np.ix_(rows, has)])
+    many = len(rows) >= _FEWEST and support is not None
+    recalls = study.after[np.ix_(controls, has)], study.after[np.ix_(rows, has)]
+    return CellProportion(
+        len(rows),
+        float(study.accuracy_after[controls].mean()),
+        float(study.accuracy_after[rows].mean()),
+        proportion.for_new_images(pairs.images.place, *pairs.right) if pairs else None,
+        proportion.on_these_images(*recalls, support / support.sum()) if many and support is not None else None,
+    )
+
+
+def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:
+    """Return slope, growth, proportionality and alpha beyond proportion with their intervals; NaN if there is none.
+
+    Examples
+    --------
+    >>> list(columns(None))[::3]
+    ['error_growth', 'raw_slope_on_none', 'proportionality', 'alpha_beyond']
+    """
+    names = ("error_growth", "raw_slope_on_none", "proportionality", "alpha_beyond")
+    if found is None:
+        values = [(np.nan,) * 3] * 4
+    else:
+        level = 1 - confidence
+        values = [
+            (found.growth, *found.growth_interval(level)),
+            (found.slope, *found.slope_interval(level)),
+            found.proportionality(level),
+            found.alpha_beyond(level),
+        ]
+    return {
+        f"{name}{end}": value
+        for name, triple in zip(names, values, strict=True)
+        for end, value in zip(("", "_low", "_high"), triple, strict=True)
+    }

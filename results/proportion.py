@@ -1,0 +1,286 @@
+"""Tables and picture of proportion/: whether pruning multiplied the error of every class by one factor."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import folders
+import network_measures
+import numpy as np
+import pandas as pd
+import quantized_training
+from decay import DATASETS
+from matplotlib.figure import Figure
+
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.report import published
+from analysis.runs import frames, schema
+from analysis.statistics import proportion
+from analysis.statistics.proportion import Proportion
+from analysis.statistics.resampling import mean_interval
+from analysis.study import proportions
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.predictions import StudyPredictions
+from analysis.study.proportions import CellProportion
+from analysis.study.settings import CONTROL, is_mitigated
+
+STUDY = "proportion"
+# The studies of the plan, whose networks are new.
+_PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
+# Their learning rate falls in steps, to a thousandth of the largest.
+_FALLING = "resnet-cifar"
+NEW, THESE = "new images", "these images"
+_FEWEST_SEEDS = 4
+# Beyond it networks collapse.
+_LARGEST_RATIO = 20
+# Below this growth of the error all predictions of the slope agree.
+_SMALLEST_GROWTH = 1.05
+_QUANTIZED = {
+    quantized_training.LENET5: ("fashion-mnist", "lenet5"),
+    quantized_training.RESNET20: ("cifar10-jpeg", "resnet20"),
+}
+_COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
+
+
+def write(results: Path) -> None:
+    """Write the tables of stored networks and of printed ones, and the picture of both.
+
+    Raises
+    ------
+    StudyError
+        The frames of a study cannot be read.
+    """
+    tables = {"stored": stored(results), "explained": explained(results), "printed": printed()}
+    folders.write(results / STUDY, tables, {"stored": picture(tables["stored"], tables["printed"])})
+
+
+def stored(results: Path) -> pd.DataFrame:
+    """Return two rows for each cell with quiet controls of the studies that were there before the plan.
+
+    A control is quiet if its learning rate falls, so that further training hardly moves its classes.
+
+    Returns
+    -------
+    DataFrame
+        study, dataset, model, pruner, ratio, `setting` (what else tells cells apart), n (networks), `images` (whether
+        the row is for new images or on these), accuracies of controls and pruned networks, odds_ratio;
+        error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of equal losses,
+        of proportional errors, and of the test of equivalence.
+    """
+    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
+    cells = [
+        row
+        for study in studies
+        if study not in _PLANNED
+        for arrays, predictions in _quiet(results, study)
+        for rows in arrays.cells()
+        if (cell := proportions.cell_proportion(arrays, rows, predictions)) and cell.n > 1
+        for row in _rows({"study": study, **_key(arrays, rows)}, cell)
+    ]
+    for study in _QUANTIZED:
+        if (results / study / quantized_training.ANSWERS).is_file():
+            cells += _quantized(results / study)
+    return pd.DataFrame(cells)
+
+
+def _quiet(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
+    """Yield the runs of a study whose learning rate falls after pruning, if there are any."""
+    runs, read = folders.runs(results, study)
+    falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
+    falls |= network_measures.param(runs, schema.RECIPE, "").eq(_FALLING)
+    if falls.any():
+        yield run_arrays(runs[falls].reset_index(drop=True)), StudyPredictions(read)
+
+
+def _key(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any]:
+    row = arrays.runs.iloc[rows[0]]
+    shown = [f"{frames.param(name)} {row[name]}" for name in arrays.shown]
+    return {name: row[name] for name in arrays.cell_key[: -len(shown) or None]} | {"setting": ", ".join(shown)}
+
+
+def _quantized(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of networks with weights of few bits."""
+    label, answers = quantized_training.read(folder)
+    dataset, model = _QUANTIZED[folder.name]
+    control = answers[quantized_training.CONTROL]
+    share = np.bincount(label) / len(label)
+    for name in quantized_training.QUANTIZED:
+        recalls = [
+            np.array([np.bincount(label, row) for row in each]) / np.bincount(label)
+            for each in (control, answers[name])
+        ]
+        found = CellProportion(
+            len(control),
+            float(control.mean()),
+            float(answers[name].mean()),
+            proportion.for_new_images(label, control, answers[name]),
+            proportion.on_these_images(recalls[0], recalls[1], share),
+        )
+        key = {schema.DATASET: dataset, schema.MODEL: model, schema.PRUNER: CONTROL, schema.RATIO: 1.0}
+        yield from _rows({"study": folder.name, **key, "setting": f"bits {name}"}, found)
+
+
+def _rows(key: dict[str, Any], cell: CellProportion) -> Iterator[dict[str, Any]]:
+    for images, found in ((NEW, cell.for_new_images), (THESE, cell.on_these_images)):
+        yield {
+            **key,
+            "n": cell.n,
+            "images": images,
+            "accuracy_control": cell.accuracy_control,
+            "accuracy": cell.accuracy,
+            "odds_ratio": cell.odds_ratio,
+            **proportions.columns(found),
+            **_tests(found),
+        }
+
+
+def _tests(found: Proportion | None) -> dict[str, float]:
+    names = ("p_equal_losses", "p_proportional", "p_equivalence")
+    values = (found.p_value(0), found.p_value(1), found.equivalence_p()) if found else (np.nan,) * 3
+    return dict(zip(names, values, strict=True))
+
+
+def explained(results: Path) -> pd.DataFrame:
+    """Return how much of the slopes' distance from 1 the growth of the error explains, over the cells of a study.
+
+    Returns
+    -------
+    DataFrame
+        study, dataset, model, cells (pruners and ratios up to 20, without what spares classes), smallest_growth (of the
+        cells that are left in), cells, n (seeds), and the explained part with a 95 % interval: a jackknife over seeds,
+        each of which leaves all cells together.
+    """
+    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
+    return pd.DataFrame(
+        [
+            {"study": study, schema.DATASET: dataset, schema.MODEL: model, "smallest_growth": smallest, **row}
+            for study in studies
+            if study not in _PLANNED
+            for arrays, _ in _quiet(results, study)
+            for (dataset, model), cells in _plain_cells(arrays)
+            for smallest in (0.0, _SMALLEST_GROWTH)
+            if (row := _explained(arrays, cells, smallest))
+        ]
+    )
+
+
+def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
+    """Yield the rows of cells with controls, for each data set and model that has several of them."""
+    spared = is_mitigated(arrays.runs).to_numpy()
+    cells: dict[Any, list[np.ndarray]] = {}
+    for rows in arrays.cells():
+        row = arrays.runs.iloc[rows[0]]
+        if (arrays.controls[rows] >= 0).all() and row[schema.RATIO] <= _LARGEST_RATIO and not spared[rows].any():
+            cells.setdefault((row[schema.DATASET], row[schema.MODEL]), []).append(rows)
+    yield from ((key, several) for key, several in cells.items() if len(several) > 1)
+
+
+def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
+    """Return the explained part of cells whose error grows by so much at least; None where there are too few."""
+    found = [proportions.cell_proportion(arrays, rows) for rows in cells]
+    cells = [
+        rows
+        for rows, cell in zip(cells, found, strict=True)
+        if cell and cell.on_these_images and cell.on_these_images.growth >= smallest
+    ]
+    seeds = arrays.runs[schema.SEED].to_numpy()
+    every = sorted({int(seed) for rows in cells for seed in seeds[rows]})
+    if len(cells) < 2 or len(every) < _FEWEST_SEEDS:
+        return None
+    whole = _part(arrays, cells)
+    without_one = [_part(arrays, [rows[seeds[rows] != seed] for rows in cells]) for seed in every]
+    low, high = mean_interval(len(every) * whole - (len(every) - 1) * np.array(without_one))
+    return {"cells": len(cells), "n": len(every), "explained": whole, "explained_low": low, "explained_high": high}
+
+
+def _part(arrays: RunArrays, cells: list[np.ndarray]) -> float:
+    found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
+    slopes, growths = np.array([(each.slope, each.growth) for each in found if each]).T
+    return float(1 - np.square(slopes - growths).sum() / np.square(slopes - 1).sum())
+
+
+def printed() -> pd.DataFrame:
+    """Return what proportional errors predict of the printed tables, from dense networks on, without intervals.
+
+    Returns
+    -------
+    DataFrame
+        table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
+        raw_slope, proportionality. Table 11 has recall variances and no accuracies: `raw_slope` is the root of the
+        variance after pruning over that before, and the accuracy is what it would be if the errors grew by as much.
+    """
+    return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
+
+
+def _of_accuracies(number: int, networks: str) -> Iterator[dict[str, Any]]:
+    table = published.table(number).apply(pd.to_numeric)
+    before = table["Accuracy"].iloc[0]
+    for _, row in table.iloc[1:].iterrows():
+        after, alpha = row["Accuracy"], row["Intensification"]
+        growth, slope = (1 - after) / (1 - before), alpha * after / before
+        yield {
+            "table": number,
+            "networks": networks,
+            schema.RATIO: row["Pruning ratio"],
+            "accuracy_before": before,
+            "accuracy": after,
+            "alpha": alpha,
+            "odds_ratio": float(proportion.odds_ratio(before, after)),
+            "error_growth": growth,
+            "raw_slope": slope,
+            "proportionality": (slope - 1) / (growth - 1),
+        }
+
+
+def _of_variances() -> Iterator[dict[str, Any]]:
+    accuracies = published.table(10).set_index(["Dataset", "Model", "Pruning Algorithm"])["Accuracy"].astype(float)
+    for _, row in published.table(11).iterrows():
+        network, pruner = row["Model"].split(" -> ")
+        if (key := (*network.split(" @ "), pruner)) not in accuracies:
+            continue
+        before = accuracies[key]
+        for name in row.index[2:]:
+            slope = (float(row[name]) / float(row["Before"])) ** 0.5
+            yield {
+                "table": 11,
+                "networks": row["Model"],
+                schema.RATIO: float(name.removeprefix("Ratio ")),
+                "accuracy_before": before,
+                "accuracy": 1 - slope * (1 - before),
+                "raw_slope": slope,
+            }
+
+
+def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
+    """Draw the slope against the growth of the error: a dot a cell, and crosses for cells in print."""
+    figure, grid = page(
+        (1, 1),
+        (5.6, 5.2),
+        "Growth of the gaps between classes, and of the error",
+        "A dot is a set of networks against their controls, at ratios up to 20. On the line errors are proportional. "
+        "Crosses: Tables 12 and 13, from dense networks on.",
+    )
+    axes = grid[0, 0]
+    cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(_LARGEST_RATIO)]
+    for dataset, color in _COLORS.items():
+        own = cells[cells[schema.DATASET].eq(dataset)]
+        axes.scatter(
+            own["error_growth"],
+            own["raw_slope_on_none"],
+            s=14,
+            color=color,
+            alpha=0.7,
+            linewidths=0,
+            label=DATASETS[dataset],
+        )
+    known = in_print[in_print["error_growth"].notna()]
+    axes.scatter(
+        known["error_growth"], known["raw_slope"], s=20, color="black", marker="x", linewidths=0.8, label="in print"
+    )
+    ends = [known["error_growth"].min(), cells["raw_slope_on_none"].max()]
+    axes.plot(ends, ends, color="black", linewidth=0.8)
+    axes.axhline(1, color=NEUTRAL, linewidth=0.8)
+    axes.set_xlabel("k: error after pruning / error of the control")
+    axes.set_ylabel("s: raw slope on the control")
+    axes.legend(fontsize=8, loc="lower right")
+    return figure

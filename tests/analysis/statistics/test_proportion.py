@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+
+from analysis.statistics import intensification, new_images, proportion
+from analysis.statistics.proportion import disproportionate_losses, for_new_images, odds_ratio, on_these_images
+
+THIRDS = np.full(3, 1 / 3)
+
+
+def answers(errors, images=1000, seed=0):
+    """Return labels and answers, (networks, images), with exactly these shares of errors, (networks, classes)."""
+    random, errors = np.random.default_rng(seed), np.atleast_2d(errors)
+    label = np.repeat(np.arange(errors.shape[1]), images)
+    ranks = np.argsort(random.random((len(errors), errors.shape[1], images)), axis=-1)
+    return label, (ranks >= np.rint(errors * images)[..., np.newaxis]).reshape(len(errors), -1)
+
+
+def drawn(random, errors, images):
+    """Return labels and answers of networks with these probabilities of errors, that agree on which images are hard."""
+    label = np.repeat(np.arange(errors.shape[-1]), images)
+    hardness = random.random(len(label))
+    own = random.random((len(errors), len(label)))
+    return label, np.where(own < 0.5, own * 2, hardness) >= errors[:, label]
+
+
+def test_three_classes_whose_errors_grow_by_half():
+    before, after = np.array([0.9, 0.8, 0.7]), np.array([0.85, 0.7, 0.55])
+    balances = (intensification.recall_balance(recall, recall.mean()) for recall in (before, after))
+    assert intensification.raw_slope(before, after, 0.8, 0.7) == pytest.approx(1.5)
+    assert intensification.alpha(*balances) == pytest.approx(12 / 7) == odds_ratio(0.8, 0.7)  # (3 / 7) / (2 / 8)
+    found = on_these_images(np.tile(before, (3, 1)), np.tile(after, (3, 1)), THIRDS)
+    assert (found.slope, found.growth) == pytest.approx((1.5, 1.5))
+    assert found.proportionality() == pytest.approx((1, 1, 1))
+    assert found.alpha_beyond() == pytest.approx((1, 1, 1))
+    label, right = answers([1 - before, 1 - after])
+    losses = disproportionate_losses(label, right[:1], right[1:])
+    assert losses.value == pytest.approx([0, 0, 0], abs=1e-12)
+    assert (losses.low < 0).all()
+    assert (losses.high > 0).all()
+
+
+def test_equal_losses_have_proportionality_0_and_are_told_from_proportional_errors():
+    before = np.array([[0.9, 0.8, 0.7], [0.92, 0.8, 0.68], [0.9, 0.81, 0.69]])
+    found = on_these_images(before, before - [[0.1], [0.11], [0.12]], THIRDS)
+    assert found.slope == pytest.approx(1)
+    assert found.growth == pytest.approx(1 + 0.33 / 0.6)  # sums over the networks
+    assert found.proportionality().estimate == pytest.approx(0)
+    assert found.p_value(1) < 0.01
+    label, right = answers([[0.1, 0.2, 0.3], [0.2, 0.3, 0.4]])
+    # In proportion, that is half as many errors again, the classes would lose .05, .1 and .15.
+    assert disproportionate_losses(label, right[:1], right[1:]).value == pytest.approx([0.05, 0, -0.05])
+
+
+@pytest.mark.parametrize(("after", "growth", "slope"), [((0.8, 0.4), 2, 2), ((0.95, 0.85), 0.5, 0.5)])
+def test_two_classes_and_accuracy_that_is_gained(after, growth, slope):
+    recalls = np.array([[0.91, 0.71], [0.89, 0.69], [0.9, 0.7], [0.9, 0.7]])
+    found = on_these_images(recalls, 1 - growth * (1 - recalls), np.array([0.5, 0.5]))
+    assert np.allclose(1 - growth * (1 - recalls[2]), after)
+    assert (found.slope, found.growth, found.proportionality().estimate) == pytest.approx((slope, growth, 1))
+
+
+def test_accuracy_that_is_gained_passes_the_test_of_equivalence():
+    errors = np.array([0.1, 0.2, 0.3]) * (1 + np.array([[0.02], [0], [-0.02], [0.01], [-0.01]]))
+    for growth in (0.5, 1.5):
+        noise = np.array([[0.001, -0.001, 0], [0, 0.001, -0.001], [-0.001, 0, 0.001], [0, 0, 0], [0, 0.001, -0.001]])
+        found = on_these_images(1 - errors, 1 - growth * errors + noise, THIRDS)
+        assert found.equivalence_p() < 0.001
+        assert on_these_images(1 - errors, 1 - errors - 0.1 * (growth - 1) + noise, THIRDS).equivalence_p() > 0.99
+
+
+def test_where_nothing_is_lost_proportionality_is_undefined_and_nothing_is_disproportionate():
+    label, right = answers(np.tile([0.1, 0.2, 0.3], (6, 1)))
+    found = for_new_images(label, right[:3], right[3:])
+    assert found.growth == pytest.approx(1)
+    assert np.isnan(found.proportionality()).all()
+    assert found.equivalence_p() > 0.4
+    assert np.isfinite(found.alpha_beyond()).all()
+    assert disproportionate_losses(label, right[:3], right[3:]).value == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_classes_that_do_not_differ_leave_the_slope_unidentified():
+    label, right = answers(np.vstack([np.full((3, 3), 0.2), np.full((3, 3), 0.3)]))
+    found = for_new_images(label, right[:3], right[3:])
+    assert not found.identified
+    assert np.isnan([*found.proportionality(), *found.alpha_beyond(), found.p_value(1), found.equivalence_p()]).all()
+
+
+def test_controls_without_errors_have_no_growth():
+    label, right = answers([[0, 0, 0], [0.1, 0.2, 0.3]])
+    found = for_new_images(label, right[:1], right[1:])
+    assert np.isnan(found.growth)
+    assert np.isnan(found.proportionality()).all()
+
+
+def test_slope_and_interval_are_those_of_new_images():
+    errors = np.random.default_rng(1).uniform(0.05, 0.4, (6, 4))
+    label, right = answers(errors, images=50)
+    found = for_new_images(label, right[:3], right[3:])
+    expected = new_images.pooled_slope(new_images.slope_parts(label, right[:3], right[3:], raw=True)).interval(0.95)
+    assert (found.slope, *found.slope_interval()) == pytest.approx(expected[:3])
+    alone = for_new_images(label, right[:1], right[3:4])
+    accuracy, accuracy_after = right[0].mean(), right[3].mean()
+    alpha = new_images.alpha_new_from_predictions(label, right[:1], right[3:4]).estimate
+    assert alone.slope / alone.growth == pytest.approx(alpha / odds_ratio(accuracy, accuracy_after))
+
+
+@pytest.mark.parametrize("networks", [1, 4])
+def test_the_test_just_rejects_the_ends_of_the_interval(networks):
+    errors = np.array([0.05, 0.1, 0.2, 0.3]) + np.random.default_rng(2).uniform(-0.01, 0.01, (networks, 4))
+    label, right = answers(np.vstack([errors, 1.5 * errors]), images=500)
+    found = for_new_images(label, right[:networks], right[networks:])
+    estimate, low, high = found.proportionality()
+    assert low < estimate < high
+    assert [found.p_value(low), found.p_value(high)] == pytest.approx([0.05, 0.05])
+
+
+def test_disproportionate_losses_sum_to_0_by_support_and_are_the_mean_of_those_between_halves():
+    label = np.repeat([0, 1, 2], [400, 200, 40])
+    random = np.random.default_rng(3)
+    before, after = (random.random((4, 640)) > share for share in (0.2, 0.3))
+    value = disproportionate_losses(label, before, after).value
+    assert value @ np.bincount(label) == pytest.approx(0, abs=1e-9)
+    growth = (1 - after.mean()) / (1 - before.mean())
+    half = np.arange(640) % 2
+    for place, expected in enumerate(value):
+        parts = [(label == place) & (half == each) for each in (0, 1)]
+        losses = [before[:, part].mean() - after[:, part].mean() for part in parts]
+        errors = [1 - before[:, part].mean() for part in parts]
+        between = [losses[0] - (growth - 1) * errors[1], losses[1] - (growth - 1) * errors[0]]
+        assert np.mean(between) == pytest.approx(expected)
+
+
+def test_networks_whose_errors_grow_by_different_factors_have_no_disproportionate_loss():
+    errors = np.array([0.1, 0.2, 0.3])
+    label, before = answers(np.tile(errors, (10, 1)), images=2000)
+    _, after = answers(np.linspace(1.2, 2, 10)[:, np.newaxis] * errors, images=2000, seed=1)
+    losses = disproportionate_losses(label, before, after)
+    assert losses.value == pytest.approx([0, 0, 0], abs=1e-3)
+    assert (losses.high - losses.low < 0.02).all()  # though losses differ by .24 in the last class
+    assert (losses.p > 0.5).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [3, 10])
+def test_intervals_cover_proportional_errors(networks):
+    random = np.random.default_rng(4)
+    errors, growth = np.array([0.03, 0.06, 0.1, 0.2]), 1.3
+    covered, losses_covered, passed = [], [], []
+    for _ in range(300):
+        own = errors * random.lognormal(0, 0.1, (networks, 4))
+        label, right = drawn(random, np.vstack([own, own * growth * random.lognormal(0, 0.05, (networks, 1))]), 400)
+        found = for_new_images(label, right[:networks], right[networks:])
+        _, low, high = found.proportionality()
+        covered.append(np.isnan(low) or low <= 1 <= high)
+        passed.append(found.equivalence_p(margin=0) < 0.05)
+        losses = disproportionate_losses(label, right[:networks], right[networks:])
+        losses_covered.append((losses.low <= 0) & (losses.high >= 0))
+    assert np.mean(covered) > 0.93
+    assert np.mean(losses_covered, axis=0).min() > 0.92
+    assert np.mean(passed) < 0.08  # with no margin proportional errors lie on the edge of the null hypothesis
+
+
+def test_the_margin_is_a_fifth():
+    assert proportion.MARGIN == 0.2

@@ -1,0 +1,88 @@
+"""Growth of the error and slope of a cell against its controls, on recalls that are known."""
+
+import numpy as np
+import pytest
+
+from analysis.runs import schema
+from analysis.statistics import proportion
+from analysis.study.arrays import run_arrays
+from analysis.study.cells import cells
+from analysis.study.classes import classes
+from analysis.study.predictions import StudyPredictions
+from analysis.study.proportions import cell_proportion, columns
+from tests.made_up_runs import runs, study, with_images
+
+CONTROLS = with_images(runs("toy", "net", "none", 1, [1.0, 1.1, 0.9, 1.0]))
+
+
+def in_proportion(factor, ratio=2):
+    """Runs whose classes have so many times the error of their controls."""
+    made = with_images(runs("toy", "net", "mp", ratio, [1.0, 1.1, 0.9, 1.0]))
+    for name in ("recall_after/a", "recall_after/b", "accuracy_after"):
+        made[name] = 1 - factor * (1 - made[name])
+    return made
+
+
+def cell(*made, predictions=None):
+    arrays = run_arrays(study(*made))
+    rows = next(rows for rows in arrays.cells() if arrays.runs[schema.PRUNER].iloc[rows[0]] == "mp")
+    return cell_proportion(arrays, rows, predictions)
+
+
+def test_errors_that_all_grow_by_half():
+    found = cell(in_proportion(1.5), CONTROLS)
+    assert (found.n, found.accuracy_control, found.accuracy) == pytest.approx((4, 0.8, 0.7))
+    assert found.odds_ratio == pytest.approx(12 / 7)  # 3 : 7 after 2 : 8
+    named = columns(found.on_these_images)
+    assert [
+        named[name] for name in ("error_growth", "raw_slope_on_none", "proportionality", "alpha_beyond")
+    ] == pytest.approx([1.5, 1.5, 1, 1])
+    assert found.for_new_images is None
+
+
+def test_without_a_control_there_is_nothing():
+    assert cell(in_proportion(1.5)) is None
+    assert np.isnan(list(columns(None).values())).all()
+
+
+def test_with_two_networks_there_is_no_variance():
+    found = cell(in_proportion(1.5)[:2], CONTROLS)
+    assert (found.n, found.on_these_images) == (2, None)
+
+
+def predicted(*made):
+    """Reader of predictions with these recalls, of 100 images a class."""
+    label = np.repeat([0, 1], 100)
+    answers = {}
+    for _, row in study(*made).iterrows():
+        for name, when in (("dense_run_id", "before"), ("run_id", "after")):
+            right = np.rint(100 * np.array([row[f"recall_{when}/a"], row[f"recall_{when}/b"]]))
+            is_right = np.tile(np.arange(100), 2) < right[label]
+            answers[row[name]] = {schema.LABEL: label, schema.PREDICTED: np.where(is_right, label, 1 - label)}
+    return lambda run_ids: {each: answers[each] for each in run_ids}
+
+
+def test_predictions_say_what_new_images_would_show():
+    made = in_proportion(1.5), CONTROLS
+    read = predicted(*made)
+    right = []
+    for frame in (CONTROLS, made[0]):
+        answers = read(frame["run_id"])
+        right.append(np.stack([each[schema.PREDICTED] == each[schema.LABEL] for each in answers.values()]))
+    expected = proportion.for_new_images(np.repeat([0, 1], 100), *right)
+    found = cell(*made, predictions=StudyPredictions(read)).for_new_images
+    assert (found.slope, found.proportionality()) == (expected.slope, expected.proportionality())
+
+
+def test_tables_of_cells_and_classes_have_them():
+    made = in_proportion(2), CONTROLS
+    arrays, read = run_arrays(study(*made)), predicted(*made)
+    row = cells(arrays, read).set_index("pruner").loc["mp"]
+    assert row["odds_ratio"] == pytest.approx(8 / 3)  # 4 : 6 after 2 : 8
+    assert row["error_growth"] == pytest.approx(2)
+    assert row["error_growth_low"] < row["error_growth"] < row["error_growth_high"]
+    losses = classes(arrays, read).set_index("class")["disproportionate"]
+    assert losses.to_numpy() == pytest.approx([0, 0], abs=1e-12)
+    without = classes(arrays)
+    assert without["disproportionate"].isna().all()
+    assert np.isnan(cells(arrays).set_index("pruner").loc["mp", "proportionality"])
