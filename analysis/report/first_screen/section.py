@@ -170,7 +170,7 @@ def _slope_table(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
 
 def _in_points_with_intervals(cells: pd.DataFrame, name: str) -> list[str]:
     in_points = 100 * cells[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
-    return [with_interval(*row, decimals(1)) for row in in_points]
+    return [with_interval(value, low, high, decimals(1)) for value, low, high in in_points]
 
 
 def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
