@@ -7,7 +7,13 @@ from typing import Any, Literal, TypeVar
 import click
 
 from analysis.common import masked_output
-from analysis.common.command_line import SETTINGS, CommandGroup, collect_garbage_rarely, completion
+from analysis.common.command_line import (
+    SETTINGS,
+    CommandGroup,
+    collect_garbage_rarely,
+    completion,
+    escape_unknown_characters,
+)
 from analysis.common.interrupts import interrupt_once
 from analysis.common.printable import printable
 
@@ -675,6 +681,7 @@ def compare(
 def main() -> None:
     """Run the console script `pruning-analysis`."""
     collect_garbage_rarely()
+    escape_unknown_characters()
     interrupt_once()
     masked_output.install()
     cli(prog_name="pruning-analysis")

@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from analysis.common import masked_output
-from analysis.common.command_line import SETTINGS, Command, CommandGroup, collect_garbage_rarely, completion
+from analysis.common.command_line import (
+    SETTINGS,
+    Command,
+    CommandGroup,
+    collect_garbage_rarely,
+    completion,
+    escape_unknown_characters,
+)
 from analysis.common.errors import option_name
 from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
@@ -355,6 +362,7 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Run the console script `pruning-study`."""
     collect_garbage_rarely()
+    escape_unknown_characters()
     interrupt_once()
     masked_output.install()
     cli(prog_name="pruning-study")

@@ -1,7 +1,7 @@
 """What the fork server imports in tests: the processes forked from it draw no picture and need no import."""
 
 import git  # noqa: F401
-import mlflow.server.fastapi_app
+import mlflow.server.fastapi_app  # noqa: F401
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 import pytest
 

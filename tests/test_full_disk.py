@@ -233,7 +233,7 @@ def test_an_artifact_folder_that_cannot_be_written__keeps_the_run_and_the_named_
     store = connect.connect()
     folder = Path(store.client.get_experiment(store.experiment_id).artifact_location)
     folder.parent.mkdir(exist_ok=True)
-    folder.write_text("in the way")
+    folder.write_text("in the way", encoding="utf-8")
     output = train(code=1)
     assert len(output.splitlines()) == 1
     folder.unlink()

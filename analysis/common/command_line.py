@@ -1,6 +1,8 @@
 """Click settings of both command lines, and how they show errors that a user can mend."""
 
 import gc
+import io
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,6 +101,13 @@ class CommandGroup(click.Group):
             raise
         except OSError as error:
             raise click.ClickException(first_line(error)) from error
+
+
+def escape_unknown_characters() -> None:
+    """Print an escape in place of a character that the locale's encoding lacks, rather than end in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def collect_garbage_rarely() -> None:

@@ -79,10 +79,5 @@ def sentences(disagreement: Agreement, limits: str, study: StudyData) -> Iterato
         )
 
 
-def matching(row: pd.Series, cells: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the first of some cells that agrees with a row in some columns."""
-    return next(cell for _, cell in cells.iterrows() if _alike(row, cell, columns))
-
-
 def _alike(first: pd.Series, second: pd.Series, columns: list[str]) -> bool:
     return all(first[name] == second[name] or (pd.isna(first[name]) and pd.isna(second[name])) for name in columns)

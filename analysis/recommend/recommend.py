@@ -29,6 +29,7 @@ from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
+from analysis.study.joins import is_alike, join
 from analysis.study.labels import method_label
 from analysis.study.operating_points import Preference
 from analysis.study.settings import CONTROL, ITERATION, is_iterated
@@ -160,7 +161,7 @@ def _recommendation(
 def _use(workload: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
     """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
     workload_cells = study.cells[(study.cells[PLACE] == list(workload)).all(axis=1)]
-    cell = agreement.matching(row, workload_cells, [schema.PRUNER, schema.RATIO, *study.shown])
+    cell = workload_cells[is_alike(workload_cells, row, [schema.PRUNER, schema.RATIO, *study.shown])].iloc[0]
     cost_sentences = costs(cell, study) if cell["n"] else ()
     return " ".join(
         [f"use {method_label(row, study.shown)} at ratio {short_ratio(row[schema.RATIO])}.", *cost_sentences]
@@ -209,13 +210,13 @@ def _trade_off(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> _TradeOff:
     """Choose on validation images, or on test images where a run lacks the others."""
-    test = operating_points.points(operating_points.on_test(runs), preference)
-    networks = operating_points.on_validation(runs, predictions)
+    test = operating_points.points(operating_points.on_test(runs, shown_settings), preference)
+    networks = operating_points.on_validation(runs, predictions, shown_settings)
     if len(networks) < len(runs) + runs[schema.DENSE_RUN_ID].nunique():
         return _TradeOff(test, None)
     points = operating_points.points(networks, preference)
     key = [schema.PRUNER, schema.RATIO, *shown_settings]
-    return _TradeOff(points, points.loc[points["recommended"], key].merge(test, on=key))
+    return _TradeOff(points, join(points.loc[points["recommended"], key], test, key))
 
 
 def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,14 +75,21 @@ def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
 def read(folders: Sequence[Path]) -> list[ChainTrials]:
     """Return the searches of exports, which are folders or archives of them.
 
+    In one export the last search of a name counts. Searches of different exports are different ones, even if they have
+    the same name: the second is then called `NAME (2)`. A search that several exports have counts once.
+
     Raises
     ------
     StudyError
         If a file is not what `write` writes.
     """
     with study_archives.unpacked(folders) as unpacked:
-        paths = [path for folder in unpacked for path in _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))]
-        return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
+        return _together(map(_exported, unpacked))
+
+
+def _exported(folder: Path) -> list[ChainTrials]:
+    paths = _in_order(folder.glob(f"{Path(schema.CHAINS).stem}_*.json"))
+    return _newest(parsed(path.read_bytes(), str(path)) for path in paths)
 
 
 def described(search: ChainTrials) -> str:
@@ -132,4 +140,18 @@ def _in_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def _newest(searches: Iterable[ChainTrials]) -> list[ChainTrials]:
+    """Return the searches of one store, where a search that goes on is there again by its name: the last counts."""
     return list({search.name: search for search in searches}.values())
+
+
+def _together(exports: Iterable[Iterable[ChainTrials]]) -> list[ChainTrials]:
+    """Return the searches of several stores, each by a name of its own; one that is there twice counts once."""
+    searches: dict[str, ChainTrials] = {}
+    texts: set[str] = set()
+    for search in (search for export in exports for search in export):
+        if (text := described(search)) not in texts:
+            texts.add(text)
+            names = (f"{search.name} ({number})" for number in count(2))
+            name = search.name if search.name not in searches else next(name for name in names if name not in searches)
+            searches[name] = search._replace(name=name)
+    return list(searches.values())

@@ -153,7 +153,7 @@ def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
     """Return the shown params by name, without an axis, and without a number format or a scope that the pruner says."""
-    values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    values = {frames.param(column): params[column] for column in shown if pd.notna(params.get(column))}
     if values.get(schema.SCOPE) == own_scope(params):
         del values[schema.SCOPE]
     if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:

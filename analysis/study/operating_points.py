@@ -18,6 +18,7 @@ from analysis.statistics import pareto
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.resampling import mean_interval
 from analysis.study import arrays
+from analysis.study.joins import with_params
 from analysis.study.settings import (
     CELL,
     CONTROL,
@@ -26,7 +27,6 @@ from analysis.study.settings import (
     is_iterated,
     is_of_dense,
     is_pruned,
-    shown_settings,
 )
 
 PAPERS_ACCURACY, PAPERS_FAIRNESS_VALUE = 0.98, 100.0
@@ -71,13 +71,15 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
     return Preference(min_accuracy, PAPERS_FAIRNESS_VALUE if fairness_value is None else fairness_value)
 
 
-def on_test(runs: pd.DataFrame) -> pd.DataFrame:
+def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Return what each pruned network, each control and each dense network has right on test images.
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.runs` returns it. Networks in another number format are left out.
+    shown : sequence of str
+        The columns of the settings that the study shows, as `settings.shown_settings` returns them.
 
     Returns
     -------
@@ -86,17 +88,17 @@ def on_test(runs: pd.DataFrame) -> pd.DataFrame:
         sparsity, accuracy, unfairness, unfairness_mean_min.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
-    settings, (_, before, after) = shown_settings(runs), arrays.recalls(runs)
+    _, before, after = arrays.recalls(runs)
     return pd.concat(
         [
-            _with_measures(_dense_networks(runs, settings), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
-            _with_measures(_pruned_networks(runs, settings), after, frames.ACCURACY_AFTER),
+            _with_measures(_dense_networks(runs, shown), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
+            _with_measures(_pruned_networks(runs, shown), after, frames.ACCURACY_AFTER),
         ],
         ignore_index=True,
     )
 
 
-def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
+def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Sequence[str]) -> pd.DataFrame:
     """Return what networks have right on validation images, as `on_test` does; those without predictions are left out.
 
     Parameters
@@ -105,6 +107,8 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFr
         Runs of one data set and model, as `pull.runs` returns them.
     predictions : callable
         Takes run ids and returns what the runs predicted for validation images.
+    shown : sequence of str
+        As `on_test` takes it.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
     predictions_of_run = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
@@ -113,8 +117,7 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFr
         for run_id, run in predictions_of_run.items()
     }
     classes = 1 + max((int(label.max()) for label, _ in right.values()), default=0)
-    settings = shown_settings(runs)
-    rows = pd.concat([_dense_networks(runs, settings), _pruned_networks(runs, settings)], ignore_index=True)
+    rows = pd.concat([_dense_networks(runs, shown), _pruned_networks(runs, shown)], ignore_index=True)
     rows = rows[rows[frames.RUN_ID].isin(right.keys())].reset_index(drop=True)
     recalls = np.full((len(rows), classes), np.nan)
     for index, run_id in enumerate(rows[frames.RUN_ID]):
@@ -139,12 +142,12 @@ def _first_of_dense(runs: pd.DataFrame) -> np.ndarray:
 def _pruned_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     columns = [*CELL, *shown, schema.DENSE_RUN_ID, frames.RUN_ID]
     accuracies = [frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]
-    return runs[[*columns, *accuracies]].assign(**{SPARSITY: sparsity(runs)})
+    return with_params(runs, [*columns, *accuracies]).assign(**{SPARSITY: sparsity(runs)})
 
 
 def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
-    own = [name for name in shown if is_of_dense(runs, name)]
+    own = [name for name in shown if name in runs and is_of_dense(runs, name)]
     columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
     rows = runs.iloc[_first_of_dense(runs)][columns].reset_index(drop=True)
     rows[frames.RUN_ID] = rows[schema.DENSE_RUN_ID]

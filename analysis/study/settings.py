@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames, schema
+from analysis.study.joins import join
 
 CELL = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]
 CONTROL = schema.CONTROL
@@ -397,7 +398,7 @@ def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) ->
     )
     as_printed -= _without_fine_tuning(values)
     order = np.lexsort([-counts.to_numpy(), -np.asarray(as_printed)])
-    return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *columns])
+    return join(frame, values.iloc[order].drop_duplicates(within), [*within, *columns])
 
 
 def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:

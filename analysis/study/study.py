@@ -30,6 +30,7 @@ from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import cells, classes, groups, operating_points
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.groups import GivenGroups
+from analysis.study.joins import join
 from analysis.study.labels import (
     Letters,
     has_several_teachers,
@@ -316,7 +317,7 @@ class StudyData:
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
         """Return whether any two of some cells have a dense network in common, as `settings` says."""
         key = self.cell_key
-        return share_dense_networks(self.runs.merge(rows[key], on=key), key)
+        return share_dense_networks(join(self.runs, rows[key], key), key)
 
     @property
     @once

@@ -300,7 +300,7 @@ def _deliver(
     csv_text.write(trials, job.folder / schema.TRIALS)
     tried = trials.assign(chain=list(map(str, outcome.chains)))
     searched = ChainTrials(search.name, outcome.minimize, *outcome.limits, tried)
-    (job.folder / schema.CHAINS).write_text(chain_searches.described(searched))
+    (job.folder / schema.CHAINS).write_text(chain_searches.described(searched), encoding="utf-8")
     front = chain_front.front(searched, on_front(trials), choice.best, choice.by_accuracy)
     front.savefig(job.folder / schema.FRONT_PICTURE)
     job.note("\n".join(f"- {markdown_line(line)}" for line in report.sentences(outcome)))
@@ -321,7 +321,7 @@ def _deliver(
         _loading(logged),
         setting.data.image_shape,
     )
-    (job.folder / schema.MODEL_CARD).write_text(card)
+    (job.folder / schema.MODEL_CARD).write_text(card, encoding="utf-8")
     job.tags({schema.COMPRESSED_RUN_ID: run_id})
     job.metrics(_metrics(outcome, choice.best))
     return run_id, logged

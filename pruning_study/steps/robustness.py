@@ -32,6 +32,7 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
+from pruning_study.training.predicted import most_probable
 
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 # Networks in memory at once. Their counts are sent before the next ones are loaded.
@@ -332,7 +333,7 @@ def _sent(
 def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
     """Return how many images of each class a network has right, and how many among its first five: [2, classes]."""
     logits = network.logits(pixels)
-    top = logits.topk(min(TOP, logits.shape[1])).indices.numpy()
+    top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
     answers = (right[:, 0], right.any(1))
     return np.stack([np.bincount(test.labels[chosen], minlength=len(network.classes)) for chosen in answers])

@@ -63,12 +63,12 @@ def owner(tracking_uri: str) -> str:
     mark = folder(tracking_uri) / "mark"
     if not os.path.lexists(mark):
         new_mark = mark.with_suffix(f".{uuid.uuid4().hex}")
-        new_mark.write_text(new_mark.suffix[1:9])
+        new_mark.write_text(new_mark.suffix[1:9], encoding="utf-8")
         with suppress(FileExistsError):  # another process was quicker
             os.link(new_mark, mark)
         new_mark.unlink()
     private_folders.check_file(mark, content=False)
-    return f"{socket.gethostname()} {mark.read_text()}"
+    return f"{socket.gethostname()} {mark.read_text(encoding='utf-8')}"
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def read(folder: Path) -> UnsentRun:
         If the folder holds no such run.
     """
     try:
-        return UnsentRun(**json.loads((folder / RECORD).read_text()))
+        return UnsentRun(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StudyError(f"{folder}: no unsent run in this folder ({first_line(error)})") from error
 

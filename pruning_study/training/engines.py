@@ -20,6 +20,7 @@ from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
+from pruning_study.training.predicted import predicted_classes
 from pruning_study.training.quantization import at_all_names, quantized_weights
 
 BATCH_SIZE = 128
@@ -36,7 +37,7 @@ class Outcomes:
     loss : float32 Tensor [N]
         Cross-entropy, without the image's factor.
     right : bool Tensor [N]
-        Whether the label had the largest logit.
+        Whether the label was predicted.
     """
 
     loss: Tensor
@@ -315,7 +316,7 @@ def _loss(
 
 def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> None:
     outcomes.loss[batch] = F.cross_entropy(scores, labels, reduction="none")
-    outcomes.right[batch] = scores.argmax(1) == labels
+    outcomes.right[batch] = predicted_classes(scores) == labels
 
 
 def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:

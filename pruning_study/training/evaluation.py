@@ -10,6 +10,7 @@ from analysis.common import archives
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
+from pruning_study.training.predicted import most_probable, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Predictions:
     label : int64 [N]
         True class of each image.
     predicted : int64 [N]
-        Most probable class of each image.
+        Most probable class of each image, the first of equal ones.
     top5 : int64 [N, min(5, classes)]
         Most probable classes of each image, the most probable first.
     confidence : float32 [N]
@@ -88,7 +89,7 @@ def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndar
 def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
     """Return the mean cross-entropy, and the share of the images that are predicted right."""
     scores = engine.logits(model, examples.images)
-    right = scores.argmax(1) == examples.labels
+    right = predicted_classes(scores) == examples.labels
     return engine.cross_entropy(scores, examples.labels), right.sum().item() / len(right)
 
 
@@ -105,7 +106,7 @@ def from_logits(scores: Tensor, labels: Tensor, engine: Engine = TORCH) -> tuple
     scores : float32 Tensor [N, classes]
     labels : int64 Tensor [N]
     """
-    top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
+    top5 = most_probable(scores, 5)
     predictions = Predictions(
         label=labels.cpu().numpy(),
         predicted=top5[:, 0].cpu().numpy(),

@@ -241,7 +241,7 @@ def test_an_audit_over_its_predictions_or_over_other_files__is_refused_and_they_
 @pytest.mark.attack
 def test_groups_that_a_command_would_overwrite__are_refused_before_any_work(files):
     for command, name in (("report", "groups.csv"), ("recommend", "groups.csv"), ("audit", "audit.csv")):
-        Path(name).write_text("writer\nanna\n")
+        Path(name).write_text("writer\nanna\n", encoding="utf-8")
         sources = ("--before", "before.csv", "--after", "after.csv") if command == "audit" else ()
         result = run(command, *sources, "--groups", Path(name).absolute(), "--output", ".")
         assert result.exit_code == 2

@@ -10,6 +10,7 @@ from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, wit
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
 from analysis.statistics.populations import FEWEST_TESTED, class_significance, significance_counts
+from analysis.study.joins import join
 from analysis.study.labels import method_label
 from analysis.study.settings import bits, level
 from analysis.study.study import StudyData
@@ -42,8 +43,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     measures = [name for name in SIZE_AND_LATENCY if name in study.runs]
     means = study.runs.groupby(key, dropna=False)[measures].mean().reset_index()
     cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
-    frame = cells.merge(_significant_classes(study, key), on=key, how="left").merge(means, on=key, how="left")
-    runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
+    frame = join(join(cells, _significant_classes(study, key), key, how="left"), means, key, how="left")
+    runs = join(frame[key], study.runs.drop_duplicates(key), key, how="left").to_dict("records")
     frame.insert(2, "method", [method_label(run, study.shown, exact=study.arrays.exact) for run in runs])
     frame.insert(3, "level", [level(run) for run in runs])
     return frame
@@ -67,7 +68,7 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
             moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)
             cell = arrays.runs.iloc[rows[0]][key]
             rows_found.append({**cell, "significant": test.significant.sum(), **paired_counts, **moderated})
-    return pd.DataFrame(rows_found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
+    return pd.DataFrame(rows_found, columns=[*key, *_OF_CLASSES])
 
 
 def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from scipy import stats
 from analysis.runs.frames import RUN_ID
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import arrays
+from analysis.study.joins import join
 from analysis.study.study import StudyData
 
 WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
@@ -52,4 +53,4 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
         weakest_class=often,
         weakest_count=by_cell["class"].agg(lambda names: (names == names.mode().iloc[0]).sum()),
     )
-    return study.cells.merge(weakest_classes.reset_index(), on=cell, how="left")
+    return join(study.cells, weakest_classes.reset_index(), cell, how="left")

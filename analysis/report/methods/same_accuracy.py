@@ -11,6 +11,7 @@ from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratio_choice import NONE, nearest
 from analysis.study import settings
 from analysis.study.arrays import run_arrays
+from analysis.study.joins import join
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import StudyPredictions
 
@@ -128,7 +129,7 @@ def _choose_runs(
     runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: ValidationRecalls
 ) -> pd.DataFrame:
     """Return the run of each method and dense network whose ratio is chosen."""
-    candidates = runs.merge(controls, on=list(controls.columns.drop("target")))
+    candidates = join(runs, controls, list(controls.columns.drop("target")))
     candidates = candidates.assign(known=candidates[frames.RUN_ID].map(validation.accuracy)).dropna(
         subset=["known", "target"]
     )

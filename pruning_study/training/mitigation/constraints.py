@@ -18,6 +18,7 @@ from pruning_study.training.mitigation.ceag import Ceag
 from pruning_study.training.mitigation.class_means import ClassMeans, empty_buffers, over_buffers, over_images, remember
 from pruning_study.training.mitigation.constraint_names import EQUALIZED_LOSS
 from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
+from pruning_study.training.predicted import predicted_classes
 
 MULTIPLIERS, GAPS, STEPS = "multipliers", "gaps", "steps"
 
@@ -109,7 +110,7 @@ class Constrained:
         if not self.each_step and self._begun(state, self.epoch_steps):
             scores = engine.logits(model, validation.images)
             loss = F.cross_entropy(scores, validation.labels, reduction="none")
-            values = self.constraint.values(loss, scores.argmax(1) == validation.labels)
+            values = self.constraint.values(loss, predicted_classes(scores) == validation.labels)
             self._ascend(state, over_images(validation.labels, values, self.classes))
 
     def _begun(self, state: dict[str, Tensor], steps: int) -> bool:
@@ -138,7 +139,7 @@ def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, clas
     """
     if name == EQUALIZED_LOSS:
         return EqualizedLoss()
-    right = engine.logits(dense, images.images).argmax(1) == images.labels
+    right = predicted_classes(engine.logits(dense, images.images)) == images.labels
     return Ceag(over_images(images.labels, right, classes))
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruning_study.training.distillation import Distillation
+from pruning_study.training.predicted import predicted_classes
 
 # A logit beside logits of 0 whose probability is 1, and theirs exactly 0, in single precision.
 _CERTAIN = 1e4
@@ -65,6 +66,6 @@ def corrected(logits: Tensor, labels: Tensor) -> Tensor:
     logits : Tensor [n, classes]
     labels : int64 Tensor [n]
     """
-    right = logits.argmax(1) == labels
+    right = predicted_classes(logits) == labels
     certain = _CERTAIN * F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return torch.where(right.unsqueeze(1), logits, certain)

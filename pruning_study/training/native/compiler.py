@@ -64,7 +64,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     cpu = _cpu()
     compiler = _compiler()
     content = [network, cpu, _version(compiler), *compiler, *FLAGS]
-    content += [path.read_text() for path in (source, *sorted(FOLDER.glob("*.hpp")))]
+    content += [path.read_text(encoding="utf-8") for path in (source, *sorted(FOLDER.glob("*.hpp")))]
     name = f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
     try:
         path = private_folders.cache() / name
@@ -164,7 +164,7 @@ def check_bf16(*, faster: bool = False) -> None:
 def _read_cpu() -> dict[str, str]:
     """Return what the system says of the CPU, by name."""
     try:
-        lines = CPU.read_text().splitlines()
+        lines = CPU.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     return {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}

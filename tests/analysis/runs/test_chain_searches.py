@@ -39,6 +39,24 @@ def test_numbers_without_zeros_of_an_elder_export_are_read_in_order_and_before_t
     assert [search.max_class_loss for search in chain_searches.read([tmp_path])] == [0.03]
 
 
+def test_searches_of_one_name_in_two_stores_are_both_there(tmp_path):
+    """Both stores gave the search its default name; the limits tell the searches apart."""
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder, limit in zip(folders, (0.03, 0.05, 0.03), strict=True):
+        folder.mkdir()
+        chain_searches.write([SEARCH._replace(max_class_loss=limit), SEARCH._replace(name="coats")], folder)
+    found = chain_searches.read(folders)
+    assert [(search.name, search.max_class_loss) for search in found] == [
+        ("hats", 0.03),
+        ("coats", 0.03),  # the same in all three
+        ("hats (2)", 0.05),
+    ]
+    (tmp_path / "joined").mkdir()
+    chain_searches.write(found, tmp_path / "joined")
+    again = chain_searches.read([tmp_path / "joined"])
+    assert [search.name for search in again] == ["hats", "coats", "hats (2)"]
+
+
 def test_a_folder_without_searches_has_none(tmp_path):
     assert chain_searches.read([tmp_path]) == []
 

@@ -7,6 +7,7 @@ from scipy import stats
 from analysis.common.errors import StudyError, option_name
 from analysis.study import operating_points
 from analysis.study.operating_points import DENSE, Preference, on_test, on_validation, points, preference
+from analysis.study.settings import shown_settings
 from tests import made_up_levels, made_up_runs
 
 LOSS = {"global-unstructured": 0.01, "l1-structured": 0.02, "none": 0.0}
@@ -18,7 +19,7 @@ def levels(*, treatments=("finetune",), pruners=("global-unstructured", "l1-stru
 
 
 def chosen(runs, *wanted):
-    return points(on_test(runs), Preference(*wanted))
+    return points(on_test(runs, shown_settings(runs)), Preference(*wanted))
 
 
 def of(found, pruner):
@@ -122,7 +123,7 @@ def test_the_recommended_level_is_said_with_its_price():
 
 def test_one_shot_pruning_has_the_sparsity_of_all_parameters():
     runs = made_up_runs.study(*(made_up_runs.runs(*TOY, "mp", ratio, [1.0, 1.2]) for ratio in (2, 10)))
-    found = of(points(on_test(runs), Preference(0.5)), "mp")
+    found = of(points(on_test(runs, shown_settings(runs)), Preference(0.5)), "mp")
     assert found["sparsity"].tolist() == pytest.approx([0.5, 0.9])
     # Recalls are .8 + .1 alpha and .8 - .1 alpha.
     assert found["unfairness"].tolist() == pytest.approx([0.22, 0.22])
@@ -132,7 +133,7 @@ def test_one_shot_pruning_has_the_sparsity_of_all_parameters():
 def test_number_formats_are_left_out():
     quantized = made_up_runs.runs(*TOY, "fixed-int8", 1, [1.0], number_format="fixed-int8")
     runs = made_up_runs.study(made_up_runs.runs(*TOY, "mp", 2, [1.0], number_format="float32"), quantized)
-    assert set(on_test(runs)["pruner"]) == {DENSE, "mp"}
+    assert set(on_test(runs, shown_settings(runs))["pruner"]) == {DENSE, "mp"}
 
 
 def test_a_choice_is_shown_for_iterative_pruning_or_where_it_is_asked_for():
@@ -148,7 +149,9 @@ def test_on_validation_images_recalls_are_counted_and_runs_without_them_left_out
     label = np.array([0, 0, 0, 0, 1, 1])
     answers = {"toy net 0": [0, 0, 0, 0, 1, 1], runs["run_id"][0]: [0, 0, 0, 1, 0, 1]}
     found = on_validation(
-        runs, lambda ids: {i: {"label": label, "predicted": np.array(answers[i])} for i in ids if i in answers}
+        runs,
+        lambda ids: {i: {"label": label, "predicted": np.array(answers[i])} for i in ids if i in answers},
+        [],
     )
     assert found["pruner"].tolist() == [DENSE, "mp"]
     assert found["accuracy"].tolist() == pytest.approx([1, 4 / 6])

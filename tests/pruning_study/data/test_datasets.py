@@ -396,11 +396,11 @@ def test_normalization_of_known_pixels():
 
 def test_normalization_looks_at_every_image_and_takes_little_memory():
     def peak():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) * 1024
 
     images = np.zeros((20_001, 1, 40, 40), np.uint8)
     images[10_000:20_000] = 255
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what the process has now
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak to what the process has now
     before = peak()
     mean, _ = datasets.normalization(images)
     assert mean == [pytest.approx(10_000 / 20_001)]

@@ -51,10 +51,10 @@ def test_images_lie_in_the_layout_that_is_asked_for(memory_format, strides):
 
 def test_normalising_a_data_set_takes_little_more_memory_than_it():
     def peak():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) * 1024
 
     images, labels = np.ones((20_000, 1, 40, 40), np.uint8), np.zeros(20_000, np.int64)
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what the process has now
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak to what the process has now
     before = peak()
     examples = to_device(images, labels, Normalization([0.5], [0.5]), "cpu")
     assert peak() - before < 1.5 * examples.images.nbytes
@@ -104,7 +104,7 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
     """From the file to the last batch of an epoch, a data set takes at most 1.3 times the bytes of its images."""
 
     def peak():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) * 1024
 
     file, count = tmp_path / "large.npz", 1000
     images = np.full((count, 224, 224, 3), 7, np.uint8)
@@ -113,7 +113,7 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
         file, train_images=images[100:], train_labels=labels[100:], test_images=images[:100], test_labels=labels[:100]
     )
     del images
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what the process has now
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak to what the process has now
     before = peak()
     data = datasets.load(str(file), data_dir=tmp_path)
     assert len(data.digest) == 32

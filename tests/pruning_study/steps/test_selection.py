@@ -270,11 +270,11 @@ def test_the_pages_pruner_is_found_logged_and_made_anew_once_edited(run_command,
         assert result.exit_code == 0, result.output
         return {run.data.params["pruner_digest"]: run.data.params["pruner"] for run in runs("pruned")}
 
-    source.write_text(score)
+    source.write_text(score, encoding="utf-8")
     first = hashlib.sha256(score.encode()).hexdigest()[:32]
     assert made() == made() == {first: "my_package.my_scores:score"}
     assert len(runs("pruned")) == 1
-    source.write_text(score.replace("grad.abs()", "grad.square()"))
+    source.write_text(score.replace("grad.abs()", "grad.square()"), encoding="utf-8")
     assert len(made()) == len(runs("pruned")) == 2
     (dense,) = runs("dense")
     assert "pruner_digest" not in dense.data.params

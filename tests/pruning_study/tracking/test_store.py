@@ -266,7 +266,7 @@ class TestFinished:
         run = store.client.create_run(store.experiment_id, tags={"config_hash": "one"})
         store.client.set_terminated(run.info.run_id)
         Path(run.info.artifact_uri).parent.mkdir(parents=True)
-        Path(run.info.artifact_uri).write_text("no folder")
+        Path(run.info.artifact_uri).write_text("no folder", encoding="utf-8")
         with pytest.raises(StudyError, match=r"^sqlite:.*Not a directory"):
             store.finished({"one": ["a.txt"]})
 

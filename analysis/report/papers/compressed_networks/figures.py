@@ -29,6 +29,7 @@ from analysis.report.verdict import PLACE, by_accuracy, leading_ratio, mostly_so
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.modal_labels import FEWEST
+from analysis.study.joins import join
 from analysis.study.labels import level_label
 from analysis.study.settings import CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
 from analysis.study.study import StudyData
@@ -55,9 +56,9 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
         As `exemplars.exemplars` and `populations.significant_classes` return them.
     """
     key = study.cell_key
-    counts_of_cells = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
+    counts_of_cells = join(summary[[*key, *_OF_SUMMARY]], tested[[*key, *_OF_TESTS]], key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
-    cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counts_of_cells, on=key, how="left"))
+    cells = _with_ends(join(study.cells[[*key, *_OF_CELLS]], counts_of_cells, key, how="left"))
     n_with_pies = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
     rows: dict[str, Callable[[Axes, Column], None]] = {
         "PIEs of halves": partial(_draw_exemplars, study=study),
@@ -303,8 +304,8 @@ def _levels(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -
     leading = by_accuracy(cells, leading_ratio(cells)).head(1)
     axis = [ITERATION] if is_iterated(leading).any() else []
     key = [name for name in (schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown) if name not in axis]
-    method_cells = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
-    rows = significance.merge(leading[key], on=key)
+    method_cells = join(cells[mostly_sound(cells)], leading[key], key).sort_values(schema.RATIO)
+    rows = join(significance, leading[key], key)
     levels = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in method_cells.iterrows()]
     levels = [(cell, classes) for cell, classes in levels if len(classes)]
     indices = np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())

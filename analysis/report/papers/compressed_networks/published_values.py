@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.report import published
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD
 from analysis.runs import schema
+from analysis.study.joins import join
 
 # The model of each data set in print: a wide ResNet, ResNet-50 and ResNet-18.
 _MODELS = {
@@ -48,8 +49,8 @@ def compare(accuracies: pd.DataFrame, tests: pd.DataFrame, summary: pd.DataFrame
         return pd.DataFrame()
     key = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, METHOD, LEVEL]
     significant = tests.groupby(key, dropna=False)["significant"].sum()
-    ours = accuracies.merge(significant.reset_index(), on=key, how="left")
-    ours = ours.merge(summary, on=key, how="left", suffixes=("", "_pie")) if len(summary) else ours
+    ours = join(accuracies, significant.reset_index(), key, how="left")
+    ours = join(ours, summary, key, how="left", suffixes=("", "_pie")) if len(summary) else ours
     rows = [row for _, cell in ours.iterrows() for row in _rows(cell)]
     return pd.DataFrame(rows)
 

@@ -15,6 +15,7 @@ from analysis.report.verdict import leading_ratio, places
 from analysis.runs import schema
 from analysis.statistics import modal_labels
 from analysis.study.groups import GROUP, GROUPING
+from analysis.study.joins import join
 from analysis.study.labels import level_label
 from analysis.study.once import once
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
@@ -170,7 +171,7 @@ def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
 def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
     key = study.cell_key
     counts = tested(study).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
-    rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
+    rows = join(summary, counts, key, how="left").sort_values("n_pie", kind="stable")
     cells = rows.to_dict("records")
     columns = {
         "method": [study.method(cell) for cell in cells],
@@ -194,7 +195,7 @@ def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) 
     """Yield a table for each grouping of few groups, with a row for each group of the cells that a table shows."""
     if groups.empty:
         return
-    rows = groups.merge(beside[[*study.cell_key, LEVEL]], on=[*study.cell_key, LEVEL])
+    rows = join(groups, beside[[*study.cell_key, LEVEL]], [*study.cell_key, LEVEL])
     few = [(name, own) for name, own in rows.groupby(GROUPING, sort=False) if own[GROUP].nunique() <= _MOST_GROUPS]
     if few:
         yield _INDEX

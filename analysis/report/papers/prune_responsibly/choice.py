@@ -28,7 +28,9 @@ _MOST_ROWS = 8
 def found_points(study: StudyData) -> pd.DataFrame:
     """Return the points of a study, as `operating_points.points` does; an empty frame if no choice is shown."""
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
-    return operating_points.points(operating_points.on_test(study.runs), wanted) if wanted else pd.DataFrame()
+    return (
+        operating_points.points(operating_points.on_test(study.runs, study.shown), wanted) if wanted else pd.DataFrame()
+    )
 
 
 def section(study: StudyData) -> Section | None:

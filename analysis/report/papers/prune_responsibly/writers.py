@@ -16,6 +16,7 @@ from analysis.statistics import group_lines, group_spread
 from analysis.statistics.groups import MEASURE, ImageGroups, members
 from analysis.statistics.worst_groups import picked_and_judged
 from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
+from analysis.study.joins import is_alike
 from analysis.study.study import StudyData
 
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
@@ -91,9 +92,7 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
 
 def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
     """Return which rows of a table are of a cell of a study, (rows,)."""
-    columns = study.cell_key
-    same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
-    return np.asarray(np.logical_and.reduce(same), dtype=bool)
+    return is_alike(table, cell, study.cell_key)
 
 
 def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:

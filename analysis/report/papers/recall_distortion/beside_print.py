@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, three_decimals, with_interval
 from analysis.report.published import label, original, table
 from analysis.runs import frames, schema
+from analysis.study.joins import join
 from analysis.study.settings import ITERATION
 from analysis.study.study import StudyData
 
@@ -114,7 +115,7 @@ def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
     of_print : Printed
     """
     key = study.cell_key
-    runs = study.runs.merge(rows[key].drop_duplicates(), on=key)
+    runs = join(study.runs, rows[key].drop_duplicates(), key)
     here = [f"{param} {value}" for param in of_print.left_open if (value := _value(runs, param))]
     values = {param: _value(runs, param) for param in of_print.params}
     unknown = [param for param, value in values.items() if not value]

@@ -27,6 +27,7 @@ from analysis.report.ratio_plot import add_legend, handle, ratio_labels
 from analysis.runs import schema
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
 from analysis.study.arrays import recalls
+from analysis.study.joins import join
 from analysis.study.labels import has_several_teachers, in_words, setting_labels
 from analysis.study.settings import CELL, CONTROL, main_setting, share_dense_networks
 
@@ -72,7 +73,7 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     panels = _panels(cells, by, settings)
     if not panels.cells:
         return None
-    networks = alphas.merge(panels.all_cells[[*CELL, *settings, "cell"]])
+    networks = join(alphas, panels.all_cells[[*CELL, *settings, "cell"]], [*CELL, *settings])
     networks = networks[np.isfinite(networks["alpha"])]
     limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
     note = (
