@@ -51,4 +51,5 @@ EXAMPLES = {
         "pruning-study export RUN_ID --shrink true --output small.onnx",
     ),
     "send": ("pruning-study send unsent-run",),
+    "verify": ("pruning-study verify",),
 }

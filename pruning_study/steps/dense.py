@@ -1,6 +1,7 @@
 """Dense runs: found in the tracking store, or trained."""
 
 import copy
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -128,7 +129,8 @@ def _gradient_norms(setting: TrainSetting, model: nn.Module, gradient: Mapping[s
         schema.DATA_GRADIENT_NORM: data,
         schema.PENALTY_GRADIENT_NORM: penalty,
     }
-    return {name: part.norm().item() for name, part in norms.items()}
+    # Summed exactly: torch adds in an order that depends on the processor.
+    return {name: math.sqrt(math.fsum(part.square().tolist())) for name, part in norms.items()}
 
 
 def _outcome(metrics: Mapping[str, float], classes: Sequence[str]) -> str:

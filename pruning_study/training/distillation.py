@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# What makes, of the teacher's logits [n, classes] and the labels [n] of images, the logits to learn from and a factor
-# on the loss of each image, float32 [n].
-Targets: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Softmax: TypeAlias = Callable[[Tensor], Tensor]
+# What makes, of a teacher's logits [n, classes], the labels [n] of images and an engine's softmax, the logits to learn
+# from and a factor on the loss of each image, float32 [n].
+Targets: TypeAlias = Callable[[Tensor, Tensor, Softmax], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Distillation:
             logits: Tensor = self.teacher.eval()(images)
         return logits
 
-    def targets(self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def targets(
+        self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the logits to learn from, and the factors on the losses of images, of which `weights` are a part.
 
         Parameters
@@ -65,6 +68,8 @@ class Distillation:
         teacher_logits : Tensor [n, classes]
         labels : int64 Tensor [n]
         weights : float32 Tensor [n], optional
+        softmax : callable
+            The engine's `probabilities`.
 
         Returns
         -------
@@ -73,7 +78,7 @@ class Distillation:
         """
         if self.own_targets is None:
             return teacher_logits, weights
-        logits, factors = self.own_targets(teacher_logits, labels)
+        logits, factors = self.own_targets(teacher_logits, labels, softmax)
         return logits, factors if weights is None else factors * weights
 
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -212,7 +212,8 @@ class Torch:
             scores = self._training_logits(model, images)
             wanted, on_losses = None, None if weights is None else weights[batch]
             if distillation:
-                wanted, on_losses = distillation.targets(distillation.teacher_logits(batch, images), labels, on_losses)
+                teacher_logits = distillation.teacher_logits(batch, images)
+                wanted, on_losses = distillation.targets(teacher_logits, labels, on_losses, self.probabilities)
             loss = _loss(scores, labels, distillation, wanted, on_losses)
             if outcomes:
                 _note(outcomes, batch, scores.detach(), labels)

@@ -3,6 +3,7 @@
 Meyer and Wong (2022), "A fair loss function for network pruning", in the form of their released code.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -32,17 +33,19 @@ def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
     return Distillation(dense, 1.0, 1.0, own_targets=partial(targets, theta=theta, gamma=gamma))
 
 
-def targets(logits: Tensor, labels: Tensor, *, theta: float, gamma: float) -> tuple[Tensor, Tensor]:
+def targets(
+    logits: Tensor, labels: Tensor, softmax: Callable[[Tensor], Tensor], *, theta: float, gamma: float
+) -> tuple[Tensor, Tensor]:
     """Return the corrected logits and the weights of images, as `pruning_study.training.distillation.Targets` says."""
-    return corrected(logits, labels), image_weights(logits, labels, theta, gamma)
+    return corrected(logits, labels), image_weights(softmax(logits), labels, theta, gamma)
 
 
-def image_weights(logits: Tensor, labels: Tensor, theta: float, gamma: float) -> Tensor:
+def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: float) -> Tensor:
     """Return theta + (1 - theta) (1 - p)^gamma, p being the probability that the dense network gives to the label.
 
     Parameters
     ----------
-    logits : Tensor [n, classes]
+    probabilities : Tensor [n, classes]
         Of the dense network.
     labels : int64 Tensor [n]
     theta : float, in [0, 1]
@@ -54,8 +57,10 @@ def image_weights(logits: Tensor, labels: Tensor, theta: float, gamma: float) ->
     -------
     float32 Tensor [n]
     """
-    probability = torch.softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
-    return theta + (1 - theta) * (1 - probability).clamp(min=0) ** gamma
+    doubts = (1 - probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)).clamp(min=0)
+    # In double precision, of which single precision drops the digits in which powers differ between processors.
+    weights = [theta + (1 - theta) * doubt**gamma for doubt in doubts.tolist()]
+    return torch.tensor(weights, dtype=torch.float32, device=labels.device)
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:

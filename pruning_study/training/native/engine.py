@@ -462,7 +462,7 @@ class Native:
         shape = (len(portion.labels), self._stack.classes)
         if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
             raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
-        logits, factors = distillation.targets(logits, portion.labels, factors)
+        logits, factors = distillation.targets(logits, portion.labels, factors, self.probabilities)
         return *self._softmax(logits / distillation.temperature), factors
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:

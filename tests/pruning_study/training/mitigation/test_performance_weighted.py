@@ -29,11 +29,11 @@ LABELS = torch.tensor([0, 0, 0])
     ],
 )
 def test_weights_by_hand(theta, gamma, weights):
-    assert image_weights(LOGITS, LABELS, theta, gamma).tolist() == pytest.approx(weights)
+    assert image_weights(LOGITS.softmax(1), LABELS, theta, gamma).tolist() == pytest.approx(weights)
 
 
 def test_an_image_of_which_the_dense_network_is_certain_has_the_least_weight():
-    assert image_weights(torch.tensor([[80.0, 0.0]]), torch.tensor([0]), 0.4, 0.5).tolist() == [pytest.approx(0.4)]
+    assert image_weights(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), 0.4, 0.5).tolist() == [pytest.approx(0.4)]
 
 
 def test_predictions_that_are_right_stay_and_wrong_ones_become_the_label():
