@@ -260,12 +260,11 @@ def audit(
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
-    gate = result.gate(within) if within.any_given else None
-    if gate:
+    gates = [result.gate(within)] if within.any_given else []
+    gates += [result.damage_gate] if fail_on_damage else []
+    for gate in gates:
         click.echo(printable(gate.reason))
-    if fail_on_damage and result.fails:
-        ctx.exit(3)
-    ctx.exit(limits.EXIT_CODES[gate.state] if gate else 0)
+    ctx.exit(limits.exit_code(gates))
 
 
 @cli.command(

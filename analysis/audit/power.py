@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from analysis.audit import copies
 from analysis.audit.audit import read_sides
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
@@ -42,6 +43,8 @@ class ChangeVariances(NamedTuple):
         Variance over images that all networks share.
     scale : array
         What the variances are in proportion to, but for chance: R (1 - R) of the recall R.
+    notes : sequence of str
+        Which networks are copies.
     """
 
     names: list[str]
@@ -49,6 +52,7 @@ class ChangeVariances(NamedTuple):
     in_one: np.ndarray
     over_images: np.ndarray
     scale: np.ndarray
+    notes: Sequence[str] = ()
 
 
 class Power(NamedTuple):
@@ -60,10 +64,12 @@ class Power(NamedTuple):
         networks (a side), smallest_loss (of the class in the middle), smallest_loss_least and smallest_loss_most (of
         the classes that move least and most), class_least, class_most. Losses are shares.
     classes : int
+    notes : sequence of str
     """
 
     table: pd.DataFrame
     classes: int
+    notes: Sequence[str] = ()
 
 
 def power(
@@ -115,6 +121,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
         raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
+    networks, _, notes = copies.without_copies(label, networks)
     _, right = without_guessing(class_index, {side: each == label for side, each in networks.items()}, paired=True)
     after, start = right["after"], right.get("control", right["before"])
     start = np.broadcast_to(start, after.shape)
@@ -122,7 +129,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     if n < 2:
         raise StudyError(
             f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
-            "and --movement"
+            f"and --movement{''.join(f'. {note}' for note in notes)}"
         )
     recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
     changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)
@@ -132,7 +139,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
         raise StudyError("no class moves between these networks: give networks after that are not those before")
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
-        list(map(str, names)), n * np.asarray(variances), in_one, over_images, np.asarray(changes.scale)
+        list(map(str, names)), n * np.asarray(variances), in_one, over_images, np.asarray(changes.scale), notes
     )
 
 
@@ -185,7 +192,7 @@ def simulated(movement: ChangeVariances) -> Power:
                 "class_most": movement.names[most],
             }
         )
-    return Power(pd.DataFrame(rows), classes)
+    return Power(pd.DataFrame(rows), classes, movement.notes)
 
 
 def _smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
@@ -219,7 +226,7 @@ def summary(result: Power) -> str:
         f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes finds four "
         "times in five:"
     )
-    return f"{title}\n\n{columns.to_string(index=False)}"
+    return "\n\n".join([title, columns.to_string(index=False), *result.notes])
 
 
 def _points(shares: pd.Series) -> pd.Series:
