@@ -18,6 +18,7 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import printable
 from analysis.rendering.drawing import BELOW, DPI
 from analysis.statistics import class_losses, moderation, two_way
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.guessing import without_guessing
 from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
@@ -25,6 +26,8 @@ NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
 # Simulated tests of classes for each number of networks, and the fewest and most audits that have them.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
+# Of the interval that holds the smallest loss, from 0 to all recall.
+_HALVINGS = 12
 # Recall of a class of which only the number of images is known.
 _USUAL_RECALL = 0.9
 
@@ -45,6 +48,8 @@ class ChangeVariances(NamedTuple):
         What the variances are in proportion to, but for chance: R (1 - R) of the recall R.
     notes : sequence of str
         Which networks are copies.
+    recall, images : array, optional
+        Recall before the loss, and number of test images. Without them a loss changes no variance.
     """
 
     names: list[str]
@@ -53,6 +58,32 @@ class ChangeVariances(NamedTuple):
     over_images: np.ndarray
     scale: np.ndarray
     notes: Sequence[str] = ()
+    recall: np.ndarray | None = None
+    images: np.ndarray | None = None
+
+    def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
+        """Return how far each class moves if it loses so much recall, (classes,).
+
+        A class of recall near 1 moves little, and more once it has lost. The recall after moves in proportion to
+        R (1 - R), as where all logits of the class are shifted alike, and lost images add a variance as binomial ones.
+        """
+        if self.recall is None or self.images is None:
+            return self
+        left = np.maximum(self.recall - loss, 0)
+        usual = self.recall * (1 - self.recall)
+        growth = np.square(quotient(left * (1 - left), usual))
+        own = np.maximum(self.over_networks - self.in_one, 0) * (1 + np.where(np.isnan(growth), 1, growth)) / 2
+        shared = np.nan_to_num(quotient(self.over_images, self.in_one + self.over_images))
+        added = np.clip(loss, 0, self.recall)
+        added = added * (1 - added) / self.images
+        in_one = self.in_one + (1 - shared) * added
+        middle = (self.recall + left) / 2
+        return self._replace(
+            over_networks=own + in_one,
+            in_one=in_one,
+            over_images=self.over_images + shared * added,
+            scale=middle * (1 - middle),
+        )
 
 
 class Power(NamedTuple):
@@ -139,7 +170,14 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
         raise StudyError("no class moves between these networks: give networks after that are not those before")
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
-        list(map(str, names)), n * np.asarray(variances), in_one, over_images, np.asarray(changes.scale), notes
+        list(map(str, names)),
+        n * np.asarray(variances),
+        in_one,
+        over_images,
+        np.asarray(changes.scale),
+        notes,
+        class_losses.from_answers(class_index, [start.astype(float)]).groups[0].mean(0),
+        np.bincount(class_index),
     )
 
 
@@ -168,7 +206,9 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
-    return ChangeVariances([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
+    over_networks = (movement / 100) ** 2 + noise
+    recall, each_images = _USUAL_RECALL * of_each, images * of_each
+    return ChangeVariances([""] * classes, over_networks, noise, 0 * of_each, scale, (), recall, each_images)
 
 
 def simulated(movement: ChangeVariances) -> Power:
@@ -180,7 +220,7 @@ def simulated(movement: ChangeVariances) -> Power:
     rng = np.random.default_rng(0)
     rows = []
     for networks in NETWORKS:
-        loss = _smallest_losses(movement, networks, rng)
+        loss = smallest_losses(movement, networks, rng)
         least, most = int(loss.argmin()), int(loss.argmax())
         rows.append(
             {
@@ -195,21 +235,52 @@ def simulated(movement: ChangeVariances) -> Power:
     return Power(pd.DataFrame(rows), classes, movement.notes)
 
 
-def _smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the smallest loss of each class, (classes,): what it is found at in as many audits as `POWER` says."""
+def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the smallest loss of each class, (classes,), that is found in as many audits as `POWER` says."""
+    from scipy.special import ndtr
+
     classes, dof = len(movement.names), networks - 1
     audits = int(np.clip(_TESTS // classes, _FEWEST_AUDITS, _MOST_AUDITS))
-    truth, in_both = movement.over_networks / networks, movement.in_one / networks
-    over_images = movement.over_images + in_both
-    estimates = truth * rng.chisquare(dof, (audits, classes)) / dof
-    noise = rng.normal(size=(audits, classes)) * np.sqrt(truth + movement.over_images)
-    smallest = np.empty((audits, classes))
-    for index, variances in enumerate(estimates):
-        moderated = moderation.moderated(variances, dof, movement.scale, in_both)
-        half = two_way.half_widths(two_way.Variances([moderated], over_images, in_both), LEVEL / classes)
-        smallest[index] = half + noise[index]
+    chance = rng.chisquare(dof, (audits, classes)) / dof
     alike = len(set(movement.names)) == 1
-    return np.full(classes, np.quantile(smallest, POWER)) if alike else np.quantile(smallest, POWER, axis=0)
+    priors = moderation.priors_of(movement.over_networks / networks * chance, dof, movement.scale)
+    low, high = np.zeros(classes), np.ones(classes)
+    for _ in range(_HALVINGS):
+        loss = (low + high) / 2
+        moved = movement.with_losses(loss)
+        error = np.sqrt(moved.over_networks / networks + moved.over_images)
+        with np.errstate(divide="ignore"):
+            power = ndtr((loss - _thresholds(movement, moved, networks, chance, priors)) / error).mean(0)
+        is_found = (power.mean() if alike else power) >= POWER
+        low, high = np.where(is_found, low, loss), np.where(is_found, loss, high)
+    return high
+
+
+def _thresholds(
+    movement: ChangeVariances,
+    moved: ChangeVariances,
+    networks: int,
+    chance: np.ndarray,
+    priors: Sequence[moderation.Prior],
+) -> np.ndarray:
+    """Return the loss from which on an audit finds each class if it alone loses recall, (audits, classes).
+
+    `moved` says how far the class moves that loses, `movement` how far the others do, and `chance` is what estimates of
+    the variances over networks are divided by the variances.
+    """
+    dof, classes = networks - 1, len(movement.names)
+    variances, others = (each.over_networks / networks * chance for each in (moved, movement))
+    in_both = moved.in_one / networks
+    moderated = moderation.moderated_alone(variances, others, dof, moved.scale, movement.scale, priors)
+    share = class_losses.MODERATED_SHARE if (moderated.dof > dof).any() else 1.0
+
+    def half_widths(variances: np.ndarray, dof: np.ndarray | float, level: float) -> np.ndarray:
+        over_networks = np.maximum(variances, in_both if share < 1 else 0)
+        images = two_way.Variances([(over_networks, dof)], moved.over_images + in_both, in_both)
+        return two_way.half_widths(images, level / classes)
+
+    widths = half_widths(moderated.variances, moderated.dof, share * LEVEL)
+    return np.minimum(widths, half_widths(variances, float(dof), (1 - share) * LEVEL)) if share < 1 else widths
 
 
 def summary(result: Power) -> str:

@@ -11,7 +11,7 @@ from analysis.statistics.arithmetic import quotient, variance
 # From here on quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
 # Of the level, what the moderated test gets where the plain one decides too; benchmarks/false_alarms.py measures it.
-_MODERATED_SHARE = 0.8
+MODERATED_SHARE = 0.8
 
 
 class Changes(NamedTuple):
@@ -293,14 +293,16 @@ def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
     >>> smaller_p(np.array([0.04, 0.04]), np.array([0.5, 0.002])).round(3).tolist()
     [0.05, 0.01]
     """
-    shares = moderated / _MODERATED_SHARE, plain / (1 - _MODERATED_SHARE)
+    shares = moderated / MODERATED_SHARE, plain / (1 - MODERATED_SHARE)
     return np.asarray(np.fmin(np.fmin(*shares), 1))
 
 
 def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarray:
     """Return for which sums, (sums,), the variances over networks and their degrees of freedom are the same."""
     groups = zip(first.networks, second.networks, strict=True)
-    return np.all([np.equal(a, b) for group, other in groups for a, b in zip(group, other, strict=True)], axis=0)
+    return np.asarray(
+        np.all([np.equal(a, b) for group, other in groups for a, b in zip(group, other, strict=True)], axis=0)
+    )
 
 
 def _with_noise(variances: two_way.Variances) -> two_way.Variances:

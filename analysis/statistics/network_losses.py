@@ -68,7 +68,7 @@ def gross_losses(
     return pd.DataFrame(
         {
             "network": network + 1,
-            "name": [names[each] for each in of_class],
+            "name": [names[each] for each in of_class.tolist()],
             "loss": loss[place],
             "low": low[place],
         }
