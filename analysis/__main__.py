@@ -205,9 +205,9 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class lost recall beyond doubt, if one network alone lost more than 20 points of a class, or "
-    "if a network guesses after compression alone, and with 4 if a class may have lost everything. --max-class-loss is "
-    "stricter. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
+    "Exit with code 3 if a class lost recall beyond doubt, if one network alone lost more than 20 points of a class, "
+    "or if a network guesses after compression alone, and with 4 if a class may have lost everything. --max-class-loss "
+    "is stricter. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
     "since retraining alone moves classes.",
 )
 @click.option(
