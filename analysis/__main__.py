@@ -211,8 +211,9 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class lost recall beyond doubt, or if a network guesses after compression alone, for use in "
-    "scripts. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
+    "Exit with code 3 if a class lost recall beyond doubt, if one network alone lost more than 20 points of a class, "
+    "or if a network guesses after compression alone, and with 4 if a class may have lost everything. --max-class-loss "
+    "is stricter. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
     "since retraining alone moves classes.",
 )
 @click.option(
@@ -266,12 +267,11 @@ def audit(
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
-    gate = result.gate(within) if within.any_given else None
-    if gate:
+    gates = [result.gate(within)] if within.any_given else []
+    gates += [result.damage_gate] if fail_on_damage else []
+    for gate in gates:
         click.echo(printable(gate.reason))
-    if fail_on_damage and result.fails:
-        ctx.exit(3)
-    ctx.exit(limits.EXIT_CODES[gate.state] if gate else 0)
+    ctx.exit(limits.exit_code(gates))
 
 
 @cli.command(

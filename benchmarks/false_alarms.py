@@ -12,15 +12,18 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from analysis.audit.audit import audit_predictions
-from analysis.audit.result import GROSS_LOSS, Audit
+from analysis.audit.result import Audit
 from analysis.runs import exports, schema
 from analysis.statistics import class_losses, moderation, two_way
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.statistics.limits import damage_gate
+from analysis.statistics.network_losses import GROSS_LOSS, gross_losses
 from analysis.study.settings import CONTROL
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -83,9 +86,10 @@ def print_losses() -> None:
 
 
 def print_several() -> None:
-    """Print how often a class is damaged by the plain and the moderated test, and how often intervals hold 0."""
-    print("| networks | a side | comparison | plain | moderated | coverage, plain | coverage, moderated |")
-    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    """Print how often a class is damaged by each test and by a network alone, and how often intervals hold 0."""
+    alarms = "plain | moderated | both tests | one network | undecided"
+    print(f"| networks | a side | comparison | {alarms} | coverage, plain | coverage, moderated |")
+    print(f"| --- | ---: | --- |{' ---: |' * 7}")
     for name, dataset in STUDIES:
         for row in several(*networks(RESULTS / name / "frames.zip", dataset)):
             print(f"| {name}, {dataset} | {' | '.join(row)} |", flush=True)
@@ -93,9 +97,9 @@ def print_several() -> None:
 
 def print_simulated() -> None:
     """Print false alarms, coverage and power where the variances of the classes are known."""
-    alarms = "false alarms, plain | moments | moderated"
-    print(f"| classes | networks | variances | {alarms} | coverage | power, plain | power, moderated |")
-    print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    alarms, power = "false alarms, plain | moments | moderated | both tests", "power, plain | moderated | both tests"
+    print(f"| classes | networks | variances | {alarms} | coverage | {power} |")
+    print(f"| ---: | ---: | --- |{' ---: |' * 8}")
     for row in simulated():
         print(f"| {' | '.join(row)} |", flush=True)
 
@@ -227,23 +231,39 @@ def several(
                 yield str(n), f"(pruned to 1/{ratio}, with controls)", *told(found, null=False)
 
 
-def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[tuple[bool, float], tuple[bool, float]]:
-    """Return whether a class is damaged, and the share of intervals that hold 0: of the plain test, and moderated."""
+class Tested(NamedTuple):
+    """What an audit finds: whether a class is damaged by each rule, and the share of intervals that hold 0."""
+
+    plain: bool
+    moderated: bool
+    both: bool
+    one_network: bool
+    undecided: bool
+    coverage_plain: float
+    coverage_moderated: float
+
+
+def tested(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Tested:
+    """Return what is found of networks after that belong to those before; arrays are (networks, images), bool."""
     changes = class_losses.of_few_images(class_losses.from_predictions(label, before, after), np.bincount(label))
     recall = class_losses.from_answers(label, [(before.astype(float) + after) / 2]).groups[0].mean(0)
-    found = []
-    for each in (changes, class_losses.moderated(changes, recall)):
-        estimated = class_losses.estimates(each, np.eye(len(recall)))
-        p = corrected(estimated["p"], len(recall))[1]
-        covered = ~((estimated["low"] > 0) | (estimated["high"] < 0))
-        found.append((bool(((p <= LEVEL) & (estimated["value"] < 0)).any()), float(covered.mean())))
-    return found[0], found[1]
+    each_class = np.eye(len(recall))
+    moderated = class_losses.moderated(changes, recall)
+    plain, by_all = (class_losses.estimates(each, each_class) for each in (changes, moderated))
+    p_values = plain["p"], by_all["p"], class_losses.p_of_either_test(moderated, each_class)
+    damaged = (bool(((corrected(p, len(recall))[1] <= LEVEL) & (plain["value"] < 0)).any()) for p in p_values)
+    names, sides = [str(each) for each in range(len(recall))], {"before": before, "after": after}
+    alone = gross_losses(names, label, sides, paired=True, tests=len(after) * len(names))
+    start = class_losses.from_answers(label, [before.astype(float)]).groups[0].mean(0)
+    undecided = damage_gate(names, start, -by_all["low"]).state == "undecided"
+    coverage = (float((~((each["low"] > 0) | (each["high"] < 0))).mean()) for each in (plain, by_all))
+    return Tested(*damaged, len(alone) > 0, undecided, *coverage)
 
 
-def told(found: list[tuple[tuple[bool, float], tuple[bool, float]]], *, null: bool) -> tuple[str, ...]:
+def told(found: list[Tested], *, null: bool) -> tuple[str, ...]:
     """Return the means of what `tested` returns, as text: without coverage if the classes did lose."""
-    alarms, coverage = np.array(found).mean(0).T
-    return *(f"{alarm:.1%}" for alarm in alarms), *((f"{share:.1%}" for share in coverage) if null else ("", ""))
+    shares = np.array(found, float).mean(0)
+    return tuple(f"{share:.1%}" if null or place < 5 else "" for place, share in enumerate(shares))
 
 
 SPREADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -285,11 +305,12 @@ def simulated_row(change: np.ndarray, estimated: np.ndarray, second: np.ndarray,
         "moderated": (np.array([each.variances for each in found]), np.array([each.dof for each in found])),
     }
     p = {name: p_values(change, *rule) for name, rule in rules.items()}
+    p["both"] = class_losses.smaller_p(p["moderated"], p["plain"])
     alarms = (f"{(each.min(1) * each.shape[1] <= LEVEL).mean():.1%}" for each in p.values())
     coverage = f"{(p['moderated'] > LEVEL).mean():.1%}"
-    power = (
-        f"{(p_values(lost, *rules[name])[:, 1] * len(ones) <= LEVEL).mean():.1%}" for name in ("plain", "moderated")
-    )
+    of_lost = {name: p_values(lost, *rules[name])[:, 1] for name in ("plain", "moderated")}
+    of_lost["both"] = class_losses.smaller_p(of_lost["moderated"], of_lost["plain"])
+    power = (f"{(each * len(ones) <= LEVEL).mean():.1%}" for each in of_lost.values())
     return *alarms, coverage, *power
 
 

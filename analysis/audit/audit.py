@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import movement, populations, prediction_files, prediction_sources
+from analysis.audit import copies, movement, populations, prediction_files, prediction_sources
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
@@ -21,6 +21,7 @@ from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import LOSS, class_table, with_losses
 from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
+from analysis.statistics.network_losses import gross_losses
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import weak_from_answers
 from analysis.study.groups import sentence
@@ -176,11 +177,12 @@ def audit_predictions(
     sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
     names, class_index = np.unique(label, return_inverse=True)
-    notes = _notes(names, networks)
+    _check(names, networks)
     paired = len(networks["before"]) in (1, len(networks["after"]))
-    chance_level, right = without_guessing(
-        class_index, {side: predicted == label for side, predicted in networks.items()}, paired=paired
-    )
+    networks, places, notes = copies.without_copies(label, networks)
+    notes += _notes(names, networks, paired=paired)
+    answers = {side: predicted == label for side, predicted in networks.items()}
+    chance_level, right = without_guessing(class_index, answers, paired=paired)
     if chance_level.any_at_chance:
         notes.append(_what_is_chance(np.bincount(class_index)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
@@ -208,6 +210,7 @@ def audit_predictions(
         populations=comparison,
         groupings=pd.DataFrame(summaries),
         losses=_all_losses(display_names, class_index, groupings, right, paired),
+        gross_losses=_gross_losses(display_names, class_index, groupings, answers, paired, places["after"]),
         dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
     )
 
@@ -278,26 +281,35 @@ def _classes(name: str, classes: ArrayLike) -> np.ndarray:
     return values
 
 
-def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
-    """Return sentences on the networks; raise a StudyError if they cannot be compared."""
-    untested = np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
+def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
+    """Raise a StudyError if the networks cannot be compared."""
     for predicted in networks.values():
         if not np.isin(predicted, names).any():
             raise StudyError(
                 f"no prediction is a class of the labels (labels: {some(map(str, names))}; predicted: "
-                f"{some(map(str, untested))}): write labels and predictions alike"
+                f"{some(map(str, _untested(names, networks)))}): write labels and predictions alike"
             )
-    before, after, *control = map(len, networks.values())
+    _, after, *control = map(len, networks.values())
     if control and control[0] != after:
         raise StudyError(
             f"{control[0]} networks in the control and {after} after: give as many, in the same order",
             option="control",
         )
+
+
+def _untested(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the classes that are predicted and have no test image."""
+    return np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
+
+
+def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], *, paired: bool) -> list[str]:
+    """Return sentences on the networks."""
+    before, after, *_ = map(len, networks.values())
     notes = []
-    if len(untested):
+    if len(untested := _untested(names, networks)):
         notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
     if before != after:
-        kind = "the one before is taken for that of all after" if before == 1 else "taken as independent"
+        kind = "the one before is taken for that of all after" if paired and before == 1 else "taken as independent"
         notes.append(f"Networks: {before} before, {after} after; {kind}.")
     return notes
 
@@ -344,12 +356,41 @@ def _all_losses(
     if not groupings:
         return class_losses
     parts = [class_losses[:1]]
-    for name, group in groupings.items():
-        group_names, images, of_group = image_groups.members(group)
+    for titles, images, of_group in _titled(groupings):
         answers = {side: each[:, images] for side, each in right.items()}
-        titles = [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in group_names]
         parts.append(limits.losses(titles, of_group, answers, paired)[1:])
     return pd.concat(parts, ignore_index=True)
+
+
+def _gross_losses(
+    names: np.ndarray,
+    class_index: np.ndarray,
+    groupings: Groups,
+    answers: Mapping[str, np.ndarray],
+    paired: bool,
+    places: np.ndarray,
+) -> pd.DataFrame:
+    """Return the classes, or groups in place of classes, of which a network alone lost most.
+
+    `places` says which of the networks given those after are, from 0.
+    """
+    parts = [(list(map(str, names)), class_index, answers)]
+    if groupings:
+        parts = [
+            (titles, of_group, {side: each[:, images] for side, each in answers.items()})
+            for titles, images, of_group in _titled(groupings)
+        ]
+    tests = len(answers["after"]) * sum(len(titles) for titles, *_ in parts)
+    tables = [gross_losses(*each, paired=paired, tests=tests) for each in parts]
+    table = pd.concat(tables).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+    return table.assign(network=places[table["network"] - 1] + 1)
+
+
+def _titled(groupings: Groups) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
+    """Yield the names of the groups of each grouping, the images that are in one, and the group of each of these."""
+    for name, group in groupings.items():
+        group_names, images, of_group = image_groups.members(group)
+        yield [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in group_names], images, of_group
 
 
 def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:

@@ -14,7 +14,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.moderation import enough_classes
-from analysis.statistics.populations import FEWEST_TESTED, significance_counts
+from analysis.statistics.populations import FEWEST_TESTED
 
 
 class Populations(NamedTuple):
@@ -173,10 +173,15 @@ _TESTED = (
 
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     """Say how many classes changed by Welch's test, as in print, and by the moderated one, which decides."""
-    welch_count = int((table["p_holm"] <= LEVEL).sum())
-    counts = significance_counts("moderated", *(table[name].to_numpy() for name in _MODERATED))
-    largest = 100 * counts["largest_shift_moderated"]
-    most = f" (by {largest:.1f} points at most)" if counts["significant_moderated"] else ""
+    if table["p_moderated"].isna().all():
+        alike = "all networks changed alike, so that no test is possible"
+        nothing = "no class changed otherwise than the accuracy"
+        return f"Class significance (Hooker et al.): {alike if table['shift'].any() else nothing}."
+    welch_count, changed, changed_holm = (
+        np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")
+    )
+    largest = 100 * table["shift"].abs()[table["p_moderated"] <= LEVEL].max()
+    most = f" (by {largest:.1f} points at most)" if changed else ""
     introduction = "The networks of both sides are the same, so read" if paired else "Read"
     kind = "paired t-test" if paired else "t-test"
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
@@ -184,9 +189,6 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     return (
         f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
         f"otherwise than the accuracy by Welch's t-test at 5 %, and {welch_count:,} after Holm's correction. "
-        f"{introduction} the {kind} with {variances}: {counts['significant_moderated']:.0f} classes{most}, and "
-        f"{counts['significant_moderated_holm']:.0f} after Holm's correction."
+        f"{introduction} the {kind} with {variances}: {changed} classes{most}, and {changed_holm} after Holm's "
+        "correction."
     )
-
-
-_MODERATED = ("shift", "p_moderated", "p_moderated_holm")

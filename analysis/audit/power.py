@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from analysis.audit import copies
 from analysis.audit.audit import read_sides
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
@@ -17,6 +18,7 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import printable
 from analysis.rendering.drawing import BELOW, DPI
 from analysis.statistics import class_losses, moderation, two_way
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.guessing import without_guessing
 from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
@@ -24,6 +26,8 @@ NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
 # Simulated tests of classes for each number of networks, and the fewest and most audits that have them.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
+# Of the interval that holds the smallest loss, from 0 to all recall.
+_HALVINGS = 12
 # Recall of a class of which only the number of images is known.
 _USUAL_RECALL = 0.9
 
@@ -42,6 +46,10 @@ class ChangeVariances(NamedTuple):
         Variance over images that all networks share.
     scale : array
         What the variances are in proportion to, but for chance: R (1 - R) of the recall R.
+    notes : sequence of str
+        Which networks are copies.
+    recall, images : array, optional
+        Recall before the loss, and number of test images. Without them a loss changes no variance.
     """
 
     names: list[str]
@@ -49,6 +57,33 @@ class ChangeVariances(NamedTuple):
     in_one: np.ndarray
     over_images: np.ndarray
     scale: np.ndarray
+    notes: Sequence[str] = ()
+    recall: np.ndarray | None = None
+    images: np.ndarray | None = None
+
+    def with_losses(self, loss: np.ndarray) -> "ChangeVariances":
+        """Return how far each class moves if it loses so much recall, (classes,).
+
+        A class of recall near 1 moves little, and more once it has lost. The recall after moves in proportion to
+        R (1 - R), as where all logits of the class are shifted alike, and lost images add a variance as binomial ones.
+        """
+        if self.recall is None or self.images is None:
+            return self
+        left = np.maximum(self.recall - loss, 0)
+        usual = self.recall * (1 - self.recall)
+        growth = np.square(quotient(left * (1 - left), usual))
+        own = np.maximum(self.over_networks - self.in_one, 0) * (1 + np.where(np.isnan(growth), 1, growth)) / 2
+        shared = np.nan_to_num(quotient(self.over_images, self.in_one + self.over_images))
+        added = np.clip(loss, 0, self.recall)
+        added = added * (1 - added) / self.images
+        in_one = self.in_one + (1 - shared) * added
+        middle = (self.recall + left) / 2
+        return self._replace(
+            over_networks=own + in_one,
+            in_one=in_one,
+            over_images=self.over_images + shared * added,
+            scale=middle * (1 - middle),
+        )
 
 
 class Power(NamedTuple):
@@ -60,10 +95,12 @@ class Power(NamedTuple):
         networks (a side), smallest_loss (of the class in the middle), smallest_loss_least and smallest_loss_most (of
         the classes that move least and most), class_least, class_most. Losses are shares.
     classes : int
+    notes : sequence of str
     """
 
     table: pd.DataFrame
     classes: int
+    notes: Sequence[str] = ()
 
 
 def power(
@@ -115,6 +152,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     if len(networks["before"]) not in (1, pairs) or len(networks.get("control", networks["after"])) != pairs:
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
         raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
+    networks, _, notes = copies.without_copies(label, networks)
     _, right = without_guessing(class_index, {side: each == label for side, each in networks.items()}, paired=True)
     after, start = right["after"], right.get("control", right["before"])
     start = np.broadcast_to(start, after.shape)
@@ -122,7 +160,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     if n < 2:
         raise StudyError(
             f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
-            "and --movement"
+            f"and --movement{''.join(f'. {note}' for note in notes)}"
         )
     recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
     changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)
@@ -132,7 +170,14 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
         raise StudyError("no class moves between these networks: give networks after that are not those before")
     in_one = n * np.minimum(changes.in_both, variances)
     return ChangeVariances(
-        list(map(str, names)), n * np.asarray(variances), in_one, over_images, np.asarray(changes.scale)
+        list(map(str, names)),
+        n * np.asarray(variances),
+        in_one,
+        over_images,
+        np.asarray(changes.scale),
+        notes,
+        class_losses.from_answers(class_index, [start.astype(float)]).groups[0].mean(0),
+        np.bincount(class_index),
     )
 
 
@@ -161,7 +206,9 @@ def of_points(classes: int, images: int, movement: float) -> ChangeVariances:
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
-    return ChangeVariances([""] * classes, (movement / 100) ** 2 + noise, noise, 0 * of_each, scale)
+    over_networks = (movement / 100) ** 2 + noise
+    recall, each_images = _USUAL_RECALL * of_each, images * of_each
+    return ChangeVariances([""] * classes, over_networks, noise, 0 * of_each, scale, (), recall, each_images)
 
 
 def simulated(movement: ChangeVariances) -> Power:
@@ -173,7 +220,7 @@ def simulated(movement: ChangeVariances) -> Power:
     rng = np.random.default_rng(0)
     rows = []
     for networks in NETWORKS:
-        loss = _smallest_losses(movement, networks, rng)
+        loss = smallest_losses(movement, networks, rng)
         least, most = int(loss.argmin()), int(loss.argmax())
         rows.append(
             {
@@ -185,24 +232,55 @@ def simulated(movement: ChangeVariances) -> Power:
                 "class_most": movement.names[most],
             }
         )
-    return Power(pd.DataFrame(rows), classes)
+    return Power(pd.DataFrame(rows), classes, movement.notes)
 
 
-def _smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the smallest loss of each class, (classes,): what it is found at in as many audits as `POWER` says."""
+def smallest_losses(movement: ChangeVariances, networks: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the smallest loss of each class, (classes,), that is found in as many audits as `POWER` says."""
+    from scipy.special import ndtr
+
     classes, dof = len(movement.names), networks - 1
     audits = int(np.clip(_TESTS // classes, _FEWEST_AUDITS, _MOST_AUDITS))
-    truth, in_both = movement.over_networks / networks, movement.in_one / networks
-    over_images = movement.over_images + in_both
-    estimates = truth * rng.chisquare(dof, (audits, classes)) / dof
-    noise = rng.normal(size=(audits, classes)) * np.sqrt(truth + movement.over_images)
-    smallest = np.empty((audits, classes))
-    for index, variances in enumerate(estimates):
-        moderated = moderation.moderated(variances, dof, movement.scale, in_both)
-        half = two_way.half_widths(two_way.Variances([moderated], over_images, in_both), LEVEL / classes)
-        smallest[index] = half + noise[index]
+    chance = rng.chisquare(dof, (audits, classes)) / dof
     alike = len(set(movement.names)) == 1
-    return np.full(classes, np.quantile(smallest, POWER)) if alike else np.quantile(smallest, POWER, axis=0)
+    priors = moderation.priors_of(movement.over_networks / networks * chance, dof, movement.scale)
+    low, high = np.zeros(classes), np.ones(classes)
+    for _ in range(_HALVINGS):
+        loss = (low + high) / 2
+        moved = movement.with_losses(loss)
+        error = np.sqrt(moved.over_networks / networks + moved.over_images)
+        with np.errstate(divide="ignore"):
+            power = ndtr((loss - _thresholds(movement, moved, networks, chance, priors)) / error).mean(0)
+        is_found = (power.mean() if alike else power) >= POWER
+        low, high = np.where(is_found, low, loss), np.where(is_found, loss, high)
+    return high
+
+
+def _thresholds(
+    movement: ChangeVariances,
+    moved: ChangeVariances,
+    networks: int,
+    chance: np.ndarray,
+    priors: Sequence[moderation.Prior],
+) -> np.ndarray:
+    """Return the loss from which on an audit finds each class if it alone loses recall, (audits, classes).
+
+    `moved` says how far the class moves that loses, `movement` how far the others do, and `chance` is what estimates of
+    the variances over networks are divided by the variances.
+    """
+    dof, classes = networks - 1, len(movement.names)
+    variances, others = (each.over_networks / networks * chance for each in (moved, movement))
+    in_both = moved.in_one / networks
+    moderated = moderation.moderated_alone(variances, others, dof, moved.scale, movement.scale, priors)
+    share = class_losses.MODERATED_SHARE if (moderated.dof > dof).any() else 1.0
+
+    def half_widths(variances: np.ndarray, dof: np.ndarray | float, level: float) -> np.ndarray:
+        over_networks = np.maximum(variances, in_both if share < 1 else 0)
+        images = two_way.Variances([(over_networks, dof)], moved.over_images + in_both, in_both)
+        return two_way.half_widths(images, level / classes)
+
+    widths = half_widths(moderated.variances, moderated.dof, share * LEVEL)
+    return np.minimum(widths, half_widths(variances, float(dof), (1 - share) * LEVEL)) if share < 1 else widths
 
 
 def summary(result: Power) -> str:
@@ -219,7 +297,7 @@ def summary(result: Power) -> str:
         f"Loss of recall of a class, in percentage points, that an audit of {result.classes:,} classes finds four "
         "times in five:"
     )
-    return f"{title}\n\n{columns.to_string(index=False)}"
+    return "\n\n".join([title, columns.to_string(index=False), *result.notes])
 
 
 def _points(shares: pd.Series) -> pd.Series:

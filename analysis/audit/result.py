@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
+from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
@@ -25,7 +26,8 @@ from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence
 from analysis.statistics.guessing import ChanceLevelCounts
-from analysis.statistics.limits import Gate, Limits, gate
+from analysis.statistics.limits import Gate, Limits, damage_gate, gate
+from analysis.statistics.network_losses import GROSS_LOSS
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
 from analysis.statistics.weak_dense import SOUND, WeakDense
@@ -33,8 +35,6 @@ from analysis.statistics.weak_dense import sentence as weak_sentence
 
 MOST_DRAWN = 100
 MOST_SHOWN = 25
-# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py measures the rule.
-GROSS_LOSS = 0.2
 
 
 class Audit(NamedTuple):
@@ -69,6 +69,9 @@ class Audit(NamedTuple):
         to `control` and to `after`.
     losses : DataFrame
         The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns it.
+    gross_losses : DataFrame
+        Classes, or groups, of which a network alone surely lost more than 20 points, as `network_losses.gross_losses`
+        returns them.
     """
 
     table: pd.DataFrame
@@ -84,6 +87,7 @@ class Audit(NamedTuple):
     dense: WeakDense = SOUND
     movements: Mapping[str, Movement] = MappingProxyType({})
     losses: pd.DataFrame = pd.DataFrame()
+    gross_losses: pd.DataFrame = pd.DataFrame()
 
     @property
     def at_chance(self) -> bool:
@@ -102,16 +106,31 @@ class Audit(NamedTuple):
 
     @property
     def fails(self) -> bool:
-        """Whether `--fail-on-damage` fails.
+        """Whether `--fail-on-damage` fails."""
+        return self.damage_gate.state == "beyond"
 
-        A network that is at chance after compression, and neither before nor in the control, always fails. Without a
-        control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining
-        alone moves classes.
+    @property
+    def damage_gate(self) -> Gate:
+        """What `--fail-on-damage` decides.
+
+        A network that is at chance after compression, and neither before nor in the control, always fails, and so does
+        one that alone lost more than `GROSS_LOSS` of a class. Without a control and with one network a side a loss
+        fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing is decided if
+        the networks are at chance, or if a class may have lost everything.
         """
         if self.chance_level.collapsed:
-            return True
-        rows = self.table[self.table["damaged"]]
-        return bool((rows["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(rows))
+            return Gate("beyond", "Damaged: a network is at chance after compression alone.")
+        damaged = self.table[self.table["damaged"]]
+        if self.basis == "pair":
+            damaged = damaged[damaged["change_high"] < -GROSS_LOSS]
+        if len(damaged):
+            return Gate("beyond", f"Damaged: {some(names(damaged))}.")
+        if len(self.gross_losses):
+            return Gate("beyond", f"{_gross_losses(self.gross_losses)}.")
+        if self.at_chance:
+            return Gate("undecided", "Undecided: the networks are at chance.")
+        start = self.table["recall_before" if self.accuracy_control is None else "recall_control"]
+        return damage_gate(names(self.table), start, -self.table[f"{_loss_column(self.table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
         """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
@@ -133,6 +152,8 @@ class Audit(NamedTuple):
             sentence = f"{_at_chance(self.chance_level)}{accuracies}, and nothing is said of {_kind(self.table)}."
         else:
             sentence = f"{_left_out(self.chance_level)}{_losses(self)}; {accuracies}{meaning}."
+            if len(self.gross_losses):
+                sentence += f" {_gross_losses(self.gross_losses)}."
         return " ".join([*weak, sentence[0].upper() + sentence[1:]])
 
     @property
@@ -190,9 +211,14 @@ def _images(table: pd.DataFrame) -> int:
     return max(int(support.sum()) for _, support in by_grouping)
 
 
+def _loss_column(table: pd.DataFrame) -> str:
+    """Return the column of what is tested: the change beyond the control, or without one the change."""
+    return LOSS if LOSS in table else "change"
+
+
 def _losses(result: Audit) -> str:
     table = result.table
-    column = LOSS if LOSS in table else "change"
+    column = _loss_column(table)
     damaged_rows = result.damaged_rows
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
@@ -211,6 +237,16 @@ def _losses(result: Audit) -> str:
     if result.basis == "pair":
         return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
     return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
+
+
+def _gross_losses(gross_losses: pd.DataFrame) -> str:
+    """Say which networks alone lost most of a class."""
+    each = [
+        f"network {row['network']} lost {points(row['loss'])} points of {row['name']}, surely more than "
+        f"{points(row['low'])}"
+        for _, row in gross_losses.iterrows()
+    ]
+    return f"Damaged in single networks: {some(each)}"
 
 
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
@@ -327,7 +363,7 @@ def summary(result: Audit) -> str:
 
 def figure(result: Audit) -> Figure:
     """Draw the loss of each class with its interval, of at most `MOST_DRAWN` classes."""
-    table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
+    table, column = result.table.head(MOST_DRAWN), _loss_column(result.table)
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
     damaged_rows = result.damaged_rows.head(MOST_DRAWN)
@@ -401,7 +437,8 @@ _READING = (
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
     "stated. With ten classes or more, the variance of each over networks is moderated: it is averaged with that of "
-    "all classes, in proportion to R (1 - R) for the recall R. The raw slope says what became of the differences "
+    "all classes, in proportion to R (1 - R) for the recall R; a plain t-test decides beside it. "
+    "The raw slope says what became of the differences "
     "between recalls: above 1 they grew, below 1 they shrank "
     "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
     "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.audit import confidences
+from analysis.audit import confidences, copies
 from analysis.audit.audit import read_sides
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
@@ -88,7 +88,7 @@ def risk(
         read.label, {side: each for side, each in read.networks.items() if len(each)}, certainty.values, shares
     )
     left_out = [certainty.left_out] if certainty.left_out else []
-    if len(read.networks["before"]) < 2:
+    if "disagreement" not in result.classes:
         left_out.append("no disagreement: it takes two networks")
     if training_images is None:
         left_out.append("no share of training images: give --training-images")
@@ -120,11 +120,17 @@ def of_predictions(
     StudyError
         If all networks guess, or if networks after are too few or not as many as before.
     """
-    _check_pairs({side: len(each) for side, each in networks.items()})
+    _check_equal_counts({side: len(each) for side, each in networks.items()})
+    networks, places, copied = copies.without_copies(label, networks)
+    if "after" in networks and len(networks["before"]) < len(networks["after"]):
+        raise StudyError("risk judges pairs of networks, and all those before are copies of one", option="before")
+    _check_enough(len(networks.get("after", networks["before"])), "after" in networks, copied)
+    uncertainties = {name: values[places["before"]] for name, values in uncertainties.items()}
     classes = np.unique(np.concatenate([label, *(each.ravel() for each in networks.values())]))
     class_index = np.searchsorted(classes, label)
     indices = {side: np.searchsorted(classes, each) for side, each in networks.items()}
-    sound, notes = _sound(class_index, indices)
+    sound, at_chance_notes = _sound(class_index, indices)
+    notes = [*copied, *at_chance_notes]
     indices = {side: each[sound] for side, each in indices.items()}
     uncertainties = {name: values[sound] for name, values in uncertainties.items()}
     support = np.bincount(class_index, minlength=len(classes))
@@ -146,8 +152,8 @@ def of_predictions(
     return Risk(ranked[ranked["images"] > 0], _ranked(per_image, combined(scores)), judgement, notes)
 
 
-def _check_pairs(counts: Mapping[str, int]) -> None:
-    """Raise a StudyError if the networks after cannot judge those before."""
+def _check_equal_counts(counts: Mapping[str, int]) -> None:
+    """Raise a StudyError if the networks are no pairs."""
     if "after" not in counts:
         if "control" in counts:
             raise StudyError("a control judges nothing by itself: give --after too", option="control")
@@ -157,10 +163,15 @@ def _check_pairs(counts: Mapping[str, int]) -> None:
         raise StudyError(
             f"risk judges pairs of networks and has {counts_of_sides}: give as many files a side", option="after"
         )
-    if counts["after"] < _FEWEST_JUDGED:
+
+
+def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None:
+    """Raise a StudyError if the networks after are too few to judge those before."""
+    if is_judged and networks < _FEWEST_JUDGED:
+        why = f". {copied[0]}" if copied else ""
         raise StudyError(
-            f"risk scores by half of the networks and judges by the other half, and has {counts['after']} a side: give "
-            f"{_FEWEST_JUDGED} or more, or --before alone",
+            f"risk scores by half of the networks and judges by the other half, and has {networks} a side: give "
+            f"{_FEWEST_JUDGED} or more, or --before alone{why}",
             option="after",
         )
 

@@ -272,7 +272,8 @@ def _change(
     if not with_p:
         return value, bounds, np.full(len(n_changed), np.nan)
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
-    return value, bounds, np.fmax(two_way.p_values(variances, value), np.minimum(2.0 ** (1 - n_changed), 1))
+    p = class_losses.p_of_either_test(changes, np.eye(len(value)))
+    return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
 
 
 def _of_single_networks(

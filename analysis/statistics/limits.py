@@ -9,16 +9,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.statistics import class_table, two_way
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.network_losses import GROSS_LOSS
 from analysis.statistics.sample_size import Spread, images_needed, networks_needed
 
 State = Literal["within", "beyond", "undecided"]
 ACCURACY = "accuracy"
 EXIT_CODES: Mapping[State, int] = {"within": 0, "beyond": 3, "undecided": 4}
+
+
+# A smaller limit, in points, is rather a share.
+_SMALLEST = 0.05
 
 
 class Limits(NamedTuple):
@@ -40,17 +46,35 @@ class Gate(NamedTuple):
     reason: str
 
 
+def exit_code(gates: Sequence[Gate]) -> int:
+    """Return the exit code of several gates: a loss beyond one of them decides, and then one that is undecided.
+
+    Examples
+    --------
+    >>> exit_code([Gate("undecided", ""), Gate("beyond", "")]), exit_code([])
+    (3, 0)
+    """
+    states: Sequence[State] = "beyond", "undecided"
+    return next((EXIT_CODES[state] for state in states if any(gate.state == state for gate in gates)), 0)
+
+
 def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     """Return limits that are given in percentage points.
 
     Raises
     ------
     StudyError
-        If a limit is below 0 or above 100.
+        If a limit is below 0 or above 100, or above 0 and so small that it may be meant as a share.
     """
     for name, limit in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if limit is not None and not 0 <= limit <= 100:
             raise StudyError(f"{limit:g} is no limit: give percentage points from 0 to 100", option=name)
+        if limit is not None and 0 < limit < _SMALLEST:
+            raise StudyError(
+                f"{limit:g} would be {limit:g} points, or {100 * limit:g} points if it is meant as a share: give "
+                f"points, {100 * limit:g} or at least {_SMALLEST:g}",
+                option=name,
+            )
     return Limits(*(math.inf if limit is None else limit / 100 for limit in (class_loss, accuracy_loss)))
 
 
@@ -133,6 +157,33 @@ def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.
     retrained = control is None or not np.array_equal(before, control)
     over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))
     return Spread(1, 0.0, np.inf, np.nan if retrained else over_images, 0.0)
+
+
+def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) -> Gate:
+    """Say whether losses that are not shown may be the whole recall of a class.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the classes.
+    recall : (classes,)
+        Of what the losses are held against.
+    loss_upper : (classes,)
+        Upper ends of the intervals of the losses. A class of which no more than `GROSS_LOSS` can be lost is left out.
+
+    Examples
+    --------
+    >>> damage_gate(["bag", "shirt"], [0.9, 0.7], [0.1, 0.75]).reason
+    'Undecided: shirt may have lost everything, 70.0 points. Give more networks or images.'
+    """
+    recall, loss_upper = np.asarray(recall), np.asarray(loss_upper)
+    open_places = np.flatnonzero((loss_upper >= recall) & (recall > GROSS_LOSS))
+    if not len(open_places):
+        return Gate("within", "No damage is shown.")
+    worst = open_places[recall[open_places].argmax()]
+    others = f", and {len(open_places) - 1:,} more classes too" if len(open_places) > 1 else ""
+    loss = f"{names[worst]} may have lost everything, {points(recall[worst])} points{others}"
+    return Gate("undecided", f"Undecided: {loss}. Give more networks or images.")
 
 
 def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Gate:

@@ -10,6 +10,7 @@ more than the others keep its own variance, as Phipson et al. (2016, Annals of A
 networks hardly show which class that is, so that a second estimate is asked as well, if there is one.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -234,6 +235,68 @@ def moderated(
     return Moderated(
         np.where(has_scale, np.maximum(posterior, least), variances), np.where(has_scale, dof + added_dof, float(dof))
     )
+
+
+def moderated_alone(
+    variances: np.ndarray,
+    others: np.ndarray,
+    dof: float,
+    scale: np.ndarray,
+    scale_of_others: np.ndarray,
+    priors: Sequence[Prior] | None = None,
+) -> Moderated:
+    """Return what `moderated` gives each class if it alone has another variance, and the others have theirs.
+
+    The population is that of the others and of the class as it was. So it need not be estimated for each class.
+
+    Parameters
+    ----------
+    variances : (studies, classes)
+        Variance of each class if it is the one that differs.
+    others : (studies, classes)
+        Variances of the classes otherwise.
+    dof : float
+    scale, scale_of_others : (classes,)
+        As `moderated` takes it, of the class that differs and of the others.
+    priors : sequence of Prior, optional
+        Of each study, if `priors_of` has estimated them before.
+
+    Examples
+    --------
+    Without a difference it is what `moderated` returns:
+
+    >>> usual = np.array([1.0, 2.0, 3.0, 4.0] * 3)
+    >>> alone = moderated_alone(usual[np.newaxis], usual[np.newaxis], 2, np.ones(12), np.ones(12))
+    >>> alone.variances[0, :2].round(2).tolist(), alone.dof[0, :2].round(2).tolist()
+    ([2.14, 2.36], [8.62, 8.62])
+    """
+    from scipy.special import fdtrc  # training imports this package and must not wait for scipy
+
+    classes = others.shape[1]
+    priors = priors_of(others, dof, scale_of_others) if priors is None else priors
+    if not priors:
+        return Moderated(variances, np.full(variances.shape, float(dof)))
+    ratios = others / scale_of_others
+    common = np.array([each.variance for each in priors])[:, np.newaxis]
+    of_prior = np.minimum([each.dof for each in priors], _MOST_ADDED)[:, np.newaxis]
+    tails = fdtrc(dof, of_prior, ratios / common)
+    tail = fdtrc(dof, of_prior, quotient(variances, scale) / common)
+    expected = (np.arange(classes) + 0.5) / classes
+    highest = np.maximum.accumulate(np.minimum(np.sort(tails) / expected, 1), axis=1)
+    n_below = (tails[:, np.newaxis] < tail[..., np.newaxis]).sum(-1) - (tails < tail)
+    so_far = np.where(n_below > 0, np.take_along_axis(highest, np.maximum(n_below - 1, 0), axis=1), 0)
+    likely = np.maximum(np.minimum(tail / expected[n_below], 1), so_far)
+    extra_dof = of_prior * likely
+    posterior = (dof * variances + extra_dof * common * scale) / (dof + extra_dof)
+    added_dof = extra_dof if dof < 2 else np.maximum(extra_dof - _LOST_BY_ESTIMATION, 0)
+    return Moderated(posterior, dof + added_dof)
+
+
+def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prior]:
+    """Return the prior of each study, of variances (studies, classes); none if the classes are too few, or one is 0."""
+    if variances.shape[1] < FEWEST_CLASSES or not (scale > 0).all() or not (variances > 0).all():
+        return []
+    return [expected_prior(each, dof) for each in variances / scale]
 
 
 def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:

@@ -227,7 +227,7 @@ def test_the_change_has_the_interval_published_for_it():
 
 def test_unequal_counts_are_independent_networks_without_alpha():
     before = np.repeat([BEFORE, predicted(slice(0, 14))], 10, axis=1)
-    after = np.repeat([AFTER, AFTER, predicted(slice(0, 3), slice(10, 20))], 10, axis=1)
+    after = np.repeat([AFTER, predicted(slice(0, 2), slice(12, 17)), predicted(slice(0, 3), slice(10, 20))], 10, axis=1)
     before, after = (np.concatenate([side, np.repeat([MANY], len(side), axis=0)], axis=1) for side in (before, after))
     label = np.append(MANY, MANY)
     result = audit.audit_predictions(label, before, after)
@@ -257,7 +257,8 @@ def test_one_network_after_several_before_is_independent_of_them():
 
 
 def test_one_network_before_belongs_to_all_after():
-    result = audit.audit_predictions(MANY, np.array([MANY_BEFORE]), np.array([MANY_AFTER, MANY_AFTER]))
+    second = np.repeat(predicted(slice(0, 4), slice(12, 20)), 10)
+    result = audit.audit_predictions(MANY, np.array([MANY_BEFORE]), np.array([MANY_AFTER, second]))
     assert result.slopes.n == 2
     assert result.slopes.alpha == pytest.approx(-1)
     (note,) = result.notes
@@ -373,10 +374,16 @@ def test_equivalence_is_said_with_the_interval_that_shows_it():
 
 
 def ten_classes(*recalls):
-    """Predictions for ten classes of 100 images, a network for each list of ten recalls in images."""
+    """Predictions for ten classes of 100 images, a network for each list of ten recalls in images.
+
+    The wrong answers of the networks differ, so that none is a copy of another.
+    """
     label = np.repeat(np.arange(10), 100)
     return np.array(
-        [np.where(np.arange(1000) % 100 < np.repeat(right, 100), label, (label + 1) % 10) for right in recalls]
+        [
+            np.where(np.arange(1000) % 100 < np.repeat(right, 100), label, (label + 1 + number) % 10)
+            for number, right in enumerate(recalls)
+        ]
     )
 
 
@@ -404,16 +411,17 @@ def test_a_network_that_guesses_is_left_out_of_losses_accuracies_and_slopes_alik
 
 def test_a_network_that_guesses_after_compression_alone_fails():
     good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
+    three = ten_classes(GOOD, GOOD, GOOD)
     for before, after, control, fails in (
         (good, guesses, None, True),
         (good, guesses, good, True),
         (good, guesses, guesses, False),
         (guesses, good, None, False),
         (guesses, guesses, None, False),
-        (np.repeat(good, 3, axis=0), np.concatenate([good, good, guesses]), None, True),
-        (np.concatenate([good, good, guesses]), np.repeat(good, 3, axis=0), None, False),
+        (three, np.concatenate([three[:2], guesses]), None, True),
+        (np.concatenate([three[:2], guesses]), three, None, False),
         (good, np.concatenate([good, guesses]), None, True),
-        (np.repeat(good, 3, axis=0), np.concatenate([good, guesses]), None, True),
+        (three, np.concatenate([good, guesses]), None, True),
     ):
         result = audit.audit_predictions(TEN, before, after, control)
         assert result.fails == fails
@@ -451,8 +459,8 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
 
 
 def test_a_pair_whose_control_guesses_is_left_out():
-    networks = ten_classes(GOOD, WORSE, NAMES_ONE)
-    result = audit.audit_predictions(TEN, networks[[0, 0, 0]], networks[[1, 0, 1]], networks[[0, 2, 0]])
+    before, after = ten_classes(GOOD, GOOD, GOOD), ten_classes(WORSE, GOOD, WORSE)
+    result = audit.audit_predictions(TEN, before, after, ten_classes(GOOD, NAMES_ONE, GOOD))
     assert result.table["beyond_control"].tolist() == pytest.approx([-0.1] * 10)
     assert result.verdict.startswith("1 of 3 networks is at chance in the control; pairs")
 
@@ -862,7 +870,9 @@ def test_without_a_control_one_network_a_side_differs_and_fails_for_a_gross_loss
 def test_several_networks_a_side_need_no_control():
     label, before = shirts(0)
     after = [shirts(lost)[1] for lost in (48, 50, 52)]
-    result = audit.audit_predictions(label, [before] * 3, after)
+    # The same right answers, and other wrong ones.
+    dense = [np.where(before == label, label, (label + number) % 10) for number in (1, 2, 3)]
+    result = audit.audit_predictions(label, dense, after)
     assert (result.damaged, result.fails) == (["9"], True)
     assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -0.500 (")
     assert not result.caution

@@ -70,9 +70,15 @@ def test_images_that_would_decide_are_worked_out():
 
 
 def networks_that_move(points, networks, images=1000):
-    """Predictions of networks that lose 2 % of each class's images on average, and so many points more or less."""
+    """Predictions of networks that lose 2 % of each class's images on average, and so many points more or less.
+
+    Each takes lost images for another class, so that none is a copy of another.
+    """
     lost = np.full((networks, 10), 0.02) + points * np.resize([-0.01, 0.01], (10, networks)).T
-    return np.array([predictions((images * each).round().astype(int), images)[1] for each in lost])
+    label = predictions([0] * 10, images)[0]
+    after = np.array([predictions((images * each).round().astype(int), images)[1] for each in lost])
+    wrong = (label + 1 + np.arange(networks)[:, np.newaxis] % 9) % 10
+    return np.where(after == label, label, wrong)
 
 
 def test_networks_that_would_decide_do_decide():
@@ -123,6 +129,12 @@ def test_classes_that_are_always_right_do_not_count_among_the_ten():
 
 def test_no_loss_is_written_with_a_sign():
     assert "the loss of 0, 0.0 points" in gate([0] * 10, (5, None)).reason
+
+
+def test_a_limit_that_may_be_a_share_is_refused_with_both_readings():
+    with pytest.raises(StudyError, match=r"0\.03 points, or 3 points if it is meant as a share"):
+        in_points(0.03, None)
+    assert in_points(0, 0.05) == (0, 0.0005)
 
 
 @pytest.mark.parametrize(("limits", "option"), [((-1, None), "--max-class-loss"), ((5, 101), "--max-accuracy-loss")])

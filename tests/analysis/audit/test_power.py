@@ -49,6 +49,30 @@ def test_images_alone_bound_what_many_networks_find():
     assert found.item() == pytest.approx(0.028, rel=0.05)
 
 
+def test_a_class_that_loses_moves_further():
+    usual = power.of_points(10, 1000, 2)
+    moved = usual.with_losses(np.full(10, 0.4))
+    # Recall .9 becomes .5: R (1 - R) grows from .09 to .25, and its square 7.716-fold on one of two sides.
+    own = 0.02**2 * (1 + (0.25 / 0.09) ** 2) / 2
+    # Losing 40 of 100 images adds a binomial variance.
+    noise = (0.9 * 0.1 + 0.4 * 0.6) / 1000
+    np.testing.assert_allclose(moved.over_networks, own + noise)
+    np.testing.assert_allclose(moved.in_one, noise)
+    np.testing.assert_allclose(moved.scale, 0.7 * 0.3)
+    np.testing.assert_allclose(usual.with_losses(np.zeros(10)).over_networks, usual.over_networks)
+
+
+@pytest.mark.slow
+def test_a_promise_is_kept_by_networks_that_share_none_of_its_assumptions():
+    from benchmarks import power as promised
+
+    movement = power.of_points(promised.CLASSES, promised.IMAGES, 100 * promised.movement_of_recall())
+    loss = power.smallest_losses(movement, 3, np.random.default_rng(0))[0]
+    found = sum(promised.is_found(np.random.default_rng(audit), 3, loss) for audit in range(40))
+    # A rate of 80 % gives 25 or fewer, or 38 or more, of 40 in 1 % of all cases.
+    assert 25 < found <= 38
+
+
 def made(seed, networks=4, classes=10, images=200):
     """Predictions of networks whose recalls are .9; the first class moves between networks, by ten points."""
     rng = np.random.default_rng(seed)

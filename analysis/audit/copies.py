@@ -1,0 +1,111 @@
+"""Copies of one network under other names, which count as one network."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+# Networks that are trained apart hardly ever agree on every image, if they are wrong on so many.
+_FEWEST_WRONG = 20
+
+
+class Distinct(NamedTuple):
+    """Networks without copies.
+
+    Attributes
+    ----------
+    networks : dict of str to (networks, images)
+        What the networks of each side predict.
+    places : dict of str to (networks,)
+        Which of the networks given these are, from 0.
+    notes : list of str
+        Which networks are copies.
+    """
+
+    networks: dict[str, np.ndarray]
+    places: dict[str, np.ndarray]
+    notes: list[str]
+
+
+def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Distinct:
+    """Leave out copies of networks.
+
+    Networks are copies if they predict the same for every image, name two classes or more, and are wrong on some
+    images. A pair is left out if one of its networks is a copy of that of an earlier pair. If all networks before are
+    copies, the one network before is that of all after.
+
+    Parameters
+    ----------
+    label : (images,)
+        True class of each image.
+    networks : mapping of str to (networks, images)
+        Predicted classes before, and perhaps after and in the control.
+
+    Examples
+    --------
+    The second network after is a copy of the first:
+
+    >>> label = np.repeat([0, 1], 50)
+    >>> before = np.array([np.roll(label, 10), np.roll(label, 20), np.roll(label, 30)])
+    >>> after = np.array([np.roll(label, 12), np.roll(label, 12), np.roll(label, 32)])
+    >>> distinct = without_copies(label, {"before": before, "after": after})
+    >>> {side: places.tolist() for side, places in distinct.places.items()}
+    {'before': [0, 2], 'after': [0, 2]}
+    >>> distinct.notes
+    ['Copies of one network count as one (after 1, 2). Networks that are left: 2 of 3 before, 2 of 3 after.']
+    """
+    first = {side: _first_alike(label, each) for side, each in networks.items()}
+    places = {side: np.arange(len(each)) for side, each in networks.items()}
+    copies = {side: _groups(each) for side, each in first.items()}
+    if not any(copies.values()):
+        return Distinct(dict(networks), places, [])
+    shared = _shared(networks, first)
+    for sides in _blocks(networks, shared):
+        is_first = [first[side] == places[side] for side in sides if side not in shared]
+        kept = np.flatnonzero(np.all(is_first, axis=0)) if is_first else np.zeros(1, int)
+        places |= dict.fromkeys(sides, kept)
+    named = "; ".join(f"{side} {group}" for side, groups in copies.items() for group in groups)
+    counts = ", ".join(f"{len(kept)} of {len(networks[side])} {side}" for side, kept in places.items())
+    note = f"Copies of one network count as one ({named}). Networks that are left: {counts}."
+    return Distinct({side: networks[side][kept] for side, kept in places.items()}, places, [note])
+
+
+def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:
+    """Return the sides that have one network for all networks after: before, and the control where it is before."""
+    if "after" not in networks or first["before"].any():
+        return set()
+    control = networks.get("control")
+    is_before = control is not None and bool((control == networks["before"][0]).all())
+    return {"before", "control"} if is_before else {"before"}
+
+
+def _blocks(networks: Mapping[str, np.ndarray], shared: set[str]) -> list[list[str]]:
+    """Return the sides by what is left out together: networks of pairs are, and else those after and their control."""
+    sides = list(networks)
+    is_paired = "before" not in shared and len(networks["before"]) == len(networks.get("after", ()))
+    return [sides] if is_paired or len(sides) == 1 else [["before"], sides[1:]]
+
+
+def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the place of the first network that each is a copy of, or its own, (networks,)."""
+    first: dict[bytes, int] = {}
+    return np.array(
+        [
+            first.setdefault(each.tobytes(), place) if _is_telling(label, each) else place
+            for place, each in enumerate(predicted)
+        ]
+    )
+
+
+def _is_telling(label: np.ndarray, predicted: np.ndarray) -> bool:
+    """Return whether another network would hardly predict the same."""
+    return bool((predicted != predicted[0]).any() and np.count_nonzero(predicted != label) >= _FEWEST_WRONG)
+
+
+def _groups(first: np.ndarray) -> list[str]:
+    """Return the numbers, from 1, of the networks that are one, as text."""
+    return [
+        ", ".join(map(str, np.flatnonzero(first == place) + 1))
+        for place in np.unique(first)
+        if np.count_nonzero(first == place) > 1
+    ]
