@@ -88,6 +88,16 @@ def test_a_compiler_that_is_told_to_round_otherwise__is_refused(monkeypatch, com
         native.load(plain(), PLAIN_SHAPE)
 
 
+@pytest.mark.parametrize("flag", ["-ffp-contract=fast", "-fassociative-math -fno-signed-zeros -fno-trapping-math"])
+def test_a_compiler_that_rounds_otherwise_without_being_told_to__is_found_by_known_numbers(monkeypatch, tmp_path, flag):
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\nexec g++ "$@" {flag}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(NativeError, match="joins or reorders"):
+        native.load(plain(), PLAIN_SHAPE)
+
+
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_gradient_of_random_batches_is_that_of_torch(name, mode):
