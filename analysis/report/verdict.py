@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
-from analysis.statistics.class_costs import FEWEST_FLIPPED
+from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
@@ -236,7 +236,7 @@ def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
     if networks < FEWEST_TESTED:
         return "test over images"
     if networks >= FEWEST_FLIPPED:
-        return "max-t test"
+        return f"max-t test (p no less than {smallest_p(int(networks)):.1g})"
     return "moderated t-test" if len(rows) >= FEWEST_CLASSES else "plain t-test"
 
 

@@ -18,6 +18,7 @@ from analysis.study.study import StudyData
 _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
     *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
+    *("worst_class", "worst_class_cost", "worst_class_cost_low", "worst_class_cost_high"),
 ]
 _OF_CLASSES = (
     *("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired"),
@@ -34,8 +35,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     DataFrame, one row per cell whose number format is not of 32 bits
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
-        its floor, as in `cells.csv`. Of cells of two networks or more: how many classes are significant by Welch's
-        unpaired test (significant), and what `populations.significance_counts` returns of the paired and of the
+        its floor, and worst_class with its cost, as in `cells.csv`. Of cells of two networks or more: how many classes
+        are significant by Welch's unpaired test (significant), and what `populations.significance_counts` returns of the paired and of the
         moderated test. Where runs have them: model_bytes,
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
@@ -78,8 +79,10 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "networks": frame["n"].map(str),
         "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
         "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
-        "largest excess": (100 * frame["largest_excess"]).map(decimals(1)),
-        "its floor": (100 * frame["largest_excess_floor"]).map(decimals(1)),
+        "worst class": frame["worst_class"],
+        "its cost": _with_intervals(frame, "worst_class_cost", decimals(1), scale=100),
+        "chance movement": (100 * frame["largest_excess"]).map(decimals(1)),
+        "by noise alone": (100 * frame["largest_excess_floor"]).map(decimals(1)),
         "significant classes": frame["significant_moderated"].map(decimals(0)),
         "by Holm": frame["significant_moderated_holm"].map(decimals(0)),
         "largest change of them, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),

@@ -42,7 +42,8 @@ _SLOPES = (
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
-    "dense networks, and the largest excess is the excess loss of the class that lost most, both in points. "
+    "dense networks. The cost of the worst class is what the same class loses beyond the accuracy in the mean over "
+    "networks, and chance movement what the worst class of a single network loses, all in points. "
     "Significant classes changed otherwise than the accuracy at 5 %, by a paired t-test of networks and their own "
     "dense networks, with moderated variances from ten classes on; beside them stand how many are left after Holm's "
     "correction, and the largest of their changes in points. Size is that of the model's file. Latency is a median "

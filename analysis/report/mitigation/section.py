@@ -28,13 +28,13 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
-    "networks. The largest excess is the loss of recall, beyond the loss of accuracy, of the class that lost most. It "
-    "is a maximum of noisy numbers, and so it is above 0 without pruning too. Its floor is what noise of the test "
-    "images alone makes of it. Its control is the same fine-tuning with the same mitigation and without pruning: only "
-    "what is beyond the control is due to pruning. The gain is how much smaller the largest excess is than without the "
-    "mitigation. Gain beyond the control is that minus the gain of the control: it is what the mitigation does to the "
-    "part that is due to pruning. The largest mean excess is that of the class that loses most in the mean over the "
-    "networks. Classes worse are those with a lower recall than under the control without a mitigation. All values but "
+    "networks. Chance movement is what the worst class of a single network loses beyond the accuracy. It is another "
+    "class in each network, and above 0 without pruning too; beside it stand what noise of the test images alone makes "
+    "of it, and that of the control, the same fine-tuning with the same mitigation and without pruning. It says how "
+    "much a mitigation calms one network, and not what pruning costs a class, which classes.csv and the pictures of "
+    "classes say. The gain is how much smaller the movement is than without the mitigation. Gain beyond the control is "
+    "that minus the gain of the control. The largest mean excess is that of the class that loses most in the mean over "
+    "the networks. Classes worse are those with a lower recall than under the control without a mitigation. All values but "
     "p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
@@ -83,10 +83,10 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "accuracy": (100 * rows["accuracy"]).map(_POINT),
         "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
         "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
-        "largest excess": (100 * rows[EXCESS]).map(_POINT),
-        "its floor": (100 * rows[FLOOR]).map(_POINT),
-        "its control": (100 * rows[f"{EXCESS}_of_control"]).map(_POINT),
-        "beyond the control": [_in_points(row, BEYOND) for _, row in rows.iterrows()],
+        "chance movement": (100 * rows[EXCESS]).map(_POINT),
+        "by noise alone": (100 * rows[FLOOR]).map(_POINT),
+        "of the control": (100 * rows[f"{EXCESS}_of_control"]).map(_POINT),
+        "minus the control's": [_in_points(row, BEYOND) for _, row in rows.iterrows()],
         "gain": [_in_points(row, GAIN) for _, row in rows.iterrows()],
         "gain beyond the control": [_in_points(row, GAIN_BEYOND) for _, row in rows.iterrows()],
         "on validation": (100 * rows[VAL_EXCESS]).map(_POINT),

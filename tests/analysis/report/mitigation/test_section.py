@@ -41,7 +41,7 @@ def test_the_table_has_the_smallest_excess_first(made):
     tables = [block for block in made.blocks if hasattr(block, "columns")]
     first = tables[0]
     assert first["mitigation"].tolist() == ["class offsets", "none"]
-    assert first["largest excess"].tolist() == ["3.5", "8.5"]
+    assert first["chance movement"].tolist() == ["3.5", "8.5"]
     assert first["its control"].tolist() == ["0.0", "2.0"]
     # 7 - 1 and 10 - 3, without offsets; t for one degree of freedom is 12.706.
     assert first["beyond the control"].tolist()[1] == "+6.5 (+0.1 to +12.9)"
