@@ -36,8 +36,8 @@ def number_formats(study: StudyData) -> pd.DataFrame:
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
         its floor, and worst_class with its cost, as in `cells.csv`. Of cells of two networks or more: how many classes
-        are significant by Welch's unpaired test (significant), and what `populations.significance_counts` returns of the paired and of the
-        moderated test. Where runs have them: model_bytes,
+        are significant by Welch's unpaired test (significant), and what `populations.significance_counts` returns of
+        the paired and of the moderated test. Where runs have them: model_bytes,
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
     key = study.cell_key

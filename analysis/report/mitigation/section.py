@@ -34,8 +34,8 @@ _READING = (
     "much a mitigation calms one network, and not what pruning costs a class, which classes.csv and the pictures of "
     "classes say. The gain is how much smaller the movement is than without the mitigation. Gain beyond the control is "
     "that minus the gain of the control. The largest mean excess is that of the class that loses most in the mean over "
-    "the networks. Classes worse are those with a lower recall than under the control without a mitigation. All values but "
-    "p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
+    "the networks. Classes worse are those with a lower recall than under the control without a mitigation. All values "
+    "but p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "

@@ -42,9 +42,9 @@ def test_the_table_has_the_smallest_excess_first(made):
     first = tables[0]
     assert first["mitigation"].tolist() == ["class offsets", "none"]
     assert first["chance movement"].tolist() == ["3.5", "8.5"]
-    assert first["its control"].tolist() == ["0.0", "2.0"]
+    assert first["of the control"].tolist() == ["0.0", "2.0"]
     # 7 - 1 and 10 - 3, without offsets; t for one degree of freedom is 12.706.
-    assert first["beyond the control"].tolist()[1] == "+6.5 (+0.1 to +12.9)"
+    assert first["minus the control's"].tolist()[1] == "+6.5 (+0.1 to +12.9)"
 
 
 @pytest.mark.parametrize("count", [3, 12])
