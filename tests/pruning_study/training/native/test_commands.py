@@ -1,5 +1,7 @@
 """The commands with both engines, from the command line to the stored runs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -60,3 +62,13 @@ def test_each_engine_fine_tunes_with_weights_of_few_bits(prune):
         for name, mask in load_file(artifact(run, "mask.safetensors")).items():
             assert max(len(channel.unique()) for channel in weights[name].flatten(1)) <= 15
             assert (weights[name][~mask] == 0).all()
+
+
+def test_the_readme_shows_the_numbers_that_every_machine_gives(run_command, store_uri):
+    """Every line that the README quotes is printed as it stands there."""
+    readme = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
+    quoted = readme.split("```text\n", 1)[1].split("```", 1)[0].splitlines()
+    result = run_command("prune", "--pruner", "up")
+    assert result.exit_code == 0, result.output
+    printed = result.output.splitlines()
+    assert [line for line in quoted if line != "..." and line not in printed] == []
