@@ -125,6 +125,8 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study:
     of_methods = {method: _values(cells, outcome, study) for method, cells in lines.items()}
     values = pd.concat(of_methods.values())
     far = max(100 * FAR, 3 * float(values["value"].abs().median()))
+    for of_method in (values, *of_methods.values()):
+        of_method["classes"] = [of_classes[np.abs(of_classes) <= far] for of_classes in of_method["classes"]]
     across = []
     for index, (method, cells) in enumerate(lines.items()):
         dodge = pitch * (index - (len(lines) - 1) / 2) if side_by_side else 0.0
@@ -206,10 +208,9 @@ def _draw_method(
     look: dict[str, Any] = {"color": style["color"], "clip_on": False}
     value = values["value"].to_numpy()
     inside, chance = np.abs(value) <= far, values["at_chance"].to_numpy()
-    for place, of_classes, is_inside in zip(across, values["classes"], inside, strict=True):
-        near = of_classes[np.abs(of_classes) <= far] if is_inside else np.empty(0)
-        dots = np.full(len(near), place)
-        axes.plot(dots, near, linestyle="", marker=".", markersize=4, alpha=0.5, color=NEUTRAL, zorder=1)
+    for place, of_classes in zip(across[inside], values["classes"][inside], strict=True):
+        dots = np.full(len(of_classes), place)
+        axes.plot(dots, of_classes, linestyle="", marker=".", markersize=4, alpha=0.5, color=NEUTRAL, zorder=1)
     axes.plot(across[inside], value[inside], linewidth=0.8, alpha=0.35, color=style["color"])
     axes.vlines(across[inside], values["low"][inside], values["high"][inside], color=style["color"], linewidth=1.4)
     axes.plot(across[inside], value[inside], linestyle="", marker=style["marker"], markersize=mark, **look)
