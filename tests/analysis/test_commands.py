@@ -188,7 +188,8 @@ def test_options_that_an_mlproject_leaves_at_auto_are_as_if_not_given(files):
 @pytest.mark.slow
 def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     given = ["audit", "--before", "before.csv", "--after", "after.csv", "--fail-on-damage"]
-    assert run(*given, "--control", "after.csv").exit_code == 0
+    # A control that lost as much shows that training alone moves classes so far that nothing can be said.
+    assert run(*given, "--control", "after.csv").exit_code == 4
     result = run(*given, "--control", "before.csv")
     assert result.exit_code == 3
     assert "Pruning cost 1 of 2 classes recall beyond the control: shirt -0.600 (" in result.output.splitlines()[0]

@@ -18,10 +18,9 @@ from analysis.study.study import StudyData
 
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "First: the accuracy; lower is worse. Second: what classes lose beyond the loss of accuracy, in the mean over "
-    "networks; higher is worse. Each grey dot is a class. The mark is the class that costs most, which is named: other "
-    "networks choose it, on other images than those it is measured on. Its interval is that of the largest cost of all "
-    "classes. Crosses at an edge are networks at chance; triangles are off the scale."
+    "First: the accuracy; lower is worse. Second: what classes lose beyond the accuracy; higher is worse. Each grey "
+    "dot is a class. The mark is the class that costs most, chosen by other networks and images than those that "
+    "measure it, with the interval of the largest cost. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks, so that their cost holds what fine-tuning does."

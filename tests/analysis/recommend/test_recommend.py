@@ -403,22 +403,20 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
     limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
     (free,) = recommend.recommend("moved", **limits)
     assert "net on pets: use mp at ratio 4" in free.verdict
-    # Only images vary: 4/9 of the variance of the cats' loss, 1/9 of that of the owls' gain, which is of the 40 images
-    # that follow the first 80, 90, 100 or 110.
-    won = np.mean([(np.arange(400) >= start) & (np.arange(400) < start + 40) for start in (80, 90, 100, 110)], axis=0)
-    variance = 4 / 9 * 0.1 * 0.9 / 399 + 1 / 9 * np.var(won, ddof=1) / 400
-    high = 0.1 + stats.norm.isf(0.05) * np.sqrt(variance)
-    said = f"Class cat loses most beyond the accuracy, 10.0 points (no class more than {100 * high:.1f})"
+    # Only images vary: a tenth of the cats are lost, the same ones in all networks. Three classes have a third of .05.
+    high = 0.1 + stats.norm.isf(0.05 / 3) * np.sqrt(0.1 * 0.9 / 399)
+    said = f"Class cat may lose most: it lost 10.0 points there (no class more than {100 * high:.1f})"
     assert said in free.verdict
     (bound,) = recommend.recommend("moved", max_class_loss=0.05, **limits)
     assert bound.verdict == (
         "net on pets: no ratio meets the limits (accuracy loss 0.02, alpha 1, class loss 0.05) with 95 % confidence. "
-        f"With mp at ratio 4, the loss of class cat beyond that of the accuracy may be {high:.3f}, which is "
-        f"{high - 0.05:.3f} above the limit 0.05."
+        f"With mp at ratio 4, the loss of class cat may be {high:.3f}, which is {high - 0.05:.3f} above the limit 0.05."
     )
     (wide,) = recommend.recommend("moved", max_class_loss=0.2, **limits)
     assert "use mp at ratio 4" in wide.verdict
-    assert wide.tried[["largest_excess", "largest_excess_high"]].to_numpy()[0].tolist() == pytest.approx([0.1, high])
+    assert wide.tried[["worst_class_loss", "worst_class_loss_high"]].to_numpy()[0].tolist() == pytest.approx(
+        [0.1, high]
+    )
 
 
 @pytest.mark.slow

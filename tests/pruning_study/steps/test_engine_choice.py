@@ -414,11 +414,11 @@ def test_in_bf16_batchnorm_keeps_float32_statistics_and_pruned_weights_stay_0():
 
 
 @pytest.mark.compiler
-def test_the_native_engines_identity_is_its_librarys(lenet5, monkeypatch):
+def test_the_native_engines_identity_is_its_arithmetic_whatever_compiled_it(lenet5, monkeypatch):
     one = choose(lenet5).identity
-    assert one == choose(lenet5).identity
+    assert "arithmetic 2" in one
     monkeypatch.setenv("CXX", "g++ -O1")
-    assert one != choose(lenet5).identity
+    assert one == choose(lenet5).identity
 
 
 @pytest.mark.compiler
