@@ -112,11 +112,14 @@ REAL = {
 @pytest.mark.parametrize("commands", [[*REAL], ["iterate", "quantize"]], ids="; ".join)
 def test_every_analysis_of_real_runs_ends_without_a_traceback(run_command, tiny_npz, store_uri, monkeypatch, commands):
     leave_undrawn(monkeypatch)
-    short = ("--dataset", tiny_npz, "--epochs", 2, "--batch-size", 32)
+    further = {
+        "prune": ("--epochs", 2, "--batch-size", 32, "--fine-tune-epochs", 1),
+        "iterate": ("--epochs", 2, "--batch-size", 32),
+        "quantize": ("--epochs", 2),
+    }
     for command in commands:
         for arguments in REAL[command]:
-            fine_tuning = ("--fine-tune-epochs", 1) if arguments[0] == "prune" else ()
-            result = run_command(*arguments, *short, *fine_tuning)
+            result = run_command(*arguments, "--dataset", tiny_npz, *further[arguments[0]])
             assert result.exit_code == 0, result.output
     for arguments in ANALYSES:
         result = CliRunner().invoke(cli, list(arguments))

@@ -20,7 +20,8 @@ _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
     "First: the accuracy; lower is worse. Second: what classes lose beyond the accuracy; higher is worse. Each grey "
     "dot is a class. The mark is the class that costs most, chosen by other networks and images than those that "
-    "measure it, with the interval of the largest cost. Crosses at an edge are networks at chance; triangles are off the scale."
+    "measure it, with the interval of the largest cost. Crosses at an edge are networks at chance; triangles are off "
+    "the scale."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks, so that their cost holds what fine-tuning does."
