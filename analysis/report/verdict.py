@@ -359,7 +359,8 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
-        rest_text = f", {len(names) - 2} others less" if len(names) > 2 else ""
+        rest = len(names) - 2
+        rest_text = f", {rest} {'other' if rest == 1 else 'others'} less" if rest > 0 else ""
         loss_text = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
         yield f"{names[0]} loses {loss_text}{second}{rest_text}."
 
