@@ -222,13 +222,11 @@ def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataF
     return frame[np.logical_and.reduce(conditions)]
 
 
-def class_test(cell: pd.Series, rows: pd.DataFrame) -> str:
+def class_test(rows: pd.DataFrame) -> str:
     """Return the name of the test that decides which classes of a cell lose more than the accuracy.
 
     Parameters
     ----------
-    cell : Series
-        A row of `study.cells`.
     rows : DataFrame
         As `class_rows` returns it.
     """
@@ -424,9 +422,7 @@ def _describe_safety(cell: pd.Series, rows: pd.DataFrame, study: StudyData) -> s
 
 def needed_networks(cell: pd.Series, study: StudyData) -> int | None:
     """Return how many networks would rule out that a class of a cell loses more than `SAFE_LOSS`, if losses stay."""
-    runs = study.arrays.runs
-    is_own = [runs[name].isna() if pd.isna(cell[name]) else runs[name].eq(cell[name]) for name in study.cell_key]
-    rows = np.flatnonzero(np.logical_and.reduce(is_own))
+    rows = _rows_of(cell, study.arrays.runs, study).index.to_numpy()
     return networks_for_limit(study.arrays, rows, SAFE_LOSS, study.predicted)
 
 

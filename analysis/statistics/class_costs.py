@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics import two_way
+from analysis.statistics import class_losses, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
@@ -42,7 +42,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
     >>> excess(np.array([[0.3, 0.3], [0.4, 0.0]]), np.array([0.5, 0.5])).tolist()
     [[0.0, 0.0], [0.2, -0.2]]
     """
-    return np.asarray(losses - (losses @ share)[..., np.newaxis])
+    return np.asarray(losses @ class_losses.excess_weights(share).T)
 
 
 def step_down_p(values: np.ndarray) -> np.ndarray:
@@ -172,7 +172,6 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
     Two of three networks lose .1 of the first class. t for two degrees of freedom at .05 / 2 is 4.303, and the standard
     error .0333:
 
-    >>> from analysis.statistics import class_losses
     >>> changes = class_losses.from_recalls(np.ones((3, 2)), np.array([[0.9, 1.0], [0.9, 0.9], [1.0, 1.0]]))
     >>> found = bounds(changes, np.eye(2))
     >>> found.value.round(4).tolist(), float(found.upper_all[0].round(3))
@@ -273,7 +272,6 @@ def worst_class(
     --------
     The first class costs .1 beyond the accuracy in each network:
 
-    >>> from analysis.statistics import class_losses
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
     >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
     >>> found = worst_class(changes, class_losses.excess_weights(np.full(2, 0.5)))

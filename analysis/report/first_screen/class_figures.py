@@ -52,7 +52,7 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     largest_losses = (
         rows[rows["loss"].round(9) > 0].sort_values("loss", ascending=False, kind="stable").head(MOST_NAMED)
     )
-    note = _recalls_note(cell, largest_losses, class_test(cell, rows))
+    note = _recalls_note(cell, largest_losses, class_test(rows))
     figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), note)
     recalls = rows[list(stations.values())].to_numpy()
     axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
@@ -183,8 +183,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
         "Orange: "
-        f"the class is shown to lose more than the accuracy, by a {class_test(*panels[0])} with p below .05 corrected "
-        "over the classes; grey: it is not."
+        f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
+        "corrected over the classes; grey: it is not."
         f"{left_out}{choice_note}",
         sharey=True,
         sharex=True,
