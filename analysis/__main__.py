@@ -359,6 +359,15 @@ def power(
     help="Number of training images of each class, in the columns class and training_images, as in a run's "
     "class_characteristics.csv.  [default: none]",
 )
+@click.option(
+    "--accuracy-loss",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Points of accuracy that pruning may cost. The expected loss of each class follows from it, if pruning "
+    "multiplies the error of every class by one factor.",
+)
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
 @click.option(
@@ -373,6 +382,7 @@ def risk(
     after: tuple[str, ...],
     control: tuple[str, ...],
     training_images: Path | None,
+    accuracy_loss: float,
     pair_by_order: bool,
     max_data_gib: float,
     output: Path,
@@ -383,8 +393,11 @@ def risk(
     margin, entropy, and disagreement between seeds. Confidence takes a column or array confidence in the files. Margin
     and entropy take an array probabilities or logits, (images, classes), in .npz files.
 
+    The expected loss of a class follows from its recall and from the accuracy that pruning costs.
+
     With predictions of pruned networks the scores of half of the networks are judged by what pruning cost the other
-    half: the rank correlation with the losses of classes, and how well lost images are told from others.
+    half: the rank correlation with the losses of classes, how well their sizes are expected, and how well lost images
+    are told from others.
     """
     from analysis.audit import prediction_files, risk
     from analysis.common import overwriting
@@ -397,6 +410,7 @@ def risk(
         after,
         control,
         training_images=training_images,
+        accuracy_loss=accuracy_loss,
         max_data_gib=max_data_gib,
         pair_by_order=pair_by_order,
     )

@@ -19,8 +19,9 @@ from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.runs.checks import some
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.proportion import expected_losses
 from analysis.statistics.risk_judgement import CLASSES, EXEMPLARS, Networks, judge
-from analysis.statistics.risk_scores import class_scores, combined, image_scores
+from analysis.statistics.risk_scores import RECALL, class_scores, combined, image_scores
 
 FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
@@ -29,6 +30,7 @@ _LARGEST_TABLE = 2**26
 # Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
+_EXPECTED = "expected_loss"
 
 
 class Risk(NamedTuple):
@@ -38,17 +40,21 @@ class Risk(NamedTuple):
     ----------
     classes : DataFrame, one row per class that has test images, the riskiest first
         rank, class, images (test images), and its scores: recall, share, confidence, margin, entropy, disagreement.
+        expected_loss: the recall that it loses if all errors grow by one factor (`proportion.expected_losses`).
     images : DataFrame, one row per test image, the riskiest first
         rank, index (place among the test images from 0), label, and its scores.
     judgement : DataFrame
         As `risk_judgement.judge` returns it; empty without compressed networks.
     notes : list of str
+    accuracy_loss : float
+        Points of accuracy that pruning is taken to cost in `expected_loss`.
     """
 
     classes: pd.DataFrame
     images: pd.DataFrame
     judgement: pd.DataFrame
     notes: list[str]
+    accuracy_loss: float
 
 
 def risk(
@@ -57,6 +63,7 @@ def risk(
     control: Sequence[str] = (),
     *,
     training_images: Path | None = None,
+    accuracy_loss: float = 1.0,
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
 ) -> Risk:
@@ -68,6 +75,8 @@ def risk(
         As `audit.audit` takes them. Of networks after, half judge the scores of the other half.
     training_images : Path, optional
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
+    accuracy_loss : float
+        Points of accuracy that pruning is taken to cost, from which the expected loss of each class follows.
     max_data_gib, pair_by_order
         As for `audit.audit`.
 
@@ -85,7 +94,11 @@ def risk(
     names = np.unique(read.label)
     shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
     result = of_predictions(
-        read.label, {side: each for side, each in read.networks.items() if len(each)}, certainty.values, shares
+        read.label,
+        {side: each for side, each in read.networks.items() if len(each)},
+        certainty.values,
+        shares,
+        accuracy_loss,
     )
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
@@ -102,6 +115,7 @@ def of_predictions(
     networks: Mapping[str, np.ndarray],
     uncertainties: Mapping[str, np.ndarray],
     training_images: np.ndarray | None = None,
+    accuracy_loss: float = 1.0,
 ) -> Risk:
     """Score classes and images, and judge the scores if there are networks after.
 
@@ -114,6 +128,8 @@ def of_predictions(
         Of the networks before, as `confidences.read` returns them.
     training_images : (labels,), optional
         Number of training images of each class that has test images, in the order of the sorted labels.
+    accuracy_loss : float
+        As for `risk`.
 
     Raises
     ------
@@ -146,10 +162,12 @@ def of_predictions(
     if "after" in indices:
         judgement = _judge(class_index, indices, uncertainties, len(classes), of_classes)
         notes += _judging_notes(len(indices["after"]), judgement)
-    table = pd.DataFrame({_CLASS: classes.astype(str), "images": support, **by_class})
+    expected = expected_losses(by_class[RECALL], scores[RECALL].mean(), accuracy_loss / 100)
+    table = pd.DataFrame({_CLASS: classes.astype(str), "images": support, **by_class, _EXPECTED: expected})
     per_image = pd.DataFrame({"index": np.arange(len(label)), "label": label, **scores})
     ranked = _ranked(table, combined(by_class))
-    return Risk(ranked[ranked["images"] > 0], _ranked(per_image, combined(scores)), judgement, notes)
+    per_image_ranked = _ranked(per_image, combined(scores))
+    return Risk(ranked[ranked["images"] > 0], per_image_ranked, judgement, notes, accuracy_loss)
 
 
 def _check_equal_counts(counts: Mapping[str, int]) -> None:
@@ -247,17 +265,24 @@ def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
 def summary(result: Risk) -> str:
     """Return the tables and notes as text."""
     table = result.classes.head(_MOST_ROWS)
-    scores = [name for name in table if name not in ("rank", _CLASS, "images")]
+    scores = [name for name in table if name not in ("rank", _CLASS, "images", _EXPECTED)]
     shown = table.assign(**{name: table[name].map(decimals(3)) for name in scores})
     shown[_CLASS] = shown[_CLASS].map(printable)
-    blocks = [f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}"]
+    shown[_EXPECTED] = (100 * table[_EXPECTED]).map(decimals(1))
+    shown = shown.rename(columns={_EXPECTED: "expected loss"})
+    blocks = [
+        f"Classes by their risk, the riskiest first:\n\n{shown.to_string(index=False)}",
+        f"Expected loss: points of recall that a class loses if pruning costs {result.accuracy_loss:g} of accuracy and "
+        "multiplies the error of every class by one factor. Networks that collapse lose otherwise.",
+    ]
     if len(result.classes) > len(table):
         blocks.append(f"And {len(result.classes) - len(table):,} more classes, in {FILES[0]}.")
     if len(result.judgement):
         blocks.append(
             "How well the scores foresee what networks of other seeds pay: the rank correlation with the losses of "
-            "classes, and for images the AUC (0.5 is chance). The ceiling is what compressed networks of other seeds "
-            f"say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
+            "classes; how much of the differences between these losses the expected losses explain (1 is all, 0 is as "
+            "if all classes lost the same); and for images the AUC (0.5 is chance). The ceiling is what compressed networks "
+            f"of other seeds say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])
 

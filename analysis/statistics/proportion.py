@@ -47,6 +47,32 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
     return quotient((1 - after) * before, after * (1 - before))
 
 
+def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: ArrayLike) -> np.ndarray:
+    """Return the recall that each class loses if the error of all classes grows by one factor.
+
+    Parameters
+    ----------
+    recall : (..., classes)
+        Recalls before pruning.
+    accuracy, accuracy_loss : (...)
+        Accuracy before pruning, and what pruning takes off it.
+
+    Returns
+    -------
+    (..., classes)
+        NaN if there was no error before.
+
+    Examples
+    --------
+    The accuracy of .8 falls by a tenth, so that the error grows by half:
+
+    >>> expected_losses([0.9, 0.7], 0.8, 0.1).round(3).tolist()
+    [0.05, 0.15]
+    """
+    share_of_error = quotient(np.asarray(accuracy_loss, dtype=float), 1 - np.asarray(accuracy, dtype=float))
+    return np.asarray((1 - np.asarray(recall, dtype=float)) * share_of_error[..., np.newaxis])
+
+
 class Ratio(NamedTuple):
     """Estimate of a ratio, and the ends of its Fieller interval."""
 

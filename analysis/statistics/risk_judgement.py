@@ -11,16 +11,21 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.halves import group_of, groups, jackknife_estimate
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import disagreement, exemplars
+from analysis.statistics.proportion import expected_losses
 from analysis.statistics.resampling import mean_interval
-from analysis.statistics.risk_scores import as_risk, class_means, combined
+from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combined
 
-CLASSES, LOST, LOST_BY_CONTROL, EXEMPLARS = "class losses", "lost images", "lost by the control", "PIEs"
+CLASSES, SIZES = "class losses", "sizes of class losses"
+LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
 # Beside the names of scores: all of them together, and what compressed networks of other seeds say.
 COMBINED, CEILING = "combined", "ceiling"
+# The loss of each class that the accuracy's implies, if all errors grow by one factor.
+PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 
 
@@ -33,6 +38,11 @@ class Networks(NamedTuple):
     before: np.ndarray
     after: np.ndarray
     control: np.ndarray | None = None
+
+    @property
+    def start(self) -> np.ndarray:
+        """What losses are measured from: the control, or the networks before if there is none."""
+        return self.before if self.control is None else self.control
 
 
 class Estimate(NamedTuple):
@@ -67,16 +77,21 @@ def judge(
     Returns
     -------
     DataFrame, one row per outcome and score
-        outcome: `class losses`, `lost images`, `lost by the control` if there is one, and `PIEs` from five networks on
-        either side. score: the name of a score, `combined`, or `ceiling`. value: a rank correlation for classes, else
-        an AUC; low and high, the ends of its 95 % interval; n, the number of classes, of networks, or of PIEs; p of the
-        rank correlation, over permutations of the classes.
+        outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is one, and
+        `PIEs` from five networks on either side. score: the name of a score, `combined`, `in proportion` (sizes alone),
+        or `ceiling`. value: a rank correlation for class losses, the explained part for their sizes
+        (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of classes, of
+        networks, or of PIEs; p of the rank correlation, over permutations of the classes.
     """
     risks = [
         {name: as_risk(name, values) for name, values in scores.items()} | {COMBINED: combined(scores)}
         for scores in (class_scores, image_scores)
     ]
-    rows = [*_judged_classes(risks[0], label, judges, others), *_judged_images(risks[1], label, judges, others)]
+    rows = [
+        *_judged_classes(risks[0], label, judges, others),
+        *_judged_sizes(class_scores[RECALL], label, judges, others),
+        *_judged_images(risks[1], label, judges, others),
+    ]
     return pd.DataFrame(rows)
 
 
@@ -89,6 +104,18 @@ def _judged_classes(
     for name, score in (scores | {CEILING: ceiling}).items():
         row = foresight_of_classes([(score, losses)])._asdict()
         yield {"outcome": CLASSES, "score": name, **row, "p": permutation_p([(score, losses.mean(0))])}
+
+
+def _judged_sizes(
+    recall: np.ndarray, label: np.ndarray, judges: Networks, others: Networks
+) -> Iterator[dict[str, object]]:
+    losses = class_losses(label, len(recall), judges)
+    support = np.bincount(label, minlength=len(recall))
+    accuracy = float(np.nansum(support * recall) / support.sum())
+    in_proportion = np.outer(_accuracy_losses(label, judges), expected_losses(recall, accuracy, 1.0) - 1)
+    ceiling = np.tile(class_losses(label, len(recall), others).mean(0), (len(losses), 1))
+    for name, expected in ((PROPORTION, in_proportion), (CEILING, ceiling)):
+        yield {"outcome": SIZES, "score": name, **foresight_of_sizes(expected, losses)._asdict()}
 
 
 def _judged_images(
@@ -228,10 +255,15 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
     >>> class_losses(label, 2, Networks(before=label[None], after=np.array([[0, 0, 1, 0]]))).tolist()
     [[-0.25, 0.25]]
     """
-    start = networks.before if networks.control is None else networks.control
-    recall = [np.array([class_means(each == label, label, classes) for each in side]) for side in (start, networks[1])]
-    accuracy = [(side == label).mean(1) for side in (start, networks.after)]
+    sides = networks.start, networks.after
+    recall = [np.array([class_means(each == label, label, classes) for each in side]) for side in sides]
+    accuracy = [(side == label).mean(1) for side in sides]
     return excess_loss(*recall, *accuracy)
+
+
+def _accuracy_losses(label: np.ndarray, networks: Networks) -> np.ndarray:
+    """Return what each network loses of the accuracy, beyond the control if there is one, (networks,)."""
+    return np.asarray((networks.start == label).mean(1) - (networks.after == label).mean(1))
 
 
 def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
@@ -265,6 +297,43 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
     if not np.isnan(value) and min(len(losses) for _, losses in pairs) > 1:
         low, high = np.nanquantile(np.mean(drawn_values, axis=0), [0.025, 0.975])
     return Estimate(round(value, 12), float(low), float(high), n)
+
+
+def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
+    """Return how much of the differences between the losses of classes an expectation explains.
+
+    Parameters
+    ----------
+    expected, losses : (networks, classes)
+        Losses beyond the accuracy; expected ones may differ between networks, since some lose more accuracy.
+
+    Returns
+    -------
+    Estimate
+        Of the means over networks: 1 minus the sum of squared distances from the expected losses, divided by that from
+        equal losses, which are 0. So 1 is a perfect expectation, and 0 is as good as expecting the same loss of each
+        class; a worse one is below 0. `n` is the number of classes. The interval holds the middle 95 % of 2,000 samples
+        of the networks.
+
+    Examples
+    --------
+    Losses of 2 and -2 points, where 1 and -1 were expected:
+
+    >>> foresight_of_sizes(np.array([[0.01, -0.01]]), np.array([[0.02, -0.02]]))
+    Estimate(value=0.75, low=nan, high=nan, n=2)
+    """
+    known = _has_values(expected.mean(0), losses)
+    expected, losses = expected[:, known], losses[:, known]
+    value = float(_explained(expected.mean(0), losses.mean(0)))
+    low, high = np.nan, np.nan
+    if not np.isnan(value) and len(losses) > 1:
+        drawn = np.random.default_rng(0).integers(len(losses), size=(_RESAMPLES, len(losses)))
+        low, high = np.nanquantile(_explained(expected[drawn].mean(1), losses[drawn].mean(1)), [0.025, 0.975])
+    return Estimate(round(value, 12), float(low), float(high), int(known.sum()))
+
+
+def _explained(expected: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    return 1 - quotient(np.square(losses - expected).sum(-1), np.square(losses).sum(-1))
 
 
 def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

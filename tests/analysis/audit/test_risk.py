@@ -30,6 +30,12 @@ def write(folder, predicted, **arrays):
     return str(folder)
 
 
+def write_labelled(folder, label, predicted):
+    folder.mkdir()
+    np.savez(folder / "0.npz", label=NAMES[label], predicted=NAMES[predicted])
+    return str(folder)
+
+
 @pytest.fixture
 def sides(tmp_path):
     """Ten networks before, after and in the control, with probabilities before."""
@@ -66,7 +72,34 @@ def test_scores_that_say_what_is_lost_are_judged_so(sides):
     assert judged["value"]["class losses", "confidence"] == 1
     assert judged["value"]["lost images", "margin"] > 0.65
     assert judged["n"]["lost images", "margin"] == 5  # half of the networks
-    assert {"class losses", "lost images", "lost by the control", "PIEs"} == set(judged.index.get_level_values(0))
+    outcomes = {"class losses", "sizes of class losses", "lost images", "lost by the control", "PIEs"}
+    assert outcomes == set(judged.index.get_level_values(0))
+
+
+def test_expected_losses_share_out_the_lost_accuracy_by_the_errors(tmp_path):
+    # Of ten images a class, cats have 1 wrong, dogs 2 and foxes 6: the mean error of .3 grows by a tenth.
+    wrong = np.arange(10) < np.array([1, 2, 6])[:, np.newaxis]
+    label = np.repeat(np.arange(3), 10)
+    before = write_labelled(tmp_path / "dense", label, np.where(wrong.ravel(), (label + 1) % 3, label))
+    classes = risk.risk([before], accuracy_loss=3).classes.set_index("class")
+    assert classes["expected_loss"].to_dict() == pytest.approx({"cat": 0.01, "dog": 0.02, "fox": 0.06})
+
+
+def test_the_command_says_the_expected_losses_in_points(tmp_path, sides):
+    arguments = ["--before", sides["before"], "--accuracy-loss", "2", "--output", str(tmp_path / "risk")]
+    result = click.testing.CliRunner().invoke(cli, ["risk", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "if pruning costs 2 of accuracy" in result.output
+    fox = pd.read_csv(tmp_path / "risk" / "risk_classes.csv").set_index("class").loc["fox"]
+    row = next(line.split() for line in result.output.splitlines() if " fox " in line)
+    assert row[-1] == f"{100 * fox['expected_loss']:.1f}"
+
+
+def test_networks_without_errors_have_no_expected_losses(tmp_path):
+    before = write_labelled(tmp_path / "dense", LABEL, LABEL)
+    found = risk.risk([before])
+    assert found.classes["expected_loss"].isna().all()
+    assert " n/a" in risk.summary(found)
 
 
 def test_the_first_half_of_the_networks_scores_and_the_second_judges(tmp_path):

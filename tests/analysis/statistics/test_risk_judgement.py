@@ -139,4 +139,26 @@ def test_a_score_that_knows_the_truth_reaches_the_ceiling():
 def test_few_networks_have_no_exemplars():
     (judges, risk), (others, _) = simulated(0, networks=4), simulated(1, networks=4)
     table = risk_judgement.judge({"recall": np.arange(4.0)}, {"recall": risk}, LABEL, judges, others)
-    assert set(table["outcome"]) == {"class losses", "lost images", "lost by the control"}
+    assert set(table["outcome"]) == {"class losses", "sizes of class losses", "lost images", "lost by the control"}
+
+
+def test_errors_that_grow_by_one_factor_are_expected_whole():
+    # Of ten images a class, 1, 2 and 3 are wrong before, and twice as many after. So are those of other seeds.
+    place, label = np.tile(np.arange(10), 3), np.repeat([0, 1, 2], 10)
+    before, after = (
+        np.tile(np.where(place < factor * np.array([1, 2, 3])[label], (label + 1) % 3, label), (2, 1))
+        for factor in (1, 2)
+    )
+    networks = risk_judgement.Networks(before, after)
+    scores = {"recall": np.array([0.9, 0.8, 0.7])}
+    image_scores = {"recall": (before == label).mean(0)}
+    table = risk_judgement.judge(scores, image_scores, label, networks, networks).set_index(["outcome", "score"])
+    sizes = table.loc["sizes of class losses"]
+    assert sizes["value"].to_dict() == {"in proportion": 1.0, "ceiling": 1.0}
+    assert sizes["n"].tolist() == [3, 3]
+
+
+def test_equal_losses_are_explained_by_no_other_expectation():
+    expected, losses = np.array([[0.01, -0.01]] * 3), np.array([[0.02, 0.02]] * 3) * [1, -1]
+    assert risk_judgement.foresight_of_sizes(np.zeros((3, 2)), losses).value == 0
+    assert risk_judgement.foresight_of_sizes(-expected, losses).value == -1.25
