@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import exports, frames
+from analysis.runs import exports, frames, schema
 from analysis.runs.pull import Study
 
 
@@ -47,6 +47,18 @@ def with_images(made: pd.DataFrame) -> pd.DataFrame:
     more = {f"support/{name}": 100.0 for name in "ab"}
     more |= {f"both_right/{name}": made[f"recall_before/{name}"] * made[f"recall_after/{name}"] for name in "ab"}
     return made.assign(**more)
+
+
+def predicted(*cells: pd.DataFrame) -> frames.ReadPredictions:
+    """Reader of predictions with the recalls of some runs, of 100 images a class; the last images are wrong."""
+    label = np.repeat([0, 1], 100)
+    answers = {}
+    for _, row in study(*cells).iterrows():
+        for name, when in (("dense_run_id", "before"), ("run_id", "after")):
+            right = np.rint(100 * np.array([row[f"recall_{when}/a"], row[f"recall_{when}/b"]]))
+            is_right = np.tile(np.arange(100), 2) < right[label]
+            answers[row[name]] = {schema.LABEL: label, schema.PREDICTED: np.where(is_right, label, 1 - label)}
+    return lambda run_ids: {each: answers[each] for each in run_ids}
 
 
 def dense(made: pd.DataFrame) -> pd.DataFrame:

@@ -281,8 +281,8 @@ def summary(result: Risk) -> str:
         blocks.append(
             "How well the scores foresee what networks of other seeds pay: the rank correlation with the losses of "
             "classes; how much of the differences between these losses the expected losses explain (1 is all, 0 is as "
-            "if all classes lost the same); and for images the AUC (0.5 is chance). The ceiling is what compressed networks "
-            f"of other seeds say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
+            "if all classes lost the same); and for images the AUC (0.5 is chance). The ceiling is what compressed "
+            f"networks of other seeds say.\n\n{_printable_judgement(result.judgement).to_string(index=False)}"
         )
     return "\n\n".join([*blocks, *result.notes])
 

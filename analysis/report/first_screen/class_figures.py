@@ -30,6 +30,7 @@ _RATIO = (
     f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, "
     "or else the smallest."
 )
+_PROPORTION = "Black ticks: the loss if the error of every class grew by one factor. "
 
 
 def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
@@ -182,7 +183,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         (max(2.1 * len(panels) + 1.5, 6.5), 0.27 * len(names) + 2.0),
         f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
-        "Orange: "
+        f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
         "corrected over the classes; grey: it is not."
         f"{left_out}{choice_note}",
@@ -205,6 +206,8 @@ def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
     height = np.arange(len(rows))
     axes.hlines(height, low, high, colors=colors, linewidth=1.8)
     axes.scatter(loss, height, color=colors, s=18, zorder=3)
+    # A class's loss minus what is beyond its proportion is what it would lose in proportion.
+    axes.scatter(loss - 100 * rows["disproportionate"], height, color="black", marker="|", s=60, linewidths=1, zorder=4)
     axes.axvline(0, color="black", linewidth=0.8)
     # A class's loss minus its cost is the loss of accuracy.
     axes.axvline(float((loss - 100 * rows["cost"]).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)

@@ -9,6 +9,7 @@ from analysis.rendering.page import Block, Caption, Section, numbered, picture_n
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
+from analysis.report.first_screen.proportions import EXPECTATIONS, in_proportion
 from analysis.report.first_screen.weakest import with_weakest
 from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound, places
 from analysis.runs import schema
@@ -84,13 +85,14 @@ def class_losses(study: StudyData) -> Section | None:
     tables = {"classes.csv": study.classes}
     if not leading:
         return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
-    blocks: list[Block] = [_CLASSES]
-    for index, cells in enumerate(leading):
+    proportions = [in_proportion(study, cells) for cells in leading]
+    blocks: list[Block] = [_CLASSES, *([EXPECTATIONS] if any(proportions) else [])]
+    for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
         figures_by_name = {
             picture_name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
             picture_name("class_losses", index): class_figures.class_losses(study, cells),
         }
-        blocks += pictures(figures_by_name)
+        blocks += [*pictures(figures_by_name), *of_proportion]
     return Section("What each class loses", blocks, tables=tables)
 
 

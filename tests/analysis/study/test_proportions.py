@@ -10,7 +10,7 @@ from analysis.study.cells import cells
 from analysis.study.classes import classes
 from analysis.study.predictions import StudyPredictions
 from analysis.study.proportions import cell_proportion, columns
-from tests.made_up_runs import runs, study, with_images
+from tests.made_up_runs import predicted, runs, study, with_images
 
 CONTROLS = with_images(runs("toy", "net", "none", 1, [1.0, 1.1, 0.9, 1.0]))
 
@@ -48,18 +48,6 @@ def test_without_a_control_there_is_nothing():
 def test_with_two_networks_there_is_no_variance():
     found = cell(in_proportion(1.5)[:2], CONTROLS)
     assert (found.n, found.on_these_images) == (2, None)
-
-
-def predicted(*made):
-    """Reader of predictions with these recalls, of 100 images a class."""
-    label = np.repeat([0, 1], 100)
-    answers = {}
-    for _, row in study(*made).iterrows():
-        for name, when in (("dense_run_id", "before"), ("run_id", "after")):
-            right = np.rint(100 * np.array([row[f"recall_{when}/a"], row[f"recall_{when}/b"]]))
-            is_right = np.tile(np.arange(100), 2) < right[label]
-            answers[row[name]] = {schema.LABEL: label, schema.PREDICTED: np.where(is_right, label, 1 - label)}
-    return lambda run_ids: {each: answers[each] for each in run_ids}
 
 
 def test_predictions_say_what_new_images_would_show():

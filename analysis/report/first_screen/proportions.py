@@ -1,0 +1,106 @@
+"""What each class would lose if the error of every class grew by one factor, beside what it loses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, p_value, with_interval
+from analysis.rendering.page import Block, Caption
+from analysis.report.first_screen.class_figures import MOST_CLASSES
+from analysis.report.verdict import class_rows
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study.study import StudyData
+
+EXPECTATIONS = (
+    "Two expectations stand beside each loss. Equal losses: every class loses as much recall as the accuracy. "
+    "Proportional errors: the error of every class (1 minus its recall) grows by one factor, so that a class with "
+    "twice the error loses twice as much. Which of them is fair is your choice. What a class loses beyond its "
+    "proportion is 0 in the mean over all images, so that some class always loses more: only the size and the test "
+    "say something. p is one-sided and corrected over the classes."
+)
+_points = decimals(1)
+
+
+def expected_losses(rows: pd.DataFrame) -> pd.Series:
+    """Return the loss of each class if all errors grew by one factor; NaN where it is not known.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of `study.classes`.
+    """
+    return rows["loss"] - rows["disproportionate"]
+
+
+def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
+    """Return what is said of the most accurate of some cells whose classes are known to lose by their proportion.
+
+    Parameters
+    ----------
+    study : StudyData
+    cells : DataFrame
+        As `verdict.by_accuracy` returns them.
+
+    Returns
+    -------
+    list of blocks
+        Empty if no cell has controls of its own and predictions.
+    """
+    for _, cell in cells.iterrows():
+        rows = class_rows(study, cell)
+        if rows["disproportionate"].notna().any():
+            title = f"{cell[schema.DATASET]}, {cell[schema.MODEL]}, {study.method(cell)}."
+            return [Caption(title, " ".join(sentences(cell, rows))), _table(rows)]
+    return []
+
+
+def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
+    """Tell whether errors grew by one factor, and which class is shown to lose more than that.
+
+    Parameters
+    ----------
+    cell : Series
+        A row of `study.cells`.
+    rows : DataFrame
+        Its rows of `study.classes`.
+    """
+    beyond = rows.loc[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
+    if beyond.empty:
+        return [_growth(cell), "No class is shown to lose more than its proportion."]
+    worst = beyond.iloc[0]
+    value, low, high = (100 * worst[f"disproportionate{end}"] for end in ("", "_low", "_high"))
+    others = len(beyond) - 1
+    more = f"; so do {others} others" if others > 1 else "; so does another class" if others else ""
+    return [
+        _growth(cell),
+        f"{worst['class']} loses {with_interval(value, low, high, _points)} points beyond its proportion{more}.",
+    ]
+
+
+def _growth(cell: pd.Series) -> str:
+    growth = f"The error grew {cell['error_growth']:.2f} times"
+    ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
+    if np.isnan(ends[0]):
+        return f"{growth}, which does not tell the two expectations apart."
+    share, low, high = ends
+    return (
+        f"{growth}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
+        "errors would give; equal losses would give 0 %."
+    )
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    rows = rows.sort_values("loss", ascending=False, kind="stable").head(MOST_CLASSES)
+    beyond = 100 * rows[["disproportionate", "disproportionate_low", "disproportionate_high"]]
+    columns = {
+        "class": rows["class"],
+        "error of the control": (100 * (1 - rows["recall_control"])).map(_points),
+        "loss": (100 * rows["loss"]).map(_points),
+        "equal losses": (100 * (rows["loss"] - rows["cost"])).map(_points),
+        "proportional errors": (100 * expected_losses(rows)).map(_points),
+        "beyond proportion": [with_interval(value, low, high, _points) for value, low, high in beyond.to_numpy(float)],
+        "p": rows["disproportionate_p"].map(p_value),
+    }
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})

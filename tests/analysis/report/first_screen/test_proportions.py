@@ -1,0 +1,90 @@
+"""What each class would lose in proportion, on two classes whose controls have 10 and 30 of 100 images wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.rendering.page import Caption, Picture
+from analysis.report.first_screen import section
+from analysis.report.first_screen.proportions import EXPECTATIONS, sentences
+from analysis.study.study import StudyData
+from tests.made_up_runs import predicted, runs, study, with_images
+
+CONTROLS = runs("toy", "net", "none", 1, [1.0] * 4)
+
+
+def pruned(wrong):
+    """Networks that have so many images of the two classes wrong."""
+    first, second = (1 - np.asarray(wrong) / 100).T
+    made = runs("toy", "net", "mp", 2, [1.0] * 4)
+    recalls = {"recall_after/a": first, "recall_after/b": second, "accuracy_after": (first + second) / 2}
+    return made.assign(**recalls)
+
+
+def with_predictions(made):
+    """Runs of networks that all have the first images of a class right, as `predicted` has it."""
+    recalls = (np.minimum(made[f"recall_before/{name}"], made[f"recall_after/{name}"]) for name in "ab")
+    return with_images(made).assign(**dict(zip(("both_right/a", "both_right/b"), recalls, strict=True)))
+
+
+def losses(wrong, *, controls=(CONTROLS,)):
+    """What the section on class losses says: its paragraphs, captions, the table by class, and the figures by name."""
+    made = [with_predictions(each) for each in (pruned(wrong), *controls)]
+    blocks = section.class_losses(StudyData(study(*made), predicted(*made))).blocks
+    captions = [block.text for block in blocks if isinstance(block, Caption)]
+    tables = [block.set_index("class") for block in blocks if hasattr(block, "columns")]
+    return blocks, captions, tables, {block.name: block.figure for block in blocks if isinstance(block, Picture)}
+
+
+# Twice the errors: 20 and 60 wrong, give or take one.
+IN_PROPORTION = [[20, 60], [21, 60], [19, 60], [20, 60]]
+# As many errors in all, but those that are new are all of the first class.
+ALL_OF_ONE = [[50, 30], [51, 30], [49, 30], [50, 30]]
+
+
+def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_much():
+    blocks, captions, (table,), figures = losses(IN_PROPORTION)
+    assert [block for block in blocks if isinstance(block, str)].count(EXPECTATIONS) == 1
+    assert table["error of the control"].to_dict() == {"b": "30.0", "a": "10.0"}
+    assert table["loss"].to_dict() == {"b": "30.0", "a": "10.0"}
+    assert table["equal losses"].to_dict() == {"b": "20.0", "a": "20.0"}
+    assert table["proportional errors"].to_dict() == {"b": "30.0", "a": "10.0"}
+    assert [text.split(" (")[0] for text in table["beyond proportion"]] == ["0.0", "0.0"]
+    (caption,) = captions
+    assert caption.startswith("The error grew 2.00 times")
+    assert caption.endswith(" No class is shown to lose more than its proportion.")
+    (axes,) = figures["class_losses"].axes
+    ticks = axes.collections[-1].get_offsets()[:, 0]
+    assert ticks.tolist() == pytest.approx([30, 10])
+
+
+def test_a_class_that_takes_all_new_errors_is_named():
+    _, (caption,), (table,), _ = losses(ALL_OF_ONE)
+    assert table["beyond proportion"]["a"].startswith("30.0 (")  # 40 in place of 10
+    assert "a loses 30.0 (" in caption
+    assert caption.endswith(" points beyond its proportion.")
+
+
+def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
+    cell = pd.Series(
+        {"error_growth": 1.183, "proportionality": 0.93, "proportionality_low": 0.76, "proportionality_high": 1.1}
+    )
+    rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
+    rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
+    assert sentences(cell, rows) == [
+        "The error grew 1.18 times. The gaps between classes widened by 93 % (76 to 110) of what proportional errors "
+        "would give; equal losses would give 0 %.",
+        "b loses 2.0 (0.5 to 3.5) points beyond its proportion; so does another class.",
+    ]
+
+
+def test_if_nothing_is_lost_the_expectations_are_not_told_apart():
+    _, (caption,), _, _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
+    assert "The error grew 1.00 times, which does not tell the two expectations apart." in caption
+
+
+def test_without_a_control_no_proportion_is_told():
+    blocks, captions, tables, figures = losses(IN_PROPORTION, controls=())
+    assert EXPECTATIONS not in [block for block in blocks if isinstance(block, str)]
+    assert captions == tables == []
+    assert "Black ticks" not in "".join(text.get_text() for text in figures["class_losses"].texts)
