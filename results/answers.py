@@ -23,7 +23,7 @@ from analysis.study.arrays import run_arrays
 NOT_COMPARABLE = "not comparable"
 WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
 
-_DIFFERENCE = "difference"
+_DIFFERENCE, _EQUAL_ACCURACY = "difference", "at_equal_accuracy"
 _PAIR = [schema.DATASET, schema.MODEL, schema.RATIO, "method", "baseline"]
 # What an answer shows, by its title: an outcome, and the column of methods.csv with its value.
 _SHOWN = {
@@ -35,7 +35,7 @@ _SHOWN = {
     "4": {
         "accuracy, points": (methods.ACCURACY, _DIFFERENCE),
         "alpha (new)": (methods.ALPHA_NEW, _DIFFERENCE),
-        tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY),
+        "alpha (new) at equal accuracy": (methods.ALPHA_NEW, _EQUAL_ACCURACY),
     },
 }
 _FURTHER = (methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
@@ -326,7 +326,7 @@ def _beside(results: Path, study: str, more: str) -> Iterator[_Difference]:
 
 
 _BESIDE_ALPHA = (
-    (methods.ALPHA, tables.EQUAL_ACCURACY, "alpha at equal accuracy"),
+    (methods.ALPHA, _EQUAL_ACCURACY, "alpha at equal accuracy"),
     (methods.RAW_SLOPE, "difference", "raw slope"),
     (methods.ACCURACY, "difference", tables.TITLES[methods.ACCURACY]),
 )

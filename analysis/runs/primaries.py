@@ -14,8 +14,8 @@ from analysis.runs import schema, study_archives
 
 # Outcomes of a comparison.
 ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
-ALPHA_NEW, ALPHA, RAW_SLOPE = "alpha_new", "alpha", "raw_slope"
-OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE)
+ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND = "alpha_new", "alpha", "raw_slope", "alpha_beyond"
+OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
 
 Direction = Literal["two-sided", "less", "greater"]
 DIRECTIONS: tuple[Direction, ...] = ("two-sided", "less", "greater")

@@ -17,7 +17,7 @@ from analysis.statistics import class_costs, class_losses, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_costs import Bounds
 from analysis.statistics.intensification import shared_sums
-from analysis.statistics.new_images import pooled_slope, slope_parts
+from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
 from analysis.statistics.resampling import mean_interval, pseudo_values
 
 # Errors are proportional for practical purposes if the slope moves as far as k does, give or take this share.
@@ -231,6 +231,52 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
     if slope.pairs is not None:  # the growth is no product of answers
         counted_twice[0, :, 0] = slope.pairs
     return Proportion(slope.estimate, growth, slope.identified(), *_covariances(values, moves, counted_twice))
+
+
+def pooled_alpha_beyond(
+    alpha: PooledSlope,
+    accuracy_before: np.ndarray,
+    accuracy_after: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> PooledSlope:
+    """Return alpha beyond proportion of several networks: `alpha_new` divided by the odds ratio of the error.
+
+    The odds ratio is that of the mean accuracies. To first order it moves with each network's accuracies, and with each
+    image.
+
+    Parameters
+    ----------
+    alpha : PooledSlope
+        `alpha_new` of the networks together.
+    accuracy_before, accuracy_after : (networks,)
+    answers : tuple of (images,), (networks, images) and (networks, images), optional
+        Class of each image from 0, and whether each network is right before and after. None if `alpha` has no moves.
+
+    Examples
+    --------
+    The accuracy falls from .8 to .7, so that the odds of an error grow from 2 : 8 to 3 : 7, which explains alpha:
+
+    >>> from analysis.statistics.new_images import SlopeParts
+    >>> alpha = pooled_slope(SlopeParts(np.array([[12.0, 12.0], [7.0, 7.0], [7.0, 7.0]])))
+    >>> round(pooled_alpha_beyond(alpha, np.array([0.8, 0.8]), np.array([0.7, 0.7])).estimate, 6)
+    1.0
+    """
+    before, after = float(accuracy_before.mean()), float(accuracy_after.mean())
+    growth = float(odds_ratio(before, after))
+    # How far the logarithm of the odds ratio moves with the accuracy of either side.
+    weights = quotient(1, before * (1 - before)), quotient(1, after * (1 - after))
+    of_networks = (accuracy_before - before) * weights[0] - (accuracy_after - after) * weights[1]
+    moves = alpha.moves
+    if moves is not None and answers is not None:
+        label, *right = answers
+        error_moves = [weight * _error_moves(label, side) for weight, side in zip(weights, right, strict=True)]
+        moves = quotient(moves - alpha.estimate * (error_moves[1] - error_moves[0]), growth)
+    return alpha._replace(
+        estimate=float(quotient(alpha.estimate, growth)),
+        pseudo_values=quotient(alpha.pseudo_values - alpha.estimate * of_networks, growth),
+        moves=moves,
+        pairs=None if alpha.pairs is None else quotient(alpha.pairs, growth**2),
+    )
 
 
 def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: np.ndarray) -> Proportion:

@@ -6,6 +6,7 @@ are what all methods are measured from.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -18,6 +19,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import (
     ACCURACY,
     ALPHA,
+    ALPHA_BEYOND,
     ALPHA_NEW,
     EXCESS,
     LOSS,
@@ -32,14 +34,17 @@ from analysis.statistics import equal_accuracy, intensification, two_way
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
 from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope
+from analysis.statistics.proportion import pooled_alpha_beyond
 from analysis.study import settings
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
-SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
+# In a family of tests only the first of them counts, because most say nearly the same; each other has its own family.
+SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
+# Those that are pooled over networks.
+_POOLED = (ALPHA_NEW, ALPHA_BEYOND)
 # The slopes that depend on the accuracy, and are compared at equal accuracy.
 OVER_ACCURACY = (ALPHA_NEW, ALPHA)
 # Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
@@ -117,12 +122,14 @@ def compare(
 
         - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
           recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
-          networks of the cell together; alpha and raw_slope, of each network.
-        - of_method, of_baseline: means over the networks; pooled for alpha_new.
+          networks of the cell together; alpha and raw_slope, of each network; alpha_beyond, alpha_new divided by the
+          odds ratio of the error since the dense networks (`proportion.pooled_alpha_beyond`), which tells methods
+          apart that differ in accuracy too.
+        - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless the
           alternative says in which direction a primary comparison was predicted. p_holm is corrected within its family,
-          which has as many tests as were planned. Of alpha_new, alpha and raw_slope, which say nearly the same, only
-          the first in a family counts; each other has a family of its own. p_permutation flips the signs of the seeds'
+          which has as many tests as were planned. Of alpha_new, alpha, raw_slope and alpha_beyond only the first in a
+          family counts; each other has a family of its own. p_permutation flips the signs of the seeds'
           differences.
         - effect_size: d_z.
         - detectable_difference: at 80 % power and level .05 / family.
@@ -198,9 +205,12 @@ class _ComparedCell:
     dense : frozenset of str
         Run ids of the dense networks.
     outcomes : dict of (networks,)
+    accuracy_before : (networks,)
     at_chance : (networks,), bool
     images : Images, optional
         The test images, if predictions are known.
+    right : pair of (networks, images), bool, optional
+        Whether the networks are right before and after, if predictions are known.
     parts : SlopeParts, optional
         Parts of alpha_new.
     pooled : PooledSlope, optional
@@ -212,8 +222,10 @@ class _ComparedCell:
     networks: pd.Index
     dense: frozenset[str]
     outcomes: dict[str, np.ndarray]
+    accuracy_before: np.ndarray
     at_chance: np.ndarray
     images: LabelledImages | None
+    right: tuple[np.ndarray, np.ndarray] | None
     parts: SlopeParts | None
     pooled: PooledSlope | None
 
@@ -227,10 +239,21 @@ class _ComparedCell:
             self,
             networks=networks,
             outcomes={name: values[rows] for name, values in self.outcomes.items()},
+            accuracy_before=self.accuracy_before[rows],
             at_chance=self.at_chance[rows],
+            right=(self.right[0][rows], self.right[1][rows]) if self.right else None,
             parts=parts,
             pooled=pooled_slope(parts) if parts and len(rows) > 1 else None,
         )
+
+    @cached_property
+    def slopes(self) -> dict[str, PooledSlope | None]:
+        """The outcomes that are pooled over the networks."""
+        if not self.pooled:
+            return dict.fromkeys(_POOLED)
+        answers = (self.images.place, *self.right) if self.images and self.right else None
+        beyond = pooled_alpha_beyond(self.pooled, self.accuracy_before, self.outcomes[ACCURACY], answers)
+        return {ALPHA_NEW: self.pooled, ALPHA_BEYOND: beyond}
 
     @property
     def sound(self) -> pd.Index:
@@ -321,8 +344,10 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
             ALPHA: intensification.alpha(*study.balances(rows, classes)),
             RAW_SLOPE: intensification.raw_slope(*recalls_and_accuracies),
         },
+        accuracy_before=study.accuracy_before[rows],
         at_chance=study.at_chance[rows],
         images=pair_predictions.images if pair_predictions else None,
+        right=pair_predictions.right if pair_predictions else None,
         parts=parts,
         pooled=(pair_predictions.pooled if pair_predictions else pooled_slope(parts))
         if parts and len(rows) > 1
@@ -474,8 +499,8 @@ def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterato
     method, baseline = pair.method.at(sound), pair.baseline.at(sound)
     curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
-        if outcome == ALPHA_NEW:
-            means, result = _compare_pooled(method, baseline, size, family.direction)
+        if outcome in _POOLED:
+            means, result = _compare_pooled(method, baseline, outcome, size, family.direction)
         else:
             values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
             is_defined = np.isfinite(values).all(0)
@@ -509,14 +534,14 @@ def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], ou
 
 
 def _compare_pooled(
-    method: _ComparedCell, baseline: _ComparedCell, family: int, direction: Direction
+    method: _ComparedCell, baseline: _ComparedCell, outcome: str, family: int, direction: Direction
 ) -> tuple[list[float], Row]:
-    """Return alpha_new of either cell, and the test of their difference, over the same networks.
+    """Return a pooled slope of either cell, and the test of their difference, over the same networks.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
     are tested.
     """
-    first, second = method.pooled, baseline.pooled
+    first, second = method.slopes[outcome], baseline.slopes[outcome]
     if not (first and second and first.identified() and second.identified()):
         n = len(method.networks)
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}

@@ -1,7 +1,7 @@
 """Figures of methods compared: every difference with its interval."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, DrawnIn
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import name_in_picture
 from analysis.report.methods import compare as methods
-from analysis.report.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
+from analysis.report.methods.tables import TITLES, at_chance, scale
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.settings import ITERATION
@@ -42,13 +42,7 @@ _NOTE = (
 )
 _MOST_LEVELS = 4  # of iterative pruning, in a figure
 # The outcomes that every figure shows; those of primary comparisons are added.
-_SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
-
-
-class _OutcomePanel(NamedTuple):
-    outcome: str
-    column: str  # of the difference
-    title: str
+_SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
 def figures(frame: pd.DataFrame) -> dict[str, Figure]:
@@ -124,16 +118,16 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
 
 def _draw(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
     """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
-    panels = _panels(frame)
+    outcomes = _outcomes(frame)
     by_outcome = dict(list(frame.groupby("outcome")))
     starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
-    size = (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
-    figure, grid = page((1, len(panels)), size, title, note, sharey=True)
-    for axes, panel in zip(grid[0], panels, strict=True):
-        rows = [_interval(row, panel) for row in by_outcome[panel.outcome].to_dict("records")]
+    size = (_PANEL_WIDTH * len(outcomes) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
+    figure, grid = page((1, len(outcomes)), size, title, note, sharey=True)
+    for axes, outcome in zip(grid[0], outcomes, strict=True):
+        rows = [_interval(row) for row in by_outcome[outcome].to_dict("records")]
         draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
-        axes.set_title(panel.title, fontsize=10, y=1)
+        axes.set_title(TITLES[outcome].replace(" beyond ", "\nbeyond "), fontsize=10, y=1)
     for axes in grid[0, 1:]:
         axes.tick_params(axis="y", left=False)
     first_axes, above = grid[0, 0], [headings[index] for index in starts]
@@ -155,14 +149,10 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(levels)]
 
 
-def _panels(frame: pd.DataFrame) -> list[_OutcomePanel]:
+def _outcomes(frame: pd.DataFrame) -> list[str]:
     requested = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
     available = set(frame.loc[frame["difference"].notna(), "outcome"]) or requested  # networks that guess have words
-    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
-    panels = [_OutcomePanel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
-    if EQUAL_ACCURACY in frame and frame[EQUAL_ACCURACY].notna().any():
-        panels.append(_OutcomePanel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
-    return panels
+    return [outcome for outcome in methods.OUTCOMES if outcome in requested & available]
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
@@ -177,12 +167,10 @@ def _against(rows: pd.DataFrame) -> pd.Series:
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
-def _interval(row: Mapping[str, Any], panel: _OutcomePanel) -> DrawnInterval:
-    value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
-    is_tested = panel.column != EQUAL_ACCURACY
+def _interval(row: Mapping[str, Any]) -> DrawnInterval:
+    value, low, high = (scale(row["outcome"]) * row[f"difference{end}"] for end in ("", "_low", "_high"))
     if at_chance(row):
         words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
         return DrawnInterval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
-    color = color_of(panel.outcome, low, high)
-    mark, words = "D" if row["primary"] else "o", "n/a" if is_tested else "not comparable"
-    return DrawnInterval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)
+    color, mark = color_of(row["outcome"], low, high), "D" if row["primary"] else "o"
+    return DrawnInterval(value, low, high, color, bool(row["p_holm"] < LEVEL), mark, words="n/a")

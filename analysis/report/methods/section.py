@@ -18,9 +18,10 @@ _PRIMARY = (
 _BY_RATIO = (
     "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
     "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. The excess "
-    "loss is that of the class that lost most. At equal accuracy, alpha is compared with the baseline's at the ratio "
-    "at which both are as accurate; without such a ratio they are not comparable. Alpha (new) is alpha as new images "
-    "of the same kind would show it."
+    "loss is that of the class that lost most. Alpha (new) is alpha as new images of the same kind would show it. "
+    "Alpha beyond proportion is alpha (new) divided by what it would be if the error of every class grew by one "
+    "factor. It compares methods of different accuracy: a higher one drives classes further apart than the lost "
+    "accuracy explains."
 )
 _LETTERS = "In tables and pictures a letter stands for these settings."
 _AT_CHANCE = " At chance names the ratios at which most networks guess."

@@ -1,6 +1,6 @@
 """Methods compared, as tables of text: primary comparisons in full, all others in a line over the ratios."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from analysis.rendering.formats import decimals, p_value, short_ratio, with_inte
 from analysis.report.methods.compare import AGAINST_CONTROL, OVER_ACCURACY, SLOPES
 from analysis.report.published import rank
 from analysis.runs import schema
-from analysis.runs.primaries import ACCURACY, ALPHA, ALPHA_NEW, EXCESS, LOSS, RAW_SLOPE, WEAKEST
+from analysis.runs.primaries import ACCURACY, ALPHA, ALPHA_BEYOND, ALPHA_NEW, EXCESS, LOSS, RAW_SLOPE, WEAKEST
 from analysis.statistics.hypothesis_tests import LEVEL
 
 TITLES = {
@@ -21,12 +21,10 @@ TITLES = {
     ALPHA_NEW: "alpha (new)",
     ALPHA: "alpha",
     RAW_SLOPE: "raw slope",
+    ALPHA_BEYOND: "alpha beyond proportion",
 }
-EQUAL_ACCURACY = "at_equal_accuracy"
-AT_EQUAL_ACCURACY = f"{TITLES[ALPHA_NEW]} at equal accuracy"
-_NOT_COMPARABLE = "not comparable"
 _NO_DIFFERENCE = "–"
-_SHOWN = (ACCURACY, EXCESS, RAW_SLOPE)
+_SHOWN = (ACCURACY, EXCESS, RAW_SLOPE, ALPHA_BEYOND)
 _PLACE = [schema.DATASET, schema.MODEL]
 # Lines for each data set and model, and in all. methods.csv has the others.
 _MOST_HERE, _MOST = 9, 30
@@ -62,16 +60,14 @@ def _with_stars(row: Mapping[str, Any]) -> str:
         return f"n/a ({row['n_at_chance']} at chance)" if row["n_at_chance"] else "n/a"
     significant = " *" if row["p_holm"] < LEVEL else ""
     left_out = f", n {row['n']}" if row["n_at_chance"] else ""
-    return f"{_difference(row, 'difference')}{significant}{left_out}"
+    return f"{_difference(row)}{significant}{left_out}"
 
 
-def _difference(row: Mapping[str, Any], name: str) -> str:
-    """Return a difference with its interval; `not comparable` at equal accuracy stands for none."""
+def _difference(row: Mapping[str, Any]) -> str:
+    """Return a difference with its interval."""
     write = decimals(2 if scale(row["outcome"]) == 1 else 1, sign=True)
-    value, low, high = (scale(row["outcome"]) * row[column] for column in (name, f"{name}_low", f"{name}_high"))
-    if np.isnan(value):
-        return _NOT_COMPARABLE if name == EQUAL_ACCURACY else "n/a"
-    return write(value) if np.isnan(low) else with_interval(value, low, high, write)
+    value, low, high = (scale(row["outcome"]) * row[f"difference{end}"] for end in ("", "_low", "_high"))
+    return with_interval(value, low, high, write)
 
 
 def primary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +78,10 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
     frame : DataFrame
         As `compare` returns it.
     """
+    pair = (*_PLACE, schema.RATIO, "method", "baseline")
+    beyond = {
+        tuple(row[name] for name in pair): row for row in frame[frame["outcome"] == ALPHA_BEYOND].to_dict("records")
+    }
     rows = []
     for row in frame[frame["primary"]].to_dict("records"):
         side = "" if row["alternative"] == "two-sided" else ", one-sided"
@@ -90,10 +90,12 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
                 **{name: row[name] for name in _PLACE},
                 "comparison": f"{_pair_name(row)}, ratio {short_ratio(row[schema.RATIO])}",
                 "outcome": TITLES[row["outcome"]],
-                "difference": _difference(row, "difference"),
+                "difference": _difference(row),
                 "p (Holm)": "n/a" if np.isnan(row["p_holm"]) else p_value(row["p_holm"]) + side,
                 "n": str(row["n"]),
-                "at equal accuracy": _difference(row, EQUAL_ACCURACY) if row["outcome"] in OVER_ACCURACY else "",
+                TITLES[ALPHA_BEYOND]: _difference(beyond[tuple(row[name] for name in pair)])
+                if row["outcome"] in OVER_ACCURACY
+                else "",
             }
         )
     return _by_place(pd.DataFrame(rows), frame)
@@ -117,11 +119,7 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             {
                 **{name: of_pair[0][name] for name in _PLACE},
                 "comparison": _pair_name(of_pair[0]),
-                **{
-                    TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], _by_holm, ratios)
-                    for outcome in _SHOWN
-                },
-                AT_EQUAL_ACCURACY: _over_ratios(by_outcome[ALPHA_NEW], _by_interval_at_equal_accuracy, ratios),
+                **{TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], ratios) for outcome in _SHOWN},
                 "at chance": _ranges([row[schema.RATIO] for row in by_outcome[ALPHA_NEW] if at_chance(row)], ratios),
                 "control": all(row["comparison"] == AGAINST_CONTROL for row in of_pair),
             }
@@ -153,28 +151,17 @@ def _by_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 def _by_holm(row: Mapping[str, Any]) -> str:
     if np.isnan(row["difference"]):
         return "n/a"
-    return _side(row["difference"], row["p_holm"] < LEVEL)
+    if not row["p_holm"] < LEVEL:
+        return _NO_DIFFERENCE
+    return "higher" if row["difference"] > 0 else "lower"
 
 
-def _by_interval_at_equal_accuracy(row: Mapping[str, Any]) -> str:
-    value, low, high = (row[EQUAL_ACCURACY + end] for end in ("", "_low", "_high"))
-    return _NOT_COMPARABLE if np.isnan(value) else _side(value, low > 0 or high < 0)
-
-
-def _side(difference: float, is_shown: bool) -> str:
-    return _NO_DIFFERENCE if not is_shown else "higher" if difference > 0 else "lower"
-
-
-def _over_ratios(
-    results: Sequence[Mapping[str, Any]], describe: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
-) -> str:
+def _over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[float]) -> str:
     """Return what is said at which ratios: `lower: 2; higher: 10–50`."""
     at: dict[str, list[float]] = {}
     for row in results:
         if not at_chance(row):
-            at.setdefault(describe(row), []).append(row[schema.RATIO])
-    if list(at) == [_NOT_COMPARABLE]:
-        return _NOT_COMPARABLE
+            at.setdefault(_by_holm(row), []).append(row[schema.RATIO])
     at.pop(_NO_DIFFERENCE, None)
     return "; ".join(f"{kind}: {_ranges(own_ratios, ratios)}" for kind, own_ratios in at.items()) or _NO_DIFFERENCE
 

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from analysis.statistics import intensification, new_images, proportion
-from analysis.statistics.proportion import disproportionate_losses, for_new_images, odds_ratio, on_these_images
+from analysis.statistics.proportion import (
+    disproportionate_losses,
+    for_new_images,
+    odds_ratio,
+    on_these_images,
+    pooled_alpha_beyond,
+)
 
 THIRDS = np.full(3, 1 / 3)
 
@@ -162,3 +168,17 @@ def test_intervals_cover_proportional_errors(networks):
 
 def test_the_margin_is_a_fifth():
     assert proportion.MARGIN == 0.2
+
+
+def test_the_variance_of_alpha_beyond_proportion_is_that_over_draws_of_networks_and_images():
+    before = np.tile([0.1, 0.2, 0.4], (6, 1))
+    estimates, variances = [], []
+    for seed in range(300):
+        label, right = drawn(np.random.default_rng(seed), np.vstack([before, 1.4 * before]), 200)
+        alpha = new_images.pooled_slope(new_images.slope_parts(label, right[:6], right[6:]))
+        found = pooled_alpha_beyond(alpha, right[:6].mean(1), right[6:].mean(1), (label, right[:6], right[6:]))
+        estimates.append(found.estimate)
+        variances.append(found.variances.total)
+    assert np.mean(estimates) == pytest.approx(1, abs=0.02)
+    # If the odds ratio were taken as known, the variance would be half as large again.
+    assert 0.9 < np.mean(variances) / np.var(estimates, ddof=1) < 1.35

@@ -414,9 +414,30 @@ def test_slopes_that_say_nearly_the_same_share_no_family():
     assert not frame["primary"].any()
     for is_control in (True, False):
         rest = frame[(frame["comparison"] == "control") == is_control]
-        slopes = rest["outcome"].isin(["alpha", "raw_slope"])
-        for members in (rest[~slopes], rest[rest["outcome"] == "alpha"], rest[rest["outcome"] == "raw_slope"]):
+        own = ["alpha", "raw_slope", "alpha_beyond"]
+        for members in (rest[~rest["outcome"].isin(own)], *(rest[rest["outcome"] == slope] for slope in own)):
             assert members["p_holm"].min() == pytest.approx(min(len(members) * members["p"].min(), 1))
+
+
+def test_a_method_that_loses_more_accuracy_in_proportion_has_no_higher_alpha_beyond_it():
+    # Dense errors of .1 and .3 grow to .12 and .36 by magnitude pruning, and to .15 and .45 by the other.
+    cells = [toy("none", 1, np.ones(4))]
+    for pruner, factor in (("mp", 1.2), ("up", 1.5)):
+        made = toy(pruner, 10, np.ones(4))
+        after = {name: 1 - factor * (1 - made[name]) for name in ("recall_after/a", "recall_after/b")}
+        cells.append(made.assign(**after, accuracy_after=1 - factor * 0.2))
+    made = made_up_runs.study(*cells)
+    images = {f"support/{name}": 1000.0 for name in "ab"}
+    images |= {
+        f"both_right/{name}": made[[f"recall_before/{name}", f"recall_after/{name}"]].min(axis=1) for name in "ab"
+    }
+    frame = methods.compare(run_arrays(made.assign(**images)))
+    row = frame.query("method == 'up' and baseline == 'mp'").set_index("outcome")
+    assert row["of_method"]["alpha"] == pytest.approx(12 / 7)  # odds of 3 : 7 after 2 : 8
+    assert row["of_method"]["alpha_beyond"] == pytest.approx(row["of_method"]["alpha_new"] / (12 / 7))
+    assert row["of_method"]["alpha_beyond"] == pytest.approx(1, abs=0.01)
+    assert row["difference"]["alpha_new"] > 0.3
+    assert row["difference"]["alpha_beyond"] == pytest.approx(0, abs=0.01)
 
 
 def test_methods_that_share_no_dense_network_are_not_compared():
@@ -510,7 +531,7 @@ def test_several_primary_comparisons_and_those_with_the_control_are_families_eac
         assert members["p_holm"].min() == pytest.approx(min(2 * members["p"].min(), 1))
     for is_control in (True, False):
         rest = frame[~frame["primary"] & ((frame["comparison"] == "control") == is_control)]
-        rest = rest[~rest["outcome"].isin(["alpha", "raw_slope"])]
+        rest = rest[~rest["outcome"].isin(["alpha", "raw_slope", "alpha_beyond"])]
         assert rest["p_holm"].min() == pytest.approx(min(len(rest) * rest["p"].min(), 1))
 
 

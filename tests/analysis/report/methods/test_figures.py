@@ -88,7 +88,7 @@ def test_a_value_that_is_not_known_says_so_and_an_outcome_without_any_has_no_pan
     assert text.get_text() == "n/a"
     unknown = frame.assign(difference=frame["difference"].mask(frame["outcome"] == "alpha_new"))
     titles = [axes.get_title() for axes in methods_figures.forest(unknown).axes]
-    assert titles == ["accuracy, points", "largest excess loss, points", "raw slope"]
+    assert titles == ["accuracy, points", "largest excess loss, points", "raw slope", "alpha\nbeyond proportion"]
 
 
 def test_what_most_networks_guess_is_said_and_not_drawn():
@@ -97,18 +97,6 @@ def test_what_most_networks_guess_is_said_and_not_drawn():
     accuracy = panel(methods_figures.forest(pd.DataFrame(rows)), "accuracy")
     assert [text.get_text() for text in accuracy.texts] == ["29 of 30 at chance"]
     assert len(intervals(accuracy)) == 1
-
-
-def test_at_equal_accuracy_has_a_panel_of_its_own_with_words_where_there_is_no_such_ratio():
-    equal = {"at_equal_accuracy": -0.1, "at_equal_accuracy_low": -0.3, "at_equal_accuracy_high": 0.1}
-    rows = [row(outcome, 0.1, 0.05, 0.2) | equal for outcome in OUTCOMES]
-    rows += [row(outcome, 0.1, 0.05, 0.2, method="up cubic") for outcome in OUTCOMES]
-    at_equal = methods_figures.forest(pd.DataFrame(rows)).axes[-1]
-    assert at_equal.get_title() == "alpha (new)\nat equal accuracy"
-    (interval,), (mark,) = intervals(at_equal), marks(at_equal)
-    assert interval[1:] == pytest.approx((-0.3, 0.1))
-    assert mark == (pytest.approx(-0.1), 1, "o", False)
-    assert [text.get_text() for text in at_equal.texts] == ["not comparable"]
 
 
 def test_a_value_far_outside_the_others_is_a_triangle_at_the_edge():

@@ -21,8 +21,6 @@ def rows(method="up", baseline="mp", comparison="pruner", ratio=10.0, **of_outco
 
 
 HIGHER, LOWER = {"difference": 0.1, "p_holm": 0.01}, {"difference": -0.1, "p_holm": 0.01}
-ABOVE = {"at_equal_accuracy": 0.1, "at_equal_accuracy_low": 0.05, "at_equal_accuracy_high": 0.2}
-UNSURE = ABOVE | {"at_equal_accuracy_low": -0.1}
 
 
 def by_ratio(*comparisons):
@@ -32,8 +30,8 @@ def by_ratio(*comparisons):
 
 def test_ratios_stand_under_what_is_said_of_them():
     (row,), left_out = by_ratio(
-        rows(ratio=2.0, accuracy=HIGHER, alpha_new=ABOVE),
-        rows(ratio=4.0, accuracy=LOWER, raw_slope=HIGHER, alpha_new=UNSURE),
+        rows(ratio=2.0, accuracy=HIGHER, alpha_beyond=LOWER),
+        rows(ratio=4.0, accuracy=LOWER, raw_slope=HIGHER),
         rows(ratio=10.0, accuracy=LOWER, raw_slope=HIGHER),
         rows(ratio=20.0, accuracy=LOWER, raw_slope=HIGHER | {"p_holm": 0.06}),
         rows(ratio=50.0, raw_slope=HIGHER),
@@ -44,7 +42,7 @@ def test_ratios_stand_under_what_is_said_of_them():
         "accuracy": "higher: 2; lower: 4–20",
         "largest excess loss": "–",
         "raw slope": "higher: 4, 10, 50",
-        "alpha (new) at equal accuracy": "higher: 2; not comparable: 10–50",
+        "alpha beyond proportion": "lower: 2",
     }
 
 
@@ -59,7 +57,7 @@ def test_where_most_networks_guess_nothing_else_is_said():
 def test_all_ratios_and_a_single_one():
     (row,), _ = by_ratio(rows(ratio=2.0, accuracy=LOWER), rows(ratio=4.0, accuracy=LOWER, raw_slope=HIGHER))
     assert (row["accuracy"], row["raw slope"]) == ("lower: all", "higher: 4")
-    assert row["alpha (new) at equal accuracy"] == "not comparable"
+    assert row["alpha beyond proportion"] == "–"
     (row,), _ = by_ratio(rows(ratio=2.0, accuracy=LOWER))
     assert row["accuracy"] == "lower: 2"
 
@@ -83,8 +81,9 @@ def test_primary_comparisons_are_shown_in_full():
         "mp cubic",
         ratio=20.0,
         accuracy=of_primary | {"p_holm": 0.0001, "alternative": "less"},
-        alpha_new=of_primary | ABOVE | {"p_holm": 0.032},
+        alpha_new=of_primary | {"p_holm": 0.032},
         alpha=of_primary | {"p_holm": np.nan},
+        alpha_beyond={"difference": 0.1, "difference_low": 0.05, "difference_high": 0.2},
     )
     found = tables.primary(pd.DataFrame(told)).to_dict("records")
     assert found == [
@@ -94,12 +93,12 @@ def test_primary_comparisons_are_shown_in_full():
             "difference": difference,
             "p (Holm)": p,
             "n": "30",
-            "at equal accuracy": equal,
+            "alpha beyond proportion": beyond,
         }
-        for outcome, difference, p, equal in (
+        for outcome, difference, p, beyond in (
             ("accuracy, points", "-4.1 (-7.4 to -0.8)", "<0.001, one-sided", ""),
             ("alpha (new)", "-0.04 (-0.07 to -0.01)", "0.032", "+0.10 (+0.05 to +0.20)"),
-            ("alpha", "-0.04 (-0.07 to -0.01)", "n/a", "not comparable"),
+            ("alpha", "-0.04 (-0.07 to -0.01)", "n/a", "+0.10 (+0.05 to +0.20)"),
         )
     ]
 
