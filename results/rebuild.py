@@ -20,6 +20,7 @@ import equal_accuracy
 import folders
 import front_page
 import lottery_tickets
+import margins
 import pies
 import proportion
 import quantized_training
@@ -47,6 +48,7 @@ _WITH_TABLES = (
     compress,
     costs_at_equal_accuracy,
     lottery_tickets,
+    margins,
     pies,
     proportion,
     quantized_training,
