@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import decay
 import folders
 import network_measures
 import numpy as np
 import pandas as pd
+import pies
 import quantized_training
 from decay import DATASETS
 from matplotlib.figure import Figure
@@ -39,6 +41,7 @@ _QUANTIZED = {
     quantized_training.LENET5: ("fashion-mnist", "lenet5"),
     quantized_training.RESNET20: ("cifar10-jpeg", "resnet20"),
 }
+_GRADUAL = {schema.DATASET: "fashion-mnist", schema.MODEL: "lenet5", schema.PRUNER: "mp", schema.RATIO: 20.0}
 _COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
 
 
@@ -80,7 +83,8 @@ def stored(results: Path) -> pd.DataFrame:
     for study in _QUANTIZED:
         if (results / study / quantized_training.ANSWERS).is_file():
             cells += _quantized(results / study)
-    return pd.DataFrame(cells)
+    cells += _rare_classes(results / pies.STUDY) if (results / pies.STUDY / pies.ANSWERS).is_file() else []
+    return pd.DataFrame([*cells, *_writers(results)])
 
 
 def _quiet(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
@@ -102,22 +106,48 @@ def _quantized(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of networks with weights of few bits."""
     label, answers = quantized_training.read(folder)
     dataset, model = _QUANTIZED[folder.name]
-    control = answers[quantized_training.CONTROL]
-    share = np.bincount(label) / len(label)
+    key = {schema.DATASET: dataset, schema.MODEL: model, schema.PRUNER: CONTROL, schema.RATIO: 1.0}
     for name in quantized_training.QUANTIZED:
-        recalls = [
-            np.array([np.bincount(label, row) for row in each]) / np.bincount(label)
-            for each in (control, answers[name])
-        ]
-        found = CellProportion(
-            len(control),
-            float(control.mean()),
-            float(answers[name].mean()),
-            proportion.for_new_images(label, control, answers[name]),
-            proportion.on_these_images(recalls[0], recalls[1], share),
-        )
-        key = {schema.DATASET: dataset, schema.MODEL: model, schema.PRUNER: CONTROL, schema.RATIO: 1.0}
-        yield from _rows({"study": folder.name, **key, "setting": f"bits {name}"}, found)
+        cell = _of_answers(label, answers[quantized_training.CONTROL], answers[name])
+        yield from _rows({"study": folder.name, **key, "setting": f"bits {name}"}, cell)
+
+
+def _rare_classes(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of networks that were trained on few images of three classes."""
+    label, populations = pies.read(folder)
+    rare = populations[pies.RARE]
+    cell = _of_answers(label, rare.control == label, rare.pruned == label)
+    yield from _rows({"study": folder.name, **_GRADUAL, "setting": "rare classes"}, cell)
+
+
+def _writers(results: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the two series of writers of MNIST's digits, which take the place of classes."""
+    table = pd.read_csv(results / "prune-responsibly" / "groups" / "mnist.csv")
+    series = np.unique(table["series"], return_inverse=True)[1]
+    for study in decay.STUDIES if folders.has_frames(results, decay.STUDIES[0]) else ():
+        for arrays, predictions in _quiet(results, study):
+            for rows in arrays.cells():
+                row = arrays.runs.iloc[rows[0]]
+                run_ids, controls = arrays.runs[frames.RUN_ID].iloc, arrays.controls[rows]
+                if row[schema.DATASET] != "mnist" or row[schema.PRUNER] == CONTROL or (controls < 0).any():
+                    continue
+                if pairs := predictions.of_pairs(run_ids[controls], run_ids[rows]):
+                    key = {**_key(arrays, rows), "setting": "series of writers"}
+                    yield from _rows({"study": study, **key}, _of_answers(series, *pairs.right))
+
+
+def _of_answers(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> CellProportion:
+    """Compare networks with their controls by whether they are right, (networks, images) bool each."""
+    recalls = [
+        np.array([np.bincount(label, row) for row in each]) / np.bincount(label) for each in (control, compressed)
+    ]
+    return CellProportion(
+        len(control),
+        float(control.mean()),
+        float(compressed.mean()),
+        proportion.for_new_images(label, control, compressed),
+        proportion.on_these_images(recalls[0], recalls[1], np.bincount(label) / len(label)),
+    )
 
 
 def _rows(key: dict[str, Any], cell: CellProportion) -> Iterator[dict[str, Any]]:
