@@ -68,8 +68,12 @@ def check_fields(config: Any) -> None:
 
 
 def _check_engine(config: Any) -> None:
-    """Raise a StudyError if the engine that an option names cannot train with the optimizer."""
-    if config.optimizer != SGD and config.engine == "native":
+    """Raise a StudyError if the engine that an option names cannot train with the optimizer or the precision."""
+    if config.engine != "native":
+        return
+    if config.precision == schema.BF16:
+        raise StudyError("native trains in float32 alone: take torch, or --precision float32", option="engine")
+    if config.optimizer != SGD:
         raise StudyError(
             f"native does not train with {config.optimizer}: take torch, or --optimizer {SGD}",
             option="engine",

@@ -25,7 +25,7 @@ def choose(
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
-    On a GPU nothing is logged unless the native one is asked for.
+    On a GPU nothing is logged unless the native one is asked for, and with bf16, which torch alone has, never.
 
     Parameters
     ----------
@@ -37,18 +37,19 @@ def choose(
     precision : {"float32", "bf16"}
     optimizer : {"sgd", "adam"}
     """
-    torch = TORCH_BF16 if precision == schema.BF16 else TORCH
+    if precision == schema.BF16:
+        return TORCH_BF16
     if name == "torch" or (name is None and device != "cpu"):
-        return torch
+        return TORCH
     try:
         if device != "cpu":
             raise NativeError(f"it runs on the cpu, not on {device}")
         if optimizer != SGD:
             raise NativeError(f"it trains with {SGD}, not with {optimizer}")
-        return native.load(model, image_shape, precision, faster=name is None)
+        return native.load(model, image_shape)
     except NativeError as reason:
         _say_once(f"engine torch, not native: {reason}")
-        return torch
+        return TORCH
 
 
 @cache

@@ -722,9 +722,8 @@ class NumberFormatOptions:
     precision: str = option(
         "float32",
         choice(("float32", "bf16")),
-        "Numbers that layers compute with in training: float32, or bf16 (bfloat16; the engine native has it for "
-        "residual networks, on CPUs that multiply such numbers). Weights, loss, evaluation and the gradient for scores "
-        "are float32 with both.",
+        "Numbers that layers compute with in training: float32, or bf16 (bfloat16, by the engine torch alone). "
+        "Weights, loss, evaluation and the gradient for scores are float32 with both.",
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
         heading="Training",

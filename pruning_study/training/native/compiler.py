@@ -18,7 +18,7 @@ from pruning_study.training.native.errors import NativeError
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
-SOURCE, BF16_SOURCE = FOLDER / "network.cpp", FOLDER / "bf16.cpp"
+SOURCE = FOLDER / "network.cpp"
 ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
 # What a library does not export is its own. Else constants of one network, compiled for two instruction sets, would be
 # one constant in a process that loads both libraries.
@@ -146,19 +146,6 @@ def _run(command: list[str]) -> str:
         reason = next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")
         raise NativeError(f"the compiler {command[0]} fails: {reason[:300]}")
     return done.stdout
-
-
-def check_bf16(*, faster: bool = False) -> None:
-    """Raise a NativeError unless the CPU multiplies bf16 numbers; if `faster`, unless it does so faster than PyTorch.
-
-    A CPU with a matrix unit (AMX_BF16) also has AVX512_BF16. On one with AVX512_BF16 alone, PyTorch trains ResNet-20 in
-    bf16 1.2 times as fast as the native engine.
-    """
-    flags = _read_cpu().get("flags", "").split()
-    if "avx512_bf16" not in flags:
-        raise NativeError("in bf16 it needs a CPU with avx512_bf16")
-    if faster and "amx_bf16" not in flags:
-        raise NativeError("in bf16 it is slower than torch on a CPU without amx_bf16")
 
 
 def _read_cpu() -> dict[str, str]:

@@ -29,7 +29,7 @@ from pruning_study.training.native.stack import Stack, read
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
-CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
+CLOSE = 1e-4
 CLOSE_GRADIENT = 0.05  # of 20 gradients of ResNet-20, one had a part that was 5e-4 off: a value at the edge of a ReLU
 # Bytes of packed images that are normalised at once, to be handed to the library.
 PORTION = 2**26
@@ -42,9 +42,7 @@ POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
-def load(
-    model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOAT32, *, faster: bool = False
-) -> "Native":
+def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     """Return the native engine of a model, compiled if that has not been done yet.
 
     Parameters
@@ -52,9 +50,6 @@ def load(
     model : nn.Module
         Model with the layers that the engine is for; its weights do not matter.
     image_shape : (channels, height, width)
-    precision : {"float32", "bf16"}
-    faster : bool
-        Whether to refuse a precision in which PyTorch is faster on this machine.
 
     Returns
     -------
@@ -66,44 +61,31 @@ def load(
         If the engine cannot run this model, or cannot run on this machine.
     """
     stack = read(model, image_shape)
-    trainer = _bf16_library(stack, faster=faster) if precision == schema.BF16 else None
-    library = _library(stack.network, compiler.SOURCE)
+    library = _library(stack.network)
     if library.digest() != DIGEST:
         raise NativeError(
             "the compiler joins or reorders operations, although it is told not to, so that networks would be others "
             "than on other machines: use another one, or other flags in $CXX"
         )
     engine = Native(stack, library)
-    _check(engine, model, image_shape, stack.classes, CLOSE)
-    if trainer:
-        engine = Native(stack, engine._library, trainer)
-        _check(engine, model, image_shape, stack.classes, CLOSE_IN_BF16)
+    _check(engine, model, image_shape, stack.classes)
     return engine
 
 
-def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
+def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     """Raise a NativeError unless the engine computes what the model does, in evaluation and in training.
 
     This finds layers that a method `stack` or the names of a block's layers do not tell of, and a faulty compiler. The
     weights are drawn: an initial weight of 0 hides what stands before it.
-
-    Parameters
-    ----------
-    engine : Native
-    model : nn.Module
-    image_shape : (channels, height, width)
-    classes : int
-    close : float
-        Largest relative difference of the training losses.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
-        _check_drawn(engine, model, image_shape, classes, close)
+        _check_drawn(engine, model, image_shape, classes)
 
 
-def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
+def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
     drawn = _with_drawn_values(model)
-    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images), CLOSE):
+    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
         raise NativeError(f"its logits are not those of {type(model).__name__}")
     examples, random = Examples(images, labels), torch.get_rng_state()
     losses = []
@@ -112,7 +94,7 @@ def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, cl
         losses.append(torch.tensor(each.train_epoch(own, examples, [torch.arange(5)], _resting(own), {})))
     if not torch.equal(torch.get_rng_state(), random):
         raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
-    if not _are_close(losses[0], losses[1], close):
+    if not _are_close(losses[0], losses[1]):
         raise NativeError(f"its training loss is not that of {type(model).__name__}")
     gradients, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
     if any((gradients[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
@@ -136,9 +118,9 @@ def _with_drawn_values(model: nn.Module) -> nn.Module:
     return drawn
 
 
-def _are_close(values: Tensor, wanted: Tensor, close: float) -> bool:
+def _are_close(values: Tensor, wanted: Tensor) -> bool:
     # A deep network can have logits of any size.
-    return torch.allclose(values, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
+    return torch.allclose(values, wanted, rtol=CLOSE, atol=CLOSE * max(1.0, wanted.abs().max().item()))
 
 
 def _resting(model: nn.Module) -> Optimizer:
@@ -146,41 +128,31 @@ def _resting(model: nn.Module) -> Optimizer:
     return Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in model.named_parameters()})
 
 
-def _bf16_library(stack: Stack, *, faster: bool) -> ctypes.CDLL:
-    """Return the library that trains in bf16, or raise a NativeError if this machine is not one for it."""
-    network = stack.bf16_network
-    compiler.check_bf16(faster=faster)
-    library = _library(network, compiler.BF16_SOURCE)
-    if reason := library.refusal():
-        raise NativeError(f"in bf16 it cannot be fast: {reason.decode()}")
-    return library
-
-
-def _library(network: str, source: Path) -> ctypes.CDLL:
-    library = _library_or_reason(network, source, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
+def _library(network: str) -> ctypes.CDLL:
+    library = _library_or_reason(network, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
     if isinstance(library, str):
         raise NativeError(library)
     return library
 
 
 @cache
-def _library_or_reason(network: str, source: Path, *environment: str | None) -> ctypes.CDLL | str:
+def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | str:
     """Return the library, or the reason why there is none.
 
     Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
     """
     try:
-        path = compiler.library(network, source)
+        path = compiler.library(network)
         inode = path.stat().st_ino
         try:
-            return _open(path, source)
+            return _open(path)
         except NativeError:
-            return _open(compiler.library(network, source, unloadable=inode), source)
+            return _open(compiler.library(network, unloadable=inode))
     except (NativeError, FileNotFoundError) as reason:
         return str(reason)
 
 
-def _open(path: Path, source: Path) -> ctypes.CDLL:
+def _open(path: Path) -> ctypes.CDLL:
     # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
     library = None
     try:
@@ -190,15 +162,12 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
         quantization: list[Any] = [POINTER, COUNT, NUMBER]
         library.train.argtypes = [*arrays, *crops, *optimizer, *quantization, *teacher, *seen, STEPPED, POINTER]
         library.train.restype = ctypes.c_bool
-        if source == compiler.BF16_SOURCE:
-            library.refusal.restype = ctypes.c_char_p
-        else:
-            library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
-            library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
-            library.logits.restype = library.gradient.restype = ctypes.c_bool
-            library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
-            library.probabilities.restype = None
-            library.digest.restype = ctypes.c_uint64
+        library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
+        library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
+        library.logits.restype = library.gradient.restype = ctypes.c_bool
+        library.probabilities.argtypes = [*[POINTER] * 2, COUNT, *[POINTER] * 2]
+        library.probabilities.restype = None
+        library.digest.restype = ctypes.c_uint64
     except (OSError, AttributeError) as error:
         if library:  # else the next library of this name would be this one again
             dlclose(library._handle)
@@ -214,21 +183,16 @@ class Native:
     stack : Stack
     library : ctypes.CDLL
         Library compiled for this stack.
-    trainer : ctypes.CDLL, optional
-        Library for this stack that trains in bf16; without it the other one trains. Evaluation and the gradient for
-        scores are float32 with both, as `training.engines.Torch` explains.
     weight_bits : int, optional
         Bits of a quantised weight, as `training.engines.Torch` takes them.
     """
 
     name = "native"
     layout: torch.memory_format | None = torch.contiguous_format
+    arithmetic = schema.NATIVE_ARITHMETIC
 
-    def __init__(
-        self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None, weight_bits: int | None = None
-    ) -> None:
-        self._stack, self._weight_bits = stack, weight_bits
-        self._library, self._trainer = library, trainer or library
+    def __init__(self, stack: Stack, library: ctypes.CDLL, weight_bits: int | None = None) -> None:
+        self._stack, self._library, self._weight_bits = stack, library, weight_bits
         bytes_of_batch = BATCH * prod(stack.image_shape) * torch.float32.itemsize
         batches = min(MULTIPLICATIONS // (stack.multiplications * BATCH), PORTION // bytes_of_batch)
         self._at_once = max(1, batches) * BATCH
@@ -237,22 +201,14 @@ class Native:
         )
 
     @property
-    def arithmetic(self) -> str:
-        """That of the native engine, except in bf16, whose rounding depends on the processor."""
-        return schema.NATIVE_ARITHMETIC if self._trainer is self._library else schema.TORCH_ARITHMETIC
-
-    @property
     def identity(self) -> str:
-        """Name, arithmetic and bits; in bf16 also the libraries, for those of other compilers round otherwise."""
+        """Name, arithmetic and bits."""
         name = f"{self.name}, arithmetic {self.arithmetic}"
-        if self._trainer is not self._library:
-            libraries = (Path(library._name).stem for library in (self._library, self._trainer))
-            name = f"{name} of {' and '.join(libraries)}"
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
     def with_weight_bits(self, bits: int) -> "Native":
         """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
-        return Native(self._stack, self._library, self._trainer, bits)
+        return Native(self._stack, self._library, bits)
 
     def train_epoch(
         self,
@@ -302,7 +258,7 @@ class Native:
                 wanted, entropies, factors = self._teacher_probabilities(distillation, portion, augment, factors)
             seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
             self._run(
-                self._trainer.train,
+                self._library.train,
                 *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(running.data_ptr(), self._settings.data_ptr()),
                 *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),

@@ -76,13 +76,6 @@ class Stack:
         return f"Network<{', '.join(self.layers)}>"
 
     @property
-    def bf16_network(self) -> str:
-        """C++ type of the network that trains in bf16; a NativeError where there is none."""
-        if not self.normalizations:
-            raise NativeError("in bf16 it trains only networks with BatchNorm")
-        return f"Bf16{self.network}"
-
-    @property
     def running(self) -> dict[str, torch.Size]:
         """Names and shapes of the running statistics, in the order of the layers."""
         return {

@@ -568,6 +568,14 @@ def test_the_native_engine_refuses_adam_and_the_line_names_the_engine_that_can(c
     assert config(optimizer="sgd", engine="native").engine == "native"
 
 
+@pytest.mark.parametrize("config", [TrainConfig, PruneConfig, IterateConfig, TuneConfig])
+def test_the_native_engine_refuses_bf16_and_the_line_says_what_to_do(config):
+    with pytest.raises(StudyError, match=r"^native trains in float32 alone: take torch, or --precision") as caught:
+        config(precision="bf16", engine="native")
+    assert caught.value.option == "engine"
+    assert config(precision="bf16").engine is None
+
+
 def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
     assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)

@@ -70,17 +70,9 @@ def test_adam_is_trained_by_torch_and_one_line_says_why(lenet5, caplog):
     assert caplog.messages == ["engine torch, not native: it trains with sgd, not with adam"]
 
 
-@pytest.mark.parametrize("name", [None, "native"])
-def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog, name):
-    chosen = [engine_choice.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]
-    assert chosen == [engines.TORCH_BF16, engines.TORCH_BF16]
-    assert caplog.messages == [
-        "engine torch, not native: in bf16 it trains only networks with BatchNorm",
-    ]
-
-
-def test_torch_in_bf16_is_used_without_a_line_where_it_is_asked_for(lenet5, caplog):
-    assert engine_choice.choose("torch", lenet5, SHAPE, device="cpu", precision="bf16") is engines.TORCH_BF16
+@pytest.mark.parametrize("name", [None, "torch"])
+def test_bf16_is_trained_by_torch_without_a_line(lenet5, caplog, name):
+    assert engine_choice.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") is engines.TORCH_BF16
     assert not caplog.records
 
 
