@@ -144,5 +144,5 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
     """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
     if result.at_chance or result.basis == "pair":
         return {}
-    accuracy, *classes = result.losses["high"]
+    accuracy, *classes = result.losses["upper"]
     return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}
