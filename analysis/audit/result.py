@@ -350,7 +350,6 @@ def _with_interval(row: pd.Series, name: str) -> str:
 
 # Tables.
 
-_RECALLS = {"before": "recall_before", "control": "recall_control", "after": "recall_after"}
 _LEGEND = (
     "Recalls in %, losses and costs in points. Loss: recall of the {reference} minus recall after; at most: no {kind} "
     "loses more, with 95 % confidence; cost: the loss beyond that of the accuracy."
@@ -360,12 +359,13 @@ _LEGEND = (
 def shown(result: Audit) -> pd.DataFrame:
     """Return the classes as text: recalls, losses and costs in points, the latter two with their intervals."""
     table = result.table
+    start = "control" if result.basis == "control" else "before"
     at_most = {} if result.basis == "pair" else {"at most": table["loss_upper_all"].map(points)}
     return pd.DataFrame(
         {
             _one_kind(table): names(table),
             "images": table["support"],
-            **{title: table[name].map(points) for title, name in _RECALLS.items() if name in table},
+            **{side: table[f"recall_{side}"].map(points) for side in (start, "after")},
             "loss": _in_points(table, "loss"),
             **at_most,
             "cost": _in_points(table, "cost"),
@@ -418,7 +418,9 @@ def figure(result: Audit) -> Figure:
     _draw_losses(axes, damaged_rows, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     if result.basis != "pair" and not result.at_chance:
         bounds = 100 * table["loss_upper_all"]
-        axes.plot(bounds, table.index, "|", color="black", markersize=7, label="no more than, all together (95 %)")
+        axes.plot(
+            bounds, table.index, "|", color="black", markersize=7, label=f"at most, all {_kind(table)} together (95 %)"
+        )
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
     loss = 100 * (start - result.accuracy_after)

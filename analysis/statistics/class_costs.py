@@ -249,10 +249,16 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     >>> one_sided_p(two_way.Variances(images=np.ones(2)), np.array([1.645, 0.0]), None).round(2).tolist()
     [0.1, 0.5]
     """
+    value = _without_rounding(value)
     if values is not None and len(values) >= FEWEST_FLIPPED:
-        return step_down_p(values)
+        return step_down_p(_without_rounding(values))
     two_sided = two_way.p_values(variances, value)
     return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
+
+
+def _without_rounding(shares: np.ndarray) -> np.ndarray:
+    """Return shares, of which those are 0 that are nothing but rounding: costs where all classes lose the same."""
+    return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
 def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
@@ -438,6 +444,7 @@ def _first_halves(label: bytes) -> np.ndarray:
 
 
 _SEED = 20261127
+_ROUNDING = 1e-12
 _TIE = 1e-9  # statistics that differ by less are equal but for rounding
 
 
