@@ -26,7 +26,7 @@ def answers(rng, recalls, label=LABEL):
 
 def audited(networks, loss=0.1, classes=CLASSES, seed=0):
     """An audit of networks of which the first class loses recall, with controls."""
-    rng, label = np.random.default_rng(seed), LABEL[LABEL < classes]
+    rng, label = np.random.default_rng(seed), LABEL[classes > LABEL]
     sides = [np.full((networks, classes), 0.9) for _ in range(3)]
     sides[1][:, 0] -= loss
     before, after, control = (answers(rng, side, label) for side in sides)
@@ -94,7 +94,7 @@ def test_retraining_widens_the_costs_of_one_network():
     before, after = answers(rng, np.full((1, CLASSES), 0.9)), answers(rng, np.full((1, CLASSES), 0.9))
     control = before.copy()
     for number in range(CLASSES):  # retraining moved every other class up, and the others down
-        own = np.flatnonzero(LABEL == number)[:60]
+        own = np.flatnonzero(number == LABEL)[:60]
         control[0, own] = LABEL[own] if number % 2 else LABEL[own] - 1
     still, moved = (audit.audit_predictions(LABEL, start, after, control).table for start in (control, before))
     widths = [(each["cost_high"] - each["cost_low"]).to_numpy() for each in (still, moved)]
