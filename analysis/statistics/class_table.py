@@ -92,9 +92,8 @@ def _columns_without_control(
 ) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
     change, bounds, p = _change(label, before, after, paired=paired, with_p=with_p)
-    support = np.bincount(label)
     changes = _changes(label, before, after, paired)
-    weights = class_losses.excess_weights(support / len(label))
+    weights = class_losses.excess_weights(_shares(label))
     excess, excess_bounds = _excess(changes, weights, changes.variances(weights), change, bounds)
     return {
         **with_ends("recall_before", *recalls(label, before)),
@@ -173,7 +172,7 @@ def costs(
     ([0.2, 0.1], [0.05, -0.05], -1)
     """
     start, is_pair = (before if control is None else control), paired or control is not None
-    weights = class_losses.excess_weights(np.bincount(label) / len(label))
+    weights = class_losses.excess_weights(_shares(label))
     changes = _changes(label, start, after, is_pair)
     variances = changes.variances(weights)
     if control is not None and len(after) == 1:
@@ -190,6 +189,18 @@ def costs(
     names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
     named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
     return Costs(named, _worst(changes, weights, label, start, after))
+
+
+def worst_class(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
+) -> class_costs.WorstClass:
+    """Return the class that costs most, of pairs of networks; parameters are those of `class_table`."""
+    start, weights = (before if control is None else control), class_losses.excess_weights(_shares(label))
+    return _worst(_changes(label, start, after, True), weights, label, start, after)
+
+
+def _shares(label: np.ndarray) -> np.ndarray:
+    return np.bincount(label) / len(label)
 
 
 def _with_retraining(
