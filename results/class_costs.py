@@ -12,6 +12,7 @@ from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.cells import cells
 from analysis.study.classes import classes
 from analysis.study.costs import CONTROL_OF_NETWORK
+from analysis.study.joins import is_alike
 from analysis.study.predictions import StudyPredictions
 
 NAME = "class_costs"
@@ -53,16 +54,11 @@ def table(results: Path, study: str) -> pd.DataFrame:
     found = costliest[[*arrays.cell_key, "n_reference", "class", *_CLASSES]].merge(
         of_cells[[*arrays.cell_key, *_CELLS]], on=arrays.cell_key, how="left"
     )
-    rows_of_cells = {_key(arrays, rows): rows for rows in arrays.cells()}
     own = [
-        _of_networks(arrays, rows_of_cells[tuple(map(str, row))], name)
-        for row, name in zip(found[arrays.cell_key].to_numpy(), found["class"], strict=True)
+        _of_networks(arrays, np.flatnonzero(is_alike(arrays.runs, row, arrays.cell_key)), row["class"])
+        for _, row in found.iterrows()
     ]
     return pd.concat([found, pd.DataFrame(own)], axis=1)
-
-
-def _key(arrays: RunArrays, rows: np.ndarray) -> tuple[str, ...]:
-    return tuple(map(str, arrays.runs.iloc[rows[0]][arrays.cell_key]))
 
 
 def _of_networks(arrays: RunArrays, rows: np.ndarray, name: str) -> dict[str, Any]:

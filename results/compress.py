@@ -168,7 +168,7 @@ def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
             Validated(measured.places[member], *(side[place, member] for side in measured.validation))
             for member in members
         ]
-        table = judgement.losses_on_validation(_names(measured), measured.train_label, validated)
+        table = _as_planned(judgement.losses_on_validation(_names(measured), measured.train_label, validated))
         result = judgement.judge(table, 0.0, row["bytes"], row["bytes"], 0, "")
         estimated = np.mean([each.before.mean() - each.after.mean() for each in validated])
         rows.append({**result._asdict(), "number": place, ESTIMATE: estimated})
@@ -200,7 +200,12 @@ def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str
 
 def _on_test(measured: Measured, place: int, networks: Sequence[int]) -> pd.DataFrame:
     sides = Sides(*(side[place, networks] for side in measured.test))
-    return judgement.losses(_names(measured), measured.test_label, sides)
+    return _as_planned(judgement.losses(_names(measured), measured.test_label, sides))
+
+
+def _as_planned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return losses whose bounds are the plan's, the upper ends of each class's own 95 % interval."""
+    return table.assign(upper=table["high"])
 
 
 def _names(measured: Measured) -> list[str]:

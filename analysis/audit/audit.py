@@ -18,7 +18,8 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
 from analysis.statistics import grouping, limits
 from analysis.statistics import groups as image_groups
-from analysis.statistics.class_table import LOSS, class_table, with_losses
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS, WorstClass
+from analysis.statistics.class_table import LOSS, class_table, costs, with_losses
 from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 from analysis.statistics.network_losses import gross_losses
@@ -188,9 +189,7 @@ def audit_predictions(
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     display_names = _display_names(names, class_names)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
-    tables = (
-        _group_tables(groupings, right, paired) if groupings else [_table(display_names, class_index, right, paired)]
-    )
+    tables, worst = _tables(display_names, class_index, groupings, right, paired)
     summaries = (
         _grouping_summaries(groupings, class_index, right) if paired and not chance_level.are_all_at_chance else []
     )
@@ -199,7 +198,7 @@ def audit_predictions(
         label, networks["before"], networks["after"], display_names, groupings, paired=paired
     )
     return Audit(
-        table=with_losses(pd.concat(tables, ignore_index=True)),
+        table=_with_costs_last(with_losses(pd.concat(tables, ignore_index=True))),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
         slopes=_slopes(class_index, right, chance_level, paired, notes),
@@ -211,6 +210,7 @@ def audit_predictions(
         groupings=pd.DataFrame(summaries),
         losses=_all_losses(display_names, class_index, groupings, right, paired),
         gross_losses=_gross_losses(display_names, class_index, groupings, answers, paired, places["after"]),
+        worst=worst,
         dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
     )
 
@@ -344,8 +344,50 @@ def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str
     return summaries
 
 
-def _table(names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
-    return class_table(names, class_index, right["before"], right["after"], right.get("control"), paired=paired)
+def _tables(
+    names: np.ndarray, class_index: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
+) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+    """Return a table of the classes, or of the groups of each grouping, and the worst class or group of each table."""
+    if not groupings:
+        table, worst = _table(names, class_index, right, paired)
+        return [table], _worst_rows({"": (table, worst)})
+    parts = {}
+    for name, group in groupings.items():
+        group_names, images, of_group = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        table, worst = _table(group_names, of_group, answers, paired)
+        parts[name] = table.rename(columns={"class": "group"}), worst
+    tables = [table for table, _ in parts.values()]
+    if len(parts) > 1:
+        for name, table in zip(parts, tables, strict=True):
+            table.insert(0, "grouping", name)
+    return tables, _worst_rows(parts)
+
+
+def _table(
+    names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool
+) -> tuple[pd.DataFrame, WorstClass]:
+    """Return the table of classes, with what each lost and costs, and the class that costs most."""
+    sides = class_index, right["before"], right["after"], right.get("control")
+    found = costs(*sides, paired=paired)
+    reference = "control" if "control" in right else "dense" if paired else "dense networks of other seeds"
+    table = class_table(names, *sides, paired=paired)
+    return table.assign(reference=reference, **found.columns), found.worst
+
+
+def _worst_rows(parts: Mapping[str, tuple[pd.DataFrame, WorstClass]]) -> pd.DataFrame:
+    """Return a row for each table that has a worst class."""
+    rows = [
+        (grouping, table["group" if "group" in table else "class"].iloc[worst.place], *worst[1:])
+        for grouping, (table, worst) in parts.items()
+        if worst.place >= 0
+    ]
+    return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high"])
+
+
+def _with_costs_last(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["reference", *LOSS_COLUMNS, *COST_COLUMNS]
+    return table[[*table.columns.drop(columns), *columns]]
 
 
 def _all_losses(
@@ -391,16 +433,3 @@ def _titled(groupings: Groups) -> Iterator[tuple[list[str], np.ndarray, np.ndarr
     for name, group in groupings.items():
         group_names, images, of_group = image_groups.members(group)
         yield [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in group_names], images, of_group
-
-
-def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:
-    """Return a table for each grouping, of the images that are in one of its groups."""
-    tables = []
-    for name, group in groupings.items():
-        names, images, group_index = image_groups.members(group)
-        answers = {side: each[:, images] for side, each in right.items()}
-        table = _table(names, group_index, answers, paired).rename(columns={"class": "group"})
-        if len(groupings) > 1:
-            table.insert(0, "grouping", name)
-        tables.append(table)
-    return tables

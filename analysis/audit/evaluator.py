@@ -111,6 +111,8 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)
     client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
+    if len(result.worst) == 1:
+        client.set_tag(run_id, f"{prefix}worst_class", result.worst["name"].item())
     folder, artifacts = f"{prefix}audit", {}
     with tempfile.TemporaryDirectory() as local_folder:
         audit_result.write(result, Path(local_folder))
@@ -134,6 +136,7 @@ def _metrics(result: Audit) -> dict[str, float]:
         "fails_on_damage": float(result.fails),
         "largest_loss": None if result.at_chance else loss.max(),
         **_upper_bounds(result),
+        **_worst_class(result),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
     }
@@ -144,5 +147,13 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
     """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
     if result.at_chance or result.basis == "pair":
         return {}
-    accuracy, *classes = result.losses["high"]
+    accuracy, *classes = result.losses["upper"]
     return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}
+
+
+def _worst_class(result: Audit) -> dict[str, float]:
+    """Return what the class costs that costs most, of several networks a side."""
+    if result.at_chance or len(result.worst) != 1:
+        return {}
+    row = result.worst.iloc[0]
+    return {f"worst_class_{name}": row[name] for name in ("cost", "cost_low", "cost_high")}

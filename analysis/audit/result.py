@@ -19,7 +19,7 @@ from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
-from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
+from analysis.rendering.formats import decimals, interval, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
 from analysis.statistics.class_table import LOSS
@@ -46,6 +46,10 @@ class Audit(NamedTuple):
         class (or group, after grouping where there are several), support; recall_before, recall_after, change, and
         excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
         control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
+        Then, as in `classes.csv`, reference (what recall after is held against: control, dense, or dense networks of
+        other seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each
+        with the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one
+        grouping where there are several; cost_p, one-sided and corrected for all classes.
     accuracy_before, accuracy_after : float
     slopes : Slopes
     notes : list of str
@@ -72,6 +76,10 @@ class Audit(NamedTuple):
     gross_losses : DataFrame
         Classes, or groups, of which a network alone surely lost more than 20 points, as `network_losses.gross_losses`
         returns them.
+    worst : DataFrame
+        name, cost, cost_low, cost_high: the class, or the group of each grouping, that costs most, and what it costs on
+        networks and images that did not choose it (`class_costs.worst_class`). Empty of one network a side, and where
+        networks are independent.
     """
 
     table: pd.DataFrame
@@ -88,6 +96,7 @@ class Audit(NamedTuple):
     movements: Mapping[str, Movement] = MappingProxyType({})
     losses: pd.DataFrame = pd.DataFrame()
     gross_losses: pd.DataFrame = pd.DataFrame()
+    worst: pd.DataFrame = pd.DataFrame()
 
     @property
     def at_chance(self) -> bool:
@@ -178,7 +187,7 @@ class Audit(NamedTuple):
         data = base64.b64encode(picture.getvalue()).decode()
         table = _printable_table(self)
         # A narrow cell breaks before an interval and not within it.
-        titles = [title for title in _SHOWN if title in table]
+        titles = ["loss", "cost"]
         table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
         image = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
         return f"{paragraphs}{table.to_html(index=False)}{image}"
@@ -203,6 +212,10 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 def _kind(table: pd.DataFrame) -> str:
     return "groups" if "group" in table else "classes"
+
+
+def _one_kind(table: pd.DataFrame) -> str:
+    return "group" if "group" in table else "class"
 
 
 def _images(table: pd.DataFrame) -> int:
@@ -247,6 +260,32 @@ def _gross_losses(gross_losses: pd.DataFrame) -> str:
         for _, row in gross_losses.iterrows()
     ]
     return f"Damaged in single networks: {some(each)}"
+
+
+def _costliest(result: Audit) -> list[str]:
+    """Say which class, or which group of each grouping, costs most on average, or what a single network shows."""
+    kind = _one_kind(result.table)
+    if not result.worst.empty:
+        return [_costliest_of(row, kind, several=len(result.worst) > 1) for _, row in result.worst.iterrows()]
+    return [_ONE_NETWORK.format(kind=kind)] if result.losses["networks"].iloc[0] == 1 else []
+
+
+def _costliest_of(row: pd.Series, kind: str, *, several: bool) -> str:
+    grouping = f"{row['grouping']}: " if several else ""
+    cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
+    read = "read on networks and images that did not choose it"
+    if row["cost_low"] > 0:
+        return f"{grouping}{row['name']} costs most on average: {cost}, {read}."
+    return (
+        f"{grouping}no {kind} is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, "
+        f"{read}."
+    )
+
+
+_ONE_NETWORK = (
+    "One network a side has no systematic cost: what its worst {kind} moves is harm or chance, and only several "
+    "networks tell them apart."
+)
 
 
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
@@ -311,33 +350,39 @@ def _with_interval(row: pd.Series, name: str) -> str:
 
 # Tables.
 
-_SHOWN = {
-    "before": "recall_before",
-    "after": "recall_after",
-    "control": "recall_control",
-    "change": "change",
-    "beyond control": LOSS,
-    "excess": "excess",
-}
+_LEGEND = (
+    "Recalls in %, losses and costs in points. Loss: recall of the {reference} minus recall after; at most: no {kind} "
+    "loses more, with 95 % confidence; cost: the loss beyond that of the accuracy."
+)
 
 
 def shown(result: Audit) -> pd.DataFrame:
-    """Return the classes as text, a column for each quantity with its interval."""
+    """Return the classes as text: recalls, losses and costs in points, the latter two with their intervals."""
     table = result.table
-    cells = {
-        title: [_with_interval(row, name) for _, row in table.iterrows()]
-        for title, name in _SHOWN.items()
-        if name in table
-    }
+    start = "control" if result.basis == "control" else "before"
+    at_most = {} if result.basis == "pair" else {"at most": table["loss_upper_all"].map(points)}
     return pd.DataFrame(
         {
-            "group" if "group" in table else "class": names(table),
+            _one_kind(table): names(table),
             "images": table["support"],
-            **cells,
+            **{side: table[f"recall_{side}"].map(points) for side in (start, "after")},
+            "loss": _in_points(table, "loss"),
+            **at_most,
+            "cost": _in_points(table, "cost"),
             "p (Holm)": table["p_holm"].map(p_value),
             "lost": np.where(table["damaged"], "yes", ""),
         }
     )
+
+
+def _in_points(table: pd.DataFrame, name: str) -> list[str]:
+    columns = (table[each] for each in (name, f"{name}_low", f"{name}_high"))
+    return [with_interval(value, low, high, points) for value, low, high in zip(*columns, strict=True)]
+
+
+def _legend(result: Audit) -> str:
+    reference = "control" if result.basis == "control" else "network before"
+    return _LEGEND.format(reference=reference, kind=_one_kind(result.table))
 
 
 def _printable_table(result: Audit) -> pd.DataFrame:
@@ -355,46 +400,51 @@ def summary(result: Audit) -> str:
     more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
     with pd.option_context("display.unicode.east_asian_width", True):
         text = table.head(MOST_SHOWN).to_string(index=False)
-    return "\n".join([printable(result.verdict), "", text, *more, "", *notes])
+    worst = [printable(sentence) for sentence in _costliest(result)]
+    return "\n".join([printable(result.verdict), *worst, "", text, *more, _legend(result), "", *notes])
 
 
 # Pictures and files.
 
 
 def figure(result: Audit) -> Figure:
-    """Draw the loss of each class with its interval, of at most `MOST_DRAWN` classes."""
-    table, column = result.table.head(MOST_DRAWN), _loss_column(result.table)
+    """Draw the loss of each class with its interval and its bound, of at most `MOST_DRAWN` classes."""
+    table = result.table.head(MOST_DRAWN)
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
     damaged_rows = result.damaged_rows.head(MOST_DRAWN)
     other_label = "of a network at chance" if result.at_chance else "no loss shown"
-    _draw_changes(axes, table.drop(damaged_rows.index), column, fmt="o", color=BELOW, label=other_label)
-    _draw_changes(axes, damaged_rows, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    _draw_losses(axes, table.drop(damaged_rows.index), fmt="o", color=BELOW, label=other_label)
+    _draw_losses(axes, damaged_rows, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    if result.basis != "pair" and not result.at_chance:
+        bounds = 100 * table["loss_upper_all"]
+        axes.plot(
+            bounds, table.index, "|", color="black", markersize=7, label=f"at most, all {_kind(table)} together (95 %)"
+        )
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
-    accuracy = result.accuracy_after - start
-    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
+    loss = 100 * (start - result.accuracy_after)
+    axes.axvline(loss, color=NEUTRAL, linestyle="--", linewidth=1, label=f"loss of accuracy, {loss:.1f}")
     axes.set_yticks(
         range(len(table)), names(table).map(name_in_picture), fontsize=9 if len(table) <= 30 else 6, parse_math=False
     )
     axes.set_ylim(len(table) - 0.5, -0.5)
-    kind = _kind(result.table)
-    selection = "each " + {"classes": "class", "groups": "group"}[kind]
-    selection = selection if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
-    versus = "the control's recall" if column == LOSS else "recall before"
+    selection = f"each {_one_kind(result.table)}"
+    selection = selection if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {_kind(result.table)}"
+    beyond = " beyond the control" if result.basis == "control" else ""
     axes.set(
-        xlabel=f"recall after minus {versus}, with 95 % interval",
-        title=f"Change of recall of {selection}, {_images(result.table):,} images",
+        xlabel=f"loss of recall{beyond}, points, with 95 % interval",
+        title=f"Loss of recall of {selection}, {_images(result.table):,} images",
     )
     axes.grid(axis="x", alpha=0.3)
-    picture.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    picture.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return picture
 
 
-def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> None:
+def _draw_losses(axes: Axes, table: pd.DataFrame, **look: Any) -> None:
     if len(table):
-        errors = np.abs(table[[f"{column}_low", f"{column}_high"]].to_numpy().T - table[column].to_numpy())
-        axes.errorbar(table[column], table.index, xerr=errors, markersize=4, **look)
+        loss, *ends = (100 * table[name].to_numpy() for name in ("loss", "loss_low", "loss_high"))
+        axes.errorbar(loss, table.index, xerr=np.abs(np.array(ends) - loss), markersize=4, **look)
 
 
 FILES = ("audit.md", "audit.csv", "audit.png")
@@ -420,22 +470,27 @@ def write(result: Audit, output: Path) -> None:
 
 def markdown(result: Audit) -> str:
     """Return the verdict, the table, the notes and how to read them, as Markdown; of chance the verdict and notes."""
-    picture = "![Change of recall of each class](audit.png)"
+    picture = "![Loss of recall of each class](audit.png)"
     notes = map(markdown_line, result.notes)
-    body = [] if result.at_chance else [picture, markdown_table(shown(result))]
+    worst = map(markdown_line, _costliest(result))
+    body = [] if result.at_chance else [*worst, picture, markdown_table(shown(result)), _legend(result)]
     reading = [] if result.at_chance else [_READING]
     parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *body, *notes, *reading]
     return "\n\n".join(parts) + "\n"
 
 
 _READING = (
-    "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
-    "off. The control was retrained in the same way without being pruned; beyond control is recall after minus recall "
-    "of the control. Intervals are of 95 %, each class for itself. A class lost recall where its change (with a "
-    "control, its change beyond the control) is below 0 and its p, corrected for all classes (Holm), at most .05. For "
-    "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
-    "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
-    "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
+    "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
+    "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so that "
+    "costs weighted by images add up to 0. Both are means over the networks: what a class loses systematically. "
+    "Intervals are of 95 %, each class for itself. No class loses more than what it loses at most, with 95 % "
+    "confidence for all classes together; limits are held against these bounds. A class lost recall where its loss is "
+    "above 0 and its p, corrected for all classes (Holm), at most .05. audit.csv has recalls and changes with their "
+    "intervals as well: change is recall after minus recall before, and excess is what remains of it when the change "
+    "of accuracy is taken off. For one network before and after, intervals of recall are Wilson's, those of its change "
+    "Tango's, and p is that of McNemar's exact test; with a control they also allow for how far classes shifted "
+    "between the network before and the control. For several networks, intervals and p are over networks and images; "
+    "they cover at least as often as "
     "stated. With ten classes or more, the variance of each over networks is moderated: it is averaged with that of "
     "all classes, in proportion to R (1 - R) for the recall R; a plain t-test decides beside it. "
     "The raw slope says what became of the differences "

@@ -36,7 +36,7 @@ class ChainTrials(NamedTuple):
     trials : DataFrame, one row per chain
         chain (in words), pruner, number_format, number; cost, which is what is minimised; on validation images the loss
         of accuracy, and the loss of the class that may lose most, beyond the control, with the upper ends of their
-        95 % intervals: accuracy_loss, accuracy_loss_upper, worst_class, class_loss, class_loss_upper.
+        95 % bounds: accuracy_loss, accuracy_loss_upper, worst_class, class_loss, class_loss_upper.
     """
 
     name: str

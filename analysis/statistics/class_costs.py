@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.statistics import class_losses, two_way
 from analysis.statistics.arithmetic import quotient
@@ -123,6 +124,11 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
 
 
+# Columns of tables: the first four of `Bounds` for losses, all for costs. Any loss of accuracy is one of its classes.
+LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
+COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
+
+
 class Bounds(NamedTuple):
     """Mean losses or costs of classes, each (classes,).
 
@@ -180,20 +186,79 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
     variances = changes.variances(weights)
     value = -(weights @ sum(group.mean(0) for group in changes.groups))
     half = _half_widths(variances, level)
-    values = of_networks(changes, weights)
-    level_of_one = level / len(weights) if values is None else joint_level(values, level)
-    half_all = _half_widths(variances, 2 * level_of_one)
+    half_all = _half_widths(variances, 2 * level_of_one(changes, weights, level))
     if support is not None:
         unchanged = (np.asarray(variances.total) == 0) & (value == 0)
-        half_all = np.where(unchanged, 1 - (level / len(weights)) ** (1 / support), half_all)
-    return Bounds(value, value - half, value + half, value + half_all, _p(variances, value, values))
+        half_all = np.where(unchanged, unchanged_bound(support, level / len(weights)), half_all)
+    values = of_networks(changes, weights)
+    return Bounds(value, value - half, value + half, value + half_all, one_sided_p(variances, value, values))
 
 
-def _p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+def level_of_one(changes: Changes, weights: np.ndarray, level: float = LEVEL) -> float:
+    """Return `joint_level` of weighted sums; Bonferroni's of networks that are not paired, and of a single one.
+
+    Parameters
+    ----------
+    changes, weights, level
+        As `bounds` takes them.
+    """
+    values = of_networks(changes, weights)
+    return level / len(weights) if values is None else joint_level(values, level)
+
+
+def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
+    """Return the upper bound of the loss of classes of which no image changed, by the rule of three.
+
+    Parameters
+    ----------
+    support : (classes,)
+        Number of images of each class.
+    level : float
+        1 minus the confidence of the one-sided bound.
+
+    Examples
+    --------
+    If 5 % of all images are lost, 59 images show no loss with a probability of .95 ** 59 = .0485:
+
+    >>> float(unchanged_bound(59, 0.05).round(3))
+    0.05
+    """
+    return np.asarray(1 - level ** (1 / np.asarray(support)))
+
+
+def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+    """Test whether means are above 0, corrected for all classes.
+
+    Parameters
+    ----------
+    variances : Variances
+    value : (classes,)
+        Means.
+    values : (networks, classes), optional
+        What they are means of, as `of_networks` returns it: from `FEWEST_FLIPPED` networks on, these are flipped.
+
+    Returns
+    -------
+    (classes,)
+        NaN where no variance is known.
+
+    Examples
+    --------
+    The first class is 1.645 standard errors above 0, and has the smaller p of two:
+
+    >>> one_sided_p(two_way.Variances(images=np.ones(2)), np.array([1.645, 0.0]), None).round(2).tolist()
+    [0.1, 0.5]
+    """
+    value = _without_rounding(value)
     if values is not None and len(values) >= FEWEST_FLIPPED:
-        return step_down_p(values)
+        return step_down_p(_without_rounding(values))
     two_sided = two_way.p_values(variances, value)
     return np.asarray(corrected(np.where(value > 0, two_sided / 2, 1 - two_sided / 2), len(value))[1])
+
+
+def _without_rounding(shares: np.ndarray) -> np.ndarray:
+    """Return shares, of which those are 0 that are nothing but rounding: costs where all classes lose the same."""
+    return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
 def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
@@ -232,7 +297,7 @@ class WorstClass(NamedTuple):
     high: float
 
 
-_NONE = WorstClass(-1, np.nan, np.nan, np.nan)
+NO_CLASS = WorstClass(-1, np.nan, np.nan, np.nan)
 
 
 def worst_class(
@@ -280,7 +345,7 @@ def worst_class(
     """
     values = of_networks(changes, weights)
     if values is None:
-        return _NONE
+        return NO_CLASS
     places, costs = read_left_out(values, weights, label, differences)
     variances = changes.variances(weights)
     half = _half_widths(variances, 2 * joint_level(values, level / 2))
@@ -379,6 +444,7 @@ def _first_halves(label: bytes) -> np.ndarray:
 
 
 _SEED = 20261127
+_ROUNDING = 1e-12
 _TIE = 1e-9  # statistics that differ by less are equal but for rounding
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_losses, retraining, two_way
-from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, unchanged_interval, wilson_interval
+from analysis.statistics import class_costs, class_losses, retraining, two_way
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
 
 # Column of the losses that retraining does not explain.
 LOSS = "beyond_control"
@@ -92,9 +92,9 @@ def _columns_without_control(
 ) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
     change, bounds, p = _change(label, before, after, paired=paired, with_p=with_p)
-    support = np.bincount(label)
     changes = _changes(label, before, after, paired)
-    excess, excess_bounds = _excess(changes, class_losses.excess_weights(support / len(label)), change, bounds)
+    weights = class_losses.excess_weights(_shares(label))
+    excess, excess_bounds = _excess(changes, weights, changes.variances(weights), change, bounds)
     return {
         **with_ends("recall_before", *recalls(label, before)),
         **with_ends("recall_after", *recalls(label, after)),
@@ -105,22 +105,138 @@ def _columns_without_control(
 
 
 def _excess(
-    changes: class_losses.Changes, weights: np.ndarray, change: np.ndarray, bounds: np.ndarray
+    changes: class_losses.Changes,
+    weights: np.ndarray,
+    variances: two_way.Variances,
+    change: np.ndarray,
+    bounds: np.ndarray,
+    level: float = LEVEL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the excess of each class and its bounds, (2, classes), given the changes of recall and their bounds.
 
     Where all images of a class change alike, as where none changes, its change has no variance that images could show.
     The distances to the bounds of such changes are squared and added, as Zou and Donner (2008, Statistics in Medicine
-    27, 1693-1702) do.
+    27, 1693-1702) do. `variances` are those of the excess, and `level` is that of the bounds.
     """
-    estimate = class_losses.intervals(changes, weights)
+    excess = weights @ change
     alike = changes.variances(np.eye(len(change))).total == 0
     below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
     adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
-    half_square = np.square(np.nan_to_num(estimate["high"] - estimate["value"]))
+    half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    return estimate["value"], np.array([estimate["value"] - low, estimate["value"] + high])
+    return excess, np.array([excess - low, excess + high])
+
+
+class Costs(NamedTuple):
+    """What compression cost the classes, against the control if there is one.
+
+    Attributes
+    ----------
+    columns : dict of str to (classes,)
+        `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`.
+    worst : WorstClass
+        The class with the largest cost.
+    """
+
+    columns: dict[str, np.ndarray]
+    worst: class_costs.WorstClass
+
+
+def costs(
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+    *,
+    paired: bool = True,
+) -> Costs:
+    """Return what `class_costs` says of each class, of single networks too, and where a class has no variance.
+
+    Of single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
+    level makes the bounds hold together.
+
+    Parameters
+    ----------
+    label, before, after, control, paired
+        As for `class_table`.
+
+    Examples
+    --------
+    One network loses two of ten images of the first class, and one of the second:
+
+    >>> label, right = np.repeat([0, 1], 10), np.ones((1, 20), bool)
+    >>> after = np.isin(np.arange(20), [0, 1, 10], invert=True)[np.newaxis]
+    >>> found = costs(label, right, after, right)
+    >>> found.columns["loss"].round(2).tolist(), found.columns["cost"].round(2).tolist(), found.worst.place
+    ([0.2, 0.1], [0.05, -0.05], -1)
+    """
+    start, is_pair = (before if control is None else control), paired or control is not None
+    weights = class_losses.excess_weights(_shares(label))
+    changes = _changes(label, start, after, is_pair)
+    variances = changes.variances(weights)
+    if control is not None and len(after) == 1:
+        variances = _with_retraining(variances, weights, label, before[0], control[0], after[0])
+    levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
+    found = losses(label, before, after, control, paired=paired, levels=levels)
+    excess = [
+        _excess(changes, weights, variances, -found.value, -each[::-1], level)
+        for each, level in zip(found.bounds, levels, strict=True)
+    ]
+    value, (low, high), upper = -excess[0][0], -excess[0][1][::-1], -excess[1][1][0]
+    p = _p_of_cost(changes, weights, variances, value, _changed_images(label, start, after))
+    columns = (found.value, *found.bounds[0], found.upper), (value, low, high, upper, p)
+    names = class_costs.LOSS_COLUMNS, class_costs.COST_COLUMNS
+    named = {name: each + 0.0 for pair in zip(names, columns, strict=True) for name, each in zip(*pair, strict=True)}
+    return Costs(named, _worst(changes, weights, label, start, after))
+
+
+def worst_class(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
+) -> class_costs.WorstClass:
+    """Return the class that costs most, of pairs of networks; parameters are those of `class_table`."""
+    start, weights = (before if control is None else control), class_losses.excess_weights(_shares(label))
+    return _worst(_changes(label, start, after, True), weights, label, start, after)
+
+
+def _shares(label: np.ndarray) -> np.ndarray:
+    return np.bincount(label) / len(label)
+
+
+def _with_retraining(
+    variances: two_way.Variances,
+    weights: np.ndarray,
+    label: np.ndarray,
+    before: np.ndarray,
+    control: np.ndarray,
+    after: np.ndarray,
+) -> two_way.Variances:
+    """Return variances of the costs of a single network, with what retraining alone does to classes."""
+    pairs = ((before, control), (control, after))
+    of_shift, dof = retraining.shift_variances(*(retraining.changed(label, *pair) for pair in pairs))
+    return variances._replace(networks=[(np.square(weights) @ of_shift, dof)]) if dof else variances
+
+
+def _p_of_cost(
+    changes: class_losses.Changes,
+    weights: np.ndarray,
+    variances: two_way.Variances,
+    value: np.ndarray,
+    n_changed: np.ndarray,
+) -> np.ndarray:
+    """Return p of the costs; without any variance, those of coins that are thrown for the images that changed."""
+    p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
+    of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
+    return np.where(np.isnan(p), of_coins, p)
+
+
+def _worst(
+    changes: class_losses.Changes, weights: np.ndarray, label: np.ndarray, start: np.ndarray, after: np.ndarray
+) -> class_costs.WorstClass:
+    if class_costs.of_networks(changes, weights) is None:
+        return class_costs.NO_CLASS
+    differences = start.astype(np.int8) - after
+    return class_costs.worst_class(changes, weights, label=label, differences=differences)
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,11 +264,17 @@ class Losses(NamedTuple):
         Lower and upper.
     variances : Variances, optional
         None of single networks.
+    upper : (classes,)
+        One-sided 95 % bounds that hold for all classes together.
+    level : float
+        1 minus the confidence of the one-sided bound of one class.
     """
 
     value: np.ndarray
     bounds: np.ndarray
     variances: two_way.Variances | None
+    upper: np.ndarray
+    level: float
 
 
 def losses(
@@ -183,16 +305,34 @@ def losses(
     ([-0.0, 0.5], [0.0, 0.25])
     """
     start = before if control is None else control
-    variances = None
     if len(start) == len(after) == 1:
-        results = list(map(_of_single_networks(label, before, after, control), levels))
-        value, bounds = results[0][0], np.array([each[1] for each in results])
-    else:
-        changes = _changes(label, start, after, paired or control is not None)
-        value, variances = _on_average(changes)
-        n_changed = _changed_images(label, start, after)
-        bounds = np.array([_bounds(label, value, variances, n_changed, level) for level in levels])
-    return Losses(-value, -bounds[:, ::-1], variances)
+        return _losses_of_one(label, before, after, control, levels)
+    return _on_levels(label, _changes(label, start, after, paired or control is not None), levels)
+
+
+def _losses_of_one(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None, levels: Sequence[float]
+) -> Losses:
+    """Return the losses of single networks."""
+    of_level = _of_single_networks(label, before, after, control)
+    level = LEVEL / (label.max() + 1)
+    value, *bounds = of_level(LEVEL)[0], *(of_level(each)[1] for each in (*levels, 2 * level))
+    upper = -bounds.pop()[0]
+    if control is None or np.array_equal(before, control):
+        unchanged = np.bincount(label, (before != after)[0]) == 0
+        upper = np.where(unchanged, class_costs.unchanged_bound(np.bincount(label), level), upper)
+    return Losses(-value, -np.array(bounds)[:, ::-1], None, upper, level)
+
+
+def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
+    """Return the losses of several networks."""
+    value, variances = _on_average(changes)
+    level = class_costs.level_of_one(changes, np.eye(len(value)))
+    bounds = [_bounds(label, value, variances, each) for each in (*levels, 2 * level)]
+    unchanged = (variances.total == 0) & (value == 0)
+    at_most = class_costs.unchanged_bound(np.bincount(label), LEVEL / len(value))
+    upper = np.where(unchanged, at_most, -bounds.pop()[0])
+    return Losses(-value, -np.array(bounds)[:, ::-1], variances, upper, level)
 
 
 def losses_on_own_images(
@@ -221,10 +361,8 @@ def losses_on_own_images(
     answers, support = after - control, np.bincount(label)
     changes = class_losses.of_few_images(class_losses.on_own_images(label, answers), support)
     recalls = class_losses.on_own_images(label, (control + after) / 2).groups[0]
-    value, variances = _on_average(class_losses.moderated(changes._replace(recalls=recalls), recalls.mean(0)))
-    n_changed = np.bincount(label, np.nansum(answers, axis=0) != 0)
-    bounds = np.array([_bounds(label, value, variances, n_changed, level) for level in levels])
-    return Losses(-value, -bounds[:, ::-1], variances)
+    moderated = class_losses.moderated(changes._replace(recalls=recalls), recalls.mean(0))
+    return _on_levels(label, moderated, levels)
 
 
 def accuracy_loss(
@@ -241,7 +379,8 @@ def accuracy_loss(
     alone = retraining.changed(label, before[0], control[0])
     against = retraining.changed(label, control[0], after[0])
     value, (low, high) = retraining.accuracy_beyond_control(alone, against)
-    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None)
+    _, (lowest, _) = retraining.accuracy_beyond_control(alone, against, 2 * LEVEL)
+    return Losses(np.array([-value]), np.array([[[-high], [-low]]]), None, np.array([-lowest]), LEVEL)
 
 
 def _beyond_control(
@@ -267,10 +406,10 @@ def _change(
         return _of_single_networks(label, before, after, None)(LEVEL)
     changes = _changes(label, before, after, paired)
     value, variances = _on_average(changes if moderated else changes._replace(scale=None))
-    n_changed = _changed_images(label, before, after)
-    bounds = _bounds(label, value, variances, n_changed, LEVEL)
+    bounds = _bounds(label, value, variances, LEVEL)
     if not with_p:
-        return value, bounds, np.full(len(n_changed), np.nan)
+        return value, bounds, np.full(len(value), np.nan)
+    n_changed = _changed_images(label, before, after)
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
     p = class_losses.p_of_either_test(changes, np.eye(len(value)))
     return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
@@ -297,13 +436,11 @@ def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) ->
     return np.bincount(label, before.mean(0) != after.mean(0))
 
 
-def _bounds(
-    label: np.ndarray, value: np.ndarray, variances: two_way.Variances, n_changed: np.ndarray, level: float
-) -> np.ndarray:
+def _bounds(label: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
     """Return the bounds of changes of recall, (2, classes)."""
     support = np.bincount(label)
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
-    bounds = np.where(n_changed, np.clip([value - half, value + half], -1, 1), unchanged_interval(support))
+    bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
     alike = np.isnan(bounds[0])
     n_lost, n_won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
     bounds[:, alike] = change_interval(n_lost[alike], n_won[alike], support[alike], 1 - level)

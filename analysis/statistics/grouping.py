@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from analysis.statistics.arithmetic import mean, quotient
+from analysis.statistics.class_costs import WorstClass
+from analysis.statistics.class_table import worst_class
 from analysis.statistics.group_spread import spread, spread_by_chance
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
@@ -44,8 +46,11 @@ def summary(
           alpha_new_identified says whether the groups differ enough before compression to say anything. alpha_weighted:
           mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
-          with its interval; largest_excess_floor: what it would be if only noise of the test images moved groups;
-          largest_excess_group: the group whose mean excess loss is largest.
+          with its interval (chance movement: another group in each network); largest_excess_floor: what it would be if
+          only noise of the test images moved groups; largest_excess_group: the group whose mean excess loss is largest.
+        - worst_group: the group that costs most beyond the accuracy, against the control if there is one; and
+          worst_group_cost with its interval, as `class_costs.worst_class` reads it (systematic: one group in all
+          networks). Empty and NaN of one network.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same of the
           control.
         - spread_change: standard deviation of the groups' changes, weighted by their images, and spread_change_chance,
@@ -79,12 +84,18 @@ def summary(
         "largest_excess_high": high,
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]),
+        **_worst_group(names, worst_class(place, before, after, control)),
     }
     return columns | {
         **_of_control(place, before, control),
         "spread_change": spread(change, place),
         "spread_change_chance": spread_by_chance(change, place, label),
     }
+
+
+def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
+    ends = dict(zip(("worst_group_cost", "worst_group_cost_low", "worst_group_cost_high"), worst[1:], strict=True))
+    return {"worst_group": str(names[worst.place]) if worst.place >= 0 else "", **ends}
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

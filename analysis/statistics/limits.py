@@ -95,8 +95,9 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     Returns
     -------
     DataFrame, the accuracy first
-        name, support, loss; high, the upper end of its 95 % interval; low, the lower end of the interval that holds
-        for all classes together; and the numbers of its `sample_size.Spread`.
+        name, support, loss; upper, its one-sided 95 % bound, which holds for all classes together, where each has the
+        level `level`; high, the upper end of its own 95 % interval; low, the lower end of the interval that holds for
+        all classes together; and the numbers of its `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
@@ -131,6 +132,8 @@ def _bounds(
             "name": [ACCURACY, *names],
             "support": [len(label), *np.bincount(label)],
             "loss": [*accuracy.value, *of_class.value],
+            "upper": [*accuracy.upper, *of_class.upper],
+            "level": [accuracy.level, *[of_class.level] * len(names)],
             "low": [*accuracy.bounds[0, 0], *of_class.bounds[1, 0]],
             "high": [*accuracy.bounds[0, 1], *of_class.bounds[0, 1]],
         }
@@ -219,12 +222,12 @@ class _Comparison(NamedTuple):
 def _compare(table: pd.DataFrame, least_certain: float | None) -> _Comparison:
     """Compare losses with their `limit`; no loss decides where nothing shows how far retraining moves classes."""
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
-    open_rows = table[table["high"] >= table["limit"]]
+    open_rows = table[table["upper"] >= table["limit"]]
     if len(beyond):
         return _Comparison("beyond", beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()], open_rows)
     if least_certain is not None:
         return _Comparison("undecided", None, open_rows)
-    worst = table.loc[(table["high"] - table["limit"]).idxmax()]
+    worst = table.loc[(table["upper"] - table["limit"]).idxmax()]
     return _Comparison("within" if open_rows.empty else "undecided", worst, open_rows)
 
 
@@ -239,9 +242,9 @@ def _reason(comparison: _Comparison, classes: int) -> str:
     if state == "beyond":
         return f"Beyond the limit: {_loss(worst)} is surely more than {points(worst['low'])} points."
     if state == "within":
-        return f"Within the limits: {_loss(worst)} is surely less than {points(worst['high'])} points."
+        return f"Within the limits: {_loss(worst)} is surely less than {points(worst['upper'])} points."
     remedy = _describe(_remedy(open_rows, classes))
-    return f"Undecided: {_loss(worst)} may be up to {points(worst['high'])} points. {remedy}"
+    return f"Undecided: {_loss(worst)} may be up to {points(worst['upper'])} points. {remedy}"
 
 
 class _Remedy(NamedTuple):
@@ -260,7 +263,7 @@ def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
         first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
         margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
     else:
-        margins = [(row, row["limit"] - row["loss"], LEVEL) for _, row in open_rows.iterrows()]
+        margins = [(row, row["limit"] - row["loss"], 2 * row["level"]) for _, row in open_rows.iterrows()]
     if any(np.isnan(row["over_images"]) for row, *_ in margins):
         return None
     spreads = [

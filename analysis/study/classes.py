@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import class_losses
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import cell_costs, recall_changes
@@ -16,10 +17,7 @@ from analysis.study.settings import CONTROL
 
 # Endings of the columns of a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-# Columns of `class_costs.Bounds`, of which the loss has no p: any loss of accuracy is one of its classes.
-_LOSS = ("loss", "loss_low", "loss_high", "loss_upper_all")
-_COST = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
-_DISPROPORTIONATE = tuple(name.replace("cost", "disproportionate") for name in _COST)
+_DISPROPORTIONATE = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
 # Stands before the endings of interval and p with moderated variances, by which reports decide.
 MODERATED = "_moderated"
 
@@ -93,13 +91,17 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
     """Return loss and cost of each class against the reference of the cell."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
-        return {"reference": "", "n_reference": 0, **dict.fromkeys([*_LOSS, *_COST, *_DISPROPORTIONATE], np.nan)}
+        return {
+            "reference": "",
+            "n_reference": 0,
+            **dict.fromkeys([*LOSS_COLUMNS, *COST_COLUMNS, *_DISPROPORTIONATE], np.nan),
+        }
     loss, cost, beyond = costs.loss, costs.cost, costs.disproportionate
     return {
         "reference": costs.reference,
         "n_reference": costs.n,
-        **dict(zip(_LOSS, loss, strict=False)),
-        **dict(zip(_COST, cost, strict=True)),
+        **dict(zip(LOSS_COLUMNS, loss, strict=False)),
+        **dict(zip(COST_COLUMNS, cost, strict=True)),
         **(dict(zip(_DISPROPORTIONATE, beyond, strict=True)) if beyond else dict.fromkeys(_DISPROPORTIONATE, np.nan)),
     }
 

@@ -166,14 +166,12 @@ def _cell_costs(
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
     support = None if changes.label is None else np.bincount(changes.label)
-    loss, cost = (
-        class_costs.bounds(each.moderated, each.weights, support=support) for each in (changes.loss, changes.excess)
-    )
+    excess = changes.excess.moderated
+    loss = class_costs.bounds(changes.loss.moderated, changes.loss.weights, support=support)
+    cost = class_costs.bounds(excess, changes.excess.weights, support=support)
     accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights)
     differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
-    worst = class_costs.worst_class(
-        changes.excess.moderated, changes.excess.weights, label=changes.label, differences=differences
-    )
+    worst = class_costs.worst_class(excess, changes.excess.weights, label=changes.label, differences=differences)
     disproportionate = None
     if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
         disproportionate = disproportionate_losses(changes.label, *changes.right)

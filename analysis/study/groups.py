@@ -290,7 +290,18 @@ def sentence(row: Mapping[str, Any]) -> str:
     )
     return (
         f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
-        f"alpha is {alpha}, the raw slope {raw}. A group loses up to {largest} points more than the accuracy{beside}; "
-        f"on average {row['largest_excess_group']} loses most. If all groups lost the same, noise of the test images "
-        f"alone would make the largest loss {floor} points."
+        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: the worst group of one network, "
+        f"another one in each, loses {largest} points more than the accuracy{beside}; noise of the test images alone "
+        f"would make it {floor}."
     )
+
+
+def _systematic(row: Mapping[str, Any]) -> str:
+    """Say what the group costs that costs most on average; nothing of one network."""
+    if not row["worst_group"]:
+        return ""
+    points = decimals(1)
+    low, high = (100 * row[f"worst_group_cost_{end}"] for end in ("low", "high"))
+    cost = with_interval(100 * row["worst_group_cost"], low, high, points)
+    beyond = " beyond the control and" if np.isfinite(row["largest_excess_control"]) else ""
+    return f"Systematic cost: {row['worst_group']} loses most on average, {cost} points{beyond} beyond the accuracy. "

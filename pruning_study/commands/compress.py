@@ -343,8 +343,8 @@ def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),
         schema.MACS: float(row["macs"]),
-        "accuracy_loss_upper": float(table["high"].iloc[0]),
-        "worst_class_loss_upper": float(judgement.worst(table)["high"]),
+        "accuracy_loss_upper": float(table["upper"].iloc[0]),
+        "worst_class_loss_upper": float(judgement.worst(table)["upper"]),
         **{f"latency_share/{size}": times.share.median for size, times in zip(BATCHES, outcome.times, strict=True)},
     }
 

@@ -10,7 +10,7 @@ from analysis.study.study import StudyData
 
 _CHAINS = (
     "Chains of pruning, fine-tuning, class offsets and number formats that pruning-study compress tried, on validation "
-    "images. Losses are in points, and beyond the control; at most is the upper end of the 95 % interval. The table "
+    "images. Losses are in points, and beyond the control; at most is a bound with 95 % confidence. The table "
     "has the chains that no other is better than in cost and in the worst class, the choice, and what accuracy alone "
     "would choose."
 )

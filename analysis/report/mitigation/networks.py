@@ -9,8 +9,11 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics import intensification
+from analysis.statistics.class_costs import NO_CLASS, WorstClass
 from analysis.study.arrays import RunArrays
+from analysis.study.costs import cell_costs
 from analysis.study.labels import has_several_teachers, in_words
+from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
 
 # A mitigation of this name is none.
@@ -44,6 +47,11 @@ class MitigationCell(NamedTuple):
         Of the largest excess loss, as `largest_excess_floor` returns it.
     val_excess : (networks,)
         The largest excess loss on validation images; NaN where it is not known.
+    worst_class : str
+        The class that costs most on average, against the networks' controls where they have any; networks at chance
+        count. Empty of one network.
+    worst : WorstClass
+        What it costs beyond the accuracy.
     """
 
     place: tuple[Any, ...]
@@ -58,6 +66,8 @@ class MitigationCell(NamedTuple):
     excess: np.ndarray
     floor: np.ndarray
     val_excess: np.ndarray
+    worst_class: str
+    worst: WorstClass
 
     @property
     def largest_excess(self) -> np.ndarray:
@@ -83,14 +93,18 @@ class Cells:
     ----------
     study : RunArrays
     validation : Recalls
+    predictions : StudyPredictions, optional
+        With it, intervals of what a class costs are over networks and images, else over networks alone.
     """
 
-    def __init__(self, study: RunArrays, validation: ValidationRecalls) -> None:
+    def __init__(
+        self, study: RunArrays, validation: ValidationRecalls, predictions: StudyPredictions | None = None
+    ) -> None:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
         self._with_weight = has_several_teachers(study.runs)
-        self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
+        self.all = [_cell(study, rows, validation, predictions, self.columns, details) for rows in study.cells()]
         self._by_place = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
@@ -139,6 +153,7 @@ def _cell(
     study: RunArrays,
     rows: np.ndarray,
     validation: ValidationRecalls,
+    predictions: StudyPredictions | None,
     columns: Sequence[str],
     details: Mapping[str, list[str]],
 ) -> MitigationCell:
@@ -150,6 +165,8 @@ def _cell(
     recalls_and_accuracies = study.measured(sound_rows, classes)
     ids = study.runs.iloc[sound_rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
+    costs, _ = cell_costs(study, rows, predictions)
+    worst = costs.worst if costs else NO_CLASS
     return MitigationCell(
         place=_place(run, columns),
         mitigation=" + ".join(_pruner(run) + _options(run, details)),
@@ -163,6 +180,8 @@ def _cell(
         excess=intensification.excess_loss(*recalls_and_accuracies),
         floor=study.floors(sound_rows, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
+        worst_class=str(study.names[classes][worst.place]) if worst.place >= 0 else "",
+        worst=worst,
     )
 
 

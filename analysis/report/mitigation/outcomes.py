@@ -18,6 +18,7 @@ MARGIN = 0.003  # of accuracy, that a mitigation may cost
 MITIGATION = "mitigation"
 EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
 FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
+WORST_CLASS, WORST_COST = "worst_class", "worst_class_cost"
 GAIN, VAL_GAIN, SURVIVES = "gain_on_test", "gain_on_validation", "survives"
 CONTROL_GAIN, GAIN_BEYOND = "gain_of_control", "gain_beyond_control"
 ACCURACY_DIFFERENCE = "accuracy_difference"
@@ -44,6 +45,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
         - largest_excess_floor, and that of the control: what noise of the test images alone would make of it;
         - largest_excess_minus_control: minus that of the control with the same mitigation, on the same networks;
         - p_halved: one-sided, of the hypothesis that the mitigation leaves half of the largest excess loss or more;
+        - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that costs most beyond the
+          accuracy on average, against the control with the same mitigation, or else with none;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
         - classes_worse: classes whose recall is lower than under the control without a mitigation, each by an interval
@@ -91,6 +94,8 @@ def _row(cell: MitigationCell, cells: Cells) -> dict[str, Any]:
         **_mean(VAL_EXCESS, cell.val_excess),
         f"{VAL_EXCESS}_of_control": _finite_mean(control.val_excess) if control else np.nan,
         **_mean(WEAKEST, cell.weakest),
+        WORST_CLASS: cell.worst_class,
+        **dict(zip((WORST_COST, f"{WORST_COST}_low", f"{WORST_COST}_high"), cell.worst[1:], strict=True)),
         "largest_mean_excess": cell.excess.mean(0).max(),
         "classes_worse": _classes_worse(cell, cells.plain_control(cell)),
         **_against(cell, plain),

@@ -20,6 +20,8 @@ from analysis.report.mitigation.outcomes import (
     SURVIVES,
     VAL_EXCESS,
     WEAKEST,
+    WORST_CLASS,
+    WORST_COST,
     outcomes,
 )
 from analysis.runs import schema
@@ -28,14 +30,15 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
-    "networks. Chance movement is what the worst class of a single network loses beyond the accuracy. It is another "
-    "class in each network, and above 0 without pruning too; beside it stand what noise of the test images alone makes "
-    "of it, and that of the control, the same fine-tuning with the same mitigation and without pruning. It says how "
-    "much a mitigation calms one network, and not what pruning costs a class, which classes.csv and the pictures of "
-    "classes say. The gain is how much smaller the movement is than without the mitigation. Gain beyond the control is "
-    "that minus the gain of the control. The largest mean excess is that of the class that loses most in the mean over "
-    "the networks. Classes worse are those with a lower recall than under the control without a mitigation. All values "
-    "but p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
+    "networks. Systematic cost is what the class that loses most on average loses beyond the accuracy and beyond the "
+    "control, which is the same fine-tuning with the same mitigation and without pruning; it is read on networks and "
+    "images that did not choose the class. Chance movement is what the worst class of a single network loses beyond "
+    "the accuracy. It is another class in each network, and above 0 without pruning too; beside it stand what noise of "
+    "the test images alone makes of it, and that of the control. It says how much a mitigation calms one network. The "
+    "gain is how much smaller the movement is than without the mitigation. Gain beyond the control is that minus the "
+    "gain of the control. Classes worse are those with a lower recall than under the control without a mitigation. All "
+    "values but p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more "
+    "columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "
@@ -50,7 +53,7 @@ def section(study: StudyData) -> Section | None:
     """Return the section on mitigations; None if no network has one."""
     if not is_mitigated(study.runs).any():
         return None
-    cells = Cells(study.arrays, study.on_validation)
+    cells = Cells(study.arrays, study.on_validation, study.predicted)
     rows_found = outcomes(cells)
     if rows_found.empty:
         return None
@@ -72,7 +75,7 @@ def _tables(named_rows: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
     for (dataset, model, _), rows in named_rows.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
         if rows[MITIGATION].nunique() > 1:
             label = figures.kind_label(rows.iloc[0], columns)
-            yield Caption(f"{dataset}, {model}, {label}.", "The smallest excess first.")
+            yield Caption(f"{dataset}, {model}, {label}.", "The smallest chance movement first.")
             yield _table(rows.sort_values(EXCESS, kind="stable").head(_MOST_ROWS))
 
 
@@ -83,6 +86,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "accuracy": (100 * rows["accuracy"]).map(_POINT),
         "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
         "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
+        "systematic cost": [_of_class(row) for _, row in rows.iterrows()],
         "chance movement": (100 * rows[EXCESS]).map(_POINT),
         "by noise alone": (100 * rows[FLOOR]).map(_POINT),
         "of the control": (100 * rows[f"{EXCESS}_of_control"]).map(_POINT),
@@ -90,13 +94,17 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "gain": [_in_points(row, GAIN) for _, row in rows.iterrows()],
         "gain beyond the control": [_in_points(row, GAIN_BEYOND) for _, row in rows.iterrows()],
         "on validation": (100 * rows[VAL_EXCESS]).map(_POINT),
-        "largest mean excess": (100 * rows["largest_mean_excess"]).map(_POINT),
         "weakest recall": (100 * rows[WEAKEST]).map(_POINT),
         "its change": [_in_points(row, f"{WEAKEST}_difference") for _, row in rows.iterrows()],
         "classes worse": rows["classes_worse"].map(decimals(0)),
         "n": rows["n"].map(str),
     }
     return pd.DataFrame({name: list(values) for name, values in table.items()})
+
+
+def _of_class(row: pd.Series) -> str:
+    """Return the class that costs most on average, and what it costs."""
+    return f"{row[WORST_CLASS]} {_in_points(row, WORST_COST)}" if row[WORST_CLASS] else ""
 
 
 def _in_points(row: pd.Series, name: str) -> str:

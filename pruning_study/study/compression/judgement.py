@@ -10,12 +10,13 @@ import pandas as pd
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics import limits as class_limits
-from analysis.statistics.hypothesis_tests import change_interval
+from analysis.statistics.class_costs import unchanged_bound
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Limits
 
 POINTS = 100
-SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fields of `Sides` -> in words
 _MOST_IMAGES = 10**6
+SIDES = {"before": "dense", "control": "control", "after": "compressed"}  # fields of `Sides` -> in words
 
 
 class Judgement(NamedTuple):
@@ -28,11 +29,11 @@ class Judgement(NamedTuple):
     model_bytes, macs : int
     accuracy : float
     accuracy_loss, accuracy_loss_upper : float
-        Loss of accuracy, and the upper end of its 95 % interval.
+        Loss of accuracy, and its one-sided 95 % bound.
     worst_class : str
         The class whose loss has the largest upper bound.
     class_loss, class_loss_upper : float
-        Its loss, and the upper end of its 95 % interval.
+        Its loss, and its one-sided 95 % bound, which holds for all classes together.
     run_id : str
     """
 
@@ -94,7 +95,7 @@ def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Se
 
 def worst(table: pd.DataFrame) -> pd.Series:
     """Return the row of the class whose loss has the largest upper bound; `losses` has the accuracy first."""
-    return table.loc[table["high"].iloc[1:].idxmax()]
+    return table.loc[table["upper"].iloc[1:].idxmax()]
 
 
 def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, macs: int, run_id: str) -> Judgement:
@@ -106,35 +107,34 @@ def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, m
         macs=macs,
         accuracy=accuracy,
         accuracy_loss=float(whole["loss"]),
-        accuracy_loss_upper=float(whole["high"]),
+        accuracy_loss_upper=float(whole["upper"]),
         worst_class=str(worst_class["name"]),
         class_loss=float(worst_class["loss"]),
-        class_loss_upper=float(worst_class["high"]),
+        class_loss_upper=float(worst_class["upper"]),
         run_id=run_id,
     )
 
 
-def images_needed(limit: float) -> int:
-    """Return how many images rule a loss of this size out, if none of them is lost.
+def images_needed(limit: float, classes: int = 1) -> int:
+    """Return how many images rule a loss of this size out for each class, if none of them is lost.
 
-    The upper end of the 95 % interval of no loss among n images is z^2 / (n + z^2) (Tango 1998), with z = 1.96.
+    The bound of no loss among n images is 1 - level^(1 / n), with the level divided by the number of classes.
 
     Examples
     --------
-    >>> images_needed(0.03)
-    125
+    .97^98 is .0505 and .97^99 is .049; with ten classes .97^174 is .00499:
+
+    >>> images_needed(0.03), images_needed(0.03, classes=10)
+    (99, 174)
     """
-    low, high = 1, _MOST_IMAGES
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if least_bound(middle) < limit else (middle + 1, high)
-    return low
+    if not limit > 0:
+        return _MOST_IMAGES
+    return min(math.ceil(math.log(LEVEL / classes) / math.log1p(-limit)), _MOST_IMAGES)
 
 
-def least_bound(images: int) -> float:
-    """Return the upper bound of a class's loss if none of so many images is lost or won."""
-    low, _ = change_interval(0, 0, images)
-    return -float(low)
+def least_bound(images: int, classes: int = 1) -> float:
+    """Return the upper bound of a class's loss if none of so many images of it is lost."""
+    return float(unchanged_bound(images, LEVEL / classes))
 
 
 def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str], limits: Limits) -> None:
@@ -154,26 +154,27 @@ def check_images(held_out: np.ndarray, images: np.ndarray, classes: Sequence[str
         If even a network that loses no image might be beyond a limit. The error says how many images would do.
     """
     fewest = int(np.argmin(held_out))
-    of_class, of_all = least_bound(int(held_out[fewest])), least_bound(int(held_out.sum()))
+    of_class, of_all = least_bound(int(held_out[fewest]), len(classes)), least_bound(int(held_out.sum()))
     if not of_class < limits.class_loss:
         raise StudyError(
             f"{POINTS * limits.class_loss:g} points cannot be shown: class {shortened(classes[fewest])} has "
             f"{held_out[fewest]:,} validation images, and where none is lost its loss may still be {_up(of_class)}. "
-            + _what_would_do(limits.class_loss, of_class, int(images[fewest]), "images of each class"),
+            + _what_would_do(
+                images_needed(limits.class_loss, len(classes)), of_class, int(images[fewest]), "images of each class"
+            ),
             option="max_class_loss",
         )
     if not of_all < limits.accuracy_loss:
         raise StudyError(
             f"{POINTS * limits.accuracy_loss:g} points cannot be shown: there are {held_out.sum():,} validation "
             f"images, and where none is lost the loss may still be {_up(of_all)}. "
-            + _what_would_do(limits.accuracy_loss, of_all, int(images.sum()), "images"),
+            + _what_would_do(images_needed(limits.accuracy_loss), of_all, int(images.sum()), "images"),
             option="max_accuracy_loss",
         )
 
 
-def _what_would_do(limit: float, bound: float, images: int, what: str) -> str:
+def _what_would_do(needed: int, bound: float, images: int, what: str) -> str:
     """Say how many validation images would show a limit, of how many there are, and which limit can be shown."""
-    needed = images_needed(limit)
     how = f"--validation-fraction {math.ceil(100 * needed / images) / 100:g}" if needed < images else "more images"
     return f"Give {needed:,} {what} for validation ({how}), or a limit of {_up(bound)}"
 

@@ -21,7 +21,7 @@ from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, 
 
 READING = (
     "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
-    "pruning. At most: the upper end of the 95 % interval."
+    "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
 )
 BATCHES = (1, 64)  # images whose time is measured
 _VERDICTS = {
@@ -101,7 +101,7 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
     }
     of_classes = table.iloc[1:].reset_index(drop=True)
     rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
-    rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["high"])
+    rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["upper"])
     return Tested(chain, table, gate(table, limits), rows)
 
 
@@ -209,7 +209,7 @@ def model_card(
 def _class_table(tested: Tested) -> list[str]:
     """Return the lines of a table in Markdown: all images, then each class, that which may lose most first."""
     whole, classes = tested.losses.iloc[0], tested.classes
-    rows = [("**all images**", classes["support"].sum(), _accuracies(tested), whole["loss"], whole["high"])]
+    rows = [("**all images**", classes["support"].sum(), _accuracies(tested), whole["loss"], whole["upper"])]
     for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
         recalls = [row[f"recall_{side}"] for side in SIDES]
         rows.append((markdown_cell(row["class"]), row["support"], recalls, row["loss"], row["loss_upper"]))
@@ -272,7 +272,7 @@ def _on_test(outcome: Outcome) -> list[str]:
     return [
         f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
         f"Accuracy on test images: {accuracy}, of the dense network {dense}, of the control {control}. The worst "
-        f"class, {worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['high'])} "
+        f"class, {worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} "
         f"points (limit {POINTS * outcome.limits.class_loss:g}).",
     ]
 

@@ -61,3 +61,19 @@ def test_a_group_of_one_image_counts_in_the_slope_and_not_in_that_for_new_images
     assert found["alpha_new"] == without["alpha_new"]
     assert found["alpha"] != without["alpha"]
     assert np.isnan([found["alpha_control"], found["largest_excess_control"]]).all()
+
+
+def test_the_group_that_costs_most_on_average_is_read_beside_the_control():
+    """Group c loses .4 of its recall in every network, .1 of all images, and the control loses nothing."""
+    rng = np.random.default_rng(0)
+    place = np.repeat(np.arange(4), 100)
+    sides = [rng.random((6, 400)) < 0.9, rng.random((6, 400)) < np.where(place == 2, 0.5, 0.9)]
+    control = rng.random((6, 400)) < 0.9
+    names, label = np.array(list("abcd")), np.zeros(400, int)
+    found = summary(names, place, label, *sides, control)
+    assert found["worst_group"] == "c"
+    assert found["worst_group_cost"] == pytest.approx(0.3, abs=0.04)
+    assert found["worst_group_cost_low"] < 0.3 < found["worst_group_cost_high"]
+    alone = summary(names, place, label, *(side[:1] for side in sides))
+    assert alone["worst_group"] == ""
+    assert np.isnan(alone["worst_group_cost"])

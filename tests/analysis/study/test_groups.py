@@ -91,7 +91,8 @@ def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
     assert rows.loc["writer", ["raw_slope_control", "largest_excess_control"]].to_list() == pytest.approx([1, 0])
     said = groups.sentence(found.groupings.iloc[0])
     assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
-    assert "A group loses up to 35.6 (35.6 to 35.6) points more than the accuracy, 0.0 in the control; " in said
+    assert "Chance movement: the worst group of one network, another one in each, loses 35.6 (35.6 to 35.6)" in said
+    assert "0.0 in the control" in said
 
 
 def test_groups_that_are_the_classes_give_the_cells_own_numbers():

@@ -12,6 +12,7 @@ from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
+from analysis.statistics import class_costs, class_losses
 from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import alpha, at_chance, excess_loss, recall_balance
 from analysis.statistics.relative_change import relative_change
@@ -68,8 +69,12 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         n (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their change in % of
         that of the dense networks, with intervals over networks (`_low`, `_high`); n_at_chance: networks that guess
         under this condition, or whose dense network does, which are left out of what follows; alpha with its interval;
-        largest_excess: mean over networks of the largest excess loss of a class; alpha_none, largest_excess_none: the
-        same of the control; worst_class: the class with the largest mean excess loss.
+        largest_excess: mean over networks of the largest excess loss of a class (chance movement: another class in each
+        network); worst_class: the class with the largest mean excess loss; alpha_none, largest_excess_none: the same of
+        the control. Then what compression costs systematically, networks at chance included: reference (the networks
+        that recalls are held against, `control` if there are any, else `dense`); costliest_class, the class that costs
+        most beyond the accuracy on average, and its cost, read on networks that did not choose it, with the interval
+        of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. NaN of a single network.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
@@ -163,6 +168,8 @@ def _rows(study: RunArrays, sound_rows: np.ndarray, condition_recalls: Condition
     controlled = np.array([row for row in controlled if run_ids[none[row]] in row_of_run], dtype=int)
     pairs = _pair(condition_recalls, dense_ids[sound_rows], run_ids[sound_rows])
     of_control = _pair(condition_recalls, dense_ids[controlled], run_ids[none[controlled]])
+    own_controls = _pair(condition_recalls, run_ids[none[controlled]], run_ids[controlled])
+    compared = ("control", *own_controls) if len(controlled) else ("dense", *pairs)
     cell = cell_names(study, sound_rows[0])
     rows = []
     for index, (corruption, severity) in enumerate(condition_recalls.conditions):
@@ -178,6 +185,7 @@ def _rows(study: RunArrays, sound_rows: np.ndarray, condition_recalls: Condition
                     **_classes(condition_recalls, index, *pairs),
                     "alpha_none": control["alpha"],
                     "largest_excess_none": control["largest_excess"],
+                    **_systematic_cost(condition_recalls, index, *compared),
                 }
             )
     return rows
@@ -238,3 +246,24 @@ def _classes(
         "largest_excess": mean(excess.max(-1)) if len(sound) else np.nan,
         "worst_class": condition_recalls.classes[has][excess.mean(0).argmax()] if len(sound) else "",
     }
+
+
+def _systematic_cost(
+    condition_recalls: ConditionRecalls, condition: int, reference: str, before: np.ndarray, after: np.ndarray
+) -> dict[str, Any]:
+    """Return the class that costs most on average under a condition, and what it costs beyond the accuracy."""
+    has = condition_recalls.support[condition] > 0
+    recalls = [condition_recalls.recall[side, condition][:, has] for side in (before, after)]
+    is_measured = np.isfinite(recalls).all((0, 2))
+    recalls = [side[is_measured] for side in recalls]
+    names = ("cost", "cost_low", "cost_high", "cost_p")
+    if len(recalls[0]) < 2:
+        return {"reference": reference, "costliest_class": "", **dict.fromkeys(names, np.nan)}
+    accuracies = (condition_recalls.top1[side, condition][is_measured, np.newaxis] for side in (before, after))
+    balances = [recall - accuracy for recall, accuracy in zip(recalls, accuracies, strict=True)]
+    changes = class_losses.moderated(class_losses.from_recalls(*balances), np.mean(recalls, axis=(0, 1)))
+    each_class = np.eye(int(has.sum()))
+    worst = class_costs.worst_class(changes, each_class)
+    p = class_costs.bounds(changes, each_class).p[worst.place]
+    name = condition_recalls.classes[has][worst.place]
+    return {"reference": reference, "costliest_class": name, **dict(zip(names, (*worst[1:], p), strict=True))}

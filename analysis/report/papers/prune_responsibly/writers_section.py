@@ -24,11 +24,13 @@ _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
     "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
     "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
-    "control. Of ten groups or more the variances over networks are moderated. Small groups differ by chance: the "
-    "largest excess loss of many small groups is large even if groups mean nothing. So it stands beside that of the "
-    "control, and the spread of the groups' changes beside that of a placebo. The placebo deals the images out to the "
+    "control. Of ten groups or more the variances over networks are moderated. Systematic cost: the group that "
+    "loses most on average over the networks, beyond the accuracy and beyond a control, read on networks and "
+    "images that did not choose it. Chance movement is the largest excess loss in one network, of another group in "
+    "each: of many small groups it is large even if groups mean nothing. So it stands beside that of the control, and "
+    "the spread of the groups' changes beside that of a placebo. The placebo deals the images out to the "
     "groups anew, within each class. groups.csv has every group of every cell, with intervals; groupings.csv has "
-    "alpha, raw slope and largest excess loss of every cell."
+    "alpha, raw slope, systematic cost and chance movement of every cell."
 )
 _WORST = (
     "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
@@ -171,7 +173,8 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
         "images": [f"{fewest:,} to {most:,}" for fewest, most in sizes],
         "alpha": values_with_intervals(rows, "alpha", "alpha"),
         "raw slope": values_with_intervals(rows, "raw_slope", "raw_slope"),
-        "largest excess, points": [with_interval(value, low, high, one) for value, low, high in largest.to_numpy()],
+        "systematic cost": [_systematic(row) for _, row in rows.iterrows()],
+        "chance movement": [with_interval(value, low, high, one) for value, low, high in largest.to_numpy()],
         **({"of the control": control.map(one)} if control.notna().any() else {}),
         "spread of changes": (100 * rows["spread"]).map(one),
         "of the placebo (95 %)": [
@@ -180,6 +183,14 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
         "p": rows["p"].map(p_value),
     }
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _systematic(row: pd.Series) -> str:
+    """Return the group that costs most on average, and what it costs, in points."""
+    if not row["worst_group"]:
+        return ""
+    value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
+    return f"{row['worst_group']} {with_interval(value, low, high, decimals(1))}"
 
 
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:

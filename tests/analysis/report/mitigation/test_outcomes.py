@@ -95,6 +95,20 @@ def test_the_mean_excess_is_of_the_class_that_loses_most_in_the_mean(pruned):
     assert pruned.loc["class offsets", "largest_mean_excess"] == pytest.approx(0.035)
 
 
+def test_the_systematic_cost_is_held_against_the_control_with_the_same_mitigation():
+    """Class a loses 12 and 14 points beyond the control, 4 and 14 / 3 of them of the accuracy, and the others none."""
+    made = made_up.study(
+        made_up.cell("mp", 20, [(78, 87, 90), (76, 90, 90)]),
+        made_up.cell("none", 1, [(90, 87, 90), (90, 90, 90)]),
+        made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=made_up.OFFSETS),
+        made_up.cell("none", 1, [(81, 90, 87), (82, 90, 86)], params=made_up.OFFSETS),
+    )
+    found = rows(made, pruner="mp")
+    assert found["worst_class"].to_dict() == {"": "a", "class offsets": "b"}
+    assert found.loc["", "worst_class_cost"] == pytest.approx((8 + 28 / 3) / 200)
+    assert found.loc["class offsets", "worst_class_cost"] == pytest.approx(0.02)
+
+
 def test_gains_and_what_survives_of_them(pruned):
     row = pruned.loc["class offsets"]
     # 7 - 4 and 10 - 3 on test images; 7 - 0 and 10 - 0 on validation images.

@@ -12,25 +12,30 @@ LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
 
 
 class TestImages:
-    @pytest.mark.parametrize(("limit", "images"), [(0.03, 125), (0.1, 35), (0.01, 381)])
-    def test_the_number_that_would_do(self, limit, images):
-        """The upper end is z^2 / (n + z^2), z^2 = 3.8415: n above 3.8415 (1 / limit - 1), 124.2, 34.6 and 380.3."""
-        assert judgement.images_needed(limit) == images
-        assert judgement.least_bound(images) < limit <= judgement.least_bound(images - 1)
+    @pytest.mark.parametrize(
+        ("limit", "classes", "images"), [(0.03, 1, 99), (0.03, 10, 174), (0.1, 1, 29), (0.01, 1, 299)]
+    )
+    def test_the_number_that_would_do(self, limit, classes, images):
+        """log .05 / log .97 is 98.4, log .005 / log .97 is 173.9; log .05 / log .9 is 28.4, over log .99 298.1."""
+        assert judgement.images_needed(limit, classes) == images
+        assert judgement.least_bound(images, classes) < limit <= judgement.least_bound(images - 1, classes)
 
-    def test_the_bound_of_no_loss_is_tangos(self):
-        assert judgement.least_bound(100) == pytest.approx(3.841459 / 103.841459, rel=1e-6)
+    def test_no_number_of_images_shows_a_limit_of_nothing(self):
+        assert judgement.images_needed(0.0) == 10**6
+
+    def test_the_bound_of_no_loss_is_the_rule_of_three(self):
+        assert judgement.least_bound(100) == pytest.approx(3 / 100, rel=0.02)
 
     @pytest.mark.parametrize(
         ("limits", "images", "option", "message"),
         [
-            (LIMITS, 500, "max_class_loss", r"125 images of each class .*-fraction 0\.25\), .* 6\.1 points$"),
-            (LIMITS, 60, "max_class_loss", r"125 images of each class for validation \(more images\)"),
-            (Limits(0.1, 0.01), 500, "max_accuracy_loss", r"381 images for .* 0\.62\), or a limit of 2\.1 points$"),
+            (LIMITS, 500, "max_class_loss", r"122 images of each class .*-fraction 0\.25\), .* 6 points$"),
+            (LIMITS, 60, "max_class_loss", r"122 images of each class for validation \(more images\)"),
+            (Limits(0.1, 0.01), 500, "max_accuracy_loss", r"299 images for .* 0\.49\), or a limit of 1\.7 points$"),
         ],
     )
     def test_too_few_for_a_limit_is_one_line_that_says_what_would_do(self, limits, images, option, message):
-        """The bounds are 3.8415 / 63.8415 and 3.8415 / 183.8415. 125 is a quarter of 500, and 381 61.5 % of 620."""
+        """1 - .025^(1/60) is .0596 and 1 - .05^(1/180) .0165. 122 is a quarter of 500, and 299 48.2 % of 620."""
         with pytest.raises(StudyError, match=message) as error:
             judgement.check_images(np.array([120, 60]), np.array([120, images]), ("hat", "bag"), limits)
         assert error.value.option == option

@@ -100,6 +100,31 @@ def test_alpha_and_the_largest_excess_stand_beside_the_controls():
     assert severe["top1"] == pytest.approx(0.36)
 
 
+def test_the_class_that_costs_most_on_average_is_held_against_the_control():
+    # In fog class b loses 25 of 100 images and class a 5, in both networks: 10 points beyond the accuracy.
+    fog = row(corruptions(run_arrays(MADE), COUNTS), "fog", "1")
+    assert (fog["reference"], fog["costliest_class"], fog["cost"]) == ("control", "b", pytest.approx(0.1))
+    # Guesses count: in fog of severity 3 class a loses 10 of 100 and class b none.
+    severe = row(corruptions(run_arrays(MADE), COUNTS), "fog", "3")
+    assert (severe["costliest_class"], severe["cost"]) == ("a", pytest.approx(0.05))
+    without = corruptions(run_arrays(study(PRUNED)), COUNTS)
+    assert row(without, "fog", "1")["reference"] == "dense"
+
+
+def test_the_cost_of_a_class_under_a_condition_has_an_interval_over_networks():
+    pruned, made = runs("toy", "net", "mp", 10, [1.2] * 3), []
+    for place, run_id in enumerate(pruned["run_id"]):
+        made.append(({(1, "fog"): (90, 80)}, pruned["dense_run_id"][place]))
+        made.append(({(1, "fog"): (88, 60 - 2 * place)}, run_id))
+    fog = row(corruptions(run_arrays(study(pruned)), counts({run_id: each for each, run_id in made})), "fog", "1")
+    # b loses 20, 22 and 24, a loses 2: costs of 9, 10 and 11 points. The band is t's for two degrees of freedom at
+    # .025 / 2 a side for each of two classes, 6.205, with a standard error of 1 / sqrt(3).
+    assert (fog["costliest_class"], fog["cost"]) == ("b", pytest.approx(0.10))
+    assert [fog["cost_low"], fog["cost_high"]] == pytest.approx([0.1 - 0.03583, 0.1 + 0.03583], abs=1e-4)
+    # t is 17.32, of which the one-sided p is .00166, doubled for two classes.
+    assert fog["cost_p"] == pytest.approx(0.00332, abs=1e-5)
+
+
 def test_a_folder_may_have_some_of_the_classes():
     folder = COUNTS[COUNTS["severity"].eq(0) & COUNTS["class"].eq("a")].assign(corruption="photos", measured="b2")
     photos = row(corruptions(run_arrays(MADE), pd.concat([COUNTS, folder])), "photos", "0")
