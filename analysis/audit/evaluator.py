@@ -124,15 +124,15 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 
 def _metrics(result: Audit) -> dict[str, float]:
-    """Return the numbers of an audit that are defined; at chance those of classes are not."""
+    """Return the numbers of an audit that are defined."""
     loss = -result.table["beyond_control" if result.basis == "control" else "change"]
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,
         "accuracy_control": result.accuracy_control,
-        "damaged_classes": None if result.at_chance else len(result.damaged),
+        "damaged_classes": len(result.damaged),
         "fails_on_damage": float(result.fails),
-        "largest_loss": None if result.at_chance else loss.max(),
+        "largest_loss": loss.max(),
         **_upper_bounds(result),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
@@ -142,7 +142,7 @@ def _metrics(result: Audit) -> dict[str, float]:
 
 def _upper_bounds(result: Audit) -> dict[str, float]:
     """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
-    if result.at_chance or result.basis == "pair":
+    if result.basis == "pair":
         return {}
     accuracy, *classes = result.losses["high"]
     return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}
