@@ -119,7 +119,9 @@ def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRec
 def _at_chance(condition_recalls: ConditionRecalls) -> np.ndarray:
     """Return whether each network guesses under each condition, (networks, conditions)."""
     columns = []
-    each_condition = zip(condition_recalls.recall.swapaxes(0, 1), condition_recalls.top1.T, condition_recalls.support)
+    each_condition = zip(
+        condition_recalls.recall.swapaxes(0, 1), condition_recalls.top1.T, condition_recalls.support, strict=True
+    )
     for recall, accuracy, support in each_condition:
         has = support > 0
         columns.append(at_chance(np.nan_to_num(recall[:, has]), np.nan_to_num(accuracy), support[has]))
