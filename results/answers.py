@@ -256,7 +256,7 @@ _OF_MP = {
 
 
 def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> str:
-    if 2 * cell["n_at_chance"] > cell["n"] + cell["n_at_chance"]:
+    if 2 * cell["n_at_chance"] > cell["n"]:
         return f"{cell['n_at_chance']} guess"
     scale, digits = (100, 1) if "points" in what else (1, 3 if what == "accuracy" else 2)
     value, *ends = (scale * cell[name] for name in columns)
@@ -367,14 +367,10 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def harmed(results: Path, *studies: str) -> pd.DataFrame:
-    """Return the classes that are shown to lose more than the accuracy, corrected for all classes: cost in points.
-
-    Cells that have fewer than half of the networks are left out: the others guess.
-    """
+    """Return the classes that are shown to lose more than the accuracy, corrected for all classes: cost in points."""
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     texts = {}
-    most = all_classes.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
-    chosen = all_classes[all_classes["cost_p"].lt(LEVEL) & (2 * all_classes["n"]).ge(most)]
+    chosen = all_classes[all_classes["cost_p"].lt(LEVEL)]
     for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
         worst_first = rows.sort_values("cost", ascending=False).to_dict("records")
         texts[*place, ratio] = ", ".join(f"{row['class']} {_cost(row)}" for row in worst_first)

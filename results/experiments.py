@@ -40,8 +40,8 @@ def _means(results: Path, study: str) -> pd.Series:
     up = published.standing_for_up(set(networks[schema.PRUNER]))
     by_method = {
         (dataset, "up" if pruner == up else pruner, ratio): {
-            "accuracy": _describe_mean(rows, "accuracy_after", 3),
-            "alpha": _describe_mean(rows, "alpha", 2),
+            "accuracy": f"{rows['accuracy_after'].mean():.3f}",
+            "alpha": _describe_alpha(rows),
             "one weight in": f"{rows[schema.REALIZED_RATIO].mean():.1f}",
         }
         for (dataset, pruner, ratio), rows in networks.groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
@@ -50,10 +50,10 @@ def _means(results: Path, study: str) -> pd.Series:
     return means.rename_axis(columns="mean").stack()
 
 
-def _describe_mean(networks: pd.DataFrame, name: str, digits: int) -> str:
-    """Return the mean of the networks above chance, unless most guess, and how many guess."""
+def _describe_alpha(networks: pd.DataFrame) -> str:
+    """Return the mean alpha of the networks above chance, unless most guess, and how many guess."""
     at_chance = networks["at_chance"]
-    texts = [f"{networks.loc[~at_chance, name].mean():.{digits}f}"] if at_chance.mean() <= 0.5 else []
+    texts = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
     return ", ".join([*texts, *_count_at_chance(networks)])
 
 
@@ -111,10 +111,10 @@ _RANDOM = ("mp", "rp")
 
 
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return accuracy and slopes of the networks that do not guess, and of how many networks alpha is below 0."""
+    """Return the accuracy, slopes of the networks that do not guess, and of how many networks alpha is below 0."""
     by_ratio = cells.alphas(run_arrays(runs)).groupby(schema.RATIO)
     by_name = {
-        "accuracy": by_ratio.apply(_describe_mean, "accuracy_after", 3),
+        "accuracy": by_ratio["accuracy_after"].mean().map("{:.3f}".format),
         "alpha": by_ratio.apply(_mean_above_chance, "alpha"),
         "raw slope": by_ratio.apply(_mean_above_chance, "raw_slope"),
         "alpha below 0": by_ratio["alpha"].apply(lambda slopes: f"{(slopes < 0).sum()} of {len(slopes)}"),

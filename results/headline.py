@@ -81,7 +81,9 @@ def explained(results: Path, study: str) -> pd.DataFrame:
     the cells of which at most half of the networks guess.
     """
     cells = folders.table(results, study, "cells.csv")
-    sound = cells[cells["n_at_chance"].le(cells["n"]) & cells["alpha_mean"].gt(0) & cells[schema.PRUNER].ne("none")]
+    sound = cells[
+        (2 * cells["n_at_chance"]).le(cells["n"]) & cells["alpha_mean"].gt(0) & cells[schema.PRUNER].ne("none")
+    ]
     table_rows = []
     for dataset, rows in sound.groupby(schema.DATASET):
         log_losses = np.log(rows["accuracy_before"] / rows["accuracy_after"])

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.audit import copies, movement, populations, prediction_files, prediction_sources
-from analysis.audit.result import Audit, some
+from analysis.audit.result import WHAT_IS_CHANCE, Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
@@ -20,7 +20,7 @@ from analysis.statistics import grouping, limits
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS, WorstClass
 from analysis.statistics.class_table import LOSS, class_table, costs, with_losses
-from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
+from analysis.statistics.guessing import SoundPairs, chance_level
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 from analysis.statistics.network_losses import gross_losses
 from analysis.statistics.pair_slopes import Slopes, slopes
@@ -127,9 +127,8 @@ def audit_predictions(
     (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
     (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
-    A pair with a network at chance is left out of all numbers and counted in `.chance_level`. If no other pair is left,
-    the verdict says that and nothing of classes; `.table` has the recalls of all networks. It is said first if a
-    network before is at chance, or has recall 0 of a class.
+    A pair with a network at chance has no alpha and counts in all other numbers; `.chance_level` counts such networks.
+    It is said first if a network before is at chance, or has recall 0 of a class.
 
     Parameters
     ----------
@@ -182,17 +181,15 @@ def audit_predictions(
     paired = len(networks["before"]) in (1, len(networks["after"]))
     networks, places, notes = copies.without_copies(label, networks)
     notes += _notes(names, networks, paired=paired)
-    answers = {side: predicted == label for side, predicted in networks.items()}
-    chance_level, right = without_guessing(class_index, answers, paired=paired)
-    if chance_level.any_at_chance:
-        notes.append(_what_is_chance(np.bincount(class_index)))
+    right = {side: predicted == label for side, predicted in networks.items()}
+    chance_counts, sound_pairs = chance_level(class_index, right, paired=paired)
+    if chance_counts.any_at_chance:
+        notes.append(WHAT_IS_CHANCE)
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     display_names = _display_names(names, class_names)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
     tables, worst = _tables(display_names, class_index, groupings, right, paired)
-    summaries = (
-        _grouping_summaries(groupings, class_index, right) if paired and not chance_level.are_all_at_chance else []
-    )
+    summaries = _grouping_summaries(groupings, class_index, right) if paired else []
     notes += map(sentence, summaries)
     comparison = populations.compare(
         label, networks["before"], networks["after"], display_names, groupings, paired=paired
@@ -201,15 +198,15 @@ def audit_predictions(
         table=_with_costs_last(with_losses(pd.concat(tables, ignore_index=True))),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
-        slopes=_slopes(class_index, right, chance_level, paired, notes),
+        slopes=_slopes(class_index, sound_pairs, paired, notes),
         notes=[*notes, *comparison.notes, *_on_variances(right, tables)],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
-        chance_level=chance_level,
+        chance_level=chance_counts,
         populations=comparison,
         groupings=pd.DataFrame(summaries),
         losses=_all_losses(display_names, class_index, groupings, right, paired),
-        gross_losses=_gross_losses(display_names, class_index, groupings, answers, paired, places["after"]),
+        gross_losses=_gross_losses(display_names, class_index, groupings, right, paired, places["after"]),
         worst=worst,
         dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
     )
@@ -227,26 +224,10 @@ def _enough(table: pd.DataFrame) -> bool:
     return enough_classes(((start + table["recall_after"]) / 2).to_numpy())
 
 
-def _slopes(
-    class_index: np.ndarray,
-    right: Mapping[str, np.ndarray],
-    chance_level: ChanceLevelCounts,
-    paired: bool,
-    notes: list[str],
-) -> Slopes:
+def _slopes(class_index: np.ndarray, sound_pairs: SoundPairs, paired: bool, notes: list[str]) -> Slopes:
     if not paired:
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
-    if not paired or chance_level.are_all_at_chance:
-        return Slopes(0)
-    return slopes(class_index, right["before"], right["after"], notes)
-
-
-def _what_is_chance(support: np.ndarray) -> str:
-    images = support.sum()
-    return (
-        "A network is at chance if it is right no more often than chance allows someone who always names the largest "
-        f"class, which has {support.max() / images:.1%} of the {images:,} images."
-    )
+    return slopes(class_index, *sound_pairs, notes)
 
 
 def _basis(right: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:

@@ -126,15 +126,15 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 
 def _metrics(result: Audit) -> dict[str, float]:
-    """Return the numbers of an audit that are defined; at chance those of classes are not."""
+    """Return the numbers of an audit that are defined."""
     loss = -result.table["beyond_control" if result.basis == "control" else "change"]
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,
         "accuracy_control": result.accuracy_control,
-        "damaged_classes": None if result.at_chance else len(result.damaged),
+        "damaged_classes": len(result.damaged),
         "fails_on_damage": float(result.fails),
-        "largest_loss": None if result.at_chance else loss.max(),
+        "largest_loss": loss.max(),
         **_upper_bounds(result),
         **_worst_class(result),
         "alpha": result.slopes.alpha,
@@ -145,7 +145,7 @@ def _metrics(result: Audit) -> dict[str, float]:
 
 def _upper_bounds(result: Audit) -> dict[str, float]:
     """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
-    if result.at_chance or result.basis == "pair":
+    if result.basis == "pair":
         return {}
     accuracy, *classes = result.losses["upper"]
     return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}
@@ -153,7 +153,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 def _worst_class(result: Audit) -> dict[str, float]:
     """Return what the class costs that costs most, of several networks a side."""
-    if result.at_chance or len(result.worst) != 1:
+    if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]
     return {f"worst_class_{name}": row[name] for name in ("cost", "cost_low", "cost_high")}

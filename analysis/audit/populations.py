@@ -11,7 +11,6 @@ import pandas as pd
 from analysis.statistics import groups, halves, populations
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.moderation import enough_classes
 from analysis.statistics.populations import FEWEST_TESTED
@@ -64,7 +63,7 @@ def compare(
     *,
     paired: bool,
 ) -> Populations:
-    """Compare two populations; networks that guess are left out.
+    """Compare two populations; networks that guess count.
 
     Parameters
     ----------
@@ -80,11 +79,7 @@ def compare(
     """
     classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
     label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
-    tested_labels, support = np.unique(label, return_counts=True)
-    sound = [~at_chance((side == label).mean(1), len(tested_labels), support) for side in (before, after)]
-    if paired and len(before) == len(after):
-        sound = [sound[0] & sound[1]] * 2
-    before, after = before[sound[0]], after[sound[1]]
+    tested_labels = np.unique(label)
     paired = paired and len(before) == len(after)
     if min(len(before), len(after)) < FEWEST_TESTED:
         return NOTHING

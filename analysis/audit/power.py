@@ -19,7 +19,6 @@ from analysis.common.printable import printable
 from analysis.rendering.drawing import BELOW, DPI
 from analysis.statistics import class_losses, moderation, two_way
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.guessing import without_guessing
 from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
@@ -145,7 +144,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks that are not at chance, or if no class moves.
+        If there are fewer than two pairs of networks, or if no class moves.
     """
     names, class_index = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
@@ -153,14 +152,14 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
         counts = ", ".join(f"{len(each)} {side}" for side, each in networks.items())
         raise StudyError(f"power needs pairs of networks and has {counts}: give as many files a side")
     networks, _, notes = copies.without_copies(label, networks)
-    _, right = without_guessing(class_index, {side: each == label for side, each in networks.items()}, paired=True)
+    right = {side: each == label for side, each in networks.items()}
     after, start = right["after"], right.get("control", right["before"])
     start = np.broadcast_to(start, after.shape)
     n = len(after)
     if n < 2:
         raise StudyError(
-            f"power needs two networks a side that are not at chance and has {n}: give more, or --classes, --images "
-            f"and --movement{''.join(f'. {note}' for note in notes)}"
+            f"power needs two networks a side and has {n}: give more, or --classes, --images and --movement"
+            f"{''.join(f'. {note}' for note in notes)}"
         )
     recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
     changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)

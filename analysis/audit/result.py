@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -99,14 +99,9 @@ class Audit(NamedTuple):
     worst: pd.DataFrame = pd.DataFrame()
 
     @property
-    def at_chance(self) -> bool:
-        """Whether all numbers are those of networks at chance, so that nothing is said of classes."""
-        return self.chance_level.are_all_at_chance
-
-    @property
     def damaged_rows(self) -> pd.DataFrame:
-        """The rows of the classes, or groups, that lost recall beyond doubt, the worst first; none at chance."""
-        return self.table[self.table["damaged"] & (not self.at_chance)]
+        """The rows of the classes, or groups, that lost recall beyond doubt, the worst first."""
+        return self.table[self.table["damaged"]]
 
     @property
     def damaged(self) -> list[str]:
@@ -124,20 +119,18 @@ class Audit(NamedTuple):
 
         A network that is at chance after compression, and neither before nor in the control, always fails, and so does
         one that alone lost more than `GROSS_LOSS` of a class. Without a control and with one network a side a loss
-        fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing is decided if
-        the networks are at chance, or if a class may have lost everything.
+        fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing is decided if a
+        class may have lost everything.
         """
         if self.chance_level.collapsed:
             return Gate("beyond", "Damaged: a network is at chance after compression alone.")
-        damaged = self.table[self.table["damaged"]]
+        damaged = self.damaged_rows
         if self.basis == "pair":
             damaged = damaged[damaged["change_high"] < -GROSS_LOSS]
         if len(damaged):
             return Gate("beyond", f"Damaged: {some(names(damaged))}.")
         if len(self.gross_losses):
             return Gate("beyond", f"{_gross_losses(self.gross_losses)}.")
-        if self.at_chance:
-            return Gate("undecided", "Undecided: the networks are at chance.")
         start = self.table["recall_before" if self.accuracy_control is None else "recall_control"]
         return damage_gate(names(self.table), start, -self.table[f"{_loss_column(self.table)}_low"])
 
@@ -145,8 +138,6 @@ class Audit(NamedTuple):
         """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
         if self.chance_level.collapsed:
             return Gate("beyond", "Beyond the limits: a network is at chance after compression alone.")
-        if self.at_chance:
-            return Gate("undecided", "Undecided: the networks are at chance.")
         return gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @property
@@ -157,18 +148,15 @@ class Audit(NamedTuple):
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
         meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
         weak = [sentence] if (sentence := weak_sentence(self.dense)) else []
-        if self.at_chance:
-            sentence = f"{_at_chance(self.chance_level)}{accuracies}, and nothing is said of {_kind(self.table)}."
-        else:
-            sentence = f"{_left_out(self.chance_level)}{_losses(self)}; {accuracies}{meaning}."
-            if len(self.gross_losses):
-                sentence += f" {_gross_losses(self.gross_losses)}."
-        return " ".join([*weak, sentence[0].upper() + sentence[1:]])
+        sentences = [*weak, *_at_chance(self.chance_level), f"{_losses(self)}; {accuracies}{meaning}."]
+        if len(self.gross_losses):
+            sentences.append(f"{_gross_losses(self.gross_losses)}.")
+        return " ".join(sentences)
 
     @property
     def caution(self) -> str:
         """What the verdict does not say, in a sentence or two, or nothing."""
-        if self.basis != "pair" or self.at_chance:
+        if self.basis != "pair":
             return ""
         return (
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
@@ -180,8 +168,6 @@ class Audit(NamedTuple):
     def _repr_html_(self) -> str:
         """Return the verdict, the table and the picture, for a notebook."""
         paragraphs = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
-        if self.at_chance:
-            return paragraphs
         picture = io.BytesIO()
         figure(self).savefig(picture, format="png")
         data = base64.b64encode(picture.getvalue()).decode()
@@ -294,28 +280,26 @@ _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cos
 _WHEN = {"after": "after compression", "control": "in the control"}
 
 
-def _at_chance(chance_level: ChanceLevelCounts) -> str:
+def _at_chance(chance_level: ChanceLevelCounts) -> Iterator[str]:
     """Say how many networks are at chance after compression and in the control; the dense ones are told before."""
     counts = [
         (*chance_level.counts[side], when) for side, when in _WHEN.items() if chance_level.counts.get(side, (0,))[0]
     ]
     if not counts:
-        return ""
+        return
     if max(networks for _, networks in chance_level.counts.values()) == 1:
-        return f"the network is at chance {' and '.join(when for *_, when in counts)}; "
+        yield f"The network is at chance {' and '.join(when for *_, when in counts)}."
+        return
     (guess, networks, when), *more_counts = counts
     more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in more_counts)
-    return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}; "
-
-
-def _left_out(chance_level: ChanceLevelCounts) -> str:
-    """Say that pairs with a network at chance are left out, if any are."""
-    return f"{_at_chance(chance_level)}pairs with a network at chance are left out. " if chance_level.left_out else ""
+    yield f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}."
 
 
 def _meaning(result: Audit) -> str:
     """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
     slopes = result.slopes
+    if result.chance_level.are_all_at_chance:
+        return "alpha means nothing at chance"
     if slopes.new is None or slopes.raw_new is None or slopes.spread_new is None:
         return "alpha is n/a"
     write = decimals(2)
@@ -393,8 +377,6 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 def summary(result: Audit) -> str:
     """Return the verdict, the classes that lost most, and the notes, for a terminal."""
     notes = [printable(note) for note in (result.caution, *result.notes) if note]
-    if result.at_chance:
-        return "\n".join([printable(result.verdict), "", *notes])
     table = _printable_table(result)
     more_classes = len(table) - MOST_SHOWN
     more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
@@ -413,10 +395,9 @@ def figure(result: Audit) -> Figure:
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
     damaged_rows = result.damaged_rows.head(MOST_DRAWN)
-    other_label = "of a network at chance" if result.at_chance else "no loss shown"
-    _draw_losses(axes, table.drop(damaged_rows.index), fmt="o", color=BELOW, label=other_label)
+    _draw_losses(axes, table.drop(damaged_rows.index), fmt="o", color=BELOW, label="no loss shown")
     _draw_losses(axes, damaged_rows, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
-    if result.basis != "pair" and not result.at_chance:
+    if result.basis != "pair":
         bounds = 100 * table["loss_upper_all"]
         axes.plot(
             bounds, table.index, "|", color="black", markersize=7, label=f"at most, all {_kind(table)} together (95 %)"
@@ -469,16 +450,19 @@ def write(result: Audit, output: Path) -> None:
 
 
 def markdown(result: Audit) -> str:
-    """Return the verdict, the table, the notes and how to read them, as Markdown; of chance the verdict and notes."""
+    """Return the verdict, the table, the notes and how to read them, as Markdown."""
     picture = "![Loss of recall of each class](audit.png)"
-    notes = map(markdown_line, result.notes)
-    worst = map(markdown_line, _costliest(result))
-    body = [] if result.at_chance else [*worst, picture, markdown_table(shown(result)), _legend(result)]
-    reading = [] if result.at_chance else [_READING]
-    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *body, *notes, *reading]
+    notes, worst = map(markdown_line, result.notes), map(markdown_line, _costliest(result))
+    table = [markdown_table(shown(result)), _legend(result)]
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *table, *notes, _READING]
     return "\n\n".join(parts) + "\n"
 
 
+WHAT_IS_CHANCE = (
+    "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
+    "classes of equal size, if its accuracy is not above the share of the largest class. It has no alpha and counts in "
+    "all other numbers."
+)
 _READING = (
     "A loss is recall before minus recall after; with a control, which was retrained in the same way without being "
     "pruned, it is recall of the control minus recall after. The cost is the loss minus the loss of accuracy, so that "
@@ -498,6 +482,5 @@ _READING = (
     "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
     "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
     "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "
-    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it. A network "
-    "is at chance if its accuracy is not above the share of the largest class by a binomial bound at 1 %."
+    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it."
 )

@@ -17,7 +17,7 @@ from analysis.common.input_files import SizeLimit, opened
 from analysis.common.printable import printable
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.runs.checks import some
-from analysis.statistics.intensification import at_chance
+from analysis.statistics.intensification import networks_at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.proportion import expected_losses
 from analysis.statistics.risk_judgement import CLASSES, EXEMPLARS, Networks, judge
@@ -196,10 +196,7 @@ def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None
 
 def _sound(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
     """Return which networks guess on no side, and a note on the others."""
-    support = np.bincount(label)
-    guesses = [
-        at_chance((each == label).mean(1), int((support > 0).sum()), support[support > 0]) for each in indices.values()
-    ]
+    guesses = [networks_at_chance(label, each == label) for each in indices.values()]
     sound = ~np.any(guesses, axis=0)
     least = _FEWEST_JUDGED if "after" in indices else 1
     if sound.sum() < least:

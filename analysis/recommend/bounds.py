@@ -40,8 +40,7 @@ class ValidationAnswers(NamedTuple):
     @property
     def at_chance(self) -> tuple[bool, bool]:
         """Whether the network guesses before pruning, and after."""
-        accuracies = [right.mean() for right in (self.before, self.after)]
-        before, after = intensification.at_chance(accuracies, len(self.support), self.support).tolist()
+        before, after = intensification.networks_at_chance(self.label, np.array([self.before, self.after])).tolist()
         return before, after
 
 

@@ -116,8 +116,8 @@ def verdict(study: StudyData) -> list[str]:
     accuracy widens them. Of several methods the most accurate one is taken. Of number formats a line names the one that
     costs most accuracy. A line ends with `decay_advice`, where there is any.
 
-    A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
-    networks are at chance, it says nothing else.
+    A line begins with what makes dense networks weak: those at chance, and classes with recall 0. Networks at chance
+    count, and their number is said. If all dense networks are, it says nothing else.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -131,7 +131,8 @@ def verdict(study: StudyData) -> list[str]:
 def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict, none where it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    return list(_reading(compressed)) if mostly_sound(compressed).any() else []
+    weak = dense_weakness(study.runs.drop_duplicates(schema.DENSE_RUN_ID))
+    return list(_reading(compressed)) if len(compressed) and weak.at_chance < weak.networks else []
 
 
 def decision(cells: pd.DataFrame, study: StudyData) -> Decision:
@@ -140,7 +141,7 @@ def decision(cells: pd.DataFrame, study: StudyData) -> Decision:
     Parameters
     ----------
     cells : DataFrame
-        Rows of `study.cells`, of pruned networks of one data set and model; most networks of some row do not guess.
+        Rows of `study.cells`, of pruned networks of one data set and model.
     study : StudyData
     """
     detailed = by_accuracy(cells, leading_ratio(cells)).iloc[0]
@@ -176,33 +177,40 @@ def leading_ratio(cells: pd.DataFrame) -> float:
     """Return the ratio that a verdict leads with, one at which people would ship a pruned network.
 
     It is the largest ratio at which some method loses at most `SMALL_LOSS` of accuracy beyond the control; without a
-    control, beyond the dense networks. If there is none, it is the smallest ratio. Methods most of whose networks guess
-    do not count.
+    control, beyond the dense networks. If there is none, it is the smallest ratio. Cells most of whose networks guess
+    count only if there are no others.
 
     Parameters
     ----------
     cells : DataFrame
         Rows of pruned networks of one data set and model, as `cells.cells` returns them.
     """
-    sound = cells[mostly_sound(cells)]
+    sound = _sound_or_all(cells)
     small = sound.loc[accuracy_loss(sound) <= SMALL_LOSS, schema.RATIO]
-    return float(small.max() if len(small) else (sound if len(sound) else cells)[schema.RATIO].min())
+    return float(small.max() if len(small) else sound[schema.RATIO].min())
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float) -> pd.DataFrame:
-    """Return the cells at a ratio whose networks mostly do not guess, the most accurate first.
+    """Return the cells at a ratio, the most accurate first, without those whose networks mostly guess if others do not.
 
     Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells that lose at most
     `SMALL_LOSS` of accuracy stand before the others.
     """
-    there = cells[mostly_sound(cells) & at_level(cells, ratio)]
+    there = _sound_or_all(cells)
+    there = there[at_level(there, ratio)]
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > SMALL_LOSS])
     return there.iloc[order]
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:
     """Return whether fewer than half of each cell's networks guess."""
-    return cells["n"] > cells["n_at_chance"]
+    return cells["n"] > 2 * cells["n_at_chance"]
+
+
+def _sound_or_all(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells whose networks mostly do not guess, or all if there is none."""
+    sound = mostly_sound(cells)
+    return cells[sound] if sound.any() else cells
 
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
@@ -246,22 +254,15 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
         yield f"{where}: {weakness}"
     if weak.at_chance == weak.networks:
         return
-    if (cells["n"] == 0).all() and (cells["n_at_chance"] > 0).all():
-        yield f"{where}, all compressed networks{' or their dense networks' if weak.at_chance else ''} are at chance."
-        return
     pruned_cells, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
     if len(pruned_cells):
         yield from _on_pruning(pruned_cells, study)
-    if mostly_sound(formats).any():
-        yield from _on_number_formats(formats[mostly_sound(formats)], study, is_named=len(pruned_cells) > 0)
+    if len(formats):
+        yield from _on_number_formats(formats, study, is_named=len(pruned_cells) > 0)
     yield from decay_advice(rows)
 
 
 def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
-    if not mostly_sound(cells).any():
-        dataset, model = cells.iloc[0][PLACE]
-        yield f"On {dataset} with {model}, most pruned networks are at chance at every ratio."
-        return
     cell, is_safe, detailed = decision(cells, study)
     if is_safe:
         yield f"{_where(cell)}, use {choice(cell, study)}."
@@ -308,7 +309,7 @@ def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool)
 def _where(cell: pd.Series) -> str:
     count = cell["n_none"] or cell["n"]
     networks = "one network" if count == 1 else f"{count} networks"
-    at_chance = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
+    at_chance = f", {cell['n_at_chance']} at chance" if cell["n_at_chance"] else ""
     return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{at_chance})"
 
 
@@ -540,8 +541,6 @@ def calls_safe(cells: pd.DataFrame, study: StudyData) -> bool:
     It does if the networks that it leads with have a control, or need none because they were pruned as they were
     trained.
     """
-    if not mostly_sound(cells).any():
-        return False
     best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
     return bool(best["n_none"]) or _need_no_control(best, study)
 
@@ -569,10 +568,10 @@ def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
         yield _BEYOND_CONTROL
         yield _CLASS_TEST
         yield _SAFE
-    if (pruned_cells["n"] + pruned_cells["n_at_chance"] == 1).all():
+    if (pruned_cells["n"] == 1).all():
         yield _ONE_NETWORK
     if pruned_cells["n_at_chance"].any():
-        yield "Networks at chance are left out of all numbers."
+        yield "Networks at chance have no alpha, and count in all other numbers."
     if pruner_meanings := [
         f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned_cells[schema.PRUNER])
     ]:

@@ -8,6 +8,7 @@ from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.class_costs import WorstClass
 from analysis.statistics.class_table import worst_class
 from analysis.statistics.group_spread import spread, spread_by_chance
+from analysis.statistics.guessing import chance_level
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
 from analysis.statistics.largest_excess import largest_excess_floor
@@ -41,8 +42,9 @@ def summary(
     -------
     dict
         - n: networks; groups; fewest_images, most_images: of a group.
-        - alpha, raw_slope: means over the networks; alpha_new, raw_slope_new: the same for new networks and new images
-          of the same groups, of groups with two images or more. Each with its 95 % interval (`_low`, `_high`).
+        - alpha, raw_slope: means over the networks that do not guess; alpha_new, raw_slope_new: the same for new
+          networks and new images of the same groups, of groups with two images or more. Each with its 95 % interval
+          (`_low`, `_high`).
           alpha_new_identified says whether the groups differ enough before compression to say anything. alpha_weighted:
           mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
@@ -78,7 +80,7 @@ def summary(
         "groups": len(names),
         "fewest_images": int(support.min()),
         "most_images": int(support.max()),
-        **_slopes(place, before, after),
+        **_slopes(place, *chance_level(label, {"before": before, "after": after}, paired=True)[1]),
         "largest_excess": float(excess.max(1).mean()),
         "largest_excess_low": low,
         "largest_excess_high": high,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics.hypothesis_tests import exact_mcnemar
-from analysis.statistics.intensification import CHANCE_LEVEL, at_chance
+from analysis.statistics.intensification import CHANCE_LEVEL, networks_at_chance
 
 Sides = Mapping[str, np.ndarray]
 
@@ -21,29 +21,29 @@ class ChanceLevelCounts(NamedTuple):
     collapsed : int
         Networks at chance level after compression, and neither before nor in the control. They are also less
         accurate than before by McNemar's test, so that no network collapses by crossing the bound.
-    left_out : bool
-        Whether the pairs with a network at chance level are left out. They are not if no other pair is left.
+    are_all_at_chance : bool
+        Whether a network of every pair is at chance level before or after, so that there is no alpha.
     """
 
     counts: Mapping[str, tuple[int, int]]
     collapsed: int = 0
-    left_out: bool = False
+    are_all_at_chance: bool = False
 
     @property
     def any_at_chance(self) -> bool:
         """Whether any network is at chance level."""
         return any(at_chance_level for at_chance_level, _ in self.counts.values())
 
-    @property
-    def are_all_at_chance(self) -> bool:
-        """Whether the numbers are those of networks at chance level."""
-        return self.any_at_chance and not self.left_out
+
+class SoundPairs(NamedTuple):
+    """Answers of pairs of networks of which neither is at chance level, each (pairs, images), bool."""
+
+    before: np.ndarray
+    after: np.ndarray
 
 
-def without_guessing(
-    label: np.ndarray, right: Sides, *, paired: bool
-) -> tuple[ChanceLevelCounts, dict[str, np.ndarray]]:
-    """Leave out the pairs in which a network is at chance level, unless that leaves none.
+def chance_level(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[ChanceLevelCounts, SoundPairs]:
+    """Count the networks at chance level, whose alpha is left out and nothing else.
 
     Parameters
     ----------
@@ -53,28 +53,26 @@ def without_guessing(
         Whether each network of the sides before, after and perhaps control is right.
     paired : bool
         Whether the networks before are those after, in the same order; a single one before is that of all after.
-        Otherwise networks are left out one by one, those of the control with those after.
 
     Returns
     -------
     ChanceLevelCounts
-    dict
-        `right` of the remaining networks.
+    SoundPairs
+        The pairs that have an alpha; none where networks are not paired.
 
     Examples
     --------
     >>> label = np.repeat([0, 1], 50)
     >>> knows, guesses = np.ones(100, bool), label == 0
-    >>> chance_level, remaining = without_guessing(
+    >>> counts, pairs = chance_level(
     ...     label, {"before": np.array([knows, knows]), "after": np.array([knows, guesses])}, paired=True
     ... )
-    >>> chance_level
-    ChanceLevelCounts(counts={'before': (0, 2), 'after': (1, 2)}, collapsed=1, left_out=True)
-    >>> [len(networks) for networks in remaining.values()]
-    [1, 1]
+    >>> counts
+    ChanceLevelCounts(counts={'before': (0, 2), 'after': (1, 2)}, collapsed=1, are_all_at_chance=False)
+    >>> len(pairs.after)
+    1
     """
-    support = np.bincount(label)
-    guesses = {side: at_chance(answers.mean(1), len(support), support) for side, answers in right.items()}
+    guesses = {side: networks_at_chance(label, answers) for side, answers in right.items()}
     counts = {side: (int(each.sum()), len(each)) for side, each in guesses.items()}
     before, after = guesses["before"], guesses["after"]
     one_by_one = paired and len(before) == len(after)
@@ -83,11 +81,11 @@ def without_guessing(
         for index, answers in enumerate(right["after"])
         if after[index] and not ("control" in guesses and guesses["control"][index])
     )
-    after_out = after | guesses.get("control", after) | (before if paired else False)
-    sound = {side: answers[~after_out] for side, answers in right.items() if side != "before"}
-    sound = {"before": right["before"][~(after_out if one_by_one else before)], **sound}
-    left_out = any(guess for guess, _ in counts.values()) and all(map(len, sound.values()))
-    return ChanceLevelCounts(counts, collapsed, left_out), sound if left_out else dict(right)
+    if not paired:
+        return ChanceLevelCounts(counts, collapsed, bool(before.all() or after.all())), SoundPairs(*np.empty((2, 0, 0)))
+    sound = ~(before | after)
+    start = np.broadcast_to(right["before"], right["after"].shape)
+    return ChanceLevelCounts(counts, collapsed, not sound.any()), SoundPairs(start[sound], right["after"][sound])
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:

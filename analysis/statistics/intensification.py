@@ -4,6 +4,8 @@ Sections are those of Good et al. 2022, "Recall Distortion in Neural Network Pru
 Algorithm". Arrays have the classes last; dimensions before them (seeds, cells) are carried along.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -315,43 +317,80 @@ def excess_loss(
     return np.asarray(_difference(recall_before, accuracy_before) - _difference(recall_after, accuracy_after))
 
 
-def at_chance(accuracy: ArrayLike, classes: int, support: ArrayLike | None = None) -> np.ndarray:
+def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None = None) -> np.ndarray:
     """Return whether a network guesses, so that its alpha may be any number.
 
     Parameters
     ----------
+    recall : (..., classes)
+        Recall of each class.
     accuracy : (...)
         Accuracy of each network.
-    classes : int
-        Number of classes.
     support : (classes,), optional
         Number of test images of each class.
 
     Returns
     -------
     (...), bool
-        True where the accuracy is not above the share of the largest class by a one-sided binomial bound at 1 %.
-        Without supports, True where it is below 1.5 / classes.
+        True where the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Images of a class
+        are right independently (binomials of the classes), with the shares that a network without knowledge would
+        answer, which are proportional to its recalls. Of balanced classes the test is that of the accuracy against the
+        share of the largest class, by a binomial bound. Without supports, True where the accuracy is below
+        1.5 / classes.
 
     Examples
     --------
-    >>> at_chance([0.14, 0.15, 0.9], classes=10).tolist()
-    [True, False, False]
+    A detector that finds 90 % of a rare class knows something, though who always names the large class is right as
+    often. One that always names the large class knows nothing:
 
-    Someone who always says the larger class is right about 60 of 100 images. 71 right answers are chance in more than
-    one case of a hundred, and 72 are not:
+    >>> at_chance([[0.955, 0.9], [1, 0]], [0.952, 0.95], support=[950, 50]).tolist()
+    [False, True]
 
-    >>> at_chance([0.71, 0.72], classes=2, support=[60, 40]).tolist()
+    Of 10,000 balanced images a guess is right about 1,000, and in one case of a hundred about more than 1,070:
+
+    >>> at_chance(np.full((2, 10), [[0.106], [0.108]]), [0.106, 0.108], support=np.full(10, 1000)).tolist()
     [True, False]
     """
-    accuracy = np.asarray(accuracy, dtype=float)
+    recall, accuracy = np.asarray(recall, dtype=float), np.asarray(accuracy, dtype=float)
+    classes = recall.shape[-1]
+    if classes == 1:  # of which nobody can guess wrongly
+        return np.zeros(accuracy.shape, dtype=bool)
     if support is None:
         return np.asarray(accuracy < 1.5 / classes)
+    support = np.asarray(support)
+    if not unbalanced(support):
+        return _guesses_balanced(accuracy, support)
+    total = recall.sum(-1, keepdims=True)
+    answered = recall / np.where(total > 0, total, 1)
+    error = np.sqrt((answered * (1 - answered) / support).sum(-1)) / classes
+    return np.asarray(recall.mean(-1) <= 1 / classes + NormalDist().inv_cdf(1 - CHANCE_LEVEL) * error)
+
+
+def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
     from scipy.special import bdtrik  # training imports this module and must not wait for scipy
 
-    images = int(np.sum(support))
-    most_by_chance = np.ceil(bdtrik(1 - CHANCE_LEVEL, images, np.max(support) / images))
+    images = int(support.sum())
+    most_by_chance = np.ceil(bdtrik(1 - CHANCE_LEVEL, images, support.max() / images))
     return np.asarray(np.rint(accuracy * images) <= most_by_chance)
+
+
+def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return whether networks guess, as `at_chance` says.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image. Numbers without an image are no classes.
+    right : (networks, images), bool
+        Whether each network is right.
+
+    Returns
+    -------
+    (networks,), bool
+    """
+    support = np.bincount(label)
+    recall = np.array([np.bincount(label, network, len(support)) for network in right])[:, support > 0]
+    return at_chance(recall / support[support > 0], right.mean(1), support[support > 0])
 
 
 def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95) -> Interval:

@@ -66,10 +66,13 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right; none of them guesses. A single network before is paired with each one after.
+        Whether each network is right; none of them guesses, and there may be none. A single network before is paired
+        with each one after.
     notes : list of str
         Gets a sentence on the pairs that have no slope.
     """
+    if not len(after):
+        return Slopes(0)
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
     has_alpha = np.isfinite(alpha(*_balances(label, before, after)))

@@ -29,6 +29,7 @@ def cell_summary(
     *,
     support: np.ndarray | None = None,
     both_right: np.ndarray | None = None,
+    sloped: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float | int | str | bool]:
     """Return all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
@@ -36,21 +37,24 @@ def cell_summary(
     Parameters
     ----------
     recall_before, recall_after : (seeds, classes)
-        Recall of each class before and after pruning, of networks whose alpha is defined and that do not guess.
+        Recall of each class before and after pruning.
     accuracy_before, accuracy_after : (seeds,)
         Accuracy before and after pruning.
     support : (classes,), optional
         Number of test images of each class; alpha_weighted, alpha_new and largest_excess_floor are NaN without it.
     both_right : (seeds, classes), optional
         As for `alpha_new`, which is NaN without it, as is largest_excess_floor.
+    sloped : (seeds,), bool, optional
+        Which networks have slopes, because their alpha is defined and they do not guess; all by default.
     confidence : float
         Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
 
     Returns
     -------
     dict
-        `n` counts the seeds. `correlation`, `spread_ratio`, `raw_spread_ratio`, `worst_class_change`,
-        `alpha_weighted`, `largest_excess`, `largest_excess_floor` and `accuracy_change` are means over them.
+        `n` counts the seeds, over which `worst_class_change`, `largest_excess`, `largest_excess_floor` and
+        `accuracy_change` are means. `n_alpha` counts those with slopes, over which `correlation`, `spread_ratio`,
+        `raw_spread_ratio` and `alpha_weighted` are means.
 
     Examples
     --------
@@ -61,24 +65,27 @@ def cell_summary(
     >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
     (2, 1.667, 1.5, '?')
     """
-    recalls_and_accuracies = recall_before, recall_after, accuracy_before, accuracy_after
-    before, after = recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after)
-    slopes, raw_slopes = alpha(before, after), raw_slope(*recalls_and_accuracies)
+    measured = recall_before, recall_after, accuracy_before, accuracy_after
+    has_slopes = np.ones(len(accuracy_before), dtype=bool) if sloped is None else sloped
+    of_slopes = tuple(each[has_slopes] for each in measured)
+    before, after = recall_balance(of_slopes[0], of_slopes[2]), recall_balance(of_slopes[1], of_slopes[3])
+    slopes, raw_slopes = alpha(before, after), raw_slope(*of_slopes)
     low, high = mean_interval(slopes, confidence)
     raw_low, raw_high = mean_interval(raw_slopes, confidence)
     new = weighted_slopes = floor = None
     if support is not None:
         weighted_slopes = weighted_alpha(before, after, support)
         if both_right is not None:
-            new = alpha_new(recall_before, recall_after, both_right, support, confidence=confidence)
+            new = alpha_new(of_slopes[0], of_slopes[1], both_right[has_slopes], support, confidence=confidence)
             floor = largest_excess_floor(recall_before, recall_after, both_right, support)
     shared_slope = alpha_shared(before, after, confidence=confidence)
-    largest = excess_loss(*recalls_and_accuracies).max(-1)
+    largest = excess_loss(*measured).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
     change = accuracy_after - accuracy_before
     change_low, change_high = mean_interval(change, confidence)
     return {
-        "n": len(slopes),
+        "n": len(change),
+        "n_alpha": len(slopes),
         "alpha_mean": mean(slopes),
         "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
         "alpha_sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan,
@@ -104,7 +111,7 @@ def cell_summary(
         "alpha_shared_identified": shared_slope.identified,
         "correlation": mean(correlation(before, after)),
         "spread_ratio": mean(spread_ratio(before, after)),
-        "raw_spread_ratio": mean(raw_spread_ratio(*recalls_and_accuracies)),
+        "raw_spread_ratio": mean(raw_spread_ratio(*of_slopes)),
         "worst_class_change": mean(worst_class_change(recall_before, recall_after)),
         "accuracy_before": mean(accuracy_before),
         "accuracy_after": mean(accuracy_after),

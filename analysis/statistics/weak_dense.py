@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.runs.checks import some
-from analysis.statistics.intensification import at_chance
+from analysis.statistics.intensification import networks_at_chance
 
 
 class WeakDense(NamedTuple):
@@ -58,7 +58,7 @@ def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray
     """
     support = np.bincount(label)
     recall = np.array([np.bincount(label, network) for network in right]) / support
-    return weak_dense(names, recall, at_chance(right.mean(1), len(support), support))
+    return weak_dense(names, recall, networks_at_chance(label, right))
 
 
 def sentence(weak: WeakDense) -> str:

@@ -1,6 +1,6 @@
 """Runs as arrays, and the rows of each cell."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ class RunArrays:
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
     at_chance : (runs,), bool
-        Whether a network of the run guesses, before or after pruning. Such runs are out of every estimate.
+        Whether a network of the run guesses, before or after pruning. Such runs have no slopes, and count in all else.
     notes : list of str
         Sentences on what was left out.
     """
@@ -99,8 +99,13 @@ class RunArrays:
         return control_rows(self.runs)
 
     def with_control(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows whose control is there."""
+        return rows[self.controls[rows] >= 0]
+
+    def with_sloped_control(self, rows: np.ndarray) -> np.ndarray:
         """Return those of some rows whose control is there and does not guess."""
-        return rows[(self.controls[rows] >= 0) & ~self.at_chance[self.controls[rows]]]
+        rows = self.with_control(rows)
+        return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
         """Return the rows of the controls that a run would have, had it one of its own dense network: (controls,)."""
@@ -116,14 +121,14 @@ class RunArrays:
         """Yield rows that have the same classes, and which classes these are."""
         yield from _class_sets(self.before)
 
-    def counted(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return those rows of a cell that count in an estimate, and which classes the cell has.
+    def classes_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return which classes a cell has, (classes of all data sets,), bool."""
+        return ~np.isnan(self.before[rows[0]])
 
-        A row counts if its alpha is defined and its networks do not guess.
-        """
-        classes = ~np.isnan(self.before[rows[0]])
-        defined = np.isfinite(intensification.alpha(*self.balances(rows, classes)))
-        return rows[defined & ~self.at_chance[rows]], classes
+    def sloped(self, rows: np.ndarray) -> np.ndarray:
+        """Return those rows of a cell that have slopes: alpha is defined, and no network guesses."""
+        defined = np.isfinite(intensification.alpha(*self.balances(rows, self.classes_of(rows))))
+        return rows[defined & ~self.at_chance[rows]]
 
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
@@ -151,7 +156,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
         both_right,
         accuracy_before=accuracies[0],
         accuracy_after=accuracies[1],
-        at_chance=_guesses(before, support, accuracies),
+        at_chance=_guesses(before, accuracies[0], support) | _guesses(after, accuracies[1], support),
         notes=notes,
     )
 
@@ -189,20 +194,32 @@ def dense_weakness(runs: pd.DataFrame) -> WeakDense:
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
         for group in (RECALL_BEFORE, schema.SUPPORT)
     )
-    guesses = _guesses(before, support, [runs[frames.ACCURACY_BEFORE].to_numpy(float)])
+    guesses = _guesses(before, runs[frames.ACCURACY_BEFORE].to_numpy(float), support)
     return weak_dense(names, before, guesses)
 
 
-def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.ndarray]) -> np.ndarray:
-    """Return whether any network of each run guesses, (runs,)."""
-    guesses = np.zeros(len(before), dtype=bool)
-    for rows, classes in _class_sets(before):
+def runs_at_chance(runs: pd.DataFrame) -> np.ndarray:
+    """Return whether a network of each run guesses, before or after, (runs,)."""
+    names = class_names(runs)
+    before, after, support = (
+        runs.reindex(columns=[group + name for name in names]).to_numpy(float)
+        for group in (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT)
+    )
+    accuracies = (runs[name].to_numpy(float) for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER))
+    return np.logical_or(
+        *(_guesses(recall, accuracy, support) for recall, accuracy in zip((before, after), accuracies, strict=True))
+    )
+
+
+def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return whether the network of each run guesses, (runs,)."""
+    guesses = np.zeros(len(recall), dtype=bool)
+    for rows, classes in _class_sets(recall):
         supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
         for number, images in enumerate(supports):
             same = rows[place == number]
             image_counts = None if np.isnan(images).any() else images
-            for accuracy in accuracies:
-                guesses[same] |= intensification.at_chance(accuracy[same], int(classes.sum()), image_counts)
+            guesses[same] = intensification.at_chance(recall[np.ix_(same, classes)], accuracy[same], image_counts)
     return guesses
 
 

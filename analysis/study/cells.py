@@ -90,10 +90,12 @@ def cells(
           set, model and pruner, and of the same settings. Settings that depend on the pruner do not count here, such
           as an epsilon that was tuned at each ratio.
         - alpha_new_resampled: what the interval of alpha_new resamples.
-        - n_at_chance: the number of runs with a network that guesses. They are out of all other numbers of the row.
+        - n_at_chance: the number of runs with a network that guesses. They have no slopes, and count in all other
+          numbers of the row; n_alpha is the number of runs with slopes.
         - n_none: the number of networks that have a run of `none`. Over these: the mean differences from `none`, of
-          accuracy, alpha, raw slope, raw spread ratio and largest excess loss (`accuracy_minus_none`, ...), and
-          alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with intervals;
+          accuracy, largest excess loss (`accuracy_minus_none`, ...) and, of those with slopes, alpha, raw slope and raw
+          spread ratio, and alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with
+          intervals;
           largest_excess_none, the largest excess loss of `none`, and its floor; raw_slope_equivalence_p, of a test
           that the raw slope differs from that of `none` by less than .05.
         - odds_ratio: of the error against that of `none`, by mean accuracies: alpha, if every class's error grew by one
@@ -177,11 +179,11 @@ def ratio_summaries(study: RunArrays) -> pd.DataFrame:
     DataFrame, one row per cell with a defined alpha, sorted
         dataset, model, pruner, ratio, `study.shown`, n, and what `summaries.ratio_summary` returns.
     """
-    defined = [pair for pair in (study.counted(rows) for rows in study.cells()) if len(pair[0])]
+    defined = [rows for rows in map(study.sloped, study.cells()) if len(rows)]
     summarized = [
-        {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, classes)) for rows, classes in defined
+        {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, study.classes_of(rows))) for rows in defined
     ]
-    return _named(study, [rows for rows, _ in defined], summarized)
+    return _named(study, defined, summarized)
 
 
 def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summarized: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -197,24 +199,25 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
 def _summary(
     study: RunArrays, rows: np.ndarray, confidence: float, predictions: StudyPredictions | None
 ) -> dict[str, Any]:
-    counted_rows, classes = study.counted(rows)
-    part = np.ix_(counted_rows, classes)
+    classes, sloped_rows = study.classes_of(rows), study.sloped(rows)
+    part = np.ix_(rows, classes)
     both_right = study.both_right[part]
     summary = summaries.cell_summary(
-        *study.measured(counted_rows, classes),
+        *study.measured(rows, classes),
         support=common_support(study.support[part]),
         both_right=None if np.isnan(both_right).any() else both_right,
+        sloped=np.isin(rows, sloped_rows),
         confidence=confidence,
     )
-    pairs = predictions.of_runs(study.runs.iloc[counted_rows]) if predictions and len(counted_rows) else None
+    pairs = predictions.of_runs(study.runs.iloc[sloped_rows]) if predictions and len(sloped_rows) else None
     return (
         summary
         | {"n_at_chance": int(study.at_chance[rows].sum())}
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_new_image_slopes(pairs, confidence) if pairs else {})
-        | _against_none(study, counted_rows, classes, confidence)
+        | _against_none(study, rows, confidence)
         | _in_proportion(study, rows, predictions, confidence)
-        | _between_seeds(study, rows, counted_rows, classes)
+        | _between_seeds(study, rows, sloped_rows)
         | _worst_class(study, rows, predictions)
         | _other_metrics(pairs, confidence)
     )
@@ -236,40 +239,49 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     }
 
 
-def _between_seeds(study: RunArrays, rows: np.ndarray, counted_rows: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
     """Return alpha between seeds; it and `alpha_shared` are missing if a dense network is there twice."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
-    dense, _ = study.balances(counted_rows, classes)
-    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(counted_rows) > 1 else np.nan}
+    dense, _ = study.balances(sloped_rows, study.classes_of(rows))
+    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(sloped_rows) > 1 else np.nan}
 
 
-def _against_none(study: RunArrays, rows: np.ndarray, classes: np.ndarray, confidence: float) -> dict[str, Any]:
+def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
     """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
-    rows = study.with_control(rows)
-    none = study.controls[rows]
-    before, after = study.balances(rows, classes)
-    without_pruning = study.balances(none, classes)
-    own, of_none = study.measured(rows, classes), study.measured(none, classes)
+    classes, with_control = study.classes_of(rows), study.with_control(rows)
+    none = study.controls[with_control]
+    own, of_none = study.measured(with_control, classes), study.measured(none, classes)
     largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
-    raw_slopes = intensification.raw_slope(*own), intensification.raw_slope(*of_none)
-    differences = {
-        "accuracy": study.accuracy_after[rows] - study.accuracy_after[none],
-        "alpha": intensification.alpha(before, after) - intensification.alpha(*without_pruning),
-        "raw_slope": raw_slopes[0] - raw_slopes[1],
-        "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
-        "largest_excess": largest - largest_of_none,
-    }
-    row: dict[str, Any] = {"n_none": int(np.isfinite(differences["alpha"]).sum())}
-    for name, values in differences.items():
-        row |= _mean(f"{name}_minus_none", values, confidence)
-    row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
-    row |= _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
+    row: dict[str, Any] = {"n_none": len(with_control)}
+    row |= _mean("accuracy_minus_none", own[-1] - of_none[-1], confidence)
+    row |= _slopes_against_none(study, rows, confidence)
+    row |= _mean("largest_excess_minus_none", largest - largest_of_none, confidence)
     return row | {
         "largest_excess_none": mean(largest_of_none),
         "largest_excess_floor_none": mean(study.floors(none, classes)),
     }
+
+
+def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
+    """Return what pruning does to slopes beyond fine-tuning, over the networks that have them, as do their controls."""
+    classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
+    none = study.controls[rows]
+    before, after = study.balances(rows, classes)
+    without_pruning = study.balances(none, classes)
+    own, of_none = study.measured(rows, classes), study.measured(none, classes)
+    raw_slopes = intensification.raw_slope(*own), intensification.raw_slope(*of_none)
+    differences = {
+        "alpha": intensification.alpha(before, after) - intensification.alpha(*without_pruning),
+        "raw_slope": raw_slopes[0] - raw_slopes[1],
+        "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
+    }
+    row: dict[str, Any] = {}
+    for name, values in differences.items():
+        row |= _mean(f"{name}_minus_none", values, confidence)
+    row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
+    return row | _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
 
 
 def _in_proportion(

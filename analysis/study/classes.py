@@ -35,7 +35,8 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
     -------
     DataFrame, one row per cell and class
         dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before, recall_after. Then
-        what pruning cost the class, which decides and is told (`costs.cell_costs`); networks at chance count:
+        what pruning cost the class, which decides and is told (`costs.cell_costs`); networks at chance count, here and
+        in all columns:
 
         - reference: what the networks are compared with, their controls where they have one; n_reference counts them.
         - loss: recall of the reference minus recall after; cost: the loss minus that of the accuracy. Both have a
@@ -47,7 +48,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
           networks, and with predictions.
 
         Then each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the classes of the
-        cell (`_p_holm`); networks that guess are left out:
+        cell (`_p_holm`):
 
         - loss_from_dense: recall before minus recall after;
         - excess: the same minus the loss of accuracy;
@@ -67,19 +68,18 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> pd.DataFrame:
-    counted_rows, has = study.counted(rows)
-    none, paired = study.controls, study.with_control(counted_rows)
-    before, after, *_ = study.measured(counted_rows, has)
-    support = common_support(study.support[np.ix_(counted_rows, has)])
+    has, none, paired = study.classes_of(rows), study.controls, study.with_control(rows)
+    before, after, *_ = study.measured(rows, has)
+    support = common_support(study.support[np.ix_(rows, has)])
     columns = {
         **study.runs.iloc[rows[0]][study.cell_key],
         "class": study.names[has],
         "support": np.nan if support is None else support,
-        "n": len(counted_rows),
-        "recall_before": before.mean(0) if len(counted_rows) else np.nan,
-        "recall_after": after.mean(0) if len(counted_rows) else np.nan,
+        "n": len(rows),
+        "recall_before": before.mean(0),
+        "recall_after": after.mean(0),
         **_costs(study, rows, predictions),
-        **_losses(("loss_from_dense", "excess"), study, counted_rows, None, has, predictions),
+        **_losses(("loss_from_dense", "excess"), study, rows, None, has, predictions),
         "n_none": len(paired),
         "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
         **_losses(("loss_beyond_control", "excess_beyond_control"), study, paired, none[paired], has, predictions),

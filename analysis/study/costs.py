@@ -158,7 +158,7 @@ def cell_costs(
 def _cell_costs(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None
 ) -> tuple[CellCosts | None, np.ndarray]:
-    has = ~np.isnan(study.before[rows[0]])
+    has = study.classes_of(rows)
     known = rows[np.isfinite(study.after[np.ix_(rows, has)]).all(1)]
     if not len(known):
         return None, has
@@ -186,7 +186,7 @@ def networks_for_limit(
 
     None as `promises.networks_for_limit` returns it.
     """
-    has = ~np.isnan(study.before[rows[0]])
+    has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
     if reference == CONTROL_OF_OTHER_SEEDS:
         return None

@@ -38,21 +38,21 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
     -------
     ControlMovement, optional
         None if the interval begins below `SENSIBLE_SIZE`; if a learning rate falls, or is not known; or without two
-        networks that have a control, which is no mitigation, and do not guess.
+        networks that have a control, which is no mitigation.
     """
     runs = runs.reset_index(drop=True)
     if not _has_constant_rates(runs):
         return None
     study = run_arrays(runs)
     of_control = (study.runs[schema.PRUNER] == CONTROL) & ~is_mitigated(study.runs)
-    rows = np.flatnonzero(of_control & ~study.at_chance)
+    rows = np.flatnonzero(of_control)
     if not len(rows):
         return None
-    counted_rows, classes = study.counted(rows)
-    largest = excess_loss(*study.measured(counted_rows, classes)).max(-1)
+    classes = study.classes_of(rows)
+    largest = excess_loss(*study.measured(rows, classes)).max(-1)
     beyond = (
-        pd.Series(largest - study.floors(counted_rows, classes))
-        .groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[counted_rows])
+        pd.Series(largest - study.floors(rows, classes))
+        .groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[rows])
         .mean()
     )
     low, high = mean_interval(beyond)

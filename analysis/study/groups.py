@@ -204,7 +204,7 @@ def groups(
             of_groups.append(table)
             of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
-        "all their networks guess or lack predictions": without,
+        "their networks lack predictions": without,
         "their test images are not those of the table": with_other_images,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
@@ -217,16 +217,15 @@ def groups(
 
 
 def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
-    """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions."""
-    sound = rows[~study.at_chance[rows]]
+    """Return the answers of a cell's networks; None if there are no predictions."""
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
-    pairs = predictions.of_pairs(dense_ids[sound], run_ids[sound]) if predictions and len(sound) else None
+    pairs = predictions.of_pairs(dense_ids[rows], run_ids[rows]) if predictions else None
     if pairs is None:
         return None
     before, after = pairs.right
-    has_control = len(study.with_control(sound)) == len(sound)
+    has_control = len(study.with_control(rows)) == len(rows)
     control = (
-        predictions.of_pairs(dense_ids[sound], run_ids[study.controls[sound]]) if predictions and has_control else None
+        predictions.of_pairs(dense_ids[rows], run_ids[study.controls[rows]]) if predictions and has_control else None
     )
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 

@@ -43,8 +43,7 @@ def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
     """Compare the networks of a cell with their controls; None where no network has one."""
-    counted, has = study.counted(rows)
-    rows = study.with_control(counted)
+    has, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None
     controls, run_ids = study.controls[rows], study.runs[RUN_ID].iloc

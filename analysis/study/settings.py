@@ -30,6 +30,7 @@ CELL_COLUMNS = [
     *CELL,
     "n",
     "n_at_chance",
+    "n_alpha",
     "alpha_mean",
     "alpha_median",
     "alpha_sd",

@@ -112,8 +112,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
 
 def _at_chance(result: Iterated) -> list[str]:
     runs = {"the dense network": result.dense} | {f"iteration {level}": run for level, run in result.levels.items()}
-    accuracies = {name: run.metrics[schema.TEST_ACCURACY] for name, run in runs.items()}
-    return train_and_prune.chance_lines(accuracies, result.setting.data)
+    return train_and_prune.chance_lines(runs, result.setting.data)
 
 
 def summary(result: Iterated) -> pd.DataFrame:

@@ -86,8 +86,7 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
 
 
 def _describe(changes: ClassChanges) -> list[str]:
-    left_out = f"{changes.chance() or 'pairs with a dense network at chance'}, left out; "
-    start = left_out if changes.chance_level.left_out else ""
+    start = f"{chance}; " if (chance := changes.chance()) else ""
     return [f"{start}{changes.losses()}{_named(changes.damaged_classes)}", changes.differences()]
 
 

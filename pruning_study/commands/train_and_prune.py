@@ -16,7 +16,7 @@ from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.intensification import at_chance, excess_loss, raw_slope
+from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import LONGEST_TABLE, READING, pruning_table, shortened, what_is_shown
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
@@ -349,28 +349,27 @@ def verdict(results: Sequence[Pruned], changes: Mapping[float, ClassChanges]) ->
 
 def _at_chance(results: Sequence[Pruned]) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
-    accuracies = {
-        f"{name} of seed {result.setting.config.seed}" if len(results) > 1 else name: run.metrics[schema.TEST_ACCURACY]
+    networks = {
+        f"{name} of seed {result.setting.config.seed}" if len(results) > 1 else name: run
         for result in results
         for name, run in [
             ("the dense network", result.dense),
             *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    return "".join(f"\n{line}" for line in chance_lines(accuracies, results[0].setting.data))
+    return "".join(f"\n{line}" for line in chance_lines(networks, results[0].setting.data))
 
 
-def chance_lines(accuracies: Mapping[str, float], data: Dataset) -> list[str]:
+def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str]:
     """Return a line that names the networks that guess, whose alpha means nothing; no line if none does.
 
     Parameters
     ----------
-    accuracies : mapping
-        Test accuracy by the network's name.
+    networks : mapping
+        Runs by the network's name.
     data : Dataset
     """
-    guesses = at_chance(list(accuracies.values()), len(data.classes), np.bincount(data.test_labels))
-    names_at_chance = [name for name, at_random in zip(accuracies, guesses, strict=True) if at_random]
+    names_at_chance = [name for name, run in networks.items() if runs.is_at_chance(run.metrics, data)]
     return [f"at chance, alpha means nothing: {', '.join(names_at_chance)}"] if names_at_chance else []
 
 

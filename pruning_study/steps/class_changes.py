@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import class_table, gap_changes
-from analysis.statistics.guessing import ChanceLevelCounts, without_guessing
+from analysis.statistics.guessing import ChanceLevelCounts, chance_level
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 from pruning_study.training.evaluation import Predictions
@@ -26,7 +26,7 @@ class ClassChanges(NamedTuple):
     slopes : Slopes
         Alpha and raw slope, on new images too.
     networks : int
-        Pairs of networks in these numbers: all of which neither is at chance, or all if there is no such pair.
+        Pairs of networks. Those with a network at chance count in all numbers but the slopes.
     chance_level : ChanceLevelCounts
         Networks at chance.
     dense : WeakDense
@@ -42,13 +42,13 @@ class ClassChanges(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        """Whether these are the numbers of networks at chance, so that nothing is said of classes."""
+        """Whether a network of every pair is at chance, so that slopes mean nothing."""
         return self.chance_level.are_all_at_chance
 
     @property
     def damaged_classes(self) -> list[str]:
-        """Names of the classes that are shown to have lost recall, the one that lost most first; none at chance."""
-        table = self.table[self.table["damaged"] & (not self.at_chance)]
+        """Names of the classes that are shown to have lost recall, the one that lost most first."""
+        table = self.table[self.table["damaged"]]
         return list(table.sort_values("change", kind="stable")["class"])
 
     @property
@@ -59,34 +59,29 @@ class ClassChanges(NamedTuple):
     def outcome(self) -> str:
         """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
         before, after = (f"{100 * self.accuracy[f'recall_{side}']:.1f}" for side in ("before", "after"))
-        accuracy = f"accuracy {before} -> {after} %"
-        if self.at_chance:
-            return f"{accuracy}, at chance"
         excess = 100 * (self.accuracy["change"] - self.table["change"])
         worst = self.table["class"][excess.idxmax()]
-        return f"{accuracy}, largest excess: {worst} {excess.max():.1f} points"
+        return f"accuracy {before} -> {after} %, largest excess: {worst} {excess.max():.1f} points"
 
     def losses(self) -> str:
-        """Say which classes lost recall, or how many networks are at chance."""
-        if self.at_chance:
-            return self.chance()
+        """Say which classes lost recall."""
         if not self.damaged_classes:
             return "no class is shown to have lost recall"
         count = f"{len(self.damaged_classes)} of {len(self.table)}"
         return f"{count} classes lost more recall than the choice of test images explains"
 
     def chance(self) -> str:
-        """Say how many networks are at chance after pruning, or that those before are; the empty text if none is."""
+        """Say how many networks are at chance after pruning; the empty text if none is."""
         guess, networks = self.chance_level.counts["after"]
         if not guess:
-            return "the dense network is at chance" if self.at_chance else ""
+            return ""
         return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
 
     def differences(self) -> str:
         """Say what became of the differences between the classes, by slope and spread on new images."""
         raw, spread = self.slopes.raw_new, self.slopes.spread_new
         if self.at_chance:
-            return "nothing is said of classes"
+            return "slopes mean nothing at chance"
         if not self.identified or raw is None or spread is None:
             sample = f"{self.accuracy['support']:,} test images" + (
                 f" and {self.networks} networks" if self.networks > 1 else ""
@@ -98,7 +93,7 @@ class ClassChanges(NamedTuple):
 def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:
     """Compare networks with what was made of them, on the same test images.
 
-    Pairs with a network at chance are left out, unless that leaves none.
+    Pairs with a network at chance have no slopes and count in all else.
 
     Parameters
     ----------
@@ -109,8 +104,8 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     """
     label = before[0].label
     sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}
-    chance_level, sound_sides = without_guessing(label, sides, paired=True)
-    right_before, right_after = sound_sides["before"], sound_sides["after"]
+    chance_counts, sound_pairs = chance_level(label, sides, paired=True)
+    right_before, right_after = sides["before"], sides["after"]
     table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
         place=range(len(classes))
     )
@@ -118,8 +113,8 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     return ClassChanges(
         class_table.with_losses(table).sort_values("place", ignore_index=True).drop(columns="place"),
         together.iloc[0],
-        Slopes(0) if chance_level.are_all_at_chance else slopes(label, right_before, right_after, notes=[]),
+        slopes(label, *sound_pairs, notes=[]),
         len(right_after),
-        chance_level,
-        weak_from_answers(classes, label, sides["before"]),
+        chance_counts,
+        weak_from_answers(classes, label, right_before),
     )

@@ -117,7 +117,7 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
         selection = f"the {half} best and the {half} worst classes"
     positions = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
-    is_significant = (table["p_holm"] <= LEVEL).to_numpy() & (not changes.at_chance)
+    is_significant = (table["p_holm"] <= LEVEL).to_numpy()
     colors = np.where(is_significant, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
     low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
     axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")

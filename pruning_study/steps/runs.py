@@ -3,7 +3,7 @@
 import copy
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
+from analysis.statistics.intensification import at_chance
+from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
@@ -232,6 +234,13 @@ def val_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predict
     """
     labels = setting.data.train_labels[setting.validation_indices]
     return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(setting.data.classes))
+
+
+def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
+    """Return whether a network guesses, given the metrics of its run."""
+    recall = [metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
+    support = np.bincount(data.test_labels, minlength=len(data.classes))
+    return bool(at_chance(recall, metrics[schema.TEST_ACCURACY], support))
 
 
 def _check_fits(run: Run, setting: TrainSetting) -> None:

@@ -108,7 +108,7 @@ def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
 
 
 def _title(workload: PlottedWorkload, lines: Lines) -> str:
-    counts = pd.concat(lines.values())[["n", "n_at_chance"]].sum(axis=1)
+    counts = pd.concat(lines.values())["n"]
     least, most = int(counts.min()), int(counts.max())
     networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
     return f"{fitted_name(', '.join(workload.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"

@@ -61,10 +61,9 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     quantised = _is_quantised(arrays.runs)
     rows_found = []
     for rows in arrays.cells():
-        sound_rows, classes = arrays.counted(rows)
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[sound_rows].duplicated().any()  # and is no second network
-        if quantised[rows[0]] and len(sound_rows) >= FEWEST_TESTED and not is_twice:
-            test = class_significance(*arrays.measured(sound_rows, classes), paired=True)
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # and is no second network
+        if quantised[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
+            test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
             paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
             moderated = significance_counts("moderated", test.shift, test.p_moderated, test.p_moderated_holm)
             cell = arrays.runs.iloc[rows[0]][key]

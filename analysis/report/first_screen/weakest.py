@@ -22,7 +22,7 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `study.cells`, and over the networks that neither guess nor lack a slope:
+        `study.cells`, and over the networks:
 
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense
@@ -38,9 +38,8 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
             "class": np.array(names, dtype=object)[np.nanargmin(after, axis=1)],
         }
     )
-    sound_networks = study.alphas[~study.alphas["at_chance"].astype(bool) & study.alphas["alpha"].notna()]
     cell = study.cell_key
-    by_cell = sound_networks.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
+    by_cell = study.alphas.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
     mean, error = (getattr(by_cell[["accuracy_after", WEAKEST_BEFORE, WEAKEST]], name)() for name in ("mean", "sem"))
     half = error.mul(stats.t.isf(LEVEL / 2, by_cell.size() - 1), axis=0)
     # Of equally many, the class that is first by name.

@@ -136,7 +136,8 @@ def compare(
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline where it is as accurate as the
           method, interpolated over the baseline's ratios and its control, which is ratio 1, with its 95 % interval over
           networks. NaN if the baseline is as accurate at none of its ratios, or with fewer than two ratios.
-        - n: the number of pairs. A pair with a network at chance is left out; n_at_chance counts such pairs.
+        - n: the number of pairs. A pair with a network at chance, which n_at_chance counts, has no slopes and counts in
+          the other outcomes.
         - dof: of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
 
@@ -496,9 +497,10 @@ def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterato
     """Yield a row for each outcome, given its family and the family's size."""
     common_networks = pair.method.networks.intersection(pair.baseline.networks)
     sound = common_networks.intersection(pair.method.sound).intersection(pair.baseline.sound)
-    method, baseline = pair.method.at(sound), pair.baseline.at(sound)
-    curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
+    with_slopes, of_all = _over(pair, sound), _over(pair, common_networks)
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
+        compared = with_slopes if outcome in SLOPES else of_all
+        method, baseline = compared.method, compared.baseline
         if outcome in _POOLED:
             means, result = _compare_pooled(method, baseline, outcome, size, family.direction)
         else:
@@ -517,10 +519,16 @@ def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterato
             "of_baseline": means[1],
             "alternative": family.direction,
             **result,
-            **_at_equal_accuracy(method, curve, outcome),
+            **_at_equal_accuracy(method, compared.curve, outcome),
             "n_at_chance": len(common_networks) - len(sound),
             settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
         }
+
+
+def _over(pair: _Comparison, networks: pd.Index) -> _Comparison:
+    """Return the comparison over some networks, at those ratios of the baseline at which none of them guesses."""
+    curve = [cell for cell in pair.curve if networks.isin(cell.sound).all()]
+    return pair._replace(method=pair.method.at(networks), baseline=pair.baseline.at(networks), curve=curve)
 
 
 def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], outcome: str) -> dict[str, float]:

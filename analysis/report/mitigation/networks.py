@@ -39,7 +39,7 @@ class MitigationCell(NamedTuple):
     classes : list of str
     networks : Index
     n_at_chance : int
-        Networks that are left out because they guess.
+        Networks that guess.
     accuracy : (networks,)
     recall, excess : (networks, classes)
         Recall after pruning, and the loss of recall beyond the loss of accuracy, on test images.
@@ -159,11 +159,11 @@ def _cell(
 ) -> MitigationCell:
     runs = study.runs.iloc[rows]
     index = networks(runs)
-    sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
-    sound = sound[index[sound].argsort()]
-    sound_rows, classes = rows[sound], ~np.isnan(study.before[rows[0]])
-    recalls_and_accuracies = study.measured(sound_rows, classes)
-    ids = study.runs.iloc[sound_rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
+    first = np.flatnonzero(~index.duplicated())
+    first = first[index[first].argsort()]
+    rows, classes = rows[first], study.classes_of(rows)
+    recalls_and_accuracies = study.measured(rows, classes)
+    ids = study.runs.iloc[rows][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     costs, _ = cell_costs(study, rows, predictions)
     worst = costs.worst if costs else NO_CLASS
@@ -173,12 +173,12 @@ def _cell(
         options=" + ".join(_options(run, details)),
         run=run,
         classes=study.names[classes].tolist(),
-        networks=index[sound],
+        networks=index[first],
         n_at_chance=int(study.at_chance[rows].sum()),
-        accuracy=study.accuracy_after[sound_rows],
+        accuracy=study.accuracy_after[rows],
         recall=recalls_and_accuracies[1],
         excess=intensification.excess_loss(*recalls_and_accuracies),
-        floor=study.floors(sound_rows, classes),
+        floor=study.floors(rows, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
         worst_class=str(study.names[classes][worst.place]) if worst.place >= 0 else "",
         worst=worst,

@@ -35,8 +35,8 @@ def outcomes(cells: Cells) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell; empty if no cell has a mitigation
-        dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n (networks
-        that do not guess), n_at_chance, classes, and:
+        dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
+        (networks), n_at_chance (those of them that guess), classes, and:
 
         - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the
           hypothesis that it is `MARGIN` lower or more;

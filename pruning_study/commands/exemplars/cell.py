@@ -12,7 +12,7 @@ from analysis.runs import exports, frames, pull, schema, studies
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics.intensification import at_chance
+from analysis.statistics.intensification import networks_at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars, exemplars
 from pruning_study.data import datasets
@@ -185,8 +185,7 @@ def _with_predictions(
 
 def _guesses(arrays: Mapping[str, np.ndarray]) -> bool:
     label, predicted = arrays[schema.LABEL], arrays[schema.PREDICTED]
-    support = np.unique_counts(label).counts
-    return bool(at_chance((label == predicted).mean(), len(support), support))
+    return bool(networks_at_chance(label, (label == predicted)[np.newaxis])[0])
 
 
 def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:

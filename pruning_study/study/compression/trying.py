@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.statistics.intensification import at_chance
+from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
 from pruning_study.steps.compressed import Parts
@@ -145,8 +145,7 @@ def tested(networks: Sequence[Network], chain: Chain) -> Sides:
 def check_better_than_chance(dense: LoadedRun, setting: PruneSetting) -> None:
     """Raise a StudyError if the dense network guesses."""
     predictions = dense.dense.val_predictions
-    support = np.bincount(predictions.label, minlength=len(setting.data.classes))
-    if at_chance([predictions.accuracy], len(support), support)[0]:
+    if networks_at_chance(predictions.label, predictions.right[np.newaxis])[0]:
         raise StudyError(
             f"the dense network has {100 * predictions.accuracy:.1f} % of the validation images right, which is no "
             "better than chance: train it longer before it is compressed"

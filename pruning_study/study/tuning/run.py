@@ -20,11 +20,10 @@ from analysis.report.tuning import figures as tuning_figures
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
-from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
 from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
-from pruning_study.steps import dense, pruned
+from pruning_study.steps import dense, pruned, runs
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.resolved import check_decay
@@ -308,15 +307,15 @@ def _test(
     data = network.setting.data
     for role, point in points.items():
         run = pruned.prune(store, job_run_id, network.setting.at(**space.options(point)), network.dense, point.ratio)
-        accuracies = [metrics[schema.TEST_ACCURACY] for metrics in (network.dense.metrics, run.metrics)]
+        guesses = [runs.is_at_chance(metrics, data) for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,
             **point.values,
             schema.SEED: network.setting.config.seed,
             "new": new,
-            "accuracy": accuracies[1],
+            "accuracy": run.metrics[schema.TEST_ACCURACY],
             "alpha": run.metrics.get(schema.ALPHA, np.nan),
-            "at_chance": bool(at_chance(accuracies, len(data.classes), np.bincount(data.test_labels)).any()),
+            "at_chance": any(guesses),
             "run_id": run.run_id,
         }
 

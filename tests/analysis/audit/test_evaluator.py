@@ -55,12 +55,12 @@ def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(exper
 
 
 @pytest.mark.usefixtures("blank_picture")
-def test_of_a_network_that_names_one_class_no_number_of_a_class_is_logged(experiment_id):
+def test_of_a_network_that_names_one_class_losses_are_logged_and_no_slopes(experiment_id):
     data = pd.DataFrame({"label": LABEL, "predicted": np.zeros_like(LABEL)})
     _, run = evaluate(experiment_id, {"baseline_predictions": LABEL}, data=data, predictions="predicted")
-    assert set(run.data.metrics) == {"accuracy_before", "accuracy_after", "fails_on_damage"}
-    assert run.data.metrics["fails_on_damage"] == 1
-    assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression; ")
+    assert {"alpha", "raw_slope"}.isdisjoint(run.data.metrics)
+    assert (run.data.metrics["fails_on_damage"], run.data.metrics["largest_loss"]) == (1, 1)
+    assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression. ")
 
 
 @pytest.mark.usefixtures("blank_picture")

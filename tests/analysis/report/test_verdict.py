@@ -207,19 +207,40 @@ def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
     assert "Every cell has one network" in how_to_read
 
 
-def test_networks_at_chance_are_counted_and_not_judged():
+def test_networks_at_chance_count_and_their_number_is_said():
     after = np.array([0.8] * 6 + [0.5, 0.5])
-    line, _ = judged(runs(alpha=1.5).assign(accuracy_after=after), none())
-    assert "(6 networks, 2 more at chance)" in line
-    assert "costs 0.0 points" in line
+    line, how_to_read = judged(runs(alpha=1.5).assign(accuracy_after=after), none())
+    assert "(8 networks, 2 at chance)" in line
+    # Two of eight networks lose 30 points.
+    assert "costs 7.5 points" in line
+    assert "Networks at chance have no alpha, and count in all other numbers." in how_to_read
 
 
-def test_of_compressed_networks_that_all_are_at_chance_nothing_else_is_said():
-    assert judged(runs(after=0.5), runs("gp", after=0.5), none()) == [
-        "On mnist with lenet5, all compressed networks are at chance."
-    ]
-    formats = runs("fixed-int8", 1, number_format="fixed-int8", after=0.5)
-    assert judged(formats) == ["On mnist with lenet5, all compressed networks are at chance."]
+def test_compressed_networks_that_all_are_at_chance_are_told_as_others_are():
+    line, _ = judged(runs(after=0.5), none())
+    assert line.startswith(
+        "On mnist with lenet5 (8 networks, 8 at chance), nothing is shown to be safe. mp at ratio 10 "
+    )
+    assert "costs 30.0 points of accuracy" in line
+
+
+def test_networks_whose_alpha_is_undefined_count():
+    """Four of eight dense networks have one recall for both classes, and of these b loses 30 points."""
+    made = runs(noise=SPREAD / 10)
+    made.loc[:3, ["recall_before/a", "recall_before/b"]] = 0.8
+    made.loc[:3, "recall_after/b"] = 0.5
+    made.loc[:3, "accuracy_after"] = 0.65
+    controls = none()
+    controls.loc[:3, ["recall_before/a", "recall_before/b", "recall_after/a", "recall_after/b"]] = 0.8
+    study = StudyData(made_up_runs.study(made, controls))
+    row = study.classes.set_index("class").loc["b"]
+    # The recalls of the other four differ by SPREAD and a tenth of it, whose means are 0.
+    assert (row["n"], row["n_reference"]) == (8, 8)
+    assert row["loss"] == pytest.approx(0.15, abs=0.005)
+    (line,) = verdict(study)
+    assert "(8 networks)" in line
+    # Four of eight lose 15 points of accuracy.
+    assert "costs 7.5 points of accuracy" in line
 
 
 def test_a_weak_dense_network_is_said_before_the_verdict():
@@ -274,11 +295,12 @@ def test_the_leading_ratio_is_the_largest_that_costs_at_most_one_point_beyond_th
     assert leading_ratio(frame.assign(accuracy_minus_none=np.nan)) == 4
 
 
-def test_networks_that_guess_do_not_lead():
-    frame = cells(("mp", 2.0, 0.9, 0.8, -0.1, 4, 0), ("mp", 4.0, 0.9, 0.9, 0.0, 1, 3))
+def test_networks_that_guess_lead_only_where_there_are_no_others():
+    frame = cells(("mp", 2.0, 0.9, 0.8, -0.1, 4, 0), ("mp", 4.0, 0.9, 0.9, 0.0, 4, 3))
     assert leading_ratio(frame) == 2
     assert leading_ratio(frame.iloc[1:]) == 4
     assert by_accuracy(frame, 4.0).empty
+    assert len(by_accuracy(frame.iloc[1:], 4.0)) == 1
 
 
 def test_a_method_of_small_loss_stands_before_a_more_accurate_one():

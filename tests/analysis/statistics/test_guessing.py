@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.guessing import without_guessing
+from analysis.statistics.guessing import chance_level
 
-# 900 images of the first class and 100 of the second. By chance 900 are right; in one case of a hundred more than 921
-# (a standard deviation is 9.5, and 2.33 of them are 22).
-LABEL = np.repeat([0, 1], [900, 100])
+# 500 images of either class. By chance 500 are right; in one case of a hundred more than 537 (a standard deviation is
+# 15.8, and 2.33 of them are 37).
+LABEL = np.arange(1000) % 2
 
 
 def right(*images):
@@ -19,39 +19,35 @@ def right(*images):
     ("before", "after", "collapsed"),
     [
         # Two right answers more or less are no collapse, although they cross the bound.
-        (923, 920, 0),
+        (538, 536, 0),
         # Nine lost and none won: 2 / 2^9 is below .01; of seven it is 2 / 2^7.
-        (929, 920, 1),
-        (927, 920, 0),
-        (990, 900, 1),
-        (900, 100, 0),
+        (545, 536, 1),
+        (543, 536, 0),
+        (990, 500, 1),
+        (500, 100, 0),
     ],
 )
 def test_a_collapse_is_a_loss_beyond_doubt(before, after, collapsed):
-    chance_level, remaining = without_guessing(LABEL, {"before": right(before), "after": right(after)}, paired=True)
-    assert (chance_level.collapsed, chance_level.any_at_chance, chance_level.left_out) == (collapsed, True, False)
-    assert remaining["after"].sum() == after
+    counts, pairs = chance_level(LABEL, {"before": right(before), "after": right(after)}, paired=True)
+    assert (counts.collapsed, counts.any_at_chance, counts.are_all_at_chance) == (collapsed, True, True)
+    assert len(pairs.after) == 0
 
 
-def test_pairs_are_left_out_together_and_independent_networks_one_by_one():
-    networks = {"before": right(990, 900, 990), "after": right(980, 980, 900), "control": right(990, 990, 990)}
-    pairs = without_guessing(LABEL, networks, paired=True)[1]
-    assert {side: answers.sum(1).tolist() for side, answers in pairs.items()} == {
-        "before": [990],
-        "after": [980],
-        "control": [990],
-    }
-    alone = without_guessing(LABEL, networks, paired=False)[1]
-    assert {side: answers.sum(1).tolist() for side, answers in alone.items()} == {
-        "before": [990, 990],
-        "after": [980, 980],
-        "control": [990, 990],
-    }
+def test_pairs_without_a_network_at_chance_are_sound_whatever_their_control():
+    networks = {"before": right(990, 500, 990), "after": right(980, 980, 500), "control": right(500, 990, 990)}
+    counts, pairs = chance_level(LABEL, networks, paired=True)
+    assert [side.sum(1).tolist() for side in pairs] == [[990], [980]]
+    assert counts.counts == {"before": (1, 3), "after": (1, 3), "control": (1, 3)}
 
 
-def test_a_single_network_before_stays_with_those_that_are_left():
-    chance_level, remaining = without_guessing(LABEL, {"before": right(990), "after": right(900, 980)}, paired=True)
-    assert {side: answers.sum(1).tolist() for side, answers in remaining.items()} == {"before": [990], "after": [980]}
-    assert chance_level.counts == {"before": (0, 1), "after": (1, 2)}
-    chance_level, remaining = without_guessing(LABEL, {"before": right(900), "after": right(980, 980)}, paired=True)
-    assert (chance_level.are_all_at_chance, len(remaining["after"])) == (True, 2)
+def test_a_single_network_before_is_that_of_all_after():
+    counts, pairs = chance_level(LABEL, {"before": right(990), "after": right(500, 980)}, paired=True)
+    assert [side.sum(1).tolist() for side in pairs] == [[990], [980]]
+    assert counts.counts == {"before": (0, 1), "after": (1, 2)}
+    assert chance_level(LABEL, {"before": right(500), "after": right(980, 980)}, paired=True)[0].are_all_at_chance
+
+
+def test_independent_networks_are_no_pairs():
+    networks = {"before": right(990, 500), "after": right(980, 970, 960)}
+    counts, pairs = chance_level(LABEL, networks, paired=False)
+    assert (counts.are_all_at_chance, len(pairs.after)) == (False, 0)

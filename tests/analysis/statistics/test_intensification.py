@@ -82,21 +82,46 @@ def test_precision_is_centred_on_its_own_mean():
 
 
 def test_chance_is_below_one_and_a_half_over_the_classes():
-    assert at_chance([0.14, 0.15, 0.9], 10).tolist() == [True, False, False]
+    accuracy = np.array([0.14, 0.15, 0.9])
+    assert at_chance(np.repeat(accuracy[:, None], 10, axis=1), accuracy).tolist() == [True, False, False]
 
 
-def test_chance_is_a_binomial_bound_on_the_share_of_the_largest_class():
-    # P(more than 71 of 100 right | share .6) = .0084, more than 70: .0148 (binomial distribution).
-    assert at_chance([0.71, 0.72], 2, support=[60, 40]).tolist() == [True, False]
-    # 10,000 balanced images of ten classes: 1,000 + 2.326 * 30 = 1,070.
-    assert at_chance([0.106, 0.108], 10, support=np.full(10, 1000)).tolist() == [True, False]
+def alike(accuracy, classes):
+    """Recalls that are all the accuracy."""
+    return np.repeat(np.atleast_1d(accuracy)[:, np.newaxis], classes, axis=1)
+
+
+def test_of_balanced_classes_chance_is_a_binomial_bound_on_the_accuracy():
+    # 10,000 images of ten classes: 1,000 + 2.326 * 30 = 1,070.
+    accuracy = np.array([0.106, 0.108])
+    assert at_chance(alike(accuracy, 10), accuracy, np.full(10, 1000)).tolist() == [True, False]
 
 
 def test_two_classes_are_told_from_chance_by_the_number_of_images():
     # 1,000 balanced images: 500 + 2.326 * 15.8 = 537. Without images the bound of 1.5 / 2 stays.
-    assert not at_chance(0.6, 2, support=[500, 500])
-    assert at_chance(0.53, 2, support=[500, 500])
-    assert at_chance(0.6, 2)
+    accuracy = np.array([0.6, 0.53])
+    assert at_chance(alike(accuracy, 2), accuracy, [500, 500]).tolist() == [False, True]
+    assert at_chance(alike(accuracy, 2), accuracy).tolist() == [True, True]
+
+
+def test_a_detector_of_a_rare_class_is_not_at_chance():
+    """Of 950 and 50 images it is right about .955 and .9; who says the first class always has more right, and guesses.
+
+    Who answers the first in 95 % of cases has a mean recall of .5 with a standard deviation of
+    sqrt(.0475 / 950 + .0475 / 50) / 2 = .0158, so that .537 is the bound.
+    """
+    recall = np.array([[0.955, 0.9], [1, 0], [0.955, 0.1], [0.97, 0.12]])
+    accuracy = recall @ [0.95, 0.05]
+    assert at_chance(recall, accuracy, [950, 50]).tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("support", [(950, 50), (600, 300, 100), (500, 400, 300, 200, 100)])
+def test_guesses_of_any_kind_are_seldom_above_chance(support):
+    """Of 20,000 networks that answer without looking, 1 % may be; a tenth of it is a standard error of .0007."""
+    rng = np.random.default_rng(0)
+    for answers in (np.ones(len(support)), np.array(support), rng.random(len(support))):
+        recall = rng.binomial(support, answers / sum(answers), size=(20_000, len(support))) / support
+        assert 1 - at_chance(recall, recall @ support / sum(support), support).mean() < 0.015
 
 
 def test_the_raw_slope_is_alpha_times_the_accuracies_ratio():

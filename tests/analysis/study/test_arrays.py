@@ -38,15 +38,15 @@ def test_a_cell_keeps_the_runs_with_the_classes_of_most():
     assert arrays.notes[0].startswith("1 runs left out")
 
 
-def test_runs_that_count_have_a_defined_alpha_and_networks_that_do_not_guess():
+def test_runs_with_slopes_have_a_defined_alpha_and_networks_that_do_not_guess():
     made = toy("mp", 2, [1, 1, 1, 1])
     made.loc[1, "accuracy_after"] = 0.5
     made.loc[2, "accuracy_before"] = 0.5
     made.loc[3, ["recall_before/a", "recall_before/b"]] = 0.8
     arrays = run_arrays(made)
     assert arrays.at_chance.tolist() == [False, True, True, False]
-    rows, classes = arrays.counted(np.arange(4))
-    assert (rows.tolist(), classes.tolist()) == ([0], [True, True])
+    assert arrays.sloped(np.arange(4)).tolist() == [0]
+    assert arrays.classes_of(np.arange(4)).tolist() == [True, True]
 
 
 def test_measured_are_recalls_and_accuracies_of_some_rows_and_classes():

@@ -45,23 +45,26 @@ def test_without_supports_a_network_below_one_and_a_half_over_classes_is_at_chan
 def test_the_worked_example_guesses_only_without_supports():
     made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
     assert alphas(run_arrays(made))["at_chance"].tolist() == [True, True]
-    assert cells(run_arrays(made))[["n", "n_at_chance"]].to_numpy().tolist() == [[0, 2]]
+    assert cells(run_arrays(made))[["n", "n_at_chance", "n_alpha"]].to_numpy().tolist() == [[2, 2, 0]]
     known = with_supports(made, 500)
     assert alphas(run_arrays(known))["at_chance"].tolist() == [False, False]
     cell = cells(run_arrays(known)).iloc[0]
     assert (cell["n"], cell["n_at_chance"], cell["alpha_mean"]) == (2, 0, pytest.approx(4 / 3))
 
 
-def test_chance_is_the_share_of_the_largest_class_by_a_binomial_bound():
-    # Of 100 images of which 60 are of one class, 71 may be right by guessing and 72 may not.
-    made = with_supports(toy("mp", 2, [1, 1, 1]), 60, 40).assign(accuracy_after=[0.71, 0.72, 0.72])
-    made.loc[2, "accuracy_before"] = 0.71
+def test_chance_is_a_mean_recall_that_is_not_above_that_of_a_guess():
+    # Of 60 and 40 images, who answers the first class in 60 % of cases has recalls .6 and .4. Their mean has the
+    # standard deviation sqrt(.24 / 60 + .24 / 40) / 2 = .05, so that .5 + 2.326 * .05 = .616 is the bound.
+    made = with_supports(toy("mp", 2, [1, 1, 1]), 60, 40)
+    made["recall_after/a"], made["recall_after/b"] = [0.73, 0.745, 0.73], [0.49, 0.5, 0.49]
     assert alphas(run_arrays(made))["at_chance"].tolist() == [True, False, True]
+    made.loc[1, ["recall_before/a", "recall_before/b"]] = 1, 0
+    assert alphas(run_arrays(made))["at_chance"].all()
 
 
 def test_supports_of_data_sets_are_told_apart():
     made = study(
-        with_supports(toy("mp", 2, [1]), 60, 40), runs("other", "net", "mp", 2, [1], classes="cd"), toy("gp", 2, [1])
+        with_supports(toy("mp", 2, [1]), 50), runs("other", "net", "mp", 2, [1], classes="cd"), toy("gp", 2, [1])
     ).assign(accuracy_after=[0.72, 0.72, 0.72])
     assert alphas(run_arrays(made))["at_chance"].tolist() == [False, True, True]
 
@@ -79,15 +82,15 @@ def test_an_undefined_alpha_is_named_and_not_counted():
     assert "undefined in 1 runs" in frame.attrs["notes"][0]
     assert "toy net mp 2 1" in frame.attrs["notes"][0]
     cell = cells(run_arrays(made)).iloc[0]
-    assert cell["n"] == 2
+    assert (cell["n"], cell["n_alpha"]) == (3, 2)
     assert cell["alpha_mean"] == pytest.approx(1.1)
 
 
-def test_a_cell_without_a_defined_alpha_has_no_numbers():
-    made = toy("mp", 2, [1.5, 0.5])
+def test_a_cell_without_a_defined_alpha_has_accuracies_and_no_slopes():
+    made = toy("mp", 2, [1.5, 0.5]).assign(accuracy_after=[0.77, 0.79])
     made[["recall_before/a", "recall_before/b"]] = 0.8
     cell = cells(run_arrays(made)).iloc[0]
-    assert cell["n"] == 0
+    assert (cell["n"], cell["n_alpha"], cell["accuracy_after"]) == (2, 0, pytest.approx(0.78))
     assert np.isnan([cell["alpha_mean"], cell["ci_low"], cell["alpha_shared"], cell["alpha_other_seed"]]).all()
     assert ratio_summaries(run_arrays(made)).empty
 
@@ -211,33 +214,27 @@ def test_the_largest_excess_is_above_0_whichever_class_it_is_of():
     assert cell["largest_excess"] == pytest.approx((0.02 + 0.04) / 2)
 
 
-def test_networks_that_guess_are_out_of_all_numbers_of_a_cell():
+def test_networks_that_guess_are_out_of_the_slopes_of_a_cell_and_nothing_else():
     made = toy("mp", 2, [1.1, 1.2, 1.3, 9.0, 9.0])
     none = toy("none", 1, [1.0, 1.0, 9.0, 1.0, 1.0])
     made.loc[3, "accuracy_after"] = none.loc[2, "accuracy_after"] = 0.5
     made.loc[4, "accuracy_before"] = none.loc[4, "accuracy_before"] = 0.5
     cell = cells(run_arrays(study(made, none))).set_index("pruner").loc["mp"]
     alone = cells(run_arrays(made[:3])).iloc[0]
-    assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 2, 2)
-    same = [
-        "alpha_mean",
-        "ci_low",
-        "raw_slope_mean",
-        "largest_excess",
-        "accuracy_before",
-        "accuracy_after",
-        "alpha_shared",
-    ]
+    assert cell[["n", "n_at_chance", "n_alpha", "n_none"]].tolist() == [5, 2, 3, 5]
+    same = ["alpha_mean", "ci_low", "raw_slope_mean", "alpha_shared"]
     assert cell[same].tolist() == pytest.approx(alone[same].tolist())
     # Of the third network the control guesses.
     assert cell["alpha_minus_none"] == pytest.approx(0.15)
-    assert cell["largest_excess_none"] == pytest.approx(0)
+    assert cell["accuracy_after"] == pytest.approx((4 * 0.8 + 0.5) / 5)
+    assert cell["accuracy_minus_none"] == pytest.approx((0.3 - 0.3) / 5)
 
 
-def test_a_cell_whose_networks_all_guess_has_a_row_without_numbers():
+def test_a_cell_whose_networks_all_guess_has_accuracies_and_no_slopes():
     cell = cells(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5))).iloc[0]
-    assert (cell["n"], cell["n_at_chance"], cell["mark"]) == (0, 2, "")
-    assert np.isnan([cell[name] for name in ("alpha_mean", "raw_slope_mean", "largest_excess", "accuracy_after")]).all()
+    assert cell[["n", "n_at_chance", "n_alpha", "mark"]].tolist() == [2, 2, 0, ""]
+    assert np.isnan([cell[name] for name in ("alpha_mean", "raw_slope_mean")]).all()
+    assert cell["accuracy_after"] == pytest.approx(0.5)
 
 
 def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():

@@ -161,20 +161,22 @@ def test_all_files_agree_on_which_networks_count():
     assert at_chance.loc["mp"].tolist() == [True, True, True, False, False, False]
     assert at_chance.loc["none"].tolist() == [False, False, True, True, False, False]
     cell = cells(run_arrays(made)).set_index("pruner").loc["mp"]
-    assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 3, 2)
+    assert cell[["n", "n_at_chance", "n_alpha", "n_none"]].tolist() == [6, 3, 3, 6]
     of_class = classes(run_arrays(made))
-    assert of_class[["n", "n_none"]].drop_duplicates().to_numpy().tolist() == [[3, 2]]
+    assert of_class[["n", "n_none"]].drop_duplicates().to_numpy().tolist() == [[6, 6]]
     compared = methods.compare(run_arrays(made)).set_index("outcome")
     assert (compared.loc["alpha", "n"], compared.loc["alpha", "n_at_chance"]) == (2, 4)
+    assert compared.loc["accuracy", "n"] == 6
     # And on what follows from them.
-    assert of_class.set_index("class").loc["a", "recall_after"] == pytest.approx(0.8 + 0.1 * (1.4 + 1.2 + 1.5) / 3)
+    mean_alpha = (1.1 + 1.3 + 1.2 + 1.4 + 1.2 + 1.5) / 6
+    assert of_class.set_index("class").loc["a", "recall_after"] == pytest.approx(0.8 + 0.1 * mean_alpha)
     assert compared.loc["alpha", "difference"] == pytest.approx(cell["alpha_minus_none"]) == pytest.approx(0.35)
 
 
-def test_a_cell_whose_networks_all_guess_has_rows_without_numbers():
+def test_a_cell_whose_networks_all_guess_has_losses():
     frame = classes(run_arrays(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)))
-    assert frame["n"].tolist() == [0, 0]
-    assert frame[["recall_before", "loss_from_dense", "excess_p_holm", "support"]].isna().all(axis=None)
+    assert frame["n"].tolist() == [2, 2]
+    assert frame["loss_from_dense"].tolist() == pytest.approx([-0.015, 0.015])
 
 
 def test_a_study_without_pruned_networks_has_no_rows():

@@ -59,13 +59,12 @@ def test_controls_of_other_seeds_are_not_paired():
 
 
 def test_a_network_at_chance_counts_in_what_pruning_costs():
-    """The third network has lost everything, and is left out of the older columns."""
+    """The third network has lost everything."""
     made = pruned()
     made.loc[2, ["accuracy_after", "recall_after/a", "recall_after/b"]] = 0.5, 0.5, 0.5
     row = class_b(made, none([1.0, 1.0, 1.0]))
-    assert (row["n"], row["n_reference"]) == (2, 3)
-    assert row["loss"] == pytest.approx((0.01 + 0.02 + 0.2) / 3)
-    assert row["loss_beyond_control"] == pytest.approx(0.015)
+    assert (row["n"], row["n_reference"]) == (3, 3)
+    assert row["loss"] == row["loss_beyond_control"] == pytest.approx((0.01 + 0.02 + 0.2) / 3)
 
 
 def test_one_network_has_a_loss_and_no_bound():

@@ -123,7 +123,7 @@ def test_a_cell_without_predictions_is_counted():
         run_arrays(runs), lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})}
     )
     assert found.groups.empty
-    assert found.notes == ["1 cells have no groups: all their networks guess or lack predictions"]
+    assert found.notes == ["1 cells have no groups: their networks lack predictions"]
 
 
 def test_networks_that_were_tested_on_other_images_are_left_out():

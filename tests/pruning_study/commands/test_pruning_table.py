@@ -96,27 +96,28 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
 THREE = ["cat", "dog", "owl"]
 
 
-def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
+def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
     said = what_is_shown({50.0: changes}, prunes=True)
+    # The accuracy loses 46.7 points and the second class 80.
     assert said.startswith(
-        "ratio 50: accuracy 80.0 -> 33.3 %, at chance\n  the network is at chance\n  nothing is said of classes\n"
+        "ratio 50: accuracy 80.0 -> 33.3 %, largest excess: dog 33.3 points\n  the network is at chance; 2 of 3 "
+        "classes lost more recall than the choice of test images explains (dog, owl)\n  slopes mean nothing at chance\n"
     )
-    assert changes.damaged_classes == []
     table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
     assert line(table, "new images: alpha") == ["new", "images:", "alpha"]
 
 
-def test_a_network_at_chance_is_left_out_of_the_numbers_of_the_others():
+def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
     good, worse, names_one = three_classes(0.9, 0.8, 0.7), three_classes(0.9, 0.7, 0.5), three_classes(1, 0, 0)
     changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
     assert changes.slopes.raw_slope == pytest.approx(2)
-    assert changes.table["change"].tolist() == pytest.approx([0, -0.1, -0.2])
+    assert changes.table["change"].tolist() == pytest.approx([0.1 / 3, -1 / 3, -1.1 / 3])
     said = what_is_shown({8.0: changes}, prunes=True)
-    # The others lose 10 points of accuracy and 20 of the last class.
+    # They lose 10, 46.7 and 10 points of accuracy, and 20, 70 and 20 of the last class.
     assert said.startswith(
-        "ratio 8: accuracy 80.0 -> 70.0 %, largest excess: owl 10.0 points\n  1 of 3 networks at chance"
+        "ratio 8: accuracy 80.0 -> 57.8 %, largest excess: owl 14.4 points\n  1 of 3 networks at chance; "
     )
 
 
@@ -127,5 +128,5 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
     said = what_is_shown({2.0: guessing}, prunes=True)
     assert said.startswith(
-        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, at chance\n  the dense network is at chance"
+        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, largest excess: cat 56.7 points\n  1 of 3"
     )

@@ -1,6 +1,6 @@
 """Accuracies and recalls of the dense and the compressed networks of every cell, and the paper's test of each class.
 
-The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess count.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
 
 class ComparedNetworks(NamedTuple):
-    """The networks of a cell that do not guess, each with its own dense network.
+    """The networks of a cell, each with its own dense network.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class ComparedNetworks(NamedTuple):
     dense_run_ids : tuple of str
         Dense networks, which are the same in many cells.
     n_at_chance : int
-        How many further networks guess.
+        How many of the networks guess.
     """
 
     rows: np.ndarray
@@ -52,12 +52,9 @@ class ComparedNetworks(NamedTuple):
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Return every cell of two networks or more; a network that is there twice is no second network."""
     for rows in study.cells():
-        sound_rows, has = study.counted(rows)
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
-        if len(set(dense)) == len(sound_rows) >= FEWEST_TESTED:
-            yield ComparedNetworks(
-                sound_rows, has, *study.measured(sound_rows, has), dense, int(study.at_chance[rows].sum())
-            )
+        has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
+        if len(set(dense)) == len(rows) >= FEWEST_TESTED:
+            yield ComparedNetworks(rows, has, *study.measured(rows, has), dense, int(study.at_chance[rows].sum()))
 
 
 def accuracies(study: RunArrays) -> pd.DataFrame:

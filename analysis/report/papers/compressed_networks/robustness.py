@@ -68,13 +68,13 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
         of a folder, or `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`;
         n (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their change in % of
         that of the dense networks, with intervals over networks (`_low`, `_high`); n_at_chance: networks that guess
-        under this condition, or whose dense network does, which are left out of what follows; alpha with its interval;
+        under this condition, or whose dense network does, whose alpha is left out; alpha with its interval;
         largest_excess: mean over networks of the largest excess loss of a class (chance movement: another class in each
         network); worst_class: the class with the largest mean excess loss; alpha_none, largest_excess_none: the same of
-        the control. Then what compression costs systematically, networks at chance included: reference (the networks
-        that recalls are held against, `control` if there are any, else `dense`); costliest_class, the class that costs
-        most beyond the accuracy on average, and its cost, read on networks that did not choose it, with the interval
-        of `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. NaN of a single network.
+        the control. Then what compression costs systematically: reference (the networks that recalls are held against,
+        `control` if there are any, else `dense`); costliest_class, the class that costs most beyond the accuracy on
+        average, and its cost, read on networks that did not choose it, with the interval of
+        `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. NaN of a single network.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
@@ -82,9 +82,8 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     rows_found = []
     for rows in study.cells():
         condition_recalls = of_data_sets[study.runs[schema.DATASET].iloc[rows[0]]]
-        sound_rows, _ = study.counted(rows)
-        if condition_recalls and len(sound_rows):
-            rows_found += _rows(study, sound_rows, condition_recalls)
+        if condition_recalls:
+            rows_found += _rows(study, rows, condition_recalls)
     return pd.DataFrame(rows_found)
 
 
@@ -125,8 +124,12 @@ def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRec
 def _at_chance(condition_recalls: ConditionRecalls) -> np.ndarray:
     """Return whether each network guesses under each condition, (networks, conditions)."""
     columns = []
-    for accuracy, support in zip(condition_recalls.top1.T, condition_recalls.support, strict=True):
-        columns.append(at_chance(np.nan_to_num(accuracy), int((support > 0).sum()), support[support > 0]))
+    each_condition = zip(
+        condition_recalls.recall.swapaxes(0, 1), condition_recalls.top1.T, condition_recalls.support, strict=True
+    )
+    for recall, accuracy, support in each_condition:
+        has = support > 0
+        columns.append(at_chance(np.nan_to_num(recall[:, has]), np.nan_to_num(accuracy), support[has]))
     return np.stack(columns, axis=1)
 
 
@@ -155,22 +158,22 @@ def _with_mean(single: ConditionRecalls, condition: tuple[str, str], indices: li
     )
 
 
-def _rows(study: RunArrays, sound_rows: np.ndarray, condition_recalls: ConditionRecalls) -> list[dict[str, Any]]:
-    """Return the rows of a cell, of which the runs at `sound_rows` count."""
+def _rows(study: RunArrays, rows_of_cell: np.ndarray, condition_recalls: ConditionRecalls) -> list[dict[str, Any]]:
+    """Return the rows of a cell."""
     dense_ids, run_ids = (study.runs[name].to_numpy(object) for name in (schema.DENSE_RUN_ID, RUN_ID))
     row_of_run = condition_recalls.rows
-    sound_rows = np.array(
-        [row for row in sound_rows if dense_ids[row] in row_of_run and run_ids[row] in row_of_run], dtype=int
+    measured_rows = np.array(
+        [row for row in rows_of_cell if dense_ids[row] in row_of_run and run_ids[row] in row_of_run], dtype=int
     )
-    if not len(sound_rows):
+    if not len(measured_rows):
         return []
-    none, controlled = study.controls, study.with_control(sound_rows)
+    none, controlled = study.controls, study.with_control(measured_rows)
     controlled = np.array([row for row in controlled if run_ids[none[row]] in row_of_run], dtype=int)
-    pairs = _pair(condition_recalls, dense_ids[sound_rows], run_ids[sound_rows])
+    pairs = _pair(condition_recalls, dense_ids[measured_rows], run_ids[measured_rows])
     of_control = _pair(condition_recalls, dense_ids[controlled], run_ids[none[controlled]])
     own_controls = _pair(condition_recalls, run_ids[none[controlled]], run_ids[controlled])
     compared = ("control", *own_controls) if len(controlled) else ("dense", *pairs)
-    cell = cell_names(study, sound_rows[0])
+    cell = cell_names(study, measured_rows[0])
     rows = []
     for index, (corruption, severity) in enumerate(condition_recalls.conditions):
         row = _compare(condition_recalls, index, *pairs)
@@ -231,20 +234,17 @@ def _classes(
     is_at_chance = is_measured & (
         condition_recalls.at_chance[before, condition] | condition_recalls.at_chance[after, condition]
     )
-    sound = np.flatnonzero(is_measured & ~is_at_chance)
-    recalls = recalls[0][sound], recalls[1][sound]
-    accuracies = accuracies[0][sound], accuracies[1][sound]
-    slopes = alpha(*map(recall_balance, recalls, accuracies)) if len(sound) else np.array([])
-    slopes = slopes[np.isfinite(slopes)]
+    slopes = alpha(*map(recall_balance, recalls, accuracies))
+    slopes = slopes[is_measured & ~is_at_chance & np.isfinite(slopes)]
     low, high = mean_interval(slopes)
-    excess = excess_loss(*recalls, *accuracies)
+    excess = excess_loss(*recalls, *accuracies)[is_measured]
     return {
         "n_at_chance": int(is_at_chance.sum()),
         "alpha": mean(slopes),
         "alpha_low": low,
         "alpha_high": high,
-        "largest_excess": mean(excess.max(-1)) if len(sound) else np.nan,
-        "worst_class": condition_recalls.classes[has][excess.mean(0).argmax()] if len(sound) else "",
+        "largest_excess": mean(excess.max(-1)) if len(excess) else np.nan,
+        "worst_class": condition_recalls.classes[has][excess.mean(0).argmax()] if len(excess) else "",
     }
 
 

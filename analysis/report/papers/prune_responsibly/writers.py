@@ -106,7 +106,7 @@ def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] 
     answers = cell_answers(arrays, rows, study.predicted)
     if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:
         return None
-    return answers, arrays.runs[schema.SEED].iloc[rows[~arrays.at_chance[rows]]].to_numpy()
+    return answers, arrays.runs[schema.SEED].iloc[rows].to_numpy()
 
 
 def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mapping[str, Any]) -> Units:

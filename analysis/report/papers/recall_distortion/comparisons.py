@@ -125,8 +125,8 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     notes = list(runs.attrs.get("notes", []))
     if n_at_chance := int(runs["at_chance"].sum()):
         notes.append(
-            f"{n_at_chance:,} of {len(runs):,} pruned networks are left out of the paper's tests and tables, because "
-            "they or their dense networks guess"
+            f"{n_at_chance:,} of {len(runs):,} pruned networks have no alpha, and no part in the paper's tests, "
+            "because they or their dense networks guess"
         )
     frame = _tested(runs, _planned(runs, as_printed), variance, DESIGNS)
     frame.attrs |= {"notes": notes, "variance": variance}

@@ -25,8 +25,8 @@ from analysis.report.papers.recall_distortion.comparisons import DATASET, usual,
 from analysis.report.published import rank, standing_for_up
 from analysis.report.ratio_plot import add_legend, handle, ratio_labels
 from analysis.runs import schema
-from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
-from analysis.study.arrays import recalls
+from analysis.statistics.intensification import alpha, correlation, recall_balance
+from analysis.study.arrays import recalls, runs_at_chance
 from analysis.study.joins import join
 from analysis.study.labels import has_several_teachers, in_words, setting_labels
 from analysis.study.settings import CELL, CONTROL, main_setting, share_dense_networks
@@ -345,29 +345,13 @@ def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, 
     return cells.assign(n=cells["cell"].map(frame["cell"].value_counts())), frame
 
 
-def _guesses(runs: pd.DataFrame) -> np.ndarray:
-    """Return whether either network of each run guesses."""
-    names, before, _ = recalls(runs)
-    support = runs.reindex(columns=[schema.SUPPORT + name for name in names]).to_numpy(float)
-    has = np.isfinite(before)
-    images = np.where(has, np.nan_to_num(support, nan=-1), 0)
-    guesses = np.zeros(len(runs), dtype=bool)
-    kinds, kind = np.unique(np.hstack([has, images]), axis=0, return_inverse=True)
-    for number, row in enumerate(kinds):
-        counts = row[len(names) :][row[: len(names)].astype(bool)]
-        for accuracy in (runs["accuracy_before"].to_numpy(), runs["accuracy_after"].to_numpy()):
-            same = kind == number
-            guesses[same] |= at_chance(accuracy[same], len(counts), counts if counts.min() >= 0 else None)
-    return guesses
-
-
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
     _, before, after = recalls(runs)
     before = recall_balance(before, runs["accuracy_before"])
     after = recall_balance(after, runs["accuracy_after"])
     each = np.repeat(np.arange(len(runs)), before.shape[1])
-    network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=_guesses(runs)).iloc[each]
+    network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=runs_at_chance(runs)).iloc[each]
     return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
 
 

@@ -140,19 +140,14 @@ def _hindered(tests: pd.DataFrame) -> pd.Series:
 
 def _accuracy(alphas: pd.DataFrame, as_printed: bool) -> pd.DataFrame:
     names = labels(alphas, as_printed=as_printed)
-    dense = alphas[~alphas["at_chance"]].drop_duplicates([*_GROUP, "dense_run_id"])
+    dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
     means = dense.groupby(_GROUP)["accuracy_before"].mean()
     means = _in_order(means.reindex(pd.MultiIndex.from_frame(alphas[_GROUP].drop_duplicates())))
     columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
-    rows = [(names[m], names[d], names[p], _text(mean, 3)) for (d, m, p), mean in means.items()]
+    rows = [(names[m], names[d], names[p], f"{mean:.3f}") for (d, m, p), mean in means.items()]
     frame = pd.DataFrame(rows, columns=columns)
     frame.attrs = {"title": "Mean accuracy before pruning"}
     return frame
-
-
-def _text(mean: float, decimals: int) -> str:
-    """Return the mean over a cell's networks; it is NaN if all of them guess."""
-    return AT_CHANCE if np.isnan(mean) else f"{mean:.{decimals}f}"
 
 
 def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: bool = False) -> pd.DataFrame:
@@ -171,21 +166,21 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     Returns
     -------
     DataFrame
-        Networks at chance are left out.
+        Networks at chance count.
     """
     study = run_arrays(runs)
     before, after = study.before, study.after
     if balances:
         before, after = recall_balance(before, study.accuracy_before), recall_balance(after, study.accuracy_after)
     variances = study.runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
-        before=np.nanvar(before, axis=1), after=np.where(study.at_chance, np.nan, np.nanvar(after, axis=1))
+        before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
     )
     means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean()
-    texts = means.map(partial(_text, decimals=4)).unstack(fill_value=NOT_AVAILABLE)
+    texts = means.map("{:.4f}".format).unstack(fill_value=NOT_AVAILABLE)
     texts = texts.rename(columns=lambda ratio: f"Ratio {short_ratio(ratio)}").rename_axis(columns=None)
-    dense = variances[~study.at_chance].drop_duplicates([*_GROUP, "dense_run_id"])
+    dense = variances.drop_duplicates([*_GROUP, "dense_run_id"])
     before_pruning = dense.groupby(_GROUP)["before"].mean().reindex(texts.index)
-    texts.insert(0, "Before", before_pruning.map(partial(_text, decimals=4)))
+    texts.insert(0, "Before", before_pruning.map("{:.4f}".format))
     texts = _in_order(texts)
     frame = texts.reset_index(drop=True)
     names = labels(runs, as_printed=as_printed)

@@ -294,16 +294,22 @@ def test_classes_that_cannot_be_told_apart_have_no_alpha_of_new_images():
     assert np.isfinite(one(methods.compare(run_arrays(made_up_runs.with_images(made))), "alpha")["difference"])
 
 
-def test_networks_at_chance_are_out_of_every_outcome():
+def test_networks_at_chance_are_out_of_slopes_and_count_in_other_outcomes():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6, 1.0], CUBIC)
     # 100 of 200 images is what anyone gets who always names the same class.
     one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.5, 0.7, 0.8, 0.75])
     frame = methods.compare(run_arrays(made_up_runs.with_images(made_up_runs.study(gradual, one_shot))))
-    assert set(frame["n"]) == {3}
+    assert {
+        name: one(frame, name)["n"] for name in ("alpha_new", "alpha", "raw_slope", "accuracy", "largest_loss")
+    } == {
+        **dict.fromkeys(("alpha_new", "alpha", "raw_slope"), 3),
+        **dict.fromkeys(("accuracy", "largest_loss"), 4),
+    }
     assert set(frame["n_at_chance"]) == {1}
-    # (.8 - .7, .8 - .8, .8 - .75) / 3
-    assert one(frame, "accuracy")["difference"] == pytest.approx(0.15 / 3)
-    assert one(frame, "weakest_recall")["of_baseline"] == pytest.approx(0.8 - 0.1 * 4.3 / 3)
+    # (.8 - .5, .8 - .7, .8 - .8, .8 - .75) / 4
+    assert one(frame, "accuracy")["difference"] == pytest.approx(0.45 / 4)
+    assert one(frame, "alpha")["of_baseline"] == pytest.approx((1.3 + 1.9 + 1.1) / 3, abs=0.5)
+    assert one(frame, "weakest_recall")["of_baseline"] == pytest.approx(0.8 - 0.1 * (9 + 4.3) / 4)
 
 
 def test_largest_excess_and_raw_slope_by_hand():

@@ -201,7 +201,7 @@ def test_networks_at_chance_are_left_out_of_pairs_and_counted():
     row = rows_of(found, 1).iloc[0]
     assert row[["n", "n_at_chance"]].tolist() == [3, 2]
     assert row["p"] == pytest.approx(P_LOW_BELOW_HIGH)
-    assert "2 of 10 pruned networks are left out" in found.attrs["notes"][0]
+    assert "2 of 10 pruned networks have no alpha" in found.attrs["notes"][0]
 
 
 def test_networks_at_chance_are_left_out_of_independent_samples_and_counted():
