@@ -24,6 +24,7 @@ from analysis.statistics.guessing import SoundPairs, chance_level
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
 from analysis.statistics.network_losses import gross_losses
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.weak_dense import weak_from_answers
 from analysis.study.groups import sentence
 
@@ -352,8 +353,16 @@ def _table(
     sides = class_index, right["before"], right["after"], right.get("control")
     found = costs(*sides, paired=paired)
     reference = "control" if "control" in right else "dense" if paired else "dense networks of other seeds"
-    table = class_table(names, *sides, paired=paired)
-    return table.assign(reference=reference, **found.columns), found.worst
+    table = class_table(names, *sides, paired=paired).assign(reference=reference, **found.columns)
+    return table.assign(**_disproportionate(class_index, right, paired)), found.worst
+
+
+def _disproportionate(class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> dict[str, Any]:
+    """Return what each class lost beyond its proportion; NaN where networks are independent."""
+    if not paired:
+        return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
+    losses = disproportionate_losses(class_index, right.get("control", right["before"]), right["after"])
+    return dict(zip(DISPROPORTIONATE_COLUMNS, losses, strict=True))
 
 
 def _worst_rows(parts: Mapping[str, tuple[pd.DataFrame, WorstClass]]) -> pd.DataFrame:
@@ -367,7 +376,7 @@ def _worst_rows(parts: Mapping[str, tuple[pd.DataFrame, WorstClass]]) -> pd.Data
 
 
 def _with_costs_last(table: pd.DataFrame) -> pd.DataFrame:
-    columns = ["reference", *LOSS_COLUMNS, *COST_COLUMNS]
+    columns = ["reference", *LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS]
     return table[[*table.columns.drop(columns), *columns]]
 
 

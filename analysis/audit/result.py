@@ -22,6 +22,7 @@ from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.rendering.formats import decimals, interval, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
+from analysis.rendering.proportion_text import beyond_proportion, growth, in_proportion
 from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence
@@ -49,7 +50,8 @@ class Audit(NamedTuple):
         Then, as in `classes.csv`, reference (what recall after is held against: control, dense, or dense networks of
         other seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each
         with the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one
-        grouping where there are several; cost_p, one-sided and corrected for all classes.
+        grouping where there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the
+        same ends and p: the loss minus what it would be if the error of every class had grown by one factor.
     accuracy_before, accuracy_after : float
     slopes : Slopes
     notes : list of str
@@ -173,7 +175,7 @@ class Audit(NamedTuple):
         data = base64.b64encode(picture.getvalue()).decode()
         table = _printable_table(self)
         # A narrow cell breaks before an interval and not within it.
-        titles = ["loss", "cost"]
+        titles = ["loss", _COST]
         table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
         image = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
         return f"{paragraphs}{table.to_html(index=False)}{image}"
@@ -246,6 +248,19 @@ def _gross_losses(gross_losses: pd.DataFrame) -> str:
         for _, row in gross_losses.iterrows()
     ]
     return f"Damaged in single networks: {some(each)}"
+
+
+def _proportions(result: Audit) -> list[str]:
+    """Say which class loses more than its proportion; of several groupings, in which case k differs, nothing."""
+    table = result.table
+    if "grouping" in table or not _has_proportions(table):
+        return []
+    kind, start = _one_kind(table), result.accuracy_before
+    if result.accuracy_control is not None:
+        start = result.accuracy_control
+    factor = (1 - result.accuracy_after) / (1 - start)
+    reference = "control" if result.basis == "control" else "network before"
+    return [f"{growth(factor, reference)}. {beyond_proportion(table, names(table), kind)}"]
 
 
 def _costliest(result: Audit) -> list[str]:
@@ -334,10 +349,14 @@ def _with_interval(row: pd.Series, name: str) -> str:
 
 # Tables.
 
-_LEGEND = (
-    "Recalls in %, losses and costs in points. Loss: recall of the {reference} minus recall after; at most: no {kind} "
-    "loses more, with 95 % confidence; cost: the loss beyond that of the accuracy."
-)
+_COST = "cost"  # left out of a terminal, which is too narrow for it
+_LEGEND = {
+    "loss": "Recalls in %, losses in points. Loss: recall of the {reference} minus recall after.",
+    "at most": "At most: no {kind} loses more, with 95 % confidence.",
+    "expected": "Expected: the loss if the error of every {kind} had grown by one factor.",
+    _COST: "Cost: the loss beyond that of the accuracy.",
+    "p (Holm)": "*: lost recall.",
+}
 
 
 def shown(result: Audit) -> pd.DataFrame:
@@ -352,9 +371,9 @@ def shown(result: Audit) -> pd.DataFrame:
             **{side: table[f"recall_{side}"].map(points) for side in (start, "after")},
             "loss": _in_points(table, "loss"),
             **at_most,
-            "cost": _in_points(table, "cost"),
-            "p (Holm)": table["p_holm"].map(p_value),
-            "lost": np.where(table["damaged"], "yes", ""),
+            **({"expected": in_proportion(table)} if _has_proportions(table) else {}),
+            _COST: _in_points(table, "cost"),
+            "p (Holm)": table["p_holm"].map(p_value) + np.where(table["damaged"], " *", ""),
         }
     )
 
@@ -364,9 +383,15 @@ def _in_points(table: pd.DataFrame, name: str) -> list[str]:
     return [with_interval(value, low, high, points) for value, low, high in zip(*columns, strict=True)]
 
 
-def _legend(result: Audit) -> str:
+def _legend(result: Audit, columns: Iterable[str]) -> str:
+    """Say what columns of the table are."""
     reference = "control" if result.basis == "control" else "network before"
-    return _LEGEND.format(reference=reference, kind=_one_kind(result.table))
+    lines = (line for name, line in _LEGEND.items() if name in columns)
+    return " ".join(lines).format(reference=reference, kind=_one_kind(result.table))
+
+
+def _has_proportions(table: pd.DataFrame) -> bool:
+    return bool(table["disproportionate"].notna().any())
 
 
 def _printable_table(result: Audit) -> pd.DataFrame:
@@ -377,13 +402,13 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 def summary(result: Audit) -> str:
     """Return the verdict, the classes that lost most, and the notes, for a terminal."""
     notes = [printable(note) for note in (result.caution, *result.notes) if note]
-    table = _printable_table(result)
+    table = _printable_table(result).drop(columns=_COST)
     more_classes = len(table) - MOST_SHOWN
     more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
     with pd.option_context("display.unicode.east_asian_width", True):
         text = table.head(MOST_SHOWN).to_string(index=False)
-    worst = [printable(sentence) for sentence in _costliest(result)]
-    return "\n".join([printable(result.verdict), *worst, "", text, *more, _legend(result), "", *notes])
+    worst = [printable(sentence) for sentence in (*_costliest(result), *_proportions(result))]
+    return "\n".join([printable(result.verdict), *worst, "", text, *more, _legend(result, table), "", *notes])
 
 
 # Pictures and files.
@@ -452,9 +477,10 @@ def write(result: Audit, output: Path) -> None:
 def markdown(result: Audit) -> str:
     """Return the verdict, the table, the notes and how to read them, as Markdown."""
     picture = "![Loss of recall of each class](audit.png)"
-    notes, worst = map(markdown_line, result.notes), map(markdown_line, _costliest(result))
-    table = [markdown_table(shown(result)), _legend(result)]
-    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *table, *notes, _READING]
+    notes, worst = map(markdown_line, result.notes), map(markdown_line, (*_costliest(result), *_proportions(result)))
+    table = shown(result)
+    body = [markdown_table(table), _legend(result, table), *notes, _READING]
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *body]
     return "\n\n".join(parts) + "\n"
 
 

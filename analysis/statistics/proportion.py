@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike
 
 from analysis.statistics import class_costs, class_losses, two_way
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.class_costs import Bounds
+from analysis.statistics.class_costs import COST_COLUMNS, Bounds
 from analysis.statistics.intensification import shared_sums
 from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
 from analysis.statistics.resampling import mean_interval, pseudo_values
 
+# Columns of tables: `disproportionate_losses`.
+DISPROPORTIONATE_COLUMNS = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
 # Errors are proportional for practical purposes if the slope moves as far as k does, give or take this share.
 MARGIN = 0.2
 

@@ -10,6 +10,7 @@ from analysis.runs.frames import ReadPredictions
 from analysis.statistics import class_losses
 from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.costs import cell_costs, recall_changes
 from analysis.study.predictions import StudyPredictions
@@ -17,7 +18,6 @@ from analysis.study.settings import CONTROL
 
 # Endings of the columns of a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-_DISPROPORTIONATE = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
 # Stands before the endings of interval and p with moderated variances, by which reports decide.
 MODERATED = "_moderated"
 
@@ -94,7 +94,7 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
         return {
             "reference": "",
             "n_reference": 0,
-            **dict.fromkeys([*LOSS_COLUMNS, *COST_COLUMNS, *_DISPROPORTIONATE], np.nan),
+            **dict.fromkeys([*LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS], np.nan),
         }
     loss, cost, beyond = costs.loss, costs.cost, costs.disproportionate
     return {
@@ -102,7 +102,7 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
         "n_reference": costs.n,
         **dict(zip(LOSS_COLUMNS, loss, strict=False)),
         **dict(zip(COST_COLUMNS, cost, strict=True)),
-        **(dict(zip(_DISPROPORTIONATE, beyond, strict=True)) if beyond else dict.fromkeys(_DISPROPORTIONATE, np.nan)),
+        **dict(zip(DISPROPORTIONATE_COLUMNS, beyond or [np.nan] * len(DISPROPORTIONATE_COLUMNS), strict=True)),
     }
 
 

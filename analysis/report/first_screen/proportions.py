@@ -7,10 +7,11 @@ import pandas as pd
 
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.rendering.page import Block, Caption
+from analysis.rendering.proportion_text import beyond_proportion, growth
+from analysis.rendering.proportion_text import in_proportion as expected_losses
 from analysis.report.first_screen.class_figures import MOST_CLASSES
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
-from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
@@ -21,17 +22,6 @@ EXPECTATIONS = (
     "say something. p is one-sided and corrected over the classes."
 )
 _points = decimals(1)
-
-
-def expected_losses(rows: pd.DataFrame) -> pd.Series:
-    """Return the loss of each class if all errors grew by one factor; NaN where it is not known.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of `study.classes`.
-    """
-    return rows["loss"] - rows["disproportionate"]
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
@@ -66,27 +56,17 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     rows : DataFrame
         Its rows of `study.classes`.
     """
-    beyond = rows.loc[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
-    if beyond.empty:
-        return [_growth(cell), "No class is shown to lose more than its proportion."]
-    worst = beyond.iloc[0]
-    value, low, high = (100 * worst[f"disproportionate{end}"] for end in ("", "_low", "_high"))
-    others = len(beyond) - 1
-    more = f"; so do {others} others" if others > 1 else "; so does another class" if others else ""
-    return [
-        _growth(cell),
-        f"{worst['class']} loses {with_interval(value, low, high, _points)} points beyond its proportion{more}.",
-    ]
+    return [_growth(cell), beyond_proportion(rows, rows["class"])]
 
 
 def _growth(cell: pd.Series) -> str:
-    growth = f"The error grew {cell['error_growth']:.2f} times"
+    start = growth(cell["error_growth"], "control")
     ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
     if np.isnan(ends[0]):
-        return f"{growth}, which does not tell the two expectations apart."
+        return f"{start}, which does not tell the two expectations apart."
     share, low, high = ends
     return (
-        f"{growth}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
+        f"{start}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
         "errors would give; equal losses would give 0 %."
     )
 
@@ -99,7 +79,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "error of the control": (100 * (1 - rows["recall_control"])).map(_points),
         "loss": (100 * rows["loss"]).map(_points),
         "equal losses": (100 * (rows["loss"] - rows["cost"])).map(_points),
-        "proportional errors": (100 * expected_losses(rows)).map(_points),
+        "proportional errors": expected_losses(rows),
         "beyond proportion": [with_interval(value, low, high, _points) for value, low, high in beyond.to_numpy(float)],
         "p": rows["disproportionate_p"].map(p_value),
     }

@@ -12,6 +12,7 @@ from analysis.audit import result as audit_result
 from analysis.audit.evaluator import _metrics
 from analysis.statistics import class_costs, class_losses
 from analysis.statistics.limits import Limits
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 
 CLASSES, IMAGES = 10, 200
 LABEL = np.repeat(np.arange(CLASSES), IMAGES)
@@ -107,7 +108,7 @@ def test_two_classes():
     # Two classes of one size cost the same beyond the accuracy, one more and one less.
     assert costs["0"] == pytest.approx(-costs["1"])
     assert costs["0"] == pytest.approx(0.1, abs=0.03)
-    assert result.table.notna().all(axis=None)
+    assert result.table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)
     assert result.worst["name"].item() == "0"
 
 
@@ -120,7 +121,7 @@ def test_where_all_classes_lose_the_same_none_costs_anything(networks):
     assert table["loss"].tolist() == pytest.approx([0.1] * CLASSES)
     assert table["cost"].tolist() == pytest.approx([0] * CLASSES, abs=1e-12)
     assert (table["cost_p"] > 0.3).all()
-    assert table.notna().all(axis=None)
+    assert table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)
 
 
 def test_networks_that_are_no_pairs_are_independent_and_it_is_said():
@@ -130,7 +131,7 @@ def test_networks_that_are_no_pairs_are_independent_and_it_is_said():
     assert any("taken as independent" in note for note in result.notes)
     assert result.worst.empty
     # With pairs, what a network's own classes have in common leaves the interval; here networks are made apart.
-    assert result.table.notna().all(axis=None)
+    assert result.table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)
 
 
 def test_a_class_that_all_networks_lost_wholly_is_bounded_by_1_and_beyond_every_limit():
@@ -139,7 +140,7 @@ def test_a_class_that_all_networks_lost_wholly_is_bounded_by_1_and_beyond_every_
     table = result.table.set_index("class")
     assert table.loc["0", ["loss", "loss_upper_all"]].tolist() == [1, 1]
     assert table.loc["0", "cost"] == pytest.approx(0.9)
-    assert table.notna().all(axis=None)
+    assert table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)
     assert result.gate(Limits(class_loss=0.5)).state == "beyond"
 
 
@@ -186,5 +187,24 @@ def test_the_printed_table_fits_a_terminal(tmp_path, monkeypatch, blank_picture)
     lines = click.testing.CliRunner().invoke(cli, ["audit", *given]).output.splitlines()
     table = [line for line in lines if line.lstrip().startswith(("class", "Ankle boot"))]
     assert len(table) == 1 + CLASSES + 1  # the header, the classes, and the sentence on the worst
-    assert max(len(line) for line in table if " costs most" not in line) <= 100
-    assert {"loss", "at", "cost", "lost"} <= set(table[1].split())
+    assert max(len(line) for line in table if " costs most" not in line) <= 80
+    assert {"loss", "at", "expected", "(Holm)"} <= set(table[1].split())
+
+
+def test_an_audit_tells_what_is_beyond_proportion():
+    # Of a thousand images a class, 100 and 300 are wrong before, so that in proportion 200 and 600 are after.
+    label, place = np.repeat(["cat", "dog"], 1000), np.tile(np.arange(1000), 2)
+    other = np.where(label == "cat", "dog", "cat")
+
+    def networks(cats, dogs):
+        wrong = place < np.where(label == "cat", cats, dogs)
+        return np.tile(np.where(wrong, other, label), (3, 1))
+
+    result = audit.audit_predictions(label, networks(100, 300), networks(200, 600))
+    assert result.table["disproportionate"].tolist() == pytest.approx([0, 0], abs=1e-12)
+    assert "The error is 2.00 times that of the network before. No class is shown" in audit_result.summary(result)
+    result = audit.audit_predictions(label, networks(100, 300), networks(100, 700))
+    table = result.table.set_index("class")
+    assert table["disproportionate"].to_dict() == pytest.approx({"dog": 0.1, "cat": -0.1})
+    assert "dog loses 10.0 (" in audit_result.summary(result)
+    assert audit_result.shown(result)["expected"].tolist() == ["30.0", "10.0"]

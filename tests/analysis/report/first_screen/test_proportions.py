@@ -51,7 +51,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
     assert table["proportional errors"].to_dict() == {"b": "30.0", "a": "10.0"}
     assert [text.split(" (")[0] for text in table["beyond proportion"]] == ["0.0", "0.0"]
     (caption,) = captions
-    assert caption.startswith("The error grew 2.00 times")
+    assert caption.startswith("The error is 2.00 times that of the control")
     assert caption.endswith(" No class is shown to lose more than its proportion.")
     (axes,) = figures["class_losses"].axes
     ticks = axes.collections[-1].get_offsets()[:, 0]
@@ -72,15 +72,15 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     rows = pd.DataFrame({"class": ["a", "b", "c"], "disproportionate_p": [0.2, 0.01, 0.04]})
     rows = rows.assign(disproportionate=[0.03, 0.02, 0.01], disproportionate_low=0.005, disproportionate_high=0.035)
     assert sentences(cell, rows) == [
-        "The error grew 1.18 times. The gaps between classes widened by 93 % (76 to 110) of what proportional errors "
-        "would give; equal losses would give 0 %.",
-        "b loses 2.0 (0.5 to 3.5) points beyond its proportion; so does another class.",
+        "The error is 1.18 times that of the control. The gaps between classes widened by 93 % (76 to 110) of what "
+        "proportional errors would give; equal losses would give 0 %.",
+        "b loses 2.0 (0.5 to 3.5) points beyond its proportion, and so does another class.",
     ]
 
 
 def test_if_nothing_is_lost_the_expectations_are_not_told_apart():
     _, (caption,), _, _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
-    assert "The error grew 1.00 times, which does not tell the two expectations apart." in caption
+    assert "The error is 1.00 times that of the control, which does not tell the two expectations apart." in caption
 
 
 def test_without_a_control_no_proportion_is_told():

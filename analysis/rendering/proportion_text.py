@@ -1,0 +1,55 @@
+"""Sentences on what classes lose beyond their proportion, which a report and an audit have in common."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, with_interval
+from analysis.statistics.hypothesis_tests import LEVEL
+
+_points = decimals(1)
+
+
+def growth(factor: float, reference: str) -> str:
+    """Tell by which factor the error grew, without a full stop.
+
+    Examples
+    --------
+    >>> growth(1.183, "control")
+    'The error is 1.18 times that of the control'
+    """
+    return f"The error is {factor:.2f} times that of the {reference}"
+
+
+def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class") -> str:
+    """Tell which class is shown to lose more than if the error of every class had grown by one factor, in a sentence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        `disproportionate` with its interval and p, as `classes.csv` has them.
+    names : Series
+        Of the same rows.
+    kind : str
+        What a row is.
+
+    Examples
+    --------
+    >>> ends = {"disproportionate_low": [-0.02, 0.01], "disproportionate_high": [0.01, 0.05]}
+    >>> rows = pd.DataFrame({"disproportionate": [0.0, 0.03], **ends, "disproportionate_p": [0.8, 0.01]})
+    >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
+    'dog loses 3.0 (1.0 to 5.0) points beyond its proportion.'
+    """
+    shown = rows[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
+    if shown.empty:
+        return f"No {kind} is shown to lose more than its proportion."
+    value, low, high = (100 * shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high"))
+    others = len(shown) - 1
+    more = f", and so do {others} others" if others > 1 else f", and so does another {kind}" if others else ""
+    return (
+        f"{names[shown.index[0]]} loses {with_interval(value, low, high, _points)} points beyond its proportion{more}."
+    )
+
+
+def in_proportion(rows: pd.DataFrame) -> np.ndarray:
+    """Return the loss of each class if all errors had grown by one factor, in points as text; n/a if unknown."""
+    return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
