@@ -17,10 +17,12 @@ _PRIMARY = (
 )
 _BY_RATIO = (
     "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
-    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. The excess "
-    "loss is that of the class that lost most. At equal accuracy, alpha is compared with the baseline's at the ratio "
-    "at which both are as accurate; without such a ratio they are not comparable. Alpha (new) is alpha as new images "
-    "of the same kind would show it."
+    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. Chance "
+    "movement is the excess loss of the class that lost most in one network, another one in each. Systematic cost "
+    "names a class that loses more, or less, than by the baseline, beyond the accuracies and on average over networks, "
+    "if its 95 % interval, which holds for all classes together, is above 0. At equal accuracy, alpha is compared with "
+    "the baseline's at the ratio at which both are as accurate; without such a ratio they are not comparable. Alpha "
+    "(new) is alpha as new images of the same kind would show it."
 )
 _LETTERS = "In tables and pictures a letter stands for these settings."
 _AT_CHANCE = " At chance names the ratios at which most networks guess."
