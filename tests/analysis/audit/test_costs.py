@@ -101,6 +101,15 @@ def test_retraining_widens_the_costs_of_one_network():
     assert (widths[1] > 1.2 * widths[0]).all()
 
 
+def test_an_unchanged_class_beside_a_control_that_moved_may_lose_what_retraining_moves():
+    """The control gained 60 of 200 images of every class, and the network after is the control."""
+    place = np.tile(np.arange(IMAGES), CLASSES)
+    before = np.where(place < 60, (LABEL + 1) % CLASSES, LABEL)
+    moved, still = (audit.audit_predictions(LABEL, start, LABEL, LABEL).table for start in (before, LABEL))
+    assert still["loss_upper_all"].tolist() == pytest.approx([1 - 0.005 ** (1 / 200)] * CLASSES)
+    assert (moved["loss_upper_all"] > 0.2).all()
+
+
 def test_two_classes():
     result = audit.audit_predictions(*audited(4, loss=0.2, classes=2))
     costs = result.table.set_index("class")["cost"]
