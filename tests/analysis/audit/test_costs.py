@@ -107,7 +107,8 @@ def test_an_unchanged_class_beside_a_control_that_moved_may_lose_what_retraining
     before = np.where(place < 60, (LABEL + 1) % CLASSES, LABEL)
     moved, still = (audit.audit_predictions(LABEL, start, LABEL, LABEL).table for start in (before, LABEL))
     assert still["loss_upper_all"].tolist() == pytest.approx([1 - 0.005 ** (1 / 200)] * CLASSES)
-    assert (moved["loss_upper_all"] > 0.2).all()
+    # The control's shift of .3 has at least the variance of 6 such shifts: half an interval is more than .3 * 6^.5.
+    assert (moved["loss_upper_all"] > 0.7).all()
 
 
 def test_two_classes():
