@@ -263,27 +263,21 @@ def _gross_losses(gross_losses: pd.DataFrame) -> str:
 
 
 def _costliest(result: Audit) -> list[str]:
-    """Say which class, or which group of each grouping, costs most on average, or what a single network shows."""
-    kind = _one_kind(result.table)
-    if not result.worst.empty:
-        return [_costliest_of(row, kind, several=len(result.worst) > 1) for _, row in result.worst.iterrows()]
-    return [_ONE_NETWORK.format(kind=kind)] if result.losses["networks"].iloc[0] == 1 else []
-
-
-def _costliest_of(row: pd.Series, kind: str, *, several: bool) -> str:
-    grouping = f"{row['grouping']}: " if several else ""
+    """Say which class costs most on average, or what a single network shows; the notes say it of groups."""
+    if "group" in result.table:
+        return []
+    if result.worst.empty:
+        return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
+    row = result.worst.iloc[0]
     cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
     read = "read on networks and images that did not choose it"
     if row["cost_low"] > 0:
-        return f"{grouping}{row['name']} costs most on average: {cost}, {read}."
-    return (
-        f"{grouping}no {kind} is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, "
-        f"{read}."
-    )
+        return [f"{row['name']} costs most on average: {cost}, {read}."]
+    return [f"No class is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, {read}."]
 
 
 _ONE_NETWORK = (
-    "One network a side has no systematic cost: what its worst {kind} moves is harm or chance, and only several "
+    "One network a side has no systematic cost: what its worst class moves is harm or chance, and only several "
     "networks tell them apart."
 )
 
@@ -351,9 +345,10 @@ def _with_interval(row: pd.Series, name: str) -> str:
 # Tables.
 
 _LEGEND = (
-    "Recalls in %, losses and costs in points. Loss: recall of the {reference} minus recall after; at most: no {kind} "
-    "loses more, with 95 % confidence; cost: the loss beyond that of the accuracy."
+    "Recalls in %, losses and costs in points. Loss: recall of the {reference} minus recall after; {at_most}cost: the "
+    "loss beyond that of the accuracy."
 )
+_AT_MOST = "at most: no {kind} loses more, with 95 % confidence; "
 
 
 def shown(result: Audit) -> pd.DataFrame:
@@ -382,7 +377,8 @@ def _in_points(table: pd.DataFrame, name: str) -> list[str]:
 
 def _legend(result: Audit) -> str:
     reference = "control" if result.basis == "control" else "network before"
-    return _LEGEND.format(reference=reference, kind=_one_kind(result.table))
+    at_most = "" if result.basis == "pair" else _AT_MOST.format(kind=_one_kind(result.table))
+    return _LEGEND.format(reference=reference, at_most=at_most)
 
 
 def _printable_table(result: Audit) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def test_the_worst_class_is_read_where_it_was_not_chosen():
 
 def test_where_no_class_is_shown_to_cost_anything_this_is_said():
     said = audit_result.summary(audit.audit_predictions(*audited(3, loss=0.0)))
-    assert "no class is shown to cost more than the accuracy does" in said
+    assert "No class is shown to cost more than the accuracy does" in said
 
 
 def test_one_network_has_bounds_over_images_that_hold_together():
