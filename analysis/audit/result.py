@@ -264,27 +264,21 @@ def _proportions(result: Audit) -> list[str]:
 
 
 def _costliest(result: Audit) -> list[str]:
-    """Say which class, or which group of each grouping, costs most on average, or what a single network shows."""
-    kind = _one_kind(result.table)
-    if not result.worst.empty:
-        return [_costliest_of(row, kind, several=len(result.worst) > 1) for _, row in result.worst.iterrows()]
-    return [_ONE_NETWORK.format(kind=kind)] if result.losses["networks"].iloc[0] == 1 else []
-
-
-def _costliest_of(row: pd.Series, kind: str, *, several: bool) -> str:
-    grouping = f"{row['grouping']}: " if several else ""
+    """Say which class costs most on average, or what a single network shows; the notes say it of groups."""
+    if "group" in result.table:
+        return []
+    if result.worst.empty:
+        return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
+    row = result.worst.iloc[0]
     cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
     read = "read on networks and images that did not choose it"
     if row["cost_low"] > 0:
-        return f"{grouping}{row['name']} costs most on average: {cost}, {read}."
-    return (
-        f"{grouping}no {kind} is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, "
-        f"{read}."
-    )
+        return [f"{row['name']} costs most on average: {cost}, {read}."]
+    return [f"No class is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, {read}."]
 
 
 _ONE_NETWORK = (
-    "One network a side has no systematic cost: what its worst {kind} moves is harm or chance, and only several "
+    "One network a side has no systematic cost: what its worst class moves is harm or chance, and only several "
     "networks tell them apart."
 )
 

@@ -317,10 +317,9 @@ def _losses_of_one(
     of_level = _of_single_networks(label, before, after, control)
     level = LEVEL / (label.max() + 1)
     value, *bounds = of_level(LEVEL)[0], *(of_level(each)[1] for each in (*levels, 2 * level))
-    upper = -bounds.pop()[0]
-    if control is None or np.array_equal(before, control):
-        unchanged = np.bincount(label, (before != after)[0]) == 0
-        upper = np.where(unchanged, class_costs.unchanged_bound(np.bincount(label), level), upper)
+    n_changed = np.bincount(label, (before != after)[0] | ((before if control is None else control) != after)[0])
+    at_most = class_costs.unchanged_bound(np.bincount(label), level)
+    upper = np.where(n_changed == 0, at_most, -bounds.pop()[0])
     return Losses(-value, -np.array(bounds)[:, ::-1], None, upper, level)
 
 

@@ -6,7 +6,7 @@ are what all methods are measured from.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
+from analysis.report.methods import systematic
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import (
@@ -80,6 +81,7 @@ METHOD_COLUMNS = [
     "n",
     "n_at_chance",
     "resampled",
+    *systematic.COLUMNS,
 ]
 
 
@@ -121,10 +123,10 @@ def compare(
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
         - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
-          recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
-          networks of the cell together; alpha and raw_slope, of each network; alpha_beyond, alpha_new divided by the
-          odds ratio of the error since the dense networks (`proportion.pooled_alpha_beyond`), which tells methods
-          apart that differ in accuracy too.
+          recall fell; largest_excess, the most that a class's recall fell beyond the accuracy (chance movement: another
+          class in each network); alpha_new, of all networks of the cell together; alpha and raw_slope, of each network;
+          alpha_beyond, alpha_new divided by the odds ratio of the error since the dense networks
+          (`proportion.pooled_alpha_beyond`), which tells methods apart that differ in accuracy too.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
         - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless the
           alternative says in which direction a primary comparison was predicted. p_holm is corrected within its family,
@@ -140,12 +142,17 @@ def compare(
           the other outcomes.
         - dof: of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
+        - cost_class, cost, cost_low, cost_high, cost_p: systematic cost, in rows of largest_excess: the class that the
+          method costs more than the baseline does, beyond the accuracies, and how much (`systematic.systematic`);
+          spared_class and so on: the class that the baseline costs more. Networks at chance count. p is one-sided and
+          corrected for the classes, not for the comparisons.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
     shared_predictions = StudyPredictions.shared(predictions)
     cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
+    costs_between = partial(_costs_between, study, shared_predictions)
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
@@ -158,7 +165,11 @@ def compare(
         members.setdefault(family, []).append(index)
     sizes = {family: max(len(indices), family.planned) for family, indices in members.items()}
     each = iter(families)
-    rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
+    rows = [
+        row
+        for pair in pairs
+        for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))], costs_between(pair))
+    ]
     axis = [settings.ITERATION] if settings.is_iterated(study.runs).any() else []
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
     for family, indices in members.items():
@@ -202,6 +213,10 @@ class _ComparedCell:
     key : CellKey
     label : str
         How its method is shown.
+    rows : (networks,), integers
+        Their rows in the study.
+    classes : (classes of all data sets,), bool
+        The classes of the cell.
     networks : Index
     dense : frozenset of str
         Run ids of the dense networks.
@@ -220,6 +235,8 @@ class _ComparedCell:
 
     key: CellKey
     label: str
+    rows: np.ndarray
+    classes: np.ndarray
     networks: pd.Index
     dense: frozenset[str]
     outcomes: dict[str, np.ndarray]
@@ -238,6 +255,7 @@ class _ComparedCell:
         parts = self.parts.of(rows) if self.parts else None
         return replace(
             self,
+            rows=self.rows[rows],
             networks=networks,
             outcomes={name: values[rows] for name, values in self.outcomes.items()},
             accuracy_before=self.accuracy_before[rows],
@@ -335,6 +353,8 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
     return _ComparedCell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=method_label(run, study.shown, exact=study.exact),
+        rows=rows,
+        classes=classes,
         networks=index[first],
         dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
         outcomes={
@@ -493,8 +513,17 @@ def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
     return outcome if outcome in slopes[1:] else ""
 
 
-def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each outcome, given its family and the family's size."""
+def _costs_between(study: RunArrays, predictions: StudyPredictions | None, pair: _Comparison) -> dict[str, Any]:
+    """Return what a method costs a class systematically, against its baseline."""
+    common_networks = pair.method.networks.intersection(pair.baseline.networks)
+    method, baseline = pair.method.at(common_networks), pair.baseline.at(common_networks)
+    return systematic.systematic(study, method.rows, baseline.rows, method.classes, predictions)
+
+
+def _rows(
+    pair: _Comparison, families: Sequence[tuple[_Family, int]], costs: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each outcome, given its family and the family's size, and the costs of classes."""
     common_networks = pair.method.networks.intersection(pair.baseline.networks)
     sound = common_networks.intersection(pair.method.sound).intersection(pair.baseline.sound)
     with_slopes, of_all = _over(pair, sound), _over(pair, common_networks)
@@ -521,6 +550,7 @@ def _rows(pair: _Comparison, families: Sequence[tuple[_Family, int]]) -> Iterato
             **result,
             **_at_equal_accuracy(method, compared.curve, outcome),
             "n_at_chance": len(common_networks) - len(sound),
+            **(costs if outcome == EXCESS else systematic.NOTHING),
             settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
         }
 

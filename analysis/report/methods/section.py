@@ -17,11 +17,13 @@ _PRIMARY = (
 )
 _BY_RATIO = (
     "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
-    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. The excess "
-    "loss is that of the class that lost most. Alpha (new) is alpha as new images of the same kind would show it. "
-    "Alpha beyond proportion is alpha (new) divided by what it would be if the error of every class grew by one "
-    "factor. It compares methods of different accuracy: a higher one drives classes further apart than the lost "
-    "accuracy explains."
+    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. Chance "
+    "movement is the excess loss of the class that lost most in one network, another one in each. Systematic cost "
+    "names a class that loses more, or less, than by the baseline, beyond the accuracies and on average over networks, "
+    "if its 95 % interval, which holds for all classes together, is above 0. Alpha (new) is alpha as new images of the "
+    "same kind would show it. Alpha beyond proportion is alpha (new) divided by what it would be if the error of every "
+    "class grew by one factor. It compares methods of different accuracy: a higher one drives classes further apart "
+    "than the lost accuracy explains."
 )
 _LETTERS = "In tables and pictures a letter stands for these settings."
 _AT_CHANCE = " At chance names the ratios at which most networks guess."

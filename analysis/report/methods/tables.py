@@ -1,12 +1,13 @@
 """Methods compared, as tables of text: primary comparisons in full, all others in a line over the ratios."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import decimals, p_value, short_ratio, with_interval
+from analysis.report.methods import systematic
 from analysis.report.methods.compare import AGAINST_CONTROL, OVER_ACCURACY, SLOPES
 from analysis.report.published import rank
 from analysis.runs import schema
@@ -17,7 +18,7 @@ TITLES = {
     ACCURACY: "accuracy, points",
     WEAKEST: "weakest recall, points",
     LOSS: "largest loss, points",
-    EXCESS: "largest excess loss, points",
+    EXCESS: "chance movement, points",
     ALPHA_NEW: "alpha (new)",
     ALPHA: "alpha",
     RAW_SLOPE: "raw slope",
@@ -119,7 +120,11 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
             {
                 **{name: of_pair[0][name] for name in _PLACE},
                 "comparison": _pair_name(of_pair[0]),
-                **{TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], ratios) for outcome in _SHOWN},
+                **{
+                    TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], _by_holm, ratios)
+                    for outcome in _SHOWN
+                },
+                "systematic cost": _costs_over_ratios(by_outcome[EXCESS], ratios),
                 "at chance": _ranges([row[schema.RATIO] for row in by_outcome[ALPHA_NEW] if at_chance(row)], ratios),
                 "control": all(row["comparison"] == AGAINST_CONTROL for row in of_pair),
             }
@@ -156,14 +161,29 @@ def _by_holm(row: Mapping[str, Any]) -> str:
     return "higher" if row["difference"] > 0 else "lower"
 
 
-def _over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[float]) -> str:
+def _over_ratios(
+    results: Sequence[Mapping[str, Any]], describe: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
+) -> str:
     """Return what is said at which ratios: `lower: 2; higher: 10–50`."""
     at: dict[str, list[float]] = {}
     for row in results:
         if not at_chance(row):
-            at.setdefault(_by_holm(row), []).append(row[schema.RATIO])
+            at.setdefault(describe(row), []).append(row[schema.RATIO])
     at.pop(_NO_DIFFERENCE, None)
     return "; ".join(f"{kind}: {_ranges(own_ratios, ratios)}" for kind, own_ratios in at.items()) or _NO_DIFFERENCE
+
+
+def _costs_over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[float]) -> str:
+    """Return which class surely pays more or less than by the baseline, at which ratios: `Shirt higher: 10, 20`."""
+    sides = [{**row, "side": side} for row in results for side in systematic.SIDES]
+    return _over_ratios(sides, _by_cost, ratios)
+
+
+def _by_cost(row: Mapping[str, Any]) -> str:
+    side = row["side"]
+    if not row[f"{side}_low"] > 0:
+        return _NO_DIFFERENCE
+    return f"{row[f'{side}_class']} {'higher' if side == 'cost' else 'lower'}"
 
 
 def at_chance(row: Mapping[str, Any]) -> bool:

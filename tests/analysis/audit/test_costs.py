@@ -68,7 +68,7 @@ def test_the_worst_class_is_read_where_it_was_not_chosen():
 
 def test_where_no_class_is_shown_to_cost_anything_this_is_said():
     said = audit_result.summary(audit.audit_predictions(*audited(3, loss=0.0)))
-    assert "no class is shown to cost more than the accuracy does" in said
+    assert "No class is shown to cost more than the accuracy does" in said
 
 
 def test_one_network_has_bounds_over_images_that_hold_together():
@@ -100,6 +100,16 @@ def test_retraining_widens_the_costs_of_one_network():
     still, moved = (audit.audit_predictions(LABEL, start, after, control).table for start in (control, before))
     widths = [(each["cost_high"] - each["cost_low"]).to_numpy() for each in (still, moved)]
     assert (widths[1] > 1.2 * widths[0]).all()
+
+
+def test_an_unchanged_class_beside_a_control_that_moved_may_lose_what_retraining_moves():
+    """The control gained 60 of 200 images of every class, and the network after is the control."""
+    place = np.tile(np.arange(IMAGES), CLASSES)
+    before = np.where(place < 60, (LABEL + 1) % CLASSES, LABEL)
+    moved, still = (audit.audit_predictions(LABEL, start, LABEL, LABEL).table for start in (before, LABEL))
+    assert still["loss_upper_all"].tolist() == pytest.approx([1 - 0.005 ** (1 / 200)] * CLASSES)
+    # The control's shift of .3 has at least the variance of 6 such shifts: half an interval is more than .3 * 6^.5.
+    assert (moved["loss_upper_all"] > 0.7).all()
 
 
 def test_two_classes():

@@ -15,7 +15,7 @@ from analysis.runs.primaries import Primary
 from analysis.statistics import two_way
 from analysis.statistics.new_images import pooled_slope, slope_parts
 from analysis.study.arrays import run_arrays
-from tests import made_up_levels, made_up_runs
+from tests import made_up_levels, made_up_mitigations, made_up_runs
 
 ONE_SHOT = {"schedule": "one-shot"}
 CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
@@ -712,3 +712,20 @@ def test_weights_rewound_to_a_step_are_compared_with_those_rewound_to_the_first_
     assert found["params.iteration"].tolist() == ["1", "2"]
     assert set(found["baseline"]) == {"global-unstructured rewind"}
     assert found["difference"].tolist() == pytest.approx([0.01, 0.01])
+
+
+def test_the_class_that_pays_and_the_one_that_is_spared_are_read_beyond_the_accuracies():
+    """GP loses 12, 13 and 14 of 100 images of class a more than MP, and 3 of c less: 3, 10 / 3 and 11 / 3 of all."""
+    mp, _ = made_up_mitigations.cell("mp", 10, [(80, 90, 85)] * 3)
+    gp, _ = made_up_mitigations.cell("gp", 10, [(68, 90, 88), (67, 90, 88), (66, 90, 88)])
+    frame = methods.compare(run_arrays(pd.concat([mp, gp], ignore_index=True)))
+    row = one(frame, "largest_excess", method="gp")
+    assert (row["cost_class"], row["spared_class"]) == ("a", "c")
+    assert row["cost"] == pytest.approx(0.13 - 10 / 300)
+    assert row["spared"] == pytest.approx(0.03 + 10 / 300)
+    # Costs of a are 9, 29 / 3 and 31 / 3 points: t for two degrees of freedom at .025 / 3 a side is 7.649.
+    half = 7.6488 * np.std([0.09, 0.29 / 3, 0.31 / 3], ddof=1) / 3**0.5
+    assert [row["cost_low"], row["cost_high"]] == pytest.approx([0.29 / 3 - half, 0.29 / 3 + half], abs=1e-5)
+    assert row["cost_p"] < 0.05
+    assert one(frame, "accuracy", method="gp")["cost_class"] == ""
+    assert np.isnan(one(frame, "accuracy", method="gp")["cost"])

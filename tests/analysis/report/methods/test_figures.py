@@ -65,7 +65,7 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
     for title, color, ends, mark in (
         ("accuracy", BELOW, (1, 3), (2, "D", True)),
         ("weakest", NEUTRAL, (-5, 1), (-2, "D", False)),
-        ("largest excess", ABOVE, (1, 3), (2, "o", False)),
+        ("chance movement", ABOVE, (1, 3), (2, "o", False)),
         ("alpha (new)", DIFFERENT, (-0.3, -0.1), (-0.2, "o", True)),
     ):
         ((found, *reach),), ((value, height, *look),) = intervals(panel(figure, title)), marks(panel(figure, title))
@@ -88,7 +88,7 @@ def test_a_value_that_is_not_known_says_so_and_an_outcome_without_any_has_no_pan
     assert text.get_text() == "n/a"
     unknown = frame.assign(difference=frame["difference"].mask(frame["outcome"] == "alpha_new"))
     titles = [axes.get_title() for axes in methods_figures.forest(unknown).axes]
-    assert titles == ["accuracy, points", "largest excess loss, points", "raw slope", "alpha\nbeyond proportion"]
+    assert titles == ["accuracy, points", "chance movement, points", "raw slope", "alpha\nbeyond proportion"]
 
 
 def test_what_most_networks_guess_is_said_and_not_drawn():

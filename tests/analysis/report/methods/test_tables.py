@@ -40,10 +40,22 @@ def test_ratios_stand_under_what_is_said_of_them():
     assert row == {
         "comparison": "up − mp",
         "accuracy": "higher: 2; lower: 4–20",
-        "largest excess loss": "–",
+        "chance movement": "–",
         "raw slope": "higher: 4, 10, 50",
         "alpha beyond proportion": "lower: 2",
+        "systematic cost": "–",
     }
+
+
+def test_the_classes_that_pay_more_and_less_are_named_with_the_ratios():
+    more = {"cost_class": "Shirt", "cost_low": 0.01, "spared_class": "Bag", "spared_low": -0.01}
+    (row,), _ = by_ratio(
+        rows(ratio=2.0),
+        rows(ratio=10.0, largest_excess=more),
+        rows(ratio=20.0, largest_excess=more | {"spared_low": 0.005}),
+    )
+    assert row["systematic cost"] == "Shirt higher: 10, 20; Bag lower: 20"
+    assert row["chance movement"] == "–"
 
 
 def test_where_most_networks_guess_nothing_else_is_said():

@@ -1,0 +1,62 @@
+"""Which class a method costs systematically more than its baseline does, and which one it spares."""
+
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics import class_costs
+from analysis.statistics.class_losses import Changes
+from analysis.study.arrays import RunArrays
+from analysis.study.costs import RecallChanges, recall_changes
+from analysis.study.predictions import StudyPredictions
+
+SIDES = ("cost", "spared")
+COLUMNS = [f"{side}{ending}" for side in SIDES for ending in ("_class", "", "_low", "_high", "_p")]
+NOTHING: dict[str, Any] = {name: "" if name.endswith("_class") else np.nan for name in COLUMNS}
+
+
+def systematic(
+    study: RunArrays,
+    rows: np.ndarray,
+    baseline_rows: np.ndarray,
+    has: np.ndarray,
+    predictions: StudyPredictions | None = None,
+) -> dict[str, Any]:
+    """Return the class that a method costs more than its baseline beyond the accuracies, and the one that it spares.
+
+    Parameters
+    ----------
+    study : RunArrays
+    rows, baseline_rows : (networks,), integers
+        Rows of the method's networks and of the baseline's, of the same dense networks in the same order.
+    has : (classes of all data sets,), bool
+        The classes of the cell.
+    predictions : StudyPredictions, optional
+
+    Returns
+    -------
+    dict
+        `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided and
+        corrected for all classes; the same of spared_class, with the baseline in the method's place. `NOTHING` of fewer
+        than two networks.
+    """
+    if len(rows) < 2:
+        return NOTHING
+    found = recall_changes(study, rows, baseline_rows, has, predictions)
+    changes, names = found.excess.moderated, study.names[has]
+    return {
+        name: value
+        for side, sign in zip(SIDES, (1, -1), strict=True)
+        for name, value in _side(side, changes, sign * found.excess.weights, found, names).items()
+    }
+
+
+def _side(side: str, changes: Changes, weights: np.ndarray, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
+    differences = found.right[0].astype(np.int8) - found.right[1] if found.right else None
+    worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
+    mean = -(weights @ changes.groups[0].mean(0))
+    p = class_costs.one_sided_p(changes.variances(weights), mean, class_costs.of_networks(changes, weights))
+    values = (str(names[worst.place]), *worst[1:], float(p[worst.place]))
+    return {
+        f"{side}{ending}": value for ending, value in zip(("_class", "", "_low", "_high", "_p"), values, strict=True)
+    }
