@@ -1,12 +1,8 @@
 """Train short reference networks, and compare them with those that this version trains on every machine."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analysis.common.errors import StudyError
@@ -14,9 +10,9 @@ from analysis.runs import schema
 from pruning_study.commands import train_and_prune
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.text_tables import text_table
+from pruning_study.tracking.temporary_store import temporary_store
 from pruning_study.training.evaluation import Predictions
 
-_STORE = "MLFLOW_TRACKING_URI"
 _LENET5: dict[str, Any] = {"model": "lenet5", "pruner": "up", "ratio": (10.0,), "epochs": 3, "fine_tune_epochs": 2}
 
 
@@ -101,7 +97,7 @@ def train(name: str) -> Digests:
     StudyError
         If the native engine cannot train here.
     """
-    with _store_of_its_own():
+    with temporary_store():
         config = PruneConfig(**TRAININGS[name], engine="native")
         (result,) = train_and_prune.each_pruned([config], {})
         (run,) = result.pruned.values()
@@ -121,16 +117,3 @@ def digest_of_predictions(predictions: Predictions) -> str:
     arrays: Mapping[str, Any] = vars(predictions)
     parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()]
     return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-@contextmanager
-def _store_of_its_own() -> Iterator[None]:
-    """Make a new store current, and remove it after the block."""
-    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[_STORE] = f"sqlite:///{Path(folder) / 'mlflow.db'}"
-        try:
-            yield
-        finally:
-            del os.environ[_STORE]
-            os.environ.update(before)
