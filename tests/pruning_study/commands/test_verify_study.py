@@ -5,7 +5,7 @@ import pytest
 from analysis.runs import exports, schema
 from analysis.study.study import StudyData
 
-pytestmark = [pytest.mark.compiler, pytest.mark.slow]
+pytestmark = pytest.mark.compiler
 
 GRIDS = """datasets: [{data}]
 seeds: [3, 4]
