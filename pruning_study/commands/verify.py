@@ -72,10 +72,10 @@ def reference_lines() -> Iterator[str]:
     """
     different, rows = [], []
     for name in TRAININGS:
-        digests = train(name)
-        is_published = digests == PUBLISHED[name]
+        trained = train(name)
+        is_published = trained == PUBLISHED[name]
         different += [] if is_published else [name]
-        parts = [digest[:16] for digest in (digests.weights, digests.masks, digests.predictions)]
+        parts = [digest[:16] for digest in (trained.weights, trained.masks, trained.predictions)]
         rows.append([name, *parts, "as published" if is_published else "different"])
     yield text_table(["training", "weights", "masks", "predictions", ""], rows)
     if different:
@@ -98,17 +98,31 @@ def train(name: str) -> Digests:
         If the native engine cannot train here.
     """
     with temporary_store():
-        config = PruneConfig(**TRAININGS[name], engine="native")
-        (result,) = train_and_prune.each_pruned([config], {})
-        (run,) = result.pruned.values()
-        if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
-            raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
-        files = {}
-        for artifact in (schema.CHECKPOINT, schema.MASK):
-            with result.store.artifact(run.run_id, artifact) as path:
-                files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
-        with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
-            predictions = digest_of_predictions(Predictions.load(path))
+        return digests(PruneConfig(**TRAININGS[name], engine="native"))
+
+
+def digests(config: PruneConfig) -> Digests:
+    """Make the run of a seed and a ratio in the current store, and return its digests.
+
+    Parameters
+    ----------
+    config : PruneConfig
+
+    Raises
+    ------
+    StudyError
+        If the native engine cannot train here.
+    """
+    (result,) = train_and_prune.each_pruned([config], {})
+    (run,) = result.pruned.values()
+    if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+        raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+    files = {}
+    for artifact in (schema.CHECKPOINT, schema.MASK):
+        with result.store.artifact(run.run_id, artifact) as path:
+            files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
+        predictions = digest_of_predictions(Predictions.load(path))
     return Digests(files[schema.CHECKPOINT], files[schema.MASK], predictions)
 
 
