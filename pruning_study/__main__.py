@@ -40,6 +40,7 @@ from pruning_study.options.config import (
     StudyConfig,
     TrainConfig,
     TuneConfig,
+    VerifyConfig,
 )
 from pruning_study.options.examples import EXAMPLES
 
@@ -340,15 +341,28 @@ def send(folder: Path) -> None:
     click.echo(f"sent run {sending.send(folder)}")
 
 
-@cli.command(examples=EXAMPLES["verify"])
-def verify() -> None:
-    """Train three short networks, and compare their digests with those of every other machine.
+@cli.command(sections=SECTIONS, examples=EXAMPLES["verify"])
+@click.argument("study", required=False, type=click.Path(path_type=Path))
+@_options(VerifyConfig)
+def verify(study: Path | None, **typed: Any) -> None:
+    """Train networks again, and compare them with those of every other machine.
 
-    Nothing is logged. The native engine trains them, in about three minutes on one core.
+    STUDY is a folder or a file that `pruning-analysis export` wrote. All networks of it with the seed are trained, and
+    what they predict is compared with what STUDY says. Without STUDY, three short networks are trained, in about three
+    minutes on one core, and their digests are compared with those of this version. Nothing is logged.
     """
-    from pruning_study.commands import verify as verify_command
+    config = VerifyConfig(**typed)
+    if study is None or study == Path(AUTO):
+        from pruning_study.commands import verify as verify_command
 
-    for line in verify_command.reference_lines():
+        lines = verify_command.reference_lines()
+    else:
+        from pruning_study.commands import verify_study
+        from pruning_study.study import processes
+
+        processes.start_server()
+        lines = verify_study.compared_lines(study, config)
+    for line in lines:
         click.echo(line)
 
 

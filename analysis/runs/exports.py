@@ -26,16 +26,16 @@ _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
 # Number of runs whose predictions are in memory at once as int64, before they are compacted.
 _AT_ONCE = 256
 
-_IDS = (schema.DENSE_RUN_ID, RUN_ID)
+_TAGS = (schema.ARITHMETIC, schema.DENSE_RUN_ID, RUN_ID)
 # Before pandas 3 numbers lose their last bit without it; since then it is deprecated.
 _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
     *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, *frames.OPTIONAL_OF_PRUNED, *frames.OPTIONAL_OF_DENSE),
     *frames.BY_CLASS,
-    *_IDS,
+    *_TAGS,
 )
-_NUMBERS = _MEASURED[: -len(_IDS)]
+_NUMBERS = _MEASURED[: -len(_TAGS)]
 _IN_EVERY_FRAME = (schema.DATASET, schema.MODEL, schema.SEED, frames.ACCURACY_BEFORE, schema.DENSE_RUN_ID)
 _NEEDED = {
     RUNS: (*_IN_EVERY_FRAME, schema.PRUNER, schema.RATIO, frames.ACCURACY_AFTER, RUN_ID),
@@ -281,7 +281,7 @@ def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.D
         raise ValueError(f"a value of {incomplete[0]} is missing")
     for name in frame:
         is_number = name in (schema.RATIO, schema.SEED) or name.startswith(_NUMBERS)
-        is_text = name in frames.params(frame) or name in (schema.DENSE_RUN_ID, RUN_ID)
+        is_text = name in frames.params(frame) or name in _TAGS
         if (is_number or is_text) and is_number != pd.api.types.is_numeric_dtype(frame[name]):
             raise ValueError(f"{name} holds {frame[name].dtype}")
     if not pd.api.types.is_integer_dtype(frame[schema.SEED]):

@@ -54,7 +54,7 @@ class Study(NamedTuple):
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
         dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
-        support/<class>, dense_run_id. If runs agree in every setting and seed, only the newest is there.
+        support/<class>, arithmetic, dense_run_id. If runs agree in every setting and seed, only the newest is there.
     """
 
     runs: pd.DataFrame

@@ -65,9 +65,10 @@ def runs(
         dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text),
         accuracy_before, accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their
         `_low` and `_high`), mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>,
-        both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or class; a column that no
-        run has is not there. A quantised dense network has its number format as pruner, such as `float16`, and ratio
-        1; one of the control has `none float16`. If runs agree in every setting and seed, only the newest is there.
+        both_right/<class>, arithmetic, dense_run_id, run_id. NaN where a run has no such param, metric or class; a
+        column that no run has is not there. A quantised dense network has its number format as pruner, such as
+        `float16`, and ratio 1; one of the control has `none float16`. If runs agree in every setting and seed, only the
+        newest is there.
         `attrs["left_out"]` says in sentences which runs were left out and why.
 
     Raises
@@ -506,6 +507,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_name(schema.SUPPORT, classes, support),
         **_by_name(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
+        schema.ARITHMETIC: pruned[schema.ARITHMETIC].array,
         schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }
@@ -519,6 +521,7 @@ def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
         **_by_name("", frames.OPTIONAL_OF_DENSE, _metrics(dense, "", frames.OPTIONAL_OF_DENSE)),
         **_by_name(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_name(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
+        schema.ARITHMETIC: dense[schema.ARITHMETIC].array,
         schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
     return _frame(dense, _DENSE_PARAMS, metrics)
@@ -568,7 +571,9 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
             tables.append(_wide(page))
             progress.update(len(page.runs))
     run_rows = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return run_rows.assign(dense_run_id=run_rows[schema.DENSE_RUN_ID].replace("", None))
+    return run_rows.assign(
+        **{name: run_rows[name].replace("", None) for name in (schema.DENSE_RUN_ID, schema.ARITHMETIC)}
+    )
 
 
 def _wide(page: Page) -> pa.Table:

@@ -51,8 +51,9 @@ class Page(NamedTuple):
     Attributes
     ----------
     runs : Table
-        Columns run_id, kind, state, ended, dense_run_id and normalization, the mean and the deviation that images are
-        normalised by. The state is the run's status, or `deleted`. A missing dense_run_id or normalization is "".
+        Columns run_id, kind, state, ended, dense_run_id, arithmetic and normalization, the mean and the deviation that
+        images are normalised by. The state is the run's status, or `deleted`. A missing dense_run_id, arithmetic or
+        normalization is "".
     params, metrics : Table
         Columns run_id, name and value; the value of a param is text. Only the metrics in `METRICS` are read.
     """
@@ -65,7 +66,10 @@ class Page(NamedTuple):
 _NORMALIZATION = (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)
 _TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
 _RUNS = pa.schema(
-    {"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT, "normalization": _TEXT}
+    {
+        **{"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG},
+        **{"dense_run_id": _TEXT, "arithmetic": _TEXT, "normalization": _TEXT},
+    }
 )
 _PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
 _METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
@@ -173,11 +177,13 @@ def _reading(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
 _LISTING = f"""
     SELECT kind.run_uuid, kind.value,
         COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
-        COALESCE(end_time, start_time, 0), COALESCE(dense.value, ''),
+        COALESCE(end_time, start_time, 0), COALESCE(dense.value, ''), COALESCE(arithmetic.value, ''),
         COALESCE(mean.value, '') || COALESCE(std.value, '')
     FROM tags kind
     JOIN runs ON runs.run_uuid = kind.run_uuid
     LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
+    LEFT JOIN tags arithmetic
+        ON arithmetic.run_uuid = kind.run_uuid AND arithmetic.key = '{schema.ARITHMETIC}'
     LEFT JOIN tags mean ON mean.run_uuid = kind.run_uuid AND mean.key = '{schema.NORMALIZATION_MEAN}'
     LEFT JOIN tags std ON std.run_uuid = kind.run_uuid AND std.key = '{schema.NORMALIZATION_STD}'
     WHERE kind.key = '{schema.KIND}' AND kind.value IN {KINDS} AND
@@ -383,6 +389,7 @@ def _api_page(candidates: Sequence[Run]) -> Page:
                     _state(run),
                     run.info.end_time or run.info.start_time or 0,
                     run.data.tags.get(schema.DENSE_RUN_ID, ""),
+                    run.data.tags.get(schema.ARITHMETIC, ""),
                     "".join(run.data.tags.get(name, "") for name in _NORMALIZATION),
                 )
                 for run in runs

@@ -1,4 +1,6 @@
-"""Arithmetic that gives NaN, and no warning, where a value is undefined."""
+"""Arithmetic that gives NaN where a value is undefined, and sums and cosines that are the same on every machine."""
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,3 +30,24 @@ def variance(values: np.ndarray, axis: int) -> np.ndarray:
 def mean(values: np.ndarray) -> float:
     """Return the mean, NaN of an empty array."""
     return float(values.mean()) if len(values) else np.nan
+
+
+def exact_sum(values: np.ndarray) -> float:
+    """Return the sum of values, rounded once: NumPy's products of vectors depend on the processor in the last digit.
+
+    Examples
+    --------
+    >>> exact_sum(np.array([1e16, 1.0, -1e16]))
+    1.0
+    """
+    return math.fsum(values.tolist())
+
+
+def cosine_of_half_turns(half_turns: float) -> float:
+    """Return cos(pi x) for x in [0, 1], by Taylor's series; that of the system's library differs between systems."""
+    if half_turns > 0.5:
+        return -cosine_of_half_turns(1 - half_turns)
+    square, value = (math.pi * half_turns) ** 2, 1.0
+    for power in range(22, 0, -2):
+        value = 1 - value * square / (power * (power - 1))
+    return value

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
+from analysis.statistics.arithmetic import exact_sum
 
 # The standard error of a change of recall is then 5 points at most, if the networks disagree on a tenth of the images:
 # .1 / 40 = .05^2. Offsets that were fitted on fewer images of real networks did not lower the excess on new images.
@@ -183,8 +184,8 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
     change = (n_won - n_lost) / support
     total = support + 2
     variance = (n_lost + n_won + 1 - (n_won - n_lost) ** 2 / total) / total**2
-    of_excess = (1 - 2 * share) * variance + (share**2 * variance).sum()
-    return change - share @ change, np.sqrt(of_excess)
+    of_excess = (1 - 2 * share) * variance + exact_sum(share**2 * variance)
+    return change - exact_sum(share * change), np.sqrt(of_excess)
 
 
 def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -> np.ndarray:
@@ -286,8 +287,8 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
         answers = _answers(logits, label, offsets)
         right = np.bincount(label, answers.right, len(target))
         gap = right / support - target
-        gap -= support @ gap / len(label)
-        if (loss := float(gap @ gap)) < least:
+        gap -= exact_sum(support * gap) / len(label)
+        if (loss := exact_sum(gap * gap)) < least:
             best, least, at = offsets, loss, step
         missing = np.rint(-gap * support).astype(int)
         moving = np.flatnonzero(np.abs(gap * support) > 1)
@@ -296,7 +297,7 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
         offsets = offsets.copy()
         for each in moving:
             offsets[each] += _step(answers.margin[classes[each]], int(right[each]) + missing[each])
-        offsets -= offsets.mean()
+        offsets -= exact_sum(offsets) / len(offsets)
     return best
 
 

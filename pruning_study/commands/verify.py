@@ -1,12 +1,8 @@
 """Train short reference networks, and compare them with those that this version trains on every machine."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analysis.common.errors import StudyError
@@ -14,9 +10,9 @@ from analysis.runs import schema
 from pruning_study.commands import train_and_prune
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.text_tables import text_table
+from pruning_study.tracking.temporary_store import temporary_store
 from pruning_study.training.evaluation import Predictions
 
-_STORE = "MLFLOW_TRACKING_URI"
 _LENET5: dict[str, Any] = {"model": "lenet5", "pruner": "up", "ratio": (10.0,), "epochs": 3, "fine_tune_epochs": 2}
 
 
@@ -76,10 +72,10 @@ def reference_lines() -> Iterator[str]:
     """
     different, rows = [], []
     for name in TRAININGS:
-        digests = train(name)
-        is_published = digests == PUBLISHED[name]
+        trained = train(name)
+        is_published = trained == PUBLISHED[name]
         different += [] if is_published else [name]
-        parts = [digest[:16] for digest in (digests.weights, digests.masks, digests.predictions)]
+        parts = [digest[:16] for digest in (trained.weights, trained.masks, trained.predictions)]
         rows.append([name, *parts, "as published" if is_published else "different"])
     yield text_table(["training", "weights", "masks", "predictions", ""], rows)
     if different:
@@ -101,18 +97,32 @@ def train(name: str) -> Digests:
     StudyError
         If the native engine cannot train here.
     """
-    with _store_of_its_own():
-        config = PruneConfig(**TRAININGS[name], engine="native")
-        (result,) = train_and_prune.each_pruned([config], {})
-        (run,) = result.pruned.values()
-        if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
-            raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
-        files = {}
-        for artifact in (schema.CHECKPOINT, schema.MASK):
-            with result.store.artifact(run.run_id, artifact) as path:
-                files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
-        with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
-            predictions = digest_of_predictions(Predictions.load(path))
+    with temporary_store():
+        return digests(PruneConfig(**TRAININGS[name], engine="native"))
+
+
+def digests(config: PruneConfig) -> Digests:
+    """Make the run of a seed and a ratio in the current store, and return its digests.
+
+    Parameters
+    ----------
+    config : PruneConfig
+
+    Raises
+    ------
+    StudyError
+        If the native engine cannot train here.
+    """
+    (result,) = train_and_prune.each_pruned([config], {})
+    (run,) = result.pruned.values()
+    if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+        raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+    files = {}
+    for artifact in (schema.CHECKPOINT, schema.MASK):
+        with result.store.artifact(run.run_id, artifact) as path:
+            files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
+        predictions = digest_of_predictions(Predictions.load(path))
     return Digests(files[schema.CHECKPOINT], files[schema.MASK], predictions)
 
 
@@ -121,16 +131,3 @@ def digest_of_predictions(predictions: Predictions) -> str:
     arrays: Mapping[str, Any] = vars(predictions)
     parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()]
     return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-@contextmanager
-def _store_of_its_own() -> Iterator[None]:
-    """Make a new store current, and remove it after the block."""
-    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[_STORE] = f"sqlite:///{Path(folder) / 'mlflow.db'}"
-        try:
-            yield
-        finally:
-            del os.environ[_STORE]
-            os.environ.update(before)

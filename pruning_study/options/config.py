@@ -30,6 +30,7 @@ from analysis.runs.options.table import (
     SearchOptions,
     StudyOptions,
     TrainingOptions,
+    VerifyOptions,
 )
 from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning import pruners
@@ -317,6 +318,14 @@ class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
             raise StudyError("a Ray cluster has as many workers as it has cores", option="workers")
         if self.executor != "ray" and self.gpus_per_step:
             raise StudyError("it takes --executor ray", option="gpus_per_step")
+
+
+@command("verify")
+class VerifyConfig(VerifyOptions, StudyOptions, ReadingOptions):
+    """Options of `verify`: which networks of a study are trained again, on what, and by how many processes."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @command("tune")

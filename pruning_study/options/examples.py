@@ -51,5 +51,8 @@ EXAMPLES = {
         "pruning-study export RUN_ID --shrink true --output small.onnx",
     ),
     "send": ("pruning-study send unsent-run",),
-    "verify": ("pruning-study verify",),
+    "verify": (
+        "pruning-study verify",
+        "pruning-study verify results/proportion/frames.zip --seed 300",
+    ),
 }

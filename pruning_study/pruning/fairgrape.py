@@ -50,11 +50,14 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     number = importance.shape[1]
     if not np.isfinite(importance).all():
         return torch.full(theta.shape, math.nan, dtype=torch.float64)
-    total = importance.sum()
-    shares = importance.sum(1) / total if total else np.full(len(importance), 1 / len(importance))
+    # Each sum is in a fixed order or exact: NumPy promises no order.
+    of_classes = np.array([math.fsum(weights.tolist()) for weights in importance])
+    of_weights = np.add.accumulate(importance, axis=0)[-1]
+    total = math.fsum(of_classes.tolist())
+    shares = of_classes / total if total else np.full(len(importance), 1 / len(importance))
     queues = [iter(weights.tolist()) for weights in np.argsort(-importance, axis=1, kind="stable")]
     # How far each class gets ahead of its share by a weight, times the importance of all that is selected.
-    leads = np.ascontiguousarray((importance - np.outer(shares, importance.sum(0))).T)
+    leads = np.ascontiguousarray((importance - np.outer(shares, of_weights)).T)
     lead, neediest = np.zeros(len(shares)), int(shares.argmax())
     taken, scores = bytearray(number), np.empty(number)
     for score in range(number, 0, -1):

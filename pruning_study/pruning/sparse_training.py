@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.runs.options.names import RIGL, SET
+from analysis.statistics.arithmetic import cosine_of_half_turns
 from pruning_study.pruning.masks import Masks, exact_k
 
 # Share of a layer's kept weights that the first exchange replaces (Mocanu et al., zeta; Evci et al., alpha).
@@ -126,7 +127,7 @@ def share_at(schedule: str, batch: int, end: int) -> float:
     >>> share_at("set", 50, 100), share_at("rigl", 0, 100), round(share_at("rigl", 50, 100), 6)
     (0.3, 0.3, 0.15)
     """
-    return _SHARE if schedule == SET else _SHARE / 2 * (1 + math.cos(math.pi * batch / end))
+    return _SHARE if schedule == SET else _SHARE / 2 * (1 + cosine_of_half_turns(batch / end))
 
 
 def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:

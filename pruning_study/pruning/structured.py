@@ -124,7 +124,7 @@ def filter_l1_norm(theta: Tensor) -> Tensor:
     >>> filter_l1_norm(tensor([[[[3.0, -1.0]]], [[[-4.0, 2.0]]]])).tolist()
     [4.0, 6.0]
     """
-    return theta.abs().flatten(1).sum(1)
+    return _sums(theta.abs().flatten(1)).to(theta.dtype)
 
 
 def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | None = None) -> list[Tensor]:
@@ -162,8 +162,20 @@ def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tens
 
 
 def _norm(theta: Tensor, order: float) -> Tensor:
+    sizes = theta.abs().transpose(0, 1).flatten(1)
+    if order == 1:
+        norm = _sums(sizes)
+    elif order == 2:
+        norm = _sums(sizes.double().square()).sqrt()
+    else:
+        norm = sizes.amax(1)
+    return norm.to(theta.dtype).view(1, -1, *[1] * (theta.dim() - 2)).expand(theta.shape)
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Return the sum of each row, float64, added from left to right: torch's order depends on the processor."""
+    import numpy as np
     import torch
 
-    others = [axis for axis in range(theta.dim()) if axis != 1]
-    norm: Tensor = torch.linalg.vector_norm(theta, order, dim=others, keepdim=True)
-    return norm.expand(theta.shape)
+    running = np.add.accumulate(values.double().cpu().numpy(), axis=1)
+    return torch.from_numpy(running[:, -1].copy()).to(values.device)

@@ -163,7 +163,7 @@ def dense_step(config: Config, setting: PruneSetting) -> Step:
     setting : PruneSetting
         Its config differs from `config` at most in seed and ratio.
     """
-    params = _training_params(config, setting)
+    params = training_params(config, setting)
     own_hash, alike = config_hash(schema.DENSE, params), settings_hash(schema.DENSE, params)
     return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
 
@@ -187,7 +187,7 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     """
     (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        prune_plan = setting.plan(ratio, _training_params(config, setting), parent.config_hash, iteration=iteration)
+        prune_plan = setting.plan(ratio, training_params(config, setting), parent.config_hash, iteration=iteration)
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
     return _step_of_plan(config, prune_plan, parent.config_hash, iteration)
@@ -203,7 +203,7 @@ def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
         Its config differs from `config` at most in the seed.
     """
     steps = [dense_step(config, setting)]
-    dense_params = _training_params(config, setting)
+    dense_params = training_params(config, setting)
     for iteration in range(1, config.iterations):
         parent_hash = steps[-1].config_hash
         steps.append(
@@ -228,7 +228,8 @@ def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     return store.finished({step.config_hash: ARTIFACTS[step.kind] for step in steps if step.config_hash})
 
 
-def _training_params(config: Config, setting: PruneSetting) -> dict[str, str]:
+def training_params(config: Config, setting: PruneSetting) -> dict[str, str]:
+    """Return the params of the dense run of a config, which differs from that of the setting at most in the seed."""
     return {**setting.params, schema.SEED: text(config.seed)}
 
 

@@ -148,6 +148,9 @@ class Engine(Protocol):
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
         """Return the mean cross-entropy of logits, [N, classes]."""
 
+    def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of the logits of each image, [N]."""
+
 
 class Torch:
     """The engine for any model on any device.
@@ -292,6 +295,10 @@ class Torch:
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
         """Return the mean cross-entropy as `Engine.cross_entropy` says."""
         return F.cross_entropy(scores, labels).item()
+
+    def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        return F.cross_entropy(scores, labels, reduction="none")
 
 
 TORCH = Torch()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from analysis.runs.options import recipes
 from analysis.runs.options.names import SGD
+from analysis.statistics.arithmetic import cosine_of_half_turns
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.regularizers import REGULARIZERS, Regularizer
@@ -45,17 +46,7 @@ def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
     if decay == "none":
         return learning_rate
     remainder = 1 - step / steps
-    return learning_rate * (remainder if decay == "linear" else (1 - _cosine_of_half_turns(remainder)) / 2)
-
-
-def _cosine_of_half_turns(half_turns: float) -> float:
-    """Return cos(pi x) for x in [0, 1], by Taylor's series; that of the system's library differs between systems."""
-    if half_turns > 0.5:
-        return -_cosine_of_half_turns(1 - half_turns)
-    square, value = (math.pi * half_turns) ** 2, 1.0
-    for power in range(22, 0, -2):
-        value = 1 - value * square / (power * (power - 1))
-    return value
+    return learning_rate * (remainder if decay == "linear" else (1 - cosine_of_half_turns(remainder)) / 2)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ EVERY_COMMAND = (
     "robustness",
     "quantize",
     "export",
+    "verify",
 )
 
 TRAINED = Prerequisite("with --weights: the network is not trained", lambda config: not config.weights)
@@ -813,7 +814,7 @@ class StudyOptions:
         AUTO,
         integer(1),
         "Number of processes that train at once, one thread each. Auto: one for each core.",
-        ("study",),
+        ("study", "verify"),
         grid=None,
     )
     executor: str = option(
@@ -1048,6 +1049,19 @@ class ExemplarsOptions:
     )
 
 
+@section("Training")
+class VerifyOptions:
+    """Which networks of a study `verify` trains again."""
+
+    seed: int | None = option(
+        AUTO,
+        integer(0),
+        "Seed of the networks of STUDY that are trained again.",
+        ("verify",),
+        grid=None,
+    )
+
+
 @section("Files")
 class GroupsOptions:
     """Which files `groups` writes."""
@@ -1152,6 +1166,7 @@ _SECTIONS = (
     ),
     *(
         StudyOptions,
+        VerifyOptions,
         SearchOptions,
         CompressionOptions,
         ExemplarsOptions,

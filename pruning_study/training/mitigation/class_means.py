@@ -1,5 +1,9 @@
-"""Recalls or losses of classes, over a set of images or over the last images that a training saw."""
+"""Recalls or losses of classes, over a set of images or over the last images that a training saw.
 
+Sums are exact and rounded once, because torch adds in an order that depends on the processor.
+"""
+
+import math
 from typing import NamedTuple
 
 import torch
@@ -37,8 +41,9 @@ def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
     classes : int
     """
     counts = torch.bincount(labels, minlength=classes)
-    sums = torch.bincount(labels, weights=values.double(), minlength=classes)
-    return ClassMeans((sums / counts.clamp(min=1)).float(), (sums.sum() / len(labels)).float(), counts > 0)
+    sums = values.new_tensor([exact_sum(values[labels == label]) for label in range(classes)], dtype=torch.float64)
+    overall = values.new_tensor(exact_sum(values) / len(labels), dtype=torch.float32)
+    return ClassMeans((sums / counts.clamp(min=1)).float(), overall, counts > 0)
 
 
 def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
@@ -78,5 +83,11 @@ def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
     Until a buffer is full, the mean overall is NaN.
     """
     has_mean = buffers[SEEN] >= MEMORY
-    each = buffers[VALUES].mean(1)
-    return ClassMeans(each, each[has_mean].mean(), has_mean)
+    each = buffers[VALUES].new_tensor([exact_sum(values) / MEMORY for values in buffers[VALUES]])
+    full = each[has_mean]
+    return ClassMeans(each, each.new_tensor(exact_sum(full) / len(full) if len(full) else math.nan), has_mean)
+
+
+def exact_sum(values: Tensor) -> float:
+    """Return the sum of values, rounded once."""
+    return math.fsum(values.tolist())

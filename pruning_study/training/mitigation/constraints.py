@@ -9,13 +9,19 @@ from typing import Protocol
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import Engine
 from pruning_study.training.mitigation.ceag import Ceag
-from pruning_study.training.mitigation.class_means import ClassMeans, empty_buffers, over_buffers, over_images, remember
+from pruning_study.training.mitigation.class_means import (
+    ClassMeans,
+    empty_buffers,
+    exact_sum,
+    over_buffers,
+    over_images,
+    remember,
+)
 from pruning_study.training.mitigation.constraint_names import EQUALIZED_LOSS
 from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
 from pruning_study.training.predicted import predicted_classes
@@ -58,7 +64,7 @@ def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
     """
     counts = torch.bincount(labels, minlength=len(pull))
     there = pull.where(counts > 0, 0.0)
-    return (1 + there * len(labels) / counts.clamp(min=1) - there.sum())[labels].float()
+    return (1 + there * len(labels) / counts.clamp(min=1) - exact_sum(there))[labels].float()
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Constrained:
         """Make a dual step on the validation images, unless training images count."""
         if not self.each_step and self._begun(state, self.epoch_steps):
             scores = engine.logits(model, validation.images)
-            loss = F.cross_entropy(scores, validation.labels, reduction="none")
+            loss = engine.cross_entropies(scores, validation.labels)
             values = self.constraint.values(loss, predicted_classes(scores) == validation.labels)
             self._ascend(state, over_images(validation.labels, values, self.classes))
 

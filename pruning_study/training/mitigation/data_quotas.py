@@ -1,5 +1,6 @@
 """Data quotas: fine-tuning on more images of the classes that the dense network gets wrong (Vysogorets et al. 2025)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,11 +39,11 @@ def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarr
     [1.0, 0.25, 0.25]
     """
     error, shares = 1 - recall, np.zeros(len(sizes))
-    unsaturated, missing = error > 0, density * sizes.sum()
+    unsaturated, missing = error > 0, density * int(sizes.sum())
     while missing > 0 and unsaturated.any():
-        shares[unsaturated] += missing * error[unsaturated] / (sizes * error)[unsaturated].sum()
+        shares[unsaturated] += missing * error[unsaturated] / math.fsum((sizes * error)[unsaturated])
         full = unsaturated & (shares > 1)
-        missing = (sizes * (shares - 1))[full].sum()
+        missing = math.fsum((sizes * (shares - 1))[full])
         shares[full] = 1
         unsaturated &= ~full
     return shares

@@ -309,7 +309,11 @@ class Native:
 
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
         """Return the mean cross-entropy as `Engine.cross_entropy` says."""
-        return math.fsum(self._softmax(scores, labels)[1].tolist()) / len(labels)
+        return math.fsum(self.cross_entropies(scores, labels).tolist()) / len(labels)
+
+    def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        return self._softmax(scores, labels)[1]
 
     def _softmax(self, scores: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the softmax of logits, [n, classes], and of each row the cross-entropy with its label, [n].

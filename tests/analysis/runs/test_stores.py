@@ -66,7 +66,7 @@ def fill(uri):
     made.job = log(made.study, {"kind": "job"})
     made.bare = log(made.study, {})
     made.last = log(made.other, {"kind": "dense", "config_hash": "it's one"})
-    made.second = log(made.study, {"kind": "dense", "config_hash": "it's one"})
+    made.second = log(made.study, {"kind": "dense", "config_hash": "it's one", "arithmetic": "2"})
     client.delete_experiment(client.create_experiment("gone"))
     made.folders = {run_id: client.get_run(run_id).info.artifact_uri for run_id in (made.first, made.last)}
     return made
@@ -93,11 +93,11 @@ def test_pages_hold_each_dense_and_pruned_run_of_the_experiment_once(opened):
     assert max(len(page.runs) for page in pages) == 2
     assert rows(pages, "runs") == sorted(
         [
-            (made.first, "dense", "FINISHED", 1001, "", ""),
-            (made.pruned, "pruned", "FINISHED", 2001, made.first, ""),
-            (made.failed, "pruned", "FAILED", 3001, made.first, ""),
-            (made.deleted, "pruned", "deleted", 4001, "", ""),
-            (made.second, "dense", "FINISHED", 8001, "", ""),
+            (made.first, "dense", "FINISHED", 1001, "", "", ""),
+            (made.pruned, "pruned", "FINISHED", 2001, made.first, "", ""),
+            (made.failed, "pruned", "FAILED", 3001, made.first, "", ""),
+            (made.deleted, "pruned", "deleted", 4001, "", "", ""),
+            (made.second, "dense", "FINISHED", 8001, "", "2", ""),
         ]
     )
 

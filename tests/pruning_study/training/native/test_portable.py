@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from pruning_study.training.native import compiler, stack
+from tests.pruning_study.training.native import made_up_stacks
 from tests.pruning_study.training.native.test_engine import STACKS
 from tests.pruning_study.training.native.test_residual_network import SHAPE, Small
 
@@ -21,7 +22,10 @@ ARM = ("aarch64-linux-gnu-g++", "-O2", "-static")
 def digests(name, folder, command, emulator=()):
     """Return what `portable.cpp` prints of a network."""
     make, shape = NETWORKS[name]
-    model = make()
+    return digests_of(make(), shape, folder, command, emulator)
+
+
+def digests_of(model, shape, folder, command, emulator=()):
     statistics = sum(2 * layer.num_features for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
     network, program = stack.read(model, shape).network, folder / command[0]
     flags = [flag for flag in compiler.FLAGS if flag.startswith(("-std", "-f")) and flag != "-fPIC"]
@@ -43,3 +47,20 @@ def test_a_64_bit_arm_gives_the_same_bits(name, tmp_path):
 @pytest.mark.parametrize("name", SMALL)
 def test_clang_gives_the_same_bits_as_gcc(name, tmp_path):
     assert digests(name, tmp_path, ("clang++", *OWN[1:])) == digests(name, tmp_path, OWN)
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(not shutil.which("clang++"), reason="clang is not installed")
+@pytest.mark.parametrize(
+    ("kind", "seed", "command"),
+    [
+        ("plain", 1, ("clang++", "-O1", "-march=native")),
+        ("plain", 2, ("g++", "-O3", "-march=native")),
+        ("plain", 3, ("g++", "-O2", "-march=native")),
+        ("residual", 1, ("clang++", "-O1", "-march=native")),
+    ],
+)
+def test_networks_of_random_layers_give_the_same_bits(kind, seed, command, tmp_path):
+    model, shape = getattr(made_up_stacks, kind)(seed)
+    expected = digests_of(model, shape, tmp_path, ("g++", "-O1", "-march=native"))
+    assert digests_of(model, shape, tmp_path, command) == expected

@@ -1,0 +1,79 @@
+"""Train the networks of a published study again, and compare what they predict with what was published."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.runs import exports, frames, pull, schema
+from pruning_study.options.config import StudyConfig, VerifyConfig
+from pruning_study.steps.text_tables import text_table
+from pruning_study.study import run
+from pruning_study.study.plan import Plan
+from pruning_study.study.published import PublishedSteps, published_runs, steps_of
+from pruning_study.study.queue import FAILED, NOT_MADE
+from pruning_study.tracking import connect
+from pruning_study.tracking.temporary_store import temporary_store
+
+
+def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
+    """Train all networks of a seed in a store of their own, and yield a table of how many predictions differ.
+
+    Parameters
+    ----------
+    study : Path
+        A folder or a file that `pruning-analysis export` wrote.
+    config : VerifyConfig
+
+    Raises
+    ------
+    StudyError
+        If the study is none of this version's native engine, lacks the seed or its predictions, if a network cannot be
+        trained here, or if one predicts something else.
+    """
+    try:
+        study_frames, stored = exports.read([study])
+    except StudyError as error:
+        raise StudyError(str(error), option="STUDY") from error
+    planned = steps_of(published_runs(study_frames, config.seed, study), config)
+    published = stored(list(planned.by_run))
+    if missing := [run_id for run_id in planned.by_run if run_id not in published]:
+        raise StudyError(f"{study} holds no predictions of run {missing[0]}", option="STUDY")
+    made = _predictions(study, planned, config)
+    different, rows = [], []
+    for run_id, step in planned.by_run.items():
+        number = _number_of_different(published[run_id], made[step.config_hash])
+        different += [run_id] if number else []
+        images = len(published[run_id][schema.LABEL])
+        rows.append([step.name, run_id, f"{number:,} of {images:,} differ" if number else "as published"])
+    yield text_table(["network", "run", "predictions"], rows, names=3)
+    if different:
+        raise StudyError(
+            f"{len(different):,} of {len(rows):,} networks predict something else than {study} says: "
+            f"{', '.join(different)}"
+        )
+
+
+def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> dict[str, Mapping[str, np.ndarray]]:
+    """Make all steps, and return what each network predicts for the test images, by the step's hash."""
+    with temporary_store():
+        store = connect.connect()
+        with store.job(f"verify {study.name}", {}, schema.STUDY) as job:
+            how: dict[str, Any] = {"workers": config.workers, "engine": "native"}
+            plan = Plan(study.stem, tuple(planned.steps), planned.data)
+            queue = run.make(store, job, plan, StudyConfig(**how))
+        if failed := queue.counts[FAILED] + queue.counts[NOT_MADE]:
+            raise StudyError(f"{failed:,} of {len(queue.steps):,} networks could not be trained")
+        run_ids = {key: outcome.run_id for key, outcome in queue.outcomes.items()}
+        predictions = pull.predictions(list(run_ids.values()), names=frames.PREDICTED_ARRAYS)
+    return {key: predictions[run_id] for key, run_id in run_ids.items()}
+
+
+def _number_of_different(published: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> int:
+    """Count the images of which a network says something else, or whose labels are others."""
+    if len(published[schema.LABEL]) != len(made[schema.LABEL]):
+        return len(published[schema.LABEL])
+    differs: Sequence[np.ndarray] = [values != made[name] for name, values in published.items()]
+    return int(np.any(differs, axis=0).sum())

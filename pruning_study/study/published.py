@@ -1,0 +1,239 @@
+"""The steps that train the networks of published frames again, worked out from the params of their runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+from analysis.runs import frames, schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.schema import text
+from pruning_study import models
+from pruning_study.data import datasets
+from pruning_study.data.datasets import Dataset
+from pruning_study.models import checkpoints
+from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig
+from pruning_study.pruning.pruners import PRUNERS
+from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.grid import Config
+from pruning_study.study.plan import Source, Step, chain, dense_step, pruned_step, source, training_params
+
+# Params that the network says, although they are options
+_FROM_NETWORK = (schema.SPARSITY,)
+# What runs log, or are taken to have logged, of options that have no value
+_WITHOUT_VALUE = {
+    **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
+    "gradient_batches": "all",
+}
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run of the native engine, as frames tell of it.
+
+    Parameters
+    ----------
+    run_id : str
+    kind : {"dense", "pruned"}
+    params : mapping of str
+    """
+
+    run_id: str
+    kind: str
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PublishedSteps:
+    """What is to be made so that published runs can be compared.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        Parents come before their children.
+    data : mapping of Source to Dataset
+    by_run : mapping of str to Step
+        The step that makes each published run again, by run id.
+    """
+
+    steps: Sequence[Step]
+    data: Mapping[Source, Dataset]
+    by_run: Mapping[str, Step]
+
+
+def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
+    """Return the runs of a seed that every machine makes alike, dense ones first.
+
+    Parameters
+    ----------
+    study : Study
+    seed : int, optional
+        Without one there are no such runs.
+    where : Path
+        The folder or file of the frames, for errors.
+
+    Raises
+    ------
+    StudyError
+        If no run of the study is of the native engine's arithmetic, or none of these has the seed.
+    """
+    dense, pruned = (
+        frame[frame.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC] == schema.NATIVE_ARITHMETIC]
+        for frame in (study.dense_runs, study.runs)
+    )
+    pruned = pruned[pruned[schema.DENSE_RUN_ID].isin(dense[schema.DENSE_RUN_ID])]
+    if dense.empty:
+        raise StudyError(
+            f"{where}: no run says that it is of arithmetic {schema.NATIVE_ARITHMETIC}; networks of earlier versions "
+            "and of PyTorch are others on other machines, so that they cannot be verified",
+            option="STUDY",
+        )
+    seeds = sorted(dense[schema.SEED].unique())
+    if seed not in seeds:
+        has = "give one" if seed is None else f"{seed} is none of its networks"
+        raise StudyError(f"{has}: {where} has {_ranges(seeds)}", option="seed")
+    return [
+        PublishedRun(row[id_name], kind, _params(row))
+        for kind, frame, id_name in (
+            (schema.DENSE, dense, schema.DENSE_RUN_ID),
+            (schema.PRUNED, pruned, frames.RUN_ID),
+        )
+        for row in frame[frame[schema.SEED] == seed].to_dict("records")
+    ]
+
+
+def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSteps:
+    """Work out the steps that make published runs again.
+
+    Parameters
+    ----------
+    runs : sequence of PublishedRun
+    config : VerifyConfig
+
+    Raises
+    ------
+    StudyError
+        If a run names code of the user's own, if its data set is not on this machine or is another one, if the native
+        engine cannot train its network here, or if its params do not say how it was made.
+    """
+
+    data: dict[Source, Dataset] = {}
+    unique: dict[str, Step] = {}
+    by_run = {}
+
+    @cache
+    def setting(options: Config) -> PruneSetting:
+        own_data = data[source(options)]
+        return (
+            IterateSetting(options, own_data) if isinstance(options, IterateConfig) else PruneSetting(options, own_data)
+        )
+
+    for run in runs:
+        options = _config(run, config)
+        key = source(options)
+        data[key] = data.get(key) or _load(options)
+        if data[key].digest != run.params.get(schema.DATASET_DIGEST):
+            raise StudyError(f"{data[key].source} does not hold the images of run {run.run_id}", option="data_dir")
+        # Seed and ratio change no other param, so one setting serves all seeds and ratios.
+        is_level = isinstance(options, IterateConfig)
+        own = setting(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
+        _check_params(run, _params_of(run, options, own))
+        if own.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+            raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+        steps = _steps(run, options, own)
+        for step in steps:
+            unique.setdefault(step.config_hash, step)
+        by_run[run.run_id] = unique[steps[-1].config_hash]
+    return PublishedSteps(tuple(unique.values()), data, by_run)
+
+
+def _load(options: Config) -> Dataset:
+    """Read the data set of some options; a StudyError names an option that `verify` has."""
+    try:
+        return datasets.load(
+            options.dataset,
+            data_dir=options.data_dir,
+            image_size=options.image_size,
+            max_data_gib=options.max_data_gib,
+            test_fraction=options.test_fraction,
+        )
+    except StudyError as error:
+        if error.option == "max_data_gib":
+            raise
+        file = options.data_dir / f"{options.dataset.replace('-', '_')}.npz"
+        raise StudyError(f"runs need {options.dataset}, as {file}: {error}", option="data_dir") from error
+
+
+def _steps(run: PublishedRun, options: Config, setting: PruneSetting) -> list[Step]:
+    """Return the steps that end with a run."""
+    if isinstance(options, IterateConfig):
+        assert isinstance(setting, IterateSetting)
+        return chain(options, setting)
+    dense = dense_step(options, setting)
+    return [dense] if run.kind == schema.DENSE else [dense, pruned_step(options, setting, dense)]
+
+
+def _params_of(run: PublishedRun, options: Config, setting: PruneSetting) -> Mapping[str, str]:
+    """Return the params that a run has if it is made by these options."""
+    dense = training_params(options, setting)
+    if run.kind == schema.DENSE:
+        return dense
+    if isinstance(options, IterateConfig):
+        assert isinstance(setting, IterateSetting)
+        return setting.level_plan(dense, "", options.iterations - 1).params
+    return setting.plan(options.ratio[0], dense).params
+
+
+def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:
+    """Raise a StudyError if the options that a run seems to have would make another one."""
+    for name in sorted(run.params.keys() | made.keys()):
+        published, own = (params.get(name, schema.FORMERLY.get(name, "none")) for params in (run.params, made))
+        if published != own:
+            raise StudyError(
+                f"run {run.run_id} cannot be made again by its params: its {name} is {shortened(published)}, and would "
+                f"be {shortened(own)}"
+            )
+
+
+def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
+    """Return the options that make a run again; errors as of `steps_of`."""
+    where, params = f"run {run.run_id}", run.params
+    models.check_built_in(params[schema.MODEL], where, lambda path: f"--model {path} to train")
+    if datasets.is_path(params[schema.DATASET]):
+        raise StudyError(f"{where} names the path {shortened(params[schema.DATASET])}, and no data set")
+    if params.get(schema.PRUNER, schema.CONTROL) not in PRUNERS:
+        raise StudyError(f"{where} has a pruner that is not of this project, {shortened(params[schema.PRUNER])}")
+    is_level = params.get(schema.KEEP, schema.FORMERLY[schema.KEEP]) != schema.FORMERLY[schema.KEEP]
+    command = "iterate" if is_level else "prune"
+    named = [name for name, record in of_command(command).items() if record.param and name not in _FROM_NETWORK]
+    options: dict[str, Any] = {
+        name: params[name] for name in named if name in params and params[name] != _WITHOUT_VALUE.get(name)
+    }
+    if run.kind == schema.DENSE:
+        options |= {schema.PRUNER: schema.CONTROL, schema.FINE_TUNE_EPOCHS: 0}
+    if schema.IMAGE_SHAPE in params:
+        _, height, width = checkpoints.image_shape(params[schema.IMAGE_SHAPE], where)
+        options |= {"image_size": height} if height == width else {}
+    options |= {"device": "cpu", "engine": "native", "data_dir": machine.data_dir, "max_data_gib": machine.max_data_gib}
+    if is_level:
+        return IterateConfig(**options, iterations=int(params[schema.ITERATION]) + 1)
+    return PruneConfig(**options)
+
+
+def _params(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the params of a run, as canonical text, from its row."""
+    return {frames.param(name): text(row[name]) for name in frames.params(row) if pd.notna(row[name])}
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return sorted seeds in words, such as `seed 0` or `seeds 0 to 29 and 40`."""
+    starts = [seed for seed in seeds if seed - 1 not in seeds]
+    ends = [seed for seed in seeds if seed + 1 not in seeds]
+    parts = [f"{start}" if start == end else f"{start} to {end}" for start, end in zip(starts, ends, strict=True)]
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(parts)}"

@@ -1,0 +1,61 @@
+"""`verify STUDY`: the networks of a seed are trained again, and a prediction that differs is found."""
+
+import pytest
+
+from analysis.runs import exports, schema
+from analysis.study.study import StudyData
+
+pytestmark = pytest.mark.compiler
+
+GRIDS = """datasets: [{data}]
+seeds: [3, 4]
+grids:
+  - {{pruners: [up], ratios: [4], overrides: {{epochs: 2, fine_tune_epochs: 1, batch_size: 64}}}}
+  - {{pruners: [mp], ratios: [4], schedules: [cubic], decays: [cosine], overrides: {{epochs: 2, fine_tune_epochs: 3}}}}
+  - {{pruners: [l1-unstructured], iterations: 3, weight_treatments: [rewind], overrides: {{epochs: 1}}}}
+"""
+
+
+@pytest.fixture
+def exported(run_command, store_uri, tiny_npz, tmp_path, monkeypatch):
+    """Make a study of the tiny data, and return the folder of its frames."""
+    monkeypatch.setenv("PRUNING_STUDY_DATA", str(tmp_path))
+    file = tmp_path / "study.yaml"
+    file.write_text(GRIDS.format(data=tiny_npz))
+    result = run_command("study", file, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    StudyData.from_store().export(tmp_path / "frames")
+    return tmp_path / "frames"
+
+
+def rewrite(folder, change=lambda study: study, predicted=None):
+    """Write an export again, with other frames or another prediction."""
+    study, predictions = exports.read([folder])
+
+    def altered(run_ids):
+        found = predictions(run_ids)
+        for run_id in found.keys() & {predicted}:
+            found[run_id][schema.PREDICTED][7] = (found[run_id][schema.PREDICTED][7] + 1) % 10
+        return found
+
+    exports.write(change(study), altered, folder)
+
+
+def test_networks_of_a_study_are_trained_again_and_compared(run_command, exported, tmp_path):
+    study, _ = exports.read([exported])
+    runs = study.runs[study.runs["seed"] == 4]
+    assert (len(runs), len(study.runs), len(study.dense_runs)) == (4, 8, 6)
+    verified = run_command("verify", exported, "--seed", 4, "--workers", 2)
+    assert verified.exit_code == 0, verified.output
+    lines = [line for line in verified.output.splitlines() if line.endswith("as published")]
+    assert len(lines) == 7
+    assert not (tmp_path / "mlruns" / "0").exists()
+
+    run_id = runs["run_id"].iloc[1]
+    rewrite(exported, predicted=run_id)
+    refuted = run_command("verify", exported, "--seed", 4)
+    assert refuted.exit_code == 1
+    assert sum(line.endswith("as published") for line in refuted.output.splitlines()) == 6
+    (line,) = [line for line in refuted.output.splitlines() if line.endswith("1 of 200 differ")]
+    assert run_id in line
+    assert f"1 of 7 networks predict something else than {exported} says: {run_id}" in refuted.output

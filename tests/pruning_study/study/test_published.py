@@ -1,0 +1,82 @@
+"""Which runs of published frames can be made again, and by which options."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.common.errors import StudyError
+from analysis.runs.frames import Study
+from pruning_study.options.config import PruneConfig, VerifyConfig
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.published import PublishedRun, published_runs, steps_of
+
+WHERE = Path("frames.zip")
+
+
+@pytest.fixture(scope="module")
+def params():
+    """The params of a run that magnitude pruning made of LeNet5 and the embedded sample."""
+    setting = PruneSetting(PruneConfig(ratio="4", seed=3, epochs=2))
+    return setting.plan(4.0, setting.params).params
+
+
+def study(*arithmetics):
+    """Frames of a dense and a pruned run of each seed, from 5 on, with these arithmetics."""
+    seeds = range(5, 5 + len(arithmetics))
+    dense = pd.DataFrame(
+        {"seed": seeds, "arithmetic": arithmetics, "dense_run_id": [f"dense {seed}" for seed in seeds]}
+    )
+    pruned = dense.assign(ratio=4.0, run_id=[f"pruned {seed}" for seed in seeds])
+    return Study(pruned, dense)
+
+
+def test_the_runs_of_a_seed_are_its_dense_and_its_pruned_ones():
+    runs = published_runs(study("2", "2"), 6, WHERE)
+    assert [(run.run_id, run.kind) for run in runs] == [("dense 6", "dense"), ("pruned 6", "pruned")]
+    assert runs[1].params == {"seed": "6", "ratio": "4.0"}
+
+
+def test_a_network_that_was_pruned_from_one_of_torch_is_none_of_them():
+    made = study("2", "2")
+    made.dense_runs.loc[1, "arithmetic"] = "torch"
+    assert [run.run_id for run in published_runs(made, 5, WHERE)] == ["dense 5", "pruned 5"]
+    with pytest.raises(StudyError, match=r"6 is none of its networks: frames\.zip has seed 5$"):
+        published_runs(made, 6, WHERE)
+
+
+def test_seeds_that_a_study_has_are_named():
+    with pytest.raises(StudyError, match=r"^give one: frames\.zip has seeds 5 to 6, 8$") as raised:
+        published_runs(study("2", "2", "torch", "2"), None, WHERE)
+    assert raised.value.option == "seed"
+
+
+@pytest.mark.parametrize(
+    "made", [study("torch"), study(None), Study(*(frame.drop(columns="arithmetic") for frame in study("2")))]
+)
+def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
+    with pytest.raises(StudyError, match=r"^frames\.zip: no run says that it is of arithmetic 2; ") as raised:
+        published_runs(made, 5, WHERE)
+    assert raised.value.option == "STUDY"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "own.package:network"}, "run x names the model 'own.package:network', which is not of this project"),
+        ({"pruner": "own.package:scores"}, "run x has a pruner that is not of this project, 'own.package:scores'"),
+        ({"dataset": "/etc/images"}, "run x names the path '/etc/images', and no data set"),
+        ({"dataset": "photos-of-mine"}, "photos_of_mine.npz: 'photos-of-mine' is no data set"),
+        ({"dataset_digest": "0" * 32}, "fashion_mnist_mini.npz does not hold the images of run x"),
+        (
+            {"phases": "30x0.02"},
+            "run x cannot be made again by its params: its phases is '30x0.02', and would be '2x0.01'",
+        ),
+        ({"own": "1"}, "run x cannot be made again by its params: its own is '1', and would be 'none'"),
+        ({"iteration": "2"}, "run x cannot be made again by its params: its iteration is '2', and would be '1'"),
+    ],
+)
+def test_a_run_that_cannot_be_made_again_is_named(params, change, message, tmp_path):
+    with pytest.raises(StudyError, match=re.escape(message)):
+        steps_of([PublishedRun("x", "pruned", {**params, **change})], VerifyConfig(data_dir=tmp_path))
