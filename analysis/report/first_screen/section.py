@@ -35,11 +35,12 @@ _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
     "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
-    "also rises whenever accuracy falls. The cost of the worst class is systematic: what the same class loses beyond "
-    "the accuracy, in the mean over networks, in points. Chance movement is what the worst class of a single network "
-    "loses, which is another one in each network and above 0 even without harm; beside it stands what noise of the "
-    "test images alone makes of it. Tables are at the verdict's largest ratio; intervals hold for all ratios of a "
-    "method at once."
+    "also rises whenever accuracy falls. Beyond proportion is alpha, against the control, divided by what it would be "
+    "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The cost of the worst "
+    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. Chance "
+    "movement is what the worst class of a single network loses, which is another one in each network and above 0 even "
+    "without harm; beside it stands what noise of the test images alone makes of it. Tables are at the verdict's "
+    "largest ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
@@ -156,6 +157,7 @@ def _slope_table(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "minus none": values_with_intervals(cells, "raw_slope_minus_none", "raw_slope_minus_none"),
         "alpha": values_with_intervals(cells, "alpha_mean", "ci"),
         "alpha minus none": values_with_intervals(cells, "alpha_minus_none", "alpha_minus_none"),
+        "beyond proportion": values_with_intervals(cells, "alpha_beyond", "alpha_beyond"),
         "raw spread": cells["raw_spread_ratio"].map(number),
         "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
         "correlation": cells["correlation"].map(number),
