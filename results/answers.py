@@ -245,9 +245,9 @@ _OF_MP = {
         "raw_spread_ratio_minus_none_low",
         "raw_spread_ratio_minus_none_high",
     ),
-    "largest excess loss, points": ("largest_excess",),
-    "largest excess loss of the control, points": ("largest_excess_none",),
-    "largest excess loss minus the control's, points": (
+    "chance movement, points": ("largest_excess",),
+    "chance movement of the control, points": ("largest_excess_none",),
+    "chance movement minus the control's, points": (
         "largest_excess_minus_none",
         "largest_excess_minus_none_low",
         "largest_excess_minus_none_high",

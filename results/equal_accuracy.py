@@ -21,7 +21,7 @@ _METHODS = {
     "1": {"up": "UP"},
     "5": {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "rp": "RP"},
 }
-_OUTCOMES = {"alpha (new)": methods.ALPHA_NEW, "largest excess loss, points": methods.EXCESS}
+_OUTCOMES = {"alpha (new)": methods.ALPHA_NEW, "chance movement, points": methods.EXCESS}
 # The tables of both halves, and of their networks together.
 _TABLES = {
     "seeds 0 to 29": Path(folders.EQUAL, "equal_accuracy.csv"),

@@ -287,11 +287,11 @@ def sentence(row: Mapping[str, Any]) -> str:
     alpha, raw = (
         with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
     )
+    who = row["largest_excess_group"] if row["n"] == 1 else "the worst group of one network, another one in each,"
     return (
         f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
-        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: the worst group of one network, "
-        f"another one in each, loses {largest} points more than the accuracy{beside}; noise of the test images alone "
-        f"would make it {floor}."
+        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
+        f"than the accuracy{beside}; noise of the test images alone would make it {floor}."
     )
 
 

@@ -15,9 +15,9 @@ ALPHAS = {
     "alpha (new), all networks": Estimate(0.0, -0.1, 0.1),
 }
 LOSSES = {
-    "largest excess loss, points": Estimate(-2.0, -3.0, -1.0),
-    "largest excess loss, points, unseen networks": Estimate(4.0, 3.0, 5.0, True),
-    "largest excess loss, points, all networks": Estimate(float("nan"), float("nan"), float("nan")),
+    "chance movement, points": Estimate(-2.0, -3.0, -1.0),
+    "chance movement, points, unseen networks": Estimate(4.0, 3.0, 5.0, True),
+    "chance movement, points, all networks": Estimate(float("nan"), float("nan"), float("nan")),
 }
 ACCURACY = {"accuracy, points": Estimate(1.0, 0.5, 1.5)}
 
@@ -56,8 +56,8 @@ def test_a_colour_means_one_thing():
         "alpha (new)": to_hex(DIFFERENT),
         "alpha (new), unseen networks": to_hex(DIFFERENT),
         "alpha (new), all networks": NEUTRAL,
-        "largest excess loss, points": BELOW,
-        "largest excess loss, points, unseen networks": ABOVE,
+        "chance movement, points": BELOW,
+        "chance movement, points, unseen networks": ABOVE,
     }
     assert colors(drawn(ACCURACY)[0]["accuracy, points"])[0] == BELOW
 

@@ -254,7 +254,7 @@ def test_methods_as_accurate_as_mp_are_compared_on_both_halves_and_on_all_networ
         {
             "": f"UP, {dataset}, {half}",
             "alpha (new)": f"+0.01{place} (+0.0{8 + place:02} to +0.01{2 + place})",
-            "largest excess loss, points": f"+1.{place}0 (+{0.8 + place / 10:.2f} to +1.{2 + place}0) *",
+            "chance movement, points": f"+1.{place}0 (+{0.8 + place / 10:.2f} to +1.{2 + place}0) *",
         }
         for dataset in ("cifar10-jpeg", "fashion-mnist")
         for place, half in enumerate(("seeds 0 to 29", "seeds 30 to 59", "all"))
@@ -380,8 +380,8 @@ def test_alpha_beside_the_raw_slope_by_hand(tables):
     # The strong class loses .1 (1 - alpha), and the accuracy nothing.
     assert told["accuracy"] == "0.800"
     # Of the control .5, .4 and .3 of ten points: 2, 1, 0 points less, of standard error .57735; t is 4.302653.
-    assert told["largest excess loss, points"] == "2.0"
-    assert told["largest excess loss of the control, points"] == "4.0"
+    assert told["chance movement, points"] == "2.0"
+    assert told["chance movement of the control, points"] == "4.0"
     # The gaps of two classes are as large as alpha says.
     assert told["size of the gaps, 1 before pruning"] == "0.80"
     assert told["size of the gaps minus the control's"] == "0.20 (-0.31 to 0.71)"
