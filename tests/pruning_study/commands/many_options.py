@@ -26,7 +26,7 @@ OPTIONS = {
     "channels by l1": {"pruner": "l1-structured", "ratio": "1.6"},
     "channels by l2": {"pruner": "l2-structured", "ratio": "1.6"},
     "distilled": {"distill": 0.5, "temperature": 3},
-    "gaps of accuracy": {"constraint": "ceag", "constraint_step": 1},
+    "gaps of accuracy": {"constraint": "ceag", "constraint_step": 0.02},
     "equal losses": {"constraint": "equalized-loss", "constraint_step": 0.01},
     "equal losses, validation": {
         "constraint": "equalized-loss",
@@ -35,7 +35,7 @@ OPTIONS = {
     },
     "weighted by performance": {"performance_weighted": "0.2,0.7"},
     "class weights": {"class_weights": "dense"},
-    "data quotas": {"data_quotas": "recall"},
+    "data quotas": {"data_quotas": "recall", "epochs": 10},
     "shares of classes": {"pruner": "fairgrape"},
     "class offsets": {"class_offsets": "dense"},
     "bits": {"weight_bits": 3},

@@ -1,13 +1,17 @@
 """Reference trainings and a small study, which come out the same however the engine was compiled and work is shared."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from pruning_study.commands import verify
+from tests.pruning_study.commands.many_options import OPTIONS
 from tests.stored_runs import artifact, runs
 
 pytestmark = pytest.mark.compiler
@@ -60,6 +64,30 @@ def test_the_number_of_workers_changes_no_byte(run_command, store_uri, tiny_npz,
         made.append({(run.data.tags["config_hash"]): _digests(run) for run in (*runs("dense"), *runs("pruned"))})
     assert len(made[0]) == 4
     assert made[0] == made[1]
+
+
+# Let PyTorch, NumPy and its BLAS, and the C library compute as on a processor of 2003.
+PLAIN_LIBRARIES = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3",
+    "OPENBLAS_CORETYPE": "Prescott",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX2_Usable,-FMA_Usable",
+}
+
+
+def test_the_vector_unit_that_libraries_use_changes_no_byte(tmp_path):
+    own, plain = (
+        subprocess.run(
+            [sys.executable, "-m", "tests.pruning_study.commands.many_options", tmp_path],
+            env={**os.environ, **variables},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+        for variables in ({}, PLAIN_LIBRARIES)
+    )
+    assert len(own) == len(OPTIONS)
+    assert own == plain
 
 
 def _digests(run):

@@ -34,6 +34,17 @@ def test_a_class_has_a_mean_once_its_buffer_is_full():
     assert means.overall.item() == 2.0  # of class 0 alone
 
 
+def test_means_are_rounded_once():
+    """A single-precision sum of 2^24 and ones, one after the other, stays 2^24."""
+    values = tensor([2.0**24, *[1.0] * (MEMORY - 1)])
+    labels, buffers = torch.zeros(MEMORY, dtype=torch.int64), empty_buffers(1, CPU)
+    remember(buffers, labels, values)
+    wanted = tensor((2**24 + MEMORY - 1) / MEMORY)
+    assert over_buffers(buffers).each.item() == over_buffers(buffers).overall.item() == wanted.item()
+    images = over_images(labels, values, classes=1)
+    assert images.each.item() == images.overall.item() == wanted.item()
+
+
 def test_the_oldest_values_leave_a_buffer():
     buffers = empty_buffers(1, CPU)
     remember(buffers, torch.zeros(MEMORY, dtype=torch.int64), torch.zeros(MEMORY))

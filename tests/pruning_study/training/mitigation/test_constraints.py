@@ -30,6 +30,11 @@ def test_factors_of_a_batch_worked_by_hand():
     assert image_factors(tensor([0, 1, 1, 1]), tensor([0.5, 0.0])).tolist() == [2.5, 0.5, 0.5, 0.5]
 
 
+def test_the_pulls_are_added_without_rounding():
+    # 1 + 1 * 3 / 1 - (1e8 + 1 - 1e8), of which single precision makes 4.
+    assert image_factors(tensor([0, 1, 2]), tensor([1e8, 1.0, -1e8]))[1].item() == 3.0
+
+
 def test_a_class_without_an_image_pulls_nothing():
     assert image_factors(tensor([1, 1]), tensor([0.5, 0.25])).tolist() == [1.0, 1.0]
 
