@@ -1022,3 +1022,18 @@ def test_groups_of_a_file(tmp_path):
     result = audit.audit(*files, files[0], groups=tmp_path / "groups.csv")
     assert result.damaged == ["night"]
     assert result.table["support"].tolist() == [50, 450]
+
+
+def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
+    three = np.repeat(ten_classes([95, 40] * 5), 3, axis=0)
+    result = audit.audit_predictions(TEN, three, three, three)
+    assert "the differences between classes are the same within 0.05" in result.verdict
+    assert (result.damaged, result.fails) == ([], False)
+
+
+def test_two_networks_with_a_class_at_0_before_have_all_numbers():
+    before, after = ten_classes([0, *GOOD[1:]], [0, *GOOD[1:]]), ten_classes([0, *WORSE[1:]], [0, *WORSE[1:]])
+    result = audit.audit_predictions(TEN, before, after)
+    assert result.verdict.startswith("Dense networks are weak: no test image is recognised of 0 (2 of 2).")
+    assert result.table.notna().all(axis=None)
+    assert (of_class(result, "0")["change"], result.slopes.n) == (0, 2)
