@@ -10,10 +10,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from analysis.audit.audit import audit_predictions
 from analysis.common.errors import StudyError
 from analysis.recommend import recommend
 from analysis.recommend.result import Recommendation, summary
 from analysis.report.verdict import verdict
+from analysis.statistics.limits import LIMITS
+from analysis.study.decision import decisions
 from analysis.study.study import StudyData
 from tests.stored_runs import empty_store
 
@@ -397,6 +400,27 @@ def test_report_and_recommend_say_the_same(store, name, ratios, said):
     told = verdict_of(store, name)
     assert said in told
     assert found.verdict.partition(" On ")[2] == told.partition("On ")[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [((0, 2, 4), "within"), ((40, 0, -40), "beyond"), ((20, 0, -20), "undecided"), ((0, 0, 0), "within")],
+)
+def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, state):
+    """By 5 points of a class and 1 of the accuracy; of 400 images 20 are just 5 points."""
+    name = f"audited {more}"
+    cells(store, name, [(4.0, more)])
+    study = StudyData.from_store(name, tracking_uri=store.uri)
+    (decided,) = decisions(study).values()
+    dense, pruned = (
+        [
+            predicted(tuple(wrong + extra for wrong, extra in zip(dense_wrong(seed), extras, strict=True)))
+            for seed in range(SEEDS)
+        ]
+        for extras in ((0, 0, 0), more)
+    )
+    gate = audit_predictions(LABEL, dense, pruned, dense).gate(LIMITS)
+    assert (decided.tried[0].decided.state, gate.state) == (state, state)
 
 
 @pytest.mark.attack
