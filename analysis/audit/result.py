@@ -153,7 +153,7 @@ class Audit(NamedTuple):
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
             "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {GROSS_LOSS:g}, or for a network that is at chance after compression alone."
+            f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance after compression alone."
         )
 
     def _repr_html_(self) -> str:
@@ -211,7 +211,8 @@ def _losses(result: Audit) -> str:
     beyond = " beyond the control" if result.basis == "control" else ""
     if damaged_rows.empty:
         worst = table.loc[[table[f"{column}_low"].idxmin()]]
-        not_excluded = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
+        lost = points(max(-worst[f"{column}_low"].item(), 0))
+        not_excluded = f"not excluded: {lost} points of {names(worst).item()}"
         if result.basis == "pair":
             return (
                 f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show "
@@ -219,7 +220,7 @@ def _losses(result: Audit) -> str:
             )
         return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
     each = zip(names(damaged_rows), (_with_interval(row, column) for _, row in damaged_rows.iterrows()), strict=True)
-    examples = some(f"{name} {loss}" for name, loss in each)
+    examples = some(f"{name} {loss} points" for name, loss in each)
     if result.basis == "pair":
         return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
     return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
@@ -289,8 +290,11 @@ def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
-    write = decimals(3, sign=not name.startswith("recall"))
-    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
+    """Return a recall as a share, and a change in points, with its interval."""
+    is_recall = name.startswith("recall")
+    scale, write = (1, decimals(3)) if is_recall else (100, decimals(1, sign=True))
+    value, low, high = (scale * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return with_interval(value, low, high, write)
 
 
 # Tables.
@@ -354,7 +358,8 @@ def figure(result: Audit) -> Figure:
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
     accuracy = result.accuracy_after - start
-    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
+    label = f"change of accuracy, {100 * accuracy:+.1f}"
+    axes.axvline(100 * accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=label)
     axes.set_yticks(
         range(len(table)), names(table).map(name_in_picture), fontsize=9 if len(table) <= 30 else 6, parse_math=False
     )
@@ -364,7 +369,7 @@ def figure(result: Audit) -> Figure:
     selection = selection if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
     versus = "the control's recall" if column == LOSS else "recall before"
     axes.set(
-        xlabel=f"recall after minus {versus}, with 95 % interval",
+        xlabel=f"recall after minus {versus}, in points, with 95 % interval",
         title=f"Change of recall of {selection}, {_images(result.table):,} images",
     )
     axes.grid(axis="x", alpha=0.3)
@@ -374,8 +379,8 @@ def figure(result: Audit) -> Figure:
 
 def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> None:
     if len(table):
-        errors = np.abs(table[[f"{column}_low", f"{column}_high"]].to_numpy().T - table[column].to_numpy())
-        axes.errorbar(table[column], table.index, xerr=errors, markersize=4, **look)
+        change, *ends = (100 * table[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high"))
+        axes.errorbar(change, table.index, xerr=np.abs(np.array(ends) - change), markersize=4, **look)
 
 
 FILES = ("audit.md", "audit.csv", "audit.png")
@@ -414,8 +419,8 @@ WHAT_IS_CHANCE = (
     "all other numbers."
 )
 _READING = (
-    "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
-    "off. The control was retrained in the same way without being pruned; beyond control is recall after minus recall "
+    "Change is recall after minus recall before, in points; excess is what remains of it when the change of accuracy "
+    "is taken off. The control was retrained in the same way without being pruned; beyond control is recall after minus recall "
     "of the control. Intervals are of 95 %, each class for itself. A class lost recall where its change (with a "
     "control, its change beyond the control) is below 0 and its p, corrected for all classes (Holm), at most .05. For "
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "

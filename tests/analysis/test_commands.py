@@ -44,7 +44,7 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
 
 def test_audit_prints_the_verdict_and_the_worst_class_first(files):
     lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
-    assert "The networks differ: recall is lower in 1 of 2 classes after than before: shirt -0.6" in lines[0]
+    assert "The networks differ: recall is lower in 1 of 2 classes after than before: shirt -60.0" in lines[0]
     assert lines[2].split()[:4] == ["class", "images", "before", "after"]
     assert [line.split()[0] for line in lines[3:5]] == ["shirt", "coat"]
     assert Path("elsewhere/audit.md").is_file()
@@ -193,7 +193,7 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     assert run(*given, "--control", "after.csv").exit_code == 4
     result = run(*given, "--control", "before.csv")
     assert result.exit_code == 3
-    assert "Pruning cost 1 of 2 classes recall beyond the control: shirt -0.600 (" in result.output.splitlines()[0]
+    assert "Pruning cost 1 of 2 classes recall beyond the control: shirt -60.0 (" in result.output.splitlines()[0]
     (files / "groups.csv").write_text(
         "index,side\n" + "\n".join(f"{image},{'odd' if image % 2 else 'even'}" for image in range(200))
     )

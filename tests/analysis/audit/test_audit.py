@@ -57,7 +57,7 @@ def test_two_classes_by_hand():
     # 200 images, recalls 1, .5 before and .4, .8 after.
     many = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
     assert many.damaged == ["a"]
-    assert re.search(r"1 of 2 classes .*a -0\.600 \(.*accuracy .*0\.750 to 0\.600", many.verdict)
+    assert re.search(r"1 of 2 classes .*a -60\.0 \(.*points; accuracy .*0\.750 to 0\.600", many.verdict)
 
 
 def test_slopes_by_hand():
@@ -85,7 +85,7 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
     assert [slopes.alpha, slopes.raw_slope, slopes.new.estimate, slopes.raw_new.estimate] == pytest.approx([1] * 4)
     assert not result.damaged
     # Tango's end without a change: z^2 / (100 + z^2).
-    assert re.search(r"none of 2 classes .*200 images .*not excluded: 0\.037", result.verdict)
+    assert re.search(r"none of 2 classes .*200 images .*not excluded: 3\.7 points", result.verdict)
     assert "the differences between classes are the same within 0.05" in result.verdict
 
 
@@ -817,7 +817,7 @@ def test_a_loss_beyond_the_control_is_damage():
     worst = result.table.iloc[0]
     assert worst[["recall_before", "recall_after", "recall_control"]].tolist() == pytest.approx([0.8, 0.4, 0.81])
     assert worst["beyond_control"] == pytest.approx(-0.41)
-    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -0.410 (")
+    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -41.0 (")
     assert "and to 0.801 in the control" in result.verdict
 
 
@@ -851,7 +851,7 @@ def test_several_networks_a_side_need_no_control():
     dense = [np.where(before == label, label, (label + number) % 10) for number in (1, 2, 3)]
     result = audit.audit_predictions(label, dense, after)
     assert (result.damaged, result.fails) == (["9"], True)
-    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -0.500 (")
+    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -50.0 (")
     assert not result.caution
     assert audit.audit_predictions(label, before, after).basis == "pair"
 
