@@ -284,9 +284,9 @@ def write_report(
 def recommend_ratio(
     experiment: str | None = None,
     *,
-    max_accuracy_loss: float = 0.01,
-    max_alpha: float = 1.0,
-    max_class_loss: float | None = None,
+    max_accuracy_loss: float | None = 1.0,
+    max_class_loss: float | None = 5.0,
+    max_alpha: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
     groups: "str | Path | Mapping[str, str | Path] | None" = None,
@@ -295,17 +295,17 @@ def recommend_ratio(
 ) -> "Recommendations":
     """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
 
+    A report decides in the same way, by the limits that are the default here.
+
     Parameters
     ----------
     experiment, tracking_uri, ignore_params
         As for `pull_runs`.
-    max_accuracy_loss : float, in [0, 1)
-        Largest loss of accuracy to accept, accuracy before minus accuracy after.
-    max_alpha : float, > 0
+    max_accuracy_loss, max_class_loss : float, in [0, 100], optional
+        Largest losses of the accuracy, and of the recall of any class, to accept, in percentage points: .5 is half a
+        point. A limit above 0 and below .05 is refused, because it may be meant as a share. None is no limit.
+    max_alpha : float, > 0, optional
         Largest alpha to accept on new images. (On few images alpha itself falls with every prediction that changes.)
-    max_class_loss : float, in [0, 1], optional
-        Largest loss of recall of a class to accept. Alpha alone does not limit it: a loss that moves to other classes
-        lowers alpha.
     groups : str, Path, or mapping of str to path, optional
         File of groups of test images, on which the choice is reported too; for several data sets, a file for each. They
         have no part in the choice.
@@ -326,13 +326,12 @@ def recommend_ratio(
     Raises
     ------
     StudyError
-        If a limit is out of range, or the experiment cannot be read, has no pruner but `none`, or has no predictions
-        for validation images.
+        If a limit is out of range, or the experiment cannot be read, or has no pruner but `none`.
 
     Examples
     --------
     >>> from analysis import recommend_ratio
-    >>> (recommendation,) = recommend_ratio("small", max_accuracy_loss=0.02)
+    >>> (recommendation,) = recommend_ratio("small", max_accuracy_loss=2)
     >>> recommendation.tried[["pruner", "ratio"]].to_numpy().tolist()
     [['mp', 10.0]]
     """
@@ -340,13 +339,13 @@ def recommend_ratio(
     from analysis.recommend import recommend
 
     arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
-    arguments.check(max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha, max_class_loss=max_class_loss)
+    arguments.check(max_accuracy_loss=max_accuracy_loss, max_class_loss=max_class_loss, max_alpha=max_alpha)
     arguments.check(groups=groups, min_accuracy=min_accuracy, fairness_value=fairness_value)
     return recommend.recommend(
         experiment,
         max_accuracy_loss=max_accuracy_loss,
-        max_alpha=max_alpha,
         max_class_loss=max_class_loss,
+        max_alpha=max_alpha,
         tracking_uri=tracking_uri,
         ignore_params=ignore_params,
         groups=groups or (),

@@ -213,8 +213,8 @@ def cli() -> None:
     "--fail-on-damage",
     "Exit with code 3 if a class lost recall beyond doubt, if one network alone lost more than 20 points of a class, "
     "or if a network guesses after compression alone, and with 4 if a class may have lost everything. --max-class-loss "
-    "is stricter. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
-    "since retraining alone moves classes.",
+    "is stricter. Without a control and with one network before or after, only a loss that is surely above 20 points "
+    "counts, since retraining alone moves classes.",
 )
 @click.option(
     "--max-class-loss",
@@ -265,6 +265,8 @@ def audit(
     overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
     result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
     audit_result.write(result, output)
+    if within.any_given:
+        click.echo(within)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
     gates = [result.gate(within)] if within.any_given else []
@@ -477,7 +479,7 @@ def offsets(
     sections=SECTIONS,
     examples=(
         "pruning-analysis recommend --study quick",
-        "pruning-analysis recommend --max-accuracy-loss 0.02 --max-class-loss 0.05",
+        "pruning-analysis recommend --max-accuracy-loss 2 --max-class-loss 3",
     ),
 )
 @_EXPERIMENT
@@ -486,24 +488,24 @@ def offsets(
 @click.option(
     "--max-accuracy-loss",
     type=float,
-    default=0.01,
-    show_default=True,
-    help="Largest loss of accuracy to accept, as a share: accuracy before minus accuracy after pruning, of which 0.01 "
-    "is one percentage point. The option of `audit` is in points.",
-)
-@click.option(
-    "--max-alpha",
-    type=float,
+    metavar="POINTS",
     default=1.0,
     show_default=True,
-    help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
-    "recall, relative to the accuracy, are after pruning. 1 is no change.",
+    help="Largest loss of accuracy to accept, beyond the control if there is one, in percentage points from 0 to 100.",
 )
 @click.option(
     "--max-class-loss",
+    type=float,
+    metavar="POINTS",
+    default=5.0,
+    show_default=True,
+    help="Largest loss of recall to accept of any class, in percentage points from 0 to 100: 5 is five points.",
+)
+@click.option(
+    "--max-alpha",
     type=_OrAuto(click.FLOAT),
-    help="Largest loss of recall of a class to accept, as a share: with 0.05 no class may lose more than five points. "
-    "The option of `audit` is in points.  [default: no limit]",
+    help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
+    "recall, relative to the accuracy, are after pruning. 1 is no change.  [default: no limit]",
 )
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE
@@ -519,8 +521,8 @@ def recommend(
     study: str | None,
     ignore_params: tuple[str, ...],
     max_accuracy_loss: float,
-    max_alpha: float,
-    max_class_loss: float | None,
+    max_class_loss: float,
+    max_alpha: float | None,
     min_accuracy: float | None,
     fairness_value: float | None,
     groups: tuple[str, ...],
@@ -529,7 +531,8 @@ def recommend(
     """Name the largest safe pruning ratio.
 
     It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within all
-    limits. Validation images choose the ratio and the pruner, test images report on the choice.
+    limits: by bounds that hold for all classes together, of test images, against the control or, without one, the dense
+    networks. A report decides in the same way, by the limits that are the default here.
     """
     from analysis.common import overwriting
     from analysis.recommend import recommend
@@ -541,8 +544,8 @@ def recommend(
     recommendations = recommend.recommend(
         _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
-        max_alpha=max_alpha,
         max_class_loss=max_class_loss,
+        max_alpha=max_alpha,
         min_accuracy=min_accuracy,
         fairness_value=fairness_value,
         ignore_params=ignore_params,

@@ -164,7 +164,7 @@ class Audit(NamedTuple):
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
             "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {GROSS_LOSS:g}, or for a network that is at chance after compression alone."
+            f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance after compression alone."
         )
 
     def _repr_html_(self) -> str:
@@ -226,7 +226,8 @@ def _losses(result: Audit) -> str:
     beyond = " beyond the control" if result.basis == "control" else ""
     if damaged_rows.empty:
         worst = table.loc[[table[f"{column}_low"].idxmin()]]
-        not_excluded = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
+        lost = points(max(-worst[f"{column}_low"].item(), 0))
+        not_excluded = f"not excluded: {lost} points of {names(worst).item()}"
         if result.basis == "pair":
             return (
                 f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show "
@@ -234,7 +235,7 @@ def _losses(result: Audit) -> str:
             )
         return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
     each = zip(names(damaged_rows), (_with_interval(row, column) for _, row in damaged_rows.iterrows()), strict=True)
-    examples = some(f"{name} {loss}" for name, loss in each)
+    examples = some(f"{name} {loss} points" for name, loss in each)
     if result.basis == "pair":
         return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
     return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
@@ -337,8 +338,11 @@ def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
-    write = decimals(3, sign=not name.startswith("recall"))
-    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
+    """Return a recall as a share, and a change in points, with its interval."""
+    is_recall = name.startswith("recall")
+    scale, write = (1, decimals(3)) if is_recall else (100, decimals(1, sign=True))
+    value, low, high = (scale * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return with_interval(value, low, high, write)
 
 
 # Tables.

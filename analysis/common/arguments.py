@@ -50,7 +50,10 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ignore_params": (_are_texts, "a list of names"),
     "variance": (lambda value: _is_text(value) and value in _VARIANCES, " or ".join(_VARIANCES)),
 }
-_MAY_BE_LEFT_OUT = {"experiment", "tracking_uri", "max_class_loss", "min_accuracy", "fairness_value", "groups"}
+_MAY_BE_LEFT_OUT = {
+    *("experiment", "tracking_uri", "groups"),
+    *("max_accuracy_loss", "max_class_loss", "max_alpha", "min_accuracy", "fairness_value"),
+}
 
 
 def check(**arguments: Any) -> None:

@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.common import csv_text, files, overwriting
+from analysis.common.points import points
 from analysis.common.printable import printable
-from analysis.rendering.formats import NOT_AVAILABLE, short_ratio
+from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
 from analysis.runs import frames, schema
 from analysis.study.labels import method_label
 from analysis.study.settings import is_iterated
@@ -31,11 +32,14 @@ class Recommendation(NamedTuple):
     Attributes
     ----------
     verdict : str
-        One sentence or two.
+        The limits, and what a report's verdict says of pruning, by these limits.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
-        distillation and its other settings. Columns: pruner, settings, ratio, and what `judged` returns, all on
-        validation images, `_high` for one-sided bounds that are corrected for the number of methods.
+        distillation and its other settings. Columns: pruner, settings, ratio; n, networks that have a reference, the
+        control where there is one and else the dense network; of test images, against this reference, as shares: loss,
+        the loss of accuracy; worst_class, the class that may lose most, and worst_class_loss; largest_excess, the
+        largest mean cost beyond the accuracy, and largest_excess_class; alpha, raw_slope and alpha_new; `_high` for
+        upper bounds, for all classes together; and fails, empty where all bounds are within the limits.
     notes : list of str
         Sentences on what was left out.
     command : str
@@ -48,7 +52,7 @@ class Recommendation(NamedTuple):
     groups : DataFrame
         What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
     promises : DataFrame
-        The networks and validation images that promises on all classes take, as `promises.promises` returns them;
+        The networks and test images that promises on all classes take, as `promises.promises` returns them;
         empty if fewer than two networks count.
     """
 
@@ -151,13 +155,13 @@ class Recommendations(list[Recommendation]):
 
 
 def summary(recommendation: Recommendation) -> str:
-    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal.
+    """Return the verdict, its command, what was tried, and the notes, for a terminal.
 
     Lines have at most `_COLUMNS` columns, except for the command.
     """
     verdict, *notes = (_fill(line) for line in (recommendation.verdict, *recommendation.notes))
     how = ["", printable(recommendation.command)] if recommendation.command else []
-    heading = "On validation images, which choose (in brackets: at most, with 95 % confidence):"
+    heading = "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
     parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_promise_lines(recommendation)]
     parts += _pareto_lines(recommendation)
     return "\n".join([*parts, *(["", *notes] if notes else [])])
@@ -175,9 +179,9 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
             "method": [_shorten(name, _LONGEST_METHOD) for name in methods],
             "ratio": judgements[schema.RATIO].map(short_ratio),
             "seeds": judgements["n"].map(str),
-            "accuracy loss": _with_bounds(judgements, "loss"),
-            "alpha": _with_bounds(judgements, "alpha_new", 2),
-            "class loss": _with_bounds(judgements, "worst_class_loss"),
+            "accuracy loss": _with_bounds(judgements, "loss", points),
+            "alpha": _with_bounds(judgements, "alpha_new", decimals(2)),
+            "class loss": _with_bounds(judgements, "worst_class_loss", points),
             "class": [_shorten(printable(str(name)), _LONGEST_CLASS) for name in judgements["worst_class"]],
             "passes": np.where(judgements["fails"] == "", "yes", "no"),
         }
@@ -186,7 +190,7 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
         yield table.to_string(index=False)
     for method, ratio, fails in zip(methods, table["ratio"], judgements["fails"], strict=True):
         if fails:
-            yield _fill(f"{method} at ratio {ratio} fails: {fails}.")
+            yield _fill(f"{method} at ratio {ratio}: {fails}")
 
 
 def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
@@ -204,9 +208,9 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     yield table.rename(columns="{:,} images".format).rename_axis(columns=None).to_string()
 
 
-def _with_bounds(judgements: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
+def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:
     values = zip(judgements[name], judgements[f"{name}_high"], strict=True)
-    return [f"{value:.{digits}f} ({high:.{digits}f})" for value, high in values]
+    return [f"{write(value)} ({write(high)})" for value, high in values]
 
 
 def _shorten(name: str, longest: int) -> str:
@@ -240,12 +244,12 @@ def _text(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-# Titles of a notebook's table, and the columns that they show: a number with its upper bound, or a text.
-_IN_A_NOTEBOOK = {
+# Titles of a notebook's table, the columns that they show, and how numbers with an upper bound are written.
+_IN_A_NOTEBOOK: dict[str, tuple[str] | tuple[str, Callable[[float], str]]] = {
     "networks": ("n",),
-    "accuracy loss (at most)": ("loss", "loss_high"),
-    "alpha on new images (at most)": ("alpha_new", "alpha_new_high"),
-    "class loss (at most)": ("worst_class_loss", "worst_class_loss_high"),
+    "accuracy loss, points (at most)": ("loss", points),
+    "alpha on new images (at most)": ("alpha_new", decimals(2)),
+    "class loss, points (at most)": ("worst_class_loss", points),
     "of class": ("worst_class",),
     "outside the limits": ("fails",),
 }
@@ -256,10 +260,8 @@ def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
     judgements = _printable_tried(recommendation)
     settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
     cells = {
-        title: judgements[names[0]]
-        if len(names) == 1
-        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(judgements[name] for name in names), strict=True)]
-        for title, names in _IN_A_NOTEBOOK.items()
+        title: judgements[shown[0]] if len(shown) == 1 else _with_bounds(judgements, *shown)
+        for title, shown in _IN_A_NOTEBOOK.items()
     }
     return settings.assign(**cells)
 

@@ -21,8 +21,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_legend
 from analysis.report.published import rank
-from analysis.report.verdict import leading_ratio, mostly_sound, places
+from analysis.report.verdict import places
 from analysis.runs import schema
+from analysis.study.decision import mostly_sound, ratio_of
 from analysis.study.labels import TEACHER
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
 from analysis.study.study import StudyData
@@ -167,9 +168,8 @@ def against_ratio(
     for panels, workload in zip(grid.T, group, strict=True):
         name_panel(panels[0], workload.name, title_room(group))
         pruned_cells = workload.cells[is_pruned(workload.cells)]
-        column = Column(
-            workload.cells, workload.lines, styles, leading_ratio(pruned_cells) if len(pruned_cells) else np.inf
-        )
+        leading = ratio_of(study, (workload.name[0], workload.name[1])) if len(pruned_cells) else np.inf
+        column = Column(workload.cells, workload.lines, styles, leading)
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)
             if len(pruned_cells):

@@ -11,16 +11,24 @@ from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.class_costs import FEWEST_FLIPPED, smallest_p
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
+from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Limits
 from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.populations import FEWEST_TESTED
-from analysis.statistics.weak_dense import sentence
+from analysis.statistics.weak_dense import WeakDense, sentence
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_OTHER_SEEDS, networks_for_limit
 from analysis.study.decay_advice import decay_advice
+from analysis.study.decision import (
+    PLACE,
+    Decision,
+    Judged,
+    accuracy_loss,
+    class_rows,
+    decisions,
+    needed_networks,
+    rows_of,
+)
 from analysis.study.settings import (
     CONTROL,
-    ITERATION,
-    at_level,
     in_number_format,
     is_pruned,
     never_fine_tuned,
@@ -28,10 +36,6 @@ from analysis.study.settings import (
 )
 from analysis.study.study import StudyData
 
-SMALL_LOSS = 0.01
-# Of recall of a single class: what a choice must rule out to be called safe.
-SAFE_LOSS = 0.05
-PLACE = [schema.DATASET, schema.MODEL]
 MEANINGS = {
     "mp": "magnitude pruning",
     "gp": "gradient pruning",
@@ -63,14 +67,18 @@ _BEYOND_CONTROL = (
 )
 _SAFE = (
     "Safe: bounds that hold with 95 % confidence, for all classes together, rule out that a class loses more than "
-    f"{100 * SAFE_LOSS:g} points of recall or the accuracy more than {100 * SMALL_LOSS:g}. Each method is judged from "
-    "its smallest ratio on, up to the first that fails. Networks at chance count in these bounds."
+    f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
+    "method is judged from its smallest ratio on, up to the first that fails. Networks at chance count in these bounds."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _CLASS_TEST = (
     f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, by an audit's t-test with Holm's "
     "correction below."
 )
+_UNKNOWN = "Whether it is safe is unknown: "
+_ONE_UNKNOWN = f"{_UNKNOWN}with one network nothing shows how far classes move."
+_ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes move."
+_UNPAIRED = f"{_UNKNOWN}nothing is compared in pairs."
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
@@ -89,31 +97,12 @@ _TO_KNOW = (
 )
 
 
-class Decision(NamedTuple):
-    """What to use of the pruned networks of one data set and model.
-
-    Attributes
-    ----------
-    cell : Series
-        The networks to use: the largest safe choice. Where nothing is called safe, those that the details are about.
-    is_safe : bool, optional
-        None where nobody can tell, for want of a control. False says that nothing is shown to be safe.
-    detailed : Series
-        The networks that the details of a report are about, at `leading_ratio`.
-    """
-
-    cell: pd.Series
-    is_safe: bool | None
-    detailed: pd.Series
-
-
 def verdict(study: StudyData) -> list[str]:
     """Return a line for each data set and model: what to use, what it costs, which class pays, and how sure this is.
 
     A line rests on the numbers beyond the control: the accuracy, the losses and costs of classes, the raw slope and the
-    raw spread ratio. Networks are safe if upper bounds rule out that the accuracy loses more than `SMALL_LOSS`, and a
-    class more than `SAFE_LOSS`. That no harm is shown decides nothing, and neither do wider gaps, since any lost
-    accuracy widens them. Of several methods the most accurate one is taken. Of number formats a line names the one that
+    raw spread ratio, at one ratio, which `analysis.study.decision` chooses. That no harm is shown decides nothing, and
+    neither do wider gaps, since any lost accuracy widens them. Of number formats a line names the one that
     costs most accuracy. A line ends with `decay_advice`, where there is any.
 
     A line begins with what makes dense networks weak: those at chance, and classes with recall 0. Networks at chance
@@ -131,31 +120,7 @@ def verdict(study: StudyData) -> list[str]:
 def reading(study: StudyData) -> list[str]:
     """Return sentences on how to read the verdict, none where it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    weak = dense_weakness(study.runs.drop_duplicates(schema.DENSE_RUN_ID))
-    return list(_reading(compressed)) if len(compressed) and weak.at_chance < weak.networks else []
-
-
-def decision(cells: pd.DataFrame, study: StudyData) -> Decision:
-    """Decide what to use.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Rows of `study.cells`, of pruned networks of one data set and model.
-    study : StudyData
-    """
-    detailed = by_accuracy(cells, leading_ratio(cells)).iloc[0]
-    if not calls_safe(cells, study):
-        return Decision(detailed, None, detailed)
-    safe = safe_choices(cells, study)
-    cell = detailed if safe.empty or detailed.name in safe.index else safe.iloc[0]
-    return Decision(cell, not safe.empty, detailed)
-
-
-def costs(cell: pd.Series, study: StudyData) -> Iterator[str]:
-    """Say what the networks of a cell cost: how much accuracy, and which classes pay."""
-    yield f"It {_cost(cell)}."
-    yield from _describe_payers(class_rows(study, cell), cell)
+    return list(_reading(compressed)) if len(compressed) and not _weakness(study.runs).is_hopeless else []
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -171,63 +136,6 @@ def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
     groups = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
     return sorted(groups, key=lambda place: rank(place[0][0]))
-
-
-def leading_ratio(cells: pd.DataFrame) -> float:
-    """Return the ratio that a verdict leads with, one at which people would ship a pruned network.
-
-    It is the largest ratio at which some method loses at most `SMALL_LOSS` of accuracy beyond the control; without a
-    control, beyond the dense networks. If there is none, it is the smallest ratio. Cells most of whose networks guess
-    count only if there are no others.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Rows of pruned networks of one data set and model, as `cells.cells` returns them.
-    """
-    sound = _sound_or_all(cells)
-    small = sound.loc[accuracy_loss(sound) <= SMALL_LOSS, schema.RATIO]
-    return float(small.max() if len(small) else sound[schema.RATIO].min())
-
-
-def by_accuracy(cells: pd.DataFrame, ratio: float) -> pd.DataFrame:
-    """Return the cells at a ratio, the most accurate first, without those whose networks mostly guess if others do not.
-
-    Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells that lose at most
-    `SMALL_LOSS` of accuracy stand before the others.
-    """
-    there = _sound_or_all(cells)
-    there = there[at_level(there, ratio)]
-    order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > SMALL_LOSS])
-    return there.iloc[order]
-
-
-def mostly_sound(cells: pd.DataFrame) -> pd.Series:
-    """Return whether fewer than half of each cell's networks guess."""
-    return cells["n"] > 2 * cells["n_at_chance"]
-
-
-def _sound_or_all(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells whose networks mostly do not guess, or all if there is none."""
-    sound = mostly_sound(cells)
-    return cells[sound] if sound.any() else cells
-
-
-def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
-    """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
-    loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
-    return loss.round(9)  # one point is one point
-
-
-def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
-    """Return the rows of `study.classes` that are of a cell."""
-    return _rows_of(cell, study.classes, study)
-
-
-def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    columns = study.cell_key
-    conditions = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
-    return frame[np.logical_and.reduce(conditions)]
 
 
 def class_test(rows: pd.DataFrame) -> str:
@@ -247,44 +155,63 @@ def class_test(rows: pd.DataFrame) -> str:
 
 
 def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
-    rows = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
-    weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
-    where = f"On {workload[0]} with {workload[1]}"
-    if weakness := sentence(weak):
-        yield f"{where}: {weakness}"
-    if weak.at_chance == weak.networks:
+    rows = _runs_of(workload, study)
+    formats = cells[in_number_format(cells)]
+    decided = decisions(study).get(workload)
+    yield from on_workload(workload, decided, study)
+    if _weakness(rows).is_hopeless:
         return
-    pruned_cells, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
-    if len(pruned_cells):
-        yield from _on_pruning(pruned_cells, study)
     if len(formats):
-        yield from _on_number_formats(formats, study, is_named=len(pruned_cells) > 0)
+        yield from _on_number_formats(formats, study, is_named=decided is not None)
     yield from decay_advice(rows)
 
 
-def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
-    cell, is_safe, detailed = decision(cells, study)
-    if is_safe:
-        yield f"{_where(cell)}, use {choice(cell, study)}."
-        yield from costs(cell, study)
-        if cell.name == detailed.name:
-            yield from [_describe_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
-            yield "This is safe, and no larger ratio is shown to be."
-            return
-        yield f"{choice(detailed, study)} {_cost(detailed)}."
+def on_workload(workload: tuple[str, str], decided: Decision | None, study: StudyData) -> Iterator[str]:
+    """Say what makes the dense networks of a data set and model weak, and what is decided, if a network is pruned."""
+    weak = _weakness(_runs_of(workload, study))
+    if weakness := sentence(weak):
+        yield f"On {workload[0]} with {workload[1]}: {weakness}"
+    if decided is not None and not weak.is_hopeless:
+        yield from on_pruning(decided, study)
+
+
+def _runs_of(workload: tuple[str, str], study: StudyData) -> pd.DataFrame:
+    return study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)]
+
+
+def _weakness(runs: pd.DataFrame) -> WeakDense:
+    return dense_weakness(runs.drop_duplicates(schema.DENSE_RUN_ID))
+
+
+def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
+    """Say what a decision is, what it costs, and why no larger ratio is safe, or none at all."""
+    cell, rows = decided.cell, class_rows(study, decided.cell)
+    subject = choice(cell, study)
+    if decided.is_safe:
+        yield f"{_where(cell)}, use {subject}."
+        yield f"It {_cost(cell)}."
     else:
-        unsafe = "nothing is shown to be safe. " if is_safe is False else ""
-        yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
-    rows = class_rows(study, detailed)
-    yield from _describe_payers(rows, detailed)
-    if is_safe is not None:
-        yield _describe_safety(detailed, rows, study)
-    if detailed["n_none"]:
-        yield _describe_gaps(detailed)
-    elif (rows["reference"] == CONTROL_OF_OTHER_SEEDS).all():
+        unsafe = "nothing is shown to be safe. " if decided.is_safe is False else ""
+        yield f"{_where(cell)}, {unsafe}{subject} {_cost(cell)}."
+    yield from _describe_payers(rows, cell)
+    if decided.is_safe is False:
+        yield why_not(decided.judged, study, decided.limits)
+    if cell["n_none"]:
+        yield _describe_gaps(cell)
+    elif decided.is_safe is None:
         yield _NOT_PAIRED
     else:
-        yield _NO_CONTROL if is_safe is None else _NOT_FINE_TUNED
+        yield _NOT_FINE_TUNED if starts_anew(rows_of(cell, study.runs, study)).all() else _NO_CONTROL
+    if decided.is_safe:
+        yield _and_no_larger(decided, study)
+
+
+def _and_no_larger(decided: Decision, study: StudyData) -> str:
+    if decided.larger is None:
+        return "This is safe, and no larger ratio is shown to be."
+    larger = decided.larger.cell
+    reason = why_not(decided.larger, study, decided.limits)
+    return f"This is safe. At ratio {short_ratio(larger[schema.RATIO])}: {reason[0].lower()}{reason[1:]}"
 
 
 def choice(cell: pd.Series, study: StudyData) -> str:
@@ -364,68 +291,26 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield f"{names[0]} loses {loss_text}{second}{rest_text}."
 
 
-Safety = Literal["safe", "beyond", "undecided"]
-
-
-def safety(cell: pd.Series, rows: pd.DataFrame) -> Safety:
-    """Hold the bounds of a cell against the limits of what is safe.
-
-    Parameters
-    ----------
-    cell : Series
-        A row of `study.cells`.
-    rows : DataFrame
-        As `class_rows` returns it.
-
-    Returns
-    -------
-    str
-        beyond: a class, or the accuracy, surely loses more than its limit. undecided: it may.
-    """
-    if cell["worst_class_loss_upper"] <= SAFE_LOSS and cell["accuracy_loss_upper"] <= SMALL_LOSS:
-        return "safe"
-    return "beyond" if (_lower_bounds(rows) > SAFE_LOSS).any() or _surely_loses_accuracy(cell, rows) else "undecided"
-
-
-def _lower_bounds(rows: pd.DataFrame) -> pd.Series:
-    """Return lower bounds of the losses that hold for all classes together, as far below the loss as the upper ones."""
-    return 2 * rows["loss"] - rows["loss_upper_all"]
-
-
-def _surely_loses_accuracy(cell: pd.Series, rows: pd.DataFrame) -> bool:
-    # A class's loss minus its cost is the loss of accuracy, of the same networks as the bound.
-    loss = (rows["loss"] - rows["cost"]).mean()
-    return bool(2 * loss - cell["accuracy_loss_upper"] > SMALL_LOSS)
-
-
-def _describe_safety(cell: pd.Series, rows: pd.DataFrame, study: StudyData) -> str:
-    """Say that networks are not safe, or why it is undecided and how many networks would decide."""
-    worst = rows.loc[rows["loss_upper_all"].fillna(np.inf).idxmax()]
-    if safety(cell, rows) == "beyond":
-        lower = _lower_bounds(rows)
-        if lower.max() > SAFE_LOSS:
-            name = rows.loc[lower.idxmax(), "class"]
-            return f"It is not safe: {name} surely loses more than {100 * SAFE_LOSS:g} points of recall."
-        return f"It is not safe: the accuracy surely loses more than {100 * SMALL_LOSS:g} point."
-    if not np.isfinite(worst["loss_upper_all"]):
-        return "Whether it is safe is unknown: with one network nothing shows how far classes move."
-    needed = needed_networks(cell, study)
+def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
+    """Say why networks are not safe, or why it is undecided and how many networks would decide."""
+    worst = judged.decided.worst
+    if worst is None:
+        return _UNPAIRED if judged.cell["n"] > 1 else _ONE_UNKNOWN
+    if judged.decided.state == "beyond":
+        if worst["name"] == ALPHA:
+            return f"It is not safe: {ALPHA} is surely above {limits.alpha:g}."
+        what = "points of recall" if worst["name"] != ACCURACY else "point" if worst["limit"] == 0.01 else "points"
+        subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
+        return f"It is not safe: {subject} surely loses more than {100 * worst['limit']:g} {what}."
+    if not np.isfinite(worst["upper"]):
+        return _ALIKE if judged.cell["n"] > 1 else _ONE_UNKNOWN
+    if worst["name"] == ALPHA:
+        return f"Undecided: {ALPHA} may be {worst['high']:.2f} (limit {limits.alpha:g})."
+    needed = needed_networks(judged.cell, study, limits)
     remedy = f"{needed:,} networks would decide" if needed else "more networks may decide"
-    if worst["loss_upper_all"] > SAFE_LOSS:
-        may_lose = (
-            f"{worst['class']} may lose up to {100 * worst['loss_upper_all']:.1f} points (limit {100 * SAFE_LOSS:g})"
-        )
-    else:
-        may_lose = (
-            f"the accuracy may lose up to {100 * cell['accuracy_loss_upper']:.1f} points (limit {100 * SMALL_LOSS:g})"
-        )
-    return f"Undecided: {may_lose}; {remedy}."
-
-
-def needed_networks(cell: pd.Series, study: StudyData) -> int | None:
-    """Return how many networks would rule out that a class of a cell loses more than `SAFE_LOSS`, if losses stay."""
-    rows = _rows_of(cell, study.arrays.runs, study).index.to_numpy()
-    return networks_for_limit(study.arrays, rows, SAFE_LOSS, study.predicted)
+    subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
+    bound = f"{subject} may lose up to {100 * worst['high']:.1f} points (limit {100 * worst['limit']:g})"
+    return f"Undecided: {bound}; {remedy}."
 
 
 GapKind = Literal[
@@ -535,38 +420,11 @@ def _reversed(cell: pd.Series) -> str:
     )
 
 
-def calls_safe(cells: pd.DataFrame, study: StudyData) -> bool:
-    """Return whether a verdict says which choice of pruned networks is safe.
-
-    It does if the networks that it leads with have a control, or need none because they were pruned as they were
-    trained.
-    """
-    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
-    return bool(best["n_none"]) or _need_no_control(best, study)
-
-
-def _need_no_control(cell: pd.Series, study: StudyData) -> bool:
-    return bool(starts_anew(_rows_of(cell, study.runs, study)).all())
-
-
-def safe_choices(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate.
-
-    Each method is judged from its smallest ratio on, up to the first that fails, so that many ratios do not make it
-    likelier that one of them passes by chance.
-    """
-    of_method = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
-    passing: list[int] = []
-    for _, method in cells.sort_values(schema.RATIO, kind="stable").groupby(of_method, dropna=False, sort=False):
-        is_safe = [safety(cell, class_rows(study, cell)) == "safe" for _, cell in method.iterrows()]
-        passing += list(method.index[: is_safe.index(False) if False in is_safe else len(is_safe)])
-    return cells.loc[passing].sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
-
-
 def _reading(pruned_cells: pd.DataFrame) -> Iterator[str]:
     if (pruned_cells["n_none"] > 0).any():
         yield _BEYOND_CONTROL
         yield _CLASS_TEST
+    if is_pruned(pruned_cells).any():
         yield _SAFE
     if (pruned_cells["n"] == 1).all():
         yield _ONE_NETWORK

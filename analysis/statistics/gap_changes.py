@@ -5,6 +5,9 @@ from typing import Literal, NamedTuple
 from analysis.statistics.hypothesis_tests import MARGIN
 from analysis.statistics.resampling import Interval
 
+# Slopes of networks that changed nothing differ from 1 by rounding.
+_BELOW_1, _ABOVE_1 = 1 - 1e-9, 1 + 1e-9
+
 
 class GapChange(NamedTuple):
     """What is shown of the gaps of classes.
@@ -43,9 +46,9 @@ def gap_change(raw: Interval, spread: Interval, unchanged: Interval | None) -> G
 
 
 def _size(raw: Interval, spread: Interval, unchanged: Interval | None) -> Literal["grew", "shrank", "same", "open"]:
-    if raw.low > 1 or spread.low > 1:
+    if raw.low > _ABOVE_1 or spread.low > _ABOVE_1:
         return "grew"
-    if raw.high < 1 and spread.high < 1:
+    if raw.high < _BELOW_1 and spread.high < _BELOW_1:
         return "shrank"
     return "open" if unchanged is None else "same"
 
@@ -55,9 +58,9 @@ def _order(raw: Interval) -> Literal["kept", "moved", "unrelated", "reversed", "
         return "reversed"
     if raw.low <= 0:
         return "unrelated"
-    if raw.low > 1:
+    if raw.low > _ABOVE_1:
         return "kept"
-    return "moved" if raw.high < 1 else "open"
+    return "moved" if raw.high < _BELOW_1 else "open"
 
 
 def sentence(change: GapChange) -> str:

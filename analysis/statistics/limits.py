@@ -19,7 +19,7 @@ from analysis.statistics.network_losses import GROSS_LOSS
 from analysis.statistics.sample_size import Spread, images_needed, networks_needed
 
 State = Literal["within", "beyond", "undecided"]
-ACCURACY = "accuracy"
+ACCURACY, ALPHA = "accuracy", "alpha on new images"
 EXIT_CODES: Mapping[State, int] = {"within": 0, "beyond": 3, "undecided": 4}
 
 
@@ -28,15 +28,38 @@ _SMALLEST = 0.05
 
 
 class Limits(NamedTuple):
-    """Largest losses to accept beyond the control, as shares; infinity is no limit."""
+    """Largest losses to accept beyond the control, as shares, and largest alpha; infinity is no limit."""
 
     class_loss: float = math.inf
     accuracy_loss: float = math.inf
+    alpha: float = math.inf
 
     @property
     def any_given(self) -> bool:
         """Whether there is a limit."""
-        return self != (math.inf, math.inf)
+        return self != Limits()
+
+    def __str__(self) -> str:
+        """Return the limits in words.
+
+        Examples
+        --------
+        >>> str(Limits(0.05, 0.01))
+        'Limits: no class loses more than 5 points of recall, the accuracy no more than 1.'
+        """
+        words = []
+        if np.isfinite(self.class_loss):
+            words.append(f"no class loses more than {100 * self.class_loss:g} points of recall")
+        if np.isfinite(self.accuracy_loss):
+            end = "" if words else " points"
+            words.append(f"the accuracy{' loses' if not words else ''} no more than {100 * self.accuracy_loss:g}{end}")
+        if np.isfinite(self.alpha):
+            words.append(f"{ALPHA} is at most {self.alpha:g}")
+        return f"Limits: {', '.join(words) or 'none'}."
+
+
+# By which a study's verdict calls networks safe, unless others are given.
+LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 
 class Gate(NamedTuple):
@@ -58,13 +81,14 @@ def exit_code(gates: Sequence[Gate]) -> int:
     return next((EXIT_CODES[state] for state in states if any(gate.state == state for gate in gates)), 0)
 
 
-def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
-    """Return limits that are given in percentage points.
+def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
+    """Return limits of losses that are given in percentage points, and one of alpha.
 
     Raises
     ------
     StudyError
-        If a limit is below 0 or above 100, or above 0 and so small that it may be meant as a share.
+        If a limit is below 0 or above 100, or above 0 and so small that it may be meant as a share; if that of alpha
+        is not above 0.
     """
     for name, limit in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if limit is not None and not 0 <= limit <= 100:
@@ -75,7 +99,10 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
                 f"points, {100 * limit:g} or at least {_SMALLEST:g}",
                 option=name,
             )
-    return Limits(*(math.inf if limit is None else limit / 100 for limit in (class_loss, accuracy_loss)))
+    if alpha is not None and not 0 < alpha < math.inf:
+        raise StudyError(f"{alpha} should be a number above 0", option="max_alpha")
+    of_class, of_accuracy = (math.inf if limit is None else limit / 100 for limit in (class_loss, accuracy_loss))
+    return Limits(of_class, of_accuracy, math.inf if alpha is None else alpha)
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
@@ -205,35 +232,64 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     -------
     Gate
     """
-    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)])
-    table = table.assign(limit=of_row)[np.isfinite(of_row)]
-    comparison = _compare(table, least_certain)
-    return Gate(comparison.state, _reason(comparison, sum(table["name"] != ACCURACY)))
+    decided = decide(table, limits, least_certain)
+    return Gate(decided.state, _reason(decided, sum(decided.table["name"] != ACCURACY)))
 
 
-class _Comparison(NamedTuple):
-    """How losses stand to their limits: the loss that decides, and those of which neither side is sure."""
+class Decided(NamedTuple):
+    """How losses stand to their limits.
+
+    Attributes
+    ----------
+    state : {"within", "beyond", "undecided"}
+    worst : Series, optional
+        The loss that decides: the one furthest beyond its limit, or else the one that may be.
+    table : DataFrame
+        The losses that have a `limit`.
+    open_rows : DataFrame
+        Those that may be beyond it.
+    """
 
     state: State
     worst: pd.Series | None
+    table: pd.DataFrame
     open_rows: pd.DataFrame
 
 
-def _compare(table: pd.DataFrame, least_certain: float | None) -> _Comparison:
-    """Compare losses with their `limit`; no loss decides where nothing shows how far retraining moves classes."""
+def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Decided:
+    """Decide whether losses are surely within limits: the decision of audits, `compress`, reports and `recommend`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        name, loss, low, high: a row for the accuracy, then one for each class, and perhaps one for alpha. A loss whose
+        upper bound is NaN may be anything.
+    limits : Limits
+    least_certain : float, optional
+        As for `gate`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"name": ["accuracy", "cat"], "loss": [0, 0.02], "low": [0, 0.01], "upper": [0, 0.03]})
+    >>> [decide(table, Limits(class_loss)).state for class_loss in (0.05, 0.02, 0.005)]
+    ['within', 'undecided', 'beyond']
+    """
+    of_rows = [limits.alpha if name == ALPHA else limits.class_loss for name in table["name"][1:]]
+    table = table.assign(limit=[limits.accuracy_loss, *of_rows])
+    table = table[np.isfinite(table["limit"])]
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
-    open_rows = table[table["upper"] >= table["limit"]]
+    open_rows = table[~(table["upper"] < table["limit"])]
     if len(beyond):
-        return _Comparison("beyond", beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()], open_rows)
-    if least_certain is not None:
-        return _Comparison("undecided", None, open_rows)
-    worst = table.loc[(table["upper"] - table["limit"]).idxmax()]
-    return _Comparison("within" if open_rows.empty else "undecided", worst, open_rows)
+        return Decided("beyond", beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()], table, open_rows)
+    if least_certain is not None or table.empty:
+        return Decided("within" if table.empty else "undecided", None, table, open_rows)
+    worst = table.loc[(table["upper"] - table["limit"]).fillna(np.inf).idxmax()]
+    return Decided("within" if open_rows.empty else "undecided", worst, table, open_rows)
 
 
-def _reason(comparison: _Comparison, classes: int) -> str:
+def _reason(decided: Decided, classes: int) -> str:
     """Say why losses are within their limits, beyond them, or neither, and what would decide."""
-    state, worst, open_rows = comparison
+    state, worst, _, open_rows = decided
     if worst is None:
         return (
             "Undecided: with one network before or after, and no control, nothing shows how far retraining alone moves "

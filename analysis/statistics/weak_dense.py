@@ -26,6 +26,11 @@ class WeakDense(NamedTuple):
     at_chance: int
     unrecognized: Mapping[str, int]
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether all of them are at chance."""
+        return 0 < self.at_chance == self.networks
+
 
 SOUND = WeakDense(0, 0, {})
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
@@ -11,7 +12,7 @@ from analysis.statistics import class_costs, class_losses, promises
 from analysis.statistics.class_costs import Bounds, WorstClass
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.proportion import disproportionate_losses
-from analysis.study.arrays import RunArrays
+from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
 
 # What the compressed networks are compared with.
@@ -169,7 +170,8 @@ def _cell_costs(
     excess = changes.excess.moderated
     loss = class_costs.bounds(changes.loss.moderated, changes.loss.weights, support=support)
     cost = class_costs.bounds(excess, changes.excess.weights, support=support)
-    accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights)
+    images = None if support is None else np.array([support.sum()])
+    accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights, support=images)
     differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
     worst = class_costs.worst_class(excess, changes.excess.weights, label=changes.label, differences=differences)
     disproportionate = None
@@ -192,6 +194,20 @@ def networks_for_limit(
         return None
     loss = recall_changes(study, rows, from_rows, has, predictions).loss
     return promises.networks_for_limit(loss.moderated, limit)
+
+
+def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
+    """Return the networks and images that promises on all classes of a cell take, as `promises.promises` does.
+
+    It is empty where nothing shows how far networks differ: with fewer than two of them, or controls of other seeds.
+    """
+    has = study.classes_of(rows)
+    reference, rows, from_rows = _reference(study, rows)
+    support = common_support(study.support[np.ix_(rows, has)])
+    if reference == CONTROL_OF_OTHER_SEEDS or len(rows) < 2 or support is None or np.isnan(support).any():
+        return pd.DataFrame()
+    loss = recall_changes(study, rows, from_rows, has, predictions).loss
+    return promises.promises(loss.moderated, float(support.min()))
 
 
 def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:

@@ -299,7 +299,8 @@ def _deliver(
     setting, trials, choice = networks[0].setting, outcome.trials, outcome.choice
     csv_text.write(trials, job.folder / schema.TRIALS)
     tried = trials.assign(chain=list(map(str, outcome.chains)))
-    searched = ChainTrials(search.name, outcome.minimize, *outcome.limits, tried)
+    limits = outcome.limits
+    searched = ChainTrials(search.name, outcome.minimize, limits.class_loss, limits.accuracy_loss, tried)
     (job.folder / schema.CHAINS).write_text(chain_searches.described(searched), encoding="utf-8")
     front = chain_front.front(searched, on_front(trials), choice.best, choice.by_accuracy)
     front.savefig(job.folder / schema.FRONT_PICTURE)

@@ -18,7 +18,7 @@ ALONE = "One network cannot tell pruning from retraining: compare it with --prun
 TOGETHER = "What is shown is the work of pruning and of retraining: --pruner none shows that of retraining alone."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = (
-    "Intervals hold with 95 % confidence, each for itself.\n"
+    "Changes are in points. Intervals hold with 95 % confidence, each for itself.\n"
     "Whether a class lost is corrected for the number of classes (Holm)."
 )
 
@@ -106,9 +106,13 @@ def _named(classes: list[str]) -> str:
 def _recall_row(changes: Sequence[pd.Series]) -> list[str]:
     """Return the row of a class, from its row in the table of each ratio."""
     before, support = changes[0]["recall_before"], changes[0]["support"]
-    parts = [text for row in changes for text in (f"{row['recall_after']:.3f}", f"{row['change']:+.3f}")]
-    intervals = [f"{row['change_low']:+.3f} to {row['change_high']:+.3f}" for row in changes]
+    parts = [text for row in changes for text in (f"{row['recall_after']:.3f}", _signed_points(row["change"]))]
+    intervals = [f"{_signed_points(row['change_low'])} to {_signed_points(row['change_high'])}" for row in changes]
     return [changes[0]["class"], f"{before:.3f}", *parts, *intervals, f"{support:,}"]
+
+
+def _signed_points(share: float) -> str:
+    return f"{100 * share:+.1f}"
 
 
 def _row(name: str, before: str, values: Iterable[tuple[str, str]]) -> list[str]:

@@ -44,10 +44,10 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
 
 def test_audit_prints_the_verdict_and_the_worst_class_first(files):
     lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
-    assert "The networks differ: recall is lower in 1 of 2 classes after than before: shirt -0.6" in lines[0]
+    assert "The networks differ: recall is lower in 1 of 2 classes after than before: shirt -60.0" in lines[0]
     assert lines[1].startswith("One network a side has no systematic cost")
-    assert lines[3].split()[:5] == ["class", "images", "before", "after", "loss"]
-    assert [line.split()[0] for line in lines[4:6]] == ["shirt", "coat"]
+    assert lines[4].split()[:5] == ["class", "images", "before", "after", "loss"]
+    assert [line.split()[0] for line in lines[5:7]] == ["shirt", "coat"]
     assert Path("elsewhere/audit.md").is_file()
 
 
@@ -65,7 +65,8 @@ def test_audit_prints_the_verdict_and_the_worst_class_first(files):
         (["audit", "--before", "before.csv", "--after", "other.csv"], 1, "Error: other.csv: image 1 is labelled coat"),
         (["audit", "--before", "before.csv", "--after", "after.csv", "--output", "before.csv"], 2, "for --output: "),
         (["recommend", "--max-accuracy-loss", "one"], 2, "'one' is not a valid float"),
-        (["recommend", "--max-accuracy-loss", "1"], 2, "--max-accuracy-loss: 1.0"),
+        (["recommend", "--max-accuracy-loss", "101"], 2, "--max-accuracy-loss: 101 is no limit"),
+        (["recommend", "--max-accuracy-loss", "0.02"], 2, "0.02 would be 0.02 points, or 2 points"),
         (["recommend", "--max-accuracy-loss", "nan"], 2, "--max-accuracy-loss: nan"),
         (["recommend", "--max-alpha", "0"], 2, "--max-alpha: 0.0"),
         (["recommend", "--max-alpha", "inf"], 2, "--max-alpha: inf"),
@@ -193,7 +194,7 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     assert run(*given, "--control", "after.csv").exit_code == 4
     result = run(*given, "--control", "before.csv")
     assert result.exit_code == 3
-    assert "Pruning cost 1 of 2 classes recall beyond the control: shirt -0.600 (" in result.output.splitlines()[0]
+    assert "Pruning cost 1 of 2 classes recall beyond the control: shirt -60.0 (" in result.output.splitlines()[0]
     (files / "groups.csv").write_text(
         "index,side\n" + "\n".join(f"{image},{'odd' if image % 2 else 'even'}" for image in range(200))
     )

@@ -12,9 +12,10 @@ from scipy.optimize import isotonic_regression
 from analysis.rendering.drawing import ABOVE, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
-from analysis.report.verdict import SMALL_LOSS, class_rows, class_test
+from analysis.report.verdict import class_test
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study.decision import class_rows
 from analysis.study.settings import in_number_format, is_random
 from analysis.study.study import StudyData
 
@@ -26,10 +27,7 @@ _SIZE, _FRAME = (7.2, 5.6), (0.8, 1.9)  # inches; what stands around the axes
 _WIDEST_NAME = 150  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
-_RATIO = (
-    f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, "
-    "or else the smallest."
-)
+_RATIO = " The ratio is the verdict's."
 _PROPORTION = "Black ticks: the loss if the error of every class grew by one factor. "
 
 

@@ -23,8 +23,8 @@ from analysis.report.ratio_plot import (
     ratio_labels,
     styles_of,
 )
-from analysis.report.verdict import class_rows, mostly_sound
 from analysis.runs import schema
+from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 

@@ -31,8 +31,8 @@ from analysis.report.ratio_plot import (
     styles_of,
     title_room,
 )
-from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound
 from analysis.runs import schema
+from analysis.study.decision import at_the_ratio, mostly_sound
 from analysis.study.settings import CONTROL, bits, in_number_format, is_iterated, is_pruned, is_random
 from analysis.study.study import StudyData
 
@@ -110,7 +110,7 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData) -> Figure:
     figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
     for axes, (name, cells, lines) in zip(grid[0], group, strict=True):
         pruned_cells = cells[is_pruned(cells)]
-        best = by_accuracy(pruned_cells, leading_ratio(pruned_cells)).head(1) if len(pruned_cells) else pruned_cells
+        best = at_the_ratio(study, pruned_cells).head(1) if len(pruned_cells) else pruned_cells
         name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
         _draw_sizes(axes, cells, lines, styles, study)
         for share in _shares(best):

@@ -11,9 +11,10 @@ from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
 from analysis.report.first_screen.proportions import EXPECTATIONS, in_proportion
 from analysis.report.first_screen.weakest import with_weakest
-from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound, places
+from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.statistics.intensification import unbalanced
+from analysis.study.decision import at_the_ratio, by_accuracy
 from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
 from analysis.study.study import StudyData
 
@@ -40,7 +41,7 @@ _SLOPES = (
     "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. Chance "
     "movement is what the worst class of a single network loses, which is another one in each network and above 0 even "
     "without harm; beside it stands what noise of the test images alone makes of it. Tables are at the verdict's "
-    "largest ratio; intervals hold for all ratios of a method at once."
+    "ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
@@ -54,8 +55,7 @@ _NUMBER_FORMATS = (
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The verdict's ratio and method are chosen by test images, which flatters them; the command recommend chooses by "
-    "validation images.",
+    "The verdict's ratio and method are those of the command recommend, which takes other limits too.",
 )
 
 
@@ -66,7 +66,7 @@ def costs(study: StudyData) -> Section | None:
     if not pictures_shown:
         return None
     pruned_cells = _pruned_cells(study)
-    without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells.loc[mostly_sound(pruned_cells), "n_none"] == 0).any() else []
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells["n_none"] == 0).any() else []
     return Section("What pruning costs", [*pictures_shown, _COSTS, *without])
 
 
@@ -81,8 +81,7 @@ def class_losses(study: StudyData) -> Section | None:
 
     Of a study of number formats alone it has the file and nothing to show.
     """
-    leading = [by_accuracy(rows, leading_ratio(rows)) for _, rows in places(_pruned_cells(study))]
-    leading = [cells for cells in leading if len(cells)]
+    leading = [at_the_ratio(study, rows) for _, rows in places(_pruned_cells(study))]
     tables = {"classes.csv": study.classes}
     if not leading:
         return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
@@ -108,7 +107,7 @@ def number_formats(study: StudyData) -> Section | None:
             blocks.append(Caption(_workload_title(workload), "All quantised networks."))
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
-    leading = [cells for _, rows in places(formats) if len(cells := by_accuracy(rows, 1.0))]
+    leading = [by_accuracy(rows, 1.0) for _, rows in places(formats)]
     loss_figures = [class_figures.class_losses(study, cells) for cells in leading]
     return Section(
         "Number formats", [*blocks, *numbered("format_losses", loss_figures)], tables={"number_formats.csv": frame}
@@ -121,12 +120,8 @@ def slopes(study: StudyData) -> Section | None:
         return None
     blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
     for workload, rows in places(_pruned_cells(study)):
-        cells = by_accuracy(rows, leading_ratio(rows))
-        if len(cells):
-            blocks += [
-                Caption(_workload_title(workload), f"{_ratios(cells)}."),
-                _slope_table(cells, study),
-            ]
+        cells = at_the_ratio(study, rows)
+        blocks += [Caption(_workload_title(workload), f"{_ratios(cells)}."), _slope_table(cells, study)]
     return Section("Differences between classes", blocks)
 
 

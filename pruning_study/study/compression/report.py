@@ -112,8 +112,8 @@ def progress(chain: Chain, result: Judgement, minimize: str) -> str:
 
 
 def lines(outcome: Outcome) -> list[str]:
-    """Return the lines to print: the chains on the Pareto front, and what follows."""
-    return ["", _table(outcome), READING, "", *sentences(outcome)]
+    """Return the lines to print: the limits, the chains on the Pareto front, and what follows."""
+    return ["", str(outcome.limits), "", _table(outcome), READING, "", *sentences(outcome)]
 
 
 def sentences(outcome: Outcome) -> list[str]:

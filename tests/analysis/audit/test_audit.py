@@ -59,7 +59,7 @@ def test_two_classes_by_hand():
     # 200 images, recalls 1, .5 before and .4, .8 after.
     many = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
     assert many.damaged == ["a"]
-    assert re.search(r"1 of 2 classes .*a -0\.600 \(.*accuracy .*0\.750 to 0\.600", many.verdict)
+    assert re.search(r"1 of 2 classes .*a -60\.0 \(.*points; accuracy .*0\.750 to 0\.600", many.verdict)
 
 
 def test_slopes_by_hand():
@@ -87,7 +87,7 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
     assert [slopes.alpha, slopes.raw_slope, slopes.new.estimate, slopes.raw_new.estimate] == pytest.approx([1] * 4)
     assert not result.damaged
     # Tango's end without a change: z^2 / (100 + z^2).
-    assert re.search(r"none of 2 classes .*200 images .*not excluded: 0\.037", result.verdict)
+    assert re.search(r"none of 2 classes .*200 images .*not excluded: 3\.7 points", result.verdict)
     assert "the differences between classes are the same within 0.05" in result.verdict
 
 
@@ -820,7 +820,7 @@ def test_a_loss_beyond_the_control_is_damage():
     worst = result.table.iloc[0]
     assert worst[["recall_before", "recall_after", "recall_control"]].tolist() == pytest.approx([0.8, 0.4, 0.81])
     assert worst["beyond_control"] == pytest.approx(-0.41)
-    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -0.410 (")
+    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -41.0 (")
     assert "and to 0.801 in the control" in result.verdict
 
 
@@ -854,7 +854,7 @@ def test_several_networks_a_side_need_no_control():
     dense = [np.where(before == label, label, (label + number) % 10) for number in (1, 2, 3)]
     result = audit.audit_predictions(label, dense, after)
     assert (result.damaged, result.fails) == (["9"], True)
-    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -0.500 (")
+    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -50.0 (")
     assert not result.caution
     assert audit.audit_predictions(label, before, after).basis == "pair"
 
@@ -1025,3 +1025,18 @@ def test_groups_of_a_file(tmp_path):
     result = audit.audit(*files, files[0], groups=tmp_path / "groups.csv")
     assert result.damaged == ["night"]
     assert result.table["support"].tolist() == [50, 450]
+
+
+def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
+    three = np.repeat(ten_classes([95, 40] * 5), 3, axis=0)
+    result = audit.audit_predictions(TEN, three, three, three)
+    assert "the differences between classes are the same within 0.05" in result.verdict
+    assert (result.damaged, result.fails) == ([], False)
+
+
+def test_two_networks_with_a_class_at_0_before_have_all_numbers():
+    before, after = ten_classes([0, *GOOD[1:]], [0, *GOOD[1:]]), ten_classes([0, *WORSE[1:]], [0, *WORSE[1:]])
+    result = audit.audit_predictions(TEN, before, after)
+    assert result.verdict.startswith("Dense networks are weak: no test image is recognised of 0 (2 of 2).")
+    assert result.table.notna().all(axis=None)
+    assert (of_class(result, "0")["change"], result.slopes.n) == (0, 2)

@@ -1,7 +1,5 @@
-"""Recommend: bounds by hand, a store whose best ratio is known, and what cannot be recommended."""
+"""Recommend: a store whose best ratio is known, a report's verdict beside it, and what cannot be recommended."""
 
-import re
-import sys
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -11,14 +9,14 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from scipy import stats
 
+from analysis.audit.audit import audit_predictions
 from analysis.common.errors import StudyError
 from analysis.recommend import recommend
-from analysis.recommend.bounds import Bounded, CellLosses
-from analysis.recommend.recommend import Tolerances
 from analysis.recommend.result import Recommendation, summary
 from analysis.report.verdict import verdict
+from analysis.statistics.limits import LIMITS
+from analysis.study.decision import decisions
 from analysis.study.study import StudyData
 from tests.stored_runs import empty_store
 
@@ -75,7 +73,7 @@ class Writer:
         self.client.set_terminated(run.run_id)
         return run.run_id
 
-    def dense(self, experiment: str, seed: int, *, artifact: bool = True, test_artifact: bool = False) -> str:
+    def dense(self, experiment: str, seed: int, *, artifact: bool = True, test_artifact: bool = True) -> str:
         wrong = dense_wrong(seed)
         params = {"dataset": "pets", "model": "net", "seed": seed}
         artifacts = {"val_predictions": wrong} if artifact else {}
@@ -94,7 +92,7 @@ class Writer:
         *,
         on_test=None,
         artifact=True,
-        test_artifact=False,
+        test_artifact=True,
         **params,
     ) -> None:
         """Log a run that is wrong about `more` further images of each class than its dense run."""
@@ -112,7 +110,7 @@ class Writer:
     def quantized(self, experiment, dense, seed, **params) -> None:
         wrong = dense_wrong(seed)
         params = {"dataset": "pets", "model": "net", "seed": seed, "number_format": "fixed-int8", **params}
-        artifacts = {"val_predictions": wrong}
+        artifacts = {"val_predictions": wrong, "predictions": wrong}
         self.log(experiment, params, logged(wrong, wrong), artifacts, kind="quantized", dense_run_id=dense)
 
 
@@ -123,12 +121,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
     known = writer.experiment("known")
     for seed in range(SEEDS):
         dense = writer.dense(known, seed)
-        writer.pruned(known, dense, seed, "none", 1.0, (0, 0, 0), on_test=(0, 0, -10))
+        writer.pruned(known, dense, seed, "none", 1.0, (0, 0, 0))
         writer.pruned(known, dense, seed, "mp", 2.0, (0, 0, 0))
         writer.pruned(known, dense, seed, "mp", 10.0, (0, 0, 100))
         writer.pruned(known, dense, seed, "mp", 50.0, (0, 0, 0))
         writer.pruned(known, dense, seed, "up", 2.0, (0, 0, 0), epsilon="0.0005")
-        writer.pruned(known, dense, seed, "up", 10.0, (4, 0, 0), on_test=(10, 10, 0), epsilon="0.0005")
+        writer.pruned(known, dense, seed, "up", 10.0, (2, 1, 1), epsilon="0.0005")
         writer.pruned(known, dense, seed, "up", 50.0, (0, 60, 60 + 10 * seed), epsilon="0.0005")
 
     writer.pruned(known, "gone", SEEDS, "mp", 2.0, (0, 0, 0))
@@ -150,6 +148,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
                 writer.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0))
                 writer.quantized(experiment, dense, seed, pruner="mp", ratio=2.0)
 
+    apart = writer.experiment("moved apart")
+    for seed in range(SEEDS):
+        dense = writer.dense(apart, seed)
+        writer.pruned(apart, dense, seed, "none", 1.0, (0, 0, 0))
+        writer.pruned(apart, dense, seed, "mp", 4.0, (-2, 0, 8))
+
     mixed = writer.experiment("mixed")
     for seed in range(SEEDS):
         dense = writer.dense(mixed, seed)
@@ -160,50 +164,59 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
 
 @pytest.fixture(scope="module")
 def known(store) -> Recommendation:
-    (found,) = recommend.recommend("known", max_alpha=1.05, tracking_uri=store.uri)
+    (found,) = recommend.recommend("known", tracking_uri=store.uri)
     return found
 
 
+def verdict_of(store, name):
+    return verdict(StudyData.from_store(name, tracking_uri=store.uri))[0]
+
+
 def test_the_largest_ratio_that_is_reached_without_a_failure(known):
-    assert re.match(r"net on pets: .*up .*at ratio 10\..* 4 seeds", known.verdict)
-    # The same 4 images of 1,200 are lost in every seed, so that only images vary: 1.96 x sqrt(p (1 - p) / 1,199).
-    lost = 4 / 1200
-    high = lost + stats.norm.isf(0.025) * np.sqrt(lost * (1 - lost) / 1199)
-    assert f"accuracy falls by 0.3 points (it falls by at most {100 * high:.1f})" in known.verdict
     tried = [tuple(row) for row in known.tried[["pruner", "ratio"]].itertuples(index=False)]
     assert tried == [("mp", 2), ("mp", 10), ("up", 2), ("up", 10), ("up", 50)]
     assert list(known.tried["fails"] == "") == [True, False, True, True, False]
+    row = known.tried.iloc[3]
+    # Of 1,200 images 4 are lost, and of 400 of each class 2, 1 and 1.
+    assert row[["loss", "largest_excess", "worst_class_loss"]].tolist() == pytest.approx([4 / 1200, 2 / 1200, 2 / 400])
+    assert row[["largest_excess_class", "worst_class"]].tolist() == ["cat", "cat"]
 
 
-def test_the_choice_is_reported_on_test_images_beside_the_control(known):
-    # 20 images of 1,200 more are wrong than before, 30 more than with `none`.
-    on_test = known.verdict.partition("On test images")[2]
-    assert on_test.startswith(" accuracy changes by -1.7 (-1.7 to -1.7) points. Compared with the control none")
-    assert "it changes by -2.5 (-2.5 to -2.5) points." in on_test
+def test_the_limits_are_said_first_and_then_what_the_verdict_of_a_report_says(known, store):
+    limits = "Limits: no class loses more than 5 points of recall, the accuracy no more than 1."
+    assert known.verdict == f"{limits} {verdict_of(store, 'known')}"
+    assert "On pets with net (4 networks), use up at ratio 10." in known.verdict
 
 
-def test_one_sided_bounds_are_corrected_for_methods_and_not_for_limits(known):
-    row = known.tried.iloc[-1]
-    losses = np.array([120, 130, 140, 150]) / 1200
-    # Images 0 to 59 of the second class, and of the third 60 to 90, by how many of the four networks lose them: the
-    # lost images follow those that the dense network has wrong, which are ten more in each seed.
-    lost = np.zeros(1200)
-    lost[400 + 60 : 400 + 120] = 1
-    for seed in range(4):
-        lost[800 + 120 + 10 * seed : 800 + 180 + 20 * seed] += 0.25
-    of_images = np.var(lost, ddof=1) / 1200
-    of_networks = np.var(losses, ddof=1) / 4
-    each = np.zeros((4, 1200))
-    for seed in range(4):
-        each[seed, 400 + 60 : 400 + 120] = 1
-        each[seed, 800 + 120 + 10 * seed : 800 + 180 + 20 * seed] = 1
-    in_both = np.var(each - lost, axis=1, ddof=1).sum() / 1200 / (4 * 3)
-    # Two methods: .05 / 2 in one tail, for each of both limits.
-    t, z = stats.t.isf(0.05 / 2, 3), stats.norm.isf(0.05 / 2)
-    half = max(t**2 * of_networks + z**2 * max(of_images - in_both, 0), z**2 * of_images) ** 0.5
-    assert [row["loss"], row["loss_high"]] == pytest.approx([losses.mean(), losses.mean() + half])
-    high = losses.mean() + half
-    assert f"the accuracy loss may be {high:.3f}, which is {high - 0.01:.3f} above the limit 0.01" in row["fails"]
+@pytest.mark.parametrize(
+    ("limits", "chosen"),
+    [
+        ({}, ("up", 10)),
+        ({"max_accuracy_loss": 0.5}, ("mp", 2)),
+        ({"max_accuracy_loss": 12, "max_class_loss": 35}, ("mp", 50)),
+        ({"max_accuracy_loss": 12, "max_class_loss": None}, ("mp", 50)),
+    ],
+)
+def test_limits_are_points(store, limits, chosen):
+    """At ratio 10 up loses .33 points, at most .8; mp loses 8.3 there, and 25 of owls, and nothing at 50."""
+    (found,) = recommend.recommend("known", **limits, tracking_uri=store.uri)
+    passing = found.tried[found.tried["fails"] == ""]
+    assert chosen in list(passing[["pruner", "ratio"]].itertuples(index=False, name=None))
+    assert f"--pruner {chosen[0]} --ratio {chosen[1]}" in found.command
+
+
+def test_a_share_that_is_taken_for_points_is_refused_with_both_readings(store):
+    with pytest.raises(StudyError, match=r"0\.01 would be 0\.01 points, or 1 points if it is meant as a share"):
+        recommend.recommend("known", max_accuracy_loss=0.01, tracking_uri=store.uri)
+
+
+def test_alpha_has_no_limit_unless_one_is_given(store):
+    (free,) = recommend.recommend("moved apart", tracking_uri=store.uri)
+    assert "use mp at ratio 4." in free.verdict
+    (bound,) = recommend.recommend("moved apart", max_alpha=1.05, tracking_uri=store.uri)
+    assert "alpha on new images is at most 1.05." in bound.verdict.partition(" On ")[0]
+    assert "nothing is shown to be safe." in bound.verdict
+    assert bound.tried["fails"].item() == "It is not safe: alpha on new images is surely above 1.05."
 
 
 def test_what_pull_left_out_is_said(known):
@@ -219,38 +232,20 @@ def test_what_one_should_know_of_these_runs(store, params, keyword):
     experiment = store.experiment(params["pruner"])
     for seed in range(2):
         store.pruned(experiment, store.dense(experiment, seed), seed, ratio=2.0, more=(0, 0, 0), **params)
-    (found,) = recommend.recommend(params["pruner"], max_alpha=1.05, tracking_uri=store.uri)
+    (found,) = recommend.recommend(params["pruner"], tracking_uri=store.uri)
     assert [keyword in note for note in found.notes] == [True]
 
 
-def test_where_nothing_passes_each_pruners_failure_is_said(store):
-    (found,) = recommend.recommend("known", max_accuracy_loss=0.01, max_alpha=0.5, tracking_uri=store.uri)
-    assert found.verdict.startswith("net on pets: no ratio")
-    assert "(accuracy loss 0.01, alpha 0.5)" in found.verdict
-    above = r"alpha may be 1\.000, which is 0\.500 above the limit 0\.5\."
-    assert re.search(rf"With mp at ratio 2, {above} With up at ratio 2, {above}$", found.verdict)
-    assert list(found.tried["ratio"]) == [2, 2]
-
-
 def test_one_seed_recommends_nothing(store):
-    (found,) = recommend.recommend("single", max_alpha=2, tracking_uri=store.uri)
-    assert "With mp at ratio 2, one seed" in found.verdict
+    (found,) = recommend.recommend("single", tracking_uri=store.uri)
+    assert (found.command, found.tried["fails"].item() != "") == ("", True)
+    assert "nothing is shown to be safe." in found.verdict
 
 
-def test_settings_are_told_apart_and_runs_without_predictions_counted(store):
-    (found,) = recommend.recommend("mixed", max_alpha=1.05, tracking_uri=store.uri)
-    assert "up (epsilon 0.0005) at ratio 2." in found.verdict
-    assert "3 seeds" in found.verdict
-    assert "no control none" in found.verdict
-    assert ["1 of 4 runs of up at ratio 2 left out" in note for note in found.notes] == [True, True]
-
-
-def test_networks_with_class_offsets_are_said_to_look_too_good_on_validation_images(known):
-    made = pd.DataFrame({"params.class_offsets": ["none", "dense"]})
-    (said,) = recommend._on_offsets(made)
-    assert "fitted to the validation images that choose here" in said
-    assert not list(recommend._on_offsets(made.iloc[:1]))
-    assert not any("Class offsets" in note for note in known.notes)
+def test_settings_are_told_apart(store):
+    (found,) = recommend.recommend("mixed", tracking_uri=store.uri)
+    assert "use up (epsilon 0.0005) at ratio 2." in found.verdict
+    assert "Without runs of none" in found.verdict
 
 
 ONE_SHOT = {"schedule": "one-shot", "distill": "0.0", "gradient_objective": "none"}
@@ -270,15 +265,10 @@ def test_schedules_and_distillations_are_methods_of_their_own(store):
         store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 100), **ONE_SHOT)
         store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 80), **CUBIC)
         store.pruned(gradual, dense, seed, "mp", 10.0, (4, 0, 0), **CUBIC | DISTILLED)
-    (found,) = recommend.recommend("gradual", max_alpha=1.05, tracking_uri=store.uri)
-    assert "mp cubic distill 0.5 at ratio 10." in found.verdict
+    (found,) = recommend.recommend("gradual", tracking_uri=store.uri)
     assert found.command.endswith(
         "--pruner mp --ratio 10 --schedule cubic --distill 0.5 --seed 0-3 --experiment gradual"
     )
-    # 4 images of 1,200 are wrong that were right, 24 fewer than with the control that had the same teacher.
-    on_test = found.verdict.partition("On test images")[2]
-    assert on_test.startswith(" accuracy changes by -0.3 (-0.3 to -0.3) points. Compared with the control none")
-    assert "it changes by +2.0 (+2.0 to +2.0) points." in on_test
     tried = found.tried[["params.schedule", "params.distill", "ratio"]].itertuples(index=False, name=None)
     assert sorted(tried) == [
         ("cubic", "0.0", 10),
@@ -295,14 +285,14 @@ def test_without_a_control_of_the_same_distillation_there_is_none(store):
         dense = store.dense(alone, seed)
         store.pruned(alone, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
         store.pruned(alone, dense, seed, "mp", 10.0, (4, 0, 0), **ONE_SHOT | DISTILLED)
-    (found,) = recommend.recommend("alone", max_alpha=1.05, tracking_uri=store.uri)
-    assert "mp distill 0.5 at ratio 10" in found.verdict
-    assert "no control none" in found.verdict
+    (found,) = recommend.recommend("alone", tracking_uri=store.uri)
+    assert "at ratio 10" in found.verdict
+    assert "Without runs of none" in found.verdict
 
 
-def test_test_images_never_choose(store):
-    with pytest.raises(StudyError, match=r"val_predictions\.npz"):
-        recommend.recommend("bare", tracking_uri=store.uri)
+def test_validation_predictions_are_not_needed(store):
+    (found,) = recommend.recommend("bare", tracking_uri=store.uri)
+    assert found.tried["ratio"].tolist() == [2]
 
 
 @pytest.mark.slow
@@ -314,13 +304,14 @@ def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_pat
         store.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0), on_test=(10, 10, 10), test_artifact=True)
     path = tmp_path / "light.csv"
     path.write_text("light\n" + 3 * (IMAGES // 2 * "day\n" + IMAGES // 2 * "night\n"))
-    recommended = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path)
+    limits = {"max_accuracy_loss": 5, "max_class_loss": 9, "tracking_uri": store.uri}
+    recommended = recommend.recommend("grouped", **limits, groups=path)
     (found,) = recommended
     recommended.write(tmp_path)
     written = pd.read_csv(tmp_path / "groups.csv").set_index("group")
     assert written.loc[["day", "night"], "change"].tolist() == pytest.approx([-0.05, 0])
     assert found.groups["excess_loss"].tolist() == pytest.approx([0.025, -0.025])
-    (without,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri)
+    (without,) = recommend.recommend("grouped", **limits)
     assert found.tried.equals(without.tried)
     said = found.verdict.removeprefix(without.verdict)
     assert said.startswith(" By light, 2 groups of 600 to 600 images: alpha is")
@@ -356,7 +347,7 @@ def test_the_summary_holds_verdict_and_table(known):
         == ("pruning-study prune --dataset pets --model net --pruner up --ratio 10 --seed 0-3 --experiment known")
     )
     heading, columns, first, *others = table.splitlines()
-    assert "validation images" in heading
+    assert heading == "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
     assert columns.split() == [
         "method",
         "ratio",
@@ -371,7 +362,7 @@ def test_the_summary_holds_verdict_and_table(known):
     ]
     assert first.split()[:3] == ["mp", "2", "4"]
     assert first.split()[-1] == "yes"
-    assert "mp at ratio 10 fails: the accuracy loss may be" in " ".join(others)
+    assert "mp at ratio 10: It is not safe: owl surely loses more than 5 points of recall." in " ".join(others)
 
 
 def test_a_summary_has_at_most_100_columns_and_is_what_print_shows(known, levels):
@@ -382,177 +373,54 @@ def test_a_summary_has_at_most_100_columns_and_is_what_print_shows(known, levels
     assert str(known) == summary(known)
 
 
-def test_what_to_use_is_said_first_and_as_in_the_verdict_of_a_report(known):
-    """Beyond the control, of 1,200 images 30 more are wrong: 10 of cat, 10 of dog and 10 of owl."""
-    assert known.verdict.startswith(
-        "net on pets: use up at ratio 10. It costs 2.5 points of accuracy (2.5 to 2.5). No class is"
-    )
-
-
-@pytest.fixture(scope="module")
-def moved(store):
-    """In `moved`, cats lose 40 images of 400 and owls win 40: the accuracy stays, and alpha falls."""
-    experiment = store.experiment("moved")
-    for seed in range(SEEDS):
-        dense = store.dense(experiment, seed, test_artifact=True)
-        store.pruned(experiment, dense, seed, "mp", 4.0, (40, 0, -40))
-
-
-@pytest.mark.slow
-def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_lose(store, moved):
-    limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
-    (free,) = recommend.recommend("moved", **limits)
-    assert "net on pets: use mp at ratio 4" in free.verdict
-    # Only images vary: a tenth of the cats are lost, the same ones in all networks. Three classes have a third of .05.
-    high = 0.1 + stats.norm.isf(0.05 / 3) * np.sqrt(0.1 * 0.9 / 399)
-    said = f"Class cat may lose most: it lost 10.0 points there (no class more than {100 * high:.1f})"
-    assert said in free.verdict
-    (bound,) = recommend.recommend("moved", max_class_loss=0.05, **limits)
-    assert bound.verdict == (
-        "net on pets: no ratio meets the limits (accuracy loss 0.02, alpha 1, class loss 0.05) with 95 % confidence. "
-        f"With mp at ratio 4, the loss of class cat may be {high:.3f}, which is {high - 0.05:.3f} above the limit 0.05."
-    )
-    (wide,) = recommend.recommend("moved", max_class_loss=0.2, **limits)
-    assert "use mp at ratio 4" in wide.verdict
-    assert wide.tried[["worst_class_loss", "worst_class_loss_high"]].to_numpy()[0].tolist() == pytest.approx(
-        [0.1, high]
-    )
-
-
-@pytest.mark.slow
-def test_an_order_of_classes_that_reversed_is_said(store, moved):
-    """Owls win 100 images and cats lose 100, so that recalls of .95, .85, .7 to .63 become .7, .85, .95 to .88."""
-    experiment = store.experiment("reversed")
-    for seed in range(SEEDS):
-        dense = store.dense(experiment, seed, test_artifact=True)
-        store.pruned(experiment, dense, seed, "mp", 4.0, (100, 0, -100))
-    limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
-    (found,) = recommend.recommend("reversed", **limits)
-    assert "use mp at ratio 4" in found.verdict
-    assert "The order of the classes reversed" in found.verdict
-    (shrunk,) = recommend.recommend("moved", **limits)
-    assert "reversed" not in shrunk.verdict
-
-
-def beside(store, name, cells):
-    """Log cells of four networks, by pruner and ratio: more wrong images on validation and on test images."""
+def cells(store, name, ratios):
+    """Log cells of four networks, by ratio: more wrong images of each class."""
     experiment = store.experiment(name)
     for seed in range(SEEDS):
-        dense = store.dense(experiment, seed, test_artifact=True)
-        store.pruned(experiment, dense, seed, "none", 1.0, (0, 0, 0), test_artifact=True)
-        for ratio, on_validation, on_test in cells:
-            store.pruned(
-                experiment, dense, seed, "mp", ratio, on_validation, on_test=on_test, artifact=True, test_artifact=True
-            )
-
-
-def verdict_of(store, name):
-    return verdict(StudyData.from_store(name, tracking_uri=store.uri))[0]
+        dense = store.dense(experiment, seed)
+        store.pruned(experiment, dense, seed, "none", 1.0, (0, 0, 0))
+        for ratio, more in ratios:
+            store.pruned(experiment, dense, seed, "mp", ratio, more)
 
 
 @pytest.mark.slow
-def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
-    """On test images a class loses one image at ratio 10; on validation images owls lose 100 of 400 there."""
-    beside(store, "stricter", [(2.0, (0, 0, 0), (1, 1, 1)), (10.0, (0, 0, 100), (1, 1, 1))])
-    assert "This is safe, and no larger ratio is shown to be." in verdict_of(store, "stricter")
-    (found,) = recommend.recommend("stricter", tracking_uri=store.uri)
-    assert "use mp at ratio 2." in found.verdict
-    (said,) = [note for note in found.notes if "verdict" in note]
-    assert "calls mp at ratio 10 safe, by test images and against none. recommend is stricter" in said
-    assert "With mp at ratio 10, the accuracy loss may be" in said
+@pytest.mark.parametrize(
+    ("name", "ratios", "said"),
+    [
+        # Alpha rises with the accuracy lost, which used to be a failure of recommend alone.
+        ("quick", [(2.0, (0, 0, 2)), (5.0, (0, 2, 4)), (10.0, (0, 4, 60))], "use mp at ratio 5."),
+        # The mean accuracy stays at ratio 10, so that details and pictures of the report used to show it.
+        ("swapped", [(2.0, (0, 0, 0)), (10.0, (40, 0, -40))], "use mp at ratio 2."),
+        ("unsafe", [(4.0, (40, 0, -40))], "nothing is shown to be safe."),
+    ],
+)
+def test_report_and_recommend_say_the_same(store, name, ratios, said):
+    cells(store, name, ratios)
+    (found,) = recommend.recommend(name, tracking_uri=store.uri)
+    told = verdict_of(store, name)
+    assert said in told
+    assert found.verdict.partition(" On ")[2] == told.partition("On ")[2]
 
 
-@pytest.mark.slow
-def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(store):
-    """Cats lose 40 images of 400 and owls win 40, so that the accuracy stays and the gaps shrink."""
-    beside(store, "looser", [(4.0, (40, 0, -40), (40, 0, -40))])
-    assert "nothing is shown to be safe. " in verdict_of(store, "looser")
-    (found,) = recommend.recommend("looser", max_accuracy_loss=0.02, tracking_uri=store.uri)
-    assert "use mp at ratio 4." in found.verdict
-    (said,) = [note for note in found.notes if "verdict" in note]
-    assert "does not call the recommended networks safe, but no choice" in said
-
-
-@pytest.mark.slow
-def test_where_both_call_the_same_ratio_safe_nothing_is_said_of_the_verdict(store):
-    beside(store, "alike", [(4.0, (0, 0, 0), (1, 1, 1))])
-    assert "This is safe" in verdict_of(store, "alike")
-    (found,) = recommend.recommend("alike", tracking_uri=store.uri)
-    assert "use mp at ratio 4." in found.verdict
-    assert "verdict" not in " ".join(found.notes)
-
-
-def test_every_limit_that_fails_is_said(store, moved):
-    (found,) = recommend.recommend("known", max_alpha=0.5, max_class_loss=0.05, tracking_uri=store.uri)
-    assert re.search("above the limit 0.5.*With", found.verdict)
-    (strict,) = recommend.recommend("moved", max_accuracy_loss=0.001, max_class_loss=0.05, tracking_uri=store.uri)
-    assert re.search("the accuracy loss may be .* and the loss of class [a-z]+ may be", strict.verdict)
-
-
-def test_pruned_networks_that_guess_are_said_and_nothing_is_recommended(store):
-    guessing = store.experiment("guessing")
-    for seed in range(3):
-        dense = store.dense(guessing, seed)
-        more = (0, 0, 0) if seed else (250, 210, 150)
-        store.pruned(guessing, dense, seed, "mp", 4.0, more)
-    (found,) = recommend.recommend("guessing", max_accuracy_loss=0.9, max_alpha=9, tracking_uri=store.uri)
-    # 390 of 1,200 images are right.
-    assert "With mp at ratio 4, 1 of 3 pruned networks are at chance." in found.verdict
-
-
-def test_of_pruned_networks_that_all_are_at_chance_nothing_else_is_said(store):
-    chance = store.experiment("chance")
-    for seed in range(2):
-        dense = store.dense(chance, seed)
-        store.pruned(chance, dense, seed, "mp", 4.0, (250, 210, 150))
-    (found,) = recommend.recommend("chance", tracking_uri=store.uri)
-    assert found.verdict == ("net on pets: all pruned networks are at chance at the smallest ratio of every method.")
-
-
-RUNS = pd.DataFrame({"dense_run_id": ["d"], "run_id": ["p"], "recall_before/a": [0.5], "recall_before/b": [1.0]})
-
-
-def test_classes_are_named_by_the_recalls_of_their_test_images():
-    found = {"d": {"label": np.array([0, 0, 3, 3]), "predicted": np.array([0, 1, 3, 3])}}
-    assert recommend.class_names(RUNS, lambda run_ids: found) == {0: "a", 3: "b"}
-    alike = {"d": {"label": np.array([0, 0, 3, 3]), "predicted": np.array([0, 0, 3, 3])}}
-    assert recommend.class_names(RUNS.assign(**{"recall_before/a": 1.0}), lambda run_ids: alike) == {}
-    assert recommend.class_names(RUNS, lambda run_ids: {}) == {}
-
-
-def test_a_cell_passes_only_where_every_bound_is_within_its_limit():
-    measured = CellLosses(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, 1.1), {}, {0: Bounded(0.0, 0.03)})
-    for limits, fails in (
-        (Tolerances(0.02, 1.1, 0.03), ""),
-        (Tolerances(0.02, 1.1), ""),
-        (Tolerances(0.019, 1.1, 0.03), "the accuracy loss may be 0.020, which is 0.001 above the limit 0.019"),
-        (Tolerances(0.02, 1.0, 0.03), "alpha may be 1.100, which is 0.100 above the limit 1"),
-        (
-            Tolerances(0.02, 1.1, 0.0),
-            "the loss of class 0 may be 0.030, which is 0.030 above the limit 0",
-        ),
-    ):
-        assert recommend.judge(measured, limits, {})["fails"] == fails
-
-
-def test_what_is_not_known_fails():
-    measured = CellLosses(4, 0, Bounded(0.0, 0.02), 1.0, 1.0, Bounded(1.0, np.nan), {}, {0: Bounded(0.0, np.nan)})
-    row = recommend.judge(measured, Tolerances(0.02, 1.1, 0.1), {0: "cat"})
-    assert row["fails"] == (
-        "alpha is not known from so few images or seeds and the loss of class cat is not known from so few images or "
-        "seeds"
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [((0, 2, 4), "within"), ((40, 0, -40), "beyond"), ((20, 0, -20), "undecided"), ((0, 0, 0), "within")],
+)
+def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, state):
+    """By 5 points of a class and 1 of the accuracy; of 400 images 20 are just 5 points."""
+    name = f"audited {more}"
+    cells(store, name, [(4.0, more)])
+    study = StudyData.from_store(name, tracking_uri=store.uri)
+    (decided,) = decisions(study).values()
+    dense, pruned = (
+        [
+            predicted(tuple(wrong + extra for wrong, extra in zip(dense_wrong(seed), extras, strict=True)))
+            for seed in range(SEEDS)
+        ]
+        for extras in ((0, 0, 0), more)
     )
-
-
-@pytest.mark.slow
-def test_progress_is_shown_at_a_terminal_alone(store, monkeypatch, capsys):
-    recommend.recommend("known", tracking_uri=store.uri)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    recommend.recommend("known", tracking_uri=store.uri)
-    shown = capsys.readouterr()
-    assert "recommend: " in shown.err
-    assert shown.out == ""
+    gate = audit_predictions(LABEL, dense, pruned, dense).gate(LIMITS)
+    assert (decided.tried[0].decided.state, gate.state) == (state, state)
 
 
 @pytest.mark.attack
@@ -561,6 +429,9 @@ def test_terminal_escapes_in_a_recommendation__are_shown(known):
     shown = summary(known._replace(verdict="a\x1b[2J\nb", tried=tried, notes=["c\u202e"]))
     assert shown.replace("\n", "").isprintable()
     assert shown.splitlines()[0] == "a\\x1b[2J\\nb"
+
+
+LEVEL_LIMITS = {"max_accuracy_loss": 7, "max_class_loss": 20}
 
 
 @pytest.fixture(scope="module")
@@ -578,15 +449,13 @@ def levels(store) -> Recommendation:
                     "l1-structured",
                     [1.2, 1.5][level - 1],
                     (0, 0, level * more),
-                    on_test=(0, 0, 41),
+                    on_test=(0, 0, 41 if treatment == "rewind" else 42),
                     iteration=level,
                     keep=0.8,
                     weight_treatment=treatment,
                     sparsity=[0.2, 0.36][level - 1],
                 )
-    (found,) = recommend.recommend(
-        "levels", max_alpha=2, max_accuracy_loss=0.05, fairness_value=1, min_accuracy=0.8, tracking_uri=store.uri
-    )
+    (found,) = recommend.recommend("levels", **LEVEL_LIMITS, fairness_value=1, min_accuracy=0.8, tracking_uri=store.uri)
     return found
 
 
@@ -615,7 +484,7 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
 
 @pytest.mark.slow
 def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, monkeypatch, tmp_path):
-    limits = {"max_alpha": 2, "max_accuracy_loss": 0.05, "fairness_value": 1, "min_accuracy": 0.8}
+    limits = {**LEVEL_LIMITS, "fairness_value": 1, "min_accuracy": 0.8}
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "groups.csv").write_text("dataset,model,grouping,group\nof,a,choice,before\n")
     found = recommend.recommend("levels", **limits, tracking_uri=store.uri)

@@ -31,9 +31,18 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     assert changes.slopes.alpha == pytest.approx(0.95 / 0.9 * 2)
     table = text_table(*pruning_table({10.0: changes}, {10.0: 9.98}))
     low, high = change_interval(lost=1, won=0, images=10)
-    assert line(table, "cat") == ["cat", "0.900", "0.800", "-0.100", f"{low:+.3f}", "to", f"{high:+.3f}", "10"]
+    assert line(table, "cat") == [
+        "cat",
+        "0.900",
+        "0.800",
+        "-10.0",
+        f"{100 * low:+.1f}",
+        "to",
+        f"{100 * high:+.1f}",
+        "10",
+    ]
     low, high = change_interval(lost=1, won=0, images=20)
-    assert line(table, "accuracy")[3:] == ["-0.050", f"{low:+.3f}", "to", f"{high:+.3f}", "20"]
+    assert line(table, "accuracy")[3:] == ["-5.0", f"{100 * low:+.1f}", "to", f"{100 * high:+.1f}", "20"]
     assert line(table, "alpha") == ["alpha", "2.111"]
     assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
     said = what_is_shown({10.0: changes}, prunes=True)

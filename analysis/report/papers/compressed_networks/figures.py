@@ -25,10 +25,11 @@ from analysis.report.ratio_plot import (
     groups,
     handle,
 )
-from analysis.report.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
+from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.modal_labels import FEWEST
+from analysis.study.decision import PLACE, at_the_ratio, mostly_sound
 from analysis.study.joins import join
 from analysis.study.labels import level_label
 from analysis.study.settings import CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
@@ -301,7 +302,7 @@ def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
 
 def _levels(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Return the cells of the method of the verdict, by ratio, each with its classes."""
-    leading = by_accuracy(cells, leading_ratio(cells)).head(1)
+    leading = at_the_ratio(study, cells).head(1)
     axis = [ITERATION] if is_iterated(leading).any() else []
     key = [name for name in (schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown) if name not in axis]
     method_cells = join(cells[mostly_sound(cells)], leading[key], key).sort_values(schema.RATIO)

@@ -11,9 +11,10 @@ from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, file_table
-from analysis.report.verdict import leading_ratio, places
+from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.statistics import modal_labels
+from analysis.study.decision import ratio_of
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.joins import join
 from analysis.study.labels import level_label
@@ -117,7 +118,7 @@ def normalised_recall(study: StudyData) -> Section | None:
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if not len(tests) or not len(compressed):
         return None
-    drawn = [figures.normalised_recall(study, _of_verdict(cells), tests) for _, cells in places(compressed)]
+    drawn = [figures.normalised_recall(study, _pruned_or_all(cells), tests) for _, cells in places(compressed)]
     return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
@@ -140,11 +141,17 @@ def paper_claims(study: StudyData) -> Section | None:
     return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(judgements)], tables)
 
 
+def _pruned_or_all(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the pruned cells of a data set and model; those of number formats where no network is pruned."""
+    pruned = cells[is_pruned(cells)]
+    return pruned if len(pruned) else cells
+
+
 def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
     summary = exemplars.summary
     blocks: list[Block] = []
-    for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
-        ratio = leading_ratio(_of_verdict(cells))
+    for (dataset, model), _ in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
+        ratio = ratio_of(study, (dataset, model))
         here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
         beside = here[_beside(here, ratio)]
         if len(beside):
@@ -152,12 +159,6 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
             blocks += _group_tables(study, exemplars.groups, beside)
     drawn = figures.counts(study, summary, tested(study))
     return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
-
-
-def _of_verdict(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the pruned cells of a data set and model; those of number formats where no network is pruned."""
-    pruned = cells[is_pruned(cells)]
-    return pruned if len(pruned) else cells
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:

@@ -11,9 +11,10 @@ from analysis.rendering.page import Block, Caption, Picture, Section, picture_na
 from analysis.report import published
 from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
-from analysis.report.verdict import PLACE, mostly_sound, places
+from analysis.report.verdict import places
 from analysis.runs import schema
 from analysis.study.classes import MODERATED
+from analysis.study.decision import PLACE, mostly_sound
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.once import once

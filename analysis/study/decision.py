@@ -1,0 +1,221 @@
+"""What to use of the pruned networks of a study: the one decision that reports and recommendations tell and draw.
+
+Bounds are held against limits as `analysis.statistics.limits.decide` does for audits and for `compress`.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import schema
+from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
+from analysis.study.arrays import dense_weakness
+from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, networks_for_limit
+from analysis.study.joins import is_alike
+from analysis.study.once import once
+from analysis.study.settings import ITERATION, at_level, is_pruned
+from analysis.study.study import StudyData
+
+PLACE = [schema.DATASET, schema.MODEL]
+Workload = tuple[str, str]
+
+
+class Judged(NamedTuple):
+    """The networks of a cell, and how their losses stand to the limits."""
+
+    cell: pd.Series
+    decided: Decided
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether every loss is surely within its limit."""
+        return self.decided.state == "within"
+
+
+class Decision(NamedTuple):
+    """What to use of the pruned networks of one data set and model.
+
+    Attributes
+    ----------
+    judged : Judged
+        The networks that everything is told of: the largest safe choice or, where nothing is shown to be safe, the
+        largest ratio at which some method's mean loss of accuracy is within its limit.
+    is_safe : bool, optional
+        None where nobody can tell, because the controls are of other seeds.
+    larger : Judged, optional
+        The next larger ratio of a safe choice's method, which is not shown to be safe.
+    tried : list of Judged
+        Every method, ratio by ratio up to its first failure.
+    limits : Limits
+    """
+
+    judged: Judged
+    is_safe: bool | None
+    larger: Judged | None
+    tried: list[Judged]
+    limits: Limits
+
+    @property
+    def cell(self) -> pd.Series:
+        """The row of `study.cells` of the networks that everything is told of."""
+        return self.judged.cell
+
+    @property
+    def ratio(self) -> float:
+        """The ratio of the verdict."""
+        return float(self.cell[schema.RATIO])
+
+
+@once
+def decisions(study: StudyData) -> dict[Workload, Decision]:
+    """Return the decision by the default limits for every data set and model of which a network is pruned."""
+    workloads = study.cells.loc[is_pruned(study.cells), PLACE].drop_duplicates().itertuples(index=False, name=None)
+    return {workload: decision(study, workload) for workload in workloads}
+
+
+def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> Decision:
+    """Decide what to use of the pruned networks of a data set and model.
+
+    Each method is judged from its smallest ratio on, up to the first that is not shown to be safe, so that many ratios
+    do not make it likelier that one of them passes by chance. Of the safe choices the largest ratio is taken, and there
+    the most accurate method. Nothing is safe if all dense networks are at chance.
+    """
+    cells = study.cells
+    cells = cells[(cells[PLACE] == list(workload)).all(axis=1) & is_pruned(cells)]
+    of_method = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
+    tried, safe = [], []
+    for _, method in cells.sort_values(schema.RATIO, kind="stable").groupby(of_method, dropna=False, sort=False):
+        up_to_failure = list(_judged(method, study, limits))
+        safe += [each for each in up_to_failure if each.is_safe]
+        tried += up_to_failure
+    dense = study.runs[(study.runs[PLACE] == list(workload)).all(axis=1)].drop_duplicates(schema.DENSE_RUN_ID)
+    if safe and not dense_weakness(dense).is_hopeless:
+        best = max(safe, key=lambda each: (each.cell[schema.RATIO], each.cell["accuracy_after"]))
+        return Decision(best, True, _next(best, tried, of_method), tried, limits)
+    leading = by_accuracy(cells, _leading_ratio(cells, limits), limits).iloc[0]
+    can_tell = (class_rows(study, leading)["reference"] != CONTROL_OF_OTHER_SEEDS).all()
+    return Decision(_judge(leading, study, limits), False if can_tell else None, None, tried, limits)
+
+
+def ratio_of(study: StudyData, workload: Workload) -> float:
+    """Return the ratio of the verdict; 1 where no network is pruned."""
+    decided = decisions(study).get(workload)
+    return decided.ratio if decided else 1.0
+
+
+def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return those cells of a data set and model that are at the ratio of the verdict, its own first.
+
+    Parameters
+    ----------
+    study : StudyData
+    cells : DataFrame
+        Rows of `study.cells`, perhaps with further columns: those of pruned networks or, where there are none, those of
+        number formats.
+    """
+    decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
+    if decided is None:
+        return by_accuracy(cells, 1.0)
+    there = by_accuracy(cells, decided.ratio)
+    is_own = is_alike(there, decided.cell, study.cell_key)
+    return pd.concat([there[is_own], there[~is_own]])
+
+
+def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
+    """Return the cells at a ratio, the most accurate first, without those whose networks mostly guess if others do not.
+
+    Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells whose accuracy loses no
+    more than its limit stand before the others.
+    """
+    there = _sound_or_all(cells[at_level(cells, ratio)])
+    order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])
+    return there.iloc[order]
+
+
+def mostly_sound(cells: pd.DataFrame) -> pd.Series:
+    """Return whether fewer than half of each cell's networks guess."""
+    return cells["n"] > 2 * cells["n_at_chance"]
+
+
+def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
+    """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
+    loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
+    return loss.round(9)  # one point is one point
+
+
+def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
+    """Return the rows of `study.classes` that are of a cell."""
+    return rows_of(cell, study.classes, study)
+
+
+def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
+    """Return the rows of a frame that are of a cell."""
+    columns = study.cell_key
+    conditions = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
+    return frame[np.logical_and.reduce(conditions)]
+
+
+def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
+    """Return how many networks would rule out that a class of a cell loses more than its limit, if losses stay."""
+    rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
+    return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
+
+
+def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[Judged]:
+    """Yield the cells of a method by ratio, up to the first that is not shown to be safe."""
+    for _, cell in method.iterrows():
+        judged = _judge(cell, study, limits)
+        yield judged
+        if not judged.is_safe:
+            return
+
+
+def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
+    """Hold a cell against the limits; a single network, and unpaired ones, are never shown to be safe."""
+    rows = class_rows(study, cell)
+    decided = decide(_losses(cell, rows), limits)
+    can_be_safe = (rows["n_reference"] > 1).all() and (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all()
+    if decided.state == "within" and not can_be_safe:
+        decided = decided._replace(state="undecided", worst=None)
+    return Judged(cell, decided)
+
+
+def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the losses of the accuracy and of each class with bounds for all classes together, and alpha.
+
+    The lower bounds are as far below the loss as the upper ones are above it.
+    """
+    # A class's loss minus its cost is the loss of accuracy, of the same networks as the bound.
+    loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
+    start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
+    # A class that the reference never recognises has nothing to lose, and perhaps no variance.
+    of_classes = rows["loss_upper_all"].mask(start.eq(0) & rows["loss_upper_all"].isna(), 0.0)
+    high = np.array([cell["accuracy_loss_upper"], *of_classes])
+    losses = pd.DataFrame({"name": [ACCURACY, *rows["class"]], "loss": loss, "low": 2 * loss - high, "upper": high})
+    alpha = [ALPHA, *(cell[f"alpha_new{end}"] for end in ("", "_low", "_high"))]
+    return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
+
+
+def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
+    """Return what was tried of the same method after a choice."""
+    same = [each for each in tried if is_alike(each.cell.to_frame().T, best.cell, of_method)[0]]
+    place = next(index for index, each in enumerate(same) if each.cell.name == best.cell.name)
+    return same[place + 1] if place + 1 < len(same) else None
+
+
+def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
+    """Return the largest ratio at which some method's mean accuracy loses no more than its limit, or the smallest.
+
+    Cells most of whose networks guess count only if there are no others.
+    """
+    sound = _sound_or_all(cells)
+    small = sound.loc[accuracy_loss(sound) <= limits.accuracy_loss, schema.RATIO]
+    return float(small.max() if len(small) else sound[schema.RATIO].min())
+
+
+def _sound_or_all(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells whose networks mostly do not guess, or all if there is none."""
+    sound = mostly_sound(cells)
+    return cells[sound] if sound.any() else cells

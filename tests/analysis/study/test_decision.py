@@ -1,0 +1,109 @@
+"""The decision on runs whose losses are known: one ratio, whoever tells it."""
+
+import numpy as np
+import pytest
+
+from analysis.report.verdict import verdict
+from analysis.statistics.limits import LIMITS, Limits
+from analysis.study.decision import at_the_ratio, by_accuracy, decision, decisions, ratio_of
+from analysis.study.study import StudyData
+from tests import made_up_runs
+
+WORKLOAD = ("mnist", "lenet5")
+SPREAD = np.linspace(-0.01, 0.01, 8)
+
+
+def pruned(pruner="mp", ratio=2.0, *, alpha=1.0, loss=0.0, noise=SPREAD):
+    """Eight networks, of which alpha moves class b by a tenth; a loss without noise would have no bound."""
+    made = made_up_runs.runs("mnist", "lenet5", pruner, ratio, alpha + noise)
+    return made_up_runs.with_images(made.assign(accuracy_after=0.8 - loss + noise / 100))
+
+
+def none():
+    return pruned("none", 1, noise=-SPREAD)
+
+
+def study(*cells):
+    return StudyData(made_up_runs.study(*cells))
+
+
+def told(decided):
+    return decided.cell["pruner"], decided.ratio, decided.is_safe
+
+
+def test_the_largest_safe_ratio_is_the_one_of_text_tables_and_pictures():
+    """At ratio 10 the accuracy loses .9 points, and class b 6: it used to be the ratio of pictures and details."""
+    made = study(pruned(), pruned(ratio=10, alpha=1.6, loss=0.009), none())
+    decided = decisions(made)[WORKLOAD]
+    assert told(decided) == ("mp", 2, True)
+    assert decided.larger.cell["ratio"] == 10
+    assert ratio_of(made, WORKLOAD) == 2
+    assert at_the_ratio(made, made.cells[made.cells["pruner"] != "none"])["ratio"].tolist() == [2]
+    (line,) = verdict(made)
+    assert "use mp at ratio 2." in line
+    assert "At ratio 10: it is not safe: b surely loses more than 5 points of recall." in line
+
+
+def test_where_nothing_is_safe_the_largest_ratio_of_small_mean_loss_leads():
+    """Class b loses 6 points or more at each ratio; the accuracy at most 1 point up to ratio 4."""
+    cells = [pruned(ratio=ratio, alpha=1.6, loss=loss) for ratio, loss in ((2, 0.0), (4, 0.009), (8, 0.02))]
+    assert told(decisions(study(*cells, none()))[WORKLOAD]) == ("mp", 4, False)
+    assert told(decisions(study(cells[2], none()))[WORKLOAD]) == ("mp", 8, False)
+
+
+def test_a_ratio_after_a_failure_is_not_tried():
+    decided = decisions(study(pruned(), pruned(ratio=4, alpha=1.6), pruned(ratio=8), none()))[WORKLOAD]
+    assert told(decided) == ("mp", 2, True)
+    assert [judged.cell["ratio"] for judged in decided.tried] == [2, 4]
+
+
+def test_the_method_of_the_verdict_stands_before_a_more_accurate_one_that_is_not_safe():
+    made = study(pruned(), pruned("gp", alpha=1.6, loss=-0.01), none())
+    cells = made.cells[made.cells["pruner"] != "none"]
+    assert by_accuracy(cells, 2)["pruner"].tolist() == ["gp", "mp"]
+    assert at_the_ratio(made, cells)["pruner"].tolist() == ["mp", "gp"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "safe_ratio"),
+    [(LIMITS, 2), (Limits(0.07, 0.01), 10), (Limits(0.07, 0.005), 2), (Limits(0.07, 0.01, alpha=1.2), 2)],
+)
+def test_other_limits_choose_another_ratio(limits, safe_ratio):
+    """At ratio 10 class b loses 6 points and the accuracy .9; alpha is 1.6 there, and 1 at ratio 2."""
+    made = study(pruned(), pruned(ratio=10, alpha=1.6, loss=0.009), none())
+    assert told(decision(made, WORKLOAD, limits)) == ("mp", safe_ratio, True)
+
+
+def test_of_networks_that_mostly_guess_others_lead():
+    guessing = pruned(ratio=4, alpha=9).assign(accuracy_after=[0.5] * 5 + [0.8] * 3, accuracy_before=0.5)
+    assert told(decisions(study(pruned(alpha=1.6, loss=0.1), guessing))[WORKLOAD]) == ("mp", 2, False)
+
+
+def test_dense_networks_at_chance_have_no_safe_choice():
+    guessing = [made.assign(accuracy_before=0.5) for made in (pruned(), none())]
+    assert decisions(study(*guessing))[WORKLOAD].is_safe is False
+
+
+def test_a_class_that_no_network_ever_recognises_has_nothing_to_lose():
+    cells = pruned(), none()
+    for made in cells:
+        made[["recall_before/b", "recall_after/b"]] = 0.0
+    assert told(decisions(study(*cells))[WORKLOAD]) == ("mp", 2, True)
+
+
+def test_networks_that_all_lose_the_same_show_no_bound():
+    alike = study(pruned(noise=np.zeros(8)), pruned("none", 1, noise=np.zeros(8)))
+    assert decisions(alike)[WORKLOAD].is_safe is False
+    assert "networks that all lose the same do not show how far classes move" in verdict(alike)[0]
+
+
+def test_a_class_that_one_network_alone_has_leaves_out_that_network():
+    odd = pruned()
+    odd.loc[0, ["recall_before/c", "recall_after/c", "support/c"]] = 0.5, 0.5, 100
+    decided = decisions(study(odd, none()))[WORKLOAD]
+    assert (decided.cell["n"], decided.is_safe) == (7, True)
+
+
+def test_controls_of_other_seeds_leave_it_open():
+    controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
+    assert decisions(study(pruned(), controls))[WORKLOAD].is_safe is None
