@@ -305,11 +305,11 @@ def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
     if not np.isfinite(worst["upper"]):
         return _ALIKE if judged.cell["n"] > 1 else _ONE_UNKNOWN
     if worst["name"] == ALPHA:
-        return f"Undecided: {ALPHA} may be {worst['high']:.2f} (limit {limits.alpha:g})."
+        return f"Undecided: {ALPHA} may be {worst['upper']:.2f} (limit {limits.alpha:g})."
     needed = needed_networks(judged.cell, study, limits)
     remedy = f"{needed:,} networks would decide" if needed else "more networks may decide"
     subject = "the accuracy" if worst["name"] == ACCURACY else worst["name"]
-    bound = f"{subject} may lose up to {100 * worst['high']:.1f} points (limit {100 * worst['limit']:g})"
+    bound = f"{subject} may lose up to {100 * worst['upper']:.1f} points (limit {100 * worst['limit']:g})"
     return f"Undecided: {bound}; {remedy}."
 
 
