@@ -419,11 +419,11 @@ WHAT_IS_CHANCE = (
     "all other numbers."
 )
 _READING = (
-    "Changes are in points. Change is recall after minus recall before; excess is what remains of it when the change of "
-    "accuracy is taken off. The control was retrained in the same way without being pruned; beyond control is recall "
-    "after minus recall of the control. Intervals are of 95 %, each class for itself. A class lost recall where its "
-    "change (with a control, its change beyond the control) is below 0 and its p, corrected for all classes (Holm), at "
-    "most .05. For "
+    "Changes are in points. Change is recall after minus recall before; excess is what remains of it when the change "
+    "of accuracy is taken off. The control was retrained in the same way without being pruned; beyond control is "
+    "recall after minus recall of the control. Intervals are of 95 %, each class for itself. A class lost recall where "
+    "its change (with a control, its change beyond the control) is below 0 and its p, corrected for all classes "
+    "(Holm), at most .05. For "
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
