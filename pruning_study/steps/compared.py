@@ -43,7 +43,8 @@ def write_comparison(
 
     metrics = _distortion(dense, predictions, val_predictions, setting.data.classes)
     changes = class_changes(setting.data.classes, [dense.predictions], [predictions])
-    run.note(markdown_line(f"{changes.outcome()}. {note}"))
+    outcome = "; ".join(filter(None, [changes.outcome(), changes.chance()]))
+    run.note(markdown_line(f"{outcome}. {note}"))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics.gap_changes import gap_change, sentence
+from analysis.statistics.gap_changes import GapChange, gap_change, sentence
 from analysis.statistics.resampling import Interval
 
 
@@ -52,3 +52,9 @@ def test_a_slope_below_0_is_a_reversed_order_and_one_that_may_be_0_has_no_relati
     said = sentence(gap_change(interval(*raw), interval(*spread), None))
     assert ("reversed" in said) == (raw[1] < 0)
     assert ("no shown relation" in said) == (raw[0] <= 0 <= raw[1])
+
+
+def test_slopes_that_are_1_but_for_rounding_are_the_same():
+    above = 1 + 2**-52
+    slope = Interval(above, above, above, 1, True, "seeds")
+    assert gap_change(slope, slope, slope) == GapChange("same", "open")
