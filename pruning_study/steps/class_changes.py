@@ -75,11 +75,11 @@ class ClassChanges(NamedTuple):
         count = f"{len(self.damaged_classes)} of {len(self.table)}"
         return f"{count} classes lost more recall than the choice of test images explains"
 
-    def chance(self) -> str:
+    def chance(self, reference: str = "the dense network") -> str:
         """Say how many networks are at chance after pruning, or that those before are; the empty text if none is."""
         guess, networks = self.chance_level.counts["after"]
         if not guess:
-            return "the dense network is at chance" if self.at_chance else ""
+            return f"{reference} is at chance" if self.at_chance else ""
         return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
 
     def differences(self) -> str:
