@@ -162,7 +162,7 @@ def table_and_lines(before, control, after, cost):
 
 
 def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
-    """Of ten dogs the control has 8 right and the pruned network 1: McNemar's exact p is 2 / 2^7, and Holm doubles it."""
+    """Of ten dogs the control has 8 right and the pruned network 1: McNemar's p is 2 / 2^7, and Holm doubles it."""
     table, lines = table_and_lines(network([9, 9]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35))
     assert table[0].split()[:6] == ["class", "before", "control", "after", "loss", "95"]
     assert table[0].split()[-2:] == ["p", "images"]

@@ -34,15 +34,16 @@ def state(value):
 
 def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
     key, value = views.BY_PRUNER_AND_RATIO.tag(1764000000000)
-    assert key == "mlflow.sharedViewState.pruned-networks"
-    assert json.loads(value)["name"] == "Pruned networks by pruner and ratio"
+    assert key == "mlflow.sharedViewState.networks"
+    assert json.loads(value)["name"] == "Networks by pruner and ratio"
     assert json.loads(value)["createdAt"] == 1764000000000
     page = state(value)
-    assert page["searchFilter"] == "tags.kind = 'pruned'"
-    assert page["selectedColumns"][:6] == [
+    assert page["selectedColumns"][:8] == [
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
+        "metrics.`largest_cost`",
+        "tags.`largest_cost_class`",
         "metrics.`alpha`",
         "metrics.`raw_slope`",
         "metrics.`largest_excess`",
@@ -70,7 +71,7 @@ def test_views_and_a_description_are_written_once__and_what_a_user_changed_stays
     assert {f"mlflow.sharedViewState.{view.key}" for view in views.VIEWS} < first.keys()
     assert first["mlflow.note.content"].startswith("Pruned networks")
     assert store.how_to_look(indent=0).endswith("&viewStateShareKey=searches")
-    mine = {"mlflow.sharedViewState.pruned-networks": "my own", "mlflow.note.content": "my words"}
+    mine = {"mlflow.sharedViewState.networks": "my own", "mlflow.note.content": "my words"}
     for key, value in mine.items():
         store.client.set_experiment_tag(store.experiment_id, key, value)
     views.write(store, views.SEARCHES)
@@ -174,7 +175,7 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
     assert [group.partition(",param.schedule")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
     assert "0.85" in document  # the mean of .8 and .9
     assert "dense s0" not in document
-    assert "Pruned networks by pruner and ratio" in document
+    assert "Networks by pruner and ratio" in document
 
 
 @pytest.mark.chromium
