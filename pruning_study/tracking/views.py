@@ -108,8 +108,9 @@ def _table(columns: Mapping[str, int], *, order: str, ascending: bool) -> dict[s
     }
 
 
-def _groups(params: Sequence[str]) -> dict[str, Any]:
+def _groups(params: Sequence[str], *tags: str) -> dict[str, Any]:
     keys = [{"mode": "param", "groupByData": name} for name in params]
+    keys += [{"mode": "tag", "groupByData": name} for name in tags]
     return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}}
 
 
@@ -164,7 +165,7 @@ BY_PRUNER_AND_RATIO = View(
     "Networks by pruner and ratio",
     {
         "searchFilter": _NETWORKS,
-        **_groups(_CELL),
+        **_groups(_CELL, schema.KIND),
         **_table(
             {_column("params", name): 65 for name in _CELL[:2]}
             | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}

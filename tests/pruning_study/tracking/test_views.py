@@ -12,7 +12,7 @@ import zlib
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 
 from pruning_study.tracking import connect, views
 from tests.mlflow_server import losing
@@ -129,21 +129,24 @@ def opened(address, folder, *, needs):
 
 
 def networks(client, experiment_id):
-    """Make runs of two pruners at two ratios and two seeds, and a dense run that the view leaves out."""
+    """Make runs of two pruners at two ratios and two seeds, a dense run, and a job that the view leaves out."""
     accuracies = {("mp", 2): 0.8, ("mp", 10): 0.6, ("up", 2): 0.75, ("up", 10): 0.5}
     for (pruner, ratio), accuracy in accuracies.items():
         for seed in (0, 1):
-            run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags={"kind": "pruned"})
+            tags = {"kind": "pruned", "largest_cost_class": "owl"}
+            run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags=tags)
             params = {"pruner": pruner, "ratio": f"{ratio}.0", "schedule": "one-shot", "class_offsets": "none"}
-            values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25, "largest_excess": 0.1}
+            values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25}
+            values |= {"largest_cost": 0.1, "largest_excess": 0.2}
             client.log_batch(
                 run.info.run_id,
                 metrics=[Metric(name, value, 0, 0) for name, value in {**values, "train_loss": 0.5}.items()],
                 params=[Param(name, value) for name, value in {**params, "seed": str(seed)}.items()],
             )
             client.set_terminated(run.info.run_id)
-    dense = client.create_run(experiment_id, run_name="dense s0", tags={"kind": "dense"})
-    client.log_batch(dense.info.run_id, tags=[RunTag("kind", "dense")])
+    for kind, accuracy in (("dense", 0.9), ("job", 0.8)):
+        run = client.create_run(experiment_id, run_name=f"{kind} s0", tags={"kind": kind})
+        client.log_batch(run.info.run_id, metrics=[Metric("test_accuracy", accuracy, 0, 0)])
 
 
 @pytest.mark.chromium
@@ -157,24 +160,33 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
 
     heads = re.findall(r'role="columnheader"[^>]*aria-colindex="(\d+)"[^>]*col-id="([^"]*)"[^>]*aria-sort', document)
     shown = [name for _, name in sorted(heads, key=lambda head: int(head[0])) if "." in name]
-    assert shown[:7] == [
+    assert shown[:8] == [
         "attributes.`Run Name`",
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
+        "metrics.`largest_cost`",
         "metrics.`alpha`",
         "metrics.`raw_slope`",
         "metrics.`largest_excess`",
     ]
+    assert 'col-id="tags.`largest_cost_class`"' in document  # a tag cannot be sorted by
     assert "train_loss" not in document
     rows = dict(re.findall(r'role="row" row-index="(\d+)" row-id="([^"]*)"', document))
     # The row of a run in a group is named by the group and by the run's id.
     groups = [rows[key] for key in sorted(rows, key=int) if not re.search(r"\.[0-9a-f]{32}$", rows[key])]
-    # Of the means over seeds the largest stands first.
-    means = ["mp,param.ratio.2.0", "up,param.ratio.2.0", "mp,param.ratio.10.0", "up,param.ratio.10.0"]
+    # Of the means over seeds the largest stands first: that of the dense network, which has no pruner.
+    means = [
+        "null,param.ratio.null",
+        "mp,param.ratio.2.0",
+        "up,param.ratio.2.0",
+        "mp,param.ratio.10.0",
+        "up,param.ratio.10.0",
+    ]
     assert [group.partition(",param.schedule")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
     assert "0.85" in document  # the mean of .8 and .9
-    assert "dense s0" not in document
+    assert "dense s0" in document
+    assert "job s0" not in document
     assert "Networks by pruner and ratio" in document
 
 
