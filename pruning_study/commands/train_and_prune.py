@@ -315,13 +315,17 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 
 def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
     """Find or make the control, and say before it is made how long it takes: about as long as a pruned run."""
-    store, last = result.store, list(result.pruned.values())[-1]
+    store, setting = result.store, result.setting
+    last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False
+    # Several dense runs may have the same settings: the control starts from the one that was pruned.
+    dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
+    dense = result.dense if dense_id == result.dense.run_id else runs.load(store, store.get(dense_id), setting)
 
     def announce() -> None:
         nonlocal is_made
         is_made = True
-        seconds = store.get(last.run_id).data.metrics.get(schema.DURATION)
+        seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
         say(
             f"control: the same fine-tuning without pruning, once for all ratios and pruners; takes about {time} "
@@ -329,7 +333,7 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
         )
 
     try:
-        return controls.find_or_make(store, job.run_id, result.setting, result.dense, announce)
+        return controls.find_or_make(store, job.run_id, setting, dense, announce)
     except KeyboardInterrupt:
         if is_made:
             say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")

@@ -67,6 +67,24 @@ def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_m
     assert jobs[0].data.tags["largest_cost_class"] == runs("pruned")[0].data.tags["largest_cost_class"]
 
 
+def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, tiny_npz):
+    """Dense runs that `--force` makes have the same hash, and on some machines other weights."""
+
+    def lineage():
+        return [(run.data.params["pruner"], run.data.tags["dense_run_id"]) for run in runs("pruned")]
+
+    prune()
+    assert run_command("train", "--dataset", tiny_npz, *QUICK[:2], *QUICK[4:], "--force").exit_code == 0
+    first, second = (run.info.run_id for run in runs("dense"))
+    prune()
+    assert lineage() == [("mp", first), ("none", first)]
+    prune("--force", "--control", "none")
+    third = runs("dense")[-1].info.run_id
+    prune()
+    assert lineage() == [("mp", first), ("none", first), ("mp", third), ("none", third)]
+    assert second not in dict(lineage()).values()
+
+
 def test_a_run_of_an_earlier_version_is_given_its_cost_and_is_not_made_again(prune):
     prune("--control", "none")
     (run,) = runs("pruned")
