@@ -155,13 +155,14 @@ def train(**typed: Any) -> None:
 def prune(**typed: Any) -> None:
     """Prune a network, fine-tune it, and show what each class lost.
 
-    The network is trained first, unless a run with its options exists.
+    The network is trained first, unless a run with its options exists. Last comes the control, the same network
+    fine-tuned without pruning.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])
     from pruning_study.commands import train_and_prune
 
-    for lines in train_and_prune.prune_each(configs, _as_typed(typed)):
+    for lines in train_and_prune.prune_each(configs, _as_typed(typed), click.echo):
         click.echo(lines)
 
 

@@ -54,9 +54,10 @@ def runs(folder, kind):
 
 def test_store_and_artifacts_are_in_the_folder_of_the_call(first, folder):
     assert {"mlflow.db", "mlruns"} <= {path.name for path in folder.iterdir()}
-    (pruned,), job = runs(folder, "pruned"), runs(folder, "job")[0]
+    (pruned, control), job = runs(folder, "pruned"), runs(folder, "job")[0]
     assert len(runs(folder, "dense")) == 1
-    assert pruned.data.tags["mlflow.parentRunId"] == job.info.run_id
+    assert pruned.data.tags["mlflow.parentRunId"] == control.data.tags["mlflow.parentRunId"] == job.info.run_id
+    assert (pruned.data.params["pruner"], control.data.params["pruner"]) == ("up", "none")
     assert pruned.info.artifact_uri.startswith(str(folder))
     assert job.info.run_name == "prune s0 up 10x lenet5 fashion-mnist-mini"
     assert job.info.status == "FINISHED"
@@ -76,8 +77,8 @@ def test_the_last_lines_name_the_next_command(first, folder):
 def test_a_second_run_trains_nothing(first, mlflow_run, folder):
     code, output = mlflow_run("-e", "main", "-P", "pruner=up", "-P", "epochs=2", "-P", "fine_tune_epochs=1")
     assert code == 0, output
-    assert output.count("(found") == 2
-    assert len(runs(folder, "dense")) == len(runs(folder, "pruned")) == 1
+    assert output.count("(found") == 3
+    assert (len(runs(folder, "dense")), len(runs(folder, "pruned"))) == (1, 2)
     assert "found_run_id" in runs(folder, "job")[-1].data.tags
 
 

@@ -20,6 +20,7 @@ DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
+CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the run that `largest_cost` is beyond
 QUANTIZED_RUN_IDS = "quantized_run_ids"
 COMPRESSED_RUN_ID = "compressed_run_id"
 TUNING_RUN_ID = "tuning_run_id"
@@ -219,6 +220,10 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
+# Of a pruned run whose control `prune` found or made: the loss of recall beyond the control and beyond the accuracy, on
+# test images, of the class for which it is largest on validation images. The tag names the class.
+LARGEST_COST = "largest_cost"
+LARGEST_COST_CLASS = "largest_cost_class"
 # Of a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
 # the data loss over the training images plus the regulariser's penalty. The norms are over the weights of convolutions
 # and linear layers but for the output layer, which are those that pruners prune by default.

@@ -217,7 +217,9 @@ def train(options: Mapping[str, Any]) -> Training:
 
 def prune(options: Mapping[str, Any]) -> Pruning:
     """Return what `pruning_study.prune` does."""
-    configs, typed = _configs(PruneConfig, options)
+    if options.get("control") not in (None, "none"):
+        raise StudyError("only the command makes a control: call prune with pruner='none' too", option="control")
+    configs, typed = _configs(PruneConfig, {**options, "control": "none"})
     results = list(train_and_prune.each_pruned(configs, typed))
     changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)
     name = results[0].setting.pruned_name

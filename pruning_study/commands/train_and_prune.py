@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,18 +18,27 @@ from analysis.runs.address import without_password
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import excess_loss, raw_slope
-from pruning_study.commands.pruning_table import LONGEST_TABLE, READING, pruning_table, shortened, what_is_shown
+from pruning_study.commands.pruning_table import (
+    LONGEST_TABLE,
+    READING,
+    READING_BEYOND,
+    Beyond,
+    pruning_table,
+    shortened,
+    what_is_shown,
+)
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.steps import controls, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import logged_model, runs, shrunk
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.steps.text_tables import text_table
+from pruning_study.study.pace import duration
 from pruning_study.tracking import sending, views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
@@ -40,6 +50,15 @@ Pruning = TypeVar("Pruning", PruneConfig, IterateConfig)
 PrunedSetting = TypeVar("PrunedSetting", bound=PruneSetting)
 Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
+Say = Callable[[str], object]
+
+
+class Control(NamedTuple):
+    """The control of pruned runs, its predictions for the test images, and what pruning did beyond it."""
+
+    run: FinishedRun
+    predictions: Predictions
+    beyond: Beyond
 
 
 class Trained(NamedTuple):
@@ -54,7 +73,8 @@ class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
 
     `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
-    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is.
+    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is. `control` is None
+    where none was asked for.
     """
 
     store: Store
@@ -65,6 +85,7 @@ class Pruned(NamedTuple):
     changes: Mapping[float, ClassChanges]
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
+    control: Control | None = None
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -78,19 +99,28 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     yield from engine_lines(store, setting, reused_ids)
 
 
-def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
+def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
     """Prune a network of each seed and yield the lines to print: of each seed and, after several, their means.
 
-    Parameters and errors are those of `each_pruned`.
+    Parameters
+    ----------
+    configs, options
+        As for `each_pruned`; errors too.
+    say : callable
+        Shows a line before a control is made.
     """
     results = []
-    for result in each_pruned(configs, options):
+    for result in each_pruned(configs, options, say if configs[0].control == "make" else None):
         results.append(result)
         yield _heading(result, configs) + _pruned_lines(result)
     if len(results) > 1:
         yield f"\nmean of {len(results)} seeds\n\n" + "\n".join(_comparison(results))
     reused_ids = [
-        run_id for result in results for run_id in found_by_hash(result.setting, result.dense, result.pruned.values())
+        run_id
+        for result in results
+        for run_id in found_by_hash(
+            result.setting, result.dense, [*result.pruned.values(), *([result.control.run] if result.control else [])]
+        )
     ]
     yield from engine_lines(results[0].store, results[0].setting, reused_ids)
 
@@ -110,6 +140,7 @@ def _pruned_lines(result: Pruned) -> str:
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run, ratio {ratio:g}", run) for ratio, run in pruned.items()),
+            *([_how_found("control run", result.control.run)] if result.control else []),
             trained_by(store, last),
             f"the picture: {result.picture}",
             *what_next(store, last, setting),
@@ -120,8 +151,10 @@ def _pruned_lines(result: Pruned) -> str:
 def _comparison(results: Sequence[Pruned]) -> list[str]:
     """Return what pruning did to the classes, in sentences and then as a table of means over the seeds."""
     changes = changes_of_classes(results)
-    table = text_table(*pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details))
-    return [verdict(results, changes), "", table + _at_chance(results), "", READING]
+    beyond = beyond_control(results)
+    table = pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details, beyond=beyond)
+    reading = READING_BEYOND if beyond else READING
+    return [verdict(results, changes), "", text_table(*table) + _at_chance(results), "", reading]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -137,8 +170,15 @@ def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     return each_seed(configs, options, make_dense)
 
 
-def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[Pruned]:
-    """Prune a dense model of each seed, in a job of its own; parameters as of `each_dense`.
+def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say | None = None) -> Iterator[Pruned]:
+    """Prune a dense model of each seed, in a job of its own.
+
+    Parameters
+    ----------
+    configs, options
+        As for `each_dense`.
+    say : callable, optional
+        Shows a line before a control is made. Without it there is no control.
 
     Raises
     ------
@@ -146,7 +186,7 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> I
         If several seeds are asked for of one dense run.
     """
     check_one_seed(configs)
-    return each_seed(configs, options, make_pruned)
+    return each_seed(configs, options, partial(make_pruned, say=say))
 
 
 def found_by_hash(setting: PruneSetting, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
@@ -194,7 +234,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     return Trained(store, setting, dense)
 
 
-def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
+def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
     """Prune a dense model at one ratio or several, in a job of its own. Runs that exist are found, not made again.
 
     Parameters
@@ -202,6 +242,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     config : PruneConfig
     options : mapping of str
         The options as typed, for the job's params.
+    say : callable, optional
+        As for `each_pruned`.
     """
     store, setting, named_run = opened(config, PruneSetting)
     with store.job(setting.job_name, options) as job:
@@ -220,8 +262,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         }
         location = store.artifact_location(job.run_id, picture)
         result = Pruned(store, setting, dense, pruned, predictions, changes, sizes, location)
-        lines = [*verdict([result], changes).splitlines(), *READING.splitlines()]
-        job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
+        _note(job, result)
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
             _copy_picture(store, job, run_ids[0], picture)
@@ -236,7 +277,69 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             log_summary(job, table)
             pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / picture)
         logged_model.log_models(store, setting, run_ids)
+        if say and controls.has_control(setting):
+            job.flush()  # an interrupt from here on loses the control alone
+            result = _with_control(result, job, say)
     return result
+
+
+def _note(job: Writer, result: Pruned) -> None:
+    reading = READING_BEYOND if result.control else READING
+    lines = [*verdict([result], result.changes).splitlines(), *reading.splitlines()]
+    job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
+
+
+def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
+    """Find or make the control of pruned runs, and add to them and to their job what pruning costs beyond it."""
+    store, setting = result.store, result.setting
+    control = _control(result, job, say)
+    of_control = controls.measured(store, control.run_id, setting)
+    costs, logged = {}, {}
+    for ratio, run in result.pruned.items():
+        of_run = controls.measured(store, run.run_id, setting, result.predictions[ratio])
+        costs[ratio] = controls.largest_cost(setting.data.classes, of_control, of_run)
+        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio])
+    changes = {
+        ratio: class_changes(setting.data.classes, [of_control.test], [after])
+        for ratio, after in result.predictions.items()
+    }
+    result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
+    job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
+    if len(costs) == 1:
+        (cost,) = costs.values()
+        job.tags({schema.LARGEST_COST_CLASS: cost.name})
+        job.metrics({schema.LARGEST_COST: cost.cost})
+    _note(job, result)
+    return result
+
+
+def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
+    """Find or make the control, and say before it is made how long it takes: about as long as a pruned run."""
+    store, setting = result.store, result.setting
+    last = store.get(list(result.pruned.values())[-1].run_id)
+    is_made = False
+    # Several dense runs may have the same settings: the control starts from the one that was pruned.
+    dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
+    dense = result.dense if dense_id == result.dense.run_id else runs.load(store, store.get(dense_id), setting)
+
+    def announce() -> None:
+        nonlocal is_made
+        is_made = True
+        seconds = last.data.metrics.get(schema.DURATION)
+        time = "as long as a pruned network" if seconds is None else duration(seconds)
+        say(
+            f"control: the same fine-tuning without pruning, once for all ratios and pruners; takes about {time} "
+            "(--control none leaves it out)"
+        )
+
+    try:
+        return controls.find_or_make(store, job.run_id, setting, dense, announce)
+    except KeyboardInterrupt:
+        if is_made:
+            say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")
+        raise
+    except StudyError as error:
+        raise StudyError(f"{error} (this is the control; --control none shows the pruned run without it)") from error
 
 
 def opened(
@@ -334,6 +437,19 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, ClassChanges
     }
 
 
+def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
+    """Compare the networks of several seeds with their controls, at each ratio; None if they have none."""
+    of_networks = [result.control for result in results if result.control]
+    if len(of_networks) < 2:
+        return of_networks[0].beyond if of_networks else None
+    classes, control = results[0].setting.data.classes, [each.predictions for each in of_networks]
+    after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
+    return Beyond(
+        {ratio: class_changes(classes, control, networks) for ratio, networks in after.items()},
+        {ratio: controls.largest_mean_cost(classes, control, networks) for ratio, networks in after.items()},
+    )
+
+
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
     """Return the mean of the realised ratios over the seeds, for each ratio."""
     return {
@@ -344,7 +460,8 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
 
 def verdict(results: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
     """Return the sentences above the table of `prune`."""
-    return what_is_shown(changes, prunes=results[0].setting.pruning.pruner.prunes)
+    prunes = results[0].setting.pruning.pruner.prunes
+    return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results))
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:

@@ -65,7 +65,7 @@ def _distortion(
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
     names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
     slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
-    recalls = _recalls(dense.predictions, predictions, len(classes))
+    recalls = recalls_and_accuracies(dense.predictions, predictions, len(classes))
     support = np.bincount(predictions.label, minlength=len(classes))
     return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
         schema.LARGEST_EXCESS: float(np.nanmax(intensification.excess_loss(*recalls))),
@@ -79,12 +79,14 @@ def _distortion(
 
 def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
     """Return alpha and the raw slope."""
-    recalls = _recalls(before, after, classes)
+    recalls = recalls_and_accuracies(before, after, classes)
     balances = map(intensification.recall_balance, recalls[:2], recalls[2:])
     return float(intensification.alpha(*balances)), float(intensification.raw_slope(*recalls))
 
 
-def _recalls(before: Predictions, after: Predictions, classes: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+def recalls_and_accuracies(
+    before: Predictions, after: Predictions, classes: int
+) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Return the recalls of the classes before and after, and the accuracies."""
     first, second = (
         class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)

@@ -53,7 +53,15 @@ Setting = TypeVar("Setting", bound=PruneSetting)
 Train: TypeAlias = Callable[[Setting, LoadedRun, Path, OnEpoch], tuple[nn.Module, Fit]]
 
 
-def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRun, ratio: float) -> FinishedRun:
+def prune(
+    store: Store,
+    job_run_id: str,
+    setting: PruneSetting,
+    parent: LoadedRun,
+    ratio: float,
+    *,
+    before_making: Callable[[], None] = lambda: None,
+) -> FinishedRun:
     """Find the run that prunes a parent's model at a ratio and fine-tunes it, or make it.
 
     Parameters
@@ -66,6 +74,8 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
         A dense run, or a pruned run whose remaining weights are pruned further.
     ratio : float
         Parameters of the dense model / parameters that are left.
+    before_making : callable
+        Called if no such run exists.
 
     Returns
     -------
@@ -83,13 +93,17 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     ) -> tuple[nn.Module, Fit]:
         return _prune_and_fit(as_trained, parent, plan, saved_training, on_epoch)
 
+    def make_run() -> FinishedRun:
+        before_making()
+        return make(store, job_run_id, setting, parent, plan, _note(setting, parent, plan), train)
+
     return find_or_make(
         store,
         schema.PRUNED,
         plan.hash,
         force=setting.config.force,
         read=lambda run: finished(store, run, setting, plan.hash),
-        make=lambda: make(store, job_run_id, setting, parent, plan, _note(setting, parent, plan), train),
+        make=make_run,
         counts=lambda run: is_child(run, parent, setting),
     )
 

@@ -297,11 +297,15 @@ class Store:
             self.client.log_artifact(run_id, str(file))
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Add final metrics to a run that has ended."""
+    def add_metrics(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
+        """Add final metrics, and then tags, to a run that has ended."""
         now = int(1000 * time.time())
         with one_line_errors(self.uri):
-            self.client.log_batch(run_id, [Metric(name, value, now, 0) for name, value in metrics.items()])
+            self.client.log_batch(
+                run_id,
+                [Metric(name, value, now, 0) for name, value in metrics.items()],
+                tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+            )
 
     # Runs that nobody will end
 

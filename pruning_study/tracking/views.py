@@ -23,9 +23,11 @@ DESCRIPTION = (
     "Pruned networks: their accuracy, and what each class lost.\n\n"
     "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
-    "The menu *Views* has the results: *Pruned networks by pruner and ratio*, *Accuracy against alpha* and *Searches*. "
-    "The column `largest_excess` is how much more recall a class lost than the accuracy did. `alpha` and `raw_slope` "
-    "are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
+    "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy against alpha* and *Searches*. The "
+    "pruner `none` is the control, which was fine-tuned and not pruned, and a network without a pruner is dense. The "
+    "column `largest_cost` is how much more recall a class lost than the control and the accuracy did, and "
+    "`largest_excess` the same from the dense network on. `alpha` and `raw_slope` are above 1 if the differences "
+    "between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
 _CELL = (schema.PRUNER, schema.RATIO, schema.SCHEDULE, schema.CLASS_OFFSETS)
@@ -106,8 +108,9 @@ def _table(columns: Mapping[str, int], *, order: str, ascending: bool) -> dict[s
     }
 
 
-def _groups(params: Sequence[str]) -> dict[str, Any]:
+def _groups(params: Sequence[str], *tags: str) -> dict[str, Any]:
     keys = [{"mode": "param", "groupByData": name} for name in params]
+    keys += [{"mode": "tag", "groupByData": name} for name in tags]
     return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}}
 
 
@@ -143,16 +146,31 @@ _DEFAULTS = {
     "runsHiddenMode": "SHOW_ALL",
 }
 _PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
+# Dense and pruned networks, the controls among them: MLflow's filters know no `or`.
+_NETWORKS = " and ".join(
+    f"tags.{schema.KIND} != '{kind}'"
+    for kind in (
+        schema.JOB,
+        schema.STUDY,
+        schema.TUNING,
+        schema.TRIAL,
+        schema.REPORT,
+        schema.QUANTIZED,
+        schema.COMPRESSED,
+    )
+)
 _BY_ACCURACY = _column("metrics", schema.TEST_ACCURACY)
 BY_PRUNER_AND_RATIO = View(
-    "pruned-networks",
-    "Pruned networks by pruner and ratio",
+    "networks",
+    "Networks by pruner and ratio",
     {
-        "searchFilter": _PRUNED,
-        **_groups(_CELL),
+        "searchFilter": _NETWORKS,
+        **_groups(_CELL, schema.KIND),
         **_table(
             {_column("params", name): 65 for name in _CELL[:2]}
-            | {_column("metrics", name): width for name, width in zip(_COMPARED, (125, 85, 95, 125), strict=True)}
+            | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}
+            | {_column("tags", schema.LARGEST_COST_CLASS): 145}
+            | {_column("metrics", name): width for name, width in zip(_COMPARED[1:], (85, 95, 125), strict=True)}
             | {_column("params", name): 110 for name in (*_CELL[2:], schema.SEED)},
             order=_BY_ACCURACY,
             ascending=False,

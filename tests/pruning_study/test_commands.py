@@ -40,7 +40,7 @@ DECAY = 0.02  # a weight decay that is not the default epsilon
 @pytest.fixture
 def prune(run_command, tiny_npz, store_uri):
     def run(*arguments, code=0):
-        result = run_command("prune", "--dataset", tiny_npz, *QUICK, *arguments)
+        result = run_command("prune", "--dataset", tiny_npz, "--control", "none", *QUICK, *arguments)
         assert result.exit_code == code, result.output
         return result.output
 
@@ -53,7 +53,7 @@ def experiment(name, session_store, tiny, folder):
     np.savez(folder / "tiny.npz", **tiny)
 
     def run(*arguments):
-        typed = ("prune", "--dataset", folder / "tiny.npz", *QUICK, *arguments)
+        typed = ("prune", "--dataset", folder / "tiny.npz", "--control", "none", *QUICK, *arguments)
         result = click.testing.CliRunner().invoke(cli, [*map(str, typed)])
         assert result.exit_code == 0, result.output
         return result.output
@@ -905,7 +905,15 @@ class TestOwnModel:
 
         def run(*arguments, code=0):
             result = run_command(
-                "prune", "--dataset", tmp_path / "odd.npz", "--model", "my_net:Net", *QUICK, *arguments
+                "prune",
+                "--dataset",
+                tmp_path / "odd.npz",
+                "--model",
+                "my_net:Net",
+                "--control",
+                "none",
+                *QUICK,
+                *arguments,
             )
             assert result.exit_code == code, result.output
             return result.output

@@ -391,6 +391,15 @@ class PruningOptions:
         ("prune", "iterate"),
         grid=None,
     )
+    control: str = option(
+        "make",
+        choice(("make", "none")),
+        "Also make the control, the same network fine-tuned as long without pruning, and show what each class lost "
+        "beyond it (make), or compare with the network before pruning alone (none). A control that exists is found: "
+        "one serves all ratios and pruners.",
+        ("prune",),
+        grid=None,
+    )
     dense_run_id: str | None = option(
         AUTO,
         nonempty_text,

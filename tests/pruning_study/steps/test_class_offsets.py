@@ -28,7 +28,7 @@ def data(tmp_path):
 def prune(run_command, data, store_uri):
     def run(*arguments, code=0):
         quick = ("--epochs", 4, "--fine-tune-epochs", 2, "--batch-size", 32, "--validation-fraction", 0.667)
-        result = run_command("prune", "--dataset", "small.npz", *quick, *arguments)
+        result = run_command("prune", "--dataset", "small.npz", "--control", "none", *quick, *arguments)
         assert result.exit_code == code, result.output
         return result.output
 

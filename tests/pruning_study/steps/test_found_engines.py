@@ -43,7 +43,7 @@ def test_a_found_run_is_named_if_another_engine_is_asked_for(command):
     ("name", "options", "found"),
     [
         ("train", ("--seed", "0,1"), 2),
-        ("prune", ("--ratio", "2,4", "--fine-tune-epochs", 1, "--seed", "0,1"), 6),
+        ("prune", ("--ratio", "2,4", "--fine-tune-epochs", 1, "--seed", "0,1"), 8),
         ("iterate", ("--iterations", 3), 3),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_dense_run_that_is_named_is_not_counted(command):
     command("train", "--engine", "torch")
     tag_as_native()
     named = ("--dense-run-id", runs("dense")[0].info.run_id)
-    prune = ("prune", *named, "--ratio", 2, "--fine-tune-epochs", 1, "--engine", "torch")
+    prune = ("prune", *named, "--control", "none", "--ratio", 2, "--fine-tune-epochs", 1, "--engine", "torch")
     assert command(*prune) == []
     tag_as_native()
     assert [line.split(",")[0] for line in command(*prune)] == [f"found run {runs('pruned')[0].info.run_id}"]

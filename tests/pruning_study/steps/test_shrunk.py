@@ -44,7 +44,18 @@ def command(run_command, tiny_npz, store_uri):
 
 @pytest.fixture
 def prune(command):
-    options = ("--pruner", "l1-structured", "--sparsity", 0.45, "--epochs", 1, "--fine-tune-epochs", 1)
+    options = (
+        "--pruner",
+        "l1-structured",
+        "--sparsity",
+        0.45,
+        "--epochs",
+        1,
+        "--fine-tune-epochs",
+        1,
+        "--control",
+        "none",
+    )
     return lambda *arguments: command("prune", *options, *arguments)
 
 

@@ -29,7 +29,7 @@ class Net(nn.Module):
         return self.layers(x) * float(Path("factor.txt").read_text())
 """
 QUICK = ("--model", "reading_net:Net", "--epochs", 1, "--engine", "torch")
-PRUNE = ("--ratio", 2, "--fine-tune-epochs", 1)
+PRUNE = ("--ratio", 2, "--fine-tune-epochs", 1, "--control", "none")
 
 
 @pytest.fixture

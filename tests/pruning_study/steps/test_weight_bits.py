@@ -22,7 +22,7 @@ def prune(run_command, tmp_path, store_uri):
         """Prune, and return the new run and its weights."""
         known = {run.info.run_id for run in runs("pruned")}
         quick = ("--epochs", 2, "--fine-tune-epochs", 2, "--batch-size", 32)
-        result = run_command("prune", "--dataset", "small.npz", *quick, *arguments)
+        result = run_command("prune", "--dataset", "small.npz", "--control", "none", *quick, *arguments)
         assert result.exit_code == 0, result.output
         (made,) = (run for run in runs("pruned") if run.info.run_id not in known)
         return made, checkpoints.load(artifact(made, "checkpoint.safetensors"))[0]

@@ -12,7 +12,7 @@ import zlib
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 
 from pruning_study.tracking import connect, views
 from tests.mlflow_server import losing
@@ -34,15 +34,16 @@ def state(value):
 
 def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
     key, value = views.BY_PRUNER_AND_RATIO.tag(1764000000000)
-    assert key == "mlflow.sharedViewState.pruned-networks"
-    assert json.loads(value)["name"] == "Pruned networks by pruner and ratio"
+    assert key == "mlflow.sharedViewState.networks"
+    assert json.loads(value)["name"] == "Networks by pruner and ratio"
     assert json.loads(value)["createdAt"] == 1764000000000
     page = state(value)
-    assert page["searchFilter"] == "tags.kind = 'pruned'"
-    assert page["selectedColumns"][:6] == [
+    assert page["selectedColumns"][:8] == [
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
+        "metrics.`largest_cost`",
+        "tags.`largest_cost_class`",
         "metrics.`alpha`",
         "metrics.`raw_slope`",
         "metrics.`largest_excess`",
@@ -70,7 +71,7 @@ def test_views_and_a_description_are_written_once__and_what_a_user_changed_stays
     assert {f"mlflow.sharedViewState.{view.key}" for view in views.VIEWS} < first.keys()
     assert first["mlflow.note.content"].startswith("Pruned networks")
     assert store.how_to_look(indent=0).endswith("&viewStateShareKey=searches")
-    mine = {"mlflow.sharedViewState.pruned-networks": "my own", "mlflow.note.content": "my words"}
+    mine = {"mlflow.sharedViewState.networks": "my own", "mlflow.note.content": "my words"}
     for key, value in mine.items():
         store.client.set_experiment_tag(store.experiment_id, key, value)
     views.write(store, views.SEARCHES)
@@ -128,21 +129,24 @@ def opened(address, folder, *, needs):
 
 
 def networks(client, experiment_id):
-    """Make runs of two pruners at two ratios and two seeds, and a dense run that the view leaves out."""
+    """Make runs of two pruners at two ratios and two seeds, a dense run, and a job that the view leaves out."""
     accuracies = {("mp", 2): 0.8, ("mp", 10): 0.6, ("up", 2): 0.75, ("up", 10): 0.5}
     for (pruner, ratio), accuracy in accuracies.items():
         for seed in (0, 1):
-            run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags={"kind": "pruned"})
+            tags = {"kind": "pruned", "largest_cost_class": "owl"}
+            run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags=tags)
             params = {"pruner": pruner, "ratio": f"{ratio}.0", "schedule": "one-shot", "class_offsets": "none"}
-            values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25, "largest_excess": 0.1}
+            values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25}
+            values |= {"largest_cost": 0.1, "largest_excess": 0.2}
             client.log_batch(
                 run.info.run_id,
                 metrics=[Metric(name, value, 0, 0) for name, value in {**values, "train_loss": 0.5}.items()],
                 params=[Param(name, value) for name, value in {**params, "seed": str(seed)}.items()],
             )
             client.set_terminated(run.info.run_id)
-    dense = client.create_run(experiment_id, run_name="dense s0", tags={"kind": "dense"})
-    client.log_batch(dense.info.run_id, tags=[RunTag("kind", "dense")])
+    for kind, accuracy in (("dense", 0.9), ("job", 0.8)):
+        run = client.create_run(experiment_id, run_name=f"{kind} s0", tags={"kind": kind})
+        client.log_batch(run.info.run_id, metrics=[Metric("test_accuracy", accuracy, 0, 0)])
 
 
 @pytest.mark.chromium
@@ -156,25 +160,34 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
 
     heads = re.findall(r'role="columnheader"[^>]*aria-colindex="(\d+)"[^>]*col-id="([^"]*)"[^>]*aria-sort', document)
     shown = [name for _, name in sorted(heads, key=lambda head: int(head[0])) if "." in name]
-    assert shown[:7] == [
+    assert shown[:8] == [
         "attributes.`Run Name`",
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
+        "metrics.`largest_cost`",
         "metrics.`alpha`",
         "metrics.`raw_slope`",
         "metrics.`largest_excess`",
     ]
+    assert 'col-id="tags.`largest_cost_class`"' in document  # a tag cannot be sorted by
     assert "train_loss" not in document
     rows = dict(re.findall(r'role="row" row-index="(\d+)" row-id="([^"]*)"', document))
     # The row of a run in a group is named by the group and by the run's id.
     groups = [rows[key] for key in sorted(rows, key=int) if not re.search(r"\.[0-9a-f]{32}$", rows[key])]
-    # Of the means over seeds the largest stands first.
-    means = ["mp,param.ratio.2.0", "up,param.ratio.2.0", "mp,param.ratio.10.0", "up,param.ratio.10.0"]
+    # Of the means over seeds the largest stands first: that of the dense network, which has no pruner.
+    means = [
+        "null,param.ratio.null",
+        "mp,param.ratio.2.0",
+        "up,param.ratio.2.0",
+        "mp,param.ratio.10.0",
+        "up,param.ratio.10.0",
+    ]
     assert [group.partition(",param.schedule")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
     assert "0.85" in document  # the mean of .8 and .9
-    assert "dense s0" not in document
-    assert "Pruned networks by pruner and ratio" in document
+    assert "dense s0" in document
+    assert "job s0" not in document
+    assert "Networks by pruner and ratio" in document
 
 
 @pytest.mark.chromium

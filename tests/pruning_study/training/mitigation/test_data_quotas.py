@@ -146,7 +146,7 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     )  # of whose 20 images no class has all right
     quotas = ("--data-quotas", "recall")
     for options in (("mp",), ("mp", *quotas), ("none", *quotas, "--data-density", 0.2)):
-        result = run_command("prune", *quick, "--pruner", *options)
+        result = run_command("prune", *quick, "--control", "none", "--pruner", *options)
         assert result.exit_code == 0, result.output
     found = {run.info.run_name: run.data.params for run in runs("pruned")}
     assert {name: (params.get("data_quotas"), params.get("data_density")) for name, params in found.items()} == {

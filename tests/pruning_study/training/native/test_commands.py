@@ -16,7 +16,7 @@ QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32, "--pruner",
 @pytest.fixture
 def prune(run_command, tiny_npz, store_uri):
     def run(*arguments):
-        result = run_command("prune", "--dataset", tiny_npz, *QUICK, *arguments)
+        result = run_command("prune", "--dataset", tiny_npz, "--control", "none", *QUICK, *arguments)
         assert result.exit_code == 0, result.output
         return result.output
 

@@ -1,0 +1,128 @@
+"""The control of a pruned network, and what pruning costs a class beyond it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.runs import schema
+from analysis.statistics import class_costs, class_losses
+from analysis.statistics.intensification import excess_loss
+from pruning_study.steps import pruned as pruned_step
+from pruning_study.steps import runs
+from pruning_study.steps.compared import recalls_and_accuracies
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.tracking.store import Store
+from pruning_study.training.evaluation import Predictions
+
+
+class Measured(NamedTuple):
+    """A network's predictions for the test images and for the validation images."""
+
+    test: Predictions
+    validation: Predictions
+
+
+class LargestCost(NamedTuple):
+    """What pruning costs a class beyond the control and the accuracy, as a share of its test images.
+
+    Attributes
+    ----------
+    name : str
+    cost : float
+    low, high : float, optional
+        95 % interval over networks and images of the largest cost of a class; None of a single network.
+    """
+
+    name: str
+    cost: float
+    low: float | None = None
+    high: float | None = None
+
+
+def has_control(setting: PruneSetting) -> bool:
+    """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
+    pruning = setting.pruning
+    return pruning.pruner.prunes and pruning.fine_tuning.epochs > 0 and not setting.config.starts_anew
+
+
+def find_or_make(
+    store: Store, job_run_id: str, setting: PruneSetting, dense: LoadedRun, before_making: Callable[[], None]
+) -> FinishedRun:
+    """Find the run that `--pruner none` makes of the same dense network with the same options, or make it.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for the run.
+    setting : PruneSetting
+        Of the pruned network; it has a control.
+    dense : LoadedRun
+    before_making : callable
+        Called only if no such run exists, before it is made.
+
+    Raises
+    ------
+    StudyError
+        If fine-tuning diverges, or if the store does not take the run.
+    """
+    # With the id of the dense run the control of another network with the same options does not count.
+    of_control = setting.at(pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
+    return pruned_step.prune(store, job_run_id, of_control, dense, 1.0, before_making=before_making)
+
+
+def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
+    """Find the class that pruning costs most on validation images, and read its cost on test images.
+
+    The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
+    images would have lost most there by chance too.
+    """
+    on_validation, on_test = (
+        excess_loss(*recalls_and_accuracies(before, after, len(classes)))
+        for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
+    )
+    place = int(np.nanargmax(on_validation))
+    return LargestCost(classes[place], float(on_test[place]))
+
+
+def largest_mean_cost(
+    classes: Sequence[str], control: Sequence[Predictions], pruned: Sequence[Predictions]
+) -> LargestCost:
+    """Find the class that pruning costs most in several networks, each class chosen by the other networks.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Each has a test image.
+    control, pruned : sequences of Predictions
+        For the test images; two networks or more, in the same order.
+    """
+    label = pruned[0].label
+    right_control, right = (np.array([each.right for each in side]) for side in (control, pruned))
+    support = np.bincount(label)
+    recall = np.bincount(label, (right_control.mean(0) + right.mean(0)) / 2) / support
+    changes = class_losses.moderated(class_losses.from_predictions(label, right_control, right), recall)
+    worst = class_costs.worst_class(
+        changes,
+        class_losses.excess_weights(support / len(label)),
+        label=label,
+        differences=right_control.astype(np.int8) - right,
+    )
+    return LargestCost(classes[worst.place], worst.cost, worst.low, worst.high)
+
+
+def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost) -> FinishedRun:
+    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it."""
+    if store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) != control.run_id:
+        tags = {schema.LARGEST_COST_CLASS: cost.name, schema.CONTROL_RUN_ID: control.run_id}
+        store.add_metrics(run.run_id, {schema.LARGEST_COST: cost.cost}, tags)
+    return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})
+
+
+def measured(store: Store, run_id: str, setting: PruneSetting, test: Predictions | None = None) -> Measured:
+    """Read a run's predictions; errors as of `runs.test_predictions`."""
+    test = test or runs.test_predictions(store, run_id, setting)
+    return Measured(test, runs.val_predictions(store, run_id, setting))

@@ -1,0 +1,205 @@
+"""The control that `prune` makes: one for all, never in the way of the pruned run, and what is logged beyond it."""
+
+import signal
+
+import numpy as np
+import pytest
+
+import pruning_study
+from analysis.common.errors import StudyError
+from pruning_study.commands.pruning_table import Beyond, pruning_table, what_is_shown
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.controls import LargestCost, Measured, largest_cost, largest_mean_cost
+from pruning_study.steps.text_tables import text_table
+from pruning_study.training.evaluation import Predictions
+from tests.deadline import wait_until
+from tests.mlflow_server import losing
+from tests.stored_runs import runs
+from tests.warm_processes import WarmProcess, run_module
+
+QUICK = ("--epochs", 1, "--fine-tune-epochs", 1, "--batch-size", 32)
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def prune(run_command, tiny_npz, store_uri):
+    def run(*arguments, code=0):
+        result = run_command("prune", "--dataset", tiny_npz, *QUICK, *arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def pruners(status="FINISHED"):
+    """The pruners of the pruned runs, the oldest first."""
+    return [run.data.params.get("pruner") for run in runs("pruned", status=status)]
+
+
+def network(n_right, images=10):
+    """Return predictions of as many right images of each class of CLASSES, out of so many."""
+    label = np.repeat([0, 1], images)
+    predicted = np.where(np.tile(np.arange(images), 2) < np.repeat(n_right, images), label, 1 - label)
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_makes(prune):
+    output = prune("--pruner", "mp", "--ratio", 4)
+    assert pruners() == ["mp", "none"]
+    assert "control: the same fine-tuning without pruning" in output
+    assert "takes about" in output
+    for options in (("--pruner", "up", "--ratio", "2,8"), ("--pruner", "mp", "--ratio", 4, "--schedule", "cubic")):
+        assert "control: " not in prune(*options, "--ramp", 0)
+    assert pruners().count("none") == 1
+    output = prune("--pruner", "none")
+    assert output.count("(found, not run again") == 2
+    assert pruners().count("none") == 1
+    control = next(run for run in runs("pruned") if run.data.params["pruner"] == "none")
+    assert f"pruned run, ratio 1: {control.info.run_id} (found" in output
+    for run in runs("pruned"):
+        is_pruned = run.info.run_id != control.info.run_id
+        assert (run.data.tags.get("control_run_id") == control.info.run_id) == is_pruned
+        assert ("largest_cost" in run.data.metrics) == is_pruned
+        assert run.info.status == "FINISHED"
+    jobs = runs("job")
+    assert jobs[0].data.tags["control_run_id"] == control.info.run_id
+    assert jobs[0].data.metrics["largest_cost"] == runs("pruned")[0].data.metrics["largest_cost"]
+    assert jobs[0].data.tags["largest_cost_class"] == runs("pruned")[0].data.tags["largest_cost_class"]
+
+
+def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, tiny_npz):
+    """Dense runs that `--force` makes have the same hash, and on some machines other weights."""
+
+    def lineage():
+        return [(run.data.params["pruner"], run.data.tags["dense_run_id"]) for run in runs("pruned")]
+
+    prune()
+    assert run_command("train", "--dataset", tiny_npz, *QUICK[:2], *QUICK[4:], "--force").exit_code == 0
+    first, second = (run.info.run_id for run in runs("dense"))
+    prune()
+    assert lineage() == [("mp", first), ("none", first)]
+    prune("--force", "--control", "none")
+    third = runs("dense")[-1].info.run_id
+    prune()
+    assert lineage() == [("mp", first), ("none", first), ("mp", third), ("none", third)]
+    assert second not in dict(lineage()).values()
+
+
+def test_a_run_of_an_earlier_version_is_given_its_cost_and_is_not_made_again(prune):
+    prune("--control", "none")
+    (run,) = runs("pruned")
+    assert "largest_cost" not in run.data.metrics
+    assert prune().count("(found") == 2
+    (again, control) = runs("pruned")
+    assert (again.info.run_id, control.data.params["pruner"]) == (run.info.run_id, "none")
+    assert again.data.metrics.keys() - run.data.metrics.keys() == {"largest_cost"}
+    assert again.data.tags["config_hash"] == run.data.tags["config_hash"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--pruner", "none"), ("--fine-tune-epochs", 0), ("--start", "initialization"), ("--control", "none")],
+)
+def test_no_control_is_made_where_there_is_nothing_to_compare(prune, options):
+    options = options if "initialization" not in options else (*options, "--epochs", 2, "--frequency", 1)
+    output = prune(*options)
+    (run,) = runs("pruned")
+    assert "largest_cost" not in run.data.metrics
+    assert "control run" not in output
+    assert "control_run_id" not in {**run.data.tags, **runs("job")[0].data.tags}
+
+
+def test_the_function_for_python_makes_none_and_says_who_does(store_uri, tiny_npz):
+    quick = {"dataset": tiny_npz, "epochs": 1, "fine_tune_epochs": 1, "batch_size": 32}
+    pruning_study.prune(**quick)
+    assert pruners() == ["mp"]
+    assert runs("job")[0].data.params["control"] == "none"
+    with pytest.raises(StudyError, match="only the command makes a control"):
+        pruning_study.prune(**quick, control="make")
+
+
+@pytest.mark.slow
+def test_ctrl_c_loses_the_control_alone_and_the_same_command_goes_on_with_it(run_command, tiny_npz, store_uri):
+    typed = ("prune", "--dataset", tiny_npz, "--epochs", 1, "--fine-tune-epochs", 150, "--ratio", 4)
+    process = WarmProcess(run_module, "pruning_study", *typed)
+    wait_until(lambda: "none" in pruners("RUNNING"), process)
+    process.send_signal(signal.SIGINT)
+    said = process.wait()
+    assert process.returncode == 1
+    assert "the pruned run is finished and the control is not; the same command goes on with it" in said
+    assert "Traceback" not in said
+    assert (pruners(), pruners("KILLED")) == (["mp"], ["none"])
+    (killed,) = runs("job", status="KILLED")
+    assert killed.data.tags["pruned_run_ids"] == runs("pruned")[0].info.run_id
+    result = run_command(*typed)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("(found") == 2
+    assert pruners() == ["mp", "none"]
+    assert "largest_cost" in runs("pruned")[0].data.metrics
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_the_cost_loses_no_run(prune, server_port, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server_port}")
+    prune("--control", "none")
+    prune("--pruner", "none")
+    with losing(server_port, {"log-batch": ["fine", "fine", "forbidden"]}) as (port, asked):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        output = prune(code=1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server_port}")
+    assert asked["log-batch"] == 3
+    assert "403" in output
+    assert (pruners(), "largest_cost" in runs("pruned")[0].data.metrics) == (["mp", "none"], False)
+    assert prune().count("(found") == 3
+    assert "largest_cost" in runs("pruned")[0].data.metrics
+
+
+def test_the_class_of_the_largest_cost_is_chosen_on_validation_images_and_read_on_test_images():
+    """On validation images dog loses 3 of 10 and cat 1, the accuracy .2: dog costs .1. On test images dog loses 2 of
+    10 and cat 6, the accuracy .4: dog costs -.2, and cat, which is not chosen, .2.
+    """
+    control = Measured(test=network([9, 8]), validation=network([9, 9]))
+    pruned = Measured(test=network([3, 6]), validation=network([8, 6]))
+    found = largest_cost(CLASSES, control, pruned)
+    assert (found.name, found.cost) == ("dog", pytest.approx(-0.2))
+
+
+def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others():
+    """In each of three networks dog loses 4 of 10 more than cat, .2 more than the accuracy."""
+    controls = [network([9, 9]), network([8, 9]), network([9, 8])]
+    found = largest_mean_cost(CLASSES, controls, [network([9, 5]), network([8, 5]), network([9, 4])])
+    assert (found.name, found.cost) == ("dog", pytest.approx(0.2, abs=0.03))
+    assert found.low <= found.cost <= found.high
+
+
+def table_and_lines(before, control, after, cost):
+    changes = class_changes(CLASSES, [before], [after])
+    beyond = Beyond({4.0: class_changes(CLASSES, [control], [after])}, {4.0: cost})
+    table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}, details=False, beyond=beyond))
+    return table.splitlines(), what_is_shown({4.0: changes}, prunes=True, beyond=beyond).splitlines()
+
+
+def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
+    """Of ten dogs the control has 8 right and the pruned network 1: McNemar's p is 2 / 2^7, and Holm doubles it."""
+    table, lines = table_and_lines(network([9, 9]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35))
+    assert table[0].split()[:6] == ["class", "before", "control", "after", "loss", "95"]
+    assert table[0].split()[-2:] == ["p", "images"]
+    (dog,) = (line.split() for line in table if line.startswith("dog"))
+    assert dog[1:5] == ["0.900", "0.800", "0.100", "+0.700"]
+    assert float(dog[5]) < 0.7 < float(dog[7])
+    assert dog[-2:] == [f"{2 * 2 / 2**7:.3f}", "10"]
+    (accuracy,) = (line.split() for line in table if line.startswith("accuracy"))
+    assert (accuracy[1:5], accuracy[-1]) == (["0.900", "0.750", "0.400", "+0.350"], "20")
+    assert lines[0] == "ratio 4: accuracy 90.0 -> 40.0 %, of the control 75.0 %"
+
+
+def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
+    weak, good = network([38, 16], 40), network([38, 38], 40)
+    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.275))
+    assert lines[1] == (
+        "  beyond the control, 1 of 2 classes lost more recall than the choice of test images explains (dog)"
+    )
+    assert lines[2] == ("  dog costs most on validation images, and on test images 27.5 points more than the accuracy")
+    _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375))
+    assert lines[1] == "  beyond the control, no class is shown to have lost recall"
+    assert lines[-1].startswith("One network: another seed may lose on other classes.")
