@@ -1,6 +1,5 @@
 """Which classes and images are at risk before anything is pruned, and how well that is foreseen where it is known."""
 
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,12 @@ import pandas as pd
 
 from analysis.audit import confidences, copies
 from analysis.audit.audit import read_sides
+from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import SizeLimit
 from analysis.common.printable import printable
+from analysis.common.text_tables import opened_table
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.runs.checks import some
 from analysis.statistics.intensification import at_chance
@@ -25,7 +26,7 @@ from analysis.statistics.risk_scores import class_scores, combined, image_scores
 FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
-_LARGEST_TABLE = 2**26
+_LARGEST_TABLE = SizeLimit(2**-4)
 # Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
@@ -59,6 +60,7 @@ def risk(
     training_images: Path | None = None,
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
+    columns: ColumnNames = USUAL,
 ) -> Risk:
     """Score classes and images by dense networks, and judge the scores by compressed ones.
 
@@ -68,7 +70,7 @@ def risk(
         As `audit.audit` takes them. Of networks after, half judge the scores of the other half.
     training_images : Path, optional
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
-    max_data_gib, pair_by_order
+    max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
     Raises
@@ -80,13 +82,15 @@ def risk(
     limit = SizeLimit(max_data_gib, "max_data_gib")
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
-        read = read_sides(sides, Path(downloads), limit, pair_by_order)
-        certainty = confidences.read(list(read.networks_by_path["before"]), read.networks["before"], limit)
+        read = read_sides(sides, Path(downloads), limit, pair_by_order, columns)
+        paths = list(read.networks_by_path["before"])
+        certainty = confidences.read(paths, read.networks["before"], limit, read.orders)
     names = np.unique(read.label)
     shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
     result = of_predictions(
         read.label, {side: each for side, each in read.networks.items() if len(each)}, certainty.values, shares
     )
+    result.notes.extend(read.notes)
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
         left_out.append("no disagreement: it takes two networks")
@@ -226,11 +230,12 @@ def _ranked(table: pd.DataFrame, risk: np.ndarray) -> pd.DataFrame:
 
 def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
     """Return the number of training images of each class."""
-    with opened(path) as file:
+    with opened_table(path, _LARGEST_TABLE, option="training_images") as (header, rows):
         try:
-            table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={_CLASS: str}, keep_default_na=False)
-            counts = table.set_index(_CLASS)[_TRAINING_IMAGES].astype(float)
-        except (OSError, ValueError, KeyError) as error:
+            places = [header.index(name) for name in (_CLASS, _TRAINING_IMAGES)]
+            cells = [[row[place].strip() for place in places] for _, row in rows]
+            counts = pd.Series([float(count) for _, count in cells], [csv_text.unquoted(name) for name, _ in cells])
+        except ValueError as error:
             raise StudyError(
                 f"{path}: no table with the columns {_CLASS} and {_TRAINING_IMAGES}, a number for each class",
                 option="training_images",
