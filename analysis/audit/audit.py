@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import confidences, copies, movement, populations, prediction_files, prediction_sources
+from analysis.audit import (
+    class_order,
+    confidences,
+    copies,
+    movement,
+    populations,
+    prediction_files,
+    prediction_sources,
+    series_order,
+)
 from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
@@ -44,6 +53,7 @@ def audit(
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
     columns: ColumnNames = USUAL,
+    keep_class_order: bool = False,
 ) -> Audit:
     """Compare stored predictions before and after compression.
 
@@ -62,6 +72,8 @@ def audit(
         Whether several files are paired in the order given, those of a glob or a folder by name and number.
     columns : ColumnNames
         The columns of labels and predictions in tables, where they are not called as usual.
+    keep_class_order : bool
+        As for `audit_predictions`.
 
     Raises
     ------
@@ -83,6 +95,7 @@ def audit(
         networks["after"],
         networks["control"] if control else None,
         image_groups.read(groups, len(label), read.image_names).groupings if groups else None,
+        keep_class_order=keep_class_order,
     )
     return result._replace(
         notes=[*prediction_sources.described(read.networks_by_path), *read.notes, *result.notes, *diagnoses],
@@ -137,6 +150,8 @@ def audit_predictions(
     control: ArrayLike | None = None,
     groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
+    *,
+    keep_class_order: bool = False,
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -165,6 +180,9 @@ def audit_predictions(
         whose recall is their accuracy.
     class_names : sequence or mapping, optional
         Names of the labels, by number or by label, no two alike.
+    keep_class_order : bool
+        Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
+        put into another order.
 
     Returns
     -------
@@ -176,7 +194,8 @@ def audit_predictions(
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, or if none of the predictions of a side is one of the labels' classes.
+        If the arrays do not fit each other, if none of the predictions of a side is one of the labels' classes, or if
+        `class_order.check` finds the classes in another order.
 
     Examples
     --------
@@ -190,6 +209,10 @@ def audit_predictions(
     >>> result.damaged, result.table["change"].tolist()
     (['dog'], [-0.9, 0.0])
     """
+    ordered, order_notes = series_order.aligned(
+        label, {"before": before, "after": after, "control": control, "groups": groups}
+    )
+    before, after, control, groups = ordered.values()
     label = _classes("label", label)
     if label.ndim != 1 or not label.size:
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
@@ -197,9 +220,12 @@ def audit_predictions(
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
     names, class_index = np.unique(label, return_inverse=True)
     _check(names, networks)
+    if not keep_class_order:
+        class_order.check(label, networks)
+    order_notes += copies.repeated_images(class_index, networks)
     paired = len(networks["before"]) in (1, len(networks["after"]))
     networks, places, notes = copies.without_copies(label, networks)
-    notes += _notes(names, networks, paired=paired)
+    notes = [*order_notes, *notes, *_notes(names, networks, paired=paired)]
     answers = {side: predicted == label for side, predicted in networks.items()}
     chance_level, right = without_guessing(class_index, answers, paired=paired)
     if chance_level.any_at_chance:
