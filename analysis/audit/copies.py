@@ -75,8 +75,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Dis
 def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
     """Return a warning if images stand several times in a row, or all of them several times after each other.
 
-    Enough images have to be predicted otherwise than their neighbours of the same class, since classes one after the
-    other make rows alike too.
+    Rows have to change more often than classes that stand one after the other make them change.
 
     Parameters
     ----------
@@ -94,10 +93,9 @@ def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray])
     rows = [class_index, *(each for side in networks.values() for each in side)]
     images = len(class_index)
     changes = np.any([row[1:] != row[:-1] for row in rows], axis=0)
-    is_within = class_index[1:] == class_index[:-1]
     copies = int(np.gcd.reduce(np.append(np.flatnonzero(changes) + 1, images)))
-    if copies == 1 or np.count_nonzero(changes & is_within) < _FEWEST_WRONG:
-        copies = next((each for each in range(2, _MOST_COPIES + 1) if _is_tiled(rows, each)), 1)
+    if copies == 1 or np.count_nonzero(changes) - class_index.max() < _FEWEST_WRONG:
+        copies = next((each for each in range(_MOST_COPIES, 1, -1) if _is_tiled(rows, each)), 1)
     if copies == 1:
         return []
     return [
