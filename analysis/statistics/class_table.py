@@ -120,7 +120,8 @@ def _excess(
     half_square = np.square(np.nan_to_num(estimate["high"] - estimate["value"]))
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    return estimate["value"], np.array([estimate["value"] - low, estimate["value"] + high])
+    reach = np.abs(weights).sum(1)  # of classes that lose or win all their images
+    return estimate["value"], np.clip([estimate["value"] - low, estimate["value"] + high], -reach, reach)
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

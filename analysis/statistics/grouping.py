@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.runs.checks import some
 from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.group_spread import spread, spread_by_chance
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -45,7 +46,8 @@ def summary(
           mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
           with its interval; largest_excess_floor: what it would be if only noise of the test images moved groups;
-          largest_excess_group: the group whose mean excess loss is largest.
+          largest_excess_group: the group whose mean excess loss is largest. Groups of one image, which say nothing, are
+          left out of these; single_image_groups names them.
         - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same of the
           control.
         - spread_change: standard deviation of the groups' changes, weighted by their images, and spread_change_chance,
@@ -66,7 +68,8 @@ def summary(
     """
     support = np.bincount(place)
     excess = _excess(place, before, after)
-    low, high = mean_interval(excess.max(1), 1 - LEVEL)
+    largest = excess.max(1)
+    low, high = mean_interval(largest, 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
     columns: dict[str, Any] = {
         "n": len(after),
@@ -74,11 +77,12 @@ def summary(
         "fewest_images": int(support.min()),
         "most_images": int(support.max()),
         **_slopes(place, before, after),
-        "largest_excess": float(excess.max(1).mean()),
+        "largest_excess": float(largest.mean()),
         "largest_excess_low": low,
         "largest_excess_high": high,
         "largest_excess_floor": _floor(place, before, after),
-        "largest_excess_group": str(names[excess.mean(0).argmax()]),
+        "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
+        "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
     }
     return columns | {
         **_of_control(place, before, control),
@@ -88,14 +92,17 @@ def summary(
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the excess loss of each group, (networks, groups)."""
-    return excess_loss(*_group_recalls(group, before, after))
+    """Return the excess loss of each group, (networks, groups), -inf of groups of one image beside larger ones."""
+    excess = excess_loss(*_group_recalls(group, before, after))
+    is_single = np.bincount(group) == 1
+    return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
 
 
 def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     """Return the mean over the networks of the floor of the largest excess loss."""
     right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
-    return mean(largest_excess_floor(right_before, right_after, right_both, np.bincount(group)))
+    support = np.bincount(group)
+    return mean(largest_excess_floor(right_before, right_after, right_both, np.where(support > 1, support, 0)))
 
 
 def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:

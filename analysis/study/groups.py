@@ -288,9 +288,11 @@ def sentence(row: Mapping[str, Any]) -> str:
     alpha, raw = (
         with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
     )
+    single = row.get("single_image_groups")
+    left_out = f" Groups of one image are left out of the largest loss: {single}." if single else ""
     return (
         f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. A group loses up to {largest} points more than the accuracy{beside}; "
         f"on average {row['largest_excess_group']} loses most. If all groups lost the same, noise of the test images "
-        f"alone would make the largest loss {floor} points."
+        f"alone would make the largest loss {floor} points.{left_out}"
     )

@@ -8,6 +8,7 @@ import pytest
 from analysis.__main__ import cli
 from analysis.audit import audit, power, prediction_files, risk
 from analysis.common.errors import StudyError
+from analysis.statistics.largest_excess import largest_excess_floor
 from tests.ordinary_files.builders import (
     CLASSES,
     IMAGES,
@@ -332,3 +333,34 @@ def test_an_empty_cell_of_parquet_is_named(tmp_path):
     table.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(StudyError, match="row 7 has no predicted: fill it in"):
         prediction_files.read([tmp_path / "a.parquet"], prediction_files.SizeLimit(1))
+
+
+@pytest.fixture(scope="module")
+def with_singles(tmp_path_factory):
+    """Return an audit of three groups of one image, of which a network loses one and another wins, and a large one."""
+    folder = write(tmp_path_factory.mktemp("groups"), networks())
+    group = np.where(np.arange(IMAGES) < 3, np.arange(IMAGES).astype(str), np.where(np.arange(IMAGES) % 2, "b", "a"))
+    pd.DataFrame({"writer": np.char.add("w", group)}).to_csv(folder / "groups.csv", index=False)
+    return audited(folder, groups=folder / "groups.csv")
+
+
+def test_intervals_stay_within_what_can_be(with_singles):
+    """The excess of a group of one image was -13.6 to 11.6, as a share."""
+    table = with_singles.table
+    assert table["excess_low"].min() >= -2
+    assert table["excess_high"].max() <= 2
+    assert table["change_low"].between(-1, 1).all()
+
+
+def test_groups_of_one_image_are_named_and_left_out_of_the_largest_loss(with_singles):
+    """Noise would have made the largest loss 237.2 points of 60 such groups."""
+    (row,) = with_singles.groupings.to_dict("records")
+    assert row["largest_excess_group"] in ("wa", "wb")
+    assert 0 < row["largest_excess_floor"] < 0.1
+    note = next(note for note in with_singles.notes if note.startswith("By writer"))
+    assert note.endswith("Groups of one image are left out of the largest loss: w0, w1, w2.")
+
+
+def test_noise_makes_no_loss_of_more_than_everything():
+    """Sixty classes of two images, of which each loses one and wins the other."""
+    assert largest_excess_floor([0.5] * 60, [0.5] * 60, [0.0] * 60, [2] * 60) <= 1
