@@ -23,7 +23,7 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 SECTIONS = {
     "Predictions": (
         *("before", "after", "test_before", "test_after", "control", "training_images"),
-        *("pair_by_order", "max_data_gib"),
+        *("label_column", "predicted_column", "pair_by_order", "keep_class_order", "max_data_gib"),
     ),
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
@@ -122,6 +122,24 @@ _PAIR_BY_ORDER = _true_or_false(
     "--pair-by-order",
     "Pair several files in the order given, those of a folder or a glob by name and number, and not by their names.",
 )
+_KEEP_CLASS_ORDER = _true_or_false(
+    "--keep-class-order",
+    "Take predictions as they are that fit the labels, or the model before, only if their classes are put into another "
+    "order. They are refused otherwise.",
+)
+
+
+def _columns(command: FC) -> FC:
+    """Add the options that name columns of tables of predictions."""
+    for name, whose, usual in (
+        ("--predicted-column", "predicted classes", "predicted, y_pred or prediction"),
+        ("--label-column", "true classes", "label, y_true or target"),
+    ):
+        help = f"Column of the {whose} in tables of predictions.  [default: the usual names, such as {usual}]"
+        command = click.option(name, metavar="NAME", type=_OrAuto(click.STRING), help=help)(command)
+    return command
+
+
 _MAX_DATA_GIB = click.option(
     "--max-data-gib",
     type=click.FloatRange(0, min_open=True),
@@ -193,7 +211,9 @@ def cli() -> None:
     ),
 )
 @_sides("--before", "--after")
+@_columns
 @_PAIR_BY_ORDER
+@_KEEP_CLASS_ORDER
 @click.option(
     "--groups",
     type=_OrAuto(click.Path(path_type=Path)),
@@ -236,7 +256,10 @@ def audit(
     before: tuple[str, ...],
     after: tuple[str, ...],
     control: tuple[str, ...],
+    label_column: str | None,
+    predicted_column: str | None,
     pair_by_order: bool,
+    keep_class_order: bool,
     groups: Path | None,
     output: Path,
     max_data_gib: float,
@@ -247,8 +270,9 @@ def audit(
     """Find the classes that pruning cost recall.
 
     Predictions are all that is needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in
-    the tracking store. A file is CSV with the columns label and predicted, or .npz with arrays of these names, an entry
-    for each test image. Classes are words or whole numbers.
+    the tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
+    predicted, or .npz with arrays of these names, an entry for each test image. Classes are words or whole numbers.
+    If all files name their images, in a column such as filename, rows are matched by it.
 
     With several seeds, the files before, after and in the control are paired by the numbers and words in their names:
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
@@ -256,6 +280,7 @@ def audit(
     """
     from analysis.audit import audit, prediction_files
     from analysis.audit import result as audit_result
+    from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
     from analysis.statistics import limits
 
@@ -263,7 +288,16 @@ def audit(
     sources = prediction_files.named([*before, *after, *control])
     overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
     overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
-    result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
+    result = audit.audit(
+        before,
+        after,
+        control,
+        groups=groups,
+        max_data_gib=max_data_gib,
+        pair_by_order=pair_by_order,
+        columns=ColumnNames(label_column, predicted_column),
+        keep_class_order=keep_class_order,
+    )
     audit_result.write(result, output)
     if within.any_given:
         click.echo(within)
@@ -284,6 +318,7 @@ def audit(
     ),
 )
 @_sides()
+@_columns
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
 @click.option("--classes", type=_OrAuto(click.INT), help="Number of classes.  [default: that of the predictions]")
@@ -310,6 +345,8 @@ def power(
     before: tuple[str, ...],
     after: tuple[str, ...],
     control: tuple[str, ...],
+    label_column: str | None,
+    predicted_column: str | None,
     pair_by_order: bool,
     max_data_gib: float,
     classes: int | None,
@@ -324,6 +361,7 @@ def power(
     three numbers. The audits are simulated.
     """
     from analysis.audit import power, prediction_files
+    from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
 
     numbers = {"--classes": classes, "--images": images, "--movement": movement}
@@ -334,7 +372,10 @@ def power(
         overwriting.check_inputs(
             output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
         )
-        estimate = power.power(before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
+        columns = ColumnNames(label_column, predicted_column)
+        estimate = power.power(
+            before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order, columns=columns
+        )
     elif before or after or control:
         raise click.UsageError(f"{'--after' if before else '--before'} is missing: give predictions before and after")
     elif classes is None or images is None or movement is None:
@@ -370,6 +411,7 @@ def power(
     help="Points of accuracy that pruning may cost. The expected loss of each class follows from it, if pruning "
     "multiplies the error of every class by one factor.",
 )
+@_columns
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
 @click.option(
@@ -385,6 +427,8 @@ def risk(
     control: tuple[str, ...],
     training_images: Path | None,
     accuracy_loss: float,
+    label_column: str | None,
+    predicted_column: str | None,
     pair_by_order: bool,
     max_data_gib: float,
     output: Path,
@@ -402,6 +446,7 @@ def risk(
     are told from others.
     """
     from analysis.audit import prediction_files, risk
+    from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
 
     names = (*risk.FILES, risk.JUDGEMENT)
@@ -415,6 +460,7 @@ def risk(
         accuracy_loss=accuracy_loss,
         max_data_gib=max_data_gib,
         pair_by_order=pair_by_order,
+        columns=ColumnNames(label_column, predicted_column),
     )
     written = risk.write(result, output)
     click.echo(risk.summary(result))

@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import copies, movement, populations, prediction_files, prediction_sources
+from analysis.audit import (
+    class_order,
+    confidences,
+    copies,
+    movement,
+    populations,
+    prediction_files,
+    prediction_sources,
+    series_order,
+)
+from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.audit.result import WHAT_IS_CHANCE, Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
@@ -44,6 +54,8 @@ def audit(
     groups: Path | None = None,
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
+    columns: ColumnNames = USUAL,
+    keep_class_order: bool = False,
 ) -> Audit:
     """Compare stored predictions before and after compression.
 
@@ -51,7 +63,7 @@ def audit(
     ----------
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
-        and `predicted`, or CSV with columns of these names. Several files are paired by their names, as
+        and `predicted`, or a table with such columns. Several files are paired by their names, as
         `network_names.matched` does; several runs in the order given. If .npz files also hold `logits`, the movement
         of the classes is diagnosed.
     groups : Path, optional
@@ -60,6 +72,10 @@ def audit(
         Most memory, in GiB, that the classes in one file may take.
     pair_by_order : bool
         Whether several files are paired in the order given, those of a glob or a folder by name and number.
+    columns : ColumnNames
+        The columns of labels and predictions in tables, where they are not called as usual.
+    keep_class_order : bool
+        As for `audit_predictions`.
 
     Raises
     ------
@@ -69,9 +85,10 @@ def audit(
     """
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
-        read = read_sides({"before": before, "after": after, "control": control}, Path(downloads), limit, pair_by_order)
+        sides = {"before": before, "after": after, "control": control}
+        read = read_sides(sides, Path(downloads), limit, pair_by_order, columns)
         movements, diagnoses = movement.of_files(
-            {side: list(names) for side, names in read.networks_by_path.items()}, limit
+            {side: list(names) for side, names in read.networks_by_path.items()}, limit, read.orders
         )
     label, networks = read.label, read.networks
     result = audit_predictions(
@@ -79,23 +96,35 @@ def audit(
         networks["before"],
         networks["after"],
         networks["control"] if control else None,
-        image_groups.read(groups, len(label)).groupings if groups else None,
+        image_groups.read(groups, len(label), read.image_names).groupings if groups else None,
+        keep_class_order=keep_class_order,
     )
     return result._replace(
-        notes=[*prediction_sources.described(read.networks_by_path), *result.notes, *diagnoses], movements=movements
+        notes=[*prediction_sources.described(read.networks_by_path), *read.notes, *result.notes, *diagnoses],
+        movements=movements,
     )
 
 
 class AuditedPredictions(NamedTuple):
-    """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images)."""
+    """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images).
+
+    `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`.
+    """
 
     networks_by_path: dict[str, dict[Path, str]]
     label: np.ndarray
     networks: dict[str, np.ndarray]
+    orders: dict[Path, np.ndarray]
+    image_names: list[str] | None
+    notes: list[str]
 
 
 def read_sides(
-    sources_by_side: Mapping[str, Sequence[str]], downloads: Path, limit: SizeLimit, pair_by_order: bool
+    sources_by_side: Mapping[str, Sequence[str]],
+    downloads: Path,
+    limit: SizeLimit,
+    pair_by_order: bool,
+    columns: ColumnNames = USUAL,
 ) -> AuditedPredictions:
     """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
 
@@ -108,9 +137,12 @@ def read_sides(
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
     networks = prediction_sources.in_pairs(networks, by_order=pair_by_order)
-    label, predicted = prediction_files.read([path for side in networks.values() for path in side], limit)
+    paths = [path for side in networks.values() for path in side]
+    read = prediction_files.read(paths, limit, columns)
+    confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
-    return AuditedPredictions(networks, label, dict(zip(sources_by_side, np.split(predicted, ends[:-1]), strict=True)))
+    predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
+    return AuditedPredictions(networks, read.label, predicted, read.orders, read.image_names, read.notes)
 
 
 def audit_predictions(
@@ -120,6 +152,8 @@ def audit_predictions(
     control: ArrayLike | None = None,
     groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
+    *,
+    keep_class_order: bool = False,
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -147,6 +181,9 @@ def audit_predictions(
         whose recall is their accuracy.
     class_names : sequence or mapping, optional
         Names of the labels, by number or by label, no two alike.
+    keep_class_order : bool
+        Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
+        put into another order.
 
     Returns
     -------
@@ -158,7 +195,8 @@ def audit_predictions(
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, or if none of the predictions of a side is one of the labels' classes.
+        If the arrays do not fit each other, if none of the predictions of a side is one of the labels' classes, or if
+        `class_order.check` finds the classes in another order.
 
     Examples
     --------
@@ -172,6 +210,10 @@ def audit_predictions(
     >>> result.damaged, result.table["change"].tolist()
     (['dog'], [-0.9, 0.0])
     """
+    ordered, order_notes = series_order.aligned(
+        label, {"before": before, "after": after, "control": control, "groups": groups}
+    )
+    before, after, control, groups = ordered.values()
     label = _classes("label", label)
     if label.ndim != 1 or not label.size:
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
@@ -179,9 +221,12 @@ def audit_predictions(
     networks = {side: _networks(side, predictions, label) for side, predictions in sides.items()}
     names, class_index = np.unique(label, return_inverse=True)
     _check(names, networks)
+    if not keep_class_order:
+        class_order.check(label, networks)
+    order_notes += copies.repeated_images(class_index, networks)
     paired = len(networks["before"]) in (1, len(networks["after"]))
     networks, places, notes = copies.without_copies(label, networks)
-    notes += _notes(names, networks, paired=paired)
+    notes = [*order_notes, *notes, *_notes(names, networks, paired=paired)]
     right = {side: predicted == label for side, predicted in networks.items()}
     chance_counts, sound_pairs = chance_level(class_index, right, paired=paired)
     if chance_counts.any_at_chance:

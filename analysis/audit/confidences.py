@@ -1,17 +1,18 @@
 """How sure networks are of each image, from the files of their predictions: probabilities, logits, or confidences."""
 
-import csv
-import io
-from collections.abc import Collection, Mapping, Sequence
+import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from analysis.common import archives
+from analysis.audit.prediction_columns import probability_columns
+from analysis.common import archives, arrow_tables
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit, opened
-from analysis.common.printable import shortened
+from analysis.common.input_files import SizeLimit
+from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 from analysis.statistics.risk_scores import CONFIDENCE, UNCERTAINTY, uncertainty
 
@@ -21,6 +22,7 @@ _ROUNDING, _ROUNDED_SUM = 1e-5, 0.01
 # The predicted class is that of the largest value, but where someone moved the limits between classes.
 _FEWEST_FITTING = 0.5
 _WHAT = "give probabilities from 0 to 1"
+_AS_THEY_ARE: Mapping[Path, np.ndarray] = MappingProxyType({})
 
 
 class Uncertainties(NamedTuple):
@@ -38,11 +40,13 @@ class Uncertainties(NamedTuple):
     left_out: str
 
 
-def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Uncertainties:
+def read(
+    paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
+) -> Uncertainties:
     """Read how sure networks are.
 
     An .npz file may hold `probabilities` or `logits`, (images, classes), or the `confidence` of the predicted class,
-    (images,); a CSV file may have a column `confidence`.
+    (images,); a table may have a column `confidence`, or a column of probabilities for each class.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Unce
         The class that each network predicts.
     limit : SizeLimit
         Most memory that the arrays in a file may take.
+    orders : mapping of Path to (images,)
+        The row of each image, for files that have them in another order.
 
     Raises
     ------
@@ -60,8 +66,8 @@ def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Unce
         predicted classes, or if only some of the files tell how sure their networks are.
     """
     networks = [
-        _of_npz(path, own, limit) if path.suffix == ".npz" else _of_csv(path)
-        for path, own in zip(paths, predicted, strict=True)
+        {name: values[orders.get(path, slice(None))] for name, values in _read(path, own, limit).items()}
+        for path, own in _in_file_order(paths, predicted, orders)
     ]
     for path, network in zip(paths, networks, strict=True):
         if network.keys() != networks[0].keys():
@@ -70,6 +76,39 @@ def read(paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit) -> Unce
             raise StudyError(f"{poorer} tells no {' and no '.join(missing)}, and {richer} does: save all in one way")
     values = {name: np.array([network[name] for network in networks]) for name in networks[0]}
     return Uncertainties(values, _left_out(values, paths[0]))
+
+
+def check(
+    paths: Sequence[Path], predicted: np.ndarray, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = _AS_THEY_ARE
+) -> None:
+    """Check that probabilities and logits in files belong to the predicted classes; parameters are those of `read`.
+
+    Raises
+    ------
+    StudyError
+        If the largest one is in another column than that of the predicted class for most images.
+    """
+    own = dict(_in_file_order(paths, predicted, orders))
+    for path in (path for path in own if path.suffix.lower() == ".npz"):
+        for name, values in archives.read(path, [], [_PROBABILITIES, _LOGITS], limit=limit).items():
+            if values.dtype.kind == "f" and values.ndim == 2 and len(values) == len(own[path]):
+                _check_fit(path, name, values, own[path])
+
+
+def _in_file_order(
+    paths: Sequence[Path], predicted: np.ndarray, orders: Mapping[Path, np.ndarray]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield each file and what it predicts, in the order of its rows."""
+    for path, own in zip(paths, predicted, strict=True):
+        yield path, own[np.argsort(orders[path])] if path in orders else own
+
+
+def _read(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+    if path.suffix.lower() == ".npz":
+        return _of_npz(path, predicted, limit)
+    if path.suffix.lower() in arrow_tables.SUFFIXES or path.is_dir():
+        return _of_arrow(path, predicted, limit)
+    return {} if path.suffix.lower() == ".npy" else _of_text(path, predicted, limit)
 
 
 def _left_out(names: Collection[str], path: Path) -> str:
@@ -155,24 +194,38 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 1)
 
 
-def _of_csv(path: Path) -> Mapping[str, np.ndarray]:
-    with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
-        header = [name.strip() for name in next(reader)]
+def _of_arrow(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+    _, arrays = arrow_tables.read(path, _telling, limit)
+    try:
+        columns = {name: values.astype(float) for name, values in arrays.items()}
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{path}: {' or '.join(arrays)} is no number ({error}): {_WHAT}") from error
+    return _of_columns(path, columns, predicted)
+
+
+def _of_text(path: Path, predicted: np.ndarray, limit: SizeLimit) -> Mapping[str, np.ndarray]:
+    with opened_table(path, limit) as (header, rows):
+        places = {name: header.index(name) for name in _telling(header)}
         if (count := header.count(schema.CONFIDENCE)) > 1:
             raise StudyError(f"{path}: {count} columns have the name {schema.CONFIDENCE}; rename all but one")
-        if not count:
-            return {}
-        column = header.index(schema.CONFIDENCE)
-        texts = [row[column].strip() for row in reader if row]
-    return {CONFIDENCE: _checked(path, np.array([_number(path, *each) for each in enumerate(texts, 1)]))}
+        columns: dict[str, array.array[float]] = {name: array.array("d") for name in places}
+        for image, (_, row) in enumerate(rows if places else (), 1):
+            for name, place in places.items():
+                columns[name].append(number(f"{path}: image {image:,}", row[place], name))
+    return _of_columns(path, {name: np.array(values) for name, values in columns.items()}, predicted)
 
 
-def _number(path: Path, image: int, text: str) -> float:
-    """Return a confidence; that of an empty cell is NaN."""
-    try:
-        return float(text) if text else np.nan
-    except ValueError as error:
-        raise StudyError(
-            f"{path}: image {image:,} has the confidence {shortened(text)}, which is no number: {_WHAT}"
-        ) from error
+def _telling(header: Sequence[str]) -> list[str]:
+    """Return the names of the columns that tell how sure a network is."""
+    probabilities = [header[place] for place in probability_columns(header).values()]
+    return probabilities or [name for name in header if name == schema.CONFIDENCE][:1]
+
+
+def _of_columns(path: Path, columns: Mapping[str, np.ndarray], predicted: np.ndarray) -> Mapping[str, np.ndarray]:
+    if schema.CONFIDENCE in columns:
+        return {CONFIDENCE: _checked(path, columns[schema.CONFIDENCE])}
+    if not columns:
+        return {}
+    values = np.column_stack([*columns.values()])
+    _check_fit(path, _PROBABILITIES, values, predicted)
+    return uncertainty(_probabilities(path, values))

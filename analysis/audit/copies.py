@@ -1,12 +1,14 @@
-"""Copies of one network under other names, which count as one network."""
+"""Copies of one network under other names, which count as one network, and of one image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 # Networks that are trained apart hardly ever agree on every image, if they are wrong on so many.
 _FEWEST_WRONG = 20
+_MOST_COPIES = 10
 
 
 class Distinct(NamedTuple):
@@ -68,6 +70,48 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Dis
     counts = ", ".join(f"{len(kept)} of {len(networks[side])} {side}" for side, kept in places.items())
     note = f"Copies of one network count as one ({named}). Networks that are left: {counts}."
     return Distinct({side: networks[side][kept] for side, kept in places.items()}, places, [note])
+
+
+def repeated_images(class_index: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
+    """Return a warning if images stand several times in a row, or all of them several times after each other.
+
+    Rows have to change more often than classes that stand one after the other make them change.
+
+    Parameters
+    ----------
+    class_index : (images,), integers
+        The label of each image.
+    networks : mapping of str to (networks, images)
+
+    Examples
+    --------
+    >>> label = np.repeat([0, 1], 60)
+    >>> predicted = np.where(np.arange(120) % 4, label, 1 - label)[np.newaxis]
+    >>> repeated_images(np.repeat(label, 3), {"before": np.repeat(predicted, 3, axis=1)})[0][:41]
+    'The rows of 120 images look like 3 copies'
+    """
+    rows = [class_index, *(each for side in networks.values() for each in side)]
+    images = len(class_index)
+    changes = np.any([row[1:] != row[:-1] for row in rows], axis=0)
+    copies = int(np.gcd.reduce(np.append(np.flatnonzero(changes) + 1, images)))
+    if copies == 1 or np.count_nonzero(changes) - class_index.max() < _FEWEST_WRONG:
+        copies = next((each for each in range(_MOST_COPIES, 1, -1) if _is_tiled(rows, each)), 1)
+    if copies == 1:
+        return []
+    return [
+        f"The rows of {images // copies:,} images look like {copies} copies of each ({images:,} rows): intervals take "
+        "every row for an image of its own, so they are too narrow if it is not."
+    ]
+
+
+def _is_tiled(rows: Sequence[np.ndarray], copies: int) -> bool:
+    """Return whether rows are the same several times over, with enough images unlike most of their class to tell."""
+    length, rest = divmod(len(rows[0]), copies)
+    if rest or not all((row[length:] == row[:-length]).all() for row in rows):
+        return False
+    table = pd.DataFrame({place: row[:length] for place, row in enumerate(rows)})
+    sizes = table.value_counts().groupby(level=0)
+    return int((sizes.sum() - sizes.max()).sum()) >= _FEWEST_WRONG
 
 
 def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray]) -> set[str]:

@@ -74,7 +74,7 @@ class PruningAudit(ModelEvaluator):
         if predicted is None:
             raise StudyError("pruning-audit needs a model, or the column of its predictions by predictions")
         result = audit.audit_predictions(
-            np.asarray(dataset.labels_data),
+            _labels(dataset),
             evaluator_config[BASELINE],
             classes(predicted, predictions),
             evaluator_config.get(CONTROL),
@@ -82,6 +82,14 @@ class PruningAudit(ModelEvaluator):
             evaluator_config.get("class_names"),
         )
         return _log(result, run_id, evaluator_config.get("metric_prefix", ""))
+
+
+def _labels(dataset: Any) -> np.ndarray | pd.Series:
+    """Return the true classes, with the index of the data if it has one."""
+    labels = np.asarray(dataset.labels_data)
+    features = dataset.features_data
+    is_table = isinstance(features, pd.DataFrame) and len(features) == len(labels)
+    return pd.Series(labels, features.index) if is_table else labels
 
 
 def classes(predicted: Any, column: str | None = None) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Files of logits that anyone can write: .npz with arrays `logits` and `label`, and perhaps `class_names`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -75,18 +77,22 @@ def read(path: Path, limit: SizeLimit) -> Logits:
 
 def has_logits(path: Path, limit: SizeLimit) -> bool:
     """Return whether a file of predictions holds logits too; a CSV file never does."""
-    return path.suffix == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
+    return path.suffix.lower() == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
 
 
-def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logits]:
+def read_pair(
+    before: Path, after: Path, limit: SizeLimit, orders: Mapping[Path, np.ndarray] = MappingProxyType({})
+) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
+
+    `orders` has the row of each image, for files that have them in another order.
 
     Raises
     ------
     StudyError
         Also if the files differ in the number of images or classes, in a label, or in the name of a class.
     """
-    first, second = read(before, limit), read(after, limit)
+    first, second = (_ordered(read(path, limit), orders.get(path)) for path in (before, after))
     if first.values.shape != second.values.shape:
         raise StudyError(
             f"{after}: logits have shape {second.values.shape}, and in {before} {first.values.shape}: give those of "
@@ -100,6 +106,12 @@ def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logi
         )
     check_names(first, second)
     return first, second
+
+
+def _ordered(logits: Logits, order: np.ndarray | None) -> Logits:
+    if order is None or len(order) != len(logits.label):
+        return logits
+    return logits._replace(values=logits.values[order], label=logits.label[order])
 
 
 def check_names(first: Logits, second: Logits) -> None:

@@ -79,7 +79,9 @@ def diagnose(
     return _diagnose(list(pairs[0]), list(pairs[1]), label, class_names)
 
 
-def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dict[str, Movement], list[str]]:
+def of_files(
+    sides: Mapping[str, Sequence[Path]], limit: SizeLimit, orders: Mapping[Path, np.ndarray]
+) -> tuple[dict[str, Movement], list[str]]:
     """Diagnose the movement from the networks before to the control, and to those after, where files hold logits.
 
     Parameters
@@ -88,6 +90,8 @@ def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dic
         Files of predictions of `before`, `after` and `control`, in pairs; a single one before belongs to all.
     limit : SizeLimit
         Most memory that the arrays of a file may take.
+    orders : mapping of Path to (images,)
+        The row of each image, for files that have them in another order.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dic
         if not (after and are_pairs and all(logit_files.has_logits(path, limit) for path in [*before, *after])):
             continue
         try:
-            movements[side] = _of_pairs(before, after, limit)
+            movements[side] = _of_pairs(before, after, limit, orders)
         except StudyError as error:
             notes.append(f"The logits before and {when} are not compared: {error}.")
         else:
@@ -112,8 +116,10 @@ def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dic
     return movements, notes
 
 
-def _of_pairs(before: Sequence[Path], after: Sequence[Path], limit: SizeLimit) -> Movement:
-    pairs = [logit_files.read_pair(*paths, limit) for paths in zip(before, after, strict=True)]
+def _of_pairs(
+    before: Sequence[Path], after: Sequence[Path], limit: SizeLimit, orders: Mapping[Path, np.ndarray]
+) -> Movement:
+    pairs = [logit_files.read_pair(*paths, limit, orders) for paths in zip(before, after, strict=True)]
     logits = ([first.values for first, _ in pairs], [second.values for _, second in pairs])
     return _diagnose(*logits, pairs[0][0].label, pairs[0][0].class_names)
 

@@ -20,7 +20,7 @@ Key = frozenset[tuple[Location, Part]]
 _WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
 # What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
 _PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
-_KIND = re.compile(r"\.(npz|csv)$", re.IGNORECASE)
+_KIND = re.compile(r"\.(npz|npy|(csv|tsv)(\.gz)?|parquet|feather|arrow|jsonl)$", re.IGNORECASE)
 _ANY_WORD = "*"
 
 
@@ -54,6 +54,17 @@ def natural(name: str) -> tuple[list[Part], str]:
     """
     parts = re.split(r"(\d+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file has the name of one that predictions are read from.
+
+    Examples
+    --------
+    >>> is_table("seed_1.CSV"), is_table("seed_1.csv.gz"), is_table("seed_1.png")
+    (True, True, False)
+    """
+    return bool(_KIND.search(name))
 
 
 def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:

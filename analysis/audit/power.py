@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from analysis.audit import copies
 from analysis.audit.audit import read_sides
+from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
@@ -109,6 +110,7 @@ def power(
     *,
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
+    columns: ColumnNames = USUAL,
 ) -> Power:
     """Return the smallest losses that audits of networks such as these find.
 
@@ -116,7 +118,7 @@ def power(
     ----------
     before, after, control : sequence of str
         As `audit.audit` takes them. From two networks a side the variances are estimated.
-    max_data_gib, pair_by_order
+    max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
     Raises
@@ -127,7 +129,8 @@ def power(
     """
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
-        _, label, networks = read_sides(sides, Path(downloads), SizeLimit(max_data_gib, "max_data_gib"), pair_by_order)
+        limit = SizeLimit(max_data_gib, "max_data_gib")
+        _, label, networks, *_ = read_sides(sides, Path(downloads), limit, pair_by_order, columns)
     return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
 
 

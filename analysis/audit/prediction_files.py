@@ -1,27 +1,32 @@
-"""Files of predictions that anyone can write: .npz with arrays `label` and `predicted`, or CSV with such columns."""
+"""Files of predictions that anyone can write: arrays `label` and `predicted` in .npz, or a table with such columns."""
 
 import array
-import csv
+import contextlib
 import glob
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from analysis.audit import prediction_columns
 from analysis.audit.network_names import natural
-from analysis.common import archives, csv_text
-from analysis.common.class_arrays import check_names, classes
-from analysis.common.errors import StudyError
+from analysis.audit.prediction_columns import USUAL, ColumnNames, Columns
+from analysis.common import archives, arrow_tables, csv_text, image_names
+from analysis.common.class_arrays import check_names, classes, decoded
+from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 from analysis.common.overwriting import is_there
-from analysis.common.printable import shortened
+from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
+# Arrays of an .npz file that may name its images.
+_IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
 _LARGEST_TABLE = 2**26
 # Longer numbers stay text: 18 digits fit int64.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
@@ -49,7 +54,8 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     """
     paths: list[Path] = []
     for pattern in patterns:
-        matches = [pattern] if Path(pattern).is_file() else _matches(pattern)
+        is_one = Path(pattern).is_file() or arrow_tables.is_saved_dataset(Path(pattern))
+        matches = [pattern] if is_one else _matches(pattern)
         if not matches:
             raise StudyError(f"{pattern}: no such file", option=option)
         paths += map(Path, matches)
@@ -65,57 +71,110 @@ def _matches(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True), key=natural)  # noqa: PTH207
 
 
-def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
+class Predictions(NamedTuple):
+    """What files say of the same images, in the order of the first file.
+
+    Attributes
+    ----------
+    label : (images,)
+    predicted : (files, images)
+    orders : dict of Path to (images,), integers
+        The row of each image, for files that have them in another order than the first.
+    image_names : list of str, optional
+        The names of the images, if all files name them.
+    notes : list of str
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    orders: dict[Path, np.ndarray]
+    image_names: list[str] | None
+    notes: list[str]
+
+
+class _Content(NamedTuple):
+    """What a file says.
+
+    Attributes
+    ----------
+    names : (classes,) text, or list of str
+    name_index : (2, images), integers
+        Which of the names is each image's label, and its predicted class.
+    image_names : dict of str to sequence of str
+        The columns that may name the images, by `image_names.column_key`.
+    """
+
+    names: Any
+    name_index: np.ndarray
+    image_names: Mapping[str, Sequence[str]]
+
+
+def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) -> Predictions:
     """Read the predictions of several networks for the same images.
+
+    Rows are matched by the names of the images where all files have them, as `image_names.align` says.
 
     Parameters
     ----------
     paths : sequence of Path
     limit : SizeLimit
         Most memory that the classes in a file may take.
+    columns : ColumnNames
 
     Returns
     -------
-    label : (images,)
-    predicted : (files, images)
-        Both are text, or integers if all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. It stays text if
-        two labels, such as 1 and 01, are the same number. Integers become names if the `per_class.csv` of a run lies
-        beside the first file.
+    Predictions
+        Classes are text, or integers if all of them are whole numbers: 10 then comes after 9, and 1.0 is 1. They stay
+        text if two labels, such as 1 and 01, are the same number. Integers become names if the `per_class.csv` of a
+        run lies beside the first file.
 
     Raises
     ------
     StudyError
-        If a file is damaged or too large, does not hold the images of the first one in the same order, or writes a
-        class otherwise than the labels, as 01 for 1.
+        If a file is damaged or too large, does not hold the images of the first one, in the same order if they have no
+        names, or writes a class otherwise than the labels, as 01 for 1.
     """
-    names, name_indices = zip(*(_read(path, limit) for path in paths), strict=True)
-    for path, name_index in zip(paths, name_indices, strict=True):
-        if name_index.shape != name_indices[0].shape:
+    contents = {path: _read(path, limit, columns) for path in paths}
+    for path, content in contents.items():
+        if content.name_index.shape != (first := contents[paths[0]].name_index).shape:
             raise StudyError(
-                f"{path} has {name_index.shape[1]:,} images and {paths[0]} has {name_indices[0].shape[1]:,}: "
+                f"{path} has {content.name_index.shape[1]:,} images and {paths[0]} has {first.shape[1]:,}: "
                 "give predictions for the same images"
             )
-    all_names = np.unique(np.concatenate(names))
-    label_names = np.unique(
-        np.concatenate([own[name_index[0]] for own, name_index in zip(names, name_indices, strict=True)])
+    alignment = image_names.align(
+        {path: image_names.NamedRows(names[index[0]], own) for path, (names, index, own) in contents.items()}
+        if any(content.image_names for content in contents.values())
+        else dict.fromkeys(paths, image_names.NO_NAMES)
     )
-    classes = _as_numbers(all_names, label_names, dict(zip(paths, names, strict=True)))
-    columns = [
-        classes[np.searchsorted(all_names, own)][name_index]
-        for own, name_index in zip(names, name_indices, strict=True)
-    ]
-    labels, predicted = np.swapaxes(columns, 0, 1)
-    for path, label in zip(paths, labels, strict=True):
-        if (differing := np.flatnonzero(label != labels[0])).size:
-            names = [file_labels[differing[0]] for file_labels in (label, labels[0])]
-            raise StudyError(
-                f"{path}: image {differing[0] + 1:,} is labelled {names[0]} and in {paths[0]} {names[1]}: "
-                "give predictions for the same images in the same order"
-            )
+    all_names = np.unique(np.concatenate([content.names for content in contents.values()]))
+    label_names = np.unique(np.concatenate([names[index[0]] for names, index, _ in contents.values()]))
+    classes = _as_numbers(all_names, label_names, {path: content.names for path, content in contents.items()})
+    labels, predicted = np.swapaxes(
+        [
+            classes[np.searchsorted(all_names, names)][index[:, alignment.orders.get(path, slice(None))]]
+            for path, (names, index, _) in ((path, contents[path]) for path in paths)
+        ],
+        0,
+        1,
+    )
+    _check_labels(paths, labels, alignment)
     class_names = _class_names(paths[0].with_name(schema.PER_CLASS))
     if labels.dtype.kind == "i" and np.isin(np.array([labels, predicted]), range(len(class_names))).all():
-        return class_names[labels[0]], class_names[predicted]
-    return labels[0], predicted
+        labels, predicted = class_names[labels], class_names[predicted]
+    is_own = all(path.name == schema.PREDICTIONS for path in paths)  # of runs, which keep the test order
+    return Predictions(labels[0], predicted, alignment.orders, alignment.names, [] if is_own else alignment.notes)
+
+
+def _check_labels(paths: Sequence[Path], labels: np.ndarray, alignment: image_names.Alignment) -> None:
+    """Raise a StudyError if a file has another label for an image than the first one."""
+    for path, label in zip(paths, labels, strict=True):
+        if (differing := np.flatnonzero(label != labels[0])).size:
+            image = differing[0]
+            name = str(image + 1) if alignment.names is None else alignment.names[image]
+            raise StudyError(
+                f"{path}: image {name} is labelled {label[image]} and in {paths[0]} {labels[0][image]}: "
+                f"give predictions for the same images{' in the same order' * (alignment.names is None)}"
+            )
 
 
 def _class_names(path: Path) -> np.ndarray:
@@ -129,9 +188,16 @@ def _class_names(path: Path) -> np.ndarray:
     return classes.to_numpy(str) if classes.index.equals(pd.RangeIndex(len(classes))) else np.array([])
 
 
-def _read(path: Path, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
-    """Return the names of the classes, and which of them is each image's label and predicted class, (2, images)."""
-    names, name_index = _read_npz(path, limit) if path.suffix == ".npz" else _read_csv(path, limit)
+def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
+    if path.suffix.lower() == ".npz":
+        content = _read_npz(path, limit)
+    elif path.suffix.lower() in arrow_tables.SUFFIXES or path.is_dir():
+        content = _read_arrow(path, limit, columns)
+    elif path.suffix.lower() == ".npy":
+        content = _read_npy(path, limit, columns)
+    else:
+        content = _read_text(path, limit, columns)
+    names, name_index, _ = content
     if not name_index.size:
         raise StudyError(f"{path}: no image in it")
     check_names(path, names)
@@ -139,57 +205,122 @@ def _read(path: Path, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
     limit.check(path, name_index.size * texts.dtype.itemsize)
-    return texts, name_index
+    return content._replace(names=texts)
 
 
-def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
-    """Return what `_read` does."""
+def _read_npz(path: Path, limit: SizeLimit) -> _Content:
     arrays = archives.read(path, _NAMES, limit=limit)
-    shapes = [array.shape for array in arrays.values()]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 1:
-        raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
-    columns = [np.unique(classes(f"{path}: {name}", array), return_inverse=True) for name, array in arrays.items()]
+    names: dict[str, np.ndarray] = {}
+    with contextlib.suppress(StudyError):  # names that only pickle could read; the order is then said
+        names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
+    return _of_arrays(path, arrays[schema.LABEL], arrays[schema.PREDICTED], names)
+
+
+def _read_npy(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
+    with opened(path):
+        limit.check(path, path.stat().st_size)
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # as NumPy has them, of many types
+            raise StudyError(f"{path}: not a complete .npy file ({first_line(error)[:200]})") from error
+    if values.ndim != 1 or values.dtype.names is None:
+        raise StudyError(
+            f"{path} holds {values.dtype} of shape {values.shape}, without names: save label and predicted in one "
+            "file, by np.savez('predictions.npz', label=label, predicted=predicted)"
+        )
+    return _of_columns(
+        path, values.dtype.names, lambda names: {name: np.asarray(values[name]) for name in names}, columns
+    )
+
+
+def _read_arrow(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
+    header, arrays = arrow_tables.read(path, lambda header: _wanted(path, header, columns), limit)
+    return _of_columns(path, header, lambda names: {name: arrays[name] for name in names}, columns)
+
+
+def _wanted(path: Path, header: Sequence[str], columns: ColumnNames) -> list[str]:
+    """Return the names of the columns that are read."""
+    places = prediction_columns.find(path, header, columns)
+    of_classes = [places.label, *(places.probabilities.values() if places.predicted is None else [places.predicted])]
+    of_images = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
+    return list(dict.fromkeys(header[place] for place in [*of_classes, *of_images]))
+
+
+def _of_columns(
+    path: Path,
+    header: Sequence[str],
+    arrays_of: Callable[[Sequence[str]], Mapping[str, np.ndarray]],
+    columns: ColumnNames,
+) -> _Content:
+    places = prediction_columns.find(path, header, columns)
+    arrays = arrays_of(_wanted(path, header, columns))
+    if places.predicted is None:
+        scores = np.column_stack([arrays[header[place]] for place in places.probabilities.values()])
+        predicted = np.array([*places.probabilities])[scores.argmax(1)]
+    else:
+        predicted = arrays[header[places.predicted]]
+    return _of_arrays(path, arrays[header[places.label]], predicted, arrays)
+
+
+def _of_arrays(path: Path, label: np.ndarray, predicted: np.ndarray, others: Mapping[str, np.ndarray]) -> _Content:
+    if label.shape != predicted.shape or label.ndim != 1:
+        raise StudyError(
+            f"{path}: label has shape {label.shape}, predicted {predicted.shape}: give a class for each image"
+        )
+    columns = [
+        np.unique(classes(f"{path}: {name}", _texts(values)), return_inverse=True)
+        for name, values in zip(_NAMES, (label, predicted), strict=True)
+    ]
     names, name_index = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
     count = len(columns[0][0])
-    return names.tolist(), np.stack([name_index[:count][columns[0][1]], name_index[count:][columns[1][1]]])
+    of_images = {
+        key: decoded(f"{path}: {name}", _texts(values)).astype(str).tolist()
+        for name, values in others.items()
+        if (key := image_names.column_key(name)) is not None and values.shape == label.shape
+    }
+    return _Content(
+        names.tolist(), np.stack([name_index[:count][columns[0][1]], name_index[count:][columns[1][1]]]), of_images
+    )
 
 
-def _read_csv(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
-    """Return what `_read` does."""
-    with opened(path) as file:
-        limit.check(path, os.fstat(file.fileno()).st_size)
-        try:
-            with io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-                return _read_lines(path, lines)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
+def _texts(values: np.ndarray) -> np.ndarray:
+    """Return texts that Arrow gives as objects as an array of text."""
+    is_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
+    return values.astype(str) if is_text else values
 
 
-def _read_lines(path: Path, lines: Iterable[str]) -> tuple[list[str], np.ndarray]:
-    reader = csv.reader(lines, strict=True)
-    first = next(reader, [])
-    header = [name.strip() for name in first]
-    if missing := [name for name in _NAMES if name not in header]:
-        raise StudyError(
-            f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(_NAMES)} "
-            f"and is {shortened(','.join(header)[:60])}"
-        )
-    if twice := [name for name in _NAMES if header.count(name) > 1]:
-        raise StudyError(f"{path}: two columns have the name {twice[0]}; rename one of them")
-    columns = [header.index(name) for name in _NAMES]
-    index_of_name: dict[str, int] = {}
-    name_index = array.array("q")
-    for row in reader:
-        if row and len(row) != len(header):
-            raise StudyError(
-                f"{path}, line {reader.line_num:,}: {len(row)} values for {len(header)} columns; quote a class "
-                "that has a comma in its name"
-            )
-        if row == first:
-            raise StudyError(f"{path}, line {reader.line_num:,}: the first line again; a file holds one table")
-        if row:
-            name_index.extend([index_of_name.setdefault(row[column].strip(), len(index_of_name)) for column in columns])
-    return list(index_of_name), np.frombuffer(name_index, np.int64).reshape(-1, 2).T
+def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
+    with opened_table(path, limit) as (header, rows):
+        places = prediction_columns.find(path, header, columns)
+        keys = {key: place for place, name in enumerate(header) if (key := image_names.column_key(name)) is not None}
+        if places.predicted is None:
+            return _most_probable(path, places, keys, rows)
+        label, predicted = places.label, places.predicted
+        index_of_name: dict[str, int] = {}
+        name_index = array.array("q")
+        of_images: dict[str, list[str]] = {key: [] for key in keys}
+        cells = [(place, of_images[key].append) for key, place in keys.items()]
+        index_of, add = index_of_name.setdefault, name_index.append
+        for _, row in rows:
+            add(index_of(row[label].strip(), len(index_of_name)))
+            add(index_of(row[predicted].strip(), len(index_of_name)))
+            for place, append in cells:
+                append(row[place].strip())
+    return _Content(list(index_of_name), np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
+
+
+def _most_probable(
+    path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
+) -> _Content:
+    """Return what a table says in which the predicted class is that of the largest probability."""
+    label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
+    for line, row in rows:
+        label.append(row[places.label].strip())
+        scores.append([number(f"{path}, line {line:,}", row[place]) for place in places.probabilities.values()])
+        for key, place in keys.items():
+            of_images[key].append(row[place].strip())
+    predicted = np.array([*places.probabilities])[np.argmax(scores, 1)] if scores else np.array([], str)
+    return _of_arrays(path, np.array(label, str), predicted, {})._replace(image_names=of_images)
 
 
 def _as_numbers(names: np.ndarray, label_names: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.audit import prediction_files
-from analysis.audit.network_names import matched, natural
+from analysis.audit.network_names import is_table, matched, natural
+from analysis.common import arrow_tables
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.checks import some
 
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _MOST_PAIRS = 10
+# Predictions may be in such files, and they are not read.
+_UNREAD = {".xlsx", ".xls", ".pkl", ".pickle"}
 _NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
 
 
@@ -22,8 +25,8 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
     ----------
     sources : sequence of str
         Paths, globs, folders, or ids of runs. A folder with `predictions.npz` stands for one network, as a run's
-        artifacts do; of another folder, every .npz and .csv file and every such folder in it counts, by name and
-        number.
+        artifacts do; of another folder, every .npz file, every table and every such folder in it counts, by name
+        and number.
     option : str
         The command-line option that they were given to, for the error.
     downloads : Path
@@ -98,10 +101,19 @@ def _several(networks: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, st
 def _in_folder(folder: Path, option: str) -> list[Path]:
     if (own := folder / schema.PREDICTIONS).is_file():
         return [own]
-    files = [path for kind in ("*.npz", "*.csv") for path in folder.glob(kind) if path.name not in _NO_PREDICTIONS]
-    paths = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
+    if arrow_tables.is_saved_dataset(folder):
+        return [folder]
+    files = [path for path in folder.iterdir() if is_table(path.name) and path.name not in _NO_PREDICTIONS]
+    if unread := [path for path in folder.iterdir() if path.suffix.lower() in _UNREAD]:
+        raise StudyError(
+            f"{unread[0]} cannot be read, and the other files in {folder} would be audited without it: save it as CSV, "
+            "or move it away",
+            option=option,
+        )
+    saved = [path for path in folder.iterdir() if arrow_tables.is_saved_dataset(path)]
+    paths = sorted([*files, *saved, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
     if not paths:
-        raise StudyError(f"{folder}: no predictions in this folder (.npz or .csv)", option=option)
+        raise StudyError(f"{folder}: no predictions in this folder (.npz, .csv or another table)", option=option)
     return paths
 
 

@@ -27,6 +27,7 @@ from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence
 from analysis.statistics.guessing import ChanceLevelCounts
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.limits import Gate, Limits, damage_gate, gate
 from analysis.statistics.network_losses import GROSS_LOSS
 from analysis.statistics.pair_slopes import Slopes
@@ -260,8 +261,9 @@ def _proportions(result: Audit) -> list[str]:
     if result.accuracy_control is not None:
         start = result.accuracy_control
     factor = (1 - result.accuracy_after) / (1 - start)
+    shown_rows = table[table["disproportionate_p"] < LEVEL]
     reference = "control" if result.basis == "control" else "network before"
-    return [f"{growth(factor, reference)}. {beyond_proportion(table, names(table), kind)}"]
+    return [f"{growth(factor, reference)}. {beyond_proportion(shown_rows, names(table), kind)}"]
 
 
 def _costliest(result: Audit) -> list[str]:

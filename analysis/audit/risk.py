@@ -1,6 +1,5 @@
 """Which classes and images are at risk before anything is pruned, and how well that is foreseen where it is known."""
 
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,12 @@ import pandas as pd
 
 from analysis.audit import confidences, copies
 from analysis.audit.audit import read_sides
+from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import SizeLimit
 from analysis.common.printable import printable
+from analysis.common.text_tables import opened_table
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.runs.checks import some
 from analysis.statistics.intensification import networks_at_chance
@@ -26,7 +27,7 @@ from analysis.statistics.risk_scores import RECALL, class_scores, combined, imag
 FILES = ("risk_classes.csv", "risk_images.csv")
 JUDGEMENT = "risk_judged.csv"
 _MOST_ROWS = 20
-_LARGEST_TABLE = 2**26
+_LARGEST_TABLE = SizeLimit(2**-4)
 # Two networks to score by and two to judge by: fewer have no disagreement, and no interval.
 _FEWEST_JUDGED = 4
 _CLASS, _TRAINING_IMAGES = "class", "training_images"
@@ -66,6 +67,7 @@ def risk(
     accuracy_loss: float = 1.0,
     max_data_gib: float = 1.0,
     pair_by_order: bool = False,
+    columns: ColumnNames = USUAL,
 ) -> Risk:
     """Score classes and images by dense networks, and judge the scores by compressed ones.
 
@@ -77,7 +79,7 @@ def risk(
         CSV file with the columns `class` and `training_images`, such as a run's `class_characteristics.csv`.
     accuracy_loss : float
         Points of accuracy that pruning is taken to cost, from which the expected loss of each class follows.
-    max_data_gib, pair_by_order
+    max_data_gib, pair_by_order, columns
         As for `audit.audit`.
 
     Raises
@@ -89,8 +91,9 @@ def risk(
     limit = SizeLimit(max_data_gib, "max_data_gib")
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
-        read = read_sides(sides, Path(downloads), limit, pair_by_order)
-        certainty = confidences.read(list(read.networks_by_path["before"]), read.networks["before"], limit)
+        read = read_sides(sides, Path(downloads), limit, pair_by_order, columns)
+        paths = list(read.networks_by_path["before"])
+        certainty = confidences.read(paths, read.networks["before"], limit, read.orders)
     names = np.unique(read.label)
     shares = _training_images(training_images, names.astype(str).tolist()) if training_images else None
     result = of_predictions(
@@ -100,6 +103,7 @@ def risk(
         shares,
         accuracy_loss,
     )
+    result.notes.extend(read.notes)
     left_out = [certainty.left_out] if certainty.left_out else []
     if "disagreement" not in result.classes:
         left_out.append("no disagreement: it takes two networks")
@@ -241,11 +245,12 @@ def _ranked(table: pd.DataFrame, risk: np.ndarray) -> pd.DataFrame:
 
 def _training_images(path: Path, names: Sequence[str]) -> np.ndarray:
     """Return the number of training images of each class."""
-    with opened(path) as file:
+    with opened_table(path, _LARGEST_TABLE, option="training_images") as (header, rows):
         try:
-            table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={_CLASS: str}, keep_default_na=False)
-            counts = table.set_index(_CLASS)[_TRAINING_IMAGES].astype(float)
-        except (OSError, ValueError, KeyError) as error:
+            places = [header.index(name) for name in (_CLASS, _TRAINING_IMAGES)]
+            cells = [[row[place].strip() for place in places] for _, row in rows]
+            counts = pd.Series([float(count) for _, count in cells], [csv_text.unquoted(name) for name, _ in cells])
+        except ValueError as error:
             raise StudyError(
                 f"{path}: no table with the columns {_CLASS} and {_TRAINING_IMAGES}, a number for each class",
                 option="training_images",

@@ -8,6 +8,27 @@ from typing import BinaryIO, NamedTuple
 from analysis.common.errors import StudyError, option_name
 
 GIB = 2**30
+_KINDS = {
+    b"PK\3\4": "a zip archive or a spreadsheet",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow or Feather file",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF file",
+    b"\x93NUMPY": "an .npy file",
+    b"\x89HDF": "an HDF5 file",
+    b"SQLite format 3": "an SQLite database",
+    b"\x80\2": "a pickle",
+    b"\x80\3": "a pickle",
+    b"\x80\4": "a pickle",
+    b"\x80\5": "a pickle",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
+}
+
+
+def kind_of(start: bytes) -> str:
+    """Return what kind of file begins with some bytes; an empty text if that is not known."""
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), "")
 
 
 class SizeLimit(NamedTuple):

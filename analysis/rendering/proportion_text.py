@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import decimals, with_interval
-from analysis.statistics.hypothesis_tests import LEVEL
 
 _points = decimals(1)
 
@@ -26,20 +25,20 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     Parameters
     ----------
     rows : DataFrame
-        `disproportionate` with its interval and p, as `classes.csv` has them.
+        Classes whose loss is shown: `disproportionate` with its interval, as `classes.csv` has it.
     names : Series
-        Of the same rows.
+        Of these rows, and perhaps of others.
     kind : str
         What a row is.
 
     Examples
     --------
-    >>> ends = {"disproportionate_low": [-0.02, 0.01], "disproportionate_high": [0.01, 0.05]}
-    >>> rows = pd.DataFrame({"disproportionate": [0.0, 0.03], **ends, "disproportionate_p": [0.8, 0.01]})
+    >>> ends = {"disproportionate_low": [0.01], "disproportionate_high": [0.05]}
+    >>> rows = pd.DataFrame({"disproportionate": [0.03], **ends}, index=[1])
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
     'dog loses 3.0 (1.0 to 5.0) points beyond its proportion.'
     """
-    shown = rows[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
+    shown = rows.sort_values("disproportionate", ascending=False)
     if shown.empty:
         return f"No {kind} is shown to lose more than its proportion."
     value, low, high = (100 * shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high"))

@@ -125,7 +125,8 @@ def _excess(
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    return excess, np.array([excess - low, excess + high])
+    reach = np.abs(weights).sum(1)  # of classes that lose or win all their images
+    return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 
 class Costs(NamedTuple):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.runs.checks import some
 from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.class_costs import WorstClass
 from analysis.statistics.class_table import worst_class
@@ -50,6 +51,7 @@ def summary(
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
           with its interval (chance movement: another group in each network); largest_excess_floor: what it would be if
           only noise of the test images moved groups; largest_excess_group: the group whose mean excess loss is largest.
+          Groups of one image, which say nothing, are left out of these; single_image_groups names them.
         - worst_group: the group that costs most beyond the accuracy, against the control if there is one; and
           worst_group_cost with its interval, as `class_costs.worst_class` reads it (systematic: one group in all
           networks). Empty and NaN of one network.
@@ -73,7 +75,8 @@ def summary(
     """
     support = np.bincount(place)
     excess = _excess(place, before, after)
-    low, high = mean_interval(excess.max(1), 1 - LEVEL)
+    largest = excess.max(1)
+    low, high = mean_interval(largest, 1 - LEVEL)
     change = after.mean(0) - before.mean(0)
     columns: dict[str, Any] = {
         "n": len(after),
@@ -81,11 +84,12 @@ def summary(
         "fewest_images": int(support.min()),
         "most_images": int(support.max()),
         **_slopes(place, *chance_level(label, {"before": before, "after": after}, paired=True)[1]),
-        "largest_excess": float(excess.max(1).mean()),
+        "largest_excess": float(largest.mean()),
         "largest_excess_low": low,
         "largest_excess_high": high,
         "largest_excess_floor": _floor(place, before, after),
-        "largest_excess_group": str(names[excess.mean(0).argmax()]),
+        "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
+        "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
         **_worst_group(names, worst_class(place, before, after, control)),
     }
     return columns | {
@@ -101,14 +105,17 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the excess loss of each group, (networks, groups)."""
-    return excess_loss(*_group_recalls(group, before, after))
+    """Return the excess loss of each group, (networks, groups), -inf of groups of one image beside larger ones."""
+    excess = excess_loss(*_group_recalls(group, before, after))
+    is_single = np.bincount(group) == 1
+    return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
 
 
 def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     """Return the mean over the networks of the floor of the largest excess loss."""
     right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
-    return mean(largest_excess_floor(right_before, right_after, right_both, np.bincount(group)))
+    support = np.bincount(group)
+    return mean(largest_excess_floor(right_before, right_after, right_both, np.where(support > 1, support, 0)))
 
 
 def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:

@@ -1,9 +1,6 @@
 """Groups of test images that are not classes: how a table of them is read, and how the images of each are found."""
 
-import csv
-import io
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common import image_names
 from analysis.common.class_arrays import as_array, check_floats, check_names, decoded
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
+from analysis.common.text_tables import decimal_hint, opened_table
 from analysis.statistics import over_indexing
 from analysis.statistics.hypothesis_tests import wilson_interval
 
@@ -46,17 +45,20 @@ class ImageGroups(NamedTuple):
         return len(next(iter(self.groupings.values())))
 
 
-def read(path: Path, images: int) -> ImageGroups:
-    """Read a CSV file of groups.
+def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGroups:
+    """Read a table of groups.
 
     Parameters
     ----------
     path : Path
         A row for each test image, in test order. A column is a grouping: it names the group of each image, and an
         empty cell stands for no group. A column whose name begins with `measure:` holds a number for each image. If
-        the first column is `index`, the place of an image among the test images from 0, images may be left out.
+        the first column is `index`, the place of an image among the test images from 0, images may be left out, and
+        also if a column names the images as `names` does.
     images : int
         Number of test images.
+    names : sequence of str, optional
+        Names of the images, in test order.
 
     Raises
     ------
@@ -65,13 +67,18 @@ def read(path: Path, images: int) -> ImageGroups:
         an image that does not exist or that it named before, or has a grouping that numbers the images.
     """
     header, rows = _rows(path)
-    indices = _image_indices(path, header, rows, images)
+    naming = _naming_column(header, rows, names)
+    indices = (
+        _image_indices(path, header, rows, images)
+        if names is None or naming is None
+        else _named_indices(path, header[naming], [(line, cells[naming]) for line, cells in rows], names)
+    )
     columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
     groupings, measures = {}, {}
     for name, cells in columns.items():
         if name.startswith(MEASURE):
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
-        elif name != INDEX:
+        elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
                 index_hint = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
                 raise StudyError(f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}")
@@ -261,6 +268,27 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
     return list(line_of_image)
 
 
+def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None) -> int | None:
+    """Return the place of the column that names images, if the predictions name theirs; numbers are no names."""
+    places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
+    known = frozenset(names or ())
+    return next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
+
+
+def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
+    """Return the place of each row's image among the test images."""
+    place_of_name = {name: place for place, name in enumerate(names)}
+    line_of_image: dict[int, int] = {}
+    for line, name in cells:
+        if name not in place_of_name:
+            raise StudyError(
+                f"{path}, line {line:,}: the predictions have no image with the {column} {shortened(name)}"
+            )
+        if line_of_image.setdefault(place_of_name[name], line) != line:
+            raise StudyError(f"{path}, line {line:,}: {column} {shortened(name)} is there twice; give each one line")
+    return list(line_of_image)
+
+
 def _numbers(
     path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], indices: list[int], images: int
 ) -> np.ndarray:
@@ -268,30 +296,23 @@ def _numbers(
     numbers = np.full(images, np.nan)
     for (line, _), cell, index in zip(rows, cells, indices, strict=True):
         try:
-            number = float(cell or "nan")
+            value = float(cell or "nan")
         except ValueError:
-            number = math.inf
-        if math.isinf(number) or (cell and math.isnan(number)):
+            value = math.inf
+        if math.isinf(value) or (cell and math.isnan(value)):
             raise StudyError(
-                f"{path}, line {line:,}: {shortened(cell)} in {name} is no number; leave it empty if it is unknown"
+                f"{path}, line {line:,}: {shortened(cell)} in {name} is no number{decimal_hint(cell)}; leave it "
+                "empty if it is unknown"
             )
-        numbers[index] = number
+        numbers[index] = value
     return numbers
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the names of the columns, and each line's number and cells."""
-    with opened(path) as file:
-        _LARGEST.check(path, os.fstat(file.fileno()).st_size)
-        try:
-            with io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-                reader = csv.reader(lines, strict=True)
-                header = [name.strip() for name in next(reader, [])]
-                rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-        except UnicodeDecodeError as error:
-            raise StudyError(f"{path}: cannot be read as CSV ({error}): save it in UTF-8") from error
-        except (OSError, csv.Error) as error:
-            raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
+    with opened_table(path, _LARGEST) as table:
+        header = table.header
+        rows = [(line, [cell.strip() for cell in row]) for line, row in table.rows]
     header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]
     if {"", MEASURE} & set(header) or len(set(header)) < len(header):
         raise StudyError(f"{path}: give each column a name of its own")
@@ -302,7 +323,5 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not rows:
         raise StudyError(f"{path}: no image in it")
     for line, row in rows:
-        if len(row) != len(header):
-            raise StudyError(f"{path}, line {line:,}: {len(row)} values for {len(header)} columns")
         check_names(f"{path}, line {line:,}", row, "a group")
     return header, rows

@@ -15,9 +15,9 @@ def largest_excess_floor(
     """Return the expected largest excess loss of networks in which every class loses what the accuracy loses.
 
     The change of a class's recall is then the change of the accuracy and the noise of its test images. The noise is
-    normal with the variance that the class's images show: an image counts -1 where it is lost, 1 where it is won, and
-    0 otherwise. The excess losses share the noise of the accuracy, whose mean is 0. So the floor is the expected
-    maximum of independent normal variables.
+    normal with the variance that the class's images show, within what a class can lose: an image counts -1 where it is
+    lost, 1 where it is won, and 0 otherwise. The excess losses share the noise of the accuracy, whose mean is 0. So the
+    floor is the expected maximum of independent normal variables.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def largest_excess_floor(
 def _expected_maximum(deviation: np.ndarray, exists: np.ndarray) -> np.ndarray:
     """Return the mean of the largest of independent normal variables around 0, (...), from deviations (..., classes).
 
-    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x).
+    It is the integral over x > 0 of 1 - P(all <= x) - P(all <= -x), up to 1, since no recall changes by more.
     """
     from scipy.special import ndtr  # training imports this package and must not wait for scipy
 
-    reach = _REACH * deviation.max(-1, keepdims=True, initial=0)[..., np.newaxis]
+    reach = np.minimum(_REACH * deviation.max(-1, keepdims=True, initial=0)[..., np.newaxis], 1)
     points = reach * (_NODES + 1) / 2
     least = np.maximum(1e-9 * reach[..., 0], np.finfo(float).tiny)  # of a class that does not move
     below = ndtr(points / np.maximum(deviation, least)[..., np.newaxis])

@@ -287,11 +287,13 @@ def sentence(row: Mapping[str, Any]) -> str:
     alpha, raw = (
         with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
     )
+    single = row.get("single_image_groups")
+    left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
     who = row["largest_excess_group"] if row["n"] == 1 else "the worst group of one network, another one in each,"
     return (
         f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
-        f"than the accuracy{beside}; noise of the test images alone would make it {floor}."
+        f"than the accuracy{beside}; noise of the test images alone would make it {floor}.{left_out}"
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
 DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", "cifar10", "cifar100")
 PARTS = ("train", "test")
+_VALIDATION = ("val", "valid", "validation")
+_MOST_CHANNELS = 4
 DEFAULT_MAX_GIB = SizeLimit().gib
 
 
@@ -96,7 +99,8 @@ def load(
         - the name of a file `<data_dir>/<name>.npz`, in whose file name each `-` is an `_`;
         - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
-          train_labels, test_labels (whole numbers, [N]) and optionally class_names (text, [classes]);
+          train_labels, test_labels (whole numbers, [N] or [N, 1], or one-hot, [N, classes]), and optionally
+          class_names (text, [classes]), and val_images and val_labels, if its images for validation are chosen already;
         - the path of a folder with images in train/<class>/, test/<class>/ and, if its images for validation are chosen
           already, val/<class>/;
         - the path of a folder with images in <class>/, of which some are held out for testing.
@@ -224,9 +228,15 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
 
 def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
     required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
-    arrays = archives.read(path, required, optional=["class_names"], limit=limit)
-    images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in PARTS}
-    labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in PARTS}
+    of_validation = [f"{part}_{kind}" for part in _VALIDATION for kind in ("images", "labels")]
+    arrays = archives.read(path, required, optional=["class_names", *of_validation], limit=limit)
+    parts = [*PARTS, *_validation_parts(path, arrays)]
+    images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in parts}
+    labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in parts}
+    validation = None
+    for part in parts[len(PARTS) :]:
+        images["train"], labels["train"], validation = _with_validation(path, part, images, labels)
+        del images[part], labels[part]
     train_entropies = None
     if image_size:
         limit.check(path, sum(array[..., 0, 0].size for array in images.values()) * image_size**2)
@@ -238,7 +248,32 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         count = 1 + int(labels["train"].max(initial=-1))
         # Every class has an image, so a label above the number of images is a fault, which `_checked` names.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
-    return replace(_checked(name, classes, images, labels, str(path)), train_entropies=train_entropies)
+    data = _checked(name, classes, images, labels, str(path))
+    return replace(data, train_entropies=train_entropies, validation_indices=validation)
+
+
+def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the part of the images for validation, if the file has one."""
+    parts = [part for part in _VALIDATION if {f"{part}_images", f"{part}_labels"} & arrays.keys()]
+    if len(parts) > 1:
+        raise StudyError(f"{path}: {' and '.join(parts)} may both be the images for validation: leave one out")
+    if missing := [
+        f"{part}_{kind}" for part in parts for kind in ("images", "labels") if f"{part}_{kind}" not in arrays
+    ]:
+        raise StudyError(f"{path}: no {missing[0]} in it, which the images for validation need")
+    return parts
+
+
+def _with_validation(
+    path: Path, part: str, images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the training images and labels with those for validation behind, and the indices of these."""
+    shapes = [images[each].shape[1:] for each in ("train", part)]
+    if shapes[0] != shapes[1]:
+        raise StudyError(f"{path}: train_images and {part}_images differ in shape, {shapes[0]} and {shapes[1]}")
+    start, end = len(images["train"]), len(images["train"]) + len(images[part])
+    together = (np.concatenate([arrays["train"], arrays[part]]) for arrays in (images, labels))
+    return *together, np.arange(start, end)  # type: ignore[return-value]
 
 
 def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
@@ -263,6 +298,12 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
         raise StudyError(f"{where} have shape {images.shape}; they must have shape [N, H, W, C] or [N, H, W]")
+    channels, *_, last = images.shape[1:]
+    if channels in (1, 3) and last > _MOST_CHANNELS:
+        raise StudyError(
+            f"{where} have shape {images.shape}, which is [N, C, H, W] rather than [N, H, W, C]: save "
+            "images.transpose(0, 2, 3, 1)"
+        )
     return images.transpose(0, 3, 1, 2)
 
 
@@ -277,11 +318,19 @@ def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarr
 
 
 def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif labels.ndim == 2 and labels.dtype.kind in "biuf" and _is_one_hot(labels):
+        labels = labels.argmax(1)
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}; they must be whole numbers of shape [N]")
     if (beyond := labels > np.iinfo(np.int64).max).any():
         raise StudyError(f"{where} holds {labels[beyond][0]}, which is no index of a class")
     return labels.astype(np.int64)
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all())
 
 
 def _from_folder(

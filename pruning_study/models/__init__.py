@@ -144,6 +144,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     shape = (2, in_channels, *image_size)
     try:
         model = _call(make, num_classes, in_channels, image_size)
+        _check_plain(name, model)
         with torch.no_grad():
             logits = model.eval()(torch.zeros(shape))
     except StudyError:
@@ -196,6 +197,34 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
             option=OPTION,
         ) from None
     return make(**arguments)
+
+
+def _check_plain(name: str, model: nn.Module) -> None:
+    """Raise a StudyError if a layer computes its weight from others, which no pruner could reach."""
+    from torch.nn.utils import parametrize, prune
+    from torch.nn.utils.spectral_norm import SpectralNorm
+    from torch.nn.utils.weight_norm import WeightNorm
+
+    removals = {
+        prune.BasePruningMethod: 'torch.nn.utils.prune.remove(layer, "weight")',
+        WeightNorm: "torch.nn.utils.remove_weight_norm(layer)",
+        SpectralNorm: "torch.nn.utils.remove_spectral_norm(layer)",
+    }
+    for layer_name, layer in model.named_modules():
+        lines = [
+            line
+            for hook in layer._forward_pre_hooks.values()
+            for kind, line in removals.items()
+            if isinstance(hook, kind)
+        ]
+        if parametrize.is_parametrized(layer, "weight"):
+            lines.append('torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")')
+        if lines:
+            raise StudyError(
+                f"{name}: the weight of its layer {layer_name} is computed from others, and would not be pruned: "
+                f"end the function with layer = model.get_submodule({layer_name!r}); {lines[0]}",
+                option=OPTION,
+            )
 
 
 def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:

@@ -1,5 +1,6 @@
 """The data set and the network of some options, in memory."""
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
-from pruning_study.steps import engine_choice
+from pruning_study.steps import engine_choice, given_zeros
 from pruning_study.training.engines import Engine
 
 # Normalisations whose images stay in memory: that of the data, and that of the network which is pruned.
@@ -161,8 +162,11 @@ def _initial_model(data: Dataset, config: TrainConfig, weights: Mapping[str, Ten
             config.model, num_classes=len(data.classes), in_channels=channels, image_size=(height, width)
         )
     if path := config.weights:
-        weights = checkpoints.without_wrapper(weights, model, str(path))
+        initial = copy.deepcopy(model.state_dict())
+        weights = given_zeros.with_masks(checkpoints.without_wrapper(weights, model, str(path)))
         checkpoints.load_weights(model, weights, str(path), len(data.classes))
+        if not config.count_zeros:
+            given_zeros.check(model, initial, str(path))
     return model
 
 

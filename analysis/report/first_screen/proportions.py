@@ -12,6 +12,7 @@ from analysis.rendering.proportion_text import in_proportion as expected_losses
 from analysis.report.first_screen.class_figures import MOST_CLASSES
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
@@ -56,7 +57,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     rows : DataFrame
         Its rows of `study.classes`.
     """
-    return [_growth(cell), beyond_proportion(rows, rows["class"])]
+    return [_growth(cell), beyond_proportion(rows[rows["disproportionate_p"] < LEVEL], rows["class"])]
 
 
 def _growth(cell: pd.Series) -> str:

@@ -125,6 +125,14 @@ class DataOptions:
         "train the network.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
     )
+    count_zeros: bool = option(
+        "false",
+        boolean,
+        "Take weights that are exactly 0 in the file of --weights for kept ones, as those of a network that was "
+        "quantised. A file whose layers are pruned already is refused otherwise, because ratios would count its zeros.",
+        (*TRAINING_COMMANDS, "compress", "quantize"),
+        grid=None,
+    )
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),

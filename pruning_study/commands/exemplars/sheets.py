@@ -1,7 +1,5 @@
 """Read labelling sheets that annotators have filled in, and the key that says which images are PIEs."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +8,9 @@ import numpy as np
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
+from analysis.common.text_tables import opened_table
 from pruning_study.commands.exemplars.questions import ITEM, LABELS, PIE, QUESTIONS
 
 _ANSWERS = {"": np.nan, "0": 0.0, "1": 1.0}
@@ -33,7 +32,7 @@ class Key(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of a table: the file and the row as a spreadsheet counts it, and the values by column."""
+    """A row of a table: the file and the line, and the values by column."""
 
     where: str
     values: dict[str, str]
@@ -117,27 +116,14 @@ def _by_item(rows: Sequence[_Row], option: str | None = None) -> dict[str, _Row]
 
 
 def _table(path: Path, columns: Sequence[str], option: str | None = None) -> list[_Row]:
-    """Return the rows of a CSV file that are not empty; a spreadsheet may have put semicolons in place of commas."""
-    with opened(path) as file:
-        content = file.read(int(_LARGEST.gib * 2**30) + 1)
-    _LARGEST.check(path, len(content))
-    try:
-        text = content.decode("utf-8-sig")
-        delimiter = ";" if ";" in text.partition("\n")[0] else ","
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path}: cannot be read as CSV in UTF-8 ({error})", option=option) from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    if missing := [name for name in columns if header.count(name) != 1]:
-        fault = "two columns" if missing[0] in header else "no column"
-        raise StudyError(f"{path}: {fault} {missing[0]}; it needs one each of {', '.join(columns)}", option=option)
-    rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not any(value.strip() for value in line):
-            continue
-        where = f"{path}, row {number:,}"
-        if len(line) != len(header):
-            raise StudyError(f"{where}: {len(line)} values for {len(header)} columns", option=option)
-        values = (csv_text.unquoted(value.strip()) for value in line)
-        rows.append(_Row(where, dict(zip(header, values, strict=True))))
+    """Return the rows of a table that are not empty."""
+    with opened_table(path, _LARGEST, option=option) as (header, lines):
+        if missing := [name for name in columns if header.count(name) != 1]:
+            fault = "two columns" if missing[0] in header else "no column"
+            raise StudyError(f"{path}: {fault} {missing[0]}; it needs one each of {', '.join(columns)}", option=option)
+        rows = []
+        for line, cells in lines:
+            values = [csv_text.unquoted(cell.strip()) for cell in cells]
+            if any(values):
+                rows.append(_Row(f"{path}, line {line:,}", dict(zip(header, values, strict=True))))
     return rows

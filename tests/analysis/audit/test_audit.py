@@ -403,7 +403,7 @@ def test_a_network_that_guesses_has_no_slopes_and_counts_in_all_else():
     assert result.slopes.raw_slope == pytest.approx(1)
     assert result.verdict.startswith("1 of 3 networks is at chance after compression. ")
     assert result.verdict.count("at chance after") == 1
-    assert "mean recall over classes" in result.notes[0]
+    assert any("mean recall over classes" in note for note in result.notes)
 
 
 def test_a_network_that_guesses_after_compression_alone_fails():
@@ -482,7 +482,7 @@ def test_classes_all_alike_have_no_alpha():
 
 def test_nothing_right_after_has_no_alpha():
     wrong = np.where(LABEL == "a", "b", "a")
-    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], wrong[np.newaxis])
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], wrong[np.newaxis], keep_class_order=True)
     assert result.slopes.n == 0
     assert result.table.drop(columns=[*DISPROPORTIONATE_COLUMNS]).notna().all(axis=None)
 
@@ -598,7 +598,7 @@ def test_numbers_in_any_spelling_are_the_plain_ones_or_names_of_their_own_or_ref
 
 
 def read_file(path):
-    label, predicted = prediction_files.read([path], SizeLimit(0.01))
+    label, predicted, *_ = prediction_files.read([path], SizeLimit(0.01))
     return [label.tolist(), predicted[0].tolist()]
 
 
@@ -648,7 +648,7 @@ def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
     [
         ("", "no column label and no column predicted"),
         ("label,predicted\n", "no image in it"),
-        ("label;predicted\na;b\n", "first line .*label,predicted .*'label;predicted'"),
+        ("label|predicted\na|b\n", "first line .*label,predicted .*'label|predicted'"),
         ("label,predicted\na\n", "line 2: 1 values for 2 columns"),
         ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns"),
         ("label,predicted\na,a\nb,\n", "image 2 has no label or no predicted"),

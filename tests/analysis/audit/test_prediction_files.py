@@ -48,7 +48,8 @@ def csv(tmp_path):
         ('label,predicted\na,\'"\nb,"b\n', "cannot be read as CSV"),
         ("label,predicted\n" + "x" * 300 + ",a\n", "a class has 300 characters, and the most is 250"),
         ("label,predicted\n" + "x" * 200_000 + ",a\n", "field larger than field limit"),
-        ("label,predicted\na,a\n".encode("utf-16"), "cannot be read as CSV"),
+        ("label,predicted\na,a\n".encode("utf-16-le"), "no column label and no column predicted"),
+        (b"PK\3\4\xff", "it begins as a zip archive or a spreadsheet does"),
         (b"\x1f\x8b\x08\0\0\0", "cannot be read as CSV"),
         (b"label,predicted\n\xff,\xff\n", "cannot be read as CSV"),
         ("\x1b[2J\n", r"is '\x1b[2J'"),
@@ -76,7 +77,7 @@ def test_one_long_name_among_many_short_ones__takes_no_memory_for_all_of_them(cs
 
 def test_line_ends_of_every_system_and_a_byte_order_mark(csv):
     for end in ("\n", "\r\n", "\r"):
-        label, predicted = prediction_files.read([csv("\ufefflabel,predicted" + end + "b,a" + end + "a,a")], LIMIT)
+        label, predicted, *_ = prediction_files.read([csv("\ufefflabel,predicted" + end + "b,a" + end + "a,a")], LIMIT)
         assert (label.tolist(), predicted.tolist()) == (["b", "a"], [["a", "a"]])
 
 
@@ -130,7 +131,7 @@ def test_predictions_above_the_limit_of_memory__are_refused_and_the_option_named
         assert result.exit_code == 2
         assert "Invalid value for --max-data-gib" in result.output.splitlines()[-1]
         assert "0.00186 GiB of memory are needed" in result.output.splitlines()[-1]
-    label, predicted = prediction_files.read([tmp_path / "a.npz"], SizeLimit(0.01))
+    label, predicted, *_ = prediction_files.read([tmp_path / "a.npz"], SizeLimit(0.01))
     assert (label.shape, predicted.shape) == ((10**6,), (1, 10**6))
 
 

@@ -107,7 +107,7 @@ def test_an_answer_that_is_neither_0_nor_1__is_refused_with_file_and_row(tmp_pat
         rows = list(csv.reader(file))
     rows[3][6] = answer
     said = refusal(sheets.read_answers, write(path, rows), sheets.read_key(key))
-    assert said.startswith(f"{path}, row 4: fine_grained is '")
+    assert said.startswith(f"{path}, line 4: fine_grained is '")
     assert said.endswith("and should be 0, 1 or empty")
 
 
@@ -116,9 +116,9 @@ def test_a_sheet_of_another_key__is_refused_at_the_first_row_that_differs(tmp_pa
     path = filled(tmp_path / "sheet.csv", ["000000"] * 4)
     key.write_text(key.read_text().replace("3,bag,shirt", "3,shirt,bag").replace("4,shirt", "9,shirt"))
     said = refusal(sheets.read_answers, path, sheets.read_key(key))
-    assert said.startswith(f"{path}, row 4: the labels are 'bag, shirt, =coat', and 'shirt, bag, =coat' in the key")
+    assert said.startswith(f"{path}, line 4: the labels are 'bag, shirt, =coat', and 'shirt, bag, =coat' in the key")
     key.write_text(key.read_text().replace("3,shirt,bag", "3,bag,shirt"))
-    assert "row 5: item '4' is not in the key" in refusal(sheets.read_answers, path, sheets.read_key(key))
+    assert "line 5: item '4' is not in the key" in refusal(sheets.read_answers, path, sheets.read_key(key))
 
 
 @pytest.mark.attack
@@ -129,11 +129,11 @@ def test_a_sheet_of_another_key__is_refused_at_the_first_row_that_differs(tmp_pa
         ("item,label_1\n", "no column label_2"),
         ("\x00", "no column item"),
         (",".join([*COLUMNS, "typical"]), "two columns typical"),
-        (",".join(COLUMNS) + "\n1,bag,shirt,=coat,0\n", "row 2: 5 values for 10 columns"),
-        (",".join(COLUMNS) + "\n" + "1,bag,shirt,=coat,0,0,0,0,0,0\n" * 2, "row 3: item '1' is there twice"),
+        (",".join(COLUMNS) + "\n1,bag,shirt,=coat,0\n", "line 2: 5 values for 10 columns"),
+        (",".join(COLUMNS) + "\n" + "1,bag,shirt,=coat,0,0,0,0,0,0\n" * 2, "line 3: item '1' is there twice"),
         (",".join(COLUMNS) + "\n1,bag,shirt,=coat,,,,,,\n", "no answer in it"),
         (",".join(COLUMNS) + '\n"1', "cannot be read as CSV"),
-        (",".join(COLUMNS) + "\n\udcff", "cannot be read as CSV in UTF-8"),
+        (",".join(COLUMNS) + "\n\udcff", "save it in UTF-8"),
     ],
 )
 def test_a_file_that_is_no_filled_labelling_sheet__is_refused_in_one_line(tmp_path, key, content, said):
@@ -157,7 +157,7 @@ def test_a_labelling_sheet_given_twice_or_a_key_that_is_none__is_refused(tmp_pat
     assert "is given twice" in refusal(tally.tally, [path, tmp_path / "." / "sheet.csv"], key)
     assert "no column pie" in refusal(tally.tally, [path], path)
     key.write_text(key.read_text().replace(",12,0", ",12,2"))
-    assert "row 3: pie is '2' and should be 0 or 1" in refusal(tally.tally, [path], key)
+    assert "line 3: pie is '2' and should be 0 or 1" in refusal(tally.tally, [path], key)
 
 
 @pytest.mark.attack

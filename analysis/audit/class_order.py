@@ -1,0 +1,71 @@
+"""Predictions whose classes are numbered in another order than those of the labels or of the networks before."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.runs.checks import some
+
+# A network that pruning destroyed agrees with nothing, in whatever order.
+_MOST_BEFORE, _FEWEST_AFTER = 0.5, 0.8
+_FEWEST_IMAGES = 20
+
+
+def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
+    """Refuse networks that agree with the labels, or with the network before, in another order of the classes alone.
+
+    Parameters
+    ----------
+    label : (images,)
+    networks : mapping of str to (networks, images)
+        Predicted classes before, after, and perhaps in the control.
+
+    Raises
+    ------
+    StudyError
+        If a network agrees in fewer than half of the images, and in four fifths if its classes are permuted.
+    """
+    before = networks["before"]
+    for side, predictions in networks.items():
+        for place, predicted in enumerate(predictions):
+            partner = label if side == "before" else before[place if len(before) == len(predictions) else 0]
+            for name, reference in (("the labels", label), ("before", partner)):
+                if names := permutation(reference, predicted):
+                    pairs = some([f"{new} for {old}" for old, new in names.items() if old != new])
+                    number = f" of network {place + 1}" if len(predictions) > 1 else ""
+                    raise StudyError(
+                        f"the predictions {side}{number} agree with {name} only if their classes are in another order "
+                        f"({pairs}): write the same class in one way in all files, or add --keep-class-order if they "
+                        "are as they should be"
+                    )
+
+
+def permutation(reference: np.ndarray, predicted: np.ndarray) -> dict[str, str]:
+    """Return the classes of a reference by those that are predicted in their place; empty without a permutation.
+
+    Two classes belong together if each is found most often where the other is.
+
+    Examples
+    --------
+    >>> label = np.repeat([0, 1], 10)
+    >>> permutation(label, 1 - label)
+    {'0': '1', '1': '0'}
+    >>> permutation(label, label)
+    {}
+    """
+    if len(predicted) < _FEWEST_IMAGES or np.mean(predicted == reference) >= _MOST_BEFORE:
+        return {}
+    (old, old_index), (new, new_index) = (np.unique(each, return_inverse=True) for each in (predicted, reference))
+    pairs, counts = np.unique(old_index * len(new) + new_index, return_counts=True)
+    ranked = pairs[np.argsort(-counts, kind="stable")]
+    best_new, best_old = (
+        dict(zip(own[first].tolist(), ranked[first].tolist(), strict=True))
+        for own in (ranked // len(new), ranked % len(new))
+        for first in [np.unique(own, return_index=True)[1]]
+    )
+    mutual = [pair for pair in best_new.values() if best_old[pair % len(new)] == pair]
+    if counts[np.isin(pairs, mutual)].sum() < _FEWEST_AFTER * len(predicted):
+        return {}
+    names = {str(old[pair // len(new)]): str(new[pair % len(new)]) for pair in mutual}
+    return names if names.keys() == set(names.values()) else {}

@@ -1,0 +1,112 @@
+"""Which columns of a table of predictions hold the labels, the predicted classes, probabilities and names of images."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+from analysis.runs import schema
+
+# What other tools call them; a column of this project's name goes first.
+_USUAL = {
+    schema.LABEL: (
+        *("label", "labels", "y_true", "true_label", "true_labels", "true", "true_class", "target", "targets"),
+        *("ground_truth", "gt", "actual"),
+    ),
+    schema.PREDICTED: (
+        *("predicted", "prediction", "predictions", "pred", "preds", "y_pred", "predicted_label", "predicted_labels"),
+        *("predicted_class", "pred_label", "pred_class"),
+    ),
+}
+_PROBABILITY = re.compile(
+    r"(?:p_?(?=[0-9])|(?:prob|probs|proba|probability|probabilities|p)[_ .:\-])(.+)", re.IGNORECASE
+)
+_NO_CLASS = {"predicted", "prediction", "label", "value"}
+
+
+class ColumnNames(NamedTuple):
+    """The columns that a user names: that of the labels, and that of the predicted classes; None for the usual ones."""
+
+    label: str | None = None
+    predicted: str | None = None
+
+
+class Columns(NamedTuple):
+    """Where the columns of a table are.
+
+    Attributes
+    ----------
+    label : int
+    predicted : int, optional
+        None if the classes that are predicted follow from the probabilities.
+    probabilities : dict of str to int
+        By the class; empty if there are none.
+    """
+
+    label: int
+    predicted: int | None
+    probabilities: Mapping[str, int]
+
+
+USUAL = ColumnNames()
+
+
+def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Columns:
+    """Find the columns of a table of predictions.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which errors name.
+    header : sequence of str
+        The names of its columns.
+    wanted : ColumnNames
+
+    Raises
+    ------
+    StudyError
+        If a column is missing, or if several may be meant.
+
+    Examples
+    --------
+    >>> find(Path("a.csv"), ["file", "y_true", "y_pred"])
+    Columns(label=1, predicted=2, probabilities={})
+    >>> find(Path("a.csv"), ["label", "prob_cat", "prob_dog"])
+    Columns(label=0, predicted=None, probabilities={'cat': 1, 'dog': 2})
+    """
+    probabilities = probability_columns(header)
+    label, predicted = (_place(path, header, name, own) for name, own in zip(_USUAL, wanted, strict=True))
+    missing = [schema.LABEL] * (label is None) + [schema.PREDICTED] * (predicted is None and not probabilities)
+    if missing or label is None:
+        raise StudyError(
+            f"{path}: no column {' and no column '.join(missing)}; the first line should be "
+            f"{','.join(_USUAL)} and is {shortened(','.join(header)[:60])}: rename them, or name them by "
+            "--label-column and --predicted-column"
+        )
+    return Columns(label, predicted, probabilities)
+
+
+def probability_columns(header: Sequence[str]) -> dict[str, int]:
+    """Return the columns of probabilities by their class, such as `prob_cat` or `p0`; none if there is only one."""
+    matches = {place: _PROBABILITY.fullmatch(name) for place, name in enumerate(header)}
+    places = {match[1]: place for place, match in matches.items() if match and match[1].casefold() not in _NO_CLASS}
+    return places if len(places) > 1 else {}
+
+
+def _place(path: Path, header: Sequence[str], name: str, own: str | None) -> int | None:
+    """Return the place of the column that a user names, or of that which is called as usual; None if there is none."""
+    usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in _USUAL[name]]
+    places = [place for place, each in enumerate(header) if each == (own or name)] or ([] if own else usual)
+    option = f"{name}_column"
+    if len(places) > 1:
+        if len({header[place] for place in places}) == 1:
+            raise StudyError(f"{path}: two columns have the name {header[places[0]]}; rename one of them")
+        names = " and ".join(header[place] for place in places[:2])
+        raise StudyError(f"{path}: the columns {names} may both be the {name}: name one of them", option=option)
+    if own and not places:
+        raise StudyError(
+            f"{path}: no column {shortened(own)}; it has {shortened(','.join(header)[:60])}", option=option
+        )
+    return places[0] if places else None

@@ -1,0 +1,98 @@
+"""Which values of several pandas objects are of the same image, by their indices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+
+
+def aligned(label: Any, others: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Bring Series and DataFrames that name their images by an index of text into the order of the first.
+
+    An index of numbers is not followed, since a Series may have been numbered anew after a shuffle.
+
+    Parameters
+    ----------
+    label : Series or anything else
+        Only the indices of pandas objects with a unique index are compared.
+    others : mapping of str to Series, DataFrame, list or mapping of Series, or anything else
+        Predictions and groups, by the name of the argument.
+
+    Returns
+    -------
+    dict of str
+        `others` in the order of the first index.
+    list of str
+        What was matched.
+
+    Raises
+    ------
+    StudyError
+        If indices of text do not have the same names, or those of numbers have the same numbers in different orders.
+
+    Examples
+    --------
+    >>> label = pd.Series([0, 1], ["a.png", "b.png"])
+    >>> others, notes = aligned(label, {"before": pd.Series([1, 0], ["b.png", "a.png"])})
+    >>> others["before"].tolist(), notes
+    ([0, 1], ['Matched with label by the index, since they are in another order: before.'])
+    """
+    indices = _indices({"label": label, **others})
+    if len(indices) < 2:
+        return dict(others), []
+    first, reference = indices[0]
+    moved = [name for name, index in indices if _is_moved(name, index, first, reference)]
+    notes = [f"Matched with {first} by the index, since they are in another order: {', '.join(dict.fromkeys(moved))}."]
+    return {name: _in_order(value, reference) for name, value in others.items()}, notes if moved else []
+
+
+def _indices(arguments: Mapping[str, Any]) -> list[tuple[str, pd.Index]]:
+    """Return the unique indices of all pandas objects with the argument that each is in."""
+    parts = [(name, part) for name, value in arguments.items() for part in _parts(value)]
+    return [
+        (name, part.index)
+        for name, part in parts
+        if isinstance(part, pd.Series) or (isinstance(part, pd.DataFrame) and name == "groups")
+        if part.index.is_unique
+    ]
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [*value.values()]
+    return [*value] if isinstance(value, list | tuple) else [value]
+
+
+def _is_moved(name: str, index: pd.Index, first: str, reference: pd.Index) -> bool:
+    """Return whether an index of text names the same images in another order."""
+    if index.equals(reference) or len(index) != len(reference):
+        return False
+    others = index.difference(reference)
+    if _is_text(index) and _is_text(reference):
+        if len(others):
+            raise StudyError(
+                f"{name} has the index {shortened(others[0])} and {first} has not: give predictions of the same images"
+            )
+        return True
+    if not len(others):
+        raise StudyError(
+            f"{name} and {first} have the same numbers as index in different orders: if an index stands for an image, "
+            f"give {name}.reindex({first}.index), and else {name}.to_numpy()"
+        )
+    return False
+
+
+def _is_text(index: pd.Index) -> bool:
+    return index.inferred_type == "string"
+
+
+def _in_order(value: Any, reference: pd.Index) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _in_order(part, reference) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_order(part, reference) for part in value]
+    is_named = isinstance(value, pd.Series | pd.DataFrame) and value.index.is_unique and _is_text(value.index)
+    return value.reindex(reference) if is_named and len(value) == len(reference) and _is_text(reference) else value

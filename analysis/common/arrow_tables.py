@@ -1,0 +1,106 @@
+"""Read columns of Parquet, Feather, Arrow and JSON-lines files, and of folders that Hugging Face's `datasets` saves."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import SizeLimit, opened
+
+SUFFIXES = (".parquet", ".feather", ".arrow", ".jsonl")
+# Of a folder that `Dataset.save_to_disk` writes.
+STATE = "state.json"
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Return whether a path is a folder that Hugging Face's `Dataset.save_to_disk` has written."""
+    return (path / STATE).is_file() and any(path.glob("*.arrow"))
+
+
+def read(
+    path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: SizeLimit
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+        A file with one of the `SUFFIXES`, or a folder for which `is_saved_dataset` holds.
+    wanted : callable
+        Returns the columns to read from the names of all.
+    limit : SizeLimit
+        Most memory that these columns may take.
+
+    Returns
+    -------
+    header : list of str
+        The names of all columns.
+    columns : dict of str to (rows,)
+        Those that are wanted; texts are objects.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, too large or of another kind, or if a wanted column has an empty cell.
+    """
+    try:
+        table, header = _table(path, wanted, limit)
+        limit.check(path, table.nbytes)
+        columns = {name: table.column(name) for name in table.column_names}
+        for name, column in columns.items():
+            if column.null_count:
+                image = int(np.flatnonzero(column.is_null().to_numpy())[0]) + 1
+                raise StudyError(f"{path}: row {image:,} has no {name}: fill it in")
+        return header, {name: _plain(column).to_numpy() for name, column in columns.items()}
+    except StudyError:
+        raise
+    except Exception as error:  # Arrow has a dozen errors for files of other kinds
+        raise StudyError(f"{path}: cannot be read as {_kind(path)} ({first_line(error)[:200]})") from error
+
+
+def _plain(column: Any) -> Any:
+    """Return a column of categories as one of texts or numbers."""
+    return column.cast(column.type.value_type) if hasattr(column.type, "index_type") else column
+
+
+def _kind(path: Path) -> str:
+    return {".parquet": "Parquet", ".feather": "Feather", ".jsonl": "JSON lines"}.get(path.suffix.lower(), "Arrow")
+
+
+def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: SizeLimit) -> tuple[Any, list[str]]:
+    """Return an Arrow table of the wanted columns, and the names of all columns."""
+    import pyarrow as pa
+
+    if path.is_dir():
+        tables = [_table(part, wanted, limit) for part in sorted(path.glob("*.arrow"))]
+        return pa.concat_tables([table for table, _ in tables]), tables[0][1]
+    with opened(path) as file:
+        limit.check(path, path.stat().st_size)
+        match path.suffix.lower():
+            case ".parquet":
+                import pyarrow.parquet as pq
+
+                parts = pq.ParquetFile(file)
+                header = parts.schema_arrow.names
+                limit.check(path, parts.metadata.num_rows * np.dtype(np.int64).itemsize)
+                return parts.read(columns=list(wanted(header))), header
+            case ".jsonl":
+                from pyarrow import json
+
+                table = json.read_json(file)
+            case _:
+                table = _arrow(file)
+    return table.select(list(wanted(table.column_names))), table.column_names
+
+
+def _arrow(file: Any) -> Any:
+    """Return the table of an Arrow file, a Feather file among them, or of a stream, as `datasets` writes."""
+    from pyarrow import feather, ipc
+
+    start = file.read(4)
+    file.seek(0)
+    if start in (b"ARRO", b"FEA1"):
+        return feather.read_table(file)
+    return ipc.open_stream(file).read_all()

@@ -1,0 +1,170 @@
+"""Which rows of several files are of the same image, by the names that the files give their images."""
+
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+
+# Without _, capitals and the plural's s. The first kind names files, of which an image has one.
+_OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
+_OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
+_IN_ORDER = "row k of each is taken for the same image"
+
+
+class NamedRows(NamedTuple):
+    """What a file says of its rows.
+
+    Attributes
+    ----------
+    label : (images,), text
+    columns : dict of str to sequence of str
+        The columns that may name the images, by `column_key`.
+    """
+
+    label: np.ndarray
+    columns: Mapping[str, Sequence[str]]
+
+
+NO_NAMES = NamedRows(np.array([], str), {})
+
+
+class Alignment(NamedTuple):
+    """Which rows belong together.
+
+    Attributes
+    ----------
+    orders : dict of Path to (images,), integers
+        The row of each image of the first file, for files that have them in another order.
+    names : list of str, optional
+        The names of the images, in the order of the first file.
+    notes : list of str
+        What was matched, or that rows are taken in order.
+    """
+
+    orders: dict[Path, np.ndarray]
+    names: list[str] | None
+    notes: list[str]
+
+
+def column_key(name: str) -> str | None:
+    """Return what a column that may name images is known by; None if it names something else.
+
+    Examples
+    --------
+    >>> column_key("File_Names"), column_key("Unnamed: 0"), column_key("light")
+    ('filename', '', None)
+    """
+    key = "" if name.startswith("Unnamed:") else name.casefold().replace("_", "").replace(" ", "").removesuffix("s")
+    return key if key in (*_OF_FILES, *_OF_ANYTHING) else None
+
+
+def align(files: Mapping[Path, NamedRows]) -> Alignment:
+    """Match the rows of files with as many images each.
+
+    Files are matched by a column that all of them have and that names each image of a file once. Numbers are no names,
+    since files that were shuffled may be numbered anew: with numbers, or without such a column, rows are in order.
+
+    Raises
+    ------
+    StudyError
+        If a file names an image twice, or images that another does not, or if some files have an order of their own
+        and others name no images.
+    """
+    shared = [key for key in (*_OF_FILES, *_OF_ANYTHING) if all(key in rows.columns for rows in files.values())]
+    for key in shared:
+        if names := _names(files, key):
+            return _matched(names, key)
+    _check_others(files)
+    if renumbered := [key for key in shared if _is_renumbered([rows.columns[key] for rows in files.values()])]:
+        why = f"The files number their images in different orders ({renumbered[0]}), and numbers are no names"
+    else:
+        why = "The files do not name their images"
+    return Alignment({}, None, [f"{why}: {_IN_ORDER}."] if len(files) > 1 else [])
+
+
+def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] | None:
+    """Return the names of the images of each file; None if the column does not name each image once."""
+    columns = {path: list(rows.columns[key]) for path, rows in files.items()}
+    if any(all(map(_is_number, column)) for column in columns.values()):
+        return None
+    if all(len(set(column)) == len(column) for column in columns.values()):
+        return columns
+    if key not in _OF_FILES:
+        return None
+    # Folders of classes may have files of the same name.
+    columns = {
+        path: [f"{label}/{name}" for label, name in zip(files[path].label.tolist(), column, strict=True)]
+        for path, column in columns.items()
+    }
+    for path, column in columns.items():
+        (name, count), *_ = Counter(column).most_common(1)
+        if count > 1:
+            raise StudyError(
+                f"{path}: image {shortened(name.partition('/')[2])} of class {shortened(name.partition('/')[0])} is "
+                f"there {count:,} times: give one row for each image"
+            )
+    return columns
+
+
+def _matched(names: Mapping[Path, list[str]], key: str) -> Alignment:
+    (first_path, first), *others = names.items()
+    orders = {path: order for path, own in others if (order := _order(first_path, first, path, own)) is not None}
+    notes = [
+        f"{len(orders):,} of {len(names):,} files have their images in another order than {first_path}: rows are "
+        f"matched by the {'name' if key == '' else key} of the image."
+    ]
+    return Alignment(orders, first, notes if orders else [])
+
+
+def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np.ndarray | None:
+    """Return the row of each image of the first file; None if the order is the same."""
+    if own == first:
+        return None
+    if set(own) != set(first):
+        own, first = _without_folder(own), _without_folder(first)
+    row_of_name = {name: row for row, name in enumerate(own)}
+    if missing := [name for name in first if name not in row_of_name]:
+        raise StudyError(
+            f"{path}: no image {shortened(missing[0])}, which {first_path} has"
+            f"{f' with {len(missing) - 1:,} others' if len(missing) > 1 else ''}: give predictions for the same images"
+        )
+    order = np.array([row_of_name[name] for name in first])
+    return None if (order == np.arange(len(order))).all() else order
+
+
+def _without_folder(names: list[str]) -> list[str]:
+    """Return names without the folders that all of them begin with."""
+    if len({name.startswith("/") for name in names}) > 1:
+        return names
+    start = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    return [name.removeprefix(f"{start}/") for name in names] if start else names
+
+
+def _check_others(files: Mapping[Path, NamedRows]) -> None:
+    """Raise a StudyError if files that name their images have other orders, and some files name none."""
+    for key in _OF_FILES:
+        naming = {path: list(rows.columns[key]) for path, rows in files.items() if key in rows.columns}
+        columns = list(naming.values())
+        if len(naming) > 1 and not all(map(_is_number, columns[0])) and _is_renumbered(columns):
+            other = next(path for path, rows in files.items() if key not in rows.columns)
+            raise StudyError(
+                f"{other} does not name its images, and {' and '.join(map(str, naming))} have theirs in different "
+                f"orders: give it the column {key} too"
+            )
+
+
+def _is_renumbered(columns: Sequence[Sequence[str]]) -> bool:
+    """Return whether columns have the same values in different orders."""
+    return any(list(column) != list(columns[0]) for column in columns) and all(
+        set(column) == set(columns[0]) for column in columns
+    )
+
+
+def _is_number(name: str) -> bool:
+    return name.strip().removesuffix(".0").isdigit() or not name.strip()

@@ -1,0 +1,135 @@
+"""Read the tables of text that people have: with commas, semicolons or tabs, in UTF-8 or UTF-16, perhaps compressed."""
+
+import codecs
+import csv
+import gzip
+import io
+import itertools
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from analysis.common.errors import StudyError
+from analysis.common.input_files import GIB, SizeLimit, kind_of, opened
+from analysis.common.printable import shortened
+
+_GZIP = b"\x1f\x8b"
+_SEPARATORS = (",", ";", "\t")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+
+class TextTable(NamedTuple):
+    """A table whose lines are read one by one.
+
+    Attributes
+    ----------
+    header : list of str
+        Names of the columns, without spaces around them.
+    rows : iterator of (int, list of str)
+        The number of each line that is not empty, and its cells, as many as the header has.
+    """
+
+    header: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+
+
+@contextmanager
+def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> Iterator[TextTable]:
+    """Open a table of text; its rows can be read within the `with` block.
+
+    The cells of the first two lines tell the separator, and the first bytes the encoding.
+
+    Parameters
+    ----------
+    path : Path
+    limit : SizeLimit
+        Most memory that the text may take.
+    option : str, optional
+        The option that errors belong to.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, too large, or no table of text, or if a line has more or fewer cells than the first.
+    """
+    with opened(path) as file:
+        limit.check(path, os.fstat(file.fileno()).st_size)
+        start = file.read(512)
+        file.seek(0)
+        try:
+            content = _unpacked(path, file, limit) if start.startswith(_GZIP) else file
+            encoding = "utf-16" if _begins_as_utf16(content) else "utf-8-sig"
+            with io.TextIOWrapper(content, encoding, newline="") as lines:
+                first_lines = list(itertools.islice(lines, 2))
+                reader = csv.reader(itertools.chain(first_lines, lines), delimiter=_separator(first_lines), strict=True)
+                first = next(reader, [])
+                yield TextTable([name.strip() for name in first], _rows(path, reader, first))
+        except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
+            raise StudyError(f"{path}: cannot be read as CSV ({_reason(error, start)})", option=option) from error
+
+
+def number(where: str, text: str, what: str = "value") -> float:
+    """Return a cell as a number; an empty one is NaN.
+
+    Raises
+    ------
+    StudyError
+        If it is no number, as one whose decimals stand behind a comma.
+    """
+    text = text.strip()
+    try:
+        return float(text) if text else math.nan
+    except ValueError as error:
+        raise StudyError(f"{where} has the {what} {shortened(text)}, which is no number{decimal_hint(text)}") from error
+
+
+def decimal_hint(text: str) -> str:
+    """Return how to write a number whose decimals stand behind a comma; an empty text for others."""
+    return f" (write {text.replace(',', '.')}, with a point)" if _DECIMAL_COMMA.fullmatch(text) else ""
+
+
+def _rows(path: Path, reader: Any, first: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    columns = len(first)
+    for row in reader:
+        if not row:
+            continue
+        if len(row) != columns:
+            raise StudyError(
+                f"{path}, line {reader.line_num:,}: {len(row)} values for {columns} columns; quote a value that has a "
+                "comma in it"
+            )
+        if row == first:
+            raise StudyError(f"{path}, line {reader.line_num:,}: the first line again; a file holds one table")
+        yield reader.line_num, row
+
+
+def _unpacked(path: Path, file: BinaryIO, limit: SizeLimit) -> BinaryIO:
+    content = gzip.GzipFile(fileobj=file).read(int(limit.gib * GIB) + 1)
+    limit.check(path, len(content))
+    return io.BytesIO(content)
+
+
+def _begins_as_utf16(file: BinaryIO) -> bool:
+    mark = file.read(2)
+    file.seek(0)
+    return mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return the separator with which the first line has most cells, and the second more than one as well."""
+    cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
+    fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
+    return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])
+
+
+def _reason(error: Exception, start: bytes) -> str:
+    if kind := kind_of(start):
+        return f"it begins as {kind} does"
+    if isinstance(error, UnicodeError):
+        return f"{error}: save it in UTF-8; spreadsheets on Windows often write Latin-1 or Windows-1252"
+    return str(error)

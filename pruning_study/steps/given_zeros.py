@@ -1,0 +1,78 @@
+"""Weights of a given file that are exactly 0 already, as those of a network that was pruned before."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from analysis.common.errors import StudyError
+
+# Of a layer's weights: fewer zeros are chance. Quantised weights are 0 as well, and have few values a row.
+_FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
+
+
+def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that are pruned already, which a ratio would count as kept.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network with the given weights.
+    initial : mapping of str to Tensor
+        Its state before it had them. Rows that are 0 there are not pruned ones.
+    where : str
+        The file, which the error names.
+
+    Raises
+    ------
+    StudyError
+        If a twentieth of a layer's weights or more is 0, and they are not quantised.
+    """
+    layers = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if weight.ndim > 1 and is_pruned(weight.detach(), initial[name])
+    }
+    if layers:
+        zeros, total = (sum(each) for each in zip(*map(_counts, layers.values()), strict=True))
+        raise StudyError(
+            f"{where}: {zeros:,} of {total:,} weights are exactly 0 in {', '.join(list(layers)[:3])}"
+            f"{f' and {len(layers) - 3} more layers' if len(layers) > 3 else ''}, as of a network that is pruned "
+            "already, and a ratio would count them as kept: give the weights before pruning, or take them for kept "
+            "ones by --count-zeros",
+            option="weights",
+        )
+
+
+def is_pruned(weight: Tensor, initial: Tensor) -> bool:
+    """Return whether a layer's weights, (outputs, ...), look pruned."""
+    rows, first_rows = weight.flatten(1), initial.flatten(1)
+    is_zero = rows == 0
+    if not (first_rows != 0).any(1).all() or is_zero.float().mean() < _FEWEST_ZEROS:
+        return False
+    # A scale of its own for each row, or one for the layer.
+    return all(_distinct(each) >= _FEWEST_VALUES * int((~is_zero).sum()) for each in (rows, rows.reshape(1, -1)))
+
+
+def _distinct(rows: Tensor) -> int:
+    """Return the number of values other than 0 that each row has, summed over rows."""
+    steps = rows.sort(1).values.diff(dim=1) != 0
+    return int(steps.sum()) + len(rows) - int((rows == 0).any(1).sum())
+
+
+def _counts(weight: Tensor) -> tuple[int, int]:
+    return int((weight == 0).sum()), weight.numel()
+
+
+def with_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the masks multiplied in that `torch.nn.utils.prune` stores beside them.
+
+    Examples
+    --------
+    >>> stored = {"fc.weight_orig": Tensor([2, 3]), "fc.weight_mask": Tensor([1, 0])}
+    >>> with_masks(stored)
+    {'fc.weight': tensor([2., 0.])}
+    """
+    masks = {name.removesuffix("_mask"): tensor for name, tensor in weights.items() if name.endswith("_mask")}
+    masked = {name: weights[f"{name}_orig"] * mask for name, mask in masks.items() if f"{name}_orig" in weights}
+    plain = {name: tensor for name, tensor in weights.items() if name.rpartition("_")[0] not in masked}
+    return plain | masked

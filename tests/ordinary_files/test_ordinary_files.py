@@ -1,0 +1,366 @@
+"""Ordinary files that made wrong numbers, or were refused: each is now read right, or refused with what to do."""
+
+import click.testing
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.__main__ import cli
+from analysis.audit import audit, power, prediction_files, risk
+from analysis.common.errors import StudyError
+from analysis.statistics.largest_excess import largest_excess_floor
+from tests.ordinary_files.builders import (
+    CLASSES,
+    IMAGES,
+    NAMES,
+    changed,
+    named,
+    networks,
+    save_dataset,
+    shuffled,
+    write,
+    write_table,
+)
+
+
+def audited(folder, **how):
+    return audit.audit([str(folder / "before")], [str(folder / "after")], **how)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Return the audit of the networks as they are: class c0 loses 18 to 20 points, and the others nothing."""
+    result = audited(write(tmp_path_factory.mktemp("plain"), networks()))
+    assert result.table.set_index("class")["change"].to_dict() == pytest.approx(
+        {"c0": -0.2, "c1": 0, "c2": 0, "c3": 0, "c4": 0}
+    )
+    return result
+
+
+def paths_of_another_machine(table):
+    return table.assign(path="/home/me/" + NAMES)
+
+
+READ_ALIKE = {
+    "names in another order": named("filename"),
+    "column image": named("image"),
+    "index of pandas": {
+        side: [table.rename(columns={"filename": ""}) for table in own] for side, own in named("filename").items()
+    },
+    "other folders": {
+        "before": changed(lambda table: table.assign(path="data/" + NAMES), ("before",))["before"],
+        "after": [shuffled(paths_of_another_machine(table)) for table in networks()["after"]],
+    },
+    "names that are unique in a class alone": changed(
+        lambda table: table.assign(file=[f"{place // CLASSES}.png" for place in range(IMAGES)]), ("before", "after")
+    ),
+    "scikit-learn's names": changed(
+        lambda table: table.rename(columns={"label": "y_true", "predicted": "y_pred"}), ("before", "after")
+    ),
+    "Keras's names": changed(
+        lambda table: table.rename(columns={"label": "True_Label", "predicted": "Predicted_Label"}), ("after",)
+    ),
+    "other names": changed(lambda table: table.rename(columns={"label": "target", "predicted": "prediction"})),
+    "plural names": changed(lambda table: table.rename(columns={"label": "labels", "predicted": "preds"})),
+    "another prediction beside it": changed(lambda table: table.assign(prediction="c0", y_true="c1")),
+    "probabilities": changed(
+        lambda table: pd.get_dummies(table["predicted"], prefix="prob", dtype=float).assign(label=table["label"])
+    ),
+}
+
+
+@pytest.mark.parametrize("tables", READ_ALIKE.values(), ids=READ_ALIKE)
+def test_tables_with_other_orders_and_names_are_read_alike(tmp_path, plain, tables):
+    pd.testing.assert_frame_equal(audited(write(tmp_path, tables)).table, plain.table)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [".tsv", ".CSV", ".csv.gz", ".parquet", ".feather", ".arrow", ".jsonl", ".npy", ".npz"],
+)
+def test_formats_are_read_alike(tmp_path, plain, ending):
+    pd.testing.assert_frame_equal(audited(write(tmp_path, networks(), ending)).table, plain.table)
+
+
+@pytest.mark.parametrize(
+    "how", [{"sep": ";"}, {"sep": ";", "encoding": "utf-16"}, {"encoding": "utf-8-sig"}, {"quoting": 1}, {"sep": "\t"}]
+)
+def test_tables_of_spreadsheets_are_read_alike(tmp_path, plain, how):
+    pd.testing.assert_frame_equal(audited(write(tmp_path, networks(), **how)).table, plain.table)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npz", ".jsonl", ".arrow"])
+def test_names_in_other_formats_are_followed(tmp_path, plain, ending):
+    result = audited(write(tmp_path, named("filename"), ending))
+    pd.testing.assert_frame_equal(result.table, plain.table)
+    assert any("2 of 4 files have their images in another order" in note for note in result.notes)
+
+
+def test_a_folder_of_hugging_face_is_a_network(tmp_path, plain):
+    for side, own in networks().items():
+        for number, table in enumerate(own):
+            save_dataset(table, tmp_path / side / f"seed_{number}")
+    pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
+
+
+def test_a_folder_of_files_of_all_kinds_is_read_whole(tmp_path):
+    """One of four files a side was read, and the others left out without a word."""
+    table = {side: own[0] for side, own in networks().items()}
+    for side in table:
+        (tmp_path / side).mkdir()
+        for number, ending in enumerate((".csv", ".CSV", ".csv.gz", ".parquet")):
+            one_more_wrong = table[side].copy()
+            one_more_wrong.loc[number, "predicted"] = "c4" if one_more_wrong["label"][number] != "c4" else "c3"
+            write_table(one_more_wrong, tmp_path / side / f"{number}{ending}")
+    notes = audited(tmp_path).notes
+    pairs = [note for note in notes if note.startswith("Pair")]
+    assert [pair.rpartition("/")[2] for pair in pairs] == ["0.csv.", "1.CSV.", "2.csv.gz.", "3.parquet."]
+
+
+def test_logits_are_matched_with_their_rows(tmp_path):
+    """The largest logit of each image belongs to its prediction, in the order of the names."""
+    tables = named("filename")
+    for side, own in tables.items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            label, predicted = (table[name].str[1:].astype(int).to_numpy() for name in ("label", "predicted"))
+            logits = np.eye(CLASSES)[predicted] + np.random.default_rng(number).normal(0, 0.01, (IMAGES, CLASSES))
+            arrays = {"label": label, "predicted": predicted, "ids": table["filename"].to_numpy(str)}
+            np.savez(tmp_path / side / f"{number}.npz", logits=logits, **arrays)
+    result = audited(tmp_path)
+    assert result.movements["after"].changed == pytest.approx(12 / IMAGES)
+
+
+REFUSED = {
+    "an image is named twice": (
+        changed(lambda table: pd.concat([table.assign(filename=NAMES)] * 2), ("before", "after")),
+        "is there 2 times: give one row for each image",
+    ),
+    "other images": (
+        {
+            **named("filename", order=False),
+            "after": [table.assign(filename="test/" + NAMES + "0") for table in networks()["after"]],
+        },
+        "no image 'img_0000.jpg', which .* with 299 others: give predictions for the same images",
+    ),
+    "one file does not name its images": (
+        {**named("filename"), "after": [named("filename")["after"][0], networks()["after"][1]]},
+        "2.csv does not name its images, and .* in different orders: give it the column filename too",
+    ),
+    "classes in another order": (
+        changed(
+            lambda table: table.assign(predicted="c" + ((table["predicted"].str[1:].astype(int) + 2) % 5).astype(str))
+        ),
+        r"after of network 1 agree with the labels only if their classes .*\(c3 for c0, .*--keep-class-order",
+    ),
+    "two columns of labels": (
+        changed(lambda table: table.rename(columns={"label": "y_true"}).assign(target="c0"), ("before", "after")),
+        "the columns y_true and target may both be the label: name one of them",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tables", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_matched_is_refused(tmp_path, tables, message):
+    with pytest.raises(StudyError, match=message):
+        audited(write(tmp_path, tables))
+
+
+@pytest.mark.parametrize(
+    ("tables", "note"),
+    [
+        (networks(), "The files do not name their images: row k of each is taken for the same image."),
+        (
+            {
+                side: [
+                    table.assign(image=table["filename"].str[8:12].astype(int)).drop(columns="filename")
+                    for table in own
+                ]
+                for side, own in named("filename").items()
+            },
+            "The files number their images in different orders (image), and numbers are no names: row k of each is "
+            "taken for the same image.",
+        ),
+        (
+            changed(lambda table: table.iloc[np.repeat(np.arange(IMAGES), 5)], ("before", "after")),
+            "The rows of 300 images look like 5 copies of each (1,500 rows)",
+        ),
+        (
+            changed(lambda table: pd.concat([table] * 3), ("before", "after")),
+            "The rows of 300 images look like 3 copies of each (900 rows)",
+        ),
+    ],
+    ids=["no names", "numbers", "five copies in a row", "three copies after each other"],
+)
+def test_what_cannot_be_known_is_said_once(tmp_path, tables, note):
+    assert sum(said.startswith(note) for said in audited(write(tmp_path, tables)).notes) == 1
+
+
+def test_files_with_names_in_the_same_order_need_no_word(tmp_path):
+    notes = audited(write(tmp_path, named("filename", order=False))).notes
+    assert not any("images" in note and ("order" in note or "row k" in note) for note in notes)
+
+
+def test_other_classes_go_on_if_asked(tmp_path):
+    folder = write(tmp_path, REFUSED["classes in another order"][0])
+    assert audited(folder, keep_class_order=True).at_chance
+
+
+def test_a_destroyed_network_is_audited(tmp_path):
+    folder = write(tmp_path, changed(lambda table: table.assign(predicted="c0")))
+    arguments = ["audit", "--before", str(folder / "before"), "--after", str(folder / "after"), "--fail-on-damage"]
+    result = click.testing.CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 3
+
+
+def test_columns_by_the_options_that_name_them(tmp_path, plain):
+    tables = changed(
+        lambda table: table.rename(columns={"label": "species", "predicted": "answer"}).assign(
+            label="c0", predicted="c1"
+        ),
+        ("before", "after"),
+    )
+    folder = write(tmp_path, tables)
+    arguments = ["--label-column", "species", "--predicted-column", "answer", "--output", str(tmp_path / "out")]
+    sides = ["--before", str(folder / "before"), "--after", str(folder / "after")]
+    result = click.testing.CliRunner().invoke(cli, ["audit", *sides, *arguments])
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "out" / "audit.csv")
+    assert table["change"].tolist() == pytest.approx(plain.table["change"].tolist())
+
+
+@pytest.mark.parametrize("command", [audit.audit, power.power, risk.risk])
+def test_logits_that_contradict_the_predictions_are_refused_by_each_command(tmp_path, command):
+    """The audit said that class 0 lost 20 points, although the logits are those of other images."""
+    for side, own in networks().items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            arrays = {name: table[name].to_numpy(str) for name in table}
+            logits = np.random.default_rng(number).normal(size=(IMAGES, CLASSES))
+            np.savez(tmp_path / side / f"{number}.npz", logits=logits, **arrays)
+    with pytest.raises(StudyError, match="the largest of the logits is in the column of the predicted class for"):
+        command([str(tmp_path / "before")], [str(tmp_path / "after")])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"encoding": "latin-1"}, "save it in UTF-8; spreadsheets on Windows often write Latin-1"),
+        ({"sep": ";", "decimal": ","}, r"has the confidence '0,9', which is no number \(write 0.9, with a point\)"),
+    ],
+)
+def test_what_a_table_cannot_tell_is_refused_by_name(tmp_path, how, message):
+    tables = changed(lambda table: table.assign(confidence=0.9).replace("c0", "thé"), ("before", "after"))
+    folder = write(tmp_path, tables, **how)
+    with pytest.raises(StudyError, match=message):
+        risk.risk([str(folder / "before")])
+
+
+def test_confidences_follow_from_columns_of_probabilities(tmp_path):
+    table = networks()["before"][0]
+    scores = pd.get_dummies(table["predicted"], prefix="prob", dtype=float) * 0.5 + 0.1
+    write_table(scores.assign(label=table["label"]), tmp_path / "a.csv")
+    assert risk.risk([str(tmp_path / "a.csv")]).images["confidence"].tolist() == pytest.approx([0.6] * IMAGES)
+
+
+@pytest.mark.parametrize(
+    "how", [{"sep": ";"}, {"sep": "\t"}, {"sep": ";", "encoding": "utf-16"}, {"encoding": "utf-8-sig"}]
+)
+def test_groups_of_a_spreadsheet_are_two_groupings(tmp_path, how):
+    """`light;skin` was one grouping of that name."""
+    folder = write(tmp_path, networks())
+    light, skin = (np.where(np.arange(IMAGES) % part, "day", "night") for part in (2, 3))
+    pd.DataFrame({"light": light, "skin": skin}).to_csv(tmp_path / "groups.csv", index=False, **how)
+    assert audited(folder, groups=tmp_path / "groups.csv").groupings["grouping"].tolist() == ["light", "skin"]
+
+
+def test_groups_are_matched_by_the_names_of_the_images(tmp_path):
+    folder = write(tmp_path, named("filename"))
+    groups = pd.DataFrame({"filename": NAMES, "light": np.where(np.arange(IMAGES) % CLASSES, "day", "night")})
+    groups.sample(frac=1, random_state=0).to_csv(tmp_path / "groups.csv", index=False)
+    table = audited(folder, groups=tmp_path / "groups.csv").table.set_index("group")
+    assert table["change"].to_dict() == pytest.approx({"night": -0.2, "day": 0})
+    groups.assign(filename=[*NAMES[:-1], "x"]).to_csv(tmp_path / "groups.csv", index=False)
+    with pytest.raises(StudyError, match="line 301: the predictions have no image with the filename 'x'"):
+        audited(folder, groups=tmp_path / "groups.csv")
+
+
+def series(index=None):
+    tables = networks()
+    label, before, after = (
+        tables["before"][0]["label"],
+        *(tables[side][0]["predicted"] for side in ("before", "after")),
+    )
+    return [each.set_axis(NAMES if index is None else index) for each in (label, before, after)]
+
+
+def test_series_with_names_are_matched_by_them():
+    label, before, after = series()
+    result = audit.audit_predictions(label, before, after.sample(frac=1, random_state=0))
+    assert result.table.set_index("class")["change"]["c0"] == pytest.approx(-0.2)
+    assert result.notes[0] == "Matched with label by the index, since they are in another order: after."
+
+
+def test_series_with_numbers_in_another_order_are_refused():
+    """The accuracy after was .323 in place of .937 in a study of this kind."""
+    label, before, after = series(range(IMAGES))
+    with pytest.raises(StudyError, match=r"give after.reindex\(label.index\), and else after.to_numpy\(\)"):
+        audit.audit_predictions(label, before, after.sample(frac=1, random_state=0))
+
+
+def test_series_of_other_images_are_refused():
+    label, before, after = series()
+    with pytest.raises(StudyError, match="give predictions of the same images"):
+        audit.audit_predictions(label, before, after.set_axis("x" + NAMES))
+
+
+def test_a_spreadsheet_in_a_folder_is_not_left_out(tmp_path):
+    folder = write(tmp_path, networks())
+    (folder / "after" / "3.xlsx").write_bytes(b"PK\3\4")
+    with pytest.raises(StudyError, match=r"3.xlsx cannot be read, .*save it as CSV, or move it away"):
+        audited(folder)
+
+
+def test_arrays_without_names_are_refused_with_what_to_save(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(5))
+    with pytest.raises(StudyError, match=r"without names: .* np.savez\('predictions.npz', label=label"):
+        audit.audit([str(tmp_path / "a.npy")], [str(tmp_path / "a.npy")])
+
+
+def test_an_empty_cell_of_parquet_is_named(tmp_path):
+    table = networks()["before"][0]
+    table.loc[6, "predicted"] = None
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(StudyError, match="row 7 has no predicted: fill it in"):
+        prediction_files.read([tmp_path / "a.parquet"], prediction_files.SizeLimit(1))
+
+
+@pytest.fixture(scope="module")
+def with_singles(tmp_path_factory):
+    """Return an audit of three groups of one image, of which a network loses one and another wins, and a large one."""
+    folder = write(tmp_path_factory.mktemp("groups"), networks())
+    group = np.where(np.arange(IMAGES) < 3, np.arange(IMAGES).astype(str), np.where(np.arange(IMAGES) % 2, "b", "a"))
+    pd.DataFrame({"writer": np.char.add("w", group)}).to_csv(folder / "groups.csv", index=False)
+    return audited(folder, groups=folder / "groups.csv")
+
+
+def test_intervals_stay_within_what_can_be(with_singles):
+    """The excess of a group of one image was -13.6 to 11.6, as a share."""
+    table = with_singles.table
+    assert table["excess_low"].min() >= -2
+    assert table["excess_high"].max() <= 2
+    assert table["change_low"].between(-1, 1).all()
+
+
+def test_groups_of_one_image_are_named_and_left_out_of_the_largest_loss(with_singles):
+    """Noise would have made the largest loss 237.2 points of 60 such groups."""
+    (row,) = with_singles.groupings.to_dict("records")
+    assert row["largest_excess_group"] in ("wa", "wb")
+    assert 0 < row["largest_excess_floor"] < 0.1
+    note = next(note for note in with_singles.notes if note.startswith("By writer"))
+    assert note.endswith("Groups of one image are left out of the largest loss: w0, w1, w2.")
+
+
+def test_noise_makes_no_loss_of_more_than_everything():
+    """Sixty classes of two images, of which each loses one and wins the other."""
+    assert largest_excess_floor([0.5] * 60, [0.5] * 60, [0.0] * 60, [2] * 60) <= 1
