@@ -168,10 +168,10 @@ def _chance(changes: ClassChanges) -> str:
 
 def _cost(cost: LargestCost) -> str:
     """Say which class pruning costs most, and where it was chosen and read."""
-    value = f"{points(cost.cost)} points"
+    value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     if cost.low is None or cost.high is None:
-        return f"{cost.name} costs most on validation images, and on test images {value} more than the accuracy"
-    return f"{cost.name} costs most, {value} more than the accuracy ({points(cost.low)} to {points(cost.high)})"
+        return f"{cost.name} costs most on validation images, and on test images {value}"
+    return f"{cost.name} costs most, {value} ({points(cost.low)} to {points(cost.high)})"
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:

@@ -203,7 +203,7 @@ def test_files_with_names_in_the_same_order_need_no_word(tmp_path):
 
 def test_other_classes_go_on_if_asked(tmp_path):
     folder = write(tmp_path, REFUSED["classes in another order"][0])
-    assert audited(folder, keep_class_order=True).at_chance
+    assert audited(folder, keep_class_order=True).chance_level.any_at_chance
 
 
 def test_a_destroyed_network_is_audited(tmp_path):
@@ -358,7 +358,7 @@ def test_groups_of_one_image_are_named_and_left_out_of_the_largest_loss(with_sin
     assert row["largest_excess_group"] in ("wa", "wb")
     assert 0 < row["largest_excess_floor"] < 0.1
     note = next(note for note in with_singles.notes if note.startswith("By writer"))
-    assert note.endswith("Groups of one image are left out of the largest loss: w0, w1, w2.")
+    assert note.endswith("Groups of one image are left out of chance movement: w0, w1, w2.")
 
 
 def test_noise_makes_no_loss_of_more_than_everything():
