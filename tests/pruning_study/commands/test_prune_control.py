@@ -185,11 +185,11 @@ def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
     assert table[0].split()[:6] == ["class", "before", "control", "after", "loss", "95"]
     assert table[0].split()[-2:] == ["p", "images"]
     (dog,) = (line.split() for line in table if line.startswith("dog"))
-    assert dog[1:5] == ["0.900", "0.800", "0.100", "+0.700"]
-    assert float(dog[5]) < 0.7 < float(dog[7])
+    assert dog[1:5] == ["0.900", "0.800", "0.100", "+70.0"]
+    assert float(dog[5]) < 70 < float(dog[7])
     assert dog[-2:] == [f"{2 * 2 / 2**7:.3f}", "10"]
     (accuracy,) = (line.split() for line in table if line.startswith("accuracy"))
-    assert (accuracy[1:5], accuracy[-1]) == (["0.900", "0.750", "0.400", "+0.350"], "20")
+    assert (accuracy[1:5], accuracy[-1]) == (["0.900", "0.750", "0.400", "+35.0"], "20")
     assert lines[0] == "ratio 4: accuracy 90.0 -> 40.0 %, of the control 75.0 %"
 
 
