@@ -22,6 +22,8 @@ def audit_predictions(
     control: "ArrayLike | None" = None,
     groups: "ArrayLike | Mapping[str, ArrayLike] | None" = None,
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
+    *,
+    keep_class_order: bool = False,
 ) -> "Audit":
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -39,6 +41,9 @@ def audit_predictions(
         grouping whose name begins with `measure:` does not count. The audit is then of groups in place of classes.
     class_names : sequence or mapping, optional
         Names of the labels, by number or by label, no two alike.
+    keep_class_order : bool
+        Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
+        put into another order.
 
     Returns
     -------
@@ -67,7 +72,9 @@ def audit_predictions(
     """
     from analysis.audit import audit
 
-    return audit.audit_predictions(label, before, after, control, groups, class_names)
+    return audit.audit_predictions(
+        label, before, after, control, groups, class_names, keep_class_order=keep_class_order
+    )
 
 
 def fit_class_offsets(

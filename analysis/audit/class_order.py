@@ -36,8 +36,8 @@ def check(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
                     number = f" of network {place + 1}" if len(predictions) > 1 else ""
                     raise StudyError(
                         f"the predictions {side}{number} agree with {name} only if their classes are in another order "
-                        f"({pairs}): write the same class in one way in all files, or add --keep-class-order if they "
-                        "are as they should be"
+                        f"({pairs}): write the same class in one way in all files, or add --keep-class-order "
+                        "(keep_class_order=True) if they are as they should be"
                     )
 
 

@@ -6,6 +6,7 @@ import glob
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,7 +202,7 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     if not name_index.size:
         raise StudyError(f"{path}: no image in it")
     check_names(path, names)
-    texts = np.array(names, dtype=str)
+    texts = np.array([unicodedata.normalize("NFC", name) for name in names], dtype=str)
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
     limit.check(path, name_index.size * texts.dtype.itemsize)

@@ -479,11 +479,15 @@ def markdown(result: Audit) -> str:
     picture = "![Loss of recall of each class](audit.png)"
     notes, worst = map(markdown_line, result.notes), map(markdown_line, (*_costliest(result), *_proportions(result)))
     table = shown(result)
-    body = [markdown_table(table), _legend(result, table), *notes, _READING]
+    body = [markdown_table(table), _legend(result, table), *notes, _READING, _MADE_BY]
     parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *body]
     return "\n\n".join(parts) + "\n"
 
 
+# A line of every audit, by which an older one is known (`overwriting.check_own`).
+_MADE_BY = (
+    "Made by `pruning-analysis audit`. The columns of the tables are described in docs/audit.md of pruning-study."
+)
 WHAT_IS_CHANCE = (
     "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "
     "classes of equal size, if its accuracy is not above the share of the largest class. It has no alpha and counts in "

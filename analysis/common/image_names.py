@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np
     if own == first:
         return None
     if set(own) != set(first):
-        own, first = _without_folder(own), _without_folder(first)
+        own, first = (_without_folder([normalize("NFC", name) for name in names]) for names in (own, first))
     row_of_name = {name: row for row, name in enumerate(own)}
     if missing := [name for name in first if name not in row_of_name]:
         raise StudyError(

@@ -12,12 +12,14 @@ from analysis.common.errors import StudyError
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import short_ratio
+from analysis.rendering.proportion_text import implied_loss
 from analysis.report.verdict import on_workload, to_know, why_not
 from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import limits as given_limits
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.limits import Limits
+from analysis.statistics.proportion import expected_losses
 from analysis.study import operating_points
 from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.costs import promised
@@ -118,13 +120,23 @@ def _recommendation(
     return Recommendation(
         " ".join([str(decided.limits), *sentences]),
         pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried]),
-        [*notes, *decay_advice(runs), *to_know(runs)],
+        [*notes, *_implied(decided.limits, study, rows), *decay_advice(runs), *to_know(runs)],
         command,
         choice,
         pareto,
         of_groups,
         promised(study.arrays, rows, study.predicted),
     )
+
+
+def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
+    """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
+    arrays = study.arrays
+    has = ~np.isnan(arrays.before[rows[0]])
+    recall, accuracy = arrays.before[np.ix_(rows, has)].mean(0), float(arrays.accuracy_before[rows].mean())
+    if np.isfinite(limits.accuracy_loss) and accuracy < 1:
+        losses = expected_losses(recall, accuracy, limits.accuracy_loss)
+        yield implied_loss(list(arrays.names[has]), losses, limits.accuracy_loss)
 
 
 def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:

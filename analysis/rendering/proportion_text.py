@@ -1,5 +1,7 @@
 """Sentences on what classes lose beyond their proportion, which a report and an audit have in common."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -52,3 +54,25 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:
     """Return the loss of each class if all errors had grown by one factor, in points as text; n/a if unknown."""
     return np.array([_points(100 * loss) for loss in rows["loss"] - rows["disproportionate"]])
+
+
+def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float) -> str:
+    """Tell what a loss of accuracy costs the class that has most errors.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the classes.
+    losses : (classes,)
+        Losses that follow from the accuracy's, as shares (`statistics.proportion.expected_losses`).
+    accuracy_loss : float
+        As a share.
+
+    Examples
+    --------
+    >>> implied_loss(["cat", "dog"], np.array([0.005, 0.015]), 0.01)
+    'If the error of every class grows by one factor, a loss of 1 point of accuracy costs dog 1.5 points.'
+    """
+    limit = f"{100 * accuracy_loss:g} point{'' if accuracy_loss == 0.01 else 's'}"
+    loss = f"{names[int(np.argmax(losses))]} {_points(100 * float(np.max(losses)))} points"
+    return f"If the error of every class grows by one factor, a loss of {limit} of accuracy costs {loss}."

@@ -5,7 +5,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,11 +22,14 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import printable
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.proportion_text import implied_loss
 from analysis.runs import chain_searches, schema
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits
 from analysis.statistics.chain_choice import choose, on_front
+from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.limits import Limits
+from analysis.statistics.proportion import expected_losses
 from pruning_study import __version__
 from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
@@ -93,7 +96,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
         _check_new_networks(config, networks[0].dense)
         _search(store, search, networks, config, start)
         trials = _trials(search, config, time.monotonic() - start)
-        outcome = _outcome(search, networks, config, task.limits, trials, task.notes)
+        notes = [*task.notes, *_implied(networks, task.limits)]
+        outcome = _outcome(search, networks, config, task.limits, trials, notes)
         delivered = _deliver(store, job, networks, search, outcome)
         run_id, model = delivered or ("", None)
         registered = _register(store, job, model, config, outcome) if model and config.register else []
@@ -270,6 +274,16 @@ def _outcome(
         confirmed=confirmed,
         times=times,
     )
+
+
+def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
+    """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
+    classes = networks[0].setting.data.classes
+    dense = [network.dense.dense.val_predictions for network in networks]
+    recall = np.mean([class_metrics(each.label, each.predicted, len(classes)).recall for each in dense], axis=0)
+    accuracy = float(np.mean([each.accuracy for each in dense]))
+    if np.isfinite(limits.accuracy_loss) and accuracy < 1:
+        yield implied_loss(classes, expected_losses(recall, accuracy, limits.accuracy_loss), limits.accuracy_loss)
 
 
 def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:

@@ -24,7 +24,7 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     Parameters
     ----------
     study : Path
-        A folder or a file that `pruning-analysis export` wrote.
+        What `pruning-analysis export` wrote, or a folder of such folders and files.
     config : VerifyConfig
 
     Raises
@@ -34,7 +34,7 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
         trained here, or if one predicts something else.
     """
     try:
-        study_frames, stored = exports.read([study])
+        study_frames, stored = exports.read(exports.below(study))
     except StudyError as error:
         raise StudyError(str(error), option="STUDY") from error
     planned = steps_of(published_runs(study_frames, config.seed, study), config)

@@ -113,7 +113,8 @@ def _make_tables(path: Path) -> None:
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.making-") as folder:
         new_store = Path(folder) / path.name
-        MlflowClient(f"sqlite:///{new_store}").search_experiments(max_results=1)
+        address_of_new = sqlalchemy.URL.create("sqlite", database=str(new_store)).render_as_string()
+        MlflowClient(address_of_new).search_experiments(max_results=1)
         files.sync(new_store)
         if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
             new_store.replace(path)
