@@ -78,16 +78,17 @@ def explained(results: Path, study: str) -> pd.DataFrame:
     """Return how much of alpha's variance over the cells of a study follows from the accuracy that they lost.
 
     It is the squared correlation of the logarithm of a cell's mean alpha with that of accuracy before / after, over
-    the cells of which at most half of the networks guess.
+    the cells of which at most half of the networks guess. Those that guess have no alpha, and are left out of both.
     """
-    cells = folders.table(results, study, "cells.csv")
-    sound = cells[
-        (2 * cells["n_at_chance"]).le(cells["n"]) & cells["alpha_mean"].gt(0) & cells[schema.PRUNER].ne("none")
-    ]
+    networks = folders.table(results, study, "alpha.csv")
+    by_cell = networks[networks[schema.PRUNER].ne("none")].groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
+    with_alpha = networks.loc[~networks["at_chance"].astype(bool)].groupby(by_cell.keys)
+    sound = with_alpha[["accuracy_before", "accuracy_after", "alpha"]].mean()
+    sound = sound[by_cell["at_chance"].mean().le(0.5).reindex(sound.index, fill_value=False) & sound["alpha"].gt(0)]
     table_rows = []
     for dataset, rows in sound.groupby(schema.DATASET):
         log_losses = np.log(rows["accuracy_before"] / rows["accuracy_after"])
-        share = log_losses.corr(np.log(rows["alpha_mean"])) ** 2
+        share = log_losses.corr(np.log(rows["alpha"])) ** 2
         table_rows.append(
             {"data set": dataset, "pruners and ratios": str(len(rows)), "explained, %": f"{100 * share:.0f}"}
         )

@@ -14,15 +14,15 @@ NOT_AVAILABLE = "n/a"
 def decimals(digits: int, *, sign: bool = False) -> Callable[[float], str]:
     """Return a function that writes a number with `digits` decimals, and with its sign if `sign` is true.
 
-    A number that is NaN or infinite becomes `n/a`, and one that rounds to 0 has no minus.
+    A number that is NaN or infinite becomes `n/a`.
 
     Examples
     --------
-    >>> decimals(2)(0.125), decimals(1, sign=True)(0.25), decimals(1)(-0.04), decimals(3)(float("nan"))
-    ('0.12', '+0.2', '0.0', 'n/a')
+    >>> decimals(2)(0.125), decimals(1, sign=True)(0.25), decimals(3)(float("nan"))
+    ('0.12', '+0.2', 'n/a')
     """
     form = f"{'+' if sign else ''}.{digits}f"
-    return lambda value: format(round(float(value), digits) + 0.0, form) if np.isfinite(value) else NOT_AVAILABLE
+    return lambda value: format(value, form) if np.isfinite(value) else NOT_AVAILABLE
 
 
 def three_decimals(value: float) -> str:

@@ -66,6 +66,8 @@ def _growth(cell: pd.Series) -> str:
     if np.isnan(ends[0]):
         return f"{start}, which does not tell the two expectations apart."
     share, low, high = ends
+    if high < 0 and cell["error_growth"] > 1:
+        return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."
     return (
         f"{start}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
         "errors would give; equal losses would give 0 %."

@@ -68,7 +68,7 @@ def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     rows = []
     for cell in recalls(study):
         dense = cell.dense_run_ids
-        if groups(len(dense)) and len(cell.rows) > 2 * cell.n_at_chance:
+        if groups(len(dense)) and len(cell.rows) > cell.n_at_chance:
             number = populations.setdefault(dense, len(populations))
             if dense not in placebos:
                 placebos[dense] = _without_groups(len(dense), partial(_placebo, cell))

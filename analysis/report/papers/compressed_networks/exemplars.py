@@ -98,11 +98,12 @@ def exemplars(
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_groups, of_halves, without = [], [], [], [], []
     for rows in study.cells():
-        has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
+        has, sound_rows = study.classes_of(rows), rows[~study.at_chance[rows]]
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
         if len(set(dense)) < FEWEST:
             continue
         name = cell_names(study, rows[0])
-        own = study.runs.iloc[rows]
+        own = study.runs.iloc[sound_rows]
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
             # Where predictions are missing, the note of `cells.cells` says so.
@@ -121,7 +122,9 @@ def exemplars(
             of_halves.append((name, dense, halves_split, placebo))
             if (table := (of_images or {}).get(name[schema.DATASET])) and table.images == len(pairs.images.label):
                 of_groups += [{**name, **row} for row in _by_group(own_halves, compressed, table)]
-        summaries.append({**name, **on_images, **between_halves, **_against_control(study, rows, shared_predictions)})
+        summaries.append(
+            {**name, **on_images, **between_halves, **_against_control(study, sound_rows, shared_predictions)}
+        )
         images.append(pd.DataFrame({**name, **_columns(pairs, own_exemplars)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
     return CellExemplars(pd.DataFrame(summaries), pies, pd.DataFrame(of_groups), of_halves, list(_notes(without)))

@@ -13,9 +13,10 @@ from analysis.report.papers.prune_responsibly.levels import (
     ITERATION,
     TECHNIQUE,
     class_levels,
+    iterated,
 )
 from analysis.report.papers.prune_responsibly.printed_terms import published_terms
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.statistics import regression
 from analysis.study.once import once
 from analysis.study.settings import CONTROL
@@ -54,14 +55,16 @@ class Regression(NamedTuple):
 
 @once
 def fitted(study: StudyData) -> Regression:
-    """Fit the accuracies of a study's classes after each level of iterative pruning."""
-    rows = fitted_rows(study.runs, study.characteristics)
+    """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
+    rows = study_rows(study)
+    notes = _note_on_guessing(study.runs, _guesses(study))
     if rows.empty:
-        return Regression(pd.DataFrame(), None, None, [])
+        return Regression(pd.DataFrame(), None, None, notes)
     try:
-        return fit_rows(rows)
+        regressed = fit_rows(rows)
     except StudyError as error:
-        return Regression(pd.DataFrame(), None, None, [first_line(error)])
+        return Regression(pd.DataFrame(), None, None, [*notes, first_line(error)])
+    return regressed._replace(notes=[*notes, *regressed.notes])
 
 
 def fit_rows(rows: pd.DataFrame) -> Regression:
@@ -94,6 +97,23 @@ def fit_rows(rows: pd.DataFrame) -> Regression:
         table[name] = logit[column].to_numpy()
     table.attrs = {}
     return Regression(table, fit, linear, list(logit.attrs["notes"]))
+
+
+def study_rows(study: StudyData) -> pd.DataFrame:
+    """Return the rows of `fitted_rows` of a study, without networks that guess."""
+    return fitted_rows(frames.rows(study.runs, ~_guesses(study)), study.characteristics)
+
+
+def _guesses(study: StudyData) -> pd.Series:
+    return study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
+
+
+def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:
+    levels = iterated(runs.assign(guesses=guesses))
+    left_out = levels.loc[levels[TECHNIQUE] != CONTROL, "guesses"]
+    if not left_out.any():
+        return []
+    return [f"regression: {left_out.sum():,} of {len(left_out):,} pruned networks left out, which guess"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
