@@ -28,7 +28,7 @@ def test_an_audit_takes_the_place_of_one_of_which_just_one_is_at_chance(tmp_path
     before = np.where(np.arange(120) % 10, label, (label + 1) % 3)
     sound = audit.audit_predictions(label, before, before)
     chance = audit.audit_predictions(label, before, np.zeros(120, int))
-    assert chance.at_chance
+    assert chance.chance_level.any_at_chance
     folder = tmp_path / "audit"
     for result in (sound, chance) if first == "sound" else (chance, sound):
         audit_result.write(result, folder)

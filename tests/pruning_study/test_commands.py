@@ -612,14 +612,14 @@ class TestRecomputed:
         output, dense, pruned = computed
         before, after = (run.data.metrics["recall/Shirt"] for run in (dense, pruned))
         (line,) = [line for line in output.splitlines() if line.startswith("Shirt ")]
-        shown = ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+        shown = ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{100 * (after - before):+.1f}"]
         answers = []
         for run in (dense, pruned):
             with np.load(artifact(run, "predictions.npz")) as arrays:
                 answers.append(arrays["predicted"][arrays["label"] == 6] == 6)
         lost, won = (answers[0] & ~answers[1]).sum(), (answers[1] & ~answers[0]).sum()
-        low, high = change_interval(lost, won, 20)
-        assert line.split() == [*shown, f"{low:+.3f}", "to", f"{high:+.3f}", "20"]
+        low, high = 100 * np.array(change_interval(lost, won, 20))
+        assert line.split() == [*shown, f"{low:+.1f}", "to", f"{high:+.1f}", "20"]
         (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
         assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
         (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]

@@ -49,7 +49,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
     assert table["loss"].to_dict() == {"b": "30.0", "a": "10.0"}
     assert table["equal losses"].to_dict() == {"b": "20.0", "a": "20.0"}
     assert table["proportional errors"].to_dict() == {"b": "30.0", "a": "10.0"}
-    assert [text.split(" (")[0] for text in table["beyond proportion"]] == ["0.0", "0.0"]
+    assert [float(text.split(" (")[0]) for text in table["beyond proportion"]] == [0, 0]
     (caption,) = captions
     assert caption.startswith("The error is 2.00 times that of the control")
     assert caption.endswith(" No class is shown to lose more than its proportion.")
