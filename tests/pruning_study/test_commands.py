@@ -798,7 +798,7 @@ class TestSeeds:
         before = np.mean([run.data.metrics["recall/Shirt"] for run in runs("dense")])
         at_4 = [run for run in runs("pruned") if run.data.params["ratio"] == "4.0"]
         after = np.mean([run.data.metrics["recall/Shirt"] for run in at_4])
-        assert (shirt[1], shirt[4], shirt[5]) == (f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}")
+        assert (shirt[1], shirt[4], shirt[5]) == (f"{before:.3f}", f"{after:.3f}", f"{100 * (after - before):+.1f}")
         accuracy = np.mean([run.data.metrics["test_accuracy"] for run in runs("dense")])
         (line,) = [line.split() for line in mean.splitlines() if line.startswith("accuracy ")]
         assert line[1] == f"{accuracy:.3f}"

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.rendering.page import Block, Caption
 from analysis.rendering.proportion_text import beyond_proportion, growth
-from analysis.rendering.proportion_text import in_proportion as expected_losses
-from analysis.report.first_screen.class_figures import MOST_CLASSES
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -20,9 +17,8 @@ EXPECTATIONS = (
     "Proportional errors: the error of every class (1 minus its recall) grows by one factor, so that a class with "
     "twice the error loses twice as much. Which of them is fair is your choice. What a class loses beyond its "
     "proportion is 0 in the mean over all images, so that some class always loses more: only the size and the test "
-    "say something. p is one-sided and corrected over the classes."
+    "say something. In the picture, black ticks are the second expectation; classes.csv has what is beyond it."
 )
-_points = decimals(1)
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
@@ -43,7 +39,7 @@ def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
         rows = class_rows(study, cell)
         if rows["disproportionate"].notna().any():
             title = f"{cell[schema.DATASET]}, {cell[schema.MODEL]}, {study.method(cell)}."
-            return [Caption(title, " ".join(sentences(cell, rows))), _table(rows)]
+            return [Caption(title, " ".join(sentences(cell, rows)))]
     return []
 
 
@@ -72,18 +68,3 @@ def _growth(cell: pd.Series) -> str:
         f"{start}. The gaps between classes widened by {share:.0f} % ({low:.0f} to {high:.0f}) of what proportional "
         "errors would give; equal losses would give 0 %."
     )
-
-
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.sort_values("loss", ascending=False, kind="stable").head(MOST_CLASSES)
-    beyond = 100 * rows[["disproportionate", "disproportionate_low", "disproportionate_high"]]
-    columns = {
-        "class": rows["class"],
-        "error of the control": (100 * (1 - rows["recall_control"])).map(_points),
-        "loss": (100 * rows["loss"]).map(_points),
-        "equal losses": (100 * (rows["loss"] - rows["cost"])).map(_points),
-        "proportional errors": expected_losses(rows),
-        "beyond proportion": [with_interval(value, low, high, _points) for value, low, high in beyond.to_numpy(float)],
-        "p": rows["disproportionate_p"].map(p_value),
-    }
-    return pd.DataFrame({name: list(values) for name, values in columns.items()})

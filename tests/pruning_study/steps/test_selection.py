@@ -268,14 +268,16 @@ def test_the_pages_pruner_is_found_logged_and_made_anew_once_edited(run_command,
         quick = ("--dataset", tiny_npz, "--epochs", 1, "--fine-tune-epochs", 1, "--batch-size", 32)
         result = run_command(*command, *quick)
         assert result.exit_code == 0, result.output
-        return {run.data.params["pruner_digest"]: run.data.params["pruner"] for run in runs("pruned")}
+        pruned = [run.data.params for run in runs("pruned") if run.data.params["pruner"] != "none"]
+        return {params["pruner_digest"]: params["pruner"] for params in pruned}
 
     source.write_text(score, encoding="utf-8")
     first = hashlib.sha256(score.encode()).hexdigest()[:32]
     assert made() == made() == {first: "my_package.my_scores:score"}
-    assert len(runs("pruned")) == 1
+    assert len(runs("pruned")) == 2  # with the control
     source.write_text(score.replace("grad.abs()", "grad.square()"), encoding="utf-8")
-    assert len(made()) == len(runs("pruned")) == 2
+    assert len(made()) == 2
+    assert len(runs("pruned")) == 3
     (dense,) = runs("dense")
     assert "pruner_digest" not in dense.data.params
 

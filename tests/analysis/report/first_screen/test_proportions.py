@@ -28,12 +28,11 @@ def with_predictions(made):
 
 
 def losses(wrong, *, controls=(CONTROLS,)):
-    """What the section on class losses says: its paragraphs, captions, the table by class, and the figures by name."""
+    """What the section on class losses says: its blocks, captions, and the figures by name."""
     made = [with_predictions(each) for each in (pruned(wrong), *controls)]
     blocks = section.class_losses(StudyData(study(*made), predicted(*made))).blocks
     captions = [block.text for block in blocks if isinstance(block, Caption)]
-    tables = [block.set_index("class") for block in blocks if hasattr(block, "columns")]
-    return blocks, captions, tables, {block.name: block.figure for block in blocks if isinstance(block, Picture)}
+    return blocks, captions, {block.name: block.figure for block in blocks if isinstance(block, Picture)}
 
 
 # Twice the errors: 20 and 60 wrong, give or take one.
@@ -43,13 +42,8 @@ ALL_OF_ONE = [[50, 30], [51, 30], [49, 30], [50, 30]]
 
 
 def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_much():
-    blocks, captions, (table,), figures = losses(IN_PROPORTION)
+    blocks, captions, figures = losses(IN_PROPORTION)
     assert [block for block in blocks if isinstance(block, str)].count(EXPECTATIONS) == 1
-    assert table["error of the control"].to_dict() == {"b": "30.0", "a": "10.0"}
-    assert table["loss"].to_dict() == {"b": "30.0", "a": "10.0"}
-    assert table["equal losses"].to_dict() == {"b": "20.0", "a": "20.0"}
-    assert table["proportional errors"].to_dict() == {"b": "30.0", "a": "10.0"}
-    assert [float(text.split(" (")[0]) for text in table["beyond proportion"]] == [0, 0]
     (caption,) = captions
     assert caption.startswith("The error is 2.00 times that of the control")
     assert caption.endswith(" No class is shown to lose more than its proportion.")
@@ -59,8 +53,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
 
 
 def test_a_class_that_takes_all_new_errors_is_named():
-    _, (caption,), (table,), _ = losses(ALL_OF_ONE)
-    assert table["beyond proportion"]["a"].startswith("30.0 (")  # 40 in place of 10
+    _, (caption,), _ = losses(ALL_OF_ONE)  # a loses 40 in place of 10
     assert "a loses 30.0 (" in caption
     assert caption.endswith(" points beyond its proportion.")
 
@@ -79,12 +72,12 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
 
 
 def test_if_nothing_is_lost_the_expectations_are_not_told_apart():
-    _, (caption,), _, _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
+    _, (caption,), _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
     assert "The error is 1.00 times that of the control, which does not tell the two expectations apart." in caption
 
 
 def test_without_a_control_no_proportion_is_told():
-    blocks, captions, tables, figures = losses(IN_PROPORTION, controls=())
+    blocks, captions, figures = losses(IN_PROPORTION, controls=())
     assert EXPECTATIONS not in [block for block in blocks if isinstance(block, str)]
-    assert captions == tables == []
+    assert captions == []
     assert "Black ticks" not in "".join(text.get_text() for text in figures["class_losses"].texts)

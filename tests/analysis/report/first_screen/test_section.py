@@ -177,7 +177,8 @@ def test_the_band_is_the_interval_of_the_control():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
+def test_words_of_many_methods_ratios_and_long_names_do_not_overlap(monkeypatch):
+    monkeypatch.setattr(figures, "at_the_ratio", lambda study, cells: cells[cells["ratio"] == 20])
     settings = [*product(("one-shot", "cubic"), ("0.0", "0.5"), ("5",)), ("cubic", "0.5", "10")]
     names, ratios = ("abcdefghijklmnopqrst", "猫W" * 20), (2, 4, 6, 8, 10, 20, 50)
     ways = [*product(("mp", "gp", "up", "rp"), ratios), ("none", 1)]
@@ -197,7 +198,8 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
 
 
 @pytest.mark.slow
-def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
+def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation(monkeypatch):
+    monkeypatch.setattr(figures, "at_the_ratio", lambda study, cells: cells[cells["ratio"] == 20])
     ways = [
         *product(("mp",), (20, 50), ("one-shot", "cubic"), range(12)),
         *product(("none",), (1,), ("one-shot",), range(12)),
