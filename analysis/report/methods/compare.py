@@ -6,7 +6,7 @@ are what all methods are measured from.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -152,7 +152,6 @@ def compare(
     """
     shared_predictions = StudyPredictions.shared(predictions)
     cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
-    costs_between = partial(_costs_between, study, shared_predictions)
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
@@ -168,7 +167,7 @@ def compare(
     rows = [
         row
         for pair in pairs
-        for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))], costs_between(pair))
+        for row in _rows(study, shared_predictions, pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])
     ]
     axis = [settings.ITERATION] if settings.is_iterated(study.runs).any() else []
     frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
@@ -513,20 +512,15 @@ def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
     return outcome if outcome in slopes[1:] else ""
 
 
-def _costs_between(study: RunArrays, predictions: StudyPredictions | None, pair: _Comparison) -> dict[str, Any]:
-    """Return what a method costs a class systematically, against its baseline."""
-    common_networks = pair.method.networks.intersection(pair.baseline.networks)
-    method, baseline = pair.method.at(common_networks), pair.baseline.at(common_networks)
-    return systematic.systematic(study, method.rows, baseline.rows, method.classes, predictions)
-
-
 def _rows(
-    pair: _Comparison, families: Sequence[tuple[_Family, int]], costs: Mapping[str, Any]
+    study: RunArrays, predictions: StudyPredictions | None, pair: _Comparison, families: Sequence[tuple[_Family, int]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each outcome, given its family and the family's size, and the costs of classes."""
+    """Yield a row for each outcome, given its family and the family's size."""
     common_networks = pair.method.networks.intersection(pair.baseline.networks)
     sound = common_networks.intersection(pair.method.sound).intersection(pair.baseline.sound)
-    with_slopes, of_all = _over(pair, sound), _over(pair, common_networks)
+    of_all = _over(pair, common_networks)
+    with_slopes = of_all if sound.equals(common_networks) else _over(pair, sound)
+    costs = systematic.systematic(study, of_all.method.rows, of_all.baseline.rows, of_all.method.classes, predictions)
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
         compared = with_slopes if outcome in SLOPES else of_all
         method, baseline = compared.method, compared.baseline
