@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.runs import schema
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics.class_table import worst_class
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
@@ -100,17 +100,7 @@ def largest_mean_cost(
     control, pruned : sequences of Predictions
         For the test images; two networks or more, in the same order.
     """
-    label = pruned[0].label
-    right_control, right = (np.array([each.right for each in side]) for side in (control, pruned))
-    support = np.bincount(label)
-    recall = np.bincount(label, (right_control.mean(0) + right.mean(0)) / 2) / support
-    changes = class_losses.moderated(class_losses.from_predictions(label, right_control, right), recall)
-    worst = class_costs.worst_class(
-        changes,
-        class_losses.excess_weights(support / len(label)),
-        label=label,
-        differences=right_control.astype(np.int8) - right,
-    )
+    worst = worst_class(pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned)))
     return LargestCost(classes[worst.place], worst.cost, worst.low, worst.high)
 
 
