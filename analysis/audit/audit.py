@@ -403,7 +403,7 @@ def _table(
 
 
 def _disproportionate(class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> dict[str, Any]:
-    """Return what each class lost beyond its proportion; NaN where networks are independent."""
+    """Estimate the loss of each class beyond its proportion; NaN where networks are independent."""
     if not paired:
         return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
     losses = disproportionate_losses(class_index, right.get("control", right["before"]), right["after"])

@@ -160,7 +160,7 @@ def _upper_bounds(result: Audit) -> dict[str, float]:
 
 
 def _worst_class(result: Audit) -> dict[str, float]:
-    """Return what the class costs that costs most, of several networks a side."""
+    """Return the cost of the costliest class as metrics; none of one network a side."""
     if len(result.worst) != 1:
         return {}
     row = result.worst.iloc[0]

@@ -34,7 +34,7 @@ class ColumnNames(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Where the columns of a table are.
+    """Places of the columns of a table.
 
     Attributes
     ----------

@@ -313,7 +313,7 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
 def _most_probable(
     path: Path, places: Columns, keys: Mapping[str, int], rows: Iterator[tuple[int, list[str]]]
 ) -> _Content:
-    """Return what a table says in which the predicted class is that of the largest probability."""
+    """Read a table that has probabilities, of which the largest is that of the predicted class."""
     label, of_images, scores = [], {key: [] for key in keys}, []  # type: ignore[var-annotated]
     for line, row in rows:
         label.append(row[places.label].strip())

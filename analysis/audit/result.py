@@ -207,6 +207,14 @@ def _one_kind(table: pd.DataFrame) -> str:
     return "group" if "group" in table else "class"
 
 
+def _start(result: Audit) -> str:
+    """Return the side that recall after is held against."""
+    return "control" if result.basis == "control" else "before"
+
+
+_REFERENCE = {"control": "control", "before": "network before"}
+
+
 def _images(table: pd.DataFrame) -> int:
     """Return the number of images; every grouping may have all of them."""
     by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
@@ -257,13 +265,11 @@ def _proportions(result: Audit) -> list[str]:
     table = result.table
     if "grouping" in table or not _has_proportions(table):
         return []
-    kind, start = _one_kind(table), result.accuracy_before
-    if result.accuracy_control is not None:
-        start = result.accuracy_control
-    factor = (1 - result.accuracy_after) / (1 - start)
+    sides = "after", _start(result)
+    errors_after, errors_before = (table["support"] @ (1 - table[f"recall_{side}"]) for side in sides)
     shown_rows = table[table["disproportionate_p"] < LEVEL]
-    reference = "control" if result.basis == "control" else "network before"
-    return [f"{growth(factor, reference)}. {beyond_proportion(shown_rows, names(table), kind)}"]
+    beyond = beyond_proportion(shown_rows, names(table), _one_kind(table))
+    return [f"{growth(errors_after / errors_before, _REFERENCE[_start(result)])}. {beyond}"]
 
 
 def _costliest(result: Audit) -> list[str]:
@@ -362,13 +368,12 @@ _LEGEND = {
 def shown(result: Audit) -> pd.DataFrame:
     """Return the classes as text: recalls, losses and costs in points, the latter two with their intervals."""
     table = result.table
-    start = "control" if result.basis == "control" else "before"
     at_most = {} if result.basis == "pair" else {"at most": table["loss_upper_all"].map(points)}
     return pd.DataFrame(
         {
             _one_kind(table): names(table),
             "images": table["support"],
-            **{side: table[f"recall_{side}"].map(points) for side in (start, "after")},
+            **{side: table[f"recall_{side}"].map(points) for side in (_start(result), "after")},
             "loss": _in_points(table, "loss"),
             **at_most,
             **({"expected": in_proportion(table)} if _has_proportions(table) else {}),
@@ -385,9 +390,8 @@ def _in_points(table: pd.DataFrame, name: str) -> list[str]:
 
 def _legend(result: Audit, columns: Iterable[str]) -> str:
     """Say what columns of the table are."""
-    reference = "control" if result.basis == "control" else "network before"
     lines = (line for name, line in _LEGEND.items() if name in columns)
-    return " ".join(lines).format(reference=reference, kind=_one_kind(result.table))
+    return " ".join(lines).format(reference=_REFERENCE[_start(result)], kind=_one_kind(result.table))
 
 
 def _has_proportions(table: pd.DataFrame) -> bool:

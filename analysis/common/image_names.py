@@ -54,7 +54,7 @@ class Alignment(NamedTuple):
 
 
 def column_key(name: str) -> str | None:
-    """Return what a column that may name images is known by; None if it names something else.
+    """Return the key of a column that may name images; None if it names something else.
 
     Examples
     --------

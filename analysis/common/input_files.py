@@ -27,7 +27,7 @@ _KINDS = {
 
 
 def kind_of(start: bytes) -> str:
-    """Return what kind of file begins with some bytes; an empty text if that is not known."""
+    """Return the kind of a file by its first bytes; an empty text if it is not known."""
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), "")
 
 

@@ -85,7 +85,7 @@ def recommend(
 
 
 class _Asked(NamedTuple):
-    """What is worked out beside the decision: the command, groups of images, and the trade-off on validation images."""
+    """Results beside the decision: the command, groups of images, and the trade-off on validation images."""
 
     command_of: Callable[[pd.DataFrame], str]
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped]

@@ -62,7 +62,7 @@ def implied_loss(names: Sequence[str], losses: np.ndarray, accuracy_loss: float)
     Parameters
     ----------
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     losses : (classes,)
         Losses that follow from the accuracy's, as shares (`statistics.proportion.expected_losses`).
     accuracy_loss : float

@@ -218,3 +218,19 @@ def test_an_audit_tells_what_is_beyond_proportion():
     assert table["disproportionate"].to_dict() == pytest.approx({"dog": 0.1, "cat": -0.1})
     assert "dog loses 10.0 (" in audit_result.summary(result)
     assert audit_result.shown(result)["expected"].tolist() == ["30.0", "10.0"]
+
+
+def test_the_factor_of_groups_is_that_of_the_images_that_are_in_one():
+    # Of a thousand images of writers a and b 100 and 300 are wrong before, and 200 and 600 after; those of no writer
+    # stay as they are.
+    place, writer = np.tile(np.arange(1000), 3), np.repeat(["a", "b", ""], 1000)
+    label = np.where(np.arange(3000) % 2, "cat", "dog")
+    other = np.where(label == "cat", "dog", "cat")
+
+    def networks(factor):
+        wrong = place < np.repeat([factor * 100, factor * 300, 100], 1000)
+        return np.tile(np.where(wrong, other, label), (3, 1))
+
+    result = audit.audit_predictions(label, networks(1), networks(2), groups={"writer": writer})
+    assert result.table["support"].tolist() == [1000, 1000]
+    assert "The error is 2.00 times that of the network before. No group is shown" in audit_result.summary(result)
