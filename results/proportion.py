@@ -1,6 +1,6 @@
 """Tables and picture of proportion/: whether pruning multiplied the error of every class by one factor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _FALLING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
 _FEWEST_SEEDS = 4
 # Beyond it networks collapse.
-_LARGEST_RATIO = 20
+LARGEST_RATIO = 20
 # Below this growth of the error all predictions of the slope agree.
 _SMALLEST_GROWTH = 1.05
 _QUANTIZED = {
@@ -42,7 +42,7 @@ _QUANTIZED = {
     quantized_training.RESNET20: ("cifar10-jpeg", "resnet20"),
 }
 _GRADUAL = {schema.DATASET: "fashion-mnist", schema.MODEL: "lenet5", schema.PRUNER: "mp", schema.RATIO: 20.0}
-_COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
+COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
 
 
 def write(results: Path) -> None:
@@ -53,7 +53,7 @@ def write(results: Path) -> None:
     StudyError
         The frames of a study cannot be read.
     """
-    tables = {"stored": stored(results), "explained": explained(results), "printed": printed()}
+    tables = {"stored": stored(results), "explained": explained(results, _stored(results)), "printed": printed()}
     folders.write(results / STUDY, tables, {"stored": picture(tables["stored"], tables["printed"])})
 
 
@@ -70,21 +70,25 @@ def stored(results: Path) -> pd.DataFrame:
         error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of equal losses,
         of proportional errors, and of the test of equivalence.
     """
-    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
     cells = [
         row
-        for study in studies
-        if study not in _PLANNED
+        for study in _stored(results)
         for arrays, predictions in _quiet(results, study)
         for rows in arrays.cells()
         if (cell := proportions.cell_proportion(arrays, rows, predictions)) and cell.n > 1
-        for row in _rows({"study": study, **_key(arrays, rows)}, cell)
+        for row in cell_rows({"study": study, **_key(arrays, rows)}, cell)
     ]
     for study in _QUANTIZED:
         if (results / study / quantized_training.ANSWERS).is_file():
             cells += _quantized(results / study)
     cells += _rare_classes(results / pies.STUDY) if (results / pies.STUDY / pies.ANSWERS).is_file() else []
     return pd.DataFrame([*cells, *_writers(results)])
+
+
+def _stored(results: Path) -> list[str]:
+    """Return the studies that were there before the plan."""
+    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
+    return [study for study in studies if study not in _PLANNED]
 
 
 def _quiet(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
@@ -109,7 +113,7 @@ def _quantized(folder: Path) -> Iterator[dict[str, Any]]:
     key = {schema.DATASET: dataset, schema.MODEL: model, schema.PRUNER: CONTROL, schema.RATIO: 1.0}
     for name in quantized_training.QUANTIZED:
         cell = _of_answers(label, answers[quantized_training.CONTROL], answers[name])
-        yield from _rows({"study": folder.name, **key, "setting": f"bits {name}"}, cell)
+        yield from cell_rows({"study": folder.name, **key, "setting": f"bits {name}"}, cell)
 
 
 def _rare_classes(folder: Path) -> Iterator[dict[str, Any]]:
@@ -117,7 +121,7 @@ def _rare_classes(folder: Path) -> Iterator[dict[str, Any]]:
     label, populations = pies.read(folder)
     rare = populations[pies.RARE]
     cell = _of_answers(label, rare.control == label, rare.pruned == label)
-    yield from _rows({"study": folder.name, **_GRADUAL, "setting": "rare classes"}, cell)
+    yield from cell_rows({"study": folder.name, **_GRADUAL, "setting": "rare classes"}, cell)
 
 
 def _writers(results: Path) -> Iterator[dict[str, Any]]:
@@ -133,7 +137,7 @@ def _writers(results: Path) -> Iterator[dict[str, Any]]:
                     continue
                 if pairs := predictions.of_pairs(run_ids[controls], run_ids[rows]):
                     key = {**_key(arrays, rows), "setting": "series of writers"}
-                    yield from _rows({"study": study, **key}, _of_answers(series, *pairs.right))
+                    yield from cell_rows({"study": study, **key}, _of_answers(series, *pairs.right))
 
 
 def _of_answers(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> CellProportion:
@@ -150,7 +154,7 @@ def _of_answers(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) 
     )
 
 
-def _rows(key: dict[str, Any], cell: CellProportion) -> Iterator[dict[str, Any]]:
+def cell_rows(key: dict[str, Any], cell: CellProportion) -> Iterator[dict[str, Any]]:
     for images, found in ((NEW, cell.for_new_images), (THESE, cell.on_these_images)):
         yield {
             **key,
@@ -170,8 +174,8 @@ def _tests(found: Proportion | None) -> dict[str, float]:
     return dict(zip(names, values, strict=True))
 
 
-def explained(results: Path) -> pd.DataFrame:
-    """Return how much of the slopes' distance from 1 the growth of the error explains, over the cells of a study.
+def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
+    """Return how much of the slopes' distance from 1 the growth of the error explains, over the cells of each study.
 
     Returns
     -------
@@ -180,12 +184,10 @@ def explained(results: Path) -> pd.DataFrame:
         cells that are left in), cells, n (seeds), and the explained part with a 95 % interval: a jackknife over seeds,
         each of which leaves all cells together.
     """
-    studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
     return pd.DataFrame(
         [
             {"study": study, schema.DATASET: dataset, schema.MODEL: model, "smallest_growth": smallest, **row}
             for study in studies
-            if study not in _PLANNED
             for arrays, _ in _quiet(results, study)
             for (dataset, model), cells in _plain_cells(arrays)
             for smallest in (0.0, _SMALLEST_GROWTH)
@@ -200,7 +202,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
     cells: dict[Any, list[np.ndarray]] = {}
     for rows in arrays.cells():
         row = arrays.runs.iloc[rows[0]]
-        if (arrays.controls[rows] >= 0).all() and row[schema.RATIO] <= _LARGEST_RATIO and not spared[rows].any():
+        if (arrays.controls[rows] >= 0).all() and row[schema.RATIO] <= LARGEST_RATIO and not spared[rows].any():
             cells.setdefault((row[schema.DATASET], row[schema.MODEL]), []).append(rows)
     yield from ((key, several) for key, several in cells.items() if len(several) > 1)
 
@@ -291,8 +293,8 @@ def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
         "Crosses: Tables 12 and 13, from dense networks on.",
     )
     axes = grid[0, 0]
-    cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(_LARGEST_RATIO)]
-    for dataset, color in _COLORS.items():
+    cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(LARGEST_RATIO)]
+    for dataset, color in COLORS.items():
         own = cells[cells[schema.DATASET].eq(dataset)]
         axes.scatter(
             own["error_growth"],

@@ -23,6 +23,7 @@ import lottery_tickets
 import margins
 import pies
 import proportion
+import proportion_planned
 import quantized_training
 import regularizers
 import resnet20
@@ -51,6 +52,7 @@ _WITH_TABLES = (
     margins,
     pies,
     proportion,
+    proportion_planned,
     quantized_training,
     regularizers,
     resnet20,
