@@ -53,7 +53,12 @@ def write(results: Path) -> None:
     StudyError
         The frames of a study cannot be read.
     """
-    tables = {"stored": stored(results), "explained": explained(results, _stored(results)), "printed": printed()}
+    tables = {
+        "stored": stored(results),
+        "explained": explained(results, _stored(results)),
+        "relative_recall": relative_recall(results),
+        "printed": printed(),
+    }
     folders.write(results / STUDY, tables, {"stored": picture(tables["stored"], tables["printed"])})
 
 
@@ -229,6 +234,51 @@ def _part(arrays: RunArrays, cells: list[np.ndarray]) -> float:
     found = [cell.on_these_images for rows in cells if (cell := proportions.cell_proportion(arrays, rows))]
     slopes, growths = np.array([(each.slope, each.growth) for each in found if each]).T
     return float(1 - np.square(slopes - growths).sum() / np.square(slopes - 1).sum())
+
+
+def relative_recall(results: Path) -> pd.DataFrame:
+    """Return how well proportional errors predict the relative recall of Hooker et al. (2019, equation 3).
+
+    Relative recall is the recall of a class after pruning divided by that of the control. If all classes lost the same
+    share of their recall, it would be the relative accuracy.
+
+    Returns
+    -------
+    DataFrame
+        A row for each cell of the stored studies whose error grows by a twentieth or more: study, dataset, model,
+        pruner, ratio, setting, n; the lowest relative recall of a class and what is expected of this class; and the
+        part of the squared distances from the relative accuracy that is explained.
+    """
+    return pd.DataFrame(
+        [
+            {"study": study, **_key(arrays, rows), **row}
+            for study in _stored(results)
+            for arrays, _ in _quiet(results, study)
+            for rows in arrays.cells()
+            if (row := _relative_recall(arrays, arrays.with_sloped_control(arrays.sloped(rows))))
+        ]
+    )
+
+
+def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | None:
+    """Return the row of a cell; None where its error hardly grows, or less than four networks have a control."""
+    if len(rows) < _FEWEST_SEEDS:
+        return None
+    has, controls = arrays.classes_of(rows), arrays.controls[rows]
+    before, after = (arrays.after[np.ix_(each, has)].mean(0) for each in (controls, rows))
+    accuracy, accuracy_after = (float(arrays.accuracy_after[each].mean()) for each in (controls, rows))
+    if not 1 - accuracy_after >= _SMALLEST_GROWTH * (1 - accuracy):
+        return None
+    expected = 1 - proportion.expected_losses(before, accuracy, accuracy - accuracy_after) / before
+    relative, common = after / before, accuracy_after / accuracy
+    lowest = relative.argmin()
+    return {
+        "n": len(rows),
+        "class": str(arrays.names[has][lowest]),
+        "relative_recall": relative[lowest],
+        "expected": expected[lowest],
+        "explained": 1 - np.square(relative - expected).sum() / np.square(relative - common).sum(),
+    }
 
 
 def printed() -> pd.DataFrame:

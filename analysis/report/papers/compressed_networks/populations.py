@@ -13,9 +13,11 @@ import pandas as pd
 from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.statistics import populations
+from analysis.statistics.arithmetic import quotient
 from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import FEWEST_TESTED, significance_counts
+from analysis.statistics.proportion import expected_losses
 from analysis.study.arrays import RunArrays
 from analysis.study.settings import CELL
 
@@ -107,7 +109,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         significant between two halves of the dense networks. `placebo_low` and `placebo_high` are numbers of classes
         of the cell, between which nine in ten splits into halves lie. `p_ratio` and `significant_ratio` are of the
         same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
-        over that of the dense network (equation 3).
+        over that of the dense network (equation 3), and `relative_recall_expected` what it is if the errors of all
+        classes grow by one factor.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
@@ -118,8 +121,10 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
         placebo = placebos[cell.dense_run_ids]
         test = populations.class_significance(*sides, paired=True)
         by_ratio = populations.class_significance(*sides, measure="ratio")
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = (cell.compressed / cell.dense).mean(0)
+        in_proportion = cell.dense - expected_losses(
+            cell.dense, cell.dense_accuracy, cell.dense_accuracy - cell.compressed_accuracy
+        )
+        relative, expected = (quotient(recall, cell.dense).mean(0) for recall in (cell.compressed, in_proportion))
         columns = {
             **cell_names(study, cell.rows[0]),
             "class": study.names[cell.has],
@@ -139,7 +144,8 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
             "shift": test.shift,
             "p_ratio": by_ratio.p,
             "significant_ratio": by_ratio.significant,
-            "relative_recall": np.where(np.isfinite(relative), relative, np.nan),
+            "relative_recall": relative,
+            "relative_recall_expected": expected,
         }
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -182,6 +182,15 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
     assert frame["relative_recall"][0] == pytest.approx(np.mean([0.91, 0.93, 0.92, 0.95]) / 0.9)
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, for the dense networks are alike
+def test_relative_recall_stands_beside_what_proportional_errors_make_of_it():
+    # Recalls of .9 and .7, and an error of .2 that grows by half: in proportion .85 and .55 are left.
+    after = {"accuracy_after": 0.7, "recall_after/a": 0.8, "recall_after/b": 0.6}
+    frame = class_significance(run_arrays(runs("toy", "net", "mp", 10, [1.0] * 4).assign(**after)))
+    assert frame["relative_recall"].tolist() == pytest.approx([0.8 / 0.9, 0.6 / 0.7])
+    assert frame["relative_recall_expected"].tolist() == pytest.approx([0.85 / 0.9, 0.55 / 0.7])
+
+
 def test_significant_classes_are_counted_with_their_mean_decrease_and_increase():
     # Recalls of a rise by .1 alpha - .1 and those of b fall by as much: 2, 3 and 4 points.
     counted = significant_classes(class_significance(run_arrays(runs("toy", "net", "mp", 10, [1.2, 1.3, 1.4, 1.3]))))
