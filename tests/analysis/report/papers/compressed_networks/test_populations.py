@@ -9,7 +9,7 @@ from analysis.report.papers.compressed_networks.populations import accuracies, c
 from analysis.statistics import halves, populations
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import level_label
-from tests.made_up_runs import runs, study
+from tests.made_up_runs import runs, study, with_images
 
 NETWORKS, IMAGES = 10, 90
 LABEL = np.repeat([0, 1, 2], IMAGES // 3)
@@ -186,7 +186,7 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
 def test_relative_recall_stands_beside_what_proportional_errors_make_of_it():
     # Recalls of .9 and .7, and an error of .2 that grows by half: in proportion .85 and .55 are left.
     after = {"accuracy_after": 0.7, "recall_after/a": 0.8, "recall_after/b": 0.6}
-    frame = class_significance(run_arrays(runs("toy", "net", "mp", 10, [1.0] * 4).assign(**after)))
+    frame = class_significance(run_arrays(with_images(runs("toy", "net", "mp", 10, [1.0] * 4).assign(**after))))
     assert frame["relative_recall"].tolist() == pytest.approx([0.8 / 0.9, 0.6 / 0.7])
     assert frame["relative_recall_expected"].tolist() == pytest.approx([0.85 / 0.9, 0.55 / 0.7])
 
