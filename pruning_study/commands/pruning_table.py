@@ -159,6 +159,7 @@ def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> lis
         f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
         f"  {printable(_cost(cost))}",
         f"  beyond the control, {from_control.differences()}",
+        *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),
     ]
 
 

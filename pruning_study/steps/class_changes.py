@@ -6,9 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.rendering.proportion_text import beyond_proportion, growth
 from analysis.statistics import class_table, gap_changes
 from analysis.statistics.guessing import ChanceLevelCounts, chance_level
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
 from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 from pruning_study.training.evaluation import Predictions
 
@@ -19,8 +22,9 @@ class ClassChanges(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each class, in the order of the classes
-        class, support, recall_before, recall_after, change, change_low, change_high, and damaged: whether the loss is
-        beyond the noise of the test images, corrected for the number of classes (Holm).
+        class, support, recall_before, recall_after, change, change_low, change_high, damaged: whether the loss is
+        beyond the noise of the test images, corrected for the number of classes (Holm); and the columns of
+        `proportion.disproportionate_losses`.
     accuracy : Series
         The same columns for all test images together.
     slopes : Slopes
@@ -89,6 +93,14 @@ class ClassChanges(NamedTuple):
             return f"the differences between classes are too small for {sample} to say what became of them"
         return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
 
+    def proportion(self) -> str:
+        """Say by which factor the error grew, and which class is shown to lose more than that factor explains."""
+        before, after = (1 - self.accuracy[f"recall_{side}"] for side in ("before", "after"))
+        if not before:
+            return ""
+        beyond = beyond_proportion(self.table[self.table["disproportionate_p"] < LEVEL], self.table["class"])
+        return f"{growth(after / before, 'control')}. {beyond}"
+
 
 def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:
     """Compare networks with what was made of them, on the same test images.
@@ -109,9 +121,13 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
         place=range(len(classes))
     )
+    beyond = disproportionate_losses(label, right_before, right_after)
     together = class_table.class_table(np.array(["accuracy"]), np.zeros_like(label), right_before, right_after)
     return ClassChanges(
-        class_table.with_losses(table).sort_values("place", ignore_index=True).drop(columns="place"),
+        class_table.with_losses(table)
+        .sort_values("place", ignore_index=True)
+        .drop(columns="place")
+        .assign(**dict(zip(DISPROPORTIONATE_COLUMNS, beyond, strict=True))),
         together.iloc[0],
         slopes(label, *sound_pairs, notes=[]),
         len(right_after),

@@ -203,3 +203,18 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375))
     assert lines[1] == "  beyond the control, no class is shown to have lost recall"
     assert lines[-1].startswith("One network: another seed may lose on other classes.")
+
+
+def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():
+    """The error doubles from .15 to .30. In proportion cats would lose 10 points and dogs 20, and they lose 0 and 30."""
+    good, weak = network([90, 80], 100), network([90, 50], 100)
+    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.15))
+    (line,) = (line for line in lines if "times" in line)
+    assert line.startswith("  The error is 2.00 times that of the control. dog loses 10.0 (")
+    _, lines = table_and_lines(good, good, network([80, 60], 100), LargestCost("dog", 0.05))
+    assert "  The error is 2.00 times that of the control. No class is shown to lose more than its proportion." in lines
+
+
+def test_nothing_is_told_of_proportion_where_the_control_has_no_error():
+    _, lines = table_and_lines(network([9, 9]), network([10, 10]), network([9, 9]), LargestCost("dog", 0.0))
+    assert not any("proportion" in line for line in lines)
