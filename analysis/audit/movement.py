@@ -1,6 +1,6 @@
 """Where a movement of classes between two networks comes from: a common shift of their logits, or single images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +80,10 @@ def diagnose(
 
 
 def of_files(
-    sides: Mapping[str, Sequence[Path]], limit: SizeLimit, orders: Mapping[Path, np.ndarray]
+    sides: Mapping[str, Sequence[Path]],
+    limit: SizeLimit,
+    orders: Mapping[Path, np.ndarray],
+    unpaired: Collection[str] = (),
 ) -> tuple[dict[str, Movement], list[str]]:
     """Diagnose the movement from the networks before to the control, and to those after, where files hold logits.
 
@@ -92,6 +95,8 @@ def of_files(
         Most memory that the arrays of a file may take.
     orders : mapping of Path to (images,)
         The row of each image, for files that have them in another order.
+    unpaired : collection of str
+        Sides whose networks are no pairs with those after.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def of_files(
     for side, when in (("control", "in the control"), ("after", "after")):
         before, after = list(sides["before"]), list(sides[side])
         before = before * len(after) if len(before) == 1 else before
-        are_pairs = len(before) == len(after) and before != after
+        are_pairs = len(before) == len(after) and before != after and not {"before", side} & {*unpaired}
         if not (after and are_pairs and all(logit_files.has_logits(path, limit) for path in [*before, *after])):
             continue
         try:
