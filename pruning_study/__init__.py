@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pruning_study import analysis_package
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
     from pruning_study.models.checkpoints import Classifier
 
 __version__ = "0.1.0"
+
+analysis_package.check()
 
 
 def train(**options: Any) -> "Training":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -28,11 +29,23 @@ from pruning_study.data.mapped import MappedArray
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pruning_study.study.worker"])
 SECONDS_TO_END = 60
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def start_server() -> None:
-    """Start the process that workers are forked from, which takes seconds to import what they need."""
-    forkserver.ensure_running()
+    """Start the process that workers are forked from, which takes seconds to import what they need.
+
+    A console command does not look for modules in the current folder first, and nor does this process then: an
+    `analysis.py` there would take the place of this project's package.
+    """
+    if sys.path[0] in ("", str(Path.cwd())) or _SAFE_PATH in os.environ:
+        forkserver.ensure_running()
+        return
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[_SAFE_PATH]
 
 
 def worker_count(workers: int | None, tasks: int) -> int:
@@ -147,6 +160,7 @@ class Processes:
                 yield number, task, content
 
     def _started(self) -> _Worker:
+        start_server()  # it may have died
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=_work, args=(theirs, self._do, dict(os.environ)), daemon=True)
         process.start()

@@ -1,0 +1,22 @@
+"""Notice another `analysis` of the user's, which Python would take for the package that comes with this one."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_OWN = Path(__file__).parents[1] / "analysis" / "__init__.py"
+
+
+def check() -> None:
+    """Raise an ImportError if a file or a package of the user's hides the package `analysis`.
+
+    A folder without `__init__.py` hides nothing, because Python prefers a package to it.
+    """
+    spec = find_spec("analysis")
+    if spec is None or spec.origin is None:
+        return
+    found = Path(spec.origin)
+    if found.resolve() != _OWN.resolve():
+        named = found.parent if found.name == "__init__.py" else found
+        raise ImportError(
+            f"{named} hides the package analysis, which pruning_study needs: rename it, and start Python again"
+        )
