@@ -24,5 +24,6 @@ MATRICES = {
 def test_weights_give_what_their_matrix_gives(weights, matrix, change):
     weights, matrix = (each if change is np.asarray else change(each) for each in (weights, matrix))
     assert weights @ VALUES[0] == pytest.approx(matrix @ VALUES[0])
-    assert VALUES @ weights.T == pytest.approx(VALUES @ matrix.T)
+    sums = VALUES @ weights.T
+    assert sums == pytest.approx(VALUES @ matrix.T)
     assert np.asarray(weights) == pytest.approx(matrix)
