@@ -15,7 +15,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
 
@@ -81,7 +81,7 @@ def outcome(case: Case, seed: int) -> dict[str, float]:
     made = study(case, np.random.default_rng([seed, case.networks, case.classes]))
     losses = true_losses(case)
     share = np.full(case.classes, 1 / case.classes)
-    costs, weights = losses - losses.mean(), class_losses.excess_weights(share)
+    costs, weights = losses - losses.mean(), class_sums.excess_weights(share)
     changes = class_losses.from_predictions(made.label, made.reference, made.pruned)
     recalls = [side.reshape(case.networks, case.classes, -1).mean(2) for side in (made.reference, made.pruned)]
     moderated = class_losses.moderated(changes, (recalls[0] + recalls[1]).mean(0) / 2)

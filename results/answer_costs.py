@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, class_sums
 
 NAME = "class_costs"
 
@@ -32,7 +32,7 @@ def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: S
     share = support / len(label)
     loss, cost = (
         class_costs.bounds(changes, weights, support=support)
-        for weights in (np.eye(len(support)), class_losses.excess_weights(share))
+        for weights in (np.eye(len(support)), class_sums.excess_weights(share))
     )
     place = int(cost.value.argmax())
     return {

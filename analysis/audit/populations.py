@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import groups, halves, populations
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.moderation import enough_classes
@@ -148,12 +147,10 @@ def _significance(
     names: Mapping[int, str],
     paired: bool,
 ) -> pd.DataFrame:
-    classes = int(max(label.max(), before.max(), after.max())) + 1
-    recall = [
-        np.array([class_metrics(label, each, classes).recall[tested_labels] for each in side])
-        for side in (before, after)
-    ]
-    accuracy = [(side == label).mean(1) for side in (before, after)]
+    support = np.bincount(label)[tested_labels]
+    right = [side == label for side in (before, after)]
+    recall = [np.array([np.bincount(label, each)[tested_labels] for each in side]) / support for side in right]
+    accuracy = [side.mean(1) for side in right]
     test = populations.class_significance(*recall, *accuracy, paired=paired)
     columns = {"class": [names[label_index] for label_index in tested_labels.tolist()]}
     means = {"recall_before": recall[0].mean(0), "recall_after": recall[1].mean(0)}

@@ -20,6 +20,7 @@ from analysis.common.printable import printable
 from analysis.rendering.drawing import BELOW, DPI
 from analysis.statistics import class_losses, moderation, two_way
 from analysis.statistics.arithmetic import quotient
+from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
@@ -166,7 +167,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> ChangeVar
         )
     recall = class_losses.from_answers(class_index, [(start.astype(float) + after) / 2]).groups[0].mean(0)
     changes = class_losses.moderated(class_losses.from_predictions(class_index, start, after), recall)
-    ((variances, _),) = changes.variances(np.eye(len(names))).networks
+    ((variances, _),) = changes.variances(each_class(len(names))).networks
     over_images = np.maximum(changes.images - changes.in_both, 0)
     if not (variances + over_images).any():
         raise StudyError("no class moves between these networks: give networks after that are not those before")

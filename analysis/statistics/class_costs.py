@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics import class_losses, two_way
+from analysis.statistics import class_sums, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 # With fewer networks there are too few sign flips for a test at the levels of ten classes.
@@ -43,7 +44,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
     >>> excess(np.array([[0.3, 0.3], [0.4, 0.0]]), np.array([0.5, 0.5])).tolist()
     [[0.0, 0.0], [0.2, -0.2]]
     """
-    return np.asarray(losses @ class_losses.excess_weights(share).T)
+    return np.asarray(losses @ class_sums.excess_weights(share).T)
 
 
 def step_down_p(values: np.ndarray) -> np.ndarray:
@@ -152,7 +153,7 @@ class Bounds(NamedTuple):
     p: np.ndarray
 
 
-def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None = None, level: float = LEVEL) -> Bounds:
+def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = None, level: float = LEVEL) -> Bounds:
     """Estimate weighted sums of the classes' losses, with bounds and tests.
 
     Parameters
@@ -161,7 +162,7 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
         Changes of recall from the reference to the compressed networks, moderated if variances are to be so
         (`class_losses.moderated`). Groups that are independent, not paired, have Bonferroni's bounds.
     weights : (classes, classes)
-        The identity for losses, `class_losses.excess_weights` for costs.
+        The identity for losses, `class_sums.excess_weights` for costs.
     support : (classes,), optional
         Number of test images of each class. If none of them changed in any network, the upper bound is by the rule of
         three: no loss among n images rules out that 1 - level^(1 / n) of all images are lost.
@@ -194,7 +195,7 @@ def bounds(changes: Changes, weights: np.ndarray, *, support: np.ndarray | None 
     return Bounds(value, value - half, value + half, value + half_all, one_sided_p(variances, value, values))
 
 
-def level_of_one(changes: Changes, weights: np.ndarray, level: float = LEVEL) -> float:
+def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
     """Return `joint_level` of weighted sums; Bonferroni's of networks that are not paired, and of a single one.
 
     Parameters
@@ -265,7 +266,7 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
     return np.where(np.asarray(variances.total) > 0, two_way.half_widths(variances, level), np.nan)
 
 
-def of_networks(changes: Changes, weights: np.ndarray) -> np.ndarray | None:
+def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
     """Return the losses of each network, (networks, classes); None unless networks are paired, and several.
 
     Parameters
@@ -302,7 +303,7 @@ NO_CLASS = WorstClass(-1, np.nan, np.nan, np.nan)
 
 def worst_class(
     changes: Changes,
-    weights: np.ndarray,
+    weights: Weights,
     *,
     label: np.ndarray | None = None,
     differences: np.ndarray | None = None,
@@ -339,7 +340,7 @@ def worst_class(
 
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
     >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
-    >>> found = worst_class(changes, class_losses.excess_weights(np.full(2, 0.5)))
+    >>> found = worst_class(changes, class_sums.excess_weights(np.full(2, 0.5)))
     >>> found.place, round(found.cost, 3)
     (0, 0.1)
     """
@@ -360,7 +361,7 @@ def _largest(values: np.ndarray) -> float:
 
 
 def read_left_out(
-    values: np.ndarray, weights: np.ndarray, label: np.ndarray | None, differences: np.ndarray | None
+    values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes chosen for each network, and their costs in the network, each (readings, networks).
 

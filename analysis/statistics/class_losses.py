@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.statistics import moderation, two_way
 from analysis.statistics.arithmetic import quotient, variance
+from analysis.statistics.class_sums import Weights
 
 # From here on quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
@@ -38,7 +39,7 @@ class Changes(NamedTuple):
     scale: np.ndarray | None = None
     recalls: np.ndarray | None = None
 
-    def variances(self, weights: np.ndarray) -> two_way.Variances:
+    def variances(self, weights: Weights) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
         group_variances = [
@@ -50,8 +51,8 @@ class Changes(NamedTuple):
             # The part of both groups together is no bound for one of them.
             least = in_both if len(group_variances) == 1 else 0.0
             scale = np.square(weights) @ self.scale
-            several = self.recalls is not None and len(self.recalls) > 1
-            second = variance(self.recalls @ weights.T, axis=0) if several else None
+            recalls = self.recalls
+            second = None if recalls is None or len(recalls) < 2 else variance(recalls @ weights.T, axis=0)
             moderated_variances = [moderation.moderated(*entry, scale, least, second) for entry in group_variances]
             return two_way.Variances(moderated_variances, images, in_both)
         return two_way.Variances(group_variances, images, in_both)
@@ -203,23 +204,7 @@ def moderated(changes: Changes, recall: np.ndarray) -> Changes:
     return changes._replace(scale=recall * (1 - recall))
 
 
-def excess_weights(share: np.ndarray) -> np.ndarray:
-    """Return the weights, (classes, classes), that turn changes of recall into changes beyond that of the accuracy.
-
-    Parameters
-    ----------
-    share : (classes,)
-        Share of the test images of each class.
-
-    Examples
-    --------
-    >>> (excess_weights(np.array([0.5, 0.5])) @ [-0.3, -0.1]).round(3).tolist()
-    [-0.1, 0.1]
-    """
-    return np.asarray(np.eye(len(share)) - share)
-
-
-def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
+def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
     """Return weighted sums of the classes' mean changes with their intervals and two-sided p.
 
     Parameters
@@ -248,7 +233,7 @@ def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVE
     return {**estimate, "p": two_way.p_values(variances, estimate["value"])}
 
 
-def p_of_either_test(changes: Changes, weights: np.ndarray) -> np.ndarray:
+def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     """Return two-sided p of weighted sums of the classes' mean changes, by whichever of two tests finds more.
 
     One test has moderated variances, and the other has each class's own, which is at least the noise of the images in
@@ -316,14 +301,12 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
     return variances._replace(networks=[(np.maximum(variance, variances.in_both), dof)])
 
 
-def intervals(changes: Changes, weights: np.ndarray, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
+def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
     """Return what `estimates` does but for p, which takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 
-def _intervals(
-    changes: Changes, weights: np.ndarray, variances: two_way.Variances, level: float
-) -> dict[str, np.ndarray]:
+def _intervals(changes: Changes, weights: Weights, variances: two_way.Variances, level: float) -> dict[str, np.ndarray]:
     value = weights @ sum(group.mean(0) for group in changes.groups)
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     return {"value": value, "low": value - half, "high": value + half}

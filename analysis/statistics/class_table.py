@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import class_costs, class_losses, retraining, two_way
+from analysis.statistics.class_sums import Weights, each_class, excess_weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
 
 # Column of the losses that retraining does not explain.
@@ -94,7 +95,7 @@ def _columns_without_control(
     """Return the columns that need no control."""
     change, bounds, p = _change(label, before, after, paired=paired, with_p=with_p)
     changes = _changes(label, before, after, paired)
-    weights = class_losses.excess_weights(_shares(label))
+    weights = excess_weights(_shares(label))
     excess, excess_bounds = _excess(changes, weights, changes.variances(weights), change, bounds)
     return {
         **with_ends("recall_before", *recalls(label, before)),
@@ -107,7 +108,7 @@ def _columns_without_control(
 
 def _excess(
     changes: class_losses.Changes,
-    weights: np.ndarray,
+    weights: Weights,
     variances: two_way.Variances,
     change: np.ndarray,
     bounds: np.ndarray,
@@ -120,13 +121,13 @@ def _excess(
     27, 1693-1702) do. `variances` are those of the excess, and `level` is that of the bounds.
     """
     excess = weights @ change
-    alike = changes.variances(np.eye(len(change))).total == 0
+    alike = changes.variances(each_class(len(change))).total == 0
     below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
     adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
     half_square = np.where(variances.total > 0, np.square(two_way.half_widths(variances, level)), 0)
     low = np.sqrt(half_square + adds @ below + subtracts @ above)
     high = np.sqrt(half_square + adds @ above + subtracts @ below)
-    reach = np.abs(weights).sum(1)  # of classes that lose or win all their images
+    reach = np.abs(weights) @ np.ones(len(change))  # of classes that lose or win all their images
     return excess, np.clip([excess - low, excess + high], -reach, reach)
 
 
@@ -175,7 +176,7 @@ def costs(
     >>> found.columns["loss"].round(2).tolist(), found.columns["cost"].round(2).tolist(), found.worst.place
     ([0.2, 0.1], [0.05, -0.05], -1)
     """
-    start, weights = (before if control is None else control), class_losses.excess_weights(_shares(label))
+    start, weights = (before if control is None else control), excess_weights(_shares(label))
     changes = _changes(label, start, after, paired)
     variances = changes.variances(weights)
     if control is not None and len(after) == 1:
@@ -198,7 +199,7 @@ def worst_class(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
 ) -> class_costs.WorstClass:
     """Return the class that costs most, of pairs of networks; parameters are those of `class_table`."""
-    start, weights = (before if control is None else control), class_losses.excess_weights(_shares(label))
+    start, weights = (before if control is None else control), excess_weights(_shares(label))
     return _worst(_changes(label, start, after, True), weights, label, start, after)
 
 
@@ -208,7 +209,7 @@ def _shares(label: np.ndarray) -> np.ndarray:
 
 def _with_retraining(
     variances: two_way.Variances,
-    weights: np.ndarray,
+    weights: Weights,
     label: np.ndarray,
     before: np.ndarray,
     control: np.ndarray,
@@ -222,7 +223,7 @@ def _with_retraining(
 
 def _p_of_cost(
     changes: class_losses.Changes,
-    weights: np.ndarray,
+    weights: Weights,
     variances: two_way.Variances,
     value: np.ndarray,
     n_changed: np.ndarray,
@@ -234,7 +235,7 @@ def _p_of_cost(
 
 
 def _worst(
-    changes: class_losses.Changes, weights: np.ndarray, label: np.ndarray, start: np.ndarray, after: np.ndarray
+    changes: class_losses.Changes, weights: Weights, label: np.ndarray, start: np.ndarray, after: np.ndarray
 ) -> class_costs.WorstClass:
     if class_costs.of_networks(changes, weights) is None:
         return class_costs.NO_CLASS
@@ -329,7 +330,7 @@ def _losses_of_one(
 def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequence[float]) -> Losses:
     """Return the losses of several networks."""
     value, variances = _on_average(changes)
-    level = class_costs.level_of_one(changes, np.eye(len(value)))
+    level = class_costs.level_of_one(changes, each_class(len(value)))
     bounds = [_bounds(label, value, variances, each) for each in (*levels, 2 * level)]
     unchanged = (variances.total == 0) & (value == 0)
     at_most = class_costs.unchanged_bound(np.bincount(label), LEVEL / len(value))
@@ -414,7 +415,7 @@ def _change(
         return value, bounds, np.full(len(value), np.nan)
     n_changed = _changed_images(label, before, after)
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
-    p = class_losses.p_of_either_test(changes, np.eye(len(value)))
+    p = class_losses.p_of_either_test(changes, each_class(len(value)))
     return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
 
 
@@ -431,7 +432,7 @@ def _of_single_networks(
 def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Variances]:
     """Return the mean change of each class, (classes,), and its variances."""
     value = np.asarray(sum(group.mean(0) for group in changes.groups))
-    return value, changes.variances(np.eye(len(value)))
+    return value, changes.variances(each_class(len(value)))
 
 
 def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -463,7 +464,7 @@ def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
-    estimate = class_losses.intervals(answered, np.eye(len(support)))
+    estimate = class_losses.intervals(answered, each_class(len(support)))
     bounds = np.clip([estimate["low"], estimate["high"]], 0, 1)
     answers = np.bincount(label, right.mean(0))
     alike = (answers == 0) | (answers == support) | (len(right) == 1) | np.isnan(bounds[0])

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics import class_losses, retraining, two_way
+from analysis.statistics import class_losses, class_sums, retraining, two_way
 from analysis.statistics.hypothesis_tests import unchanged_interval
 
 
@@ -70,7 +70,7 @@ def excess_losses(
     ([0.3, -0.3], True)
     """
     support = np.bincount(place)
-    weights = -class_losses.excess_weights(support / len(place))
+    weights = -class_sums.excess_weights(support / len(place))
     changes = class_losses.from_predictions(place, before, after)
     image_variance = (
         np.var(after.mean(0) - before.mean(0), ddof=1) / support if len(place) > 1 else np.zeros(len(support))

@@ -125,6 +125,12 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     >>> round(found.dof, 1), prior(np.ones(10), 2).dof
     (6.5, inf)
     """
+    return _expected_prior(np.asarray(variances, dtype=float).tobytes(), dof)
+
+
+@lru_cache(maxsize=16)  # an audit asks for the same classes several times, and thousands of them take a second each
+def _expected_prior(content: bytes, dof: float) -> Prior:
+    variances = np.frombuffer(content)
     grid = _grid(dof, len(variances))
     logarithms = np.log(variances)
     mean = float(logarithms.mean())

@@ -11,6 +11,7 @@ from scipy import special
 
 from analysis.statistics import class_losses
 from analysis.statistics.arithmetic import variance
+from analysis.statistics.class_sums import each_class
 from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
 from analysis.statistics.modal_labels import Modes, modes
@@ -350,7 +351,7 @@ def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, pair
     if min(len(before), len(after)) < FEWEST_TESTED:
         return np.full(len(recall), np.nan)
     changes = class_losses.moderated(class_losses.from_recalls(before, after, paired=paired), recall)
-    return class_losses.estimates(changes, np.eye(len(recall)))["p"]
+    return class_losses.estimates(changes, each_class(len(recall)))["p"]
 
 
 def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:

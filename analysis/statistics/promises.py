@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.statistics import class_costs, sample_size
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.sample_size import Spread
 
@@ -25,7 +26,7 @@ def spreads(changes: Changes) -> list[Spread]:
     changes : Changes
         Of paired networks, two or more.
     """
-    variances = changes.variances(np.eye(len(changes.images)))
+    variances = changes.variances(each_class(len(changes.images)))
     ((over_networks, dof),) = variances.networks
     columns = np.broadcast_arrays(over_networks, dof, variances.images, variances.in_both)
     return [Spread(len(changes.groups[0]), *map(float, each)) for each in zip(*columns, strict=True)]
@@ -57,7 +58,7 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
     >>> networks_for_limit(changes, 0.035)
     4
     """
-    values = class_costs.of_networks(changes, np.eye(len(changes.images)))
+    values = class_costs.of_networks(changes, each_class(len(changes.images)))
     if values is None:
         return None
     level_of_one = 2 * class_costs.joint_level(values, level)

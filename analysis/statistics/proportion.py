@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.statistics import class_costs, class_losses, two_way
+from analysis.statistics import class_costs, class_losses, class_sums, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_costs import COST_COLUMNS, Bounds
 from analysis.statistics.intensification import shared_sums
@@ -396,5 +396,6 @@ def disproportionate_losses(
     recalls = [np.bincount(label, right.mean(0)) / np.bincount(label) for right in (right_before, right_after)]
     moderated = class_losses.moderated(changes, (recalls[0] + recalls[1]) / 2)
     # What all classes together change moves k, and with it each class by as much as it has errors before.
-    weights = np.eye(len(share)) - np.outer(quotient(1 - recalls[0], error_before), share)
+    factors = quotient(1 - recalls[0], error_before)
+    weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
     return class_costs.bounds(moderated, weights, level=level)

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses, promises
+from analysis.statistics import class_costs, class_losses, class_sums, promises
 from analysis.statistics.class_costs import Bounds, WorstClass
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.proportion import disproportionate_losses
@@ -25,7 +25,7 @@ class Weighted(NamedTuple):
     """Changes of recall, weights, (classes, classes), of the sums that are told, and the mean recall, (classes,)."""
 
     changes: Changes
-    weights: np.ndarray
+    weights: class_sums.Weights
     recall: np.ndarray
 
     @property
@@ -85,14 +85,14 @@ def recall_changes(
     run_ids = study.runs[RUN_ID].iloc
     before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if from_rows is None else run_ids[from_rows]
     pairs = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
-    each_class = np.eye(int(has.sum()))
+    each_class = class_sums.each_class(int(has.sum()))
     mean = (recalls[0] + recalls[1]).mean(0) / 2 if paired else (recalls[0].mean(0) + recalls[1].mean(0)) / 2
     if pairs and (label := _label_by_column(pairs, recalls)) is not None:
         changes = class_losses.from_predictions(label, *pairs.right, paired=paired)
         share = np.bincount(label) / len(label)
         return RecallChanges(
             Weighted(changes, each_class, mean),
-            Weighted(changes, class_losses.excess_weights(share), mean),
+            Weighted(changes, class_sums.excess_weights(share), mean),
             Weighted(changes, share[np.newaxis], mean),
             label,
             pairs.right,

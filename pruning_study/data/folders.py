@@ -7,8 +7,9 @@ import tempfile
 import unicodedata
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -35,6 +36,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".
 # What Windows writes into folders that somebody looks at.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 OPTION = "folder"
+# What people call the parts, in any capitals.
+_PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 HOLDS = "a data set folder holds images in train/<class>/ and test/<class>/"
 
 log = logging.getLogger(__name__)
@@ -83,7 +86,8 @@ def read(
     Parameters
     ----------
     folder : Path
-        It holds images in `train/<class>/`, `test/<class>/` and perhaps `val/<class>/`, or only in `<class>/`.
+        It holds images in `train/<class>/`, `test/<class>/` and perhaps `val/<class>/`, or only in `<class>/`. The
+        parts may also be called as in `_PARTS`, in any capitals.
     image_size : int, optional
         Height and width that the images are resized to.
     limit : SizeLimit
@@ -97,8 +101,8 @@ def read(
     StudyError
         If classes differ between the parts, if a file is no image, or if the images are too many or differ in size.
     """
-    named = [part for part in ("train", "val", "test") if (folder / part).is_dir()]
-    if not {"train", "test"} & set(named) and folder.is_dir() and _class_folders(folder):
+    parts = _parts(folder)
+    if not {"train", "test"} & parts.keys() and folder.is_dir() and _class_folders(folder):
         classes = tuple(sorted(path.name for path in _class_folders(folder)))
         check_class_names(str(folder), classes)
         fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
@@ -108,10 +112,11 @@ def read(
     else:
         fraction = None
         if test_fraction is not None:
-            raise StudyError(f"{folder} has test images of its own, in {folder / 'test'}", option="test_fraction")
-        parts = ("train", "val", "test") if "val" in named else ("train", "test")
+            raise StudyError(
+                f"{folder} has test images of its own, in {parts.get('test', folder / 'test')}", option="test_fraction"
+            )
         classes = _classes_of(folder, parts)
-        train, *own, test = (_files(folder / part, classes) for part in parts)
+        train, *own, test = (_files(path, classes) for path in parts.values())
         validation = len(own[0].paths) if own else None
         if own:
             train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
@@ -168,22 +173,31 @@ def read_labelled(
     return images, np.array([index_of_name[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
-def _classes_of(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
-    for wrong in ("valid", "validation"):
-        if (folder / wrong).is_dir():
-            raise StudyError(f"{folder / wrong}: give the folder of the images for validation the name val")
-    names = {}
-    for part in parts:
-        if not (folder / part).is_dir():
+def _parts(folder: Path) -> dict[str, Path]:
+    """Return the folders of the parts that there are, in the order train, val, test."""
+    entries = sorted(_class_folders(folder)) if folder.is_dir() else []
+    parts = {}
+    for part, names in _PARTS.items():
+        paths = [path for path in entries if path.name.casefold() in names]
+        if len(paths) > 1:
+            raise StudyError(f"{paths[0]} and {paths[1].name} may both be the part {part}: rename one of them")
+        if paths:
+            parts[part] = paths[0]
+    return parts
+
+
+def _classes_of(folder: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
+    for part in ("train", "test"):
+        if part not in parts:
             hint = "; val holds images for validation, so rename it if they are for testing" if "val" in parts else ""
             raise StudyError(f"{folder / part}: no such folder exists; {HOLDS}{hint}")
-        names[part] = sorted(path.name for path in _class_folders(folder / part))
+    names = {part: sorted(each.name for each in _class_folders(path)) for part, path in parts.items()}
     classes = tuple(sorted(set().union(*names.values())))
-    for part in parts:
+    for part, path in parts.items():
         if gone := sorted(set(classes) - set(names[part])):
             other = "the other part" if len(parts) == 2 else "another part"
             raise StudyError(
-                f"{folder / part}: there is no folder for class {some(gone)}, which {other} has"
+                f"{path}: there is no folder for class {some(gone)}, which {other} has"
                 + _spelt_otherwise(gone, names[part])
             )
     check_class_names(str(folder), classes)
@@ -419,7 +433,7 @@ def _loaded(file: Path, what: str, *, mapped: bool = False) -> np.ndarray:
 
 def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
+        warnings.simplefilter("ignore")  # such as of a palette's transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
@@ -440,7 +454,24 @@ def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:
         raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
     if 0 in picture.size:
         raise StudyError(f"{path}: the image has {picture.width}x{picture.height} pixels")
+    if picture.has_transparency_data:
+        picture = _on_white(path, picture)
     return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+
+
+def _on_white(path: Path, picture: Image.Image) -> Image.Image:
+    """Return a picture with transparent pixels before white; the colours that they hide may be anything."""
+    mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
+    picture = picture.convert("RGBA")
+    if picture.getchannel("A").getextrema() == (255, 255):
+        return picture.convert(mode)
+    _say_transparent(path.parent.parent)
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(mode)
+
+
+@lru_cache(maxsize=1024)  # once for each part
+def _say_transparent(folder: Path) -> None:
+    log.warning("%s has images with transparent pixels: they are read as they look before white", folder)
 
 
 def resized(picture: Image.Image, image_size: int) -> Image.Image:

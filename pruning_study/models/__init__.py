@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import logging
 import os
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
@@ -36,6 +37,9 @@ LIBRARIES = ("torchvision", "timm")
 
 
 OPTION = "model"
+_ROUNDING = 1e-4  # of the sum of an image's probabilities
+
+log = logging.getLogger(__name__)
 
 
 def is_built_in(name: str) -> bool:
@@ -153,9 +157,25 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         hint = "; --image-size makes images larger" if is_built_in(name) else ""
         raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}{hint}", option=OPTION) from error
-    if getattr(logits, "shape", None) != (2, num_classes):
-        raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option=OPTION)
+    _check_logits(name, logits, num_classes)
     return model
+
+
+def _check_logits(name: str, logits: Any, num_classes: int) -> None:
+    """Raise a StudyError if a model returns no logits for two images, and say if it returns probabilities."""
+    if getattr(logits, "shape", None) != (2, num_classes):
+        lines = []
+        if hasattr(getattr(logits, "logits", None), "shape"):  # as the models of Hugging Face have them
+            hook = "model.register_forward_hook(lambda module, inputs, output: output.logits)"
+            lines = [f"it returns {type(logits).__name__}; end the function with", f"  {hook}", "  return model"]
+        message = f"{name} should return logits of shape [N, {num_classes}]"
+        raise StudyError(": ".join([message, *lines[:1]]), *lines[1:], option=OPTION)
+    if not logits.is_meta and num_classes > 1 and (logits >= 0).all() and (abs(logits.sum(1) - 1) < _ROUNDING).all():
+        log.warning(
+            "%s returns numbers that sum to 1 for each image, as after a softmax, and training takes them for logits, "
+            "so that it hardly learns: return what the last layer computes, without softmax",
+            name,
+        )
 
 
 def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
@@ -201,6 +221,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 def _check_plain(name: str, model: nn.Module) -> None:
     """Raise a StudyError if a layer computes its weight from others, which no pruner could reach."""
+    from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm
     from torch.nn.utils.weight_norm import WeightNorm
@@ -223,6 +244,15 @@ def _check_plain(name: str, model: nn.Module) -> None:
             raise StudyError(
                 f"{name}: the weight of its layer {layer_name} is computed from others, and would not be pruned: "
                 f"end the function with layer = model.get_submodule({layer_name!r}); {lines[0]}",
+                option=OPTION,
+            )
+    plain = {Tensor, nn.Parameter, nn.UninitializedParameter, nn.UninitializedBuffer, nn.Buffer}
+    for weight_name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if type(weight) not in plain:
+            raise StudyError(
+                f"{name}: its weight {weight_name} is a {type(weight).__name__}, not a plain tensor, as after "
+                "quantisation by torchao or quanto, and cannot be pruned: return the model before it is quantised, and "
+                "quantise the pruned network by pruning-study quantize",
                 option=OPTION,
             )
 

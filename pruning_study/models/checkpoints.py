@@ -34,8 +34,20 @@ FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 OPTION = "weights"
 # What `torch.save` writes starts with one of these: an archive, or a pickle of older versions.
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
-# DataParallel and torch.compile wrap a model, and put these in front of the names of its weights.
-WRAPPERS = ("module.", "_orig_mod.")
+# DataParallel, torch.compile and Lightning wrap a model, and put these in front of the names of its weights.
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+# Where training scripts keep the weights beside their epoch and optimiser.
+_STATES = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "ema",
+    "model_ema",
+    "state_dict_ema",
+)
 
 
 class Classifier(nn.Module):
@@ -159,7 +171,10 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
             f"{path} is a file of torch.save, and reading one may run code; convert its state dict once, in Python:",
             "  import torch; from safetensors.torch import save_file; "
             f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
-            f"  save_file({{name: tensor.clone().contiguous() for name, tensor in state.items()}}, {target!r})",
+            f"  for key in {_STATES}: state = state[key] if isinstance(state.get(key), dict) else state",
+            "  save_file({name: tensor.clone().contiguous() "
+            "for name, tensor in state.items() if torch.is_tensor(tensor)}, "
+            f"{target!r})",
             option=OPTION,
         )
     return load(path)
@@ -171,21 +186,25 @@ def _is_pickle(path: Path) -> bool:
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
-    """Return weights without what a wrapper such as DataParallel put in front of all their names, and log that.
+    """Return weights without what wrappers such as DataParallel put in front of all their names, and log that.
 
     Parameters
     ----------
     weights : mapping of names to Tensors
     model : nn.Module
-        Where a module of its own has the wrapper's name, nothing is taken off.
+        Where a module of its own has a wrapper's name, that is not taken off.
     where : str
         The file, which the line names.
     """
-    for wrapper in WRAPPERS:
-        if weights and all(name.startswith(wrapper) for name in weights) and not hasattr(model, wrapper[:-1]):
-            log.warning("%s: all names start with %s, as a wrapped model has them; it is left out", where, wrapper)
-            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
-    return weights
+    wrappers = [wrapper for wrapper in WRAPPERS if not hasattr(model, wrapper[:-1])]
+    start = ""
+    while weights and (
+        wrapper := next((each for each in wrappers if all(name.startswith(start + each) for name in weights)), "")
+    ):
+        start += wrapper
+    if start:
+        log.warning("%s: all names start with %s, as a wrapped model has them; it is left out", where, start)
+    return {name.removeprefix(start): tensor for name, tensor in weights.items()}
 
 
 def _check_header(path: Path) -> None:

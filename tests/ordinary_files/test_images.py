@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.common.errors import StudyError
 from pruning_study.data import datasets
@@ -56,3 +57,46 @@ def test_images_for_validation_are_used(tmp_path, part):
 def test_images_for_validation_that_do_not_fit_are_refused(tmp_path, changes, message):
     with pytest.raises(StudyError, match=message):
         load(tmp_path, **changes)
+
+
+def folder_of_images(folder, parts, picture=None):
+    for part in parts:
+        for number, name in enumerate(("cat", "dog")):
+            (folder / part / name).mkdir(parents=True)
+            for place in range(2):
+                (picture or Image.new("RGB", (6, 6), (40 * number, 0, place))).save(
+                    folder / part / name / f"{place}.png"
+                )
+    return datasets.load(str(folder), data_dir=folder.parent)
+
+
+@pytest.mark.parametrize(
+    "parts", [("Training", "Test", "Validation"), ("train", "test", "valid"), ("TRAIN", "Testing", "Val")]
+)
+def test_parts_of_other_names_and_capitals_are_read(tmp_path, parts):
+    """`Training` and `Test` were taken for two classes, and `valid` was refused."""
+    data = folder_of_images(tmp_path / "pets", parts)
+    assert data.classes == ("cat", "dog")
+    assert (len(data.train_labels), len(data.test_labels), len(data.validation_indices)) == (8, 4, 4)
+
+
+def test_two_folders_for_one_part_are_refused(tmp_path):
+    with pytest.raises(StudyError, match="valid and validation may both be the part val: rename one of them"):
+        folder_of_images(tmp_path / "pets", ("train", "test", "valid", "validation"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_read_as_they_look_before_white_and_it_is_said(tmp_path, mode, caplog):
+    """The colours that transparent pixels hide were read."""
+    picture = Image.new("RGBA", (6, 6), (0, 0, 0, 0))
+    picture.paste((80, 80, 80, 255), (0, 0, 3, 6))
+    picture = picture.convert(mode)
+    data = folder_of_images(tmp_path / "pets", ("train", "test"), picture)
+    assert data.test_images[0, 0, 0].tolist() == [80, 80, 80, 255, 255, 255]
+    assert caplog.text.count("pets/train has images with transparent pixels") == 1
+
+
+def test_opaque_pictures_with_an_alpha_channel_need_no_word(tmp_path, caplog):
+    data = folder_of_images(tmp_path / "pets", ("train", "test"), Image.new("RGBA", (6, 6), (9, 8, 7, 255)))
+    assert data.test_images[0, :, 0, 0].tolist() == [9, 8, 7]
+    assert not caplog.text

@@ -1,5 +1,7 @@
 """Files of weights and functions of models as people have them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -93,3 +95,94 @@ def test_weights_that_a_model_computes_are_refused_with_the_line_that_removes_th
     """They were left unpruned without a word."""
     with pytest.raises(StudyError, match=rf"its layer {layer} is computed .*get_submodule\('{layer}'\); torch.*{line}"):
         models.build(f"{__name__}:{function}", num_classes=3, in_channels=1, image_size=(12, 12))
+
+
+def lenet5():
+    torch.manual_seed(0)
+    return models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+
+
+@pytest.mark.parametrize(
+    ("ending", "wrap"),
+    [
+        (".ckpt", lambda state: {"state_dict": {f"model.{name}": each for name, each in state.items()}, "epoch": 3}),
+        (".pth", lambda state: {"model": state, "optimizer": {"state": {}}, "epoch": 3}),
+        (".pt", lambda state: {"ema": {"module": state, "decay": 0.9}, "epoch": 3}),
+        (".tar", lambda state: {"epoch": 3, "net": {f"module.{name}": each for name, each in state.items()}}),
+    ],
+    ids=["Lightning", "model", "ema", "net"],
+)
+def test_the_lines_that_convert_a_checkpoint_unwrap_it(tmp_path, monkeypatch, ending, wrap):
+    """The lines themselves ended in a traceback: a dict has no clone."""
+    model = lenet5()
+    path = tmp_path / f"last{ending}"
+    torch.save(wrap(model.state_dict()), path)
+    with pytest.raises(StudyError, match=r"is a file of torch\.save") as error:
+        checkpoints.load_given(path)
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line.strip() for line in error.value.args[1:]), {})
+    weights = checkpoints.without_wrapper(checkpoints.load_given(tmp_path / "last.safetensors")[0], model, "last")
+    assert weights.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "start", ["module.", "_orig_mod.module.", "module._orig_mod.", "model._orig_mod.module.model."]
+)
+def test_what_wrappers_put_before_names_is_left_out_in_any_nesting(start, caplog):
+    model = lenet5()
+    weights = {start + name: each for name, each in model.state_dict().items()}
+    assert checkpoints.without_wrapper(weights, model, "mine").keys() == model.state_dict().keys()
+    assert f"all names start with {start}, " in caplog.text
+
+
+class QuantizedTensor(torch.Tensor):
+    """As the tensors that torchao and quanto put in the place of weights."""
+
+
+def quantized(num_classes, in_channels):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, num_classes))
+    model[1].weight = nn.Parameter(model[1].weight.detach().as_subclass(QuantizedTensor))
+    return model
+
+
+def softmax(num_classes, in_channels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, num_classes), nn.Softmax(1))
+
+
+class HuggingFace(nn.Linear):
+    def forward(self, images):
+        return SimpleNamespace(logits=super().forward(images.flatten(1)), loss=None)
+
+
+def hugging_face(num_classes, in_channels):
+    return HuggingFace(144, num_classes)
+
+
+def hooked(num_classes, in_channels):
+    model = hugging_face(num_classes, in_channels)
+    model.register_forward_hook(lambda module, inputs, output: output.logits)
+    return model
+
+
+def built(function):
+    return models.build(f"{__name__}:{function}", num_classes=3, in_channels=1, image_size=(12, 12))
+
+
+def test_weights_that_are_no_plain_tensors_are_refused():
+    """Pruning them ended in a traceback."""
+    with pytest.raises(StudyError, match=r"its weight 1\.weight is a QuantizedTensor, .*return the model before it"):
+        built("quantized")
+
+
+def test_a_softmax_inside_a_model_is_said(caplog):
+    """Training reached 31 % in place of 100 %."""
+    built("softmax")
+    assert "returns numbers that sum to 1 for each image, as after a softmax" in caplog.text
+
+
+def test_the_output_of_hugging_face_is_refused_with_the_lines_that_unwrap_it(caplog):
+    with pytest.raises(StudyError) as error:
+        built("hugging_face")
+    assert "output.logits)" in error.value.args[1]
+    assert built("hooked")(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
+    assert not caplog.text

@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.statistics import class_costs
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.class_sums import Weights
 from analysis.study.arrays import RunArrays
 from analysis.study.costs import RecallChanges, recall_changes
 from analysis.study.predictions import StudyPredictions
@@ -51,7 +52,7 @@ def systematic(
     }
 
 
-def _side(side: str, changes: Changes, weights: np.ndarray, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
+def _side(side: str, changes: Changes, weights: Weights, found: RecallChanges, names: np.ndarray) -> dict[str, Any]:
     differences = found.right[0].astype(np.int8) - found.right[1] if found.right else None
     worst = class_costs.worst_class(changes, weights, label=found.label, differences=differences)
     mean = -(weights @ changes.groups[0].mean(0))

@@ -10,7 +10,7 @@ from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.audit import result as audit_result
 from analysis.audit.evaluator import _metrics
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 
@@ -43,7 +43,7 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
     changes = class_losses.from_predictions(label, control, after)
     recall = np.array([(control[:, label == each].mean() + after[:, label == each].mean()) / 2 for each in range(10)])
     moderated = class_losses.moderated(changes, recall)
-    weights = class_losses.excess_weights(np.full(CLASSES, 0.1))
+    weights = class_sums.excess_weights(np.full(CLASSES, 0.1))
     support = np.full(CLASSES, IMAGES)
     for names, each in ((class_costs.LOSS_COLUMNS, np.eye(CLASSES)), (class_costs.COST_COLUMNS, weights)):
         expected = class_costs.bounds(moderated, each, support=support)

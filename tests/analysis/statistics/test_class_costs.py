@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.class_costs import (
     ImageHalves,
     bounds,
@@ -90,7 +90,7 @@ def test_a_loss_that_all_classes_share_is_no_cost_and_is_bounded_all_the_same():
     assert excess(losses, share).mean(0) == pytest.approx(np.zeros(4), abs=1e-3)
     changes = class_losses.from_recalls(np.full((12, 4), 0.9), 0.9 - losses)
     assert (bounds(changes, np.eye(4)).upper_all > 0.3).all()
-    assert np.abs(bounds(changes, class_losses.excess_weights(share)).upper_all).max() < 0.002
+    assert np.abs(bounds(changes, class_sums.excess_weights(share)).upper_all).max() < 0.002
 
 
 def test_images_that_never_change_are_bounded_by_the_rule_of_three():
@@ -113,7 +113,7 @@ def study(losses, networks=12, images=200, seed=0):
 
 def worst_of(label, before, after):
     changes = class_losses.from_predictions(label, before, after)
-    weights = class_losses.excess_weights(np.bincount(label) / len(label))
+    weights = class_sums.excess_weights(np.bincount(label) / len(label))
     return worst_class(changes, weights, label=label, differences=before.astype(int) - after)
 
 
@@ -142,7 +142,7 @@ def test_a_single_network_and_unpaired_networks_have_no_worst_class():
     label, before, after = study([0.0, 0.2], networks=1)
     assert worst_of(label, before, after).place == -1
     unpaired = class_losses.from_predictions(label, np.vstack([before] * 2), np.vstack([after] * 3), paired=False)
-    weights = class_losses.excess_weights(np.full(2, 0.5))
+    weights = class_sums.excess_weights(np.full(2, 0.5))
     assert worst_class(unpaired, weights).place == -1
     assert np.isfinite(bounds(unpaired, np.eye(2)).value).all()
 
@@ -150,7 +150,7 @@ def test_a_single_network_and_unpaired_networks_have_no_worst_class():
 def test_two_classes_of_equal_size_cost_opposite_amounts():
     label, before, after = study([0.1, 0.0])
     changes = class_losses.from_predictions(label, before, after)
-    found = bounds(changes, class_losses.excess_weights(np.full(2, 0.5)))
+    found = bounds(changes, class_sums.excess_weights(np.full(2, 0.5)))
     assert found.value[0] == pytest.approx(-found.value[1])
     assert (found.p[0] < 0.05, found.p[1]) == (True, 1)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.class_losses import estimates, excess_weights, from_predictions, from_recalls
+from analysis.statistics.class_losses import estimates, from_predictions, from_recalls
+from analysis.statistics.class_sums import excess_weights
 
 LABEL = np.repeat([0, 1, 2], [50, 30, 20])
 

@@ -12,7 +12,7 @@ from analysis.report.papers.compressed_networks.naming import cell_names
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
 from analysis.runs.robustness import ALL
-from analysis.statistics import class_costs, class_losses
+from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import alpha, at_chance, excess_loss, recall_balance
 from analysis.statistics.relative_change import relative_change
@@ -262,7 +262,7 @@ def _systematic_cost(
     accuracies = (condition_recalls.top1[side, condition][is_measured, np.newaxis] for side in (before, after))
     balances = [recall - accuracy for recall, accuracy in zip(recalls, accuracies, strict=True)]
     changes = class_losses.moderated(class_losses.from_recalls(*balances), np.mean(recalls, axis=(0, 1)))
-    each_class = np.eye(int(has.sum()))
+    each_class = class_sums.each_class(int(has.sum()))
     worst = class_costs.worst_class(changes, each_class)
     p = class_costs.bounds(changes, each_class).p[worst.place]
     name = condition_recalls.classes[has][worst.place]

@@ -1,0 +1,98 @@
+"""Weighted sums over classes whose weights would be matrices that grow with the square of the classes."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike
+
+
+class ClassWeights(NDArrayOperatorsMixin):
+    """Weights, (classes, classes), of which a column holds one number beside the diagonal, up to a factor of each row.
+
+    They stand for the matrix in products (`weights @ values`, `values @ weights.T`), and in functions of single weights
+    that keep the factors apart, as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)` do.
+
+    Parameters
+    ----------
+    own, others : (classes,)
+        The weight of each class in the sum of its own row, and in those of the other rows.
+    factors : (classes,), 0 or above
+        Of each row, by which `others` are multiplied.
+
+    Examples
+    --------
+    >>> weights = ClassWeights(np.array([0.5, 0.5]), np.array([-0.5, -0.5]))
+    >>> (weights @ [-0.3, -0.1]).round(3).tolist(), (np.square(weights) @ [1, 1]).tolist()
+    ([-0.1, 0.1], [0.5, 0.5])
+    """
+
+    def __init__(self, own: np.ndarray, others: np.ndarray, factors: np.ndarray | float = 1.0) -> None:
+        self.own, self.others, self.factors = own, others, factors
+
+    def __len__(self) -> int:
+        """Return the number of sums."""
+        return len(self.own)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **_: object) -> object:
+        """Return a product with values, or the weights that a function of single weights makes."""
+        if ufunc is np.matmul:
+            return self.sums(np.asarray(inputs[1]))
+        parts = (self.own, self.others)
+        own, others = (ufunc(*(part if each is self else each for each in inputs)) for part in parts)
+        return ClassWeights(own, others, np.square(self.factors) if ufunc is np.square else self.factors)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """Return the matrix, (classes, classes)."""
+        return np.asarray(self.sums(np.eye(len(self))).T, dtype)
+
+    @property
+    def T(self) -> "_Transposed":  # noqa: N802 as NumPy calls it
+        """The transposed weights, which stand behind `@`."""
+        return _Transposed(self)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the weighted sums, (..., classes), of values (..., classes)."""
+        of_others = (values @ self.others)[..., np.newaxis] - values * self.others
+        return np.asarray(values * self.own + self.factors * of_others)
+
+
+class _Transposed:
+    __array_ufunc__ = None  # so that arrays leave the product to this class
+
+    def __init__(self, weights: ClassWeights) -> None:
+        self._weights = weights
+
+    def __rmatmul__(self, values: np.ndarray) -> np.ndarray:
+        return self._weights.sums(values)
+
+
+Weights: TypeAlias = np.ndarray | ClassWeights
+
+
+def each_class(classes: int) -> ClassWeights:
+    """Return the weights of which each sum is the value of one class.
+
+    Examples
+    --------
+    >>> (each_class(2) @ [0.3, 0.1]).tolist()
+    [0.3, 0.1]
+    """
+    return ClassWeights(np.ones(classes), np.zeros(classes))
+
+
+def excess_weights(share: ArrayLike) -> ClassWeights:
+    """Return the weights that turn changes of recall into changes beyond that of the accuracy.
+
+    Parameters
+    ----------
+    share : (classes,)
+        Share of the test images of each class.
+
+    Examples
+    --------
+    >>> (excess_weights([0.5, 0.5]) @ [-0.3, -0.1]).round(3).tolist()
+    [-0.1, 0.1]
+    """
+    share = np.asarray(share, float)
+    return ClassWeights(1 - share, -share)
