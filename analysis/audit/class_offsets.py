@@ -23,8 +23,8 @@ from analysis.statistics.hypothesis_tests import change_interval, wilson_interva
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
-    "Recalls and accuracies are in %, chance movement is in points: what the worst class of this network lost beyond the\n"
-    "accuracy. One network does not tell harm from chance; a study with --class-offsets does, with several seeds."
+    "Recalls and accuracies are in %, chance movement is in points: what the worst class of this network lost beyond\n"
+    "the accuracy. One network does not tell harm from chance; a study with --class-offsets does, with several seeds."
 )
 
 
