@@ -18,6 +18,9 @@ from analysis.report.verdict import verdict
 from analysis.statistics.limits import LIMITS
 from analysis.study.decision import decisions
 from analysis.study.study import StudyData
+from pruning_study.study.compression import report as compress_report
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import Sides
 from tests.stored_runs import empty_store
 
 IMAGES = 400
@@ -414,7 +417,7 @@ def test_report_and_recommend_say_the_same(store, name, ratios, said):
     ("more", "state"),
     [((0, 2, 4), "within"), ((40, 0, -40), "beyond"), ((20, 0, -20), "undecided"), ((0, 0, 0), "within")],
 )
-def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, state):
+def test_report_recommend_audit_and_compress_decide_alike_from_the_same_predictions(store, more, state):
     """By 5 points of a class and 1 of the accuracy; of 400 images 20 are just 5 points."""
     name = f"audited {more}"
     cells(store, name, [(4.0, more)])
@@ -427,8 +430,18 @@ def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, st
         ]
         for extras in ((0, 0, 0), more)
     )
-    gate = audit_predictions(LABEL, dense, pruned, dense).gate(LIMITS)
-    assert (decided.tried[0].decided.state, gate.state) == (state, state)
+    (recommended,) = recommend.recommend(name, tracking_uri=store.uri)
+    is_safe = state == "within"
+    assert [decided.tried[0].decided.state, decided.is_safe] == [state, is_safe]
+    assert ("use mp at ratio 4" in verdict_of(store, name)) == is_safe
+    assert (recommended.tried["fails"] == "").tolist() == [is_safe]
+    sides = [np.array(side) == LABEL for side in (dense, dense, pruned)]
+    gates = (
+        audit_predictions(LABEL, dense, pruned, dense, class_names=NAMES).gate(LIMITS),
+        compress_report.tested(Chain(), NAMES, LABEL, Sides(*sides), LIMITS).gate,
+    )
+    assert [gate.state for gate in gates] == [state, state]
+    assert gates[0].reason == gates[1].reason
 
 
 @pytest.mark.attack
