@@ -191,6 +191,20 @@ def test_the_limits_are_said_first_and_then_what_the_verdict_of_a_report_says(kn
     assert "On pets with net (4 networks), use up at ratio 10." in known.verdict
 
 
+def test_a_choice_among_several_methods_says_that_each_may_pass_falsely(known):
+    assert any(note.startswith("2 methods were judged on the same test images, each with") for note in known.notes)
+
+
+def test_the_table_of_promises_says_what_a_row_and_a_column_are(known):
+    lines = summary(known).splitlines()
+    header = next(place for place, line in enumerate(lines) if "400 images a class" in line)
+    assert [line.split("  ")[0] for line in lines[header + 1 : header + 4]] == [
+        "at most 1 point",
+        "at most 2 points",
+        "at most 5 points",
+    ]
+
+
 @pytest.mark.parametrize(
     ("limits", "chosen"),
     [
