@@ -73,7 +73,8 @@ class ClassOffsets(NamedTuple):
             for name in (AFTER, WITH_OFFSETS)
         )
         ends = self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high
-        change = with_interval(*(100 * each for each in ends), decimals(1, sign=True))
+        value, low, high = (100 * each for each in ends)
+        change = with_interval(value, low, high, decimals(1, sign=True))
         return (
             f"Offsets change the chance movement, what the worst class lost beyond the accuracy, from {before} to "
             f"{after}, and the accuracy by {change} points."
