@@ -286,6 +286,8 @@ def _costliest(result: Audit) -> list[str]:
     if result.worst.empty:
         return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
     row = result.worst.iloc[0]
+    if not row["cost"] > 0:  # what some networks lost most of, others did not lose; or no answer changed
+        return ["No class is shown to cost more than the accuracy does."]
     cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
     read = "read on networks and images that did not choose it"
     if row["cost_low"] > 0:
