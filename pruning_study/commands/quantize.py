@@ -9,6 +9,7 @@ import numpy as np
 from mlflow.entities import Run
 
 from analysis.common.errors import StudyError
+from analysis.common.terminal import folded
 from analysis.runs import schema
 from analysis.runs.schema import text
 from pruning_study.models import onnx_export
@@ -86,7 +87,7 @@ def quantize_each(
         finally:
             store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
         results.append(result)
-        yield _lines(store, result) if count == 1 else f"[{index}/{count}] {_line(result)}"
+        yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
     if count > 1 and results:
         yield _means(results)
     if results and not named_runs:
@@ -164,7 +165,7 @@ def _lines(store: Store, result: Quantized) -> str:
         [
             "",
             text_table(header, rows),
-            _READING,
+            folded(*_READING.splitlines()),
             "",
             f"network: run {parent.run_id}",
             *(
@@ -195,7 +196,8 @@ def _means(results: Sequence[Quantized]) -> str:
         means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
         rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means)])
     header = ["number format", "change", "largest excess loss", "bytes", "1 image, ms", "batch, ms"]
-    return f"\nmean of {len(results)} networks\n\n" + text_table(header, rows) + "\n" + _READING.partition("\n")[0]
+    excess_loss, *_ = _READING.splitlines()
+    return f"\nmean of {len(results)} networks\n\n{text_table(header, rows)}\n{folded(excess_loss)}"
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
