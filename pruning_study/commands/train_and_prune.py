@@ -154,13 +154,8 @@ def _comparison(results: Sequence[Pruned]) -> list[str]:
     beyond = beyond_control(results)
     table = pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details, beyond=beyond)
     how_to_read = reading(changes, beyond=beyond is not None)
-    return [
-        folded(*verdict(results, changes).splitlines()),
-        "",
-        f"{table}{_at_chance(results)}",
-        "",
-        folded(how_to_read),
-    ]
+    said = folded(*verdict(results, changes).splitlines())
+    return [said, "", f"{table}{_at_chance(results)}", "", folded(how_to_read)]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
