@@ -379,7 +379,6 @@ def test_the_summary_holds_verdict_and_table(known):
         "seeds",
         "accuracy",
         "loss",
-        "alpha",
         "class",
         "loss",
         "class",
@@ -390,11 +389,11 @@ def test_the_summary_holds_verdict_and_table(known):
     assert "mp at ratio 10: It is not safe: owl surely loses more than 5 points of recall." in " ".join(others)
 
 
-def test_a_summary_has_at_most_100_columns_and_is_what_print_shows(known, levels):
+def test_a_summary_has_at_most_80_columns_and_is_what_print_shows(known, levels):
     tried = known.tried.assign(pruner="a pruner with a name of many letters", largest_excess_class=30 * "W")
     long = known._replace(command="", tried=tried, notes=[60 * "note "])
     for found in (known._replace(command=""), long, levels._replace(command="")):
-        assert max(map(len, summary(found).splitlines())) <= 100
+        assert max(map(len, summary(found).splitlines())) <= 80
     assert str(known) == summary(known)
 
 
