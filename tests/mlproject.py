@@ -29,6 +29,7 @@ ENTRY_POINTS = {
     "groups": ("pruning_study", "groups"),
     "tally": ("pruning_study", "tally"),
     "send": ("pruning_study", "send"),
+    "move": ("pruning_study", "move"),
     "verify": ("pruning_study", "verify"),
     "analyze": ("analysis", "report"),
     "audit": ("analysis", "audit"),
