@@ -281,7 +281,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield "Whether single classes lose more than that is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if np.isfinite(bound) else ""
+        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
