@@ -166,7 +166,7 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
         **cell[[schema.PRUNER, *settings]],
         "n": rows["n_reference"].iloc[0],
         "loss": (rows["loss"] - rows["cost"]).mean(),
-        "loss_high": cell["accuracy_loss_upper"],
+        "loss_high": np.minimum(cell["accuracy_loss_upper"], 1),
         "alpha": cell["alpha_mean"],
         "raw_slope": cell["raw_slope_mean"],
         "alpha_new": cell["alpha_new"],
@@ -175,7 +175,7 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
         "largest_excess_high": rows["cost_upper_all"].max(),
         "largest_excess_class": costliest["class"],
         "worst_class_loss": most["loss"],
-        "worst_class_loss_high": most["loss_upper_all"],
+        "worst_class_loss_high": np.minimum(most["loss_upper_all"], 1),
         "worst_class": most["class"],
         "fails": "" if judged.is_safe else why_not(judged, study, limits),
     }
