@@ -100,7 +100,7 @@ class _Command(Command):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         names = [param.name for param in settings.get("params", ())]
         main = [name for name in MAIN_OPTIONS if name in names] if len(names) > MOST_SHOWN else ()
-        super().__init__(*arguments, main=main, **settings)
+        super().__init__(*arguments, main_options=main, **settings)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         flags = {option.opts[0] for option in self.params if getattr(option, "flag_value", None) == "true"}
@@ -196,9 +196,12 @@ def iterate(**typed: Any) -> None:
 def study(file: Path, **typed: Any) -> None:
     """Make all runs of a grid on all cores, except those that exist.
 
-    FILE is a YAML file that lists the values of the options.
+    FILE is a YAML file that lists the values of the options, or the name of a study that comes along, such as quick.
     """
     config = StudyConfig(**typed)
+    from pruning_study.study import grid
+
+    file = grid.located(file)
     if config.dry_run:
         from pruning_study.study import dry_run
 

@@ -45,7 +45,7 @@ class Command(click.Command):
         Names of options by the heading of their section. Other options are shown below the last section.
     examples : sequence of str
         Command lines.
-    main : sequence of str
+    main_options : sequence of str
         Names of the options that `-h` shows, in their order. Without them it shows all, as `--help` does.
     """
 
@@ -54,20 +54,20 @@ class Command(click.Command):
         *arguments: Any,
         sections: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
-        main: Sequence[str] = (),
+        main_options: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        self.sections, self.examples, self.main = sections or {}, examples, main
+        self.sections, self.examples, self.main_options = sections or {}, examples, main_options
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Return the names of the option that shows the whole help."""
-        return [name for name in super().get_help_option_names(ctx) if not (self.main and name == "-h")]
+        return [name for name in super().get_help_option_names(ctx) if not (self.main_options and name == "-h")]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters, and the option for the short help if it is not the whole."""
         params = super().get_params(ctx)
-        return [*params, self._short_help_option()] if self.main else params
+        return [*params, self._short_help_option()] if self.main_options else params
 
     def _short_help_option(self) -> click.Option:
         def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -88,7 +88,7 @@ class Command(click.Command):
             formatter.write_text(_summary(self))
         options = {option.name: option for option in self.params if isinstance(option, click.Option)}
         with formatter.section("Main options"):
-            formatter.write_dl([_in_short(options[name], ctx) for name in self.main if name in options])
+            formatter.write_dl([_in_short(options[name], ctx) for name in self.main_options if name in options])
         formatter.write_paragraph()
         formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options, and more on each.")
         _write_examples(formatter, self.examples)
@@ -102,7 +102,7 @@ class Command(click.Command):
             if records := [remaining.pop(name) for name in names if name in remaining]:
                 with formatter.section(heading):
                     formatter.write_dl(records)
-        with formatter.section("Options" if len(remaining) > 1 + bool(self.main) else "Help"):
+        with formatter.section("Options" if len(remaining) > 1 + bool(self.main_options) else "Help"):
             formatter.write_dl(list(remaining.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -201,7 +201,7 @@ class _MendableError(click.ClickException):
         super().__init__(text[: hint.start()] if hint else text)
         help_line = f"{usage} -h shows the options" if usage else ""
         self.tip = hint[1][0].lower() + hint[1][1:] if hint else help_line
-        self.exit_code = 1 if usage is None else 2
+        self.exit_code = 1 if usage is None else 2  # type: ignore[misc]
 
     @classmethod
     def of(cls, error: click.ClickException) -> "click.ClickException":

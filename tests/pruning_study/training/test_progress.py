@@ -20,3 +20,29 @@ def test_a_command_shows_a_line_now_and_then__and_a_worker_of_a_study_none(monke
         f"dense: epoch {epoch} of 4, train_loss 0.500, val_accuracy 0.750, {seconds} s"
         for epoch, seconds in ([(2, 25), (4, 50)] if shown else [])
     ]
+
+
+def test_a_slow_command_is_said_to_be_after_its_first_epoch_with_what_comes_later(monkeypatch, capsys):
+    """An epoch takes 30 s; 3 epochs of this training and 16 of others are left: 9.5 minutes."""
+    clock = iter([0, 30, 60, 90, 120])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress.Lines, "shown", True)
+    monkeypatch.setattr(progress.Lines, "advice", "; take a smaller one")
+    with progress.named("ratio 4", 16), progress.reporting("fine-tune", 4) as report:
+        for epoch in range(1, 5):
+            report(epoch, METRICS)
+    first, *others = capsys.readouterr().err.splitlines()
+    said = "fine-tune, ratio 4: an epoch takes 30 s, and the command about 10 min more; take a smaller one"
+    assert " ".join([first, others[0]]) == said
+    assert len(others) == 5
+    assert all(line.startswith("fine-tune, ratio 4: epoch ") for line in others[1:])
+
+
+def test_a_bar_shows_the_accuracy_and_the_ratio_in_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.named("ratio 12.5"), progress.reporting("fine-tune", 40) as report:
+        report(1, METRICS)
+    shown = capsys.readouterr().err.split("\r")
+    assert any("fine-tune, ratio 12.5: 1/40 epochs" in line and "val_accuracy=0.750" in line for line in shown)
+    assert max(len(line.replace("\x1b[A", "").rstrip()) for line in shown) <= 80
