@@ -12,7 +12,7 @@ from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
 SLOW_SECONDS = 60  # a command that takes longer is said to, after its first epoch
-_BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar gets the room that is left
+BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar gets the room that is left
 
 Report = Callable[[int, Mapping[str, float]], None]
 
@@ -60,7 +60,7 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
     start = last = time.monotonic()
     stream = f"{stream}, {Lines.what}" if Lines.what else stream
     is_first = True
-    with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=_BAR) as bar:
+    with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
             nonlocal last, is_first
