@@ -303,7 +303,7 @@ def test_all_damaged_images_of_a_folder_are_listed_together(tmp_path):
         write(tmp_path / "pets" / part, {"cat": 4, "dog": 4})
     damaged = [tmp_path / "pets" / "train" / "cat" / "000.png", tmp_path / "pets" / "test" / "dog" / "003.png"]
     damaged[0].write_bytes(damaged[0].read_bytes()[:90])
-    with pytest.raises(StudyError, match="000.png: this is not a complete image"):
+    with pytest.raises(StudyError, match=r"000\.png: this is not a complete image"):
         load(tmp_path / "pets")
     damaged[1].write_bytes(b"no image")
     with pytest.raises(StudyError) as error:
