@@ -28,7 +28,7 @@ SECTIONS = {
     "Numbers in place of predictions": ("classes", "images", "movement"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
-    "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss", "accuracy_loss"),
+    "Limits": ("max_class_loss", "max_accuracy_loss", "max_alpha", "accuracy_loss"),
     "Choice": ("min_accuracy", "fairness_value"),
     "Statistics": ("confidence", "variance", "shrinkage"),
     "Results": ("output", "paper", "no_log", "fail_on_damage"),

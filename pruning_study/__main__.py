@@ -23,8 +23,8 @@ from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs.options.commands import sections
-from analysis.runs.options.record import AUTO, default_text
-from analysis.runs.options.table import OPTIONS
+from analysis.runs.options.record import AUTO, default_text, metavar
+from analysis.runs.options.table import MAIN_OPTIONS, MOST_SHOWN, OPTIONS
 from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
@@ -48,6 +48,8 @@ SECTIONS = sections()
 SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run
 # Options that take several values between commas
 SEVERAL = {record.name for record in OPTIONS if record.takes_several}
+# Commands that make what is missing if they are called again
+CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustness", "quantize")
 
 
 class _Checked(click.ParamType):
@@ -80,7 +82,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
                 option_name(item.name),
                 default=default_text(item),
                 show_default=True,
-                metavar="TRUE|FALSE" if flag else "VALUE",
+                metavar=metavar(item),
                 help=item.metadata["help"],
                 **settings,
             )(command)
@@ -94,6 +96,11 @@ class _Command(Command):
 
     Of an option that is given twice the last value counts, unless the option takes several values: then it is an error.
     """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        names = [param.name for param in settings.get("params", ())]
+        main = [name for name in MAIN_OPTIONS if name in names] if len(names) > MOST_SHOWN else ()
+        super().__init__(*arguments, main_options=main, **settings)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         flags = {option.opts[0] for option in self.params if getattr(option, "flag_value", None) == "true"}
@@ -122,6 +129,8 @@ class _Group(CommandGroup):
             raise
         except KeyboardInterrupt:
             _end_job("KILLED", "interrupted")
+            if ctx.invoked_subcommand in CONTINUED:
+                click.echo("\ninterrupted: the same command goes on with what is missing", err=True)
             raise
 
 
@@ -187,9 +196,12 @@ def iterate(**typed: Any) -> None:
 def study(file: Path, **typed: Any) -> None:
     """Make all runs of a grid on all cores, except those that exist.
 
-    FILE is a YAML file that lists the values of the options.
+    FILE is a YAML file that lists the values of the options, or the name of a study that comes along, such as quick.
     """
     config = StudyConfig(**typed)
+    from pruning_study.study import grid
+
+    file = grid.located(file)
     if config.dry_run:
         from pruning_study.study import dry_run
 

@@ -43,7 +43,7 @@ def test_the_command_line_writes_it_as_it_is_typed(run_click, option, typed):
     def fail():
         raise StudyError("0 is too few", option=option)
 
-    assert f"Invalid value for {typed}: 0 is too few" in run_click(program, "fail")
+    assert f"error: {typed}: 0 is too few" in run_click(program, "fail")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def analysed(store_uri, tmp_path, monkeypatch):
         result = CliRunner().invoke(cli, [*arguments, *(() if "--frames" in arguments else ("--experiment", name))])
         # An error in one line is an answer, such as that there is nothing to recommend from; a traceback is none.
         assert isinstance(result.exception, SystemExit | None), (commands, arguments, result.exc_info)
-        assert result.exit_code == 0 or "Error: " in result.output
+        assert result.exit_code == 0 or "error: " in result.output
         return result.output
 
     return run

@@ -1,7 +1,9 @@
-"""Click settings of both command lines, and how they show errors that a user can mend."""
+"""Click settings of both command lines, and how they show help and errors that a user can mend."""
 
+import copy
 import gc
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +16,15 @@ from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+# Commands by program, so that each points to the other's
+COMMANDS = {
+    "pruning-study": (
+        *("train", "prune", "iterate", "study", "tune", "compress", "exemplars", "tally", "groups", "robustness"),
+        *("quantize", "export", "send", "verify"),
+    ),
+    "pruning-analysis": ("audit", "power", "risk", "offsets", "recommend", "export", "report", "compare"),
+}
+_DID_YOU_MEAN = re.compile(r"[:,.]? *(did you mean .+\?)$", re.IGNORECASE)
 
 
 def completion(program: str) -> str:
@@ -34,6 +45,8 @@ class Command(click.Command):
         Names of options by the heading of their section. Other options are shown below the last section.
     examples : sequence of str
         Command lines.
+    main_options : sequence of str
+        Names of the options that `-h` shows, in their order. Without them it shows all, as `--help` does.
     """
 
     def __init__(
@@ -41,10 +54,45 @@ class Command(click.Command):
         *arguments: Any,
         sections: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
+        main_options: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        self.sections, self.examples = sections or {}, examples
+        self.sections, self.examples, self.main_options = sections or {}, examples, main_options
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the option that shows the whole help."""
+        return [name for name in super().get_help_option_names(ctx) if not (self.main_options and name == "-h")]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, and the option for the short help if it is not the whole."""
+        params = super().get_params(ctx)
+        return [*params, self._short_help_option()] if self.main_options else params
+
+    def _short_help_option(self) -> click.Option:
+        def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+            if value and not ctx.resilient_parsing:
+                click.echo(self._short_help(ctx))
+                ctx.exit()
+
+        return click.Option(
+            ["-h"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the main options."
+        )
+
+    def _short_help(self, ctx: click.Context) -> str:
+        """Return usage and summary, the first sentence on each of the main options, and the examples."""
+        formatter = ctx.make_formatter()
+        self.format_usage(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_summary(self))
+        options = {option.name: option for option in self.params if isinstance(option, click.Option)}
+        with formatter.section("Main options"):
+            formatter.write_dl([_in_short(options[name], ctx) for name in self.main_options if name in options])
+        formatter.write_paragraph()
+        formatter.write_text(f"{ctx.command_path} --help shows all {len(options)} options, and more on each.")
+        _write_examples(formatter, self.examples)
+        return formatter.getvalue().rstrip("\n")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options below the headings of their sections."""
@@ -54,13 +102,26 @@ class Command(click.Command):
             if records := [remaining.pop(name) for name in names if name in remaining]:
                 with formatter.section(heading):
                     formatter.write_dl(records)
-        with formatter.section("Options" if len(remaining) > 1 else "Help"):
+        with formatter.section("Options" if len(remaining) > 1 + bool(self.main_options) else "Help"):
             formatter.write_dl(list(remaining.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples below the help."""
         super().format_epilog(ctx, formatter)
         _write_examples(formatter, self.examples)
+
+
+def _summary(command: click.Command) -> str:
+    """Return the first paragraph of a command's help."""
+    return " ".join((command.help or "").split("\n\n")[0].split())
+
+
+def _in_short(option: click.Option, ctx: click.Context) -> tuple[str, str]:
+    """Return an option and the first sentence on it, with its default."""
+    option = copy.copy(option)
+    first, end, _ = (option.help or "").partition(". ")
+    option.help = first + end.strip()
+    return option.get_help_record(ctx) or ("", "")
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
@@ -83,24 +144,82 @@ class CommandGroup(click.Group):
         )
         super().format_epilog(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their whole summaries, in the order in which they are declared."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(command)) for name, command in self.commands.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return a command; an error for one of the other program names that."""
+        for program, names in COMMANDS.items():
+            if args[0] in names and args[0] not in self.commands:
+                raise click.UsageError(f"No such command '{args[0]}'. Did you mean {program} {args[0]}?", ctx)
+        return super().resolve_command(ctx, args)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **settings)
+        except click.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # it shows the help
+                raise
+            raise _MendableError.of(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            text = printable(without_secrets(error.message))  # it may quote what was typed
-            error.message = text  # type: ignore[misc]
-            raise
+            raise _MendableError.of(error) from error
         except StudyError as error:
-            if error.option:
-                typed = error.option if error.option.isupper() else option_name(error.option)
-                raise click.BadParameter(str(error), ctx, param_hint=typed) from error
-            raise click.ClickException(str(error)) from error
+            if not error.option:
+                raise _MendableError(str(error)) from error
+            typed = error.option if error.option.isupper() else option_name(error.option)
+            raise _MendableError(str(error), typed, f"{ctx.command_path} {ctx.invoked_subcommand}") from error
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.name} is not installed: {pip_line('train')}") from error
+            raise _MendableError(f"{error.name} is not installed: {pip_line('train')}") from error
         except BrokenPipeError:  # whoever reads the output has read enough, as `head` does: click ends the program
             raise
         except OSError as error:
-            raise click.ClickException(first_line(error)) from error
+            raise _MendableError(first_line(error)) from error
+
+
+class _MendableError(click.ClickException):
+    """An error in a line that begins with `error:`, and perhaps a line that begins with `tip:`.
+
+    Parameters
+    ----------
+    message : str
+    typed : str
+        The option or argument at fault.
+    usage : str, optional
+        The command that was not used as it should be; exit code 2.
+    """
+
+    def __init__(self, message: str, typed: str = "", usage: str | None = None) -> None:
+        lines = (f"{typed}: {message}" if typed else message).split("\n")
+        text = "\n".join(printable(without_secrets(line)) for line in lines)  # it may quote what was typed
+        hint = None if "\n" in text else _DID_YOU_MEAN.search(text)
+        super().__init__(text[: hint.start()] if hint else text)
+        help_line = f"{usage} -h shows the options" if usage else ""
+        self.tip = hint[1][0].lower() + hint[1][1:] if hint else help_line
+        self.exit_code = 1 if usage is None else 2  # type: ignore[misc]
+
+    @classmethod
+    def of(cls, error: click.ClickException) -> "click.ClickException":
+        """Return an error of click in this form."""
+        if isinstance(error, _MendableError):
+            return error
+        if not isinstance(error, click.UsageError):
+            return cls(printable(error.message))
+        message = printable(without_secrets(error.format_message()))  # in one line
+        if isinstance(error, click.BadParameter):
+            message = re.sub(r"^Invalid value for '?(.+?)'?: ", r"\1: ", message, count=1)
+        return cls(message, usage=error.ctx.command_path if error.ctx else "")
+
+    def show(self, file: Any = None) -> None:
+        """Print it to stderr."""
+        click.echo(f"error: {self.message}", file=file, err=file is None)
+        if self.tip:
+            click.echo(f"tip: {self.tip}", file=file, err=file is None)
 
 
 def escape_unknown_characters() -> None:

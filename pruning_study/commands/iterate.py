@@ -6,16 +6,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.errors import option_name
 from analysis.common.printable import printable
+from analysis.common.terminal import folded
 from analysis.runs import schema
+from analysis.runs.options.record import AUTO
 from pruning_study.commands import train_and_prune
-from pruning_study.options.config import IterateConfig
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.found_engines import engine_lines
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.tracking.store import Store
+from pruning_study.training import progress
 
 Say = Callable[[str], object]
 
@@ -85,8 +89,10 @@ def each_iterated(
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
     store, setting, named_run = train_and_prune.opened(config, IterateSetting)
     with store.job(setting.job_name, options) as job:
-        dense = train_and_prune.dense_run(store, job, setting, named_run)
-        say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
+        with progress.named(config.model, config.iterations * setting.pruning.fine_tuning.epochs):
+            dense = train_and_prune.dense_run(store, job, setting, named_run)
+        for line in [*_own_dense(setting), "", HEADER, _row(setting, 0, dense)]:
+            say(line)
         levels: dict[int, FinishedRun] = {}
         for run in iterated.levels(store, job.run_id, setting, dense):
             # Without its network: those of a long chain would fill the memory.
@@ -108,6 +114,23 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
             say(line)
     return result
+
+
+def _own_dense(setting: IterateSetting) -> list[str]:
+    """Say which defaults of its own make the dense network another than that of `prune`, if any does."""
+    config, names = setting.config, ("recipe", "validation_fraction")
+    own = [name for name in names if getattr(config, name) == getattr(IterateConfig, name)]
+    if not own or config.dense_run_id or config.weights:
+        return []
+    here = ", ".join(f"{option_name(name)} {getattr(config, name)}" for name in own)
+    there = " ".join(f"{option_name(name)} {getattr(PruneConfig, name) or AUTO}" for name in own)
+    return [
+        "",
+        folded(
+            f"The dense network is another than that of prune, because iterate has defaults of its own: {here}. To "
+            f"start from that of prune, give {there}."
+        ),
+    ]
 
 
 def _at_chance(result: Iterated) -> list[str]:

@@ -43,6 +43,7 @@ from pruning_study.tracking import sending, views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
+from pruning_study.training import progress
 from pruning_study.training.evaluation import Predictions
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -51,6 +52,7 @@ PrunedSetting = TypeVar("PrunedSetting", bound=PruneSetting)
 Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 Say = Callable[[str], object]
+SMALL = 64  # pixels
 
 
 class Control(NamedTuple):
@@ -224,8 +226,10 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     setting = TrainSetting(config)
+    progress.Lines.advice = _advice(setting)
     with store.job(setting.named("train"), options) as job:
-        dense = dense_step.train(store, job.run_id, setting)
+        with progress.named(config.model):
+            dense = dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
         job.metrics(dense.metrics)
         accuracy = dense.metrics[schema.TEST_ACCURACY]
@@ -247,9 +251,16 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         As for `each_pruned`.
     """
     store, setting, named_run = opened(config, PruneSetting)
+    progress.Lines.advice = _advice(setting)
     with store.job(setting.job_name, options) as job:
-        dense = dense_run(store, job, setting, named_run)
-        pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
+        ratios, epochs = setting.config.ratio, setting.pruning.fine_tuning.epochs
+        trainings = len(ratios) + bool(say and controls.has_control(setting))
+        with progress.named(setting.config.model, trainings * epochs):
+            dense = dense_run(store, job, setting, named_run)
+        pruned: dict[float, FinishedRun] = {}
+        for place, ratio in enumerate(ratios, start=1):
+            with progress.named(f"ratio {ratio:g}", (trainings - place) * epochs):
+                pruned[ratio] = pruned_step.prune(store, job.run_id, setting, dense, ratio)
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
@@ -282,6 +293,14 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             job.flush()  # an interrupt from here on loses the control alone
             result = _with_control(result, job, say)
     return result
+
+
+def _advice(setting: TrainSetting) -> str:
+    """Recommend the network that is adapted to small images in place of torchvision's own."""
+    library, _, name = setting.config.model.partition(":")
+    if library != "torchvision" or not is_built_in(name) or max(setting.data.image_shape[1:]) >= SMALL:
+        return ""
+    return f"; for images below {SMALL} pixels, --model {name} is adapted to them"
 
 
 def _note(job: Writer, result: Pruned) -> None:

@@ -7,7 +7,7 @@ import tempfile
 import unicodedata
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from analysis.runs.characteristics import MOST_BITS
 from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, some, split
 
+MOST_LISTED = 20  # damaged images
 DEFAULT_TEST_FRACTION = 0.2
 # Every run splits a folder alike, so that all runs have the same test images.
 SPLIT_SEED = 0
@@ -259,7 +260,7 @@ def _decoded(
         limit.check(folder, len(paths) * image_size**2)
 
     def pictures() -> Iterator[np.ndarray]:
-        read: Iterator[Image.Image] = (_read_picture(path, limit) for path in paths)
+        read = _read_pictures(folder, paths, limit)
         if before is not None:
             before.clear()
             read = _measured(read, before)
@@ -431,6 +432,28 @@ def _loaded(file: Path, what: str, *, mapped: bool = False) -> np.ndarray:
         raise StudyError(f"{file}: these are no {what} ({first_line(error)}): delete the file") from error
 
 
+class _DamagedError(StudyError):
+    """A file that is no complete image."""
+
+
+def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
+    """Yield pictures. Files that are none are listed together, after all others have been read."""
+    faults: list[str] = []
+    for path in paths:
+        try:
+            picture = _read_picture(path, limit)
+        except _DamagedError as error:
+            faults.append(str(error))
+            continue
+        if not faults:
+            yield picture
+    if len(faults) == 1:
+        raise StudyError(*faults)
+    if faults:
+        more = [f"and {len(faults) - MOST_LISTED:,} more"] if len(faults) > MOST_LISTED else []
+        raise StudyError(f"{folder}: {len(faults):,} files are no images; remove them", *faults[:MOST_LISTED], *more)
+
+
 def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as of a palette's transparency
@@ -442,10 +465,10 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
         except StudyError:
             raise
         except UnidentifiedImageError as error:
-            raise StudyError(f"{path}: this is no image of a format that is read ({', '.join(FORMATS)})") from error
+            raise _DamagedError(f"{path}: this is no image of a format that is read ({', '.join(FORMATS)})") from error
         # On bytes of any kind, the decoders raise errors of more than a dozen types.
         except Exception as error:
-            raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
+            raise _DamagedError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
 
 
 def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:

@@ -116,6 +116,15 @@ class Grid:
             raise StudyError(f"{self.path}: {first}", *more_faults[:MOST_LISTED], *note, option="FILE")
 
 
+STUDIES = Path(__file__).parents[1] / "studies"  # those that come with the package
+
+
+def located(file: Path) -> Path:
+    """Return a study's file as it is named; or, if there is no such file, the one of this name that comes along."""
+    own = STUDIES / f"{file.name.removesuffix('.yaml')}.yaml"
+    return own if file.parent in (Path(), Path("studies")) and own.is_file() and not file.exists() else file
+
+
 def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 

@@ -7,22 +7,44 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
+SLOW_SECONDS = 60  # a command that takes longer is said to, after its first epoch
+BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar gets the room that is left
 
 Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Lines:
-    """Whether the trainings of this process show lines. Those of a study's workers do not: the study shows its own.
+    """What the trainings of this process show. Those of a study's workers show no lines: the study shows its own.
 
     Attributes
     ----------
     shown : bool
+    what : str
+        What is trained, such as a ratio, beside the name of the training.
+    later : int
+        Epochs that the command trains after this training.
+    advice : str
+        What to do about a slow training.
     """
 
     shown = False
+    what = ""
+    later = 0
+    advice = ""
+
+
+@contextmanager
+def named(what: str, later: int = 0) -> Iterator[None]:
+    """Name what is trained in the block, and say how many epochs the command trains after it."""
+    Lines.what, Lines.later = what, later
+    try:
+        yield
+    finally:
+        Lines.what, Lines.later = "", 0
 
 
 @contextmanager
@@ -36,14 +58,21 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
     epochs : int
     """
     start = last = time.monotonic()
-    with tqdm(total=epochs, desc=stream, unit="epoch", disable=None, leave=False) as bar:
+    stream = f"{stream}, {Lines.what}" if Lines.what else stream
+    is_first = True
+    with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
-            nonlocal last
+            nonlocal last, is_first
             shown = {name: f"{metrics[name]:.3f}" for name in (schema.TRAIN_LOSS, schema.VAL_ACCURACY)}
-            bar.set_postfix(shown, refresh=False)
+            bar.set_postfix({schema.VAL_ACCURACY: shown[schema.VAL_ACCURACY]}, refresh=False)
             bar.update()
             now = time.monotonic()
+            seconds = (now - start) * (epochs - epoch + Lines.later) / epoch
+            if Lines.shown and is_first and seconds > SLOW_SECONDS and Lines.what:
+                rest = f"{now - start:.0f} s, and the command about {seconds / 60:.0f} min more"
+                tqdm.write(folded(f"{stream}: an epoch takes {rest}{Lines.advice}"), file=sys.stderr)
+            is_first = False
             if Lines.shown and bar.disable and now - last > SECONDS_BETWEEN_LINES:
                 last = now
                 values = ", ".join(f"{name} {value}" for name, value in shown.items())

@@ -45,3 +45,5 @@ CORRUPTIONS = (
 SEVERITIES = (1, 2, 3, 4, 5)
 # Schedules of networks that are sparse from their initial weights on
 SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")
+# What others call a pruner
+OTHER_NAMES = {"magnitude": "mp", "gradient": "gp", "taylor": "gp", "undecayed": "up", "random": "rp", "l1": "mp"}

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, TypeVar, dataclass_transform, get_args
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 from analysis.common.errors import StudyError
-from analysis.runs.options.values import Check, text
+from analysis.runs.options.values import Check, Choice, text
 
 AUTO = "auto"
 # The key of a study's file that holds all options without a key of their own
 OVERRIDES = "overrides"
+_TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
+_LONGEST_CHOICE = 40  # characters of names that the help has room for
 T = TypeVar("T")
 
 
@@ -157,6 +160,17 @@ def section(heading: str) -> Callable[[type[T]], type[T]]:
         return cls
 
     return decorate
+
+
+def metavar(item: Any) -> str:
+    """Return what the value of a field is called in the help: its type, or the names that it takes."""
+    check, kinds = item.metadata["check"], (item.type, *get_args(item.type))
+    if isinstance(check, Choice) and len(" ".join(check.names)) <= _LONGEST_CHOICE:
+        return f"[{'|'.join(check.names)}]"
+    of_tuple = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), ())
+    names = [name for kind, name in _TYPES.items() if kind in (*kinds, *of_tuple)]
+    name = names[0] if names else "TEXT"
+    return f"{name},..." if of_tuple or item.metadata["typed"] is not check else name
 
 
 def default_text(item: Any) -> str:

@@ -57,6 +57,14 @@ HEADINGS = (
     "Training",
     "Machine and runs",
 )
+# The options that `-h` shows, in the order of their use
+MAIN_OPTIONS = (
+    *("dataset", "model", "image_size", "weights", "seed", "seeds", "epochs", "decay"),
+    *("pruner", "ratio", "iterations", "weight_treatment", "schedule", "fine_tune_epochs", "class_offsets", "control"),
+    *("objective", "max_class_loss", "max_accuracy_loss", "minimize", "n_trials", "timeout", "budget", "confirm_seeds"),
+    *("number_format", "all", "device", "experiment", "force"),
+)
+MOST_SHOWN = 15  # a command that has no more options shows them all
 # Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (

@@ -4,11 +4,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
+from analysis.runs.options.names import OTHER_NAMES
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
@@ -95,13 +97,20 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
     return check
 
 
-def choice(names: Iterable[str]) -> Check:
-    def check(value: str) -> str:
-        if value in names:
-            return value
-        raise ValueError(f"{shortened(value)}: {did_you_mean(value, names)}")
+@dataclass(frozen=True)
+class Choice:
+    """Check of one of some names."""
 
-    return check
+    names: tuple[str, ...]
+
+    def __call__(self, value: str) -> str:
+        if value in self.names:
+            return value
+        raise ValueError(f"{shortened(value)} is not known: {did_you_mean(value, self.names)}")
+
+
+def choice(names: Iterable[str]) -> Choice:
+    return Choice(tuple(names))
 
 
 def choice_or_import_path(names: Collection[str], kind: str) -> Check:
@@ -109,7 +118,9 @@ def choice_or_import_path(names: Collection[str], kind: str) -> Check:
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
-            hint = did_you_mean(value, names, f"it takes {', '.join(names)}, or package.module:name")
+            named = OTHER_NAMES.get(value.lower())
+            otherwise = f"it takes {', '.join(names)}, or package.module:name"
+            hint = f"did you mean {named}?" if named in names else did_you_mean(value, names, otherwise)
             raise ValueError(f"{value!r} is not a {kind}: {hint}")
         return value
 

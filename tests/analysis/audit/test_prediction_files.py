@@ -129,7 +129,7 @@ def test_predictions_above_the_limit_of_memory__are_refused_and_the_option_named
     for limit in ("0.001", "nan"):
         result = click.testing.CliRunner().invoke(cli, [*arguments, "--max-data-gib", limit])
         assert result.exit_code == 2
-        assert "Invalid value for --max-data-gib" in result.output.splitlines()[-1]
+        assert "error: --max-data-gib: " in result.output
         assert "0.00186 GiB of memory are needed" in result.output.splitlines()[-1]
     label, predicted, *_ = prediction_files.read([tmp_path / "a.npz"], SizeLimit(0.01))
     assert (label.shape, predicted.shape) == ((10**6,), (1, 10**6))

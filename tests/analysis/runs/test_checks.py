@@ -562,7 +562,7 @@ def test_an_export_without_what_every_run_has__ends_in_one_line(exported, change
     edit(exported, "runs.csv.gz", change)
     result = CliRunner().invoke(cli, ["report", "--frames", str(exported), "--output", str(exported / "report")])
     assert result.exit_code in (1, 2)
-    assert len(re.findall("^Error: ", result.output, re.MULTILINE)) == 1
+    assert len(re.findall("^error: ", result.output, re.MULTILINE)) == 1
     assert "Traceback" not in result.output
 
 

@@ -54,8 +54,8 @@ def said(path, store_uri, monkeypatch, tiny_npz):
             result = click.testing.CliRunner().invoke(command, arguments)
             (line,) = result.stderr.splitlines()
             assert (result.exit_code, result.stdout) == (1, "")
-            assert line.startswith(f"Error: sqlite:///{path}")
-            lines.append(line.removeprefix(f"Error: sqlite:///{path}"))
+            assert line.startswith(f"error: sqlite:///{path}")
+            lines.append(line.removeprefix(f"error: sqlite:///{path}"))
         return lines
 
     return ask

@@ -368,7 +368,7 @@ def test_commands_print_one_line_of_an_archive_that_deceives(tmp_path, sound, mo
     result = CliRunner().invoke(cli, ["report", "--frames", "study.zip", "--output", "report"])
     assert result.exit_code == 1
     assert re.fullmatch(
-        r"Error: study\.zip: not what .* is no name of an exported file\); export again\n", result.output
+        r"error: study\.zip: not what .* is no name of an exported file\); export again\n", result.output
     )
     assert files.written(tmp_path) == [(tmp_path / "study.zip").relative_to(tmp_path)]
 

@@ -43,7 +43,7 @@ def refused(tiny_npz, store_uri):
     def run(**options):
         result = called(tiny_npz, **options)
         assert result.exit_code != 0, result.output
-        (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+        (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
         return line
 
     return run
@@ -71,7 +71,7 @@ class TestRefused:
             monkeypatch.setattr(onnx_export, "check_installed", lambda: None)
         monkeypatch.setitem(sys.modules, module, None)
         line = refused()
-        assert line.startswith("Error: this command needs ")
+        assert line.startswith("error: this command needs ")
         assert f"pip install 'pruning-study[{extra}]'" in line
         assert not runs(status=None)
 
@@ -89,7 +89,7 @@ class TestRefused:
         ],
     )
     def test_a_wrong_value_is_one_line(self, refused, options, message):
-        assert f"Invalid value for {message}" in refused(**options)
+        assert f"error: {message}" in refused(**options)
         assert not runs(status=None)
 
     @pytest.mark.onnx

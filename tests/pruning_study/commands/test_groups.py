@@ -27,10 +27,10 @@ def test_the_table_is_one_that_the_report_reads(run_command, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--dataset", "zzz"], "Invalid value for --dataset: 'zzz' is no data set"),
-        (["--output", "."], "Invalid value for --output: . is a folder: name a file"),
-        (["--picture", "."], "Invalid value for --picture: . is a folder: name a file"),
-        (["--test-fraction", "0.5"], "Invalid value for --test-fraction: fashion-mnist-mini has test images"),
+        (["--dataset", "zzz"], "error: --dataset: 'zzz' is no data set"),
+        (["--output", "."], "error: --output: . is a folder: name a file"),
+        (["--picture", "."], "error: --picture: . is a folder: name a file"),
+        (["--test-fraction", "0.5"], "error: --test-fraction: fashion-mnist-mini has test images"),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(run_command, options, message):

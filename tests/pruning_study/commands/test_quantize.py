@@ -37,7 +37,7 @@ def refused(run_command, store_uri):
     def run(*arguments):
         result = run_command(*arguments)
         assert result.exit_code != 0
-        (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+        (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
         return line
 
     return run
@@ -121,7 +121,7 @@ class TestQuantize:
         made = runs("quantized")
         assert [run.data.tags["dense_run_id"] for run in made] == [first.info.run_id, third.info.run_id]
         assert result.exit_code == 1
-        assert "Error: 1 of 3 networks were not quantised" in result.output
+        assert "error: 1 of 3 networks were not quantised" in result.output
         assert "[3/3]" in result.output
         assert "mean of 2 networks" in result.output
         row = next(line for line in result.output.splitlines() if line.startswith("fixed-int8  "))

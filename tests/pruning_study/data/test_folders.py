@@ -295,3 +295,18 @@ class TestMapped:
         with pytest.raises(StudyError, match="the decoded images cannot be written") as error:
             load(folder)
         assert error.value.option == "data_dir"
+
+
+def test_all_damaged_images_of_a_folder_are_listed_together(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path / "pets" / part, {"cat": 4, "dog": 4})
+    damaged = [tmp_path / "pets" / "train" / "cat" / "000.png", tmp_path / "pets" / "test" / "dog" / "003.png"]
+    damaged[0].write_bytes(damaged[0].read_bytes()[:90])
+    with pytest.raises(StudyError, match=r"000\.png: this is not a complete image"):
+        load(tmp_path / "pets")
+    damaged[1].write_bytes(b"no image")
+    with pytest.raises(StudyError) as error:
+        load(tmp_path / "pets")
+    first, *listed = str(error.value).splitlines()
+    assert first == f"{tmp_path / 'pets'}: 2 files are no images; remove them"
+    assert [line.split(": ")[0].strip() for line in listed] == list(map(str, damaged))

@@ -377,7 +377,7 @@ def test_bad_values_name_the_option(name, value, message):
 def test_bad_values_are_usage_errors_of_the_command_line(run_command, name, value, message):
     result = run_command("prune", option_name(name), value)
     assert result.exit_code == 2
-    assert f"Invalid value for '{option_name(name)}'" in result.output
+    assert f"error: {option_name(name)}: " in result.output
     assert "Traceback" not in result.output
 
 
@@ -480,7 +480,7 @@ def test_options_of_the_other_executor_are_usage_errors(given, option):
         (["--data-dir", "\udcff"], r"'\udcff' is no text in UTF-8"),
         (["--weights", "\udcff"], r"'\udcff' is no text in UTF-8"),
         (["--experiment", "\x1b[2J\udcff"], r"'\x1b[2J\udcff' is no text in UTF-8"),
-        (["--recipe", "\x1b[2J"], r"'\x1b[2J': it takes"),
+        (["--recipe", "\x1b[2J"], r"'\x1b[2J' is not known: it takes"),
         (["--seed", "9" * 9000], "is not a whole number"),
         (["--learning-rate", "9" * 9000], "is not a finite number"),
         (["--max-data-gib", "nan"], "nan is not a finite number"),
@@ -492,9 +492,9 @@ def test_an_option_that_is_no_utf_8_endless_or_commands_the_terminal__is_a_usage
     run_command, arguments, shown
 ):
     result = run_command("prune", *arguments)
-    *usage, error = result.output.splitlines()
+    error, tip = result.output.splitlines()
     assert result.exit_code == 2
-    assert len(usage) == 3
+    assert tip == "tip: cli prune -h shows the options"
     assert shown in error
     assert error.isprintable()
     assert len(error) < 400

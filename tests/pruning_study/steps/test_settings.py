@@ -219,7 +219,7 @@ def claimed(store_uri, run_command, tiny_npz, tmp_path, monkeypatch):
         assert len(runs(status=None)) == before
         assert not (tmp_path / "trace").exists()
         line = result.output.splitlines()[-1]
-        assert line.startswith("Error: ")
+        assert line.startswith("error: ")
         assert line.isprintable()
         assert len(line) < 1000
         return line
@@ -253,7 +253,7 @@ def test_a_model_that_is_typed_and_is_not_that_of_the_dense_run__is_not_imported
 def test_a_precision_that_the_dense_run_has_not__is_a_usage_error_before_any_run(claimed):
     for params in ({}, {"precision": "float32"}):  # runs of earlier versions have no such param
         line = claimed(params, "--precision", "bf16")
-        assert line.startswith("Error: Invalid value for --precision: bf16 is not what dense run")
+        assert line.startswith("error: --precision: bf16 is not what dense run")
         assert line.endswith("has: float32")
 
 

@@ -201,7 +201,7 @@ class TestBadInput:
             "  - {}\n  - datasets: [fashion-mnst, cut.npz, cifar10]\n  - models: [no_such:net]\n"
         )
         output = study(file, "--data-dir", tmp_path / "empty", code=2)
-        first, *lines = output[output.index("Error: ") :].splitlines()
+        first, *lines, _ = output[output.index("error: ") :].splitlines()
         assert f"{file}: 5 things are wrong" in first
         said = [
             ("pruners[1]", "did you mean up?"),

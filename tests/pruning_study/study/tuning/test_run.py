@@ -414,7 +414,7 @@ def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(t
 
 def test_a_decay_needs_two_steps_of_fine_tuning(tune):
     output = tune(code=2, tune_decay="true", batch_size=10_000)
-    assert "--tune-decay: cosine needs two steps" in output.replace("'", "").replace("Invalid value for ", "")
+    assert "--tune-decay: cosine needs two steps" in output.replace("'", "")
     assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
 
 
@@ -481,7 +481,7 @@ def test_bad_options_are_usage_errors_in_one_line_before_any_run(tune, option, v
 )
 def test_what_a_search_of_schedules_does_not_take(tune, options, message):
     output = tune(code=2, tune_schedule="true", n_trials=6, **options)
-    assert message in output.replace("'", "").replace("Invalid value for ", "")
+    assert message in output.replace("'", "")
     assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
 
 
