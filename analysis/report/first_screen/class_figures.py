@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from analysis.rendering.drawing import ABOVE, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, NARROW, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.report.verdict import class_test
@@ -145,7 +145,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
     return positions
 
 
-def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
+def class_losses(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw what each class loses beyond the control, a panel for each of the first methods.
 
     The class that loses most by the first method is on top.
@@ -155,6 +155,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     study : StudyData
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     random = is_random(cells)
     shown_cells = cells if random.all() else cells[~random]
@@ -177,8 +179,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     choice_note = "" if in_formats else _RATIO
     reference = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(
-        (1, len(panels)),
-        (max(2.1 * len(panels) + 1.5, 6.5), 0.27 * len(names) + 2.0),
+        (len(panels), 1) if narrow else (1, len(panels)),
+        _losses_size(len(panels), len(names), narrow=narrow),
         f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Orange: "
@@ -188,14 +190,23 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
         sharey=True,
         sharex=True,
     )
-    for axes, (cell, rows) in zip(grid[0], panels, strict=True):
+    for axes, (cell, rows) in zip(grid.flat, panels, strict=True):
         _draw_losses(axes, rows.loc[names])
         axes.set_title(_wrap(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
-        axes.set_xlabel("loss, points", fontsize=9)
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
-    grid[0, 0].set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
+    for axes in grid[-1]:
+        axes.set_xlabel("loss, points", fontsize=9)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return figure
+
+
+def _losses_size(panels: int, names: int, *, narrow: bool) -> tuple[float, float]:
+    """Return width and height of the figure of losses, in inches."""
+    if narrow:
+        return NARROW, panels * (0.2 * names + 0.6) + 2.5
+    return max(2.1 * panels + 1.5, 6.5), 0.27 * names + 2.0
 
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
