@@ -451,7 +451,7 @@ def _draw(axes: Axes, result: Audit) -> None:
     table = result.table.head(MOST_DRAWN)
     damaged_rows = result.damaged_rows.head(MOST_DRAWN)
     others = table.drop(damaged_rows.index)
-    most = others.nlargest(1 if damaged_rows.empty else 0, "loss")
+    most = others[others["loss"] > 0].nlargest(1 if damaged_rows.empty else 0, "loss")
     _draw_losses(axes, others.drop(most.index), fmt="o", color=BELOW, label="no loss shown")
     hollow = {"markerfacecolor": "white", "label": f"the {_one_kind(result.table)} that lost most, no loss shown"}
     _draw_losses(axes, most, fmt="D", color=ABOVE, **hollow)

@@ -231,7 +231,8 @@ def _over(changes: Mapping[Any, ClassChanges], ticks: list[str], axis: str, titl
     figure = Figure((8, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     weakest = recalls.argmin(axis=1)
-    lost_most = int((recalls[0] - recalls[1:]).max(axis=0).argmax())
+    losses = (recalls[0] - recalls[1:]).max(axis=0)
+    lost_most = int(losses.argmax()) if losses.max() > 0 else None
     for index, name in enumerate(tables[0]["class"]):
         if index in weakest or index == lost_most:
             label = name_in_legend(f"recall of {name_in_picture(name, _LONGEST_NAME)}")
