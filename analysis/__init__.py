@@ -53,8 +53,8 @@ def audit_predictions(
     -------
     Audit
         `.table` has a row for each class, `.damaged` the names of the classes that lost beyond doubt, and `.verdict`
-        a sentence. A notebook shows the table and the picture. Without a control and with one network on a side the
-        cause of a loss is not known, since retraining alone moves classes.
+        a sentence. A notebook shows the table and the picture, which `.plot()` draws. Without a control and with one
+        network on a side the cause of a loss is not known, since retraining alone moves classes.
 
     Raises
     ------

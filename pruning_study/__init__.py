@@ -64,7 +64,8 @@ def prune(**options: Any) -> "Pruning":
     Pruning
         `.table`, what each class lost at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at each
         ratio, with intervals; `.verdict`, what the intervals say; `.runs`, a row for each seed and ratio; `.run_ids`, a
-        run for each ratio, if there is one seed. A notebook shows the table, the verdict and the pictures.
+        run for each ratio, if there is one seed. A notebook shows the table, the verdict and the pictures; `.plot()`
+        draws the recalls of classes as a Matplotlib figure.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
-from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
+from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL, with_legend
 from analysis.rendering.formats import decimals, interval, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
@@ -168,6 +168,24 @@ class Audit(NamedTuple):
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
             f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance after compression alone."
         )
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the loss of each class, or group, with its interval.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw, with a legend below; by default in a figure of its own.
+
+        Returns
+        -------
+        Figure
+            That of `ax`, if it is given.
+        """
+        if ax is None:
+            return figure(self)
+        _draw(ax, self)
+        return with_legend(ax)
 
     def _repr_html_(self) -> str:
         """Return the verdict, the table and the picture, for a notebook."""
@@ -439,11 +457,23 @@ def _text(table: pd.DataFrame) -> str:
 
 def figure(result: Audit) -> Figure:
     """Draw the loss of each class with its interval and its bound, of at most `MOST_DRAWN` classes."""
-    table = result.table.head(MOST_DRAWN)
-    picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
+    count = min(len(result.table), MOST_DRAWN)
+    picture = Figure((8, max(3, 0.17 * count + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
+    _draw(axes, result)
+    picture.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return picture
+
+
+def _draw(axes: Axes, result: Audit) -> None:
+    """Draw what `figure` does, without a legend; the class that lost most is coloured even if no loss is shown."""
+    table = result.table.head(MOST_DRAWN)
     damaged_rows = result.damaged_rows.head(MOST_DRAWN)
-    _draw_losses(axes, table.drop(damaged_rows.index), fmt="o", color=BELOW, label="no loss shown")
+    others = table.drop(damaged_rows.index)
+    most = others[others["loss"] > 0].nlargest(1 if damaged_rows.empty else 0, "loss")
+    _draw_losses(axes, others.drop(most.index), fmt="o", color=BELOW, label="no loss shown")
+    hollow = {"markerfacecolor": "white", "label": f"the {_one_kind(result.table)} that lost most, no loss shown"}
+    _draw_losses(axes, most, fmt="D", color=ABOVE, **hollow)
     _draw_losses(axes, damaged_rows, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     if result.basis != "pair":
         bounds = 100 * table["loss_upper_all"]
@@ -466,8 +496,6 @@ def figure(result: Audit) -> Figure:
         title=f"Loss of recall of {selection}, {_images(result.table):,} images",
     )
     axes.grid(axis="x", alpha=0.3)
-    picture.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    return picture
 
 
 def _draw_losses(axes: Axes, table: pd.DataFrame, **look: Any) -> None:

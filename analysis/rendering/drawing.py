@@ -22,6 +22,7 @@ from analysis.rendering.picture_text import name_in_picture
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 DIFFERENT = "black"  # where neither side is better
 DPI = 120
+NARROW = 4.6  # inches, of a figure for a telephone; its letters are as large as the page's
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # the box behind words in a panel
@@ -136,6 +137,14 @@ def _placed(margins: np.ndarray, start: float, end: float, ratios: np.ndarray) -
     room = max(end - start - margins.sum(), 1.0)
     lengths = room * ratios / ratios.sum()
     return start + np.cumsum(margins[0]) + np.cumsum([0, *(lengths + margins[1])[:-1]]), lengths
+
+
+def with_legend(axes: Axes) -> Figure:
+    """Put a legend below axes, where it hides nothing, and return the whole figure that they are in."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure
 
 
 def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:

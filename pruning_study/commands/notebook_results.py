@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.common import arguments
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
+from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
@@ -94,6 +96,8 @@ class Pruning:
         Recall and recall balance before and after, as PNG, of each ratio.
     shown : Table
         The cells of the table that a notebook and the command line show.
+    changes : dict of float to ClassChanges
+        What `plot` draws, by ratio.
     """
 
     verdict: str
@@ -102,6 +106,37 @@ class Pruning:
     runs: pd.DataFrame
     pictures: dict[float, bytes]
     shown: Table
+    changes: dict[float, ClassChanges]
+
+    def plot(self, ratio: float | None = None, ax: Axes | None = None) -> Figure:
+        """Draw the recall of each class before and after pruning, with the interval of its change.
+
+        Parameters
+        ----------
+        ratio : float, optional
+            By default the largest.
+        ax : Axes, optional
+            Where to draw, with a legend below; by default in a figure of its own.
+
+        Returns
+        -------
+        Figure
+            That of `ax`, if it is given.
+
+        Raises
+        ------
+        StudyError
+            If no network was pruned at this ratio.
+        """
+        ratio = max(self.changes) if ratio is None else ratio
+        if ratio not in self.changes:
+            raise StudyError(
+                f"no network was pruned at {ratio:g}: take {', '.join(map(str, self.changes))}", option="ratio"
+            )
+        if ax is None:
+            ax = Figure((8, 5), dpi=pictures.DPI, layout="constrained").subplots()
+        pictures.recalls(ax, self.changes[ratio])
+        return with_legend(ax)
 
     @property
     def dense_run_id(self) -> str:
@@ -233,6 +268,7 @@ def prune(options: Mapping[str, Any]) -> Pruning:
             for ratio, change in changes.items()
         },
         shown=pruning_table(changes, realized_ratios),
+        changes=dict(changes),
     )
 
 

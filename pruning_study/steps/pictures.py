@@ -102,13 +102,22 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     networks = "one network, which" if changes.networks == 1 else f"means of {changes.networks} networks, which alone"
     figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{networks} cannot tell pruning from retraining")
-    _recalls(left, changes)
+    recalls(left, changes)
     _balances(right, changes, alpha)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
-def _recalls(axes: Axes, changes: ClassChanges) -> None:
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
+def recalls(axes: Axes, changes: ClassChanges) -> None:
+    """Draw the recall of each class before and after pruning; the class that lost most is always coloured.
+
+    Parameters
+    ----------
+    axes : Axes
+    changes : ClassChanges
+        Of several networks recalls are means.
+    """
     table = changes.table.sort_values("change", ascending=False, kind="stable")
     selection = "each class"
     if len(table) > MOST_CLASSES:
@@ -118,14 +127,15 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
     positions = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
     is_significant = (table["p_holm"] <= LEVEL).to_numpy()
-    colors = np.where(is_significant, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
+    is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
+    colors = np.where(is_coloured, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
     low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
     axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
     axes.hlines(positions, start, end, colors=colors, linewidth=2)
     axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label="recall before pruning")
-    axes.scatter(
-        end, positions, color=colors, marker="D", s=22, zorder=3, label="recall after, in colour if shown to differ"
-    )
+    faces = np.where(is_significant, colors, "white").tolist()
+    look = {"edgecolors": colors, "marker": "D", "s": 22, "zorder": 3}
+    axes.scatter(end, positions, c=faces, label="recall after, filled if shown to differ", **look)
     for name, color in (("before", BEFORE), ("after", AFTER)):
         value = changes.accuracy[f"recall_{name}"]
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
@@ -195,7 +205,9 @@ def _slope_label(changes: ClassChanges, alpha: float) -> str:
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
-    """Draw accuracy and the recall of each class against the ratio; the classes that were weakest are named.
+    """Draw accuracy and the recall of each class against the ratio.
+
+    The class that lost most and those that were weakest are named.
 
     Parameters
     ----------
@@ -218,13 +230,16 @@ def _over(changes: Mapping[Any, ClassChanges], ticks: list[str], axis: str, titl
     recalls = np.array([tables[0]["recall_before"], *(table["recall_after"] for table in tables)])
     figure = Figure((8, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    weakest = np.unique(recalls.argmin(axis=1))
+    weakest = recalls.argmin(axis=1)
+    losses = (recalls[0] - recalls[1:]).max(axis=0)
+    lost_most = int(losses.argmax()) if losses.max() > 0 else None
     for index, name in enumerate(tables[0]["class"]):
-        if index in weakest:
-            label = name_in_picture(name, _LONGEST_NAME)
-            axes.plot(
-                positions, recalls[:, index], marker="D", markersize=4, label=name_in_legend(f"recall of {label}")
-            )
+        if index in weakest or index == lost_most:
+            label = name_in_legend(f"recall of {name_in_picture(name, _LONGEST_NAME)}")
+            if index == lost_most:
+                axes.plot(positions, recalls[:, index], color=LOSS, marker="D", label=f"{label}, which lost most")
+            else:
+                axes.plot(positions, recalls[:, index], marker="D", markersize=4, label=label)
         else:
             axes.plot(positions, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
     first, *_ = changes.values()

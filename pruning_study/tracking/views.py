@@ -20,18 +20,19 @@ from pruning_study.tracking.store import Store
 
 TAG = "mlflow.sharedViewState."
 DESCRIPTION = (
-    "Pruned networks: their accuracy, and what each class lost.\n\n"
+    "Pruned networks: their accuracy, and what each class lost. [Charts of accuracy and cost]({charts})\n\n"
     "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
-    "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy against alpha* and *Searches*. The "
-    "pruner `none` is the control, which was fine-tuned and not pruned, and a network without a pruner is dense. The "
-    "column `largest_cost` is how much more recall a class lost than the control and the accuracy did, and "
-    "`largest_excess` the same from the dense network on. `alpha` and `raw_slope` are above 1 if the differences "
-    "between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
+    "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
+    "above opens, and *Searches*. The pruner `none` is the control, which was fine-tuned and not pruned, and a network "
+    "without a pruner is dense. The column `largest_cost` is how much more recall a class lost "
+    "than the control and the accuracy did, and `largest_excess` the same from the dense network on. `alpha` and "
+    "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
+    "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
 _CELL = (schema.PRUNER, schema.RATIO, schema.SCHEDULE, schema.CLASS_OFFSETS)
-_COMPARED = (schema.TEST_ACCURACY, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
+_COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
 
 class View(NamedTuple):
@@ -51,6 +52,10 @@ class View(NamedTuple):
     name: str
     state: Mapping[str, Any]
     mode: str = "TABLE"
+
+    def page(self, experiment_id: str) -> str:
+        """Return the end of the address that opens the view, below that of MLflow's server."""
+        return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{self.query}"
 
     @property
     def query(self) -> str:
@@ -82,7 +87,9 @@ def write(store: Store, opening: View) -> None:
     """
     try:
         tags = store.client.get_experiment(store.experiment_id).tags
-        wanted = dict(view.tag(int(1000 * time.time())) for view in VIEWS) | {MLFLOW_RUN_NOTE: DESCRIPTION}
+        wanted = dict(view.tag(int(1000 * time.time())) for view in VIEWS) | {
+            MLFLOW_RUN_NOTE: DESCRIPTION.format(charts=ACCURACY_AND_COST.page(store.experiment_id))
+        }
         for key, value in wanted.items():
             if key not in tags:
                 store.client.set_experiment_tag(store.experiment_id, key, value)
@@ -96,9 +103,9 @@ def _column(kind: str, name: str) -> str:
     return f"{kind}.`{name}`"
 
 
-def _table(columns: Mapping[str, int], *, order: str, ascending: bool) -> dict[str, Any]:
+def _table(columns: Mapping[str, int], *, order: str, ascending: bool, name_width: int = 330) -> dict[str, Any]:
     """Return the fields of a table whose columns have these widths in pixels, beside those that MLflow always shows."""
-    widths = {_RUN_NAME: 280, _CREATED: 80, **columns}
+    widths = {_RUN_NAME: name_width, _CREATED: 80, **columns}
     return {
         "selectedColumns": list(columns),
         "columnOrder": list(widths),
@@ -170,50 +177,61 @@ BY_PRUNER_AND_RATIO = View(
             {_column("params", name): 65 for name in _CELL[:2]}
             | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}
             | {_column("tags", schema.LARGEST_COST_CLASS): 145}
-            | {_column("metrics", name): width for name, width in zip(_COMPARED[1:], (85, 95, 125), strict=True)}
+            | {_column("metrics", name): width for name, width in zip(_COMPARED[2:], (85, 95, 125), strict=True)}
             | {_column("params", name): 110 for name in (*_CELL[2:], schema.SEED)},
             order=_BY_ACCURACY,
             ascending=False,
         ),
     },
 )
-ACCURACY_AGAINST_ALPHA = View(
-    "accuracy-against-alpha",
-    "Accuracy against alpha",
+# The list of runs beside charts is narrow, and shows little more of a group's name than the first param.
+_IN_CHARTS = (schema.RATIO, schema.PRUNER, *_CELL[2:])
+ACCURACY_AND_COST = View(
+    "accuracy-and-cost",
+    "Accuracy and cost",
     {
         "searchFilter": _PRUNED,
         "orderByKey": _BY_ACCURACY,
         "orderByAsc": False,
-        **_groups(_CELL),
+        **_groups(_IN_CHARTS),
         "isAccordionReordered": True,
         "compareRunSections": [
-            _section("compared", "Accuracy and classes", display=True),
+            _section("compared", "Accuracy and cost", display=True),
             _section("others", "Model metrics", display=False),
             *(_section(name, name, display=False) for name in ("recall", "support", "both_right")),
         ],
         "compareRunCharts": [
-            _chart(1, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.ALPHA)),
-            _chart(2, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.LARGEST_EXCESS)),
-            *(_chart(3 + place, "BAR", metricKey=name) for place, name in enumerate(_COMPARED)),
+            _chart(1, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.LARGEST_COST)),
+            *(_chart(2 + place, "BAR", metricKey=name) for place, name in enumerate(_COMPARED)),
+            _chart(2 + len(_COMPARED), "SCATTER", **_axes(schema.TEST_ACCURACY, schema.ALPHA)),
         ],
     },
     mode="CHART",
+)
+# Trials and results of `tune`, and the chains that `compress` tried.
+_TRIED = " and ".join(
+    f"tags.{schema.KIND} != '{kind}'"
+    for kind in (schema.JOB, schema.STUDY, schema.REPORT, schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 )
 SEARCHES = View(
     "searches",
     "Searches",
     {
-        "searchFilter": f"tags.{schema.KIND} = '{schema.TRIAL}'",
+        "searchFilter": _TRIED,
         **_table(
-            {_column("params", name): 120 for name in (schema.EPSILON, schema.RATIO)}
-            | {_column("metrics", name): 170 for name in (schema.TRIAL_ACCURACY, schema.TRIAL_DISTORTION)}
-            | {_column("tags", name): 120 for name in (schema.ANCHOR, schema.STATE)}
+            {_column("params", name): 120 for name in (schema.EPSILON, schema.RATIO, schema.NUMBER_FORMAT)}
+            | {
+                _column("metrics", name): 150
+                for name in (schema.VAL_ACCURACY, schema.TRIAL_ACCURACY, schema.TRIAL_DISTORTION, schema.MODEL_BYTES)
+            }
+            | {_column("tags", name): 120 for name in (schema.KIND, schema.ANCHOR, schema.STATE)}
             | {_column("tags", schema.STUDY_NAME): 280},
-            order=_column("metrics", schema.TRIAL_ACCURACY),
+            order=_column("metrics", schema.VAL_ACCURACY),
             ascending=False,
+            name_width=400,
         ),
     },
 )
-VIEWS = (BY_PRUNER_AND_RATIO, ACCURACY_AGAINST_ALPHA, SEARCHES)
+VIEWS = (BY_PRUNER_AND_RATIO, ACCURACY_AND_COST, SEARCHES)
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from analysis.rendering.drawing import ABOVE, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, NARROW, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.report.verdict import class_test
@@ -59,12 +59,13 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
     for _, row in largest_losses.iterrows():
         is_significant = row["cost_p"] < LEVEL
-        color = ABOVE if is_significant else _STRONG
+        color = ABOVE if is_significant or row["class"] == largest_losses["class"].iloc[0] else _STRONG
         name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
         style = {
             "color": color,
             "linewidth": 2.2 if is_significant else 1.2,
             "markersize": 5 if is_significant else 3.5,
+            "markerfacecolor": color if is_significant else "white",
         }
         axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
         ends.append((f"{name}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
@@ -94,9 +95,9 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
     )
     return (
         f"{count}{control_count}. {control_note} {subject} named, with the change from {since} to pruned in points. "
-        "Orange: shown to "
-        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); black: not shown. Grey: other "
-        "classes."
+        "Filled orange: shown to "
+        f"lose more than the accuracy ({test}, p below .05 corrected over the classes); white marks: not shown, in "
+        "orange for the class that loses most. Grey: other classes."
     )
 
 
@@ -145,7 +146,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
     return positions
 
 
-def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
+def class_losses(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw what each class loses beyond the control, a panel for each of the first methods.
 
     The class that loses most by the first method is on top.
@@ -155,6 +156,8 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     study : StudyData
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     random = is_random(cells)
     shown_cells = cells if random.all() else cells[~random]
@@ -177,33 +180,45 @@ def class_losses(study: StudyData, cells: pd.DataFrame) -> Figure:
     choice_note = "" if in_formats else _RATIO
     reference = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(
-        (1, len(panels)),
-        (max(2.1 * len(panels) + 1.5, 6.5), 0.27 * len(names) + 2.0),
+        (len(panels), 1) if narrow else (1, len(panels)),
+        _losses_size(len(panels), len(names), narrow=narrow),
         f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
-        f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Orange: "
+        f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
-        "corrected over the classes; grey: it is not."
+        "corrected over the classes; others are not, of which white with an orange edge is the class that loses most."
         f"{left_out}{choice_note}",
         sharey=True,
         sharex=True,
     )
-    for axes, (cell, rows) in zip(grid[0], panels, strict=True):
+    for axes, (cell, rows) in zip(grid.flat, panels, strict=True):
         _draw_losses(axes, rows.loc[names])
         axes.set_title(_wrap(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
-        axes.set_xlabel("loss, points", fontsize=9)
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
-    grid[0, 0].set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
+    for axes in grid[-1]:
+        axes.set_xlabel("loss, points", fontsize=9)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return figure
 
 
+def _losses_size(panels: int, names: int, *, narrow: bool) -> tuple[float, float]:
+    """Return width and height of the figure of losses, in inches."""
+    if narrow:
+        return NARROW, panels * (0.2 * names + 0.6) + 2.5
+    return max(2.1 * panels + 1.5, 6.5), 0.27 * names + 2.0
+
+
 def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
     loss, low, high = (100 * rows[f"loss{end}"] for end in ("", "_low", "_high"))
-    colors = [ABOVE if p < LEVEL else NEUTRAL for p in rows["cost_p"]]
+    is_shown = (rows["cost_p"] < LEVEL).to_numpy()
+    loses_most = ((rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)).to_numpy()
+    colors = [ABOVE if coloured else NEUTRAL for coloured in is_shown | loses_most]
+    faces = ["white" if white else color for color, white in zip(colors, loses_most & ~is_shown, strict=True)]
     height = np.arange(len(rows))
     axes.hlines(height, low, high, colors=colors, linewidth=1.8)
-    axes.scatter(loss, height, color=colors, s=18, zorder=3)
+    axes.scatter(loss, height, facecolors=faces, edgecolors=colors, s=18, zorder=3)
     # A class's loss minus what is beyond its proportion is what it would lose in proportion.
     axes.scatter(loss - 100 * rows["disproportionate"], height, color="black", marker="|", s=60, linewidths=1, zorder=4)
     axes.axvline(0, color="black", linewidth=0.8)

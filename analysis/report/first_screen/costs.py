@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import DPI, NEUTRAL, page
+from analysis.rendering.drawing import DPI, NARROW, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (
     Lines,
@@ -31,7 +31,6 @@ from analysis.study.study import StudyData
 FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
 _FEWEST = 3  # networks with an interval: that of two is so wide that nothing else can be seen
 _WIDTH = 12.0  # inches, as wide as the page
-_NARROW = 4.6  # inches; on a telephone its letters are as large as the page's
 _HEIGHT = 3.3  # of a row of panels
 _MOST_MARKS = 70  # that stand side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
@@ -84,7 +83,7 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
     lines = [_pruned_lines(workload, study) for workload in workloads]
     styles, handles = styles_of(lines)
     rows, columns = (len(workloads) * len(OUTCOMES), 1) if narrow else (len(workloads), len(OUTCOMES))
-    size = (_NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
+    size = (NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
     figure, grid = page((rows, columns), size, "", "")
     for row, workload, methods in zip(grid.reshape(-1, len(OUTCOMES)), workloads, lines, strict=True):
         row[0].set_title(_title(workload, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
-from analysis.rendering.page import Block, Caption, Section, numbered, picture_name, pictures
+from analysis.rendering.page import Block, Caption, Picture, Section, numbered, picture_name
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
@@ -88,11 +88,8 @@ def class_losses(study: StudyData) -> Section | None:
     proportions = [in_proportion(study, cells) for cells in leading]
     blocks: list[Block] = [_CLASSES, *([EXPECTATIONS] if any(proportions) else [])]
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
-        figures_by_name = {
-            picture_name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
-            picture_name("class_losses", index): class_figures.class_losses(study, cells),
-        }
-        blocks += [*pictures(figures_by_name), *of_proportion]
+        recalls = Picture(picture_name("class_recalls", index), class_figures.class_recalls(study, cells.iloc[0]))
+        blocks += [recalls, _losses_picture(picture_name("class_losses", index), study, cells), *of_proportion]
     return Section("What each class loses", blocks, tables=tables)
 
 
@@ -108,10 +105,10 @@ def number_formats(study: StudyData) -> Section | None:
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
     leading = [by_accuracy(rows, 1.0) for _, rows in places(formats)]
-    loss_figures = [class_figures.class_losses(study, cells) for cells in leading]
-    return Section(
-        "Number formats", [*blocks, *numbered("format_losses", loss_figures)], tables={"number_formats.csv": frame}
-    )
+    blocks += [
+        _losses_picture(picture_name("format_losses", index), study, cells) for index, cells in enumerate(leading)
+    ]
+    return Section("Number formats", blocks, tables={"number_formats.csv": frame})
 
 
 def slopes(study: StudyData) -> Section | None:
@@ -128,6 +125,11 @@ def slopes(study: StudyData) -> Section | None:
 def files(study: StudyData) -> Section:
     """Return the section that says where all other numbers are."""
     return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
+
+
+def _losses_picture(name: str, study: StudyData, cells: pd.DataFrame) -> Picture:
+    wide, narrow = (class_figures.class_losses(study, cells, narrow=narrow) for narrow in (False, True))
+    return Picture(name, wide, narrow)
 
 
 def _pruned_cells(study: StudyData) -> pd.DataFrame:

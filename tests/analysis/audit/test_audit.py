@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy import stats
 from wcwidth import wcswidth
 
@@ -19,6 +20,7 @@ from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.rendering.drawing import ABOVE
 from analysis.statistics import class_costs
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
@@ -725,6 +727,21 @@ def test_the_terminal_gets_25_classes_and_the_figure_100():
     assert sum(line.startswith("class ") for line in lines) == 25
     assert "and 95 more classes in audit.csv" in lines
     assert len(audit_result.figure(result).axes[0].get_yticklabels()) == 100
+
+
+def test_an_audit_is_drawn_into_axes_and_the_class_that_lost_most_is_coloured():
+    label = np.repeat(["a", "b"], 100)
+    after = np.where(np.arange(200) == 150, "a", label)  # one image of b is lost
+    result = audit.audit_predictions(label, before=label, after=after, control=label)
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert result.plot(right) is figure
+    assert not left.lines
+    most = "the class that lost most, no loss shown"
+    assert most in [text.get_text() for text in right.get_legend().get_texts()]
+    marks = [line for line in right.lines if line.get_color() == ABOVE]
+    assert [line.get_markerfacecolor() for line in marks] == ["white"]
+    assert len(result.plot().axes) == 1
 
 
 def test_a_class_name_is_never_read_as_a_formula(tmp_path):

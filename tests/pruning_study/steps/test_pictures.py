@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study.steps import pictures
@@ -70,6 +71,11 @@ class TestRecallChange:
         assert "no class is shown to have lost" in axes.get_title()
         assert axes.get_xlabel() == "recall, 10 test images a class"
 
+    def test_the_class_that_lost_most_is_coloured_and_white_if_its_loss_is_not_shown(self):
+        marks = recall_change().axes[0].collections[-1]
+        assert [to_hex(color) for color in marks.get_edgecolors()] == [pictures.BEFORE, pictures.BEFORE, pictures.LOSS]
+        assert {to_hex(color) for color in marks.get_facecolors()} == {"#ffffff"}
+
     def test_of_many_classes_the_best_and_the_worst_are_drawn(self):
         """All are right before; class k of 120 loses k of 120 images."""
         names = [f"class {index}" for index in range(120)]
@@ -132,13 +138,13 @@ class TestRecallChange:
         recall_change().savefig(io.BytesIO())
 
 
-def test_recalls_over_ratios_name_the_classes_that_were_weakest():
+def test_recalls_over_ratios_name_the_class_that_lost_most_and_those_that_were_weakest():
     before, recalls = predictions((0.9, 0.8, 0.7), 10), ((0.9, 0.8, 0.8), (0.5, 0.8, 0.8))
     changes = {2.0 + at: class_changes(NAMES, [before], [predictions(after, 10)]) for at, after in enumerate(recalls)}
     axes = pictures.over_ratios(changes, "title").axes[0]
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines if not line.get_label().startswith("_")}
     assert lines == {
-        "recall of shirt": pytest.approx([0.9, 0.9, 0.5]),
+        "recall of shirt, which lost most": pytest.approx([0.9, 0.9, 0.5]),
         "recall of bag": pytest.approx([0.8, 0.8, 0.8]),
         "recall of $boot$": pytest.approx([0.7, 0.8, 0.8]),
         "accuracy": pytest.approx([0.8, 2.5 / 3, 0.7]),

@@ -52,11 +52,21 @@ def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
         {"mode": "param", "groupByData": "pruner"},
         {"mode": "param", "groupByData": "ratio"},
     ]
-    charts = state(views.ACCURACY_AGAINST_ALPHA.tag(0)[1])["compareRunCharts"]
+    charts = state(views.ACCURACY_AND_COST.tag(0)[1])["compareRunCharts"]
     assert charts[0]["type"] == "SCATTER"
-    assert (charts[0]["xaxis"]["key"], charts[0]["yaxis"]["key"]) == ("test_accuracy", "alpha")
-    assert {chart["metricKey"] for chart in charts if chart["type"] == "BAR"} >= {"test_accuracy", "alpha"}
+    assert (charts[0]["xaxis"]["key"], charts[0]["yaxis"]["key"]) == ("test_accuracy", "largest_cost")
+    assert {chart["metricKey"] for chart in charts if chart["type"] == "BAR"} >= {
+        "test_accuracy",
+        "largest_cost",
+        "alpha",
+    }
     assert "params.`epsilon`" in state(views.SEARCHES.tag(0)[1])["selectedColumns"]
+
+
+def test_searches_leave_out_all_runs_but_trials_and_their_results():
+    query = state(views.SEARCHES.tag(0)[1])["searchFilter"]
+    left_out = set(re.findall("tags.kind != '([a-z]+)'", query))
+    assert left_out == {"job", "study", "report", "dense", "pruned", "quantized"}
 
 
 @pytest.mark.parametrize("view", views.VIEWS)
@@ -69,7 +79,8 @@ def test_views_and_a_description_are_written_once__and_what_a_user_changed_stays
     views.write(store, views.SEARCHES)
     first = tags(store)
     assert {f"mlflow.sharedViewState.{view.key}" for view in views.VIEWS} < first.keys()
-    assert first["mlflow.note.content"].startswith("Pruned networks")
+    charts = "workflowType=machine_learning&viewStateShareKey=accuracy-and-cost&compareRunsMode=CHART"
+    assert f"(#/experiments/{store.experiment_id}/runs?{charts})" in first["mlflow.note.content"]
     assert store.how_to_look(indent=0).endswith("&viewStateShareKey=searches")
     mine = {"mlflow.sharedViewState.networks": "my own", "mlflow.note.content": "my words"}
     for key, value in mine.items():
@@ -191,12 +202,11 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
 
 
 @pytest.mark.chromium
-def test_accuracy_against_alpha_opens_as_charts(store_uri, server_port, monkeypatch, tmp_path):
+def test_accuracy_and_cost_opens_as_charts(store_uri, server_port, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server_port}")
     store = connect.connect()
     networks(MlflowClient(), store.experiment_id)
-    views.write(store, views.ACCURACY_AGAINST_ALPHA)
+    views.write(store, views.ACCURACY_AND_COST)
     address = store.how_to_look(indent=0).removeprefix("open ")
-    document = opened(address, tmp_path, needs="test_accuracy vs. alpha")
-    assert "test_accuracy vs. largest_excess" in document
-    assert "Accuracy and classes" in document
+    document = opened(address, tmp_path, needs="test_accuracy vs. largest_cost")
+    assert "Accuracy and cost" in document

@@ -81,12 +81,21 @@ def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
     assert "The ratio is the verdict's." in " ".join(figure.get_supxlabel().split())
 
 
-def test_a_loss_that_is_not_shown_is_black_and_without_a_control_there_are_two_stations():
+def test_a_loss_that_is_not_shown_has_white_marks_and_without_a_control_there_are_two_stations():
     figure = shown(section.class_losses(study(runs(alpha=1.05))))["class_recalls"]
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "pruned"]
-    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -0.5": "#333333"}
+    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -0.5": ABOVE}
+    assert [drawn.get_markerfacecolor() for drawn in axes.lines if drawn.get_marker() == "o"] == ["white"]
     assert "There is no control." in figure.get_supxlabel()
+
+
+def test_panels_of_losses_stand_below_each_other_in_a_narrow_window():
+    made = section.class_losses(study(runs(alpha=1.5), runs("up", alpha=1.5), none()))
+    (picture,) = [block for block in made.blocks if isinstance(block, Picture) and block.name == "class_losses"]
+    wide, narrow = ([axes.get_subplotspec() for axes in each.axes] for each in (picture.figure, picture.narrow))
+    assert [(spec.rowspan.start, spec.colspan.start) for spec in wide] == [(0, 0), (0, 1)]
+    assert [(spec.rowspan.start, spec.colspan.start) for spec in narrow] == [(0, 0), (1, 0)]
 
 
 def test_no_class_is_named_where_none_loses():
