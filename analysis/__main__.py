@@ -272,7 +272,8 @@ def audit(
     Predictions are all that is needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in
     the tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
     predicted, or .npz with arrays of these names, an entry for each test image. Classes are words or whole numbers.
-    If all files name their images, in a column such as filename, rows are matched by it.
+    If all files name their images, in a column such as filename, rows are matched by it. Of one network a side, a
+    confusion matrix or scikit-learn's classification_report in JSON will do, with wider intervals.
 
     With several seeds, the files before, after and in the control are paired by the numbers and words in their names:
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis.audit import (
+    class_counts,
     class_order,
     confidences,
     copies,
@@ -20,6 +21,7 @@ from analysis.audit import (
     prediction_sources,
     series_order,
 )
+from analysis.audit.class_counts import ClassCounts
 from analysis.audit.prediction_columns import USUAL, ColumnNames
 from analysis.audit.result import REFERENCES, WHAT_IS_CHANCE, Audit, some
 from analysis.common import class_arrays
@@ -63,10 +65,10 @@ def audit(
     ----------
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
-        and `predicted`, or a table with such columns. Several files are paired by their names, as
-        `network_names.matched` does; several runs by their dense runs, or else in the order given. A side that has none
-        of the networks after is of other seeds, and no pair. If .npz files also hold `logits`, the movement of the
-        classes is diagnosed.
+        and `predicted`, or a table with such columns, or holds counts of classes, as `class_counts.read` takes them.
+        Several files are paired by their names, as `network_names.matched` does; several runs by their dense runs, or
+        else in the order given. A side that has none of the networks after is of other seeds, and no pair. If .npz
+        files also hold `logits`, the movement of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
@@ -149,6 +151,9 @@ def read_sides(
     unpaired = frozenset() if only_pairs or pair_by_order else frozenset(others)
     networks = prediction_sources.in_pairs(networks, by_order=pair_by_order, unpaired=unpaired)
     paths = [path for side in networks.values() for path in side]
+    counts = {path: class_counts.read(path, limit) for path in paths}
+    if any(counts.values()):
+        return _of_counts(networks, {path: each for path, each in counts.items() if each is not None})
     read = prediction_files.read(paths, limit, columns)
     confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
@@ -167,6 +172,20 @@ def _paired_by_order(sides: Collection[str]) -> list[str]:
         for side, where in (("before", "before"), ("control", "of the control"))
         if side in sides
     ]
+
+
+def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
+    """Return what counts of classes say, of one network a side."""
+    paths = [path for side in networks.values() for path in side]
+    if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
+        raise StudyError(
+            f"{next(iter(counts))} holds counts of classes: give them for each side of an audit, of one network "
+            "each, or give the predictions of all networks"
+        )
+    class_counts.check_alike(counts)
+    sides = {side: counts[next(iter(own))] for side, own in networks.items() if own}
+    label, predicted = class_counts.as_predictions(sides)
+    return AuditedPredictions(networks, label, predicted, {}, None, [class_counts.NOTE])
 
 
 def audit_predictions(

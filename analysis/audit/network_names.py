@@ -20,7 +20,7 @@ Key = frozenset[tuple[Location, Part]]
 _WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
 # What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
 _PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
-_KIND = re.compile(r"\.(npz|npy|(csv|tsv)(\.gz)?|parquet|feather|arrow|jsonl)$", re.IGNORECASE)
+_KIND = re.compile(r"\.(npz|npy|(csv|tsv)(\.gz)?|parquet|feather|arrow|jsonl|ndjson)$", re.IGNORECASE)
 _ANY_WORD = "*"
 
 

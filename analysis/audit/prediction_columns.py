@@ -10,7 +10,7 @@ from analysis.common.printable import shortened
 from analysis.runs import schema
 
 # What other tools call them; a column of this project's name goes first.
-_USUAL = {
+USUAL_NAMES = {
     schema.LABEL: (
         *("label", "labels", "y_true", "true_label", "true_labels", "true", "true_class", "target", "targets"),
         *("ground_truth", "gt", "actual"),
@@ -77,12 +77,12 @@ def find(path: Path, header: Sequence[str], wanted: ColumnNames = USUAL) -> Colu
     Columns(label=0, predicted=None, probabilities={'cat': 1, 'dog': 2})
     """
     probabilities = probability_columns(header)
-    label, predicted = (_place(path, header, name, own) for name, own in zip(_USUAL, wanted, strict=True))
+    label, predicted = (place(path, header, name, own) for name, own in zip(USUAL_NAMES, wanted, strict=True))
     missing = [schema.LABEL] * (label is None) + [schema.PREDICTED] * (predicted is None and not probabilities)
     if missing or label is None:
         raise StudyError(
             f"{path}: no column {' and no column '.join(missing)}; the first line should be "
-            f"{','.join(_USUAL)} and is {shortened(','.join(header)[:60])}: rename them, or name them by "
+            f"{','.join(USUAL_NAMES)} and is {shortened(','.join(header)[:60])}: rename them, or name them by "
             "--label-column and --predicted-column"
         )
     return Columns(label, predicted, probabilities)
@@ -95,9 +95,9 @@ def probability_columns(header: Sequence[str]) -> dict[str, int]:
     return places if len(places) > 1 else {}
 
 
-def _place(path: Path, header: Sequence[str], name: str, own: str | None) -> int | None:
+def place(path: Path, header: Sequence[str], name: str, own: str | None = None) -> int | None:
     """Return the place of the column that a user names, or of that which is called as usual; None if there is none."""
-    usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in _USUAL[name]]
+    usual = [place for place, each in enumerate(header) if each.casefold().replace(" ", "_") in USUAL_NAMES[name]]
     places = [place for place, each in enumerate(header) if each == (own or name)] or ([] if own else usual)
     option = f"{name}_column"
     if len(places) > 1:

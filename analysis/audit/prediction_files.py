@@ -210,11 +210,40 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
 
 
 def _read_npz(path: Path, limit: SizeLimit) -> _Content:
-    arrays = archives.read(path, _NAMES, limit=limit)
+    arrays = archives.read(path, [], _NAMES, limit=limit)
+    if len(arrays) < len(_NAMES):
+        usual = [name for names in prediction_columns.USUAL_NAMES.values() for name in names]
+        arrays = archives.read(path, [], usual, limit=limit)
+    label, predicted = (prediction_columns.place(path, list(arrays), name) for name in _NAMES)
+    classes = [None if place is None else list(arrays.values())[place] for place in (label, predicted)]
+    if classes[1] is None:
+        classes[1] = _most_probable_of_npz(path, limit)
+    missing = [name for name, values in zip(_NAMES, classes, strict=True) if values is None]
+    if missing or classes[0] is None or classes[1] is None:
+        raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(_NAMES)}")
     names: dict[str, np.ndarray] = {}
     with contextlib.suppress(StudyError):  # names that only pickle could read; the order is then said
         names = archives.read(path, [], _IMAGE_NAMES, limit=limit)
-    return _of_arrays(path, arrays[schema.LABEL], arrays[schema.PREDICTED], names)
+    return _of_arrays(path, _one_dimensional(classes[0]), _one_dimensional(classes[1]), names)
+
+
+def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
+    """Return the class with the largest probability, or the largest logit, of each image; None if there are none."""
+    scores = archives.read(path, [], ["probabilities", "logits"], limit=limit)
+    values = next((each for each in scores.values() if each.ndim == 2 and each.dtype.kind == "f"), None)
+    if values is None:
+        return None
+    names = archives.read(path, [], ["class_names"], limit=limit).get("class_names")
+    largest = values.argmax(1)
+    return largest if names is None or names.shape != values.shape[1:] else names[largest]
+
+
+def _one_dimensional(values: np.ndarray) -> np.ndarray:
+    """Return classes that stand in one column, or one-hot, as (images,)."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0]
+    is_one_hot = values.ndim == 2 and values.dtype.kind in "biuf" and ((values == 0) | (values == 1)).all()
+    return values.argmax(1) if is_one_hot and (values.sum(1) == 1).all() else values
 
 
 def _read_npy(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:

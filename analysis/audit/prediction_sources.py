@@ -15,7 +15,7 @@ _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 _RUN_NAME = "run "
 _MOST_PAIRS = 10
 # Predictions may be in such files, and they are not read.
-_UNREAD = {".xlsx", ".xls", ".pkl", ".pickle"}
+_UNREAD = re.compile(r"\.(xlsx?|pkl|pickle|(csv|tsv)\.(zip|xz|bz2|zst)|(jsonl|ndjson|parquet)\.\w+)$", re.IGNORECASE)
 _NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
 
 
@@ -157,7 +157,7 @@ def _in_folder(folder: Path, option: str) -> list[Path]:
     if arrow_tables.is_saved_dataset(folder):
         return [folder]
     files = [path for path in folder.iterdir() if is_table(path.name) and path.name not in _NO_PREDICTIONS]
-    if unread := [path for path in folder.iterdir() if path.suffix.lower() in _UNREAD]:
+    if unread := [path for path in folder.iterdir() if _UNREAD.search(path.name)]:
         raise StudyError(
             f"{unread[0]} cannot be read, and the other files in {folder} would be audited without it: save it as CSV, "
             "or move it away",

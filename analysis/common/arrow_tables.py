@@ -9,7 +9,7 @@ import numpy as np
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 
-SUFFIXES = (".parquet", ".feather", ".arrow", ".jsonl")
+SUFFIXES = (".parquet", ".feather", ".arrow", ".jsonl", ".ndjson")
 # Of a folder that `Dataset.save_to_disk` writes.
 STATE = "state.json"
 
@@ -66,7 +66,9 @@ def _plain(column: Any) -> Any:
 
 
 def _kind(path: Path) -> str:
-    return {".parquet": "Parquet", ".feather": "Feather", ".jsonl": "JSON lines"}.get(path.suffix.lower(), "Arrow")
+    return {".parquet": "Parquet", ".feather": "Feather", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}.get(
+        path.suffix.lower(), "Arrow"
+    )
 
 
 def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: SizeLimit) -> tuple[Any, list[str]]:
@@ -86,7 +88,7 @@ def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: 
                 header = parts.schema_arrow.names
                 limit.check(path, parts.metadata.num_rows * np.dtype(np.int64).itemsize)
                 return parts.read(columns=list(wanted(header))), header
-            case ".jsonl":
+            case ".jsonl" | ".ndjson":
                 from pyarrow import json
 
                 table = json.read_json(file)

@@ -19,7 +19,7 @@ from analysis.common.input_files import GIB, SizeLimit, kind_of, opened
 from analysis.common.printable import shortened
 
 _GZIP = b"\x1f\x8b"
-_SEPARATORS = (",", ";", "\t")
+_SEPARATORS = (",", ";", "\t", "|")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
@@ -67,10 +67,18 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
             content = _unpacked(path, file, limit) if start.startswith(_GZIP) else file
             encoding = "utf-16" if _begins_as_utf16(content) else "utf-8-sig"
             with io.TextIOWrapper(content, encoding, newline="") as lines:
-                first_lines = list(itertools.islice(lines, 2))
-                reader = csv.reader(itertools.chain(first_lines, lines), delimiter=_separator(first_lines), strict=True)
+                before, header_line = 0, lines.readline()
+                while _stands_before_a_header(header_line):
+                    before, header_line = before + 1, lines.readline()
+                first_lines = [line for line in (header_line, lines.readline()) if line]
+                reader = csv.reader(
+                    itertools.chain(first_lines, lines),
+                    delimiter=_separator(first_lines),
+                    strict=True,
+                    skipinitialspace=True,
+                )
                 first = next(reader, [])
-                yield TextTable([name.strip() for name in first], _rows(path, reader, first))
+                yield TextTable([name.strip() for name in first], _rows(path, reader, first, before))
         except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
             raise StudyError(f"{path}: cannot be read as CSV ({_reason(error)})", option=option) from error
 
@@ -95,19 +103,20 @@ def decimal_hint(text: str) -> str:
     return f" (write {text.replace(',', '.')}, with a point)" if _DECIMAL_COMMA.fullmatch(text) else ""
 
 
-def _rows(path: Path, reader: Any, first: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each line and its cells; `before` lines stand before the first one."""
     columns = len(first)
     for row in reader:
         if not row:
             continue
         if len(row) != columns:
             raise StudyError(
-                f"{path}, line {reader.line_num:,}: {len(row)} values for {columns} columns; quote a value that has a "
-                "comma in it"
+                f"{path}, line {before + reader.line_num:,}: {len(row)} values for {columns} columns; quote a value "
+                "that has a comma in it"
             )
         if row == first:
-            raise StudyError(f"{path}, line {reader.line_num:,}: the first line again; a file holds one table")
-        yield reader.line_num, row
+            raise StudyError(f"{path}, line {before + reader.line_num:,}: the first line again; a file holds one table")
+        yield before + reader.line_num, row
 
 
 def _unpacked(path: Path, file: BinaryIO, limit: SizeLimit) -> BinaryIO:
@@ -120,6 +129,11 @@ def _begins_as_utf16(file: BinaryIO) -> bool:
     mark = file.read(2)
     file.seek(0)
     return mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _stands_before_a_header(line: str) -> bool:
+    """Return whether a line is empty, a comment, or what Excel takes for the separator."""
+    return bool(line) and (not line.strip() or line.startswith("#") or line.casefold().startswith("sep="))
 
 
 def _separator(lines: Sequence[str]) -> str:

@@ -59,7 +59,7 @@ def write_table(table: pd.DataFrame, path: Path, **how: object) -> None:
         table.to_parquet(path, index=False)
     elif kind == "feather":
         table.to_feather(path)
-    elif kind == "jsonl":
+    elif kind in ("jsonl", "ndjson"):
         path.write_text("\n".join(json.dumps(row) for row in table.to_dict("records")), encoding="utf-8")
     elif kind == "npy":
         np.save(

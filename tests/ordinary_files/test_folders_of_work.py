@@ -56,10 +56,8 @@ def moved_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     old.rename(new)
     moved_folders._say_moved.cache_clear()
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{new}/mlflow.db")
-    yield run.info.run_id
-    mlflow.set_tracking_uri(before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{new}/mlflow.db")
+    return run.info.run_id
 
 
 def test_artifacts_of_a_project_that_was_moved_are_found_beside_the_store(tmp_path, moved_project, caplog):

@@ -86,7 +86,7 @@ def test_tables_with_other_orders_and_names_are_read_alike(tmp_path, plain, tabl
 
 @pytest.mark.parametrize(
     "ending",
-    [".tsv", ".CSV", ".csv.gz", ".parquet", ".feather", ".arrow", ".jsonl", ".npy", ".npz"],
+    [".tsv", ".CSV", ".csv.gz", ".parquet", ".feather", ".arrow", ".jsonl", ".ndjson", ".npy", ".npz"],
 )
 def test_formats_are_read_alike(tmp_path, plain, ending):
     pd.testing.assert_frame_equal(audited(write(tmp_path, networks(), ending)).table, plain.table)
@@ -429,3 +429,71 @@ def test_a_column_of_measured_numbers_is_refused_with_how_to_call_it(tmp_path, r
     rows = (tmp_path / "groups.csv").read_text().splitlines()[1:]
     (tmp_path / "groups.csv").write_text("\n".join([header, *rows]))
     assert audited(folder, groups=tmp_path / "groups.csv").groupings["grouping"].tolist() == ["light"]
+
+
+def text_of(table, before="", **how):
+    return before + table.to_csv(index=False, **how)
+
+
+TEXTS = {
+    "Excel's line of the separator": lambda table: text_of(table, "sep=;\n", sep=";"),
+    "a comment": lambda table: text_of(table, "# run 3, epoch 9\n"),
+    "an empty line": lambda table: text_of(table, "\n\r\n"),
+    "bars": lambda table: text_of(table, sep="|"),
+    "quotes behind spaces": lambda table: text_of(table, quoting=1).replace(",", ", "),
+    "returns alone": lambda table: text_of(table, lineterminator="\r"),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_tables_that_begin_or_part_otherwise_are_read_alike(tmp_path, plain, text):
+    for side, own in networks().items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            (tmp_path / side / f"{number}.csv").write_bytes(text(table).encode())
+    pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
+
+
+def test_errors_count_lines_before_the_header(tmp_path):
+    (tmp_path / "a.csv").write_text("# a comment\n\nlabel,predicted\na,b\na\n")
+    with pytest.raises(StudyError, match="line 5: 1 values for 2 columns"):
+        prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
+
+
+def one_hot(classes):
+    return np.eye(CLASSES, dtype=np.uint8)[classes]
+
+
+NPZ = {
+    "one column": lambda label, predicted: {"label": label[:, None], "predicted": predicted[:, None]},
+    "one-hot": lambda label, predicted: {"label": one_hot(label), "predicted": predicted},
+    "scikit-learn's names": lambda label, predicted: {"y_true": label, "y_pred": predicted},
+    "plural names": lambda label, predicted: {"labels": label, "preds": predicted},
+    "logits alone": lambda label, predicted: {"label": label, "logits": 3.0 * one_hot(predicted)},
+    "probabilities alone": lambda label, predicted: {"label": label, "probabilities": one_hot(predicted) * 0.6 + 0.08},
+    "logits with names": lambda label, predicted: {
+        "label": np.char.add("c", label.astype(str)),
+        "logits": 3.0 * one_hot(predicted),
+        "class_names": np.array([f"c{place}" for place in range(CLASSES)]),
+    },
+}
+
+
+@pytest.mark.parametrize("arrays", NPZ.values(), ids=NPZ)
+def test_arrays_of_other_shapes_and_names_are_read_alike(tmp_path, plain, arrays):
+    for side, own in networks().items():
+        (tmp_path / side).mkdir()
+        for number, table in enumerate(own):
+            classes = (table[name].str[1:].astype(int).to_numpy() for name in ("label", "predicted"))
+            np.savez(tmp_path / side / f"{number}.npz", **arrays(*classes))
+    table = audited(tmp_path).table
+    table["class"] = "c" + table["class"].str.removeprefix("c")
+    pd.testing.assert_frame_equal(table, plain.table)
+
+
+@pytest.mark.parametrize("name", ["3.csv.zip", "3.jsonl.gz", "3.tsv.xz", "3.PKL"])
+def test_no_file_of_predictions_in_a_folder_is_left_out_without_a_word(tmp_path, name):
+    folder = write(tmp_path, networks())
+    (folder / "after" / name).write_bytes(b"PK\3\4")
+    with pytest.raises(StudyError, match=rf"{name} cannot be read, .*save it as CSV, or move it away"):
+        audited(folder)

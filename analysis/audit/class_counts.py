@@ -1,0 +1,174 @@
+"""Counts of each class in place of predictions: a confusion matrix, a report of scikit-learn, or a table of recalls.
+
+Counts do not say which images two networks have both right. The audit takes their answers as independent of each
+other, image by image, which makes the variance of a change that of two independent samples.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common.class_arrays import check_names
+from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import shortened
+from analysis.common.text_tables import number, opened_table
+
+_TEXTS = (".csv", ".tsv", ".txt")
+_RIGHT = ("right", "correct", "recall")
+_MEANS = {"accuracy", "micro avg", "macro avg", "weighted avg", "samples avg"}
+# Irrational numbers, whose multiples put images in orders that are as good as independent of each other.
+_STEPS = {"before": 0.0, "after": (math.sqrt(5) - 1) / 2, "control": math.sqrt(2) - 1}
+NOTE = (
+    "Counts of classes do not say which images both networks have right. Their answers are taken as independent, so "
+    "that intervals are wider than those of predictions would be."
+)
+
+
+class ClassCounts(NamedTuple):
+    """Names of the classes, (classes,) text; their images, and how many of them are right, (classes,)."""
+
+    names: np.ndarray
+    support: np.ndarray
+    right: np.ndarray
+
+
+def read(path: Path, limit: SizeLimit) -> ClassCounts | None:
+    """Read counts of classes; None if a file holds predictions.
+
+    Parameters
+    ----------
+    path : Path
+        A `classification_report(output_dict=True)` in JSON, or a table with the columns class, support, and right,
+        correct or recall; a confusion matrix, with names of the classes as the header and the first column, or in JSON
+        or .npy without names. Its rows are the true classes.
+    limit : SizeLimit
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, or its counts are impossible.
+    """
+    kind = path.suffix.lower()
+    if kind == ".json":
+        with opened(path) as file:
+            limit.check(path, path.stat().st_size)
+            try:
+                content = json.loads(file.read())
+            except (ValueError, RecursionError) as error:
+                raise StudyError(f"{path}: no JSON ({first_line(error)})") from error
+        return _of_report(path, content) if isinstance(content, dict) else _of_matrix(path, content)
+    if kind == ".npy":
+        with opened(path):
+            values = np.load(path, allow_pickle=False) if path.stat().st_size < limit.gib * 2**30 else np.empty(0)
+        return _of_matrix(path, values) if values.ndim == 2 else None
+    return _of_table(path, limit) if kind in _TEXTS else None
+
+
+def as_predictions(counts: Mapping[str, ClassCounts]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return labels, (images,), and predictions of each side, (1, images), with these counts.
+
+    Parameters
+    ----------
+    counts : mapping of str to ClassCounts
+        Of `before`, `after` and perhaps `control`, for the same test images.
+
+    Examples
+    --------
+    Of four images the network before has two right, and the one after two: as likely as not the same ones.
+
+    >>> one = ClassCounts(np.array(["a", "b"]), np.array([4, 1]), np.array([2, 1]))
+    >>> label, predicted = as_predictions({"before": one, "after": one})
+    >>> (predicted["before"] == label)[0, :4].tolist(), (predicted["after"] == label)[0, :4].tolist()
+    ([True, True, False, False], [True, False, True, False])
+    """
+    names, support, _ = counts["before"]
+    place = np.concatenate([np.arange(images) for images in support])
+    label = np.repeat(np.arange(len(names)), support)
+    wrong = (label + 1 + place % max(len(names) - 1, 1)) % len(names)
+    sides = {}
+    for side, own in counts.items():
+        rank = np.concatenate([_ranks(images, _STEPS[side]) for images in support])
+        sides[side] = names[np.where(rank < own.right[label], label, wrong)][np.newaxis]
+    return names[label], sides
+
+
+def check_alike(counts: Mapping[Path, ClassCounts]) -> None:
+    """Raise a StudyError if files are not of the same classes and numbers of images."""
+    (first_path, first), *others = counts.items()
+    for path, own in others:
+        if own.names.tolist() != first.names.tolist() or (own.support != first.support).any():
+            raise StudyError(
+                f"{path} has other classes or numbers of images than {first_path}: give counts of one test"
+            )
+
+
+def _ranks(images: int, step: float) -> np.ndarray:
+    """Return the rank of each image of a class in an order that knows nothing of those with other steps."""
+    places = np.arange(images)
+    return np.argsort(np.argsort(places * step % 1 if step else places, kind="stable"), kind="stable")
+
+
+def _of_report(path: Path, content: Mapping[str, object]) -> ClassCounts | None:
+    rows = {name: row for name, row in content.items() if name not in _MEANS}
+    numbers = [(row.get("support"), row.get("recall")) for row in rows.values() if isinstance(row, Mapping)]
+    if (
+        len(numbers) < len(rows)
+        or not rows
+        or not all(isinstance(each, int | float) for row in numbers for each in row)
+    ):
+        raise StudyError(f"{path}: give classification_report(..., output_dict=True), with support and recall a class")
+    support, recall = np.array(numbers, float).T
+    return _checked(path, list(rows), support, recall * support)
+
+
+def _of_matrix(path: Path, content: object, names: Sequence[str] | None = None) -> ClassCounts:
+    try:
+        matrix = np.array(content, float)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise StudyError(f"{path}: a confusion matrix should have a row and a column for each class")
+    texts = [str(place) for place in range(len(matrix))] if names is None else names
+    return _checked(path, texts, matrix.sum(1), matrix.diagonal())
+
+
+def _of_table(path: Path, limit: SizeLimit) -> ClassCounts | None:
+    with opened_table(path, limit) as (header, rows):
+        columns = [name.casefold() for name in header]
+        right = next((name for name in _RIGHT if name in columns), None)
+        if "support" in columns and right:
+            lines = [row for _, row in rows if row[0].strip() not in _MEANS]
+            support, value = (
+                np.array([number(str(path), row[columns.index(name)]) for row in lines]) for name in ("support", right)
+            )
+            return _checked(
+                path, [row[0].strip() for row in lines], support, value * (support if right == "recall" else 1)
+            )
+        wanted = header[1:]
+        matrix: list[list[float]] = []
+        for _, row in itertools.islice(rows, len(wanted)):
+            if row[0].strip() != wanted[len(matrix)]:
+                return None
+            matrix.append([number(str(path), cell) for cell in row[1:]])
+        return _of_matrix(path, matrix, wanted) if len(matrix) == len(wanted) > 1 else None
+
+
+def _checked(path: Path, names: Sequence[str], support: np.ndarray, right: np.ndarray) -> ClassCounts:
+    check_names(str(path), names)
+    counts = np.array([support, np.rint(right)])
+    if not np.isfinite(counts).all() or (counts % 1).any() or (counts < 0).any() or (counts[1] > counts[0]).any():
+        place = int(np.argmax(~np.isfinite(counts).all(0) | (counts % 1).any(0) | (counts[1] > counts[0])))
+        raise StudyError(
+            f"{path}: class {shortened(names[place])} has {right[place]:g} right of {support[place]:g} images"
+        )
+    has = support > 0
+    if has.sum() < 2 or len(set(names)) < len(names):
+        raise StudyError(f"{path}: give counts of two classes or more, each with a name of its own")
+    order = np.argsort(np.array(names)[has], kind="stable")
+    return ClassCounts(np.array(names)[has][order], *counts[:, has][:, order].astype(int))
