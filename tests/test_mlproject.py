@@ -24,7 +24,7 @@ REQUIRED = {
 VALUES = {
     "class_fractions": "cat=0.5",
     "class_offsets": "dense",
-    "class_weights": "support",
+    "class_weights": "dense",
     "constraint": "gap",
     "corruptions": "fog",
     "control": "none",
@@ -47,6 +47,8 @@ VALUES = {
     "regularizer": "l1",
     "schedule": "cubic",
     "scope": "layer",
+    "start": "initialization",
+    "weight_treatment": "rewind",
     "setting": "schedule=cubic",
     "variance": "pooled",
 }
