@@ -110,7 +110,7 @@ def fit_class_offsets(
     Returns
     -------
     ClassOffsets
-        `.offsets`, the numbers; `.table`, a row for each class; `.effect`, the largest excess loss, the weakest recall
+        `.offsets`, the numbers; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall
         and the accuracy without and with offsets; `.verdict`, a sentence.
 
     Raises

@@ -342,6 +342,20 @@ def send(folder: Path) -> None:
     click.echo(f"sent run {sending.send(folder)}")
 
 
+@cli.command(examples=EXAMPLES["move"])
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+def move(old: Path, new: Path) -> None:
+    """Tell the store that a project's folder was moved.
+
+    OLD is where the folder was, and NEW is where it is now. A store in a file (mlflow.db) holds absolute paths of
+    artifacts, and new runs would go to the former folder.
+    """
+    from pruning_study.tracking import moved
+
+    click.echo(f"{moved.move(old, new):,} paths in the store are now below {new.absolute()}")
+
+
 @cli.command(sections=SECTIONS, examples=EXAMPLES["verify"])
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_options(VerifyConfig)

@@ -356,8 +356,9 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
     for predicted in networks.values():
         if not np.isin(predicted, names).any():
             raise StudyError(
-                f"no prediction is a class of the labels (labels: {some(map(str, names))}; predicted: "
-                f"{some(map(str, _untested(names, networks)))}): write labels and predictions alike"
+                f"no prediction is a class of the labels (labels{_kind_of(names, predicted)}: {some(map(str, names))}; "
+                f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write labels "
+                "and predictions alike"
             )
 
 
@@ -372,6 +373,14 @@ def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str
             "order, or two or more on each side if they are of other seeds",
             option="control",
         )
+
+
+def _kind_of(classes: np.ndarray, others: np.ndarray) -> str:
+    """Return of which kind classes are, if that is another one than that of others."""
+    return "" if classes.dtype.kind == others.dtype.kind else f", {_KINDS[classes.dtype.kind]}"
+
+
+_KINDS = {"U": "text", "b": "truth values", "i": "whole numbers", "u": "whole numbers"}
 
 
 def _untested(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ mlflow.models.evaluate(
 )
 """
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,15 @@ from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common.errors import StudyError
 
+log = logging.getLogger(__name__)
+
 BASELINE = "baseline_predictions"
 CONTROL = "control_predictions"
 _OTHERS = ("class_names", "groups", "metric_prefix")
+_NEEDED = (
+    f'evaluator_config={{"{BASELINE}": before}}, the classes that the model before compression predicts for the same '
+    "images"
+)
 _ARTIFACTS: dict[str, type[Any]] = {
     "csv": CsvEvaluationArtifact,
     "png": ImageEvaluationArtifact,
@@ -44,8 +51,12 @@ class PruningAudit(ModelEvaluator):
 
     @classmethod
     def can_evaluate(cls, *, model_type: str, evaluator_config: dict[str, Any], **_: Any) -> bool:
-        """Return whether the model is a classifier and there are predictions to compare it with."""
-        return model_type == "classifier" and BASELINE in (evaluator_config or {})
+        """Return whether the model is a classifier, and the configuration is meant for this evaluator."""
+        if model_type != "classifier":
+            return False
+        if not (is_meant := any(name == CONTROL or name.startswith("baseline") for name in evaluator_config or {})):
+            log.warning("pruning-audit takes no part: it needs %s", _NEEDED)
+        return is_meant
 
     def evaluate(
         self,
@@ -68,6 +79,8 @@ class PruningAudit(ModelEvaluator):
         if unknown_options := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
             options = ", ".join((BASELINE, CONTROL, *_OTHERS))
             raise StudyError(f"evaluator_config: {unknown_options[0]!r} is unknown; pruning-audit takes {options}")
+        if BASELINE not in evaluator_config:
+            raise StudyError(f"pruning-audit needs {_NEEDED}")
         if not dataset.has_targets:
             raise StudyError("pruning-audit needs the true classes: name their column by targets")
         predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)

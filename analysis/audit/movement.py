@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from analysis.audit import logit_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
@@ -32,6 +33,8 @@ class Movement(NamedTuple):
         Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
     changed, changed_left : float
         Share of the images for which the networks name different classes, and the same with the shift undone.
+    pairs : int
+        Number of pairs of networks.
     """
 
     table: pd.DataFrame
@@ -42,6 +45,7 @@ class Movement(NamedTuple):
     movement_left: float
     changed: float
     changed_left: float
+    pairs: int = 1
 
     @property
     def verdict(self) -> str:
@@ -54,13 +58,11 @@ class Movement(NamedTuple):
                 "said of a common shift of their logits."
             )
         share = with_interval(100 * self.share, 100 * self.share_low, 100 * self.share_high, decimals(0))
-        before, after = (_largest_loss(self.table, column) for column in ("excess", "excess_left"))
         return (
             f"A common shift of the logits, one number for each class, explains {share} % of the squared movement of "
             f"the classes' recalls ({100 * self.movement:.1f} points beyond the accuracy, root mean square); the rest "
-            "moved image by image. On images that the shift was not fitted on, undoing it changes the largest excess "
-            f"loss of a class from {before} to {after}, and the images with another answer from "
-            f"{100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
+            f"moved image by image. On images that the shift was not fitted on, undoing it changes {_cost(self)}, and "
+            f"the images with another answer from {100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
         )
 
     def _repr_html_(self) -> str:
@@ -162,9 +164,21 @@ def _diagnose(
         movement_left,
         diagnosis.changed,
         diagnosis.changed_left,
+        len(before),
     )
 
 
-def _largest_loss(table: pd.DataFrame, column: str) -> str:
-    worst = table.loc[table[column].idxmin()]
-    return f"{0 - 100 * worst[column].round(9):.1f} points ({printable(worst['class'])})"
+def _cost(result: Movement) -> str:
+    """Say what the class that costs most loses of several pairs, or the worst class of a single one, by chance or not.
+
+    Of several pairs it is one class, before and after. The worst class of one network may be another one afterwards.
+    """
+    worst, worst_left = (result.table.loc[result.table[column].idxmin()] for column in ("excess", "excess_left"))
+    if result.pairs > 1:
+        losses = f"from {points(-worst['excess'])} to {points(-worst['excess_left'])} points"
+        return f"the mean cost of {printable(worst['class'])}, which costs most beyond the accuracy, {losses}"
+    before, after = (
+        f"{points(-row[column])} points ({printable(row['class'])})"
+        for column, row in (("excess", worst), ("excess_left", worst_left))
+    )
+    return f"the chance movement, what the worst class lost beyond the accuracy, from {before} to {after}"

@@ -18,6 +18,7 @@ from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
+from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.rendering.formats import decimals, interval, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
@@ -286,6 +287,8 @@ def _costliest(result: Audit) -> list[str]:
     if result.worst.empty:
         return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
     row = result.worst.iloc[0]
+    if not row["cost"] > 0:  # what some networks lost most of, others did not lose; or no answer changed
+        return ["No class is shown to cost more than the accuracy does."]
     cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
     read = "read on networks and images that did not choose it"
     if row["cost_low"] > 0:
@@ -412,14 +415,23 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 def summary(result: Audit) -> str:
     """Return the verdict, the classes that lost most, and the notes, for a terminal."""
-    notes = [printable(note) for note in (result.caution, *result.notes) if note]
+    notes = [folded(note) for note in (result.caution, *result.notes) if note]
     table = _printable_table(result).drop(columns=_COST)
     more_classes = len(table) - MOST_SHOWN
     more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
+    worst = [folded(sentence) for sentence in (*_costliest(result), *_proportions(result))]
+    legend = folded(_legend(result, table))
+    text = _text(table.head(MOST_SHOWN))
+    return "\n".join([folded(result.verdict), *worst, "", text, *more, legend, "", *notes])
+
+
+def _text(table: pd.DataFrame) -> str:
+    """Return the table of a terminal, where names have the room that the numbers leave; audit.csv has them whole."""
+    numbers = table.iloc[:, 1:].to_string(index=False)
+    room = COLUMNS - 1 - max(map(len, numbers.splitlines()))
     with pd.option_context("display.unicode.east_asian_width", True):
-        text = table.head(MOST_SHOWN).to_string(index=False)
-    worst = [printable(sentence) for sentence in (*_costliest(result), *_proportions(result))]
-    return "\n".join([printable(result.verdict), *worst, "", text, *more, _legend(result, table), "", *notes])
+        named = table.assign(**{table.columns[0]: [cut(name, max(room, 10)) for name in table.iloc[:, 0]]})
+        return named.to_string(index=False)
 
 
 # Pictures and files.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from analysis.common.errors import StudyError, first_line
-from analysis.common.input_files import SizeLimit, opened
+from analysis.common.input_files import SizeLimit, begins_as, opened
 
 # A header of NumPy's has some hundred bytes.
 _LONGEST_HEADER = 10_000
@@ -81,7 +81,8 @@ def read(
             raise
         # On bytes of any kind, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
         except Exception as error:
-            reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+            kind = "" if zipfile.is_zipfile(path) else begins_as(path)
+            reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
             raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
     if missing := [name for name in required if name not in arrays]:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(required)}")

@@ -23,7 +23,14 @@ _KINDS = {
     b"\x80\4": "a pickle",
     b"\x80\5": "a pickle",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls)",
+    b"\x1f\x8b": "a file of gzip",
+    b"version https://git-lfs": "a pointer of Git LFS (get the file itself by git lfs pull)",
+    b"<!DOCTYPE": "a web page",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"GGUF": "a GGUF file",
 }
+_LONGEST = max(map(len, _KINDS))
 
 
 def kind_of(start: bytes) -> str:
@@ -54,6 +61,13 @@ class SizeLimit(NamedTuple):
                 + (f", then raise {option_name(self.option)}" if self.option else ""),
                 option=self.option,
             )
+
+
+def begins_as(path: Path) -> str:
+    """Say of what kind a file is by its first bytes, for errors; an empty text if it is not known."""
+    with opened(path) as file:
+        kind = kind_of(file.read(_LONGEST))
+    return f"it begins as {kind} does" if kind else ""
 
 
 def opened(path: Path) -> BinaryIO:

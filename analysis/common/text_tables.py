@@ -61,6 +61,8 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
         limit.check(path, os.fstat(file.fileno()).st_size)
         start = file.read(512)
         file.seek(0)
+        if not start.startswith(_GZIP) and (kind := kind_of(start)):
+            raise StudyError(f"{path}: cannot be read as CSV (it begins as {kind} does)", option=option)
         try:
             content = _unpacked(path, file, limit) if start.startswith(_GZIP) else file
             encoding = "utf-16" if _begins_as_utf16(content) else "utf-8-sig"
@@ -70,7 +72,7 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
                 first = next(reader, [])
                 yield TextTable([name.strip() for name in first], _rows(path, reader, first))
         except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
-            raise StudyError(f"{path}: cannot be read as CSV ({_reason(error, start)})", option=option) from error
+            raise StudyError(f"{path}: cannot be read as CSV ({_reason(error)})", option=option) from error
 
 
 def number(where: str, text: str, what: str = "value") -> float:
@@ -127,9 +129,7 @@ def _separator(lines: Sequence[str]) -> str:
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])
 
 
-def _reason(error: Exception, start: bytes) -> str:
-    if kind := kind_of(start):
-        return f"it begins as {kind} does"
+def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return f"{error}: save it in UTF-8; spreadsheets on Windows often write Latin-1 or Windows-1252"
     return str(error)

@@ -120,13 +120,30 @@ def _recommendation(
     return Recommendation(
         " ".join([str(decided.limits), *sentences]),
         pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried]),
-        [*notes, *_implied(decided.limits, study, rows), *decay_advice(runs), *to_know(runs)],
+        [
+            *notes,
+            *_on_choice(decided, study),
+            *_implied(decided.limits, study, rows),
+            *decay_advice(runs),
+            *to_know(runs),
+        ],
         command,
         choice,
         pareto,
         of_groups,
         promised(study.arrays, rows, study.predicted),
     )
+
+
+def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
+    """Say what choosing among several methods on the images that judge them means."""
+    settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
+    methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
+    if decided.is_safe and methods > 1:
+        yield (
+            f"{methods} methods were judged on the same test images, each with a chance of at most 5 % to pass "
+            "falsely, and one was chosen: if much depends on it, confirm it on new networks."
+        )
 
 
 def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:

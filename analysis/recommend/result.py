@@ -1,7 +1,6 @@
 """A recommendation, for a terminal, for a notebook and as tables."""
 
 import html
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +11,14 @@ import pandas as pd
 from analysis.common import csv_text, files, overwriting
 from analysis.common.points import points
 from analysis.common.printable import printable
+from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio
 from analysis.runs import frames, schema
 from analysis.study.labels import method_label
 from analysis.study.settings import is_iterated
 from analysis.study.study import StudyData
 
-_COLUMNS = 100  # of a terminal
-_LONGEST_METHOD, _LONGEST_CLASS = 26, 12  # characters, so that a table fits
+_LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
 # What there is a recommendation for.
 PLACE = [schema.DATASET, schema.MODEL]
 # The tables that are written, and columns by which an older one is known.
@@ -157,9 +156,9 @@ class Recommendations(list[Recommendation]):
 def summary(recommendation: Recommendation) -> str:
     """Return the verdict, its command, what was tried, and the notes, for a terminal.
 
-    Lines have at most `_COLUMNS` columns, except for the command.
+    Lines have at most `COLUMNS` columns, except for the command.
     """
-    verdict, *notes = (_fill(line) for line in (recommendation.verdict, *recommendation.notes))
+    verdict, *notes = (folded(line) for line in (recommendation.verdict, *recommendation.notes))
     how = ["", printable(recommendation.command)] if recommendation.command else []
     heading = "Losses in points, on test images (in brackets: at most, with 95 % confidence):"
     parts = [verdict, *how, "", heading, *_judgement_lines(recommendation), *_promise_lines(recommendation)]
@@ -176,13 +175,12 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
     methods = [printable(method_label(row, settings)) for row in judgements.to_dict("records")]
     table = pd.DataFrame(
         {
-            "method": [_shorten(name, _LONGEST_METHOD) for name in methods],
+            "method": [cut(name, _LONGEST_METHOD) for name in methods],
             "ratio": judgements[schema.RATIO].map(short_ratio),
             "seeds": judgements["n"].map(str),
             "accuracy loss": _with_bounds(judgements, "loss", points),
-            "alpha": _with_bounds(judgements, "alpha_new", decimals(2)),
             "class loss": _with_bounds(judgements, "worst_class_loss", points),
-            "class": [_shorten(printable(str(name)), _LONGEST_CLASS) for name in judgements["worst_class"]],
+            "class": [cut(str(name), _LONGEST_CLASS) for name in judgements["worst_class"]],
             "passes": np.where(judgements["fails"] == "", "yes", "no"),
         }
     )
@@ -190,7 +188,7 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
         yield table.to_string(index=False)
     for method, ratio, fails in zip(methods, table["ratio"], judgements["fails"], strict=True):
         if fails:
-            yield _fill(f"{method} at ratio {ratio}: {fails}")
+            yield folded(f"{method} at ratio {ratio}: {fails}")
 
 
 def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
@@ -198,14 +196,15 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     promises = recommendation.promises
     if promises.empty:
         return
-    yield "\n" + _fill(
-        "Networks that it takes to promise that no class loses more than so many points, where none loses anything, "
-        "by the number of images a class:"
+    yield "\n" + folded(
+        "How many networks it takes to promise that no class loses more than 1, 2 or 5 points, if in truth none loses "
+        "anything; if one does, it takes more. A column is the number of test images of each class: what there is, and "
+        "what more images would save."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")
-    table.index = [f"{100 * limit:g} points" for limit in table.index]
-    yield table.rename(columns="{:,} images".format).rename_axis(columns=None).to_string()
+    table.index = [f"at most {100 * limit:g} {'point' if limit == 0.01 else 'points'}" for limit in table.index]
+    yield table.rename(columns="{:,} images a class".format).rename_axis(columns=None).to_string()
 
 
 def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:
@@ -213,18 +212,10 @@ def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], s
     return [f"{write(value)} ({write(high)})" for value, high in values]
 
 
-def _shorten(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-def _fill(text: str) -> str:
-    return textwrap.fill(printable(text), _COLUMNS, break_on_hyphens=False)
-
-
 def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
     """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
     if recommendation.choice:
-        yield "\n" + _fill(recommendation.choice)
+        yield "\n" + folded(recommendation.choice)
     front = recommendation.pareto
     if len(front) and front["on_front_2d"].any():
         front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
@@ -236,7 +227,7 @@ def _pareto_lines(recommendation: Recommendation) -> Iterator[str]:
         yield (
             columns.map(_text)
             .rename(columns=printable)
-            .to_string(index=False, float_format="{:.4g}".format, line_width=_COLUMNS)
+            .to_string(index=False, float_format="{:.4g}".format, line_width=COLUMNS)
         )
 
 

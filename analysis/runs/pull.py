@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
 from analysis.common import archives
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
-from analysis.runs import checks, frames, schema
+from analysis.runs import checks, frames, moved_folders, schema
 from analysis.runs.clocks import dated_ahead
 from analysis.runs.frames import (
     ACCURACY_AFTER,
@@ -637,7 +636,7 @@ def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[st
 def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) -> Path | None:
     """Find an artifact on this machine, or download it; None where the run has none."""
     if is_local_uri(folder, is_tracking_or_registry_uri=False):
-        path = Path(local_file_uri_to_path(folder)) / name
+        path = moved_folders.local_folder(folder, tracking_uri) / name
         return path if path.is_file() else None
     files = list_artifacts(artifact_uri=folder, tracking_uri=tracking_uri)
     if name not in [Path(file.path).name for file in files]:

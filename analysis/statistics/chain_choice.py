@@ -44,13 +44,11 @@ def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
     >>> choose(trials.assign(accuracy_loss_upper=[0.0, 0.005, 0.009]), Limits(0.03, 0.01))
     Choice(best=1, nearest=1, by_accuracy=2)
     """
-    accurate = trials["accuracy_loss_upper"] < limits.accuracy_loss
-    spares = trials["class_loss_upper"] < limits.class_loss
     beyond = np.maximum(
         trials["class_loss_upper"] - limits.class_loss, trials["accuracy_loss_upper"] - limits.accuracy_loss
     )
-    best = _cheapest(trials[accurate & spares])
-    return Choice(best, int(beyond.idxmin()) if best is None else best, _cheapest(trials[accurate]))
+    best = _cheapest(trials[keeps(trials, limits)])
+    return Choice(best, int(beyond.idxmin()) if best is None else best, _cheapest(trials[_is_accurate(trials, limits)]))
 
 
 def _cheapest(trials: pd.DataFrame) -> int | None:
@@ -58,10 +56,23 @@ def _cheapest(trials: pd.DataFrame) -> int | None:
     return int(by_cost.index[0]) if len(by_cost) else None
 
 
-def shown(trials: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
+def shown(trials: pd.DataFrame, choice: Choice, limits: Limits) -> pd.DataFrame:
+    """Return the chains on the Pareto front, the choice and what accuracy alone would choose.
+
+    Those that keep to both limits come first, and of them the cheapest.
+    """
     is_choice = trials.index.isin([index for index in choice if index is not None])
-    return trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")
+    rows = trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")
+    return rows.loc[keeps(rows, limits).sort_values(ascending=False, kind="stable").index]
+
+
+def keeps(trials: pd.DataFrame, limits: Limits) -> pd.Series:
+    """Return whether each chain keeps to both limits."""
+    return _is_accurate(trials, limits) & (trials["class_loss_upper"] < limits.class_loss)
+
+
+def _is_accurate(trials: pd.DataFrame, limits: Limits) -> pd.Series:
+    return trials["accuracy_loss_upper"] < limits.accuracy_loss
 
 
 def on_front(trials: pd.DataFrame) -> np.ndarray:

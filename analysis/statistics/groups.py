@@ -21,6 +21,7 @@ from analysis.statistics.hypothesis_tests import wilson_interval
 INDEX, MEASURE = "index", "measure:"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _LARGEST = SizeLimit(1.0)
 _FEWEST_NAMES = 10  # of images that all differ
 
@@ -81,7 +82,15 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
                 index_hint = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
-                raise StudyError(f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}")
+                raise StudyError(
+                    f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}"
+                    f"{_measure_hint(name, cells)}"
+                )
+            if len(set(cells)) >= _FEWEST_NAMES and any("." in cell for cell in cells) and _are_numbers(cells):
+                raise StudyError(
+                    f"{path}: column {shortened(name)} holds {len(set(cells)):,} different numbers with a fraction, "
+                    f"which are no groups: name ranges of them{_measure_hint(name, cells)}"
+                )
             group = np.full(images, "", dtype=object)
             group[indices] = cells
             groupings[name] = group.astype(str)
@@ -200,10 +209,25 @@ def number_images(cells: Sequence[str]) -> bool:
     """
     if len(cells) >= _FEWEST_NAMES and len(set(cells)) == len(cells):
         return True
+    return _are_consecutive(cells)
+
+
+def _are_consecutive(cells: Sequence[str]) -> bool:
+    """Return whether cells are the whole numbers from 0 or from 1, in any order."""
     if not all(map(_WHOLE_NUMBER.fullmatch, cells)):
         return False
     numbers = sorted(int(float(cell)) for cell in cells)
     return numbers in (list(range(len(cells))), list(range(1, len(cells) + 1)))
+
+
+def _measure_hint(name: str, cells: Sequence[str]) -> str:
+    is_measured = _are_numbers(cells) and not _are_consecutive(cells)
+    return f", or call it {MEASURE}{name} if it is a number that was measured" if is_measured else ""
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Return whether all cells that are not empty are numbers."""
+    return all(_NUMBER.fullmatch(cell) for cell in cells if cell)
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import logging
 import math
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +14,9 @@ import pandas as pd
 import torch
 from mlflow.entities import LoggedModel, Run
 from optuna import Trial
-from tqdm import tqdm
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
-from analysis.common.printable import printable
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.proportion_text import implied_loss
@@ -43,6 +40,7 @@ from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
+from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import logged_models, reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -200,11 +198,12 @@ def _search(
     store: Store, search: ChainSearch, networks: Sequence[Network], config: CompressConfig, start: float
 ) -> None:
     """Make the chains that are missing, and wait for those that other processes are making."""
+    trial_lines = TrialLines(config.n_trials)
     while time.monotonic() - start < (config.budget or math.inf):
         with search.trial(config.n_trials, late=False) as trial:
             if trial:
                 line = _try(store, search, networks, trial)
-                tqdm.write(f"[{search.count()}/{config.n_trials}] {printable(line)}", file=sys.stderr)
+                trial_lines.ended(search.count(), line)
                 continue
         if not search.running():
             return

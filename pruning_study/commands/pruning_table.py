@@ -15,21 +15,22 @@ from analysis.statistics.weak_dense import sentence
 from pruning_study.data.labels import some
 from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.controls import LargestCost
+from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with --pruner none, and use several --seed."
 TOGETHER = "What is shown is the work of pruning and of retraining: --pruner none shows that of retraining alone."
 ONE_NETWORK = "One network: another seed may lose on other classes. --seed 0-4 prunes five."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
-READING = (
-    "Changes are in points. Intervals hold with 95 % confidence, each for itself.\n"
-    "Whether a class lost is corrected for the number of classes (Holm)."
-)
+READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
-    "The control was fine-tuned as long, and not pruned. The loss is its recall minus the recall\n"
-    "after pruning, in points. Intervals hold with 95 % confidence, each for itself, and p is corrected for\n"
-    "the number of classes (Holm). alpha and raw slope compare with the network before."
+    "The control was fine-tuned as long, and not pruned. The loss is its recall minus the recall after pruning, in "
+    "points. Intervals hold with 95 % confidence, each for itself. alpha and raw slope compare with the network before."
 )
+LOST = "Whether a class lost is corrected for the number of classes (Holm)."
+P = "p is corrected for the number of classes (Holm)."
+MARK = "*"
+MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for the number of classes (Holm)."
 
 
 class Beyond(NamedTuple):
@@ -52,6 +53,18 @@ class Table(NamedTuple):
     header: list[str]
     rows: list[list[str]]
     totals: list[list[str]]
+
+    def __str__(self) -> str:
+        """Return it as text; intervals behind the images, which several ratios have, are a table of their own."""
+        whole, end = range(len(self.header)), self.header.index("images") + 1
+        parts = [whole[:end], *([[0, *whole[end:]]] if whole[end:] else [])]
+        return "\n\n".join(self._text(part) for part in parts)
+
+    def _text(self, columns: Sequence[int]) -> str:
+        header, rows, totals = (
+            [[row[place] for place in columns] for row in part] for part in ([self.header], self.rows, self.totals)
+        )
+        return text_table(header[0], rows, [row for row in totals if any(row[1:])])
 
 
 def pruning_table(
@@ -76,30 +89,31 @@ def pruning_table(
     """
     all_changes = list(ratios.values())
     judged = list(beyond.changes.values()) if beyond else all_changes
-    first, *_ = befores = all_changes[:1] + judged[: bool(beyond)]
-    row = _loss_row if beyond else _recall_row
+    befores = all_changes[:1] + judged[: bool(beyond)]
+    loss = "loss" if beyond else "change"
+    if len(ratios) > 1:
+        losses, intervals = ([f"{what} at {ratio:g}" for ratio in ratios] for what in (loss, "95 %"))
+        columns, cells = [*losses, "images", *intervals], _cells_of_several
+    else:
+        p = ["p"] if beyond else []
+        columns, cells = ["after", loss, "95 % interval", *p, "images"], _cells_of_one
+
+    def row(before: Sequence[pd.Series], after: Sequence[pd.Series]) -> list[str]:
+        recalls = [f"{each['recall_before']:.3f}" for each in before]
+        return [before[0]["class"], *recalls, *cells(after, is_loss=beyond is not None)]
+
     rows = [
         row([each.table.iloc[place] for each in befores], [each.table.iloc[place] for each in judged])
-        for place in range(len(first.table))
+        for place in range(len(befores[0].table))
     ]
     if len(rows) > LONGEST_TABLE:
         order = np.argsort(judged[-1].table["change"], kind="stable")
         rows = shortened([rows[index] for index in order])
-    shown = [f"ratio {ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
-    intervals = [f"95 % at {ratio}" for ratio in shown] if len(ratios) > 1 else ["95 % interval"]
-    p = [f"p at {ratio}" for ratio in shown] if len(ratios) > 1 else ["p"]
+    header = ["class", *("before", "control")[: len(befores)], *columns]
     slopes = _SLOPES | (_NEW_SLOPES if details else {})
-    header = [
-        "class",
-        *("before", "control")[: len(befores)],
-        *(head for ratio in shown for head in (ratio, "loss" if beyond else "change")),
-        *intervals,
-        *(p if beyond else []),
-        "images",
-    ]
     totals = [
         ("realised ratio", "1", [(f"{realized_ratios[ratio]:.2f}", "") for ratio in ratios]),
-        *((name, "", [cells(changes) for changes in all_changes]) for name, cells in slopes.items()),
+        *((name, "", [of_changes(changes) for changes in all_changes]) for name, of_changes in slopes.items()),
     ]
     return Table(
         header,
@@ -133,6 +147,12 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool, beyond:
     alone, together = (ONE_NETWORK, "") if beyond else (ALONE, TOGETHER)
     cause = UNPRUNED if not prunes else alone if networks == 1 else together
     return "\n".join(line for line in (printable(weak), *lines, cause) if line)
+
+
+def reading(ratios: Mapping[float, ClassChanges], *, beyond: bool) -> str:
+    """Return how to read the table."""
+    shown = MARKED if len(ratios) > 1 else P if beyond else LOST
+    return f"{READING_BEYOND if beyond else READING} {shown}"
 
 
 def _describe(ratio: float, changes: ClassChanges) -> list[str]:
@@ -188,29 +208,44 @@ def _named(classes: list[str]) -> str:
     return f" ({printable(some(classes))})" if classes else ""
 
 
-def _recall_row(before: Sequence[pd.Series], after: Sequence[pd.Series]) -> list[str]:
-    """Return the row of a class: recalls before, then recall, change and interval of each ratio."""
-    parts = [text for row in after for text in (f"{row['recall_after']:.3f}", _signed_points(row["change"]))]
-    intervals = [f"{_signed_points(row['change_low'])} to {_signed_points(row['change_high'])}" for row in after]
-    recalls = [f"{row['recall_before']:.3f}" for row in before]
-    return [before[0]["class"], *recalls, *parts, *intervals, f"{before[0]['support']:,}"]
+def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
+    """Return recall, loss or change and its interval, p of a loss (which the accuracy has not), and the images."""
+    (row,) = after
+    p = [p_value(row["p_holm"]) if "p_holm" in row else ""] if is_loss else []
+    return [f"{row['recall_after']:.3f}", _change(row, is_loss), _ends(row, is_loss), *p, f"{row['support']:,}"]
+
+
+def _cells_of_several(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
+    """Return the loss or the change at each ratio, with a mark where it is shown, the images, and the intervals."""
+    marks = [MARK if row.get("damaged", False) else "" for row in after]
+    return [
+        *(mark + _change(row, is_loss) for mark, row in zip(marks, after, strict=True)),
+        f"{after[0]['support']:,}",
+        *(_ends(row, is_loss) for row in after),
+    ]
+
+
+def _change(row: pd.Series, is_loss: bool) -> str:
+    return _signed_points(-row["change"] if is_loss else row["change"])
+
+
+def _ends(row: pd.Series, is_loss: bool) -> str:
+    low, high = (row["change_low"], row["change_high"])
+    low, high = (-high, -low) if is_loss else (low, high)
+    return f"{_signed_points(low)} to {_signed_points(high)}"
 
 
 def _signed_points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
-def _loss_row(before: Sequence[pd.Series], after: Sequence[pd.Series]) -> list[str]:
-    """Return the row of a class with losses in the place of changes, and with p, which the accuracy has not."""
-    ends = {"change": "change", "change_low": "change_high", "change_high": "change_low"}
-    losses = [pd.concat([row.drop(list(ends)), 0.0 - row[list(ends)].rename(ends)]) for row in after]
-    *cells, images = _recall_row(before, losses)
-    return [*cells, *(p_value(row["p_holm"]) if "p_holm" in row else "" for row in after), images]
-
-
 def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return a row without a change, from a value and an interval for each ratio; cells at its end stay empty."""
-    cells = [*names, *(text for value, _ in values for text in (value, "")), *(interval for _, interval in values)]
+    """Return a row of values and intervals, in the places of recalls, or of losses, and of their intervals."""
+    if len(values) == 1:
+        ((value, interval),) = values
+        cells = [*names, value, "", interval]
+    else:
+        cells = [*names, *(value for value, _ in values), "", *(interval for _, interval in values)]
     return [*cells, *[""] * (width - len(cells))]
 
 

@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from analysis.common.errors import StudyError
 from analysis.common.points import points
+from analysis.common.terminal import folded
 from analysis.rendering.formats import interval
 from analysis.runs import schema
 from analysis.runs.schema import text
@@ -34,7 +35,7 @@ _READING = (
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
-    "In points. Costs most: the class that costs most beyond the accuracy on average, read on networks and images\n"
+    "In points. Costs most: the class that costs most beyond the accuracy on average, read on networks and images "
     "that did not choose it, with the 95 % interval of the largest cost, over networks and images.\n"
     "Chance movement: what the worst class of each network, another one in each, lost beyond the accuracy, on average."
 )
@@ -96,7 +97,7 @@ def quantize_each(
         finally:
             store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
         results.append(result)
-        yield _lines(store, result) if count == 1 else f"[{index}/{count}] {_line(result)}"
+        yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
     if count > 1 and results:
         yield _means(store, results)
     if results and not named_runs:
@@ -174,7 +175,7 @@ def _lines(store: Store, result: Quantized) -> str:
         [
             "",
             text_table(header, rows),
-            _READING,
+            folded(*_READING.splitlines()),
             "",
             f"network: run {parent.run_id}",
             *(
@@ -204,7 +205,7 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
         costliest = _costliest(store, each)
         rows.append([number_format, _signed(change), costliest, points(excess), *_shown(*means)])
     header = ["number format", "change", "costs most", "chance movement", "bytes", "1 image, ms", "batch, ms"]
-    return f"\nmean of {len(results)} networks\n\n{text_table(header, rows)}\n{_READING_MEANS}"
+    return f"\nmean of {len(results)} networks\n\n{text_table(header, rows)}\n{folded(*_READING_MEANS.splitlines())}"
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:

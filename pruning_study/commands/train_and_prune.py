@@ -12,6 +12,7 @@ from mlflow.entities import Run
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.common.terminal import folded
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
@@ -20,10 +21,9 @@ from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import (
     LONGEST_TABLE,
-    READING,
-    READING_BEYOND,
     Beyond,
     pruning_table,
+    reading,
     shortened,
     what_is_shown,
 )
@@ -153,8 +153,9 @@ def _comparison(results: Sequence[Pruned]) -> list[str]:
     changes = changes_of_classes(results)
     beyond = beyond_control(results)
     table = pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details, beyond=beyond)
-    reading = READING_BEYOND if beyond else READING
-    return [verdict(results, changes), "", text_table(*table) + _at_chance(results), "", reading]
+    how_to_read = reading(changes, beyond=beyond is not None)
+    said = folded(*verdict(results, changes).splitlines())
+    return [said, "", f"{table}{_at_chance(results)}", "", folded(how_to_read)]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -284,8 +285,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
 
 
 def _note(job: Writer, result: Pruned) -> None:
-    reading = READING_BEYOND if result.control else READING
-    lines = [*verdict([result], result.changes).splitlines(), *reading.splitlines()]
+    how_to_read = reading(result.changes, beyond=result.control is not None)
+    lines = [*verdict([result], result.changes).splitlines(), how_to_read]
     job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
 
 

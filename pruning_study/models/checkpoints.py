@@ -15,6 +15,7 @@ from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import begins_as
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from pruning_study import models
@@ -46,7 +47,7 @@ _STATES = (
     "network",
     "ema",
     "model_ema",
-    "state_dict_ema",
+    "module",
 )
 
 
@@ -182,7 +183,9 @@ def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
 
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4).startswith(PICKLES)
+        start = file.read(_LENGTH)
+    # A safetensors file whose header has 640 bytes begins with the same two bytes.
+    return start.startswith(PICKLES) and int.from_bytes(start, "little") > LONGEST_HEADER
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
@@ -214,6 +217,8 @@ def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
     if length > LONGEST_HEADER:
+        if kind := begins_as(path):
+            raise ValueError(kind)
         raise ValueError(f"its header claims {length:,} bytes, and the most is {LONGEST_HEADER:,}")
 
 

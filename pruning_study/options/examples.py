@@ -51,6 +51,7 @@ EXAMPLES = {
         "pruning-study export RUN_ID --shrink true --output small.onnx",
     ),
     "send": ("pruning-study send unsent-run",),
+    "move": ("pruning-study move /home/me/old-place .",),
     "verify": (
         "pruning-study verify",
         "pruning-study verify results/proportion/frames.zip --seed 300",

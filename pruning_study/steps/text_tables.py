@@ -1,16 +1,24 @@
 """Tables on the terminal."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from tabulate import SEPARATING_LINE, tabulate
+from wcwidth import wcswidth
 
 from analysis.common.printable import printable
+from analysis.common.terminal import COLUMNS
+
+GAP = "  "
+LONGEST_NAME, LONGEST_CELL = 34, 26  # columns of a terminal; what is longer is broken into lines
 
 
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = (), *, names: int = 1
 ) -> str:
-    """Return rows under a header and above totals as text.
+    """Return rows under a header and above totals as text that fits a terminal.
+
+    A table that is too wide is folded: the columns that do not fit follow below it, beside the names again.
 
     Parameters
     ----------
@@ -19,10 +27,81 @@ def text_table(
     names : int
         Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
     """
-    (header,), printable_rows, printable_totals = (
-        [[printable(cell) for cell in row] for row in part] for part in ([header], rows, totals)
-    )
-    lines = [*printable_rows, SEPARATING_LINE, *printable_totals] if totals else printable_rows
-    align = ["left"] * names + ["right"] * (len(header) - names)
-    table = tabulate(lines, header, tablefmt="simple", colalign=align, disable_numparse=True)
-    return "\n".join(line.rstrip() for line in table.splitlines())
+    columns = [
+        _column(title, [row[place] for row in rows], [row[place] for row in totals], is_name=place < names)
+        for place, title in enumerate(header)
+    ]
+    named, others = columns[:names], columns[names:]
+    return "\n\n".join("\n".join(_lines([*named, *part])) for part in _parts(others, _width(named)))
+
+
+class _Column(NamedTuple):
+    """Cells, each in lines, and how wide the widest is."""
+
+    title: list[str]
+    rows: list[list[str]]
+    totals: list[list[str]]
+    width: int
+    is_name: bool
+
+
+def _column(title: str, rows: Sequence[str], totals: Sequence[str], *, is_name: bool) -> _Column:
+    """Break cells that are too wide, and the title where it is wider than they are."""
+    longest = LONGEST_NAME if is_name else LONGEST_CELL
+    row_cells, total_cells = ([_broken(cell, longest) for cell in cells] for cells in (rows, totals))
+    widest = _widest([*row_cells, *total_cells])
+    title_lines = _broken(title, max([widest, *map(wcswidth, title.split())]))
+    return _Column(title_lines, row_cells, total_cells, max(widest, _widest([title_lines])), is_name)
+
+
+def _broken(text: str, longest: int) -> list[str]:
+    """Break a text between words into lines that are no wider than `longest`, and a word only if it has to be."""
+    text = printable(text)
+    columns_of_a_letter = wcswidth(text) / max(len(text), 1)
+    return textwrap.wrap(text, max(int(longest / max(columns_of_a_letter, 1)), 1), break_on_hyphens=False) or [""]
+
+
+def _widest(cells: Sequence[Sequence[str]]) -> int:
+    return max((wcswidth(line) for cell in cells for line in cell), default=0)
+
+
+def _width(columns: Sequence[_Column]) -> int:
+    return sum(column.width for column in columns) + len(GAP) * (len(columns) - 1)
+
+
+def _parts(columns: Sequence[_Column], used: int) -> Iterator[list[_Column]]:
+    """Yield as many columns at a time as fit beside those that are used, and one at least."""
+    part: list[_Column] = []
+    for column in columns:
+        if part and used + len(GAP) + _width([*part, column]) > COLUMNS:
+            yield part
+            part = []
+        part.append(column)
+    yield part
+
+
+def _lines(columns: Sequence[_Column]) -> Iterator[str]:
+    rule = GAP.join("-" * column.width for column in columns)
+    yield from _row([column.title for column in columns], columns, at_end=True)
+    yield rule
+    for place in range(len(columns[0].rows)):
+        yield from _row([column.rows[place] for column in columns], columns)
+    if columns[0].totals:
+        yield rule
+    for place in range(len(columns[0].totals)):
+        yield from _row([column.totals[place] for column in columns], columns)
+
+
+def _row(cells: Sequence[list[str]], columns: Sequence[_Column], *, at_end: bool = False) -> Iterator[str]:
+    """Yield the lines of a row; a cell that has fewer lines begins with the first, or ends with the last."""
+    height = max(map(len, cells))
+    blank = [[""] * (height - len(cell)) for cell in cells]
+    filled = [[*more, *cell] if at_end else [*cell, *more] for cell, more in zip(cells, blank, strict=True)]
+    for line in zip(*filled, strict=True):
+        padded = (_padded(text, column) for text, column in zip(line, columns, strict=True))
+        yield GAP.join(padded).rstrip()
+
+
+def _padded(text: str, column: _Column) -> str:
+    padding = " " * (column.width - wcswidth(text))
+    return text + padding if column.is_name else padding + text

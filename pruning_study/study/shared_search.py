@@ -29,7 +29,8 @@ from analysis.common.errors import StudyError, first_line
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 
-COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+COUNTED = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
 _SPACE = "space"  # attribute of Optuna's study
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,10 @@ class SharedSearch(ABC):
     def running(self) -> bool:
         """Return whether any process is making a trial."""
         return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
+
+    def count(self) -> int:
+        """Return how many trials have ended, those included that were stopped or whose chain cannot be made."""
+        return len(self._study.get_trials(states=FINISHED))
 
     @abstractmethod
     def end(self, number: int) -> None:

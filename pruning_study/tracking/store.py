@@ -19,7 +19,6 @@ from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
 from mlflow.utils import name_utils
-from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_local_uri
 
@@ -27,7 +26,7 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.interrupts import uninterrupted
 from analysis.common.masking import without_secrets
 from analysis.rendering.markdown_text import markdown_line
-from analysis.runs import retries, schema, stores
+from analysis.runs import moved_folders, retries, schema, stores
 from analysis.runs.address import without_password
 from analysis.runs.clocks import dated_ahead
 from pruning_study.tracking import locks, scratch
@@ -180,7 +179,7 @@ class Store:
                 if not where:  # it would stand for the current folder
                     raise FileNotFoundError("the store does not say where its artifacts are")
                 if is_local_uri(where, is_tracking_or_registry_uri=False):
-                    path = (Path(local_file_uri_to_path(where)) / name).resolve(strict=True)
+                    path = (moved_folders.local_folder(where, self.uri) / name).resolve(strict=True)
                 else:
                     path = Path(self.client.download_artifacts(run_id, name, str(folder)))
             except STORE_ERRORS as error:
@@ -192,7 +191,7 @@ class Store:
         with one_line_errors(self.uri):
             folder = self._artifact_folder(run_id)
         if is_local_uri(folder, is_tracking_or_registry_uri=False):
-            return str(Path(local_file_uri_to_path(folder)) / name)
+            return str(moved_folders.local_folder(folder, self.uri) / name)
         return f"runs:/{run_id}/{name}"
 
     def _artifact_folder(self, run_id: str) -> str:
@@ -425,7 +424,8 @@ class Store:
         remote = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
         with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
             names = dict(zip(remote, pool.map(self._names_on_server, remote), strict=True))
-            return names | {folder: _names_in_folder(folder) for folder in folders if folder not in names}
+            local = {folder: moved_folders.local_folder(folder, self.uri) for folder in folders if folder not in names}
+            return names | {folder: _names_in_folder(path) for folder, path in local.items()}
 
     def _names_on_server(self, folder: str) -> set[str]:
         listed = retries.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
@@ -441,9 +441,9 @@ def _context_tags() -> dict[str, str]:
     return {name: without_secrets(value) for name, value in context.resolve_tags(ignore=ignored).items()}
 
 
-def _names_in_folder(folder: str) -> set[str]:
+def _names_in_folder(folder: Path) -> set[str]:
     try:
-        return {entry.name for entry in os.scandir(local_file_uri_to_path(folder))}
+        return {entry.name for entry in os.scandir(folder)}
     except FileNotFoundError:
         return set()
 

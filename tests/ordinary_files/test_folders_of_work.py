@@ -2,12 +2,19 @@
 
 from urllib.parse import quote
 
+import click.testing
+import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from analysis.audit import audit
 from analysis.audit import result as audit_result
-from pruning_study.tracking import reach
+from analysis.common.errors import StudyError
+from analysis.runs import moved_folders, pull
+from pruning_study.__main__ import cli
+from pruning_study.tracking import moved, reach
+from pruning_study.tracking.store import Store
 
 
 @pytest.mark.parametrize("name", ["a%41", "what?", "100 %", "a#b"])
@@ -33,3 +40,54 @@ def test_an_audit_takes_the_place_of_one_of_which_just_one_is_at_chance(tmp_path
     for result in (sound, chance) if first == "sound" else (chance, sound):
         audit_result.write(result, folder)
     assert {path.name for path in folder.iterdir()} >= set(audit_result.FILES)
+
+
+@pytest.fixture
+def moved_project(tmp_path, monkeypatch):
+    """Return the id of a run with an artifact, in a project that was moved from `old place` to `new`."""
+    old, new = tmp_path / "old place", tmp_path / "new"
+    old.mkdir()
+    monkeypatch.chdir(old)
+    uri = f"sqlite:///{old}/mlflow.db"
+    reach.ensure(uri)
+    client = MlflowClient(uri)
+    run = client.create_run(client.create_experiment("study", artifact_location=(old / "mlruns" / "1").as_uri()))
+    client.log_text(run.info.run_id, "found", "note.txt")
+    monkeypatch.chdir(tmp_path)
+    old.rename(new)
+    moved_folders._say_moved.cache_clear()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{new}/mlflow.db")
+    yield run.info.run_id
+    mlflow.set_tracking_uri(before)
+
+
+def test_artifacts_of_a_project_that_was_moved_are_found_beside_the_store(tmp_path, moved_project, caplog):
+    """No run had any artifact, and nothing said why."""
+    uri = mlflow.get_tracking_uri()
+    assert pull.artifacts_of([moved_project], "note.txt") == {moved_project: b"found"}
+    client = MlflowClient(uri)
+    store = Store(client, uri, client.get_run(moved_project).info.experiment_id)
+    with store.artifact(moved_project, "note.txt") as path:
+        assert path == tmp_path / "new" / "mlruns" / "1" / moved_project / "artifacts" / "note.txt"
+    (line,) = caplog.messages
+    assert str(tmp_path / "old place") in line
+    assert f"pruning-study move '{tmp_path / 'old place'}' {tmp_path / 'new'}" in line
+
+
+def test_a_store_learns_where_its_project_is(tmp_path, moved_project, caplog):
+    """It holds paths of two experiments, one of them as an address, and of the run."""
+    result = click.testing.CliRunner().invoke(cli, ["move", str(tmp_path / "old place"), str(tmp_path / "new")])
+    assert result.output == f"3 paths in the store are now below {tmp_path / 'new'}\n"
+    client = MlflowClient()
+    run = client.create_run(client.get_run(moved_project).info.experiment_id)
+    client.log_text(run.info.run_id, "new", "later.txt")
+    assert (tmp_path / "new" / "mlruns" / "1" / run.info.run_id / "artifacts" / "later.txt").is_file()
+    assert not (tmp_path / "old place").exists()
+    assert pull.artifacts_of([moved_project], "note.txt") == {moved_project: b"found"}
+    assert not caplog.messages
+
+
+def test_a_folder_that_no_path_of_the_store_is_in_is_refused(tmp_path, moved_project):
+    with pytest.raises(StudyError, match="holds no path of artifacts below"):
+        moved.move(tmp_path / "old", tmp_path / "new")

@@ -186,3 +186,23 @@ def test_the_output_of_hugging_face_is_refused_with_the_lines_that_unwrap_it(cap
     assert "output.logits)" in error.value.args[1]
     assert built("hooked")(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"\x89PNG\r\n\x1a\n", "a PNG picture"), (b"version https://git-lfs", "a pointer of Git LFS")]
+)
+def test_weights_of_another_kind_are_named_by_their_first_bytes(tmp_path, start, kind):
+    """The header was said to claim 727,905,341,920,923,785 bytes."""
+    (tmp_path / "a.safetensors").write_bytes(start + bytes(100))
+    with pytest.raises(StudyError, match=rf"not a complete safetensors file \(it begins as {kind}"):
+        checkpoints.load_given(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("length", [640, 0x10280])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_read(tmp_path, length):
+    """Weights whose header has 640 bytes were refused as a file of torch.save."""
+    path = tmp_path / "a.safetensors"
+    checkpoints.save(path, {"a": torch.zeros(1)}, {"x": ""})
+    checkpoints.save(path, {"a": torch.zeros(1)}, {"x": "x" * (length - path.read_bytes()[0])})
+    assert path.read_bytes()[:8] == length.to_bytes(8, "little")
+    assert checkpoints.load_given(path)[0]["a"].tolist() == [0]

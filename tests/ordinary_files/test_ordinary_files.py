@@ -384,3 +384,48 @@ def test_the_public_function_goes_on_with_other_classes_if_asked():
     assert analysis.audit_predictions(
         label, label, (label + 1) % CLASSES, keep_class_order=True
     ).chance_level.any_at_chance
+
+
+@pytest.mark.parametrize(
+    ("label", "predicted", "message"),
+    [
+        ([0, 1], ["no", "yes"], r"\(labels, whole numbers: 0, 1; predicted, text: no, yes\)"),
+        ([False, True], ["False", "True"], r"\(labels, truth values: False, True; predicted, text: False, True\)"),
+        ([0, 1], ["0", "1"], r"\(labels, whole numbers: 0, 1; predicted, text: 0, 1\)"),
+    ],
+)
+def test_classes_of_other_kinds_are_named_with_their_kinds(label, predicted, message):
+    """`labels: 0, 1; predicted: 0, 1` said nothing of what differs."""
+    with pytest.raises(StudyError, match=message):
+        audit.audit_predictions(*(np.tile(each, 20) for each in (label, predicted, predicted)))
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:", r"a pointer of Git LFS \(get the file itself"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x89PNG\r\n", "a PNG picture"),
+        (b"%PDF-1.7", "a PDF file"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".csv", ".npz"])
+def test_files_of_other_kinds_are_named_by_their_first_bytes(tmp_path, start, kind, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(start + bytes(200))
+    with pytest.raises(StudyError, match=f"it begins as {kind}"):
+        prediction_files.read([path], prediction_files.SizeLimit(1))
+
+
+@pytest.mark.parametrize("repeated", [1, 2], ids=["all differ", "two each"])
+def test_a_column_of_measured_numbers_is_refused_with_how_to_call_it(tmp_path, repeated):
+    """Each number became a group of one image or two."""
+    folder = write(tmp_path, networks())
+    brightness = np.arange(IMAGES) // repeated / 7
+    pd.DataFrame({"light": "day", "brightness": brightness}).to_csv(tmp_path / "groups.csv", index=False)
+    with pytest.raises(StudyError, match="or call it measure:brightness if it is a number that was measured"):
+        audited(folder, groups=tmp_path / "groups.csv")
+    header = "light,measure:brightness"
+    rows = (tmp_path / "groups.csv").read_text().splitlines()[1:]
+    (tmp_path / "groups.csv").write_text("\n".join([header, *rows]))
+    assert audited(folder, groups=tmp_path / "groups.csv").groupings["grouping"].tolist() == ["light"]

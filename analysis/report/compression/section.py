@@ -12,7 +12,7 @@ _CHAINS = (
     "Chains of pruning, fine-tuning, class offsets and number formats that pruning-study compress tried, on validation "
     "images. Losses are in points, and beyond the control; at most is a bound with 95 % confidence. The table "
     "has the chains that no other is better than in cost and in the worst class, the choice, and what accuracy alone "
-    "would choose."
+    "would choose; those within the limits come first."
 )
 
 
@@ -23,7 +23,7 @@ def section(study: StudyData, number: int) -> Section:
     choice, front = choose(search.trials, limits), on_front(search.trials)
     picture = chain_front.front(search, front, choice.best, choice.by_accuracy)
     drawn = pictures({f"chains_{number}": picture})
-    table = chain_table.table(shown(search.trials, choice), search.minimize)
+    table = chain_table.table(shown(search.trials, choice, limits), search.minimize)
     return Section(f"The smallest network: {search.name}", [_CHAINS, Items(_sentences(search, choice)), table, *drawn])
 
 

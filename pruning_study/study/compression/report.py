@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.points import points
+from analysis.common.terminal import folded
 from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
-from analysis.statistics.chain_choice import Choice, shown
+from analysis.statistics.chain_choice import Choice, keeps, shown
 from analysis.statistics.limits import Gate, Limits, gate
 from pruning_study.models.latency import Compared
 from pruning_study.models.onnx_export import INPUT, OUTPUT
@@ -20,9 +21,10 @@ from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.judgement import POINTS, SIDES, Judgement, Sides
 
 READING = (
-    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without\n"
+    "Losses are in points, and beyond the control, which is the dense network after the same fine-tuning without "
     "pruning. At most: a bound with 95 % confidence, which holds for all classes together."
 )
+_IN_BRACKETS = READING.replace("At most:", "In brackets, at most:")
 BATCHES = (1, 64)  # images whose time is measured
 _VERDICTS = {
     "within": "Confirmed on test images.",
@@ -113,7 +115,8 @@ def progress(chain: Chain, result: Judgement, minimize: str) -> str:
 
 def lines(outcome: Outcome) -> list[str]:
     """Return the lines to print: the limits, the chains on the Pareto front, and what follows."""
-    return ["", str(outcome.limits), "", _table(outcome), READING, "", *sentences(outcome)]
+    said = map(folded, sentences(outcome))
+    return ["", folded(str(outcome.limits)), "", _table(outcome), folded(_IN_BRACKETS), "", *said]
 
 
 def sentences(outcome: Outcome) -> list[str]:
@@ -165,7 +168,7 @@ def model_card(
             "",
             "## Each class",
             "",
-            "Recall on test images, in percent, of the dense network, of the control and of this one. " + _reading(),
+            "Recall on test images, in percent, of the dense network, of the control and of this one. " + READING,
             "",
             *_class_table(outcome.tested),
             "",
@@ -223,19 +226,28 @@ def _class_table(tested: Tested) -> list[str]:
     ]
 
 
-def _reading() -> str:
-    return " ".join(READING.split("\n"))
-
-
 def _table(outcome: Outcome) -> str:
-    """Return the chains on the Pareto front, the choice and what accuracy alone would choose, the cheapest first."""
+    """Return the chains on the Pareto front, the choice and what accuracy alone would choose.
+
+    Those within the limits come first. A terminal is narrow: bounds stand in brackets behind losses.
+    """
     trials, choice = outcome.trials, outcome.choice
-    marks = {choice.by_accuracy: " (by accuracy alone)", choice.nearest: " (the nearest)", choice.best: " (the choice)"}
-    rows = shown(trials, choice)
-    named = rows.assign(chain=[f"{outcome.chains[place]}{marks.get(place, '')}" for place in rows.index])
-    table = chain_table.table(named, outcome.minimize)
-    header = ["at most" if title.endswith("at most") else title for title in table]  # a terminal is narrow
-    return text_table(header, table.to_numpy().tolist())
+    marks = {choice.by_accuracy: "by accuracy alone", choice.nearest: "the nearest", choice.best: "the choice"}
+    rows = shown(trials, choice, outcome.limits)
+    is_within = keeps(rows, outcome.limits)
+    named = []
+    for place in rows.index:
+        remarks = [marks.get(place, ""), "" if is_within[place] else "breaks a limit"]
+        remark = ", ".join(filter(None, remarks))
+        named.append(f"{outcome.chains[place]} ({remark})" if remark else str(outcome.chains[place]))
+    table = chain_table.table(rows.assign(chain=named), outcome.minimize)
+    of_accuracy, of_class = (
+        table[loss] + " (" + table[bound] + ")"
+        for loss, bound in (("loss of accuracy", "accuracy, at most"), ("its loss", "class, at most"))
+    )
+    columns = [*table.columns[:2], "loss of accuracy", "worst class", "its loss"]
+    cells = table.assign(**{"loss of accuracy": of_accuracy, "its loss": of_class})[columns]
+    return text_table(columns, cells.to_numpy().tolist())
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
@@ -291,7 +303,20 @@ def _sizes(outcome: Outcome, best: int) -> list[str]:
         whole = outcome.trials.iloc[dense]
         shares = [row[name] / whole[name] for name in ("model_bytes", "macs")]
         sizes += f": {POINTS * shares[0]:.1f} % and {POINTS * shares[1]:.1f} % of the dense network's"
-    return [f"{sizes}.", *(_time(size, times) for size, times in zip(BATCHES, outcome.times, strict=False))]
+    return [f"{sizes}.", *map(_time, BATCHES, outcome.times), *_slower(outcome)]
+
+
+def _slower(outcome: Outcome) -> list[str]:
+    """Warn of a choice that surely takes longer than the dense network, for one image or for many."""
+    slow = [
+        "one image" if images == 1 else f"{images} images"
+        for images, times in zip(BATCHES, outcome.times, strict=False)
+        if times.share.low > 1
+    ]
+    if not slow:
+        return []
+    advice = "" if outcome.minimize == "latency" else "; --minimize latency searches the fastest chain"
+    return [f"The choice is slower than the dense network, for {' and for '.join(slow)}{advice}."]
 
 
 def _time(images: int, times: Compared) -> str:

@@ -12,13 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruning_study.study.compression.chains import Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement
-from pruning_study.study.shared_search import COUNTED, SharedSearch
+from pruning_study.study.shared_search import COUNTED, FINISHED, SharedSearch
 from pruning_study.tracking.store import Store
 
 # Attributes of Optuna's trials
 _FIRST, _JUDGEMENT, _REFUSED = "first", "judged", "refused"
 _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Chains that Optuna draws for a trial. If all have been tried, the first one of the space that was not follows.
 _DRAWN = 20
 
@@ -84,10 +83,6 @@ class ChainSearch(SharedSearch):
             ]
         )
 
-    def count(self) -> int:
-        """Return how many trials count, those included whose chain cannot be made."""
-        return len(self._study.get_trials(states=_FINISHED))
-
     def is_exhausted(self) -> bool:
         """Return whether each chain of the space has been tried, or is being tried."""
         return next(self._untried(), None) is None
@@ -128,7 +123,7 @@ class ChainSearch(SharedSearch):
         """Return an untried chain that the sampler draws, as Optuna's params; None if it draws none."""
         # Optuna keeps each draw, so the draws are made in a copy that is thrown away.
         copy = optuna.create_study(sampler=self._study.sampler, directions=self._study.directions)
-        copy.add_trials(self._study.get_trials(states=_FINISHED))
+        copy.add_trials(self._study.get_trials(states=FINISHED))
         tried = self._tried()
         for _ in range(_DRAWN):
             trial = copy.ask()
@@ -142,7 +137,7 @@ class ChainSearch(SharedSearch):
         return (params for params in self.space.every() if self.space.chain(params) not in tried)
 
     def _tried(self) -> set[Chain]:
-        trials = self._study.get_trials(states=[*_FINISHED, TrialState.RUNNING])
+        trials = self._study.get_trials(states=[*FINISHED, TrialState.RUNNING])
         return {self.space.chain(_params(trial)) for trial in trials}
 
     def _suggest(self, trial: Trial) -> None:

@@ -16,6 +16,7 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.common.terminal import folded
 from analysis.report.tuning import figures as tuning_figures
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
@@ -30,6 +31,7 @@ from pruning_study.steps.resolved import check_decay
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.text_tables import text_table
+from pruning_study.study.trial_lines import TrialLines
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Space, TuningSearch
@@ -103,7 +105,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, settings[0], run_ids, IN_ANOTHER_EXPERIMENT)
-    return "\n".join(["", _table(result), "", ANCHORS_NOTE, "", result.summary, "", *next_steps, *other_engine])
+    said = ["", _table(result), "", folded(*ANCHORS_NOTE.splitlines()), "", folded(*result.summary.splitlines()), ""]
+    return "\n".join([*said, *next_steps, *other_engine])
 
 
 def _settings(config: TuneConfig) -> list[PruneSetting]:
@@ -200,25 +203,26 @@ def _search(
 ) -> None:
     """Make the trials that are missing, and wait for those that other processes are making."""
     start = time.monotonic()
+    trial_lines = TrialLines(config.n_trials)
     while True:
         late = time.monotonic() - start > (config.timeout or math.inf)
         with search.trial(config.n_trials, late=late) as trial:
             if trial:
-                _try(store, search, networks, trial, parent_run_id)
+                line = _try(store, search, networks, trial, parent_run_id)
+                trial_lines.ended(search.count(), line)
                 continue
         if not search.running():
             return
         time.sleep(WAIT_SECONDS)
 
 
-def _try(
-    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, parent_run_id: str
-) -> None:
-    """Make a trial and its run."""
+def _try(store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, parent_run_id: str) -> str:
+    """Make a trial and its run, and return a line on it."""
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
+    name = f"{anchor or point} ratio {point.ratio:g}"
     with store.run(
-        f"trial {trial.number}: {anchor or point} ratio {point.ratio:g}",
+        f"trial {trial.number}: {name}",
         note=f"Trial of the search {search.name}, on validation images only",
         tags={
             schema.KIND: schema.TRIAL,
@@ -244,6 +248,8 @@ def _try(
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
     # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
     search.end(trial.number)
+    accuracy = f"{name}: validation accuracy {values['accuracy']:.4f}"
+    return f"{accuracy} expected, and stopped as hopeless" if stopped else accuracy
 
 
 def _pruned_recalls(

@@ -293,7 +293,7 @@ def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_pa
     # Student's t of one degree of freedom, 12.71, times the standard error .9.
     said = r"alpha is 0\.10 \(-11\.34 to 11\.54\), 0\.17 .*weighted.* new images"
     audit_result.write(result, tmp_path)
-    assert re.search(said, audit_result.summary(result))
+    assert re.search(said, " ".join(audit_result.summary(result).split()))
     assert re.search(said, (tmp_path / "audit.md").read_text())
 
 

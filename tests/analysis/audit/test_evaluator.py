@@ -83,6 +83,8 @@ def test_names_groups_and_prefix(experiment_id):
     [
         ({"baseline_predictions": LABEL, "baselines": LABEL}, "'baselines' is unknown; pruning-audit takes baseline"),
         ({"baseline_predictions": LABEL[:9]}, "before has shape"),
+        ({"control_predictions": LABEL}, 'pruning-audit needs evaluator_config={"baseline_predictions": before}'),
+        ({"baseline": LABEL}, "'baseline' is unknown; pruning-audit takes baseline_predictions"),
     ],
 )
 def test_what_is_wrong_with_the_configuration_is_said(experiment_id, config, message):
@@ -92,9 +94,10 @@ def test_what_is_wrong_with_the_configuration_is_said(experiment_id, config, mes
         )
 
 
-def test_without_a_baseline_it_does_not_take_part(experiment_id):
+def test_without_a_baseline_it_does_not_take_part_and_says_so(experiment_id, caplog):
     with pytest.raises(mlflow.MlflowException, match="could not be evaluated by any"):
         evaluate(experiment_id, {}, data=pd.DataFrame({"label": LABEL, "predicted": AFTER}), predictions="predicted")
+    assert "pruning-audit takes no part: it needs evaluator_config=" in caplog.text
 
 
 @pytest.mark.parametrize(

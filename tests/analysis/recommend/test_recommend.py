@@ -18,6 +18,9 @@ from analysis.report.verdict import verdict
 from analysis.statistics.limits import LIMITS
 from analysis.study.decision import decisions
 from analysis.study.study import StudyData
+from pruning_study.study.compression import report as compress_report
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import Sides
 from tests.stored_runs import empty_store
 
 IMAGES = 400
@@ -186,6 +189,20 @@ def test_the_limits_are_said_first_and_then_what_the_verdict_of_a_report_says(kn
     limits = "Limits: no class loses more than 5 points of recall, the accuracy no more than 1."
     assert known.verdict == f"{limits} {verdict_of(store, 'known')}"
     assert "On pets with net (4 networks), use up at ratio 10." in known.verdict
+
+
+def test_a_choice_among_several_methods_says_that_each_may_pass_falsely(known):
+    assert any(note.startswith("2 methods were judged on the same test images, each with") for note in known.notes)
+
+
+def test_the_table_of_promises_says_what_a_row_and_a_column_are(known):
+    lines = summary(known).splitlines()
+    header = next(place for place, line in enumerate(lines) if "400 images a class" in line)
+    assert [line.split("  ")[0] for line in lines[header + 1 : header + 4]] == [
+        "at most 1 point",
+        "at most 2 points",
+        "at most 5 points",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +379,6 @@ def test_the_summary_holds_verdict_and_table(known):
         "seeds",
         "accuracy",
         "loss",
-        "alpha",
         "class",
         "loss",
         "class",
@@ -373,11 +389,11 @@ def test_the_summary_holds_verdict_and_table(known):
     assert "mp at ratio 10: It is not safe: owl surely loses more than 5 points of recall." in " ".join(others)
 
 
-def test_a_summary_has_at_most_100_columns_and_is_what_print_shows(known, levels):
+def test_a_summary_has_at_most_80_columns_and_is_what_print_shows(known, levels):
     tried = known.tried.assign(pruner="a pruner with a name of many letters", largest_excess_class=30 * "W")
     long = known._replace(command="", tried=tried, notes=[60 * "note "])
     for found in (known._replace(command=""), long, levels._replace(command="")):
-        assert max(map(len, summary(found).splitlines())) <= 100
+        assert max(map(len, summary(found).splitlines())) <= 80
     assert str(known) == summary(known)
 
 
@@ -414,7 +430,7 @@ def test_report_and_recommend_say_the_same(store, name, ratios, said):
     ("more", "state"),
     [((0, 2, 4), "within"), ((40, 0, -40), "beyond"), ((20, 0, -20), "undecided"), ((0, 0, 0), "within")],
 )
-def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, state):
+def test_report_recommend_audit_and_compress_decide_alike_from_the_same_predictions(store, more, state):
     """By 5 points of a class and 1 of the accuracy; of 400 images 20 are just 5 points."""
     name = f"audited {more}"
     cells(store, name, [(4.0, more)])
@@ -427,8 +443,18 @@ def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, st
         ]
         for extras in ((0, 0, 0), more)
     )
-    gate = audit_predictions(LABEL, dense, pruned, dense).gate(LIMITS)
-    assert (decided.tried[0].decided.state, gate.state) == (state, state)
+    (recommended,) = recommend.recommend(name, tracking_uri=store.uri)
+    is_safe = state == "within"
+    assert [decided.tried[0].decided.state, decided.is_safe] == [state, is_safe]
+    assert ("use mp at ratio 4" in verdict_of(store, name)) == is_safe
+    assert (recommended.tried["fails"] == "").tolist() == [is_safe]
+    sides = [np.array(side) == LABEL for side in (dense, dense, pruned)]
+    gates = (
+        audit_predictions(LABEL, dense, pruned, dense, class_names=NAMES).gate(LIMITS),
+        compress_report.tested(Chain(), NAMES, LABEL, Sides(*sides), LIMITS).gate,
+    )
+    assert [gate.state for gate in gates] == [state, state]
+    assert gates[0].reason == gates[1].reason
 
 
 @pytest.mark.attack

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.statistics.chain_choice import Choice, choose, on_front
+from analysis.statistics.chain_choice import Choice, choose, on_front, shown
 from analysis.statistics.limits import Limits
 
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
@@ -41,3 +41,8 @@ class TestChoose:
     def test_the_front_has_what_none_is_better_than_in_both(self):
         """Half the channels cost more than integers, and may lose more."""
         assert on_front(FOUR).tolist() == [True, True, False, True]
+
+
+def test_chains_within_the_limits_are_shown_first_and_of_them_the_cheapest():
+    """Both is cheapest and breaks the limit of a class; half the channels is neither on the front nor a choice."""
+    assert shown(FOUR, choose(FOUR, LIMITS), LIMITS)["number"].tolist() == [1, 0, 3]

@@ -10,7 +10,6 @@ from analysis.common.errors import StudyError
 from pruning_study.commands.pruning_table import Beyond, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.controls import LargestCost, Measured, largest_cost, largest_mean_cost
-from pruning_study.steps.text_tables import text_table
 from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
 from tests.mlflow_server import losing
@@ -175,7 +174,7 @@ def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others()
 def table_and_lines(before, control, after, cost):
     changes = class_changes(CLASSES, [before], [after])
     beyond = Beyond({4.0: class_changes(CLASSES, [control], [after])}, {4.0: cost})
-    table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}, details=False, beyond=beyond))
+    table = str(pruning_table({4.0: changes}, {4.0: 4.0}, details=False, beyond=beyond))
     return table.splitlines(), what_is_shown({4.0: changes}, prunes=True, beyond=beyond).splitlines()
 
 

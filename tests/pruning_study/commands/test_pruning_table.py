@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.statistics.hypothesis_tests import change_interval
-from pruning_study.commands.pruning_table import ALONE, TOGETHER, UNPRUNED, pruning_table, what_is_shown
+from pruning_study.commands.pruning_table import ALONE, TOGETHER, UNPRUNED, Beyond, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.text_tables import text_table
 from pruning_study.training.evaluation import Predictions
 
 CLASSES = ["cat", "dog"]
@@ -29,7 +28,7 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     """Accuracy .95 and .9, recalls (.9, 1) and (.8, 1): alpha is .95 / .9 * 2 = 2.11, and noise."""
     changes = class_changes(CLASSES, [network([0])], [network([0, 1])])
     assert changes.slopes.alpha == pytest.approx(0.95 / 0.9 * 2)
-    table = text_table(*pruning_table({10.0: changes}, {10.0: 9.98}))
+    table = str(pruning_table({10.0: changes}, {10.0: 9.98}))
     low, high = change_interval(lost=1, won=0, images=10)
     assert line(table, "cat") == [
         "cat",
@@ -72,7 +71,7 @@ def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the
 def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
     """Recalls (.9, 1) become (.8, 1) and (.7, 1): raw slopes 2 and 3. The half-width is 12.706 sd / sqrt(2) = 6.353."""
     changes = class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([0, 1, 2])])
-    table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}))
+    table = str(pruning_table({4.0: changes}, {4.0: 4.0}))
     assert line(table, "raw slope") == ["raw", "slope", "2.500", "-3.853", "to", "8.853"]
 
 
@@ -80,7 +79,7 @@ def test_classes_that_keep_their_differences_are_said_to_keep_them():
     """Recalls .5 and 1 stay, so that both slopes are exactly 1 on any images."""
     half = network(range(0, 1000, 2), 1000)
     changes = class_changes(CLASSES, [half], [half])
-    table = text_table(*pruning_table({2.0: changes}, {2.0: 2.0}))
+    table = str(pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
     assert "the differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
 
@@ -113,9 +112,9 @@ def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
         "ratio 50: accuracy 80.0 -> 33.3 %, largest excess: dog 33.3 points\n  the network is at chance; 2 of 3 "
         "classes lost more recall than the choice of test images explains (dog, owl)\n  slopes mean nothing at chance\n"
     )
-    table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
+    table = str(pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
-    assert line(table, "new images: alpha") == ["new", "images:", "alpha"]
+    assert "new images" not in table
 
 
 def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
@@ -139,3 +138,26 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     assert said.startswith(
         "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, largest excess: cat 56.7 points\n  1 of 3"
     )
+
+
+def test_several_ratios_have_a_column_each__a_mark_where_a_loss_is_shown__and_their_intervals_below():
+    """Of 100 cats 20 are lost at ratio 4, and none at ratio 2; the order of the columns is that of the ratios."""
+    before, after = network([], 100), network(range(20), 100)
+    ratios = {2.0: class_changes(CLASSES, [before], [before]), 4.0: class_changes(CLASSES, [before], [after])}
+    changes, intervals = str(pruning_table(ratios, {2.0: 2.0, 4.0: 3.99}, details=False)).split("\n\n")
+    assert line(changes, "cat") == ["cat", "1.000", "+0.0", "*-20.0", "100"]
+    assert line(changes, "dog") == ["dog", "1.000", "+0.0", "+0.0", "100"]
+    assert line(changes, "realised ratio") == ["realised", "ratio", "1", "2.00", "3.99"]
+    low, high = change_interval(lost=20, won=0, images=100)
+    assert line(intervals, "cat")[-3:] == [f"{100 * low:+.1f}", "to", f"{100 * high:+.1f}"]
+    assert "alpha" not in intervals
+
+
+def test_a_table_of_long_names_and_five_ratios_with_a_control_fits_a_terminal():
+    names = ["T-shirt/top", "a class whose name has forty characters."]
+    changes = class_changes(names, [network([], 100)], [network(range(20), 100)])
+    ratios = (2.0, 4.0, 8.0, 16.0, 32.0)
+    for shown in (ratios, ratios[:1]):
+        beyond = Beyond(dict.fromkeys(shown, changes), {})
+        table = str(pruning_table(dict.fromkeys(shown, changes), dict.fromkeys(shown, 2.0), beyond=beyond))
+        assert max(map(len, table.splitlines())) <= 80

@@ -39,9 +39,9 @@ def test_it_names_the_choice_and_what_accuracy_alone_would_choose():
         "points, at most 2.0).",
         "By accuracy alone the choice would be: both (worst class shirt: 5.0 points, at most 8.0).",
     ]
-    assert table["chain"].tolist() == ["both", "integers", "as it is"]
-    assert table["its loss"].tolist() == ["5.0", "1.0", "0.0"]
-    assert table["bytes"].tolist() == ["150", "300", "1,000"]
+    assert table["chain"].tolist() == ["integers", "as it is", "both"]
+    assert table["its loss"].tolist() == ["1.0", "0.0", "5.0"]
+    assert table["bytes"].tolist() == ["300", "1,000", "150"]
     assert isinstance(picture, Picture)
     assert picture.name == "chains_1"
 

@@ -1,0 +1,70 @@
+"""Write the new place of a project's folder into its store, which holds absolute paths of artifacts."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+import sqlalchemy
+
+from analysis.common.errors import StudyError
+from analysis.common.masking import without_password
+from pruning_study.tracking import reach
+
+_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def move(old: Path, new: Path) -> int:
+    """Replace a folder by another one in all paths of artifacts in the current store, which is an SQLite file.
+
+    Parameters
+    ----------
+    old : Path
+        Where the project was. It need not exist.
+    new : Path
+        Where it is.
+
+    Returns
+    -------
+    int
+        How many paths were changed.
+
+    Raises
+    ------
+    StudyError
+        If `new` is no folder, or if the store is not an SQLite file that exists, or holds no path below `old`.
+    """
+    uri = mlflow.get_tracking_uri()
+    if not new.is_dir():
+        raise StudyError(f"{new}: no such folder: name the folder where the project is now", option="NEW")
+    if not uri.startswith("sqlite") or reach.is_missing_file(uri):
+        raise StudyError(f"{without_password(uri)} is no SQLite file that exists: set MLFLOW_TRACKING_URI to the store")
+    reach.ensure(uri)
+    path = sqlalchemy.make_url(uri).database
+    with closing(sqlite3.connect(path or "", timeout=reach.BUSY_SECONDS)) as connection, connection:
+        changed = sum(_replaced(connection, *column, *places) for column in _COLUMNS for places in _places(old, new))
+    if not changed:
+        raise StudyError(f"{without_password(uri)} holds no path of artifacts below {old.absolute()}", option="OLD")
+    return changed
+
+
+def _places(old: Path, new: Path) -> list[tuple[str, str]]:
+    """Return both folders as paths and as addresses, which MLflow mixes."""
+    paths = str(old.absolute()), str(new.absolute())
+    return [paths, (f"file://{quote(paths[0])}", f"file://{quote(paths[1])}")]
+
+
+def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
+    """Replace the start of the values in a column, and return how many had it."""
+    cursor = connection.execute(
+        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+        (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+    )
+    return cursor.rowcount
