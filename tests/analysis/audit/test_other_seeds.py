@@ -135,7 +135,8 @@ def test_files_of_other_seeds_are_not_paired(sides, tmp_path):
     result = click.testing.CliRunner().invoke(cli, ["audit", *options, "--control", sides["others"]])
     assert result.exit_code == 0, result.output
     assert "Not paired: 3 networks of the control and 3 after" in result.output
-    assert f"Pair 1: before {sides['dense']}/seed_0.npz, after {sides['pruned']}/seed_0.npz.\n" in result.output
+    pair = f"Pair 1: before {sides['dense']}/seed_0.npz, after {sides['pruned']}/seed_0.npz."
+    assert pair in " ".join(result.output.split())
     found = audit.audit([sides["dense"]], [sides["pruned"]], [sides["others"]])
     of_arrays = audit.audit_predictions(
         LABEL, BEFORE[:3], networks(AFTER[:3]), networks(CONTROL, 400), unpaired={"control"}
