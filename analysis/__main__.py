@@ -37,17 +37,12 @@ SECTIONS = {
 _EXPERIMENT = click.option(
     "--experiment",
     metavar="NAME",
-    default="auto",
-    show_default=True,
-    callback=lambda ctx, param, value: None if value == "auto" else value,
-    help="Name of the MLflow experiment to read. With auto it is the one that MLFLOW_EXPERIMENT_NAME or "
-    "MLFLOW_EXPERIMENT_ID names, else MLflow's Default.",
+    help="Name of the MLflow experiment to read.  [default: the one that MLFLOW_EXPERIMENT_NAME or "
+    "MLFLOW_EXPERIMENT_ID names, else MLflow's Default]",
 )
 _STUDY = click.option(
     "--study",
     metavar="NAME",
-    default="auto",
-    callback=lambda ctx, param, value: None if value == "auto" else value,
     help="Name of a study: read the experiment that holds its runs, in place of --experiment.  [default: none]",
 )
 _IGNORE_PARAM = click.option(
@@ -72,33 +67,21 @@ _GROUPS = click.option(
     "--groups",
     multiple=True,
     metavar="[DATASET=]FILE.csv",
-    callback=lambda ctx, param, value: tuple(file for file in value if file != "auto"),
     help="What pruning did to groups of test images too, such as those of one writer. FILE.csv has a row for each test "
     "image, in test order; a column names the group of each image. With several data sets, give the option as "
     "DATASET=FILE.csv. May be repeated.  [default: none]",
 )
 
 
-class _OrAuto(click.ParamType):
-    """A type whose options also take `auto` for nothing, since an MLproject passes every option on."""
-
-    def __init__(self, kind: click.ParamType) -> None:
-        self.kind = kind
-        self.name = kind.name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "auto" else self.kind.convert(value, param, ctx)
-
-
 _MIN_ACCURACY = click.option(
     "--min-accuracy",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     help="Least accuracy of the networks among which a trade-off of sparsity and fairness is chosen.  [default: 0.98, "
     "or one point less than the dense networks have if they do not reach that]",
 )
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     help="How much more a unit of fairness is worth than a unit of sparsity, where one is chosen at the cost of the "
     "other. Unfairness is the greatest minus the lowest recall of a class.  [default: 100 for iterative pruning, else "
     "no such choice]",
@@ -136,7 +119,7 @@ def _columns(command: FC) -> FC:
         ("--label-column", "true classes", "label, y_true or target"),
     ):
         help = f"Column of the {whose} in tables of predictions.  [default: the usual names, such as {usual}]"
-        command = click.option(name, metavar="NAME", type=_OrAuto(click.STRING), help=help)(command)
+        command = click.option(name, metavar="NAME", type=click.STRING, help=help)(command)
     return command
 
 
@@ -147,10 +130,6 @@ _MAX_DATA_GIB = click.option(
     show_default=True,
     help="Most memory, in GiB, that the arrays in one file may take. A larger file is refused.",
 )
-
-
-def _no_auto(ctx: click.Context, param: click.Parameter, sources: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(source for source in sources if source != "auto")
 
 
 _SIDES = {
@@ -170,20 +149,18 @@ def _sides(*required: str) -> Callable[[FC], FC]:
                 option = click.option(name, required=True, multiple=True, metavar="SOURCE", help=help)
             else:
                 help = f"{help}  [default: none]"
-                option = click.option(name, multiple=True, metavar="SOURCE", callback=_no_auto, help=help)
+                option = click.option(name, multiple=True, metavar="SOURCE", help=help)
             command = option(command)
         return command
 
     return decorate
 
 
-_LOGITS = click.Path(path_type=Path)
-
-
 def _logits(name: str, help: str, *, required: bool) -> Callable[[FC], FC]:
     """Return an option for the logits of a network."""
-    kind, default = (_LOGITS, "") if required else (_OrAuto(_LOGITS), "  [default: cross-fitting]")
-    return click.option(name, required=required, type=kind, metavar="FILE.npz", help=f"{help}{default}")
+    default = "" if required else "  [default: cross-fitting]"
+    path = click.Path(path_type=Path)
+    return click.option(name, required=required, type=path, metavar="FILE.npz", help=f"{help}{default}")
 
 
 def _experiment(experiment: str | None, study: str | None) -> str | None:
@@ -216,7 +193,7 @@ def cli() -> None:
 @_KEEP_CLASS_ORDER
 @click.option(
     "--groups",
-    type=_OrAuto(click.Path(path_type=Path)),
+    type=click.Path(path_type=Path),
     metavar="FILE.csv",
     help="Audit groups of test images in place of classes. FILE.csv has a row for each test image, in test order; a "
     "column names the group of each image.  [default: classes]",
@@ -238,7 +215,7 @@ def cli() -> None:
 )
 @click.option(
     "--max-class-loss",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     metavar="POINTS",
     help="Largest loss of recall to accept of any class, beyond the control if there is one, in percentage points from "
     "0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below, 3 if a loss is surely "
@@ -246,7 +223,7 @@ def cli() -> None:
 )
 @click.option(
     "--max-accuracy-loss",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     metavar="POINTS",
     help="The same for the loss of accuracy.  [default: no limit]",
 )
@@ -322,15 +299,15 @@ def audit(
 @_columns
 @_PAIR_BY_ORDER
 @_MAX_DATA_GIB
-@click.option("--classes", type=_OrAuto(click.INT), help="Number of classes.  [default: that of the predictions]")
+@click.option("--classes", type=click.INT, help="Number of classes.  [default: that of the predictions]")
 @click.option(
     "--images",
-    type=_OrAuto(click.INT),
+    type=click.INT,
     help="Number of test images of each class.  [default: that of the predictions]",
 )
 @click.option(
     "--movement",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     metavar="POINTS",
     help="How far the recall of a class changes by chance between networks that are trained in the same way: one "
     "standard deviation, in percentage points.  [default: estimated from the predictions]",
@@ -398,7 +375,7 @@ def power(
 @_sides("--before")
 @click.option(
     "--training-images",
-    type=_OrAuto(click.Path(path_type=Path)),
+    type=click.Path(path_type=Path),
     metavar="FILE.csv",
     help="Number of training images of each class, in the columns class and training_images, as in a run's "
     "class_characteristics.csv.  [default: none]",
@@ -550,7 +527,7 @@ def offsets(
 )
 @click.option(
     "--max-alpha",
-    type=_OrAuto(click.FLOAT),
+    type=click.FLOAT,
     help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
     "recall, relative to the accuracy, are after pruning. 1 is no change.  [default: no limit]",
 )
@@ -559,7 +536,7 @@ def offsets(
 @_GROUPS
 @click.option(
     "--output",
-    type=_OrAuto(click.Path(path_type=Path)),
+    type=click.Path(path_type=Path),
     help="Folder that tables are written to: what was tried, the trade-off, groups of test images, and for iterative "
     "pruning the regression.  [default: no tables]",
 )

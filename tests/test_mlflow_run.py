@@ -3,11 +3,14 @@
 import os
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from analysis.runs.options.record import default_text
+from pruning_study.options.config import PruneConfig
 from tests.warm_processes import WarmProcess, run_module
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +68,8 @@ def test_store_and_artifacts_are_in_the_folder_of_the_call(first, folder):
 
 def test_the_job_holds_the_options_as_text_and_the_results_as_metrics(first, folder):
     job = runs(folder, "job")[0]
-    assert job.data.params["epsilon"] == "auto"
+    given = {"pruner": "up", "epochs": "2", "fine_tune_epochs": "1"}
+    assert job.data.params == {"dataset": "fashion-mnist-mini", "model": "lenet5", "seed": "0", **given}
     assert job.data.metrics["alpha"] == runs(folder, "pruned")[0].data.metrics["alpha"]
 
 
@@ -114,3 +118,23 @@ def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz)
         study.info.run_id
     }
     assert {"grid.yaml", "primary.json", "runs.csv"} == {item.path for item in client.list_artifacts(study.info.run_id)}
+
+
+def test_every_option_of_prune_reaches_the_run(mlflow_run, folder):
+    """Each is given, most of them by their default, and no declared parameter has it twice."""
+    given = {
+        **{item.name: default_text(item) for item in fields(PruneConfig)},
+        **{"pruner": "mp", "ratio": "2,4", "seed": "1", "epochs": "1", "fine_tune_epochs": "1", "batch_size": "100"},
+        **{"momentum": "0.8", "class_fractions": "Bag=0.5", "prune_output_layer": "true", "control": "none"},
+    }
+    values = [part for name, value in given.items() for part in ("-P", f"{name}={value}")]
+    code, output = mlflow_run("-e", "prune", *values)
+    assert code == 0, output
+    pruned = runs(folder, "pruned")[-2:]
+    assert {float(run.data.params["ratio"]) for run in pruned} == {2, 4}
+    for run in pruned:
+        assert (run.data.params["seed"], run.data.params["epochs"]) == ("1", "1")
+        assert (run.data.params["momentum"], run.data.params["batch_size"]) == ("0.8", "100")
+        assert run.data.params["class_fractions"] == "Bag=0.5"
+        assert run.data.params["prune_output_layer"] == "true"
+    assert runs(folder, "job")[-1].data.params.items() >= given.items()

@@ -15,7 +15,12 @@ from analysis.common.extras import pip_line
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 120,
+    # `mlflow run -P fine_tune_epochs=1` calls a command with `--fine_tune_epochs 1`.
+    "token_normalize_func": lambda name: name.replace("_", "-"),
+}
 # Commands by program, so that each points to the other's
 COMMANDS = {
     "pruning-study": (
@@ -94,6 +99,10 @@ class Command(click.Command):
         _write_examples(formatter, self.examples)
         return formatter.getvalue().rstrip("\n")
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an option whose value is `auto` is not given."""
+        return super().parse_args(ctx, without_auto(args))
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options below the headings of their sections."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
@@ -122,6 +131,23 @@ def _in_short(option: click.Option, ctx: click.Context) -> tuple[str, str]:
     first, end, _ = (option.help or "").partition(". ")
     option.help = first + end.strip()
     return option.get_help_record(ctx) or ("", "")
+
+
+def without_auto(args: Sequence[str]) -> list[str]:
+    """Return arguments without the options that are `auto`, which stood for *not given* in calls of version 0.1.
+
+    Examples
+    --------
+    >>> without_auto(["auto", "--epochs", "auto", "--seed", "3", "--decay=auto"])
+    ['auto', '--seed', '3']
+    """
+    kept: list[str] = []
+    for arg in args:
+        if arg == "auto" and kept and kept[-1].startswith("--"):
+            kept.pop()
+        elif not (arg.startswith("--") and arg.endswith("=auto")):
+            kept.append(arg)
+    return kept
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

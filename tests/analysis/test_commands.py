@@ -7,10 +7,8 @@ from pathlib import Path
 import click.testing
 import pytest
 from mlflow import MlflowClient
-from mlflow.projects.utils import load_project
 
 from analysis.__main__ import cli
-from analysis.runs.schema import text
 from tests.stored_runs import empty_store
 
 
@@ -162,26 +160,6 @@ def test_every_option_has_help_and_says_its_default(name):
 def test_help_and_version():
     assert "--fail-on-damage" in run("audit", "-h").output
     assert run("--version").output.startswith("pruning-analysis, version ")
-
-
-@pytest.mark.parametrize("name", ["audit", "recommend"])
-def test_mlproject_has_the_options_and_defaults_of_the_command(name):
-    entry = load_project(str(Path(__file__).parents[2])).get_entry_point(name)
-    # Only names of params are left out; what else takes several values is given one.
-    options = [option for option in cli.commands[name].params if option.name != "ignore_params"]
-    assert list(entry.parameters) == [option.name for option in options]
-    # On the command line a default that is nothing is passed as auto.
-    for option in options:
-        default = entry.parameters[option.name].default
-        assert default == (None if option.required else default_of(option))
-    expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
-    assert entry.command.split() == ["python", "-m", "analysis", name, *expected]
-
-
-def default_of(option):
-    default = option.to_info_dict()["default"]
-    nothing = option.multiple or default is None
-    return "auto" if nothing else text(default if not isinstance(default, Path) else str(default))
 
 
 def test_options_that_an_mlproject_leaves_at_auto_are_as_if_not_given(files):

@@ -205,7 +205,7 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
 
 
 def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():
-    """The error doubles from .15 to .30. In proportion cats would lose 10 points and dogs 20, and they lose 0 and 30."""
+    """The error doubles from .15 to .30. In proportion cats would lose 10 points and dogs 20: they lose 0 and 30."""
     good, weak = network([90, 80], 100), network([90, 50], 100)
     _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.15))
     (line,) = (line for line in lines if "times" in line)

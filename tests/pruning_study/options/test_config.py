@@ -5,21 +5,16 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-import click
 import pytest
 import yaml
-from mlflow.projects._project_spec import load_project
 from mlflow.utils.environment import _PythonEnv
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from analysis.__main__ import report
 from analysis.common.errors import StudyError, option_name
-from analysis.runs.options.record import checked_value, default_text
+from analysis.runs.options.record import checked_value
 from analysis.runs.options.values import seeds
-from analysis.runs.schema import text
-from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
     CompressConfig,
     ExemplarsConfig,
@@ -33,107 +28,21 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from tests import mlproject
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = [
-    ("train", TrainConfig),
-    ("prune", PruneConfig),
-    ("main", PruneConfig),
-    ("iterate", IterateConfig),
-    ("tune", TuneConfig),
-    ("compress", CompressConfig),
-    ("exemplars", ExemplarsConfig),
-    ("groups", GroupsConfig),
-]
-
-
-def test_mlproject_is_what_the_command_lines_make_of_it():
-    assert mlproject.FILE.read_text() == mlproject.mlproject()
-
-
-@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
-def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, config):
-    parameters = load_project(str(ROOT)).get_entry_point(entry_point).parameters
-    assert {name: parameter.default for name, parameter in parameters.items()} == {
-        item.name: default_text(item) for item in fields(config)
-    }
 
 
 @pytest.mark.parametrize(
-    "config", [*dict(COMMANDS).values(), StudyConfig, RobustnessConfig, QuantizeConfig, ExportConfig]
+    "config",
+    [
+        *(TrainConfig, PruneConfig, IterateConfig, TuneConfig, CompressConfig, ExemplarsConfig, GroupsConfig),
+        *(StudyConfig, RobustnessConfig, QuantizeConfig, ExportConfig),
+    ],
 )
 def test_a_default_is_what_its_check_returns(config):
     """So that defaults need no check."""
     for item in fields(config):
         assert checked_value(item, item.default) == item.default
-
-
-@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
-def test_mlproject_passes_every_option_on(entry_point, config):
-    command = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"][entry_point]["command"]
-    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
-    assert command.split() == ["python", "-m", "pruning_study", command.split()[3], *expected]
-    assert command.split()[3] == ("prune" if entry_point == "main" else entry_point)
-
-
-def test_mlproject_has_the_options_and_defaults_of_a_study():
-    entry = load_project(str(ROOT)).get_entry_point("study")
-    defaults = {name: parameter.default for name, parameter in entry.parameters.items()}
-    assert (ROOT / defaults.pop("file")).is_file()
-    assert defaults == {item.name: default_text(item) for item in fields(StudyConfig)}
-    expected = [part for item in fields(StudyConfig) for part in (option_name(item.name), f"{{{item.name}}}")]
-    assert entry.command.split() == ["python", "-m", "pruning_study", "study", "{file}", *expected]
-
-
-@pytest.mark.parametrize(
-    ("entry_point", "config", "argument", "default"),
-    [
-        ("robustness", RobustnessConfig, "run_ids", "auto"),
-        ("quantize", QuantizeConfig, "run_ids", "auto"),
-        ("export", ExportConfig, "run_id", None),
-    ],
-)
-def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point, config, argument, default):
-    entry = load_project(str(ROOT)).get_entry_point(entry_point)
-    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
-        argument: default,
-        **{item.name: default_text(item) for item in fields(config)},
-    }
-    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
-    assert entry.command.split() == ["python", "-m", "pruning_study", entry_point, f"{{{argument}}}", *expected]
-
-
-@pytest.mark.parametrize("command", [tally, send])
-def test_mlproject_has_the_arguments_and_options_of_a_command_of_files(command):
-    entry = load_project(str(ROOT)).get_entry_point(command.name)
-    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
-        param.name: None if param.required else "auto" for param in command.params
-    }
-    parts = [
-        (param.opts[0] if isinstance(param, click.Option) else "", f"{{{param.name}}}") for param in command.params
-    ]
-    expected = [part for pair in parts for part in pair if part]
-    assert entry.command.split() == ["python", "-m", "pruning_study", command.name, *expected]
-
-
-def test_mlproject_has_the_options_and_defaults_of_the_report():
-    entry = load_project(str(ROOT)).get_entry_point("analyze")
-    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one. Of
-    # groups it takes one file.
-    options = [
-        option
-        for option in report.params
-        if isinstance(option, click.Option) and (not option.multiple or option.name == "groups")
-    ]
-    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
-        option.name: text(str(option.default) if isinstance(option.default, Path) else option.default)
-        if isinstance(option.default, str | bool | float | Path)
-        else "auto"
-        for option in options
-    }
-    expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
-    assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
 
 
 def test_conda_has_the_projects_dependencies_at_the_versions_of_the_constraints():
