@@ -1,6 +1,6 @@
 """From tracking server to statistics: what pruning did to each class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ def audit_predictions(
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
     *,
     keep_class_order: bool = False,
+    unpaired: Collection[str] = (),
 ) -> "Audit":
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -32,10 +33,11 @@ def audit_predictions(
     label : (images,), text or integers
         True class of each image.
     before, after : (images,) or (networks, images)
-        Predicted classes before and after compression. Equal numbers of networks are taken as pairs.
+        Predicted classes before and after compression. Equal numbers of networks are taken as pairs, row by row.
     control : (images,) or (networks, images), optional
-        Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
-        are then those beyond the control. Where compression retrains nothing, as quantization, the control is `before`.
+        Predictions of the networks before after the same retraining without compression. Losses are then those beyond
+        the control. Where compression retrains nothing, as quantization, the control is `before`. Another number of
+        networks than after is of other seeds, which is said, and its intervals are those of independent networks.
     groups : (images,) text, or mapping of str to (images,) text, optional
         The group of each image, or several groupings by name; None, NaN and an empty text stand for no group. A
         grouping whose name begins with `measure:` does not count. The audit is then of groups in place of classes.
@@ -44,6 +46,8 @@ def audit_predictions(
     keep_class_order : bool
         Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
         put into another order.
+    unpaired : collection of str
+        `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def audit_predictions(
     from analysis.audit import audit
 
     return audit.audit_predictions(
-        label, before, after, control, groups, class_names, keep_class_order=keep_class_order
+        label, before, after, control, groups, class_names, keep_class_order=keep_class_order, unpaired=unpaired
     )
 
 
@@ -106,7 +110,7 @@ def fit_class_offsets(
     Returns
     -------
     ClassOffsets
-        `.offsets`, the numbers; `.table`, a row for each class; `.effect`, the largest excess loss, the weakest recall
+        `.offsets`, the numbers; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall
         and the accuracy without and with offsets; `.verdict`, a sentence.
 
     Raises

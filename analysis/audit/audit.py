@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from analysis.audit import (
 )
 from analysis.audit.class_counts import ClassCounts
 from analysis.audit.prediction_columns import USUAL, ColumnNames
-from analysis.audit.result import WHAT_IS_CHANCE, Audit, some
+from analysis.audit.result import REFERENCES, WHAT_IS_CHANCE, Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
@@ -66,8 +66,9 @@ def audit(
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
         and `predicted`, or a table with such columns, or holds counts of classes, as `class_counts.read` takes them.
-        Several files are paired by their names, as `network_names.matched` does; several runs in the order given. If
-        .npz files also hold `logits`, the movement of the classes is diagnosed.
+        Several files are paired by their names, as `network_names.matched` does; several runs by their dense runs, or
+        else in the order given. A side that has none of the networks after is of other seeds, and no pair. If .npz
+        files also hold `logits`, the movement of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
@@ -88,9 +89,9 @@ def audit(
     limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
         sides = {"before": before, "after": after, "control": control}
-        read = read_sides(sides, Path(downloads), limit, pair_by_order, columns)
+        read = read_sides(sides, Path(downloads), limit, pair_by_order, columns, only_pairs=False)
         movements, diagnoses = movement.of_files(
-            {side: list(names) for side, names in read.networks_by_path.items()}, limit, read.orders
+            {side: list(names) for side, names in read.networks_by_path.items()}, limit, read.orders, read.unpaired
         )
     label, networks = read.label, read.networks
     result = audit_predictions(
@@ -100,9 +101,11 @@ def audit(
         networks["control"] if control else None,
         image_groups.read(groups, len(label), read.image_names).groupings if groups else None,
         keep_class_order=keep_class_order,
+        unpaired=read.unpaired,
     )
+    described = prediction_sources.described(read.networks_by_path, read.unpaired)
     return result._replace(
-        notes=[*prediction_sources.described(read.networks_by_path), *read.notes, *result.notes, *diagnoses],
+        notes=[*described, *read.notes, *result.notes, *diagnoses],
         movements=movements,
     )
 
@@ -110,7 +113,8 @@ def audit(
 class AuditedPredictions(NamedTuple):
     """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images).
 
-    `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`.
+    `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`. Networks of the sides in `unpaired`
+    are of other seeds than those after.
     """
 
     networks_by_path: dict[str, dict[Path, str]]
@@ -119,6 +123,7 @@ class AuditedPredictions(NamedTuple):
     orders: dict[Path, np.ndarray]
     image_names: list[str] | None
     notes: list[str]
+    unpaired: frozenset[str] = frozenset()
 
 
 def read_sides(
@@ -127,6 +132,8 @@ def read_sides(
     limit: SizeLimit,
     pair_by_order: bool,
     columns: ColumnNames = USUAL,
+    *,
+    only_pairs: bool = True,
 ) -> AuditedPredictions:
     """Read predictions, and pair the networks of the sides; parameters and errors are those of `audit`.
 
@@ -136,9 +143,13 @@ def read_sides(
         Sources of the sides before, after and control.
     downloads : Path
         Folder for predictions of runs.
+    only_pairs : bool
+        Whether networks of other seeds are an error.
     """
     networks = {side: prediction_sources.find(sources, side, downloads) for side, sources in sources_by_side.items()}
-    networks = prediction_sources.in_pairs(networks, by_order=pair_by_order)
+    others = prediction_sources.of_other_seeds(networks)
+    unpaired = frozenset() if only_pairs or pair_by_order else frozenset(others)
+    networks = prediction_sources.in_pairs(networks, by_order=pair_by_order, unpaired=unpaired)
     paths = [path for side in networks.values() for path in side]
     counts = {path: class_counts.read(path, limit) for path in paths}
     if any(counts.values()):
@@ -147,7 +158,20 @@ def read_sides(
     confidences.check(paths, read.predicted, limit, read.orders)
     ends = np.cumsum([len(side) for side in networks.values()])
     predicted = dict(zip(sources_by_side, np.split(read.predicted, ends[:-1]), strict=True))
-    return AuditedPredictions(networks, read.label, predicted, read.orders, read.image_names, read.notes)
+    if others and only_pairs and not pair_by_order:
+        raise StudyError("these runs are of other dense runs than those after: give pairs", option=min(others))
+    notes = [*_paired_by_order(others), *read.notes] if pair_by_order else read.notes
+    return AuditedPredictions(networks, read.label, predicted, read.orders, read.image_names, notes, unpaired)
+
+
+def _paired_by_order(sides: Collection[str]) -> list[str]:
+    """Say that sides are paired against the names of their files."""
+    return [
+        f"The networks {where} are paired with those after in the order given, although their names or runs say that "
+        "they are others."
+        for side, where in (("before", "before"), ("control", "of the control"))
+        if side in sides
+    ]
 
 
 def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
@@ -173,6 +197,7 @@ def audit_predictions(
     class_names: Sequence[str] | Mapping[Any, str] | None = None,
     *,
     keep_class_order: bool = False,
+    unpaired: Collection[str] = (),
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -189,11 +214,13 @@ def audit_predictions(
     label : (images,), text or integers
         True class of each image.
     before, after : (images,) or (networks, images)
-        Predicted classes. Equal numbers of networks before and after are taken as pairs. A single network before is
-        compared with all after. With other numbers the networks are independent, and alpha is undefined.
+        Predicted classes. Equal numbers of networks before and after are taken as pairs, row by row, unless `unpaired`
+        says otherwise. A single network before is compared with all after. With other numbers the networks are
+        independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
-        Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
-        are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`.
+        Predictions of the networks before after the same retraining without compression, in the same order. Losses
+        are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`. A
+        control of another number of networks, two or more, is of other seeds: the networks are independent.
     groups : (images,) text, or mapping of str to (images,) text, optional
         The group of each image, or several groupings by name, as `groups.of_arrays` takes them: None, NaN and an empty
         text stand for no group, and a name that begins with `measure:` for no grouping. The audit is then of groups,
@@ -203,6 +230,8 @@ def audit_predictions(
     keep_class_order : bool
         Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
         put into another order.
+    unpaired : collection of str
+        `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
 
     Returns
     -------
@@ -243,18 +272,20 @@ def audit_predictions(
     if not keep_class_order:
         class_order.check(label, networks)
     order_notes += copies.repeated_images(class_index, networks)
-    paired = len(networks["before"]) in (1, len(networks["after"]))
-    networks, places, notes = copies.without_copies(label, networks)
-    notes = [*order_notes, *notes, *_notes(names, networks, paired=paired)]
+    pairs = _pairs(networks, unpaired)
+    networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
+    _check_independent(networks, pairs)
+    paired, reference_paired = "before" in pairs, _reference(networks) in pairs
+    notes = [*order_notes, *notes, *_notes(names, networks, pairs)]
     right = {side: predicted == label for side, predicted in networks.items()}
-    chance_counts, sound_pairs = chance_level(class_index, right, paired=paired)
+    chance_counts, sound_pairs = chance_level(class_index, right, paired=paired, control_paired="control" in pairs)
     if chance_counts.any_at_chance:
         notes.append(WHAT_IS_CHANCE)
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     display_names = _display_names(names, class_names)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
-    tables, worst = _tables(display_names, class_index, groupings, right, paired)
-    summaries = _grouping_summaries(groupings, class_index, right) if paired else []
+    tables, worst = _tables(display_names, class_index, groupings, right, pairs)
+    summaries = _grouping_summaries(groupings, class_index, right, pairs) if paired else []
     notes += map(sentence, summaries)
     comparison = populations.compare(
         label, networks["before"], networks["after"], display_names, groupings, paired=paired
@@ -270,11 +301,23 @@ def audit_predictions(
         chance_level=chance_counts,
         populations=comparison,
         groupings=pd.DataFrame(summaries),
-        losses=_all_losses(display_names, class_index, groupings, right, paired),
-        gross_losses=_gross_losses(display_names, class_index, groupings, right, paired, places["after"]),
+        losses=_all_losses(display_names, class_index, groupings, right, reference_paired),
+        gross_losses=_gross_losses(display_names, class_index, groupings, right, reference_paired, places["after"]),
         worst=worst,
         dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
     )
+
+
+def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set[str]:
+    """Return the sides whose networks are those after; a single network before is that of all after."""
+    after = len(networks["after"])
+    alike = {side for side, each in networks.items() if len(each) == after} - {*unpaired}
+    return alike | ({"before"} if len(networks["before"]) == 1 else set())
+
+
+def _reference(networks: Mapping[str, np.ndarray]) -> str:
+    """Return the side that losses are held against."""
+    return "control" if "control" in networks else "before"
 
 
 def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
@@ -336,10 +379,17 @@ def _check(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> None:
                 f"predicted{_kind_of(predicted, names)}: {some(map(str, _untested(names, networks)))}): write labels "
                 "and predictions alike"
             )
-    _, after, *control = map(len, networks.values())
-    if control and control[0] != after:
+
+
+def _check_independent(networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> None:
+    """Raise a StudyError if a control of other seeds, or what is compared with it, is a single network."""
+    if "control" not in networks or "control" in pairs:
+        return
+    control, after = len(networks["control"]), len(networks["after"])
+    if min(control, after) == 1:
         raise StudyError(
-            f"{control[0]} networks in the control and {after} after: give as many, in the same order",
+            f"{control} network{'s' * (control > 1)} in the control and {after} after: give as many, in the same "
+            "order, or two or more on each side if they are of other seeds",
             option="control",
         )
 
@@ -357,15 +407,21 @@ def _untested(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> np.ndarr
     return np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
 
 
-def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], *, paired: bool) -> list[str]:
+def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> list[str]:
     """Return sentences on the networks."""
-    before, after, *_ = map(len, networks.values())
+    before, after = len(networks["before"]), len(networks["after"])
     notes = []
     if len(untested := _untested(names, networks)):
         notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
-    if before != after:
-        kind = "the one before is taken for that of all after" if paired and before == 1 else "taken as independent"
-        notes.append(f"Networks: {before} before, {after} after; {kind}.")
+    if "before" in pairs and before < after:
+        notes.append(f"Networks: {before} before, {after} after; the one before is taken for that of all after.")
+    if "before" not in pairs:
+        notes.append(f"Not paired: {before} networks before and {after} after, which are taken as independent.")
+    if "control" in networks and "control" not in pairs:
+        notes.append(
+            f"Not paired: {len(networks['control'])} networks of the control and {after} after, so that intervals and "
+            "tests are those of independent networks, which are wider."
+        )
     return notes
 
 
@@ -389,28 +445,35 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
     return np.array([names_by_label[name] for name in names.tolist()])
 
 
-def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _grouping_summaries(
+    groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray], pairs: Collection[str]
+) -> list[dict[str, Any]]:
     """Return what is said of each grouping as a whole, of the images that are in one of its groups."""
     summaries = []
     for name, group in groupings.items():
         names, images, group_index = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        summaries.append({"grouping": name, **grouping.summary(names, group_index, label[images], **answers)})
+        found = grouping.summary(names, group_index, label[images], **answers, control_paired="control" in pairs)
+        summaries.append({"grouping": name, **found})
     return summaries
 
 
 def _tables(
-    names: np.ndarray, class_index: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
+    names: np.ndarray,
+    class_index: np.ndarray,
+    groupings: Groups,
+    right: Mapping[str, np.ndarray],
+    pairs: Collection[str],
 ) -> tuple[list[pd.DataFrame], pd.DataFrame]:
     """Return a table of the classes, or of the groups of each grouping, and the worst class or group of each table."""
     if not groupings:
-        table, worst = _table(names, class_index, right, paired)
+        table, worst = _table(names, class_index, right, pairs)
         return [table], _worst_rows({"": (table, worst)})
     parts = {}
     for name, group in groupings.items():
         group_names, images, of_group = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        table, worst = _table(group_names, of_group, answers, paired)
+        table, worst = _table(group_names, of_group, answers, pairs)
         parts[name] = table.rename(columns={"class": "group"}), worst
     tables = [table for table, _ in parts.values()]
     if len(parts) > 1:
@@ -420,13 +483,15 @@ def _tables(
 
 
 def _table(
-    names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool
+    names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], pairs: Collection[str]
 ) -> tuple[pd.DataFrame, WorstClass]:
     """Return the table of classes, with what each lost and costs, and the class that costs most."""
     sides = class_index, right["before"], right["after"], right.get("control")
+    side = _reference(right)
+    paired = side in pairs
     found = costs(*sides, paired=paired)
-    reference = "control" if "control" in right else "dense" if paired else "dense networks of other seeds"
-    table = class_table(names, *sides, paired=paired).assign(reference=reference, **found.columns)
+    table = class_table(names, *sides, paired="before" in pairs, control_paired="control" in pairs)
+    table = table.assign(reference=REFERENCES[side, paired], **found.columns)
     return table.assign(**_disproportionate(class_index, right, paired)), found.worst
 
 

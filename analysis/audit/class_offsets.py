@@ -13,6 +13,7 @@ from analysis.audit import logit_files
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.common.points import points
 from analysis.common.printable import printable, shortened
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets
@@ -20,7 +21,11 @@ from analysis.statistics.class_table import class_table
 from analysis.statistics.hypothesis_tests import change_interval, wilson_interval
 
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
-_LOSS, _RECALL, _ACCURACY = "largest excess loss", "weakest recall", "accuracy"
+_LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
+_READING = (
+    "Recalls and accuracies are in %, chance movement is in points: what the worst class of this network lost beyond\n"
+    "the accuracy. One network does not tell harm from chance; a study with --class-offsets does, with several seeds."
+)
 
 
 class ClassOffsets(NamedTuple):
@@ -32,8 +37,8 @@ class ClassOffsets(NamedTuple):
         As `class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
         excess_held_out, images.
     effect : DataFrame
-        On images that the offsets were not fitted on: measure (largest excess loss, weakest recall, accuracy), network
-        (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high.
+        On images that the offsets were not fitted on: measure (chance movement, weakest recall, accuracy), network
+        (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high, all as shares.
     accuracy_change, accuracy_change_low, accuracy_change_high : float
         What offsets add to the accuracy on these images, with its 95 % interval.
     images : int
@@ -57,23 +62,26 @@ class ClassOffsets(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the offsets do to the largest excess loss and to the accuracy, in a sentence."""
+        """What the offsets do to the chance movement and to the accuracy, in a sentence."""
         if not self.table["excess"].any():
             return "No class changed otherwise than the accuracy: all offsets are 0."
         if not self.offsets.any():
             return "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take it away."
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
-        values = [f"{losses['value'][name]:.3f} ({printable(losses['class'][name])})" for name in (AFTER, WITH_OFFSETS)]
-        change = with_interval(
-            self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high, decimals(3, sign=True)
+        before, after = (
+            f"{points(losses['value'][name])} points ({printable(losses['class'][name])})"
+            for name in (AFTER, WITH_OFFSETS)
         )
+        ends = self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high
+        value, low, high = (100 * each for each in ends)
+        change = with_interval(value, low, high, decimals(1, sign=True))
         return (
-            f"Offsets change the largest excess loss of a class from {' to '.join(values)}, and the accuracy by "
-            f"{change}."
+            f"Offsets change the chance movement, what the worst class lost beyond the accuracy, from {before} to "
+            f"{after}, and the accuracy by {change} points."
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.verdict}</p>{printed(self).to_html()}{self.table.to_html(index=False)}"
+        return f"<p>{self.verdict}</p>{printed(self).to_html()}<p>{_READING}</p>{self.table.to_html(index=False)}"
 
 
 def fit_files(
@@ -225,10 +233,10 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def printed(result: ClassOffsets) -> pd.DataFrame:
-    """Return the effect as text, a row for each measure and a column for each network."""
+    """Return the effect as text, in % and points, a row for each measure and a column for each network."""
     cells = {
         (row["measure"], row["network"]): " ".join(
-            filter(None, [with_interval(row["value"], row["low"], row["high"], decimals(3)), printable(row["class"])])
+            filter(None, [with_interval(row["value"], row["low"], row["high"], points), printable(row["class"])])
         )
         for row in result.effect.to_dict("records")
     }
@@ -246,7 +254,7 @@ def summary(result: ClassOffsets) -> str:
     images = "test images" if result.tested else "images, each with offsets that were fitted on other images"
     with pd.option_context("display.width", 200, "display.max_colwidth", None):
         table = printed(result).to_string()
-    return f"{result.verdict}\n\nOn {result.images:,} {images}, with 95 % intervals:\n\n{table}\n"
+    return f"{result.verdict}\n\nOn {result.images:,} {images}, with 95 % intervals:\n\n{table}\n\n{_READING}\n"
 
 
 def write(result: ClassOffsets, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Copies of one network under other names, which count as one network, and of one image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ class Distinct(NamedTuple):
     notes: list[str]
 
 
-def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Distinct:
+def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray], unpaired: Collection[str] = ()) -> Distinct:
     """Leave out copies of networks.
 
     Networks are copies if they predict the same for every image, name two classes or more, and are wrong on some
@@ -42,6 +42,8 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Dis
         True class of each image.
     networks : mapping of str to (networks, images)
         Predicted classes before, and perhaps after and in the control.
+    unpaired : collection of str
+        Sides whose networks are no pairs with those after.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def without_copies(label: np.ndarray, networks: Mapping[str, np.ndarray]) -> Dis
     if not any(copies.values()):
         return Distinct(dict(networks), places, [])
     shared = _shared(networks, first)
-    for sides in _blocks(networks, shared):
+    for sides in _blocks(networks, {*unpaired, *({"before"} & shared)}):
         is_first = [first[side] == places[side] for side in sides if side not in shared]
         kept = np.flatnonzero(np.all(is_first, axis=0)) if is_first else np.zeros(1, int)
         places |= dict.fromkeys(sides, kept)
@@ -123,11 +125,11 @@ def _shared(networks: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray])
     return {"before", "control"} if is_before else {"before"}
 
 
-def _blocks(networks: Mapping[str, np.ndarray], shared: set[str]) -> list[list[str]]:
-    """Return the sides by what is left out together: networks of pairs are, and else those after and their control."""
-    sides = list(networks)
-    is_paired = "before" not in shared and len(networks["before"]) == len(networks.get("after", ()))
-    return [sides] if is_paired or len(sides) == 1 else [["before"], sides[1:]]
+def _blocks(networks: Mapping[str, np.ndarray], alone: set[str]) -> list[list[str]]:
+    """Return the sides by what is left out together: the networks of pairs are, and each other side is by itself."""
+    after = len(networks["after"]) if "after" in networks else None
+    pairs = [side for side, each in networks.items() if len(each) == after and side not in alone]
+    return [each for each in [*([side] for side in networks if side not in pairs), pairs] if each]
 
 
 def _first_alike(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:

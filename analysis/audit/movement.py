@@ -1,6 +1,6 @@
 """Where a movement of classes between two networks comes from: a common shift of their logits, or single images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from analysis.audit import logit_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
@@ -32,6 +33,8 @@ class Movement(NamedTuple):
         Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
     changed, changed_left : float
         Share of the images for which the networks name different classes, and the same with the shift undone.
+    pairs : int
+        Number of pairs of networks.
     """
 
     table: pd.DataFrame
@@ -42,6 +45,7 @@ class Movement(NamedTuple):
     movement_left: float
     changed: float
     changed_left: float
+    pairs: int = 1
 
     @property
     def verdict(self) -> str:
@@ -54,13 +58,11 @@ class Movement(NamedTuple):
                 "said of a common shift of their logits."
             )
         share = with_interval(100 * self.share, 100 * self.share_low, 100 * self.share_high, decimals(0))
-        before, after = (_largest_loss(self.table, column) for column in ("excess", "excess_left"))
         return (
             f"A common shift of the logits, one number for each class, explains {share} % of the squared movement of "
             f"the classes' recalls ({100 * self.movement:.1f} points beyond the accuracy, root mean square); the rest "
-            "moved image by image. On images that the shift was not fitted on, undoing it changes the largest excess "
-            f"loss of a class from {before} to {after}, and the images with another answer from "
-            f"{100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
+            f"moved image by image. On images that the shift was not fitted on, undoing it changes {_cost(self)}, and "
+            f"the images with another answer from {100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
         )
 
     def _repr_html_(self) -> str:
@@ -80,7 +82,10 @@ def diagnose(
 
 
 def of_files(
-    sides: Mapping[str, Sequence[Path]], limit: SizeLimit, orders: Mapping[Path, np.ndarray]
+    sides: Mapping[str, Sequence[Path]],
+    limit: SizeLimit,
+    orders: Mapping[Path, np.ndarray],
+    unpaired: Collection[str] = (),
 ) -> tuple[dict[str, Movement], list[str]]:
     """Diagnose the movement from the networks before to the control, and to those after, where files hold logits.
 
@@ -92,6 +97,8 @@ def of_files(
         Most memory that the arrays of a file may take.
     orders : mapping of Path to (images,)
         The row of each image, for files that have them in another order.
+    unpaired : collection of str
+        Sides whose networks are no pairs with those after.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def of_files(
     for side, when in (("control", "in the control"), ("after", "after")):
         before, after = list(sides["before"]), list(sides[side])
         before = before * len(after) if len(before) == 1 else before
-        are_pairs = len(before) == len(after) and before != after
+        are_pairs = len(before) == len(after) and before != after and not {"before", side} & {*unpaired}
         if not (after and are_pairs and all(logit_files.has_logits(path, limit) for path in [*before, *after])):
             continue
         try:
@@ -157,9 +164,21 @@ def _diagnose(
         movement_left,
         diagnosis.changed,
         diagnosis.changed_left,
+        len(before),
     )
 
 
-def _largest_loss(table: pd.DataFrame, column: str) -> str:
-    worst = table.loc[table[column].idxmin()]
-    return f"{0 - 100 * worst[column].round(9):.1f} points ({printable(worst['class'])})"
+def _cost(result: Movement) -> str:
+    """Say what the class that costs most loses of several pairs, or the worst class of a single one, by chance or not.
+
+    Of several pairs it is one class, before and after. The worst class of one network may be another one afterwards.
+    """
+    worst, worst_left = (result.table.loc[result.table[column].idxmin()] for column in ("excess", "excess_left"))
+    if result.pairs > 1:
+        losses = f"from {points(-worst['excess'])} to {points(-worst['excess_left'])} points"
+        return f"the mean cost of {printable(worst['class'])}, which costs most beyond the accuracy, {losses}"
+    before, after = (
+        f"{points(-row[column])} points ({printable(row['class'])})"
+        for column, row in (("excess", worst), ("excess_left", worst_left))
+    )
+    return f"the chance movement, what the worst class lost beyond the accuracy, from {before} to {after}"

@@ -110,6 +110,26 @@ def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     return {option: [own.index(key) for key in first] for option, own in keys.items()}
 
 
+def of_other_networks(sides: Mapping[str, Sequence[str]], reference: str) -> set[str]:
+    """Return the sides of whose files none has the numbers and words of a file of a reference side.
+
+    Parameters
+    ----------
+    sides : mapping of str to sequence of str
+        As `matched` takes them.
+    reference : str
+        One of the sides.
+
+    Examples
+    --------
+    >>> sides = {"after": ["a/seed_2.csv", "a/seed_3.csv"], "control": ["b/seed_7.csv", "b/seed_8.csv"]}
+    >>> of_other_networks(sides, "after")
+    {'control'}
+    """
+    keys = dict(zip(sides, _keys([_side(paths) for paths in sides.values()]), strict=True))
+    return {side for side, own in keys.items() if side != reference and not set(own) & set(keys[reference])}
+
+
 _HINT = "rename the files, or add --pair-by-order to pair them in the order given"
 
 

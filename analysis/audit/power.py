@@ -125,7 +125,7 @@ def power(
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks that are not at chance, if no class moves, and as `audit.audit`
+        If there are fewer than two pairs of networks, if no class moves, and as `audit.audit`
         says.
     """
     sides = {"before": before, "after": after, "control": control}

@@ -1,17 +1,18 @@
 """Where predictions come from: a file, a folder, a glob, or a run of the tracking store; and which belong together."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from analysis.audit import prediction_files
-from analysis.audit.network_names import is_table, matched, natural
+from analysis.audit.network_names import is_table, matched, natural, of_other_networks
 from analysis.common import arrow_tables
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.runs.checks import some
 
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
+_RUN_NAME = "run "
 _MOST_PAIRS = 10
 # Predictions may be in such files, and they are not read.
 _UNREAD = re.compile(r"\.(xlsx?|pkl|pickle|(csv|tsv)\.(zip|xz|bz2|zst)|(jsonl|ndjson|parquet)\.\w+)$", re.IGNORECASE)
@@ -42,7 +43,7 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
         if source and Path(source).is_dir():
             own_names = {path: str(path) for path in _in_folder(Path(source), option)}
         elif (run := _RUN.fullmatch(source)) and not Path(source).exists():
-            own_names = {_of_run(run[1], option, downloads): f"run {run[1]}"}
+            own_names = {_of_run(run[1], option, downloads): f"{_RUN_NAME}{run[1]}"}
         else:
             own_names = {path: str(path) for path in prediction_files.find([source], option)}
         if twice := names.keys() & own_names.keys():
@@ -52,7 +53,26 @@ def find(sources: Sequence[str], option: str, downloads: Path) -> dict[Path, str
     return names
 
 
-def in_pairs(networks: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[str, dict[Path, str]]:
+def of_other_seeds(networks: Mapping[str, dict[Path, str]]) -> set[str]:
+    """Return the sides whose networks are none of those after, by the names of their files or the dense runs of runs.
+
+    Parameters
+    ----------
+    networks : mapping of str to dict
+        What `find` returns, by the name of the side.
+    """
+    sides = _several(networks)
+    if len(sides) < 2:
+        return set()
+    if _are_files(sides):
+        return of_other_networks({side: list(names.values()) for side, names in sides.items()}, "after")
+    dense = _dense_runs(sides)
+    return {side for side, own in dense.items() if not {*own} & {*dense["after"]}}
+
+
+def in_pairs(
+    networks: Mapping[str, dict[Path, str]], *, by_order: bool, unpaired: Collection[str] = ()
+) -> dict[str, dict[Path, str]]:
     """Return the networks of every side in the order of the first side that has as many as `after`.
 
     Parameters
@@ -60,25 +80,32 @@ def in_pairs(networks: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict
     networks : mapping of str to dict
         What `find` returns, by the name of the side.
     by_order : bool
-        Whether the order given is kept. That of runs always is, as their ids say nothing.
+        Whether the order given is kept. That of runs is, unless each side has one of every dense run.
+    unpaired : collection of str
+        Sides that are no pairs with the others.
 
     Raises
     ------
     StudyError
         If the names of the files do not say which belong together.
     """
-    sides = _several(networks)
-    are_files = all(str(path) == name for names in sides.values() for path, name in names.items())
-    if by_order or len(sides) < 2 or not are_files:
+    sides = _several(networks, unpaired)
+    if by_order or len(sides) < 2:
         return dict(networks)
-    orders = matched({side: list(names.values()) for side, names in sides.items()})
+    if _are_files(sides):
+        orders = matched({side: list(names.values()) for side, names in sides.items()})
+    else:
+        orders = _orders(_dense_runs(sides))
+    if not orders:
+        return dict(networks)
     items = {side: list(names.items()) for side, names in sides.items()}
     return {**networks, **{side: dict(items[side][index] for index in orders[side]) for side in sides}}
 
 
-def described(networks: Mapping[str, dict[Path, str]]) -> list[str]:
-    """Return sentences on the networks of each side, and on the pairs where there are several."""
-    pairs = _several(networks) if len(_several(networks)) > 1 else {}
+def described(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> list[str]:
+    """Return sentences on the networks of each side, and on the pairs where there are several; `unpaired` are none."""
+    several = _several(networks, unpaired)
+    pairs = several if len(several) > 1 else {}
     sides = [
         f"{side.capitalize()}: {some(networks[side].values())}."
         for side in networks
@@ -92,10 +119,36 @@ def described(networks: Mapping[str, dict[Path, str]]) -> list[str]:
     return [" ".join(sides)] * bool(sides) + lines[:_MOST_PAIRS] + more
 
 
-def _several(networks: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, str]]:
-    """Return the sides that have as many networks as `after`, if these are several."""
+def _several(networks: Mapping[str, dict[Path, str]], unpaired: Collection[str] = ()) -> dict[str, dict[Path, str]]:
+    """Return the sides that have as many networks as `after`, if these are several, but for those that are no pairs."""
     count = len(networks["after"])
-    return {side: names for side, names in networks.items() if len(names) == count > 1}
+    return {side: names for side, names in networks.items() if len(names) == count > 1 and side not in unpaired}
+
+
+def _are_files(sides: Mapping[str, dict[Path, str]]) -> bool:
+    """Return whether no network is named by a run."""
+    return all(str(path) == name for names in sides.values() for path, name in names.items())
+
+
+def _dense_runs(sides: Mapping[str, dict[Path, str]]) -> dict[str, list[str]]:
+    """Return the dense run of each network, by side; nothing unless all networks are runs that have one."""
+    from analysis.runs import pull  # files need neither MLflow nor a store
+
+    runs = {side: [name.removeprefix(_RUN_NAME) for name in names.values()] for side, names in sides.items()}
+    if not all(name.startswith(_RUN_NAME) for names in sides.values() for name in names.values()):
+        return {}
+    dense = pull.dense_runs([run for own in runs.values() for run in own])
+    if any(run not in dense for own in runs.values() for run in own):
+        return {}
+    return {side: [dense[run] for run in own] for side, own in runs.items()}
+
+
+def _orders(dense: Mapping[str, list[str]]) -> dict[str, list[int]]:
+    """Return the order in which the runs of every side belong to those of the first; nothing if they do not match."""
+    first = next(iter(dense.values()), [])
+    if any(len(own) != len({*own}) or {*own} != {*first} for own in dense.values()):
+        return {}
+    return {side: [own.index(run) for run in first] for side, own in dense.items()}
 
 
 def _in_folder(folder: Path, option: str) -> list[Path]:

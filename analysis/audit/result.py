@@ -48,8 +48,8 @@ class Audit(NamedTuple):
         class (or group, after grouping where there are several), support; recall_before, recall_after, change, and
         excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
         control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
-        Then, as in `classes.csv`, reference (what recall after is held against: control, dense, or dense networks of
-        other seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each
+        Then, as in `classes.csv`, reference (what recall after is held against: control, dense, or either of other
+        seeds); loss (recall of the reference minus recall after) and cost (loss minus that of the accuracy), each
         with the ends of its interval and with a bound that holds for all classes together (`_upper_all`), of one
         grouping where there are several; cost_p, one-sided and corrected for all classes. disproportionate, with the
         same ends and p: the loss minus what it would be if the error of every class had grown by one factor.
@@ -213,6 +213,13 @@ def _start(result: Audit) -> str:
 
 
 _REFERENCE = {"control": "control", "before": "network before"}
+# The column `reference`, by the side and whether its networks are those after.
+REFERENCES = {
+    ("control", True): "control",
+    ("control", False): "control of other seeds",
+    ("before", True): "dense",
+    ("before", False): "dense networks of other seeds",
+}
 
 
 def _images(table: pd.DataFrame) -> int:
@@ -279,6 +286,8 @@ def _costliest(result: Audit) -> list[str]:
     if result.worst.empty:
         return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
     row = result.worst.iloc[0]
+    if not row["cost"] > 0:  # what some networks lost most of, others did not lose; or no answer changed
+        return ["No class is shown to cost more than the accuracy does."]
     cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
     read = "read on networks and images that did not choose it"
     if row["cost_low"] > 0:

@@ -138,7 +138,7 @@ def of_predictions(
     Raises
     ------
     StudyError
-        If all networks guess, or if networks after are too few or not as many as before.
+        If all networks before are at chance, or if networks after are too few or not as many as before.
     """
     _check_equal_counts({side: len(each) for side, each in networks.items()})
     networks, places, copied = copies.without_copies(label, networks)
@@ -149,10 +149,7 @@ def of_predictions(
     classes = np.unique(np.concatenate([label, *(each.ravel() for each in networks.values())]))
     class_index = np.searchsorted(classes, label)
     indices = {side: np.searchsorted(classes, each) for side, each in networks.items()}
-    sound, at_chance_notes = _sound(class_index, indices)
-    notes = [*copied, *at_chance_notes]
-    indices = {side: each[sound] for side, each in indices.items()}
-    uncertainties = {name: values[sound] for name, values in uncertainties.items()}
+    notes = [*copied, *_at_chance(class_index, indices)]
     support = np.bincount(class_index, minlength=len(classes))
     if untested := classes[support == 0].astype(str).tolist():
         notes.append(f"Predicted but without a test image, so not scored: {some(untested)}.")
@@ -198,18 +195,17 @@ def _check_enough(networks: int, is_judged: bool, copied: Sequence[str]) -> None
         )
 
 
-def _sound(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """Return which networks guess on no side, and a note on the others."""
-    guesses = [networks_at_chance(label, each == label) for each in indices.values()]
-    sound = ~np.any(guesses, axis=0)
-    least = _FEWEST_JUDGED if "after" in indices else 1
-    if sound.sum() < least:
+def _at_chance(label: np.ndarray, indices: Mapping[str, np.ndarray]) -> list[str]:
+    """Say how many networks are at chance, which count like the others; scores of such networks alone say nothing."""
+    guesses = {side: networks_at_chance(label, each == label) for side, each in indices.items()}
+    if guesses["before"].all():
         raise StudyError(
-            f"{(~sound).sum()} of {len(sound)} networks are no better than a constant answer, and {least} others are "
-            "needed: give networks that were trained"
+            f"all {len(guesses['before'])} networks before are at chance, so that their scores say nothing: give "
+            "networks that were trained",
+            option="before",
         )
-    count = int((~sound).sum())
-    return sound, [f"Left out because they guess: {count} of {len(sound)} networks."] if count else []
+    counts = [f"{each.sum()} of {len(each)} {side}" for side, each in guesses.items() if each.any()]
+    return [f"At chance, and counted like the others: {', '.join(counts)}."] if counts else []
 
 
 def _judge(

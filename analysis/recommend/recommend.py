@@ -120,13 +120,30 @@ def _recommendation(
     return Recommendation(
         " ".join([str(decided.limits), *sentences]),
         pd.DataFrame([_row(judged, decided.limits, study) for judged in decided.tried]),
-        [*notes, *_implied(decided.limits, study, rows), *decay_advice(runs), *to_know(runs)],
+        [
+            *notes,
+            *_on_choice(decided, study),
+            *_implied(decided.limits, study, rows),
+            *decay_advice(runs),
+            *to_know(runs),
+        ],
         command,
         choice,
         pareto,
         of_groups,
         promised(study.arrays, rows, study.predicted),
     )
+
+
+def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
+    """Say what choosing among several methods on the images that judge them means."""
+    settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
+    methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
+    if decided.is_safe and methods > 1:
+        yield (
+            f"{methods} methods were judged on the same test images, each with a chance of at most 5 % to pass "
+            "falsely, and one was chosen: if much depends on it, confirm it on new networks."
+        )
 
 
 def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
@@ -149,7 +166,7 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
         **cell[[schema.PRUNER, *settings]],
         "n": rows["n_reference"].iloc[0],
         "loss": (rows["loss"] - rows["cost"]).mean(),
-        "loss_high": cell["accuracy_loss_upper"],
+        "loss_high": np.minimum(cell["accuracy_loss_upper"], 1),
         "alpha": cell["alpha_mean"],
         "raw_slope": cell["raw_slope_mean"],
         "alpha_new": cell["alpha_new"],
@@ -158,7 +175,7 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
         "largest_excess_high": rows["cost_upper_all"].max(),
         "largest_excess_class": costliest["class"],
         "worst_class_loss": most["loss"],
-        "worst_class_loss_high": most["loss_upper_all"],
+        "worst_class_loss_high": np.minimum(most["loss_upper_all"], 1),
         "worst_class": most["class"],
         "fails": "" if judged.is_safe else why_not(judged, study, limits),
     }

@@ -199,13 +199,14 @@ def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
     if promises.empty:
         return
     yield "\n" + _fill(
-        "Networks that it takes to promise that no class loses more than so many points, where none loses anything, "
-        "by the number of images a class:"
+        "How many networks it takes to promise that no class loses more than 1, 2 or 5 points, if in truth none loses "
+        "anything; if one does, it takes more. A column is the number of test images of each class: what there is, and "
+        "what more images would save."
     )
     wide = promises.assign(networks=promises["networks"].map("{:.0f}".format).replace("nan", "too many"))
     table = wide.pivot(index="limit", columns="images", values="networks")
-    table.index = [f"{100 * limit:g} points" for limit in table.index]
-    yield table.rename(columns="{:,} images".format).rename_axis(columns=None).to_string()
+    table.index = [f"at most {100 * limit:g} {'point' if limit == 0.01 else 'points'}" for limit in table.index]
+    yield table.rename(columns="{:,} images a class".format).rename_axis(columns=None).to_string()
 
 
 def _with_bounds(judgements: pd.DataFrame, name: str, write: Callable[[float], str]) -> list[str]:

@@ -281,7 +281,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         yield "Whether single classes lose more than that is unknown."
     elif not names:
         bound = cell["worst_class_loss_upper"]
-        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if np.isfinite(bound) else ""
+        ruled_out = f"; a loss above {100 * bound:.1f} points is ruled out for all" if bound < 1 else ""
         yield f"No class is shown to lose more than the accuracy{ruled_out}."
     else:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
@@ -324,6 +324,7 @@ GapKind = Literal[
     "too few",
     "unknown",
     "one network",
+    "undefined",
 ]
 
 
@@ -336,7 +337,8 @@ class Gaps(NamedTuple):
         reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
         those of weak classes grow. wider: gaps grow, not shown to be those of weak classes. narrower: they shrink.
         same: an equivalence test shows no change. relative: they grow relative to the accuracy alone. too few: the
-        interval is too wide. unknown: they may grow or shrink. one network: there is no interval.
+        interval is too wide. unknown: they may grow or shrink. one network: there is no interval. undefined: there
+        were no gaps before pruning.
     change, low, high : float
         Change of the raw slope, which follows weak classes, with its interval.
     spread, spread_low, spread_high : float
@@ -372,7 +374,7 @@ def gaps(cell: pd.Series) -> Gaps:
     elif high - low > _WIDEST:
         kind = "too few"
     else:
-        kind = "unknown" if np.isfinite(low) else "one network"
+        kind = "unknown" if np.isfinite(low) else "one network" if np.isfinite(change) else "undefined"
     return Gaps(kind, change, low, high, spread, spread_low, spread_high)
 
 
@@ -396,6 +398,7 @@ def _describe_gaps(cell: pd.Series) -> str:
         "too few": f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink.",
         "unknown": f"Gaps between classes may shrink or grow ({low:+.0f} to {high:+.0f} %).",
         "one network": f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network.",
+        "undefined": "Nothing is said of gaps between classes, because all are equally right before pruning.",
     }
     return sentences[kind]
 

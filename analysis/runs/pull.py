@@ -193,6 +193,19 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
     return {name: path for name, path in paths.items() if path}
 
 
+def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> dict[str, str]:
+    """Return the dense run at the root of each run, itself for a dense run, of those that are known.
+
+    Raises
+    ------
+    StudyError
+        The store cannot be read.
+    """
+    with open_store(tracking_uri) as store:
+        rows = [row for page in store.runs(run_ids) for row in page.runs.to_pylist()]
+    return {row["run_id"]: row["dense_run_id"] or row["run_id"] for row in rows}
+
+
 def artifacts(
     kind: str,
     names: Sequence[str],

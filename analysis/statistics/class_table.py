@@ -23,6 +23,7 @@ def class_table(
     control: np.ndarray | None = None,
     *,
     paired: bool = True,
+    control_paired: bool = True,
 ) -> pd.DataFrame:
     """Return a row for each class.
 
@@ -34,9 +35,9 @@ def class_table(
     before, after : (networks, images), bool
         Whether each network is right about each image. Other than equal numbers are independent networks.
     control : (networks, images), bool, optional
-        The same of networks that were retrained without being compressed, as many as `after`, in the same order.
-    paired : bool
-        Whether equal numbers of networks before and after are pairs.
+        The same of networks that were retrained without being compressed.
+    paired, control_paired : bool
+        Whether equal numbers of networks before, or in the control, and after are pairs. Others are independent.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def class_table(
     table = table.assign(**_columns_without_control(label, before, after, paired, control is None))
     if control is None:
         return table
-    value, bounds, p = _beyond_control(label, before, after, control)
+    value, bounds, p = _beyond_control(label, before, after, control, paired=control_paired)
     table = table.assign(**with_ends("recall_control", *recalls(label, control)), **with_ends(LOSS, value, bounds), p=p)
     return table[[*table.columns.drop("p"), "p"]]
 
@@ -160,8 +161,10 @@ def costs(
 
     Parameters
     ----------
-    label, before, after, control, paired
+    label, before, after, control
         As for `class_table`.
+    paired : bool
+        Whether equal numbers of networks in the control, or before if there is none, and after are pairs.
 
     Examples
     --------
@@ -173,9 +176,8 @@ def costs(
     >>> found.columns["loss"].round(2).tolist(), found.columns["cost"].round(2).tolist(), found.worst.place
     ([0.2, 0.1], [0.05, -0.05], -1)
     """
-    start, is_pair = (before if control is None else control), paired or control is not None
-    weights = excess_weights(_shares(label))
-    changes = _changes(label, start, after, is_pair)
+    start, weights = (before if control is None else control), excess_weights(_shares(label))
+    changes = _changes(label, start, after, paired)
     variances = changes.variances(weights)
     if control is not None and len(after) == 1:
         variances = _with_retraining(variances, weights, label, before[0], control[0], after[0])
@@ -293,7 +295,7 @@ def losses(
     Parameters
     ----------
     label, before, after, control, paired
-        As for `class_table`.
+        As for `costs`.
     levels : sequence of float
         1 minus the confidence of each interval.
 
@@ -309,7 +311,7 @@ def losses(
     start = before if control is None else control
     if len(start) == len(after) == 1:
         return _losses_of_one(label, before, after, control, levels)
-    return _on_levels(label, _changes(label, start, after, paired or control is not None), levels)
+    return _on_levels(label, _changes(label, start, after, paired), levels)
 
 
 def _losses_of_one(
@@ -390,13 +392,14 @@ def _beyond_control(
     after: np.ndarray,
     control: np.ndarray,
     *,
+    paired: bool = True,
     with_p: bool = True,
     moderated: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
         return _of_single_networks(label, before, after, control)(LEVEL)
-    return _change(label, control, after, paired=True, with_p=with_p, moderated=moderated)
+    return _change(label, control, after, paired=paired, with_p=with_p, moderated=moderated)
 
 
 def _change(

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.runs.checks import some
 from analysis.statistics.arithmetic import mean, quotient
-from analysis.statistics.class_costs import WorstClass
+from analysis.statistics.class_costs import NO_CLASS, WorstClass
 from analysis.statistics.class_table import worst_class
 from analysis.statistics.group_spread import spread, spread_by_chance
 from analysis.statistics.guessing import chance_level
@@ -24,6 +24,8 @@ def summary(
     before: np.ndarray,
     after: np.ndarray,
     control: np.ndarray | None = None,
+    *,
+    control_paired: bool = True,
 ) -> dict[str, Any]:
     """Return the slopes over groups, the largest excess loss of a group, and how much the groups' changes differ.
 
@@ -38,6 +40,9 @@ def summary(
         Whether each network is right about each image; row i of both is of the same network.
     control : (networks, images), bool, optional
         The same of networks that were retrained without being compressed.
+    control_paired : bool
+        Whether row i of the control is of the same network too. Otherwise nothing is said of the control, nor of a
+        worst group.
 
     Returns
     -------
@@ -90,10 +95,10 @@ def summary(
         "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]) if np.isfinite(largest).all() else "none",
         "single_image_groups": some(names[support == 1].astype(str).tolist()) if (support == 1).any() else "",
-        **_worst_group(names, worst_class(place, before, after, control)),
+        **_worst_group(names, worst_class(place, before, after, control) if control_paired else NO_CLASS),
     }
     return columns | {
-        **_of_control(place, before, control),
+        **_of_control(place, before, control if control_paired else None),
         "spread_change": spread(change, place),
         "spread_change_chance": spread_by_chance(change, place, label),
     }

@@ -42,7 +42,9 @@ class SoundPairs(NamedTuple):
     after: np.ndarray
 
 
-def chance_level(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[ChanceLevelCounts, SoundPairs]:
+def chance_level(
+    label: np.ndarray, right: Sides, *, paired: bool, control_paired: bool = True
+) -> tuple[ChanceLevelCounts, SoundPairs]:
     """Count the networks at chance level, whose alpha is left out and nothing else.
 
     Parameters
@@ -53,6 +55,8 @@ def chance_level(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[Chan
         Whether each network of the sides before, after and perhaps control is right.
     paired : bool
         Whether the networks before are those after, in the same order; a single one before is that of all after.
+    control_paired : bool
+        The same of the networks in the control. Otherwise those after are compared with as large a share of these.
 
     Returns
     -------
@@ -75,11 +79,12 @@ def chance_level(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[Chan
     guesses = {side: networks_at_chance(label, answers) for side, answers in right.items()}
     counts = {side: (int(each.sum()), len(each)) for side, each in guesses.items()}
     before, after = guesses["before"], guesses["after"]
+    in_control = guesses.get("control", np.zeros(len(after), dtype=bool))
     one_by_one = paired and len(before) == len(after)
     collapsed = sum(
         _collapsed(right["before"][~before & (np.arange(len(before)) == index if one_by_one else True)], answers)
         for index, answers in enumerate(right["after"])
-        if after[index] and not ("control" in guesses and guesses["control"][index])
+        if after[index] and not (in_control[index] if control_paired else in_control.mean() >= after.mean())
     )
     if not paired:
         return ChanceLevelCounts(counts, collapsed, bool(before.all() or after.all())), SoundPairs(*np.empty((2, 0, 0)))

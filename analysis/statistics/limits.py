@@ -117,7 +117,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     right : mapping of str to (networks, images), bool
         Whether each network before, after and, if there is one, in the control is right.
     paired : bool
-        As `class_table.class_table` takes it.
+        As `class_table.costs` takes it.
 
     Returns
     -------
@@ -132,7 +132,8 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     table = _bounds(names, label, accuracy, of_class)
     if accuracy.variances is None or of_class.variances is None:
         return table.assign(**_spread_of_one(table, sides)._asdict())
-    networks = min(len(side) for side in sides[:2] if len(side) > 1)
+    reference, after = right.get("control", right["before"]), right["after"]
+    networks = min(len(side) for side in (reference, after) if len(side) > 1)
     return _with_spreads(table, (accuracy, of_class), networks)
 
 

@@ -19,7 +19,7 @@ def gross_losses(
     """Return the classes of which a network alone surely lost more than `GROSS_LOSS`.
 
     A network is compared with its control, or else with the network before that it was made of. If it is not known
-    which that is, it is compared with the network before whose recall of the class is lowest. Retraining alone moves
+    which that is, it is compared with the one of them whose recall of the class is lowest. Retraining alone moves
     classes too, but upwards as well as downwards. So the loss is also more than twice the largest gain of any class in
     any network, or more than three quarters of the recall.
 
@@ -32,7 +32,7 @@ def gross_losses(
     right : mapping of str to (networks, images), bool
         Whether each network before, after and, if there is one, in the control is right.
     paired : bool
-        Whether equal numbers of networks before and after are pairs. A single one before is that of all after.
+        As `class_table.costs` takes it. A single network before is that of all after.
     tests : int
         Networks after times classes: the 5 % are divided by it.
 
@@ -77,11 +77,9 @@ def gross_losses(
 
 def _references(label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool) -> np.ndarray:
     """Return what the networks after are compared with, (networks, images)."""
-    before, after = right["before"], right["after"]
-    if "control" in right:
-        return right["control"]
-    if len(before) == 1 or (paired and len(before) == len(after)):
-        return np.broadcast_to(before, after.shape)
-    recalls = np.array([np.bincount(label, each) for each in before])
+    start, after = right.get("control", right["before"]), right["after"]
+    if len(start) == 1 or (paired and len(start) == len(after)):
+        return np.broadcast_to(start, after.shape)
+    recalls = np.array([np.bincount(label, each) for each in start])
     weakest = recalls.argmin(0)[label]
-    return np.broadcast_to(before[weakest, np.arange(len(label))], after.shape)
+    return np.broadcast_to(start[weakest, np.arange(len(label))], after.shape)

@@ -193,7 +193,9 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     # A class that the reference never recognises has nothing to lose, and perhaps no variance.
     of_classes = rows["loss_upper_all"].mask(start.eq(0) & rows["loss_upper_all"].isna(), 0.0)
     high = np.array([cell["accuracy_loss_upper"], *of_classes])
-    losses = pd.DataFrame({"name": [ACCURACY, *rows["class"]], "loss": loss, "low": 2 * loss - high, "upper": high})
+    losses = pd.DataFrame(
+        {"name": [ACCURACY, *rows["class"]], "loss": loss, "low": 2 * loss - high, "upper": np.minimum(high, 1)}
+    )
     alpha = [ALPHA, *(cell[f"alpha_new{end}"] for end in ("", "_low", "_high"))]
     return pd.concat([losses, pd.DataFrame([alpha], columns=losses.columns)], ignore_index=True)
 

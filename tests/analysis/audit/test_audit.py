@@ -241,7 +241,7 @@ def test_unequal_counts_are_independent_networks_without_alpha():
     assert result.slopes.n == 0
     assert "alpha is n/a" in result.verdict
     networks, alpha = result.notes[:2]
-    assert re.search("2 before, 3 after.*independent", networks)
+    assert re.search("2 networks before and 3 after.*independent", networks)
     assert "Alpha is n/a" in alpha
 
 
@@ -251,7 +251,7 @@ def test_one_network_after_several_before_is_independent_of_them():
     after = predicted(slice(0, 2), slice(10, 15))
     result = audit.audit_predictions(LABEL, before, after[np.newaxis])
     assert result.slopes == Slopes(0)
-    assert re.search("3 before, 1 after.*independent", result.notes[0])
+    assert re.search("3 networks before and 1 after.*independent", result.notes[0])
     # The seeds before count with their own variance, the one after with none.
     of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
     of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
@@ -650,7 +650,7 @@ def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
     [
         ("", "no column label and no column predicted"),
         ("label,predicted\n", "no image in it"),
-        ("label|predicted\na|b\n", "first line .*label,predicted .*'label|predicted'"),
+        ("label predicted\na b\n", "first line .*label,predicted .*'label predicted'"),
         ("label,predicted\na\n", "line 2: 1 values for 2 columns"),
         ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns"),
         ("label,predicted\na,a\nb,\n", "image 2 has no label or no predicted"),

@@ -63,7 +63,7 @@ def test_the_effect_is_that_on_the_test_images_where_they_are_given(files):
     accuracy = found.effect[found.effect["measure"] == "accuracy"].set_index("network")["value"]
     assert accuracy.to_dict() == pytest.approx({name: each.mean() for name, each in right.items()})
     recall = {name: each.reshape(3, 100).mean(1) for name, each in right.items()}
-    loss = found.effect[found.effect["measure"] == "largest excess loss"].set_index("network")["value"]
+    loss = found.effect[found.effect["measure"] == "chance movement"].set_index("network")["value"]
     for name in ("after", "with offsets"):
         change = recall[name] - recall["before"]
         assert loss[name] == pytest.approx(-(change - change.mean()).min())
@@ -82,15 +82,15 @@ def test_the_function_does_what_the_command_does(files):
     of_files = class_offsets.fit_files(Path("before.npz"), Path("after.npz"))
     assert found.offsets.tolist() == of_files.offsets.tolist()
     assert found.verdict == of_files.verdict
-    assert found.verdict.startswith("Offsets change the largest excess loss of a class from ")
+    assert found.verdict.startswith("Offsets change the chance movement, what the worst class lost beyond the")
     assert "<table" in found._repr_html_()
 
 
 def test_equal_networks_need_no_offsets(files):
     result = run("--before", "before.npz", "--after", "before.npz")
     assert "No class changed otherwise than the accuracy: all offsets are 0." in result.output
-    assert "0.000 (" in result.output
-    assert "-0.000 (" not in result.output
+    assert " 0.0 (" in result.output
+    assert "-0.0 (" not in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
 
 

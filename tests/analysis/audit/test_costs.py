@@ -52,6 +52,18 @@ def test_costs_and_bounds_are_those_of_a_study(networks):
     assert table["reference"].unique().tolist() == ["control"]
 
 
+@pytest.mark.parametrize("destroyed", [0, 1])
+def test_no_class_is_named_where_none_costs_anything_in_the_networks_that_did_not_choose_it(destroyed):
+    """No answer changes, so that no variance is known; or one network of three loses all classes but the first."""
+    label, before, _, _ = audited(3)
+    after = before.copy()
+    after[:destroyed] = 0
+    shown = audit_result.summary(audit.audit_predictions(label, before, after, before))
+    assert "No class is shown to cost more than the accuracy does.\n" in shown
+    assert "seems to cost most" not in shown
+    assert "nan" not in shown
+
+
 def test_the_worst_class_is_read_where_it_was_not_chosen():
     result = audit.audit_predictions(*audited(5, loss=0.3))
     row = result.worst.iloc[0]

@@ -53,7 +53,15 @@ def test_the_function_says_how_much_the_shift_explains_and_what_undoing_it_does(
 
 
 def test_several_networks_are_one_array():
-    check_shift(analysis.diagnose_movement(LABEL, [BEFORE, BEFORE], [AFTER, AFTER], class_names=NAMES))
+    found = analysis.diagnose_movement(LABEL, [BEFORE, BEFORE], [AFTER, AFTER], class_names=NAMES)
+    check_shift(found)
+    worst = found.table.loc[found.table["excess"].idxmin()]
+    # Of one network it is chance movement; of several it is what the same class costs, with the shift and without.
+    cost = (
+        f"the mean cost of {worst['class']}, which costs most beyond the accuracy, from {-100 * worst['excess']:.1f} to"
+    )
+    assert cost in found.verdict
+    assert "the chance movement" in analysis.diagnose_movement(LABEL, BEFORE, AFTER).verdict
 
 
 def test_nothing_is_said_of_a_shift_where_classes_did_not_move():

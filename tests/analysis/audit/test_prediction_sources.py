@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from analysis.audit import audit
+from analysis.audit import audit, power
 from analysis.common.errors import StudyError
+from analysis.runs import schema
 from tests.stored_runs import empty_store
 
 
@@ -46,3 +47,43 @@ def test_a_run_without_predictions_and_one_that_does_not_exist_are_named(store, 
             audit.audit([before], [run_id])
     with pytest.raises(StudyError, match="given twice"):
         audit.audit([before, before], [before])
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """A store with three dense networks, and a pruned run and a control of each; their ids by kind."""
+    folder = tmp_path_factory.mktemp("seeds")
+    uri = empty_store(folder / "mlflow.db")
+    client, label = MlflowClient(uri), np.repeat([0, 1], 100)
+    experiment = client.create_experiment("seeds", artifact_location=(folder / "artifacts").as_uri())
+    runs = {"dense": [], "pruned": [], "control": []}
+    for seed in range(3):
+        for kind, made in runs.items():
+            tags = {schema.KIND: schema.DENSE if kind == "dense" else schema.PRUNED}
+            tags |= {} if kind == "dense" else {schema.DENSE_RUN_ID: runs["dense"][seed]}
+            made.append(client.create_run(experiment, tags=tags).info.run_id)
+            lost = 10 * seed + 12 * (kind == "pruned")
+            np.savez(folder / "predictions.npz", label=label, predicted=np.where(np.arange(200) < lost, 1, label))
+            client.log_artifact(made[-1], str(folder / "predictions.npz"))
+    return uri, runs
+
+
+def test_runs_are_paired_by_their_dense_runs(seeds, monkeypatch):
+    uri, runs = seeds
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    given = audit.audit(runs["dense"], runs["pruned"][::-1], runs["control"])
+    assert given.notes[0] == (
+        f"Pair 1: before run {runs['dense'][0]}, after run {runs['pruned'][0]}, control run {runs['control'][0]}."
+    )
+    assert given.table.equals(audit.audit(runs["dense"], runs["pruned"], runs["control"]).table)
+    assert given.table.iloc[0][["loss", "loss_low"]].tolist() == pytest.approx([0.12, 0.12], abs=0.07)
+
+
+def test_runs_of_other_dense_runs_are_not_paired(seeds, monkeypatch):
+    uri, runs = seeds
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    others = runs["dense"][1:], runs["pruned"][1:], [runs["control"][0], runs["dense"][0]]
+    found = audit.audit(*others)
+    assert found.table["reference"].unique().tolist() == ["control of other seeds"]
+    with pytest.raises(StudyError, match="these runs are of other dense runs than those after"):
+        power.power(*others)

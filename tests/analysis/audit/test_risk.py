@@ -149,14 +149,26 @@ def test_a_class_without_test_images_is_named_and_not_scored():
     assert any("without a test image, so not scored: 7" in note for note in found.notes)
 
 
-def test_networks_that_guess_are_left_out_and_counted():
+def test_networks_at_chance_count_and_are_said():
     before = np.tile(LABEL, (5, 1))
-    before[0] = 0
+    before[0] = 0  # it names class 0 alone, and is right about no image of the two others
     found = risk.of_predictions(LABEL, {"before": before}, {})
-    assert found.classes["recall"].tolist() == [1, 1, 1]
-    assert "Left out because they guess: 1 of 5 networks." in found.notes
-    with pytest.raises(StudyError, match="1 of 1 networks are no better than a constant answer"):
+    assert found.classes.set_index("class")["recall"].to_dict() == pytest.approx({"0": 1, "1": 0.8, "2": 0.8})
+    assert "At chance, and counted like the others: 1 of 5 before." in found.notes
+    with pytest.raises(StudyError, match="all 1 networks before are at chance, so that their scores say nothing"):
         risk.of_predictions(LABEL, {"before": before[:1]}, {})
+
+
+def test_a_destroyed_network_is_part_of_what_the_scores_are_judged_by():
+    rng = np.random.default_rng(0)
+    wrong = rng.random((8, len(LABEL))) < [[0.1], [0.2]] * 4
+    before = np.where(wrong, (LABEL + 1) % 3, LABEL)
+    after = before.copy()
+    after[7] = 0
+    found, without = (risk.of_predictions(LABEL, {"before": before, "after": each}, {}) for each in (after, before))
+    assert "At chance, and counted like the others: 1 of 8 after." in found.notes
+    assert "Scores of the first 4 networks are judged by the other 4." in found.notes
+    assert not found.judgement.equals(without.judgement)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from analysis.report.verdict import verdict
 from analysis.statistics.limits import LIMITS
 from analysis.study.decision import decisions
 from analysis.study.study import StudyData
+from pruning_study.study.compression import report as compress_report
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import Sides
 from tests.stored_runs import empty_store
 
 IMAGES = 400
@@ -186,6 +189,20 @@ def test_the_limits_are_said_first_and_then_what_the_verdict_of_a_report_says(kn
     limits = "Limits: no class loses more than 5 points of recall, the accuracy no more than 1."
     assert known.verdict == f"{limits} {verdict_of(store, 'known')}"
     assert "On pets with net (4 networks), use up at ratio 10." in known.verdict
+
+
+def test_a_choice_among_several_methods_says_that_each_may_pass_falsely(known):
+    assert any(note.startswith("2 methods were judged on the same test images, each with") for note in known.notes)
+
+
+def test_the_table_of_promises_says_what_a_row_and_a_column_are(known):
+    lines = summary(known).splitlines()
+    header = next(place for place, line in enumerate(lines) if "400 images a class" in line)
+    assert [line.split("  ")[0] for line in lines[header + 1 : header + 4]] == [
+        "at most 1 point",
+        "at most 2 points",
+        "at most 5 points",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +431,7 @@ def test_report_and_recommend_say_the_same(store, name, ratios, said):
     ("more", "state"),
     [((0, 2, 4), "within"), ((40, 0, -40), "beyond"), ((20, 0, -20), "undecided"), ((0, 0, 0), "within")],
 )
-def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, state):
+def test_report_recommend_audit_and_compress_decide_alike_from_the_same_predictions(store, more, state):
     """By 5 points of a class and 1 of the accuracy; of 400 images 20 are just 5 points."""
     name = f"audited {more}"
     cells(store, name, [(4.0, more)])
@@ -427,8 +444,18 @@ def test_audit_and_report_decide_alike_from_the_same_predictions(store, more, st
         ]
         for extras in ((0, 0, 0), more)
     )
-    gate = audit_predictions(LABEL, dense, pruned, dense).gate(LIMITS)
-    assert (decided.tried[0].decided.state, gate.state) == (state, state)
+    (recommended,) = recommend.recommend(name, tracking_uri=store.uri)
+    is_safe = state == "within"
+    assert [decided.tried[0].decided.state, decided.is_safe] == [state, is_safe]
+    assert ("use mp at ratio 4" in verdict_of(store, name)) == is_safe
+    assert (recommended.tried["fails"] == "").tolist() == [is_safe]
+    sides = [np.array(side) == LABEL for side in (dense, dense, pruned)]
+    gates = (
+        audit_predictions(LABEL, dense, pruned, dense, class_names=NAMES).gate(LIMITS),
+        compress_report.tested(Chain(), NAMES, LABEL, Sides(*sides), LIMITS).gate,
+    )
+    assert [gate.state for gate in gates] == [state, state]
+    assert gates[0].reason == gates[1].reason
 
 
 @pytest.mark.attack

@@ -271,6 +271,20 @@ def test_an_experiment_of_the_control_alone_says_so():
     assert "none" in line
 
 
+def test_no_class_may_lose_more_than_all_of_its_recall():
+    """Of two networks that differ widely, the bound of a class's loss is above 100 points."""
+    line, *_ = judged(runs(noise=np.array([-4.0, 3.0])), none(alpha=1.0)[:2])
+    assert "may lose up to 100.0 points (limit 5)" in line
+    assert "No class is shown to lose more than the accuracy. " in line
+
+
+def test_classes_that_were_equally_right_have_no_gaps_that_could_grow():
+    equal = {f"recall_{side}/{name}": 0.8 for side in ("before", "after") for name in "ab"}
+    line, *_ = judged(runs().assign(**equal), none().assign(**equal))
+    assert "Nothing is said of gaps between classes, because all are equally right before pruning." in line
+    assert "nan" not in line
+
+
 def test_every_data_set_and_model_has_a_line_of_at_most_seventy_five_words():
     settings = {"schedule": "cubic", "distill": "0.5"}
     cells = [

@@ -1,5 +1,6 @@
 """`quantize` and `export` from end to end: what their runs hold, what is found again, and what is refused."""
 
+import re
 import sys
 
 import mlflow
@@ -9,6 +10,7 @@ from mlflow import MlflowClient
 
 import pruning_study
 from analysis.common.errors import StudyError
+from analysis.statistics.class_table import worst_class
 from tests.pruning_study.steps.test_logged_model import models_of, scored
 from tests.stored_runs import artifact, runs
 
@@ -85,7 +87,7 @@ class TestQuantize:
             assert metrics["latency_ms/one_low"] <= metrics["latency_ms/one"] <= metrics["latency_ms/one_high"]
             assert {path.name for path in artifact(run, "").iterdir()} == ARTIFACTS
             assert metrics["model_bytes"] == artifact(run, "model.onnx").stat().st_size
-            assert f"{metrics['test_accuracy']:.4f}" in output
+            assert f"  {100 * metrics['test_accuracy']:.2f}  " in output
         assert predicted(made[0]) == predicted(dense)
         (job,) = runs("job")
         assert job.data.tags["quantized_run_ids"].split(",") == [run.info.run_id for run in made]
@@ -115,12 +117,23 @@ class TestQuantize:
         command("train", "--seed", "0-2", "--epochs", 1)
         first, second, third = runs("dense")
         artifact(second, "checkpoint.safetensors").write_bytes(b"damaged")
-        result = run_command("quantize", "--all", "--dataset", tiny_npz, "--number-format", "float16")
-        assert [run.data.tags["dense_run_id"] for run in runs("quantized")] == [first.info.run_id, third.info.run_id]
+        result = run_command("quantize", "--all", "--dataset", tiny_npz, "--number-format", "fixed-int8")
+        made = runs("quantized")
+        assert [run.data.tags["dense_run_id"] for run in made] == [first.info.run_id, third.info.run_id]
         assert result.exit_code == 1
         assert "Error: 1 of 3 networks were not quantised" in result.output
         assert "[3/3]" in result.output
         assert "mean of 2 networks" in result.output
+        row = next(line for line in result.output.splitlines() if line.startswith("fixed-int8  "))
+        change, costs_most, chance, *_ = re.split(r"  +", row)[1:]
+        sides = [[np.load(artifact(run, "predictions.npz")) for run in side] for side in ((first, third), made)]
+        label = sides[0][0]["label"]
+        before, after = (np.array([each["predicted"] == label for each in side]) for side in sides)
+        assert float(change) == pytest.approx(100 * (after.mean() - before.mean()), abs=0.005)
+        cost = worst_class(label, before, after).cost
+        assert float(re.search(r"(-?[\d.]+)( \(|$)", costs_most)[1]) == pytest.approx(100 * cost, abs=0.051)
+        largest = [run.data.metrics["largest_excess"] for run in made]
+        assert float(chance) == pytest.approx(100 * np.mean(largest), abs=0.051)
 
     def test_a_run_of_another_kind_and_one_that_is_not_finished_are_one_line(self, refused, command):
         command("train", "--epochs", 1)

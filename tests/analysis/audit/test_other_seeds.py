@@ -1,0 +1,161 @@
+"""A control, or networks before, of other seeds than those after: nothing is paired, which is said."""
+
+import click.testing
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.__main__ import cli
+from analysis.audit import audit
+from analysis.common.errors import StudyError
+from analysis.statistics.limits import Limits
+
+IMAGES = 1000
+LABEL = np.repeat([0, 1], IMAGES)
+# Wrong answers of each network for the images of the two classes. The control loses 10, 20 and 30 of the first class,
+# those after 60, 80, 100 and 120.
+CONTROL, AFTER = [(10, 50), (20, 50), (30, 50)], [(60, 60), (80, 40), (100, 50), (120, 50)]
+
+
+def networks(wrong, first=0):
+    """Predictions of networks that are wrong about these numbers of images, other images in each network."""
+    predicted, starts = np.tile(LABEL, (len(wrong), 1)), [first, first]
+    for network, counts in zip(predicted, wrong, strict=True):
+        for place, count in enumerate(counts):
+            begin = place * IMAGES + starts[place]
+            network[begin : begin + count] = 1 - place
+            starts[place] += count
+    return predicted
+
+
+BEFORE = networks([(5, 5), (5, 10), (5, 15), (5, 20)], 800)
+
+
+@pytest.fixture
+def result():
+    return audit.audit_predictions(LABEL, BEFORE, networks(AFTER), networks(CONTROL, 400))
+
+
+def half_width(control, after):
+    """By hand: the squared half-widths of both means are added (Banerjee); networks err on other images."""
+    t = stats.t.ppf(0.975, [len(control) - 1, len(after) - 1])
+    return np.sqrt(t[0] ** 2 * np.var(control, ddof=1) / len(control) + t[1] ** 2 * np.var(after, ddof=1) / len(after))
+
+
+def test_the_interval_of_a_loss_is_that_of_independent_networks(result):
+    row = result.table.set_index("class").loc["0"]
+    control, after = (1 - np.array(sides)[:, 0] / IMAGES for sides in (CONTROL, AFTER))
+    assert row["loss"] == pytest.approx(0.07)  # .98 - .91
+    half = half_width(control, after)
+    assert [row["loss_low"], row["loss_high"]] == pytest.approx([0.07 - half, 0.07 + half])
+    # Two classes have half of the 5 % each, so that the one-sided bound is the end of the two-sided interval.
+    assert row["loss_upper_all"] == pytest.approx(0.07 + half)
+    welch = stats.ttest_ind(control, after, equal_var=False).confidence_interval()
+    assert half >= (welch.high - welch.low) / 2
+    assert row["reference"] == "control of other seeds"
+
+
+def test_the_cost_is_of_the_same_networks(result):
+    row = result.table.set_index("class").loc["0"]
+    # Of balanced classes the cost is half of the difference between the losses: (7 points - 0) / 2.
+    cost_of = [np.array([(own[1] - own[0]) / (2 * IMAGES) for own in sides]) for sides in (CONTROL, AFTER)]
+    assert row["cost"] == pytest.approx(0.035)
+    half = half_width(*cost_of)
+    assert [row["cost_low"], row["cost_high"]] == pytest.approx([0.035 - half, 0.035 + half])
+    assert result.worst.empty
+    assert result.table["disproportionate"].isna().all()
+
+
+def test_it_is_said_once_and_alpha_stays_that_of_the_pairs(result):
+    (note,) = [note for note in result.notes if "Not paired" in note]
+    assert note.startswith("Not paired: 3 networks of the control and 4 after, so that intervals and tests are those")
+    paired = audit.audit_predictions(LABEL, BEFORE, networks(AFTER))
+    assert result.slopes.alpha == paired.slopes.alpha
+    columns = ["change", "change_low", "change_high"]
+    assert result.table.set_index("class")[columns].equals(paired.table.set_index("class")[columns])
+
+
+def test_limits_are_held_against_the_bounds_of_independent_networks(result):
+    upper = result.table["loss_upper_all"].max()
+    assert result.gate(Limits(upper + 1e-6)).state == "within"
+    assert result.gate(Limits(upper - 1e-6)).state == "undecided"
+
+
+def test_equal_numbers_are_pairs_unless_they_are_said_to_be_of_other_seeds():
+    """What networks of one seed have in common widens the interval where nothing is paired, and only there."""
+    shared = [(10, 10), (110, 10), (210, 10)]
+    after = [(first + 20 + each, 10) for each, (first, _) in enumerate(shared)]
+    sides = LABEL, networks(shared), networks(after, 500), networks(shared)
+    paired, independent = (audit.audit_predictions(*sides, unpaired=unpaired) for unpaired in ((), {"control"}))
+    rows = [each.table.set_index("class").loc["0"] for each in (paired, independent)]
+    assert [row["loss"] for row in rows] == pytest.approx([0.021] * 2)
+    assert rows[0]["loss_high"] < 0.05
+    assert rows[1]["loss_high"] > 0.2
+    assert [row["reference"] for row in rows] == ["control", "control of other seeds"]
+
+
+@pytest.mark.parametrize(("control", "after"), [(1, 3), (2, 1)])
+def test_a_single_network_says_nothing_of_other_seeds(control, after):
+    with pytest.raises(StudyError, match=rf"{control} networks? in the control and {after} after: .* two or more"):
+        audit.audit_predictions(LABEL, BEFORE[:1], networks(AFTER[:after]), networks(CONTROL[:control], 400))
+
+
+def test_copies_of_a_control_of_other_seeds_take_no_network_after_away():
+    control = networks(CONTROL, 400)[[0, 0, 1, 2]]
+    result = audit.audit_predictions(LABEL, BEFORE, networks(AFTER), control, unpaired={"control"})
+    (note,) = [note for note in result.notes if note.startswith("Copies")]
+    assert note.endswith("4 of 4 before, 4 of 4 after, 3 of 4 control.")
+
+
+def test_a_destroyed_network_fails_unless_as_many_of_the_control_are():
+    after, controls = networks(AFTER), [networks(CONTROL, 400) for _ in range(2)]
+    after[2], controls[1][:2] = 1, 1  # whatever the image, class 1 is predicted
+    collapsed = [audit.audit_predictions(LABEL, BEFORE, after, control).chance_level.collapsed for control in controls]
+    assert collapsed == [1, 0]
+
+
+def written(folder, seeds, predicted):
+    folder.mkdir()
+    for seed, each in zip(seeds, predicted, strict=True):
+        np.savez(folder / f"seed_{seed}.npz", label=LABEL, predicted=each)
+    return str(folder)
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Folders: seeds 0 to 2 before, after and of a control, and a control of seeds 7 to 9."""
+    made = {"dense": (range(3), BEFORE[:3]), "pruned": (range(3), networks(AFTER[:3]))}
+    made |= {"control": (range(3), networks(CONTROL, 400)), "others": (range(7, 10), networks(CONTROL, 400))}
+    return {name: written(tmp_path / name, *each) for name, each in made.items()}
+
+
+@pytest.mark.usefixtures("blank_picture")
+def test_files_of_other_seeds_are_not_paired(sides, tmp_path):
+    options = ["--before", sides["dense"], "--after", sides["pruned"], "--output", str(tmp_path / "out")]
+    result = click.testing.CliRunner().invoke(cli, ["audit", *options, "--control", sides["others"]])
+    assert result.exit_code == 0, result.output
+    assert "Not paired: 3 networks of the control and 3 after" in result.output
+    assert f"Pair 1: before {sides['dense']}/seed_0.npz, after {sides['pruned']}/seed_0.npz.\n" in result.output
+    found = audit.audit([sides["dense"]], [sides["pruned"]], [sides["others"]])
+    of_arrays = audit.audit_predictions(
+        LABEL, BEFORE[:3], networks(AFTER[:3]), networks(CONTROL, 400), unpaired={"control"}
+    )
+    assert found.table.equals(of_arrays.table.assign(**{"class": found.table["class"]}))
+
+
+def test_pairs_by_order_against_the_names_are_said(sides):
+    given = [sides["dense"]], [sides["pruned"]], [sides["others"]]
+    found = audit.audit(*given, pair_by_order=True)
+    assert any(
+        note.startswith("The networks of the control are paired with those after in the") for note in found.notes
+    )
+    assert found.table["reference"].unique().tolist() == ["control"]
+    own = audit.audit([sides["dense"]], [sides["pruned"]], [sides["control"]], pair_by_order=True)
+    assert not any("in the order given, although" in note for note in own.notes)
+
+
+def test_networks_before_of_other_seeds_are_not_paired(sides):
+    found = audit.audit([sides["others"]], [sides["pruned"]])
+    assert "Not paired: 3 networks before and 3 after, which are taken as independent." in found.notes
+    assert found.table["reference"].unique().tolist() == ["dense networks of other seeds"]
+    assert np.isnan(found.slopes.alpha)
