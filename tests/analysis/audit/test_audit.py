@@ -652,7 +652,7 @@ def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
     [
         ("", "no column label and no column predicted"),
         ("label,predicted\n", "no image in it"),
-        ("label|predicted\na|b\n", "first line .*label,predicted .*'label|predicted'"),
+        ("label predicted\na b\n", "first line .*label,predicted .*'label predicted'"),
         ("label,predicted\na\n", "line 2: 1 values for 2 columns"),
         ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns"),
         ("label,predicted\na,a\nb,\n", "image 2 has no label or no predicted"),
