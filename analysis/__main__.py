@@ -89,7 +89,7 @@ _FAIRNESS_VALUE = click.option(
 
 
 def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
-    """Return a flag that takes a value too, since an MLproject can only pass `--no-log {no_log}`."""
+    """Return a flag that takes a value too, since `mlflow run -P no_log=true` calls a command with `--no-log true`."""
     return click.option(
         name,
         is_flag=False,

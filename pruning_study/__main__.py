@@ -74,7 +74,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
-            # A flag takes a value too, since an MLproject can only pass `--force {force}`.
+            # A flag takes a value too, since `mlflow run -P force=true` calls a command with `--force true`.
             flag = {"is_flag": False, "flag_value": "true"} if item.metadata["check"] is boolean else {}
             takes_auto = item.metadata["auto"] or not flag
             settings: dict[str, Any] = {"type": _Checked(item) if takes_auto else click.BOOL, **flag}
@@ -394,7 +394,7 @@ def verify(study: Path | None, **typed: Any) -> None:
 
 
 def _named(run_ids: tuple[str, ...]) -> list[str]:
-    """Return the ids of runs. An MLproject can only pass a text on, where auto stands for no run."""
+    """Return the ids of runs, of which `mlflow run` passes several in one text, and none as an empty one."""
     return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
 
 

@@ -174,7 +174,7 @@ def metavar(item: Any) -> str:
 
 
 def default_text(item: Any) -> str:
-    """Return a field's default as it is typed on the command line or in MLproject."""
+    """Return a field's default as it is typed on the command line."""
     return AUTO if item.default is None else text(item.default)
 
 

@@ -3,7 +3,7 @@
 A record says all that is known of an option: its type, default, check and help, the commands that have it, its key in a
 study's file, what it needs to have an effect, and what its param means. From these records are made the dataclasses of
 the commands, click's options, the sections of the help, the warnings of options without effect, the keys of studies,
-the params that runs log, MLproject, and the command that `pruning-analysis recommend` prints.
+the params that runs log, and the command that `pruning-analysis recommend` prints.
 """
 
 import math
