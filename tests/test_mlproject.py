@@ -28,6 +28,7 @@ VALUES = {
     "class_weights": "dense",
     "constraint": "ceag",
     "corruptions": "fog",
+    "constraint_images": "validation",
     "control": "none",
     "decay": "cosine",
     "device": "cpu",
