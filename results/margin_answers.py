@@ -49,7 +49,7 @@ def _pairs() -> dict[str, pd.DataFrame]:
     runs = runs[
         runs[schema.SEED].isin(SEEDS) & (network_measures.param(runs, schema.FINE_TUNE_DECAY, "none") == "cosine")
     ]
-    runs = runs[network_measures.param(runs, "kept_epoch", "") == ""]
+    runs = runs[network_measures.param(runs, "kept_epoch", "none") == "none"]
     is_control = runs[schema.PRUNER] == CONTROL
     is_gradual = runs[schema.RATIO].eq(20) & network_measures.param(runs, schema.SCHEDULE, "").eq("cubic")
     ids = [
