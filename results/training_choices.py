@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import ABOVE, NEUTRAL, page
 from analysis.report.papers.prune_responsibly import coefficients
-from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, study_rows, survival
+from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, fitted_rows, survival
 from analysis.report.papers.prune_responsibly.levels import (
     ACCURACY,
     ACCURACY_0,
@@ -49,7 +49,8 @@ def write(results: Path) -> None:
     """Write the tables and the picture of the study, if its frames are there."""
     if not folders.has_frames(results, STUDY):
         return
-    rows = at_own_rates(study_rows(StudyData.from_frames(folders.exported(results, STUDY))))
+    study = StudyData.from_frames(folders.exported(results, STUDY))
+    rows = at_own_rates(fitted_rows(study.runs, study.characteristics))
     fits = {_WITH: fit_rows(rows), _WITHOUT: fit_rows(rows.drop(columns=list(CHOICES)))}
     halves = imbalance_by_half(rows)
     tables = {
