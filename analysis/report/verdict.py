@@ -57,8 +57,8 @@ MEANINGS = {
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
 _NOT_PAIRED = (
-    f"The runs of {CONTROL} are of other seeds. Losses are held against them without pairs, so that bounds are wide, and "
-    f"the change of accuracy is from the dense networks on: make {CONTROL} for the seeds of the pruned networks."
+    f"The runs of {CONTROL} are of other seeds. Losses are held against them without pairs, so that bounds are wide, "
+    f"and the change of accuracy is from the dense networks on: make {CONTROL} for the seeds of the pruned networks."
 )
 _NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
 _BEYOND_CONTROL = (
