@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import ABOVE, NEUTRAL, page
 from analysis.report.papers.prune_responsibly import coefficients
-from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, study_rows, survival
+from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, fitted_rows, survival
 from analysis.report.papers.prune_responsibly.levels import (
     ACCURACY,
     ACCURACY_0,
@@ -21,7 +21,7 @@ from analysis.report.papers.prune_responsibly.levels import (
     LEARNING_RATE,
     OPTIMIZER,
 )
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.runs.options.names import ADAM, SGD
 from analysis.statistics import regression
 from analysis.statistics.hypothesis_tests import corrected
@@ -49,11 +49,15 @@ def write(results: Path) -> None:
     """Write the tables and the picture of the study, if its frames are there."""
     if not folders.has_frames(results, STUDY):
         return
-    rows = at_own_rates(study_rows(StudyData.from_frames(folders.exported(results, STUDY))))
+    study = StudyData.from_frames(folders.exported(results, STUDY))
+    rows = at_own_rates(fitted_rows(study.runs, study.characteristics))
+    guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
+    planned = at_own_rates(fitted_rows(frames.rows(study.runs, ~guesses), study.characteristics))
     fits = {_WITH: fit_rows(rows), _WITHOUT: fit_rows(rows.drop(columns=list(CHOICES)))}
     halves = imbalance_by_half(rows)
     tables = {
         "primary_tests": primary_tests(fits[_WITH]),
+        "planned_primary_tests": primary_tests(fit_rows(planned)),  # networks at chance were left out
         "imbalance": imbalance(fits),
         "halves": halves,
         "survival": surviving_terms(fits),

@@ -115,7 +115,8 @@ class CellCosts(NamedTuple):
     reference : str
         What they are compared with: their controls, controls of other seeds, or their dense networks.
     n : int
-        Pruned networks that are compared, those at chance included.
+        Pruned networks that are compared, those at chance included; if controls are of other seeds, those of the
+        smaller side.
     accuracy_loss, accuracy_loss_upper : float
         Loss of accuracy, and its one-sided 95 % bound.
     loss, cost : Bounds
@@ -178,7 +179,8 @@ def _cell_costs(
     if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
         disproportionate = disproportionate_losses(changes.label, *changes.right)
     of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
-    return CellCosts(reference, len(rows), *of_accuracy, loss, cost, worst, disproportionate), has
+    networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
+    return CellCosts(reference, networks, *of_accuracy, loss, cost, worst, disproportionate), has
 
 
 def networks_for_limit(

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.statistics.limits import ACCURACY, ALPHA, LIMITS, Decided, Limits, decide
 from analysis.study.arrays import dense_weakness
-from analysis.study.costs import CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, networks_for_limit
+from analysis.study.costs import CONTROL_OF_NETWORK, networks_for_limit
 from analysis.study.joins import is_alike
 from analysis.study.once import once
 from analysis.study.settings import ITERATION, at_level, is_pruned
@@ -42,8 +42,8 @@ class Decision(NamedTuple):
     judged : Judged
         The networks that everything is told of: the largest safe choice or, where nothing is shown to be safe, the
         largest ratio at which some method's mean loss of accuracy is within its limit.
-    is_safe : bool, optional
-        None where nobody can tell, because the controls are of other seeds.
+    is_safe : bool
+        Whether a choice is shown to be safe.
     larger : Judged, optional
         The next larger ratio of a safe choice's method, which is not shown to be safe.
     tried : list of Judged
@@ -52,7 +52,7 @@ class Decision(NamedTuple):
     """
 
     judged: Judged
-    is_safe: bool | None
+    is_safe: bool
     larger: Judged | None
     tried: list[Judged]
     limits: Limits
@@ -95,8 +95,7 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
         best = max(safe, key=lambda each: (each.cell[schema.RATIO], each.cell["accuracy_after"]))
         return Decision(best, True, _next(best, tried, of_method), tried, limits)
     leading = by_accuracy(cells, _leading_ratio(cells, limits), limits).iloc[0]
-    can_tell = (class_rows(study, leading)["reference"] != CONTROL_OF_OTHER_SEEDS).all()
-    return Decision(_judge(leading, study, limits), False if can_tell else None, None, tried, limits)
+    return Decision(_judge(leading, study, limits), False, None, tried, limits)
 
 
 def ratio_of(study: StudyData, workload: Workload) -> float:
@@ -173,11 +172,10 @@ def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[
 
 
 def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
-    """Hold a cell against the limits; a single network, and unpaired ones, are never shown to be safe."""
+    """Hold a cell against the limits; with a single network on a side it is never shown to be safe."""
     rows = class_rows(study, cell)
     decided = decide(_losses(cell, rows), limits)
-    can_be_safe = (rows["n_reference"] > 1).all() and (rows["reference"] != CONTROL_OF_OTHER_SEEDS).all()
-    if decided.state == "within" and not can_be_safe:
+    if decided.state == "within" and not (rows["n_reference"] > 1).all():
         decided = decided._replace(state="undecided", worst=None)
     return Judged(cell, decided)
 

@@ -67,13 +67,13 @@ def read(config: ExemplarsConfig) -> PopulationPair:
     runs = _chosen(study.runs, config)
     name = cell_name(runs.iloc[0])
     checked = CheckedPredictions(study.runs, predictions)
-    sound, left_out = _with_predictions(runs, checked([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]), name)
+    sides, notes = _with_predictions(runs, checked([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]), name)
     first = runs.iloc[0]
     columns = {
         param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
     }
     described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
-    return PopulationPair(name, first[schema.DATASET], described, *sound, notes=[*left_out, *checked.notes])
+    return PopulationPair(name, first[schema.DATASET], described, *sides, notes=[*notes, *checked.notes])
 
 
 def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
@@ -160,32 +160,28 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels and predictions of the pairs of networks that do not guess, and what is said of the others."""
+    """Return labels and predictions of the pairs of networks, and what is said of those without, and at chance."""
     runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a network that is there twice is no second network
     pairs = [
         (predicted[dense], predicted[compressed])
         for dense, compressed in zip(runs[schema.DENSE_RUN_ID], runs[RUN_ID], strict=True)
         if dense in predicted and compressed in predicted
     ]
-    sound = [pair for pair in pairs if not any(map(_guesses, pair))]
-    numbers = {"without predictions": len(runs) - len(pairs), "with a network that guesses": len(pairs) - len(sound)}
-    left_out = [
-        f"{count:,} of {len(runs):,} pairs of networks left out, {why}" for why, count in numbers.items() if count
-    ]
-    if len(sound) < FEWEST:
-        there = f"{len(sound)} network{'s' if len(sound) != 1 else ''} a side"
+    notes = []
+    if without := len(runs) - len(pairs):
+        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out, without predictions")
+    if len(pairs) < FEWEST:
+        there = f"{len(pairs)} network{'s' if len(pairs) != 1 else ''} a side"
         raise StudyError(
-            f"{name}: {there}{''.join(f' ({note})' for note in left_out)}, and a modal label needs {FEWEST} or more: "
+            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, and a modal label needs {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
-    label = sound[0][0][schema.LABEL]
-    dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in sound]) for side in (0, 1))
-    return (label, dense, compressed), left_out
-
-
-def _guesses(arrays: Mapping[str, np.ndarray]) -> bool:
-    label, predicted = arrays[schema.LABEL], arrays[schema.PREDICTED]
-    return bool(networks_at_chance(label, (label == predicted)[np.newaxis])[0])
+    label = pairs[0][0][schema.LABEL]
+    dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in pairs]) for side in (0, 1))
+    at_chance = networks_at_chance(label, dense == label) | networks_at_chance(label, compressed == label)
+    if at_chance.any():
+        notes.append(f"{at_chance.sum():,} of {len(pairs):,} pairs have a network at chance, and count")
+    return (label, dense, compressed), notes
 
 
 def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:

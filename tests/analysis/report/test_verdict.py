@@ -196,7 +196,7 @@ def test_of_an_own_pruner_without_a_control_only_safe_is_to_be_known():
 def test_controls_of_other_seeds_are_compared_without_pairs_and_that_is_said():
     controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
     (line, *_) = judged(runs(alpha=1.5), controls)
-    assert "of other seeds, so that losses are compared without pairs" in line
+    assert "of other seeds. Losses are held against them without pairs" in line
 
 
 def test_networks_without_a_control_are_not_counted():

@@ -104,6 +104,20 @@ def test_a_class_that_one_network_alone_has_leaves_out_that_network():
     assert (decided.cell["n"], decided.is_safe) == (7, True)
 
 
-def test_controls_of_other_seeds_leave_it_open():
-    controls = none().assign(dense_run_id=[f"other {seed}" for seed in range(8)], seed=range(20, 28))
-    assert decisions(study(pruned(), controls))[WORKLOAD].is_safe is None
+def of_other_seeds(controls):
+    return controls.assign(dense_run_id=[f"other {seed}" for seed in controls["seed"]], seed=controls["seed"] + 20)
+
+
+def test_beside_controls_of_other_seeds_the_bound_without_pairs_decides():
+    """Class b has recall .7 and differs between networks with an sd of .0007 or .07."""
+    assert decisions(study(pruned(loss=0.003), of_other_seeds(none())))[WORKLOAD].is_safe is True
+    wide = pruned(loss=0.003, noise=100 * SPREAD), of_other_seeds(none())
+    decided = decisions(study(*wide))[WORKLOAD]
+    assert (decided.is_safe, decided.judged.decided.state) == (False, "undecided")
+    assert "may lose up to" in verdict(study(*wide))[0]
+
+
+def test_one_control_of_another_seed_shows_no_bound():
+    alone = study(pruned(), of_other_seeds(none().head(1)))
+    assert decisions(alone)[WORKLOAD].is_safe is False
+    assert "with one control nothing shows how far classes move" in verdict(alone)[0]

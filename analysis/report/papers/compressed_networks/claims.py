@@ -50,8 +50,6 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
 def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
-    Cells most of whose networks guess are left out.
-
     Returns
     -------
     DataFrame
@@ -68,7 +66,7 @@ def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
     rows = []
     for cell in recalls(study):
         dense = cell.dense_run_ids
-        if groups(len(dense)) and len(cell.rows) > cell.n_at_chance:
+        if groups(len(dense)):
             number = populations.setdefault(dense, len(populations))
             if dense not in placebos:
                 placebos[dense] = _without_groups(len(dense), partial(_placebo, cell))

@@ -1,6 +1,6 @@
 """Pruning identified exemplars (PIEs) of every cell: how many, which images, and how hard they are, beside a placebo.
 
-The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks at chance count.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,12 +98,11 @@ def exemplars(
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_groups, of_halves, without = [], [], [], [], []
     for rows in study.cells():
-        has, sound_rows = study.classes_of(rows), rows[~study.at_chance[rows]]
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
+        own = study.runs.iloc[rows]
+        dense = tuple(own[schema.DENSE_RUN_ID])
         if len(set(dense)) < FEWEST:
             continue
         name = cell_names(study, rows[0])
-        own = study.runs.iloc[sound_rows]
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
             # Where predictions are missing, the note of `cells.cells` says so.
@@ -113,7 +112,7 @@ def exemplars(
         own_exemplars = _between(shared_predictions, dense, own[RUN_ID])
         if dense not in dense_halves:
             dense_halves[dense] = _halves(pairs, dense)
-        on_images = _on_images(pairs, own_exemplars, ranked=has.sum() > _RANKED)
+        on_images = _on_images(pairs, own_exemplars, ranked=study.classes_of(rows).sum() > _RANKED)
         between_halves = dict.fromkeys(OF_HALVES, np.nan)
         if (own_halves := dense_halves[dense]) is not None:
             compressed = pairs.predicted[1]
@@ -122,9 +121,7 @@ def exemplars(
             of_halves.append((name, dense, halves_split, placebo))
             if (table := (of_images or {}).get(name[schema.DATASET])) and table.images == len(pairs.images.label):
                 of_groups += [{**name, **row} for row in _by_group(own_halves, compressed, table)]
-        summaries.append(
-            {**name, **on_images, **between_halves, **_against_control(study, sound_rows, shared_predictions)}
-        )
+        summaries.append({**name, **on_images, **between_halves, **_against_control(study, rows, shared_predictions)})
         images.append(pd.DataFrame({**name, **_columns(pairs, own_exemplars)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
     return CellExemplars(pd.DataFrame(summaries), pies, pd.DataFrame(of_groups), of_halves, list(_notes(without)))

@@ -1,7 +1,6 @@
 """Accuracies and recalls of the dense and the compressed networks of every cell, and the paper's test of each class.
 
-The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out, as
-the studies of the papers' sentences were planned.
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks at chance count.
 """
 
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
 
 class ComparedNetworks(NamedTuple):
-    """The networks of a cell that do not guess, each with its own dense network.
+    """The networks of a cell, each with its own dense network.
 
     Attributes
     ----------
@@ -38,8 +37,6 @@ class ComparedNetworks(NamedTuple):
     dense_accuracy, compressed_accuracy : (networks,)
     dense_run_ids : tuple of str
         Dense networks, which are the same in many cells.
-    n_at_chance : int
-        How many further networks guess.
     """
 
     rows: np.ndarray
@@ -49,18 +46,14 @@ class ComparedNetworks(NamedTuple):
     dense_accuracy: np.ndarray
     compressed_accuracy: np.ndarray
     dense_run_ids: tuple[str, ...]
-    n_at_chance: int
 
 
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Return every cell of two networks or more; a network that is there twice is no second network."""
     for rows in study.cells():
-        has, sound_rows = study.classes_of(rows), rows[~study.at_chance[rows]]
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[sound_rows])
-        if len(set(dense)) == len(sound_rows) >= FEWEST_TESTED:
-            yield ComparedNetworks(
-                sound_rows, has, *study.measured(sound_rows, has), dense, int(study.at_chance[rows].sum())
-            )
+        has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
+        if len(set(dense)) == len(rows) >= FEWEST_TESTED:
+            yield ComparedNetworks(rows, has, *study.measured(rows, has), dense)
 
 
 def accuracies(study: RunArrays) -> pd.DataFrame:

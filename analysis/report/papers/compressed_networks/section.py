@@ -52,8 +52,7 @@ _PRINTED = (
 )
 _CLAIMS = (
     "Read as the sentences of the first paper. Errors are those of the jackknife over groups of networks, because a "
-    "single network has no modal label; on average they are rather too large. t is the level. Levels at which most "
-    "networks guess are left out."
+    "single network has no modal label; on average they are rather too large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = (

@@ -55,9 +55,9 @@ class Regression(NamedTuple):
 
 @once
 def fitted(study: StudyData) -> Regression:
-    """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
-    rows = study_rows(study)
-    notes = _note_on_guessing(study.runs, _guesses(study))
+    """Fit the accuracies of a study's classes after each level of iterative pruning."""
+    rows = fitted_rows(study.runs, study.characteristics)
+    notes = _note_on_guessing(study)
     if rows.empty:
         return Regression(pd.DataFrame(), None, None, notes)
     try:
@@ -99,21 +99,13 @@ def fit_rows(rows: pd.DataFrame) -> Regression:
     return Regression(table, fit, linear, list(logit.attrs["notes"]))
 
 
-def study_rows(study: StudyData) -> pd.DataFrame:
-    """Return the rows of `fitted_rows` of a study, without networks that guess."""
-    return fitted_rows(frames.rows(study.runs, ~_guesses(study)), study.characteristics)
-
-
-def _guesses(study: StudyData) -> pd.Series:
-    return study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
-
-
-def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:
-    levels = iterated(runs.assign(guesses=guesses))
-    left_out = levels.loc[levels[TECHNIQUE] != CONTROL, "guesses"]
-    if not left_out.any():
+def _note_on_guessing(study: StudyData) -> list[str]:
+    guessing = study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID]
+    levels = iterated(study.runs)
+    guesses = levels.loc[levels[TECHNIQUE] != CONTROL, frames.RUN_ID].isin(guessing)
+    if not guesses.any():
         return []
-    return [f"regression: {left_out.sum():,} of {len(left_out):,} pruned networks left out, which guess"]
+    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks guess, and count"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:

@@ -84,12 +84,12 @@ def test_a_network_pruned_while_it_is_trained_is_named_by_its_sparsity(tmp_path,
     assert "no run has sparsity 0.5" in refusal(config(frames, data, sparsity="0.5"))
 
 
-def test_networks_that_guess_are_left_out_and_counted(tmp_path, data):
+def test_networks_at_chance_count_and_their_number_is_said(tmp_path, data):
     sides = predictions(8)
     sides["compressed"][7] = 0
     read = cell.read(config(export(tmp_path / "frames", data, sides), data))
-    assert len(read.dense) == len(read.compressed) == 7
-    assert read.notes[0] == "1 of 8 pairs of networks left out, with a network that guesses"
+    assert len(read.dense) == len(read.compressed) == 8
+    assert read.notes[0] == "1 of 8 pairs have a network at chance, and count"
 
 
 @pytest.mark.attack
