@@ -16,7 +16,7 @@ from tests.text_boxes import hidden_texts
 
 def figures(*cells, order="abc", narrow=False):
     runs, counts = made_up.study(*cells)
-    orders = dict.fromkeys(runs["dataset"], list(order))
+    orders = {dataset: list(order) for dataset in runs["dataset"]}
     return by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), orders, narrow=narrow)
 
 
