@@ -1,7 +1,7 @@
 """Colours, axes and pages that all figures share."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,6 +145,14 @@ def with_legend(axes: Axes) -> Figure:
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
     return figure
+
+
+def share_scale(figures: Iterable[Figure]) -> None:
+    """Give the horizontal axes of all panels of some figures the same ends, so that all that is drawn has room."""
+    panels = [axes for figure in figures for axes in figure.axes]
+    ends = [axes.get_xlim() for axes in panels]
+    for axes in panels:
+        axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:

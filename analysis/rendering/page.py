@@ -121,14 +121,24 @@ class Report:
         return [block for block in blocks if isinstance(block, Picture)]
 
 
-def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
-    """Return the figures that there are, by file name without ending, as blocks of a section."""
-    return [Picture(name, figure) for name, figure in figures.items() if figure is not None]
+def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] | None = None) -> list[Picture]:
+    """Return the figures that there are, by file name without ending, as blocks of a section.
+
+    Parameters
+    ----------
+    figures : mapping of str to Figure
+    narrow : mapping of str to Figure, optional
+        Those that a narrow window shows instead, by the same names.
+    """
+    return [Picture(name, figure, (narrow or {}).get(name)) for name, figure in figures.items() if figure is not None]
 
 
-def numbered(start: str, drawn: Sequence[Figure | None]) -> list[Picture]:
+def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure] = ()) -> list[Picture]:
     """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing one has a number too."""
-    return pictures({picture_name(start, place): figure for place, figure in enumerate(drawn)})
+    wide, folded = (
+        {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
+    )
+    return pictures(wide, {name: figure for name, figure in folded.items() if figure is not None})
 
 
 def picture_name(start: str, place: int) -> str:

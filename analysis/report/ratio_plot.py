@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER, page
+from analysis.rendering.drawing import BELOW, NARROW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_legend
 from analysis.report.published import rank
 from analysis.report.verdict import places
@@ -148,6 +148,8 @@ def against_ratio(
     title: str,
     note: str,
     handles: Sequence[Line2D] = (),
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Draw a column for each data set and model against the ratio. A stripe marks the ratio of the verdict.
 
@@ -161,12 +163,16 @@ def against_ratio(
     title, note : str
     handles : sequence of Line2D
         Of the legend, after those of the methods.
+    narrow : bool
+        Draw all panels one below the other, for a narrow window.
     """
     styles, method_handles = styles_of([workload.lines for workload in group])
-    size = figure_width(group), 2.9 * len(rows) + 1.6
-    figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
+    lines = len(rows) * len(group) if narrow else len(rows)
+    size = figure_width(group, narrow=narrow), 2.9 * lines + 1.6
+    figure, panels_of_page = page((lines, 1 if narrow else len(group)), size, title, note, sharex=not narrow and "col")
+    grid = panels_of_page.reshape(len(group), len(rows)).T if narrow else panels_of_page
     for panels, workload in zip(grid.T, group, strict=True):
-        name_panel(panels[0], workload.name, title_room(group))
+        name_panel(panels[0], workload.name, title_room(group, narrow=narrow))
         pruned_cells = workload.cells[is_pruned(workload.cells)]
         leading = ratio_of(study, (workload.name[0], workload.name[1])) if len(pruned_cells) else np.inf
         column = Column(workload.cells, workload.lines, styles, leading)
@@ -174,11 +180,13 @@ def against_ratio(
             draw(axes, column)
             if len(pruned_cells):
                 draw_stripe(axes, column.leading)
-        _set_ratios(panels[-1], workload.lines)
+        for axes in panels if narrow else panels[-1:]:
+            _set_ratios(axes, workload.lines)
     for row in grid:
         show_beyond(row, group)
-    for axes, label in zip(grid[:, 0], rows, strict=True):
-        axes.set_ylabel(label)
+    for panels in grid.T if narrow else grid.T[:1]:
+        for axes, label in zip(panels, rows, strict=True):
+            axes.set_ylabel(label)
     add_legend(figure, [*method_handles, *handles], size)
     return figure
 
@@ -323,14 +331,14 @@ def handle(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
 
 
-def figure_width(group: Sequence[Any]) -> float:
-    """Return the width of a figure with a column for each data set and model, in inches."""
-    return max(_PANEL * len(group), 7.0)
+def figure_width(group: Sequence[Any], *, narrow: bool = False) -> float:
+    """Return the width of a figure with a column for each data set and model, or with one column, in inches."""
+    return NARROW if narrow else max(_PANEL * len(group), 7.0)
 
 
-def title_room(group: Sequence[Any]) -> float:
+def title_room(group: Sequence[Any], *, narrow: bool = False) -> float:
     """Return the room above each column, without the labels of its axis, in points."""
-    return 72 * (figure_width(group) / len(group) - 1.0)
+    return 72 * (figure_width(group, narrow=narrow) / (1 if narrow else len(group)) - 1.0)
 
 
 def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:

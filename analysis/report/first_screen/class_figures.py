@@ -23,15 +23,15 @@ MOST_CLASSES = 30
 MOST_NAMED = 5
 _MOST_METHODS = 6
 _LONGEST_NAME = 28
-_SIZE, _FRAME = (7.2, 5.6), (0.8, 1.9)  # inches; what stands around the axes
-_WIDEST_NAME = 150  # points
+_SIZE, _NARROW_SIZE, _FRAME = (7.2, 5.6), (NARROW, 5.2), (0.8, 1.9)  # inches; the last stands around the axes
+_WIDEST_NAME, _WIDEST_NARROW_NAME = 150, 80  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
 _RATIO = " The ratio is the verdict's."
 _PROPORTION = "Black ticks: the loss if the error of every class grew by one factor. "
 
 
-def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
+def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) -> Figure:
     """Draw the mean recall of each class: dense, fine-tuned only, and pruned. Without a control it has two stations.
 
     The classes that lose most are named at the right end.
@@ -41,6 +41,8 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     study : StudyData
     cell : Series
         A row of `study.cells`.
+    narrow : bool
+        Draw for a narrow window.
     """
     rows, has_control = class_rows(study, cell), cell["n_none"] > 0
     stations = {"dense": "recall_before", **({"fine-tuned only": "recall_control"} if has_control else {})}
@@ -52,7 +54,8 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
         rows[rows["loss"].round(9) > 0].sort_values("loss", ascending=False, kind="stable").head(MOST_NAMED)
     )
     note = _recalls_note(cell, largest_losses, class_test(rows))
-    figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), note)
+    size = _NARROW_SIZE if narrow else _SIZE
+    figure, ((axes,),) = page((1, 1), size, _recalls_title(study, cell), note)
     recalls = rows[list(stations.values())].to_numpy()
     axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
     ends = [("accuracy", accuracy[-1], _STRONG)]
@@ -60,7 +63,7 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
     for _, row in largest_losses.iterrows():
         is_significant = row["cost_p"] < LEVEL
         color = ABOVE if is_significant or row["class"] == largest_losses["class"].iloc[0] else _STRONG
-        name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
+        name = fitted_name(str(row["class"]), _WIDEST_NARROW_NAME if narrow else _WIDEST_NAME, _LETTERS)
         style = {
             "color": color,
             "linewidth": 2.2 if is_significant else 1.2,
@@ -69,8 +72,12 @@ def class_recalls(study: StudyData, cell: pd.Series) -> Figure:
         }
         axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
         ends.append((f"{name}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
-    _set_stations(axes, list(stations), np.array([*recalls.ravel(), *accuracy]))
-    _write_ends(axes, len(stations) - 1, ends)
+    _set_stations(
+        axes,
+        [name.replace(" ", "\n") if narrow else name for name in stations],
+        np.array([*recalls.ravel(), *accuracy]),
+    )
+    _write_ends(axes, len(stations) - 1, ends, size)
     return figure
 
 
@@ -118,9 +125,9 @@ def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> No
     axes.tick_params(axis="x", length=0)
 
 
-def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write texts beside the right ends of lines, moved apart as far as they need it."""
-    width, height = 72 * (np.array(_SIZE) - _FRAME)
+def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]], size: tuple[float, float]) -> None:
+    """Write texts beside the right ends of lines, moved apart as far as they need it, in a figure of this size."""
+    width, height = 72 * (np.array(size) - _FRAME)
     room = max(width_in_picture(text, _LETTERS) for text, _, _ in ends) + 24
     left_margin = 0.1
     axes.set_xlim(-left_margin, last + (last + left_margin) * room / (width - room))
@@ -146,29 +153,29 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.n
     return positions
 
 
-def class_losses(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> Figure:
+def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *, narrow: bool = False) -> Figure:
     """Draw what each class loses beyond the control, a panel for each of the first methods.
 
-    The class that loses most by the first method is on top.
+    Of very many classes those are drawn that lose most by the first method.
 
     Parameters
     ----------
     study : StudyData
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
+    order : sequence of str
+        All classes, the one that is on top first.
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
-    random = is_random(cells)
-    shown_cells = cells if random.all() else cells[~random]
-    panels = [
-        (cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.head(_MOST_METHODS).iterrows()
-    ]
-    order = panels[0][1]["loss"].sort_values(ascending=False, kind="stable").index
-    names = list(order[:MOST_CLASSES])
+    shown_cells = _without_random(cells)
+    panels = _losses_of(study, cells)
+    names = _names(panels[0][1], order)
     first = cells.iloc[0]
     subject = (
-        f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
+        f"the worst {len(names)} of {len(panels[0][1]):,} classes lose"
+        if len(names) < len(panels[0][1])
+        else "each class loses"
     )
     methods = (
         f", the {len(panels)} most accurate of {len(shown_cells)} methods" if len(panels) < len(shown_cells) else ""
@@ -201,6 +208,23 @@ def class_losses(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False)
         axes.set_xlabel("loss, points", fontsize=9)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return figure
+
+
+def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
+    random = is_random(cells)
+    return cells if random.all() else cells[~random]
+
+
+def _losses_of(study: StudyData, cells: pd.DataFrame) -> list[tuple[pd.Series, pd.DataFrame]]:
+    """Return the cells that have a panel, each with its classes."""
+    shown_cells = _without_random(cells).head(_MOST_METHODS)
+    return [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown_cells.iterrows()]
+
+
+def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
+    """Return the classes that lose most, or all if they are few, in an order of all classes."""
+    most = set(rows["loss"].sort_values(ascending=False, kind="stable").index[:MOST_CLASSES])
+    return [name for name in order if name in most]
 
 
 def _losses_size(panels: int, names: int, *, narrow: bool) -> tuple[float, float]:

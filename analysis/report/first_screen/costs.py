@@ -82,18 +82,25 @@ def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
 def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
     lines = [_pruned_lines(workload, study) for workload in workloads]
     styles, handles = styles_of(lines)
-    rows, columns = (len(workloads) * len(OUTCOMES), 1) if narrow else (len(workloads), len(OUTCOMES))
+    outcomes = [outcome for outcome in OUTCOMES if any(_has_marks(methods, outcome, study) for methods in lines)]
+    rows, columns = (len(workloads) * len(outcomes), 1) if narrow else (len(workloads), len(outcomes))
     size = (NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
     figure, grid = page((rows, columns), size, "", "")
-    for row, workload, methods in zip(grid.reshape(-1, len(OUTCOMES)), workloads, lines, strict=True):
+    for row, workload, methods in zip(grid.reshape(-1, len(outcomes)), workloads, lines, strict=True):
         row[0].set_title(_title(workload, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
-        for axes, outcome in zip(row, OUTCOMES, strict=True):
+        for axes, outcome in zip(row, outcomes, strict=True):
             _draw(axes, methods, styles, outcome, study)
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
     add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")], size)
     return figure
+
+
+def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
+    """Return whether a panel has a mark; the cost of a single network has no value."""
+    values = pd.concat(_values(cells, outcome, study) for cells in lines.values())
+    return bool((values["value"].notna() | values["at_chance"]).any())
 
 
 def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:

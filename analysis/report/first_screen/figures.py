@@ -56,7 +56,7 @@ _SLOPES = {
 }
 
 
-def sizes(study: StudyData, cells: pd.DataFrame) -> list[Figure]:
+def sizes(study: StudyData, cells: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
     """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
 
     Dense networks and the control are at 100 %.
@@ -66,18 +66,25 @@ def sizes(study: StudyData, cells: pd.DataFrame) -> list[Figure]:
     study : StudyData
     cells : DataFrame
         As `weakest.with_weakest` returns them.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
-    return [_against_size(group, study) for group in groups(cells, study) if any(map(_has_compressed, group))]
+    return [
+        _against_size(group, study, narrow=narrow) for group in groups(cells, study) if any(map(_has_compressed, group))
+    ]
 
 
-def slopes(study: StudyData) -> list[Figure]:
-    """Draw alpha and the raw slope against the ratio, a column for each data set and model, at most four a figure."""
+def slopes(study: StudyData, *, narrow: bool = False) -> list[Figure]:
+    """Draw alpha and the raw slope against the ratio, a column for each data set and model, at most four a figure.
+
+    For a narrow window, all panels stand one below the other.
+    """
     title = "Alpha and raw slope against the pruning ratio"
     note = (
         "Means over networks that do not guess, with their intervals. Dashed: no change from the dense networks. "
         f"{_READING} Where alpha rises and the raw slope does not, the accuracy fell."
     )
-    return _against_ratio(study.cells, _SLOPES, study, title, note)
+    return _against_ratio(study.cells, _SLOPES, study, title, note, narrow=narrow)
 
 
 def _has_compressed(workload: PlottedWorkload) -> bool:
@@ -85,11 +92,11 @@ def _has_compressed(workload: PlottedWorkload) -> bool:
 
 
 def _against_ratio(
-    cells: pd.DataFrame, rows: dict[str, Drawn], study: StudyData, title: str, note: str
+    cells: pd.DataFrame, rows: dict[str, Drawn], study: StudyData, title: str, note: str, *, narrow: bool
 ) -> list[Figure]:
     panels = {label: partial(_draw_panel, drawn=drawn, study=study) for label, drawn in rows.items()}
     with_ratio = cells[~in_number_format(cells)]
-    return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio, study)]
+    return [against_ratio(group, panels, study, title, note, narrow=narrow) for group in groups(with_ratio, study)]
 
 
 def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> None:
@@ -99,25 +106,27 @@ def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> N
     axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= column.leading)], drawn, dense))
 
 
-def _against_size(group: Sequence[PlottedWorkload], study: StudyData) -> Figure:
+def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
     styles, handles = styles_of([workload.lines for workload in group])
-    size = figure_width(group), 4.9
+    shape = (len(group), 1) if narrow else (1, len(group))
+    size, room = (figure_width(group, narrow=narrow), 3.3 * shape[0] + 1.6), title_room(group, narrow=narrow)
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
         "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
         f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
     )
-    figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
-    for axes, (name, cells, lines) in zip(grid[0], group, strict=True):
+    figure, grid = page(shape, size, "Model size against the recall of the weakest class", note)
+    for axes, (name, cells, lines) in zip(grid.flat, group, strict=True):
         pruned_cells = cells[is_pruned(cells)]
         best = at_the_ratio(study, pruned_cells).head(1) if len(pruned_cells) else pruned_cells
-        name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
+        name_panel(axes, name, room, _weakest_class(best, room))
         _draw_sizes(axes, cells, lines, styles, study)
         for share in _shares(best):
             draw_stripe(axes, share)
         _set_shares(axes, lines)
-    show_beyond(grid[0], group)
-    grid[0, 0].set_ylabel("weakest class's recall")
+    show_beyond(list(grid.flat), group)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("weakest class's recall")
     add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")], size)
     return figure
 

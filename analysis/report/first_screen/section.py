@@ -1,11 +1,13 @@
 """The sections of a report's first screen, and the one on its files, in functions that take a study."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.rendering.drawing import share_scale
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
 from analysis.rendering.page import Block, Caption, Picture, Section, numbered, picture_name
+from analysis.report.class_order import class_orders
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
@@ -30,7 +32,9 @@ _COSTS_WITHOUT_CONTROL = (
 )
 _CLASSES = (
     "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
-    "control, or else of the dense networks, minus that after pruning, in points."
+    "control, or else of the dense networks, minus that after pruning, in points. All pictures of losses have one "
+    "scale. The classes of a data set have one order, in which those come first that lose most in the mean over "
+    "methods."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
@@ -61,8 +65,7 @@ _FILES = (
 
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
-    wide, narrow = numbered("accuracy", cost_figures.costs(study)), cost_figures.costs(study, narrow=True)
-    pictures_shown = [replace(picture, narrow=figure) for picture, figure in zip(wide, narrow, strict=True)]
+    pictures_shown = numbered("accuracy", *(cost_figures.costs(study, narrow=narrow) for narrow in (False, True)))
     if not pictures_shown:
         return None
     pruned_cells = _pruned_cells(study)
@@ -72,7 +75,8 @@ def costs(study: StudyData) -> Section | None:
 
 def sizes(study: StudyData) -> Section | None:
     """Return the section on the recall of the weakest class against the size of the model."""
-    blocks = numbered("model_size", figures.sizes(study, with_weakest(study)))
+    cells = with_weakest(study)
+    blocks = numbered("model_size", *(figures.sizes(study, cells, narrow=narrow) for narrow in (False, True)))
     return Section("Model size", blocks) if blocks else None
 
 
@@ -86,10 +90,11 @@ def class_losses(study: StudyData) -> Section | None:
     if not leading:
         return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
     proportions = [in_proportion(study, cells) for cells in leading]
+    losses = _losses_pictures("class_losses", study, leading)
     blocks: list[Block] = [_CLASSES, *([EXPECTATIONS] if any(proportions) else [])]
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
-        recalls = Picture(picture_name("class_recalls", index), class_figures.class_recalls(study, cells.iloc[0]))
-        blocks += [recalls, _losses_picture(picture_name("class_losses", index), study, cells), *of_proportion]
+        wide, narrow = (class_figures.class_recalls(study, cells.iloc[0], narrow=narrow) for narrow in (False, True))
+        blocks += [Picture(picture_name("class_recalls", index), wide, narrow), losses[index], *of_proportion]
     return Section("What each class loses", blocks, tables=tables)
 
 
@@ -105,9 +110,7 @@ def number_formats(study: StudyData) -> Section | None:
         blocks.append(quantized.shown(rows, study))
     formats = study.cells[never_fine_tuned(study.cells)]
     leading = [by_accuracy(rows, 1.0) for _, rows in places(formats)]
-    blocks += [
-        _losses_picture(picture_name("format_losses", index), study, cells) for index, cells in enumerate(leading)
-    ]
+    blocks += _losses_pictures("format_losses", study, leading)
     return Section("Number formats", blocks, tables={"number_formats.csv": frame})
 
 
@@ -115,7 +118,8 @@ def slopes(study: StudyData) -> Section | None:
     """Return the section on alpha and the raw slope; None where every network is in another number format."""
     if in_number_format(study.cells).all():
         return None
-    blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
+    drawn = (figures.slopes(study, narrow=narrow) for narrow in (False, True))
+    blocks: list[Block] = [_SLOPES, *numbered("slopes", *drawn)]
     for workload, rows in places(_pruned_cells(study)):
         cells = at_the_ratio(study, rows)
         blocks += [Caption(_workload_title(workload), f"{_ratios(cells)}."), _slope_table(cells, study)]
@@ -127,9 +131,15 @@ def files(study: StudyData) -> Section:
     return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
 
 
-def _losses_picture(name: str, study: StudyData, cells: pd.DataFrame) -> Picture:
-    wide, narrow = (class_figures.class_losses(study, cells, narrow=narrow) for narrow in (False, True))
-    return Picture(name, wide, narrow)
+def _losses_pictures(start: str, study: StudyData, cells: Sequence[pd.DataFrame]) -> list[Picture]:
+    """Return a picture of losses for the cells of each data set and model, all of one scale."""
+    orders = class_orders(study)
+    wide, narrow = (
+        [class_figures.class_losses(study, rows, orders[rows[schema.DATASET].iloc[0]], narrow=narrow) for rows in cells]
+        for narrow in (False, True)
+    )
+    share_scale([*wide, *narrow])
+    return numbered(start, wide, narrow)
 
 
 def _pruned_cells(study: StudyData) -> pd.DataFrame:

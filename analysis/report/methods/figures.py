@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, DrawnInterval, draw_intervals, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NARROW, NEUTRAL, DrawnInterval, draw_intervals, page
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.picture_text import name_in_picture
+from analysis.rendering.picture_text import fitted_name, name_in_picture
 from analysis.report.methods import compare as methods
 from analysis.report.methods.tables import TITLES, at_chance, scale
 from analysis.runs import schema
@@ -17,6 +17,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.settings import ITERATION
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
+_WIDEST_NAME, _LETTERS = 125, 7.5  # points, in a narrow window
 _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
 _LOWER_IS_BETTER = (methods.LOSS, methods.EXCESS)
 _COMPARED = {
@@ -45,7 +46,7 @@ _MOST_LEVELS = 4  # of iterative pruning, in a figure
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW, methods.ALPHA_BEYOND)
 
 
-def figures(frame: pd.DataFrame) -> dict[str, Figure]:
+def figures(frame: pd.DataFrame, *, narrow: bool = False) -> dict[str, Figure]:
     """Draw a forest plot for each data set, model and kind of comparison, by file name without ending.
 
     Comparisons with the control are left out: the first screen of a report draws them.
@@ -54,22 +55,26 @@ def figures(frame: pd.DataFrame) -> dict[str, Figure]:
     ----------
     frame : DataFrame
         As `methods.compare` returns it.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     return {
-        f"methods_{number}_{comparison}": forest(rows)
+        f"methods_{number}_{comparison}": forest(rows, narrow=narrow)
         for number, (_, group) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
         for comparison, rows in group.groupby("comparison", sort=False)
         if comparison != methods.AGAINST_CONTROL
     }
 
 
-def forest(frame: pd.DataFrame) -> Figure:
+def forest(frame: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw differences with their intervals: a panel for each outcome, in it a row for each ratio and method.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of `methods.compare` of one data set, model and kind of comparison.
+    narrow : bool
+        As for `figures`.
     """
     frame = _with_few_levels(frame).sort_values(schema.RATIO, kind="stable")
     one_outcome = frame[frame["outcome"] == methods.ALPHA]
@@ -77,10 +82,10 @@ def forest(frame: pd.DataFrame) -> Figure:
     comparison = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
     title = f"What differs, {comparison}: {first[schema.DATASET]}, {first[schema.MODEL]}"
     headings = [f"ratio {short_ratio(ratio)}" for ratio in one_outcome[schema.RATIO]]
-    return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.")
+    return _draw(frame, headings, _names(one_outcome), title, f"{_NOTE}; diamond: primary comparison.", narrow=narrow)
 
 
-def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
+def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str, *, narrow: bool = False) -> Figure:
     """Draw differences at the same accuracy: a panel for each outcome, in it a row for each data set and method.
 
     Parameters
@@ -89,13 +94,15 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
         Rows of `same_accuracy.same_accuracy` of one number of points below the control.
     accuracy : str
         What this accuracy is.
+    narrow : bool
+        As for `figures`.
     """
     frame = frame.assign(primary=False).sort_values([schema.DATASET, schema.MODEL], kind="stable")
     one_outcome = frame[frame["outcome"] == methods.ALPHA_NEW]
     headings = list(one_outcome[schema.DATASET] + ", " + one_outcome[schema.MODEL])
     names = list(_against(one_outcome) + one_outcome["is_equal"].map({True: "", False: " †"}))
     title = f"What differs at the same accuracy, {accuracy}"
-    return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
+    return _draw(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.", narrow=narrow)
 
 
 def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
@@ -116,25 +123,33 @@ def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str
     return BELOW if (low > no_effect) == (outcome in _HIGHER_IS_BETTER) else ABOVE
 
 
-def _draw(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
+def _draw(
+    frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str, *, narrow: bool
+) -> Figure:
     """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
     outcomes = _outcomes(frame)
     by_outcome = dict(list(frame.groupby("outcome")))
     starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
-    size = (_PANEL_WIDTH * len(outcomes) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
-    figure, grid = page((1, len(outcomes)), size, title, note, sharey=True)
-    for axes, outcome in zip(grid[0], outcomes, strict=True):
+    if narrow:
+        names = [fitted_name(name, _WIDEST_NAME, _LETTERS, lines=2) for name in names]
+    panel = _ROW_HEIGHT * (len(names) + len(starts))
+    shape = (len(outcomes), 1) if narrow else (1, len(outcomes))
+    size = (NARROW, (panel + 0.6) * len(outcomes) + 2) if narrow else (_PANEL_WIDTH * len(outcomes) + 1.8, panel + 1.7)
+    figure, grid = page(shape, size, title, note, sharey=True)
+    for axes, outcome in zip(grid.flat, outcomes, strict=True):
         rows = [_interval(row) for row in by_outcome[outcome].to_dict("records")]
         draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
         axes.set_title(TITLES[outcome].replace(" beyond ", "\nbeyond "), fontsize=10, y=1)
-    for axes in grid[0, 1:]:
+    for axes in grid[:, 1:].flat:
         axes.tick_params(axis="y", left=False)
-    first_axes, above = grid[0, 0], [headings[index] for index in starts]
-    first_axes.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=8, parse_math=False)
-    for label in first_axes.get_yticklabels()[: len(above)]:
-        label.set_fontweight("bold")
-    first_axes.set_ylim(heights[-1] + 0.6, -0.6)
+    above = [headings[index] for index in starts]
+    for axes in grid[:, 0]:
+        letters = _LETTERS if narrow else 8
+        axes.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=letters, parse_math=False)
+        for label in axes.get_yticklabels()[: len(above)]:
+            label.set_fontweight("bold")
+    grid[0, 0].set_ylim(heights[-1] + 0.6, -0.6)
     return figure
 
 

@@ -41,7 +41,8 @@ def _blocks(comparisons: pd.DataFrame) -> Iterator[Block]:
         accuracy = f"{points:g} {'point' if points == 1 else 'points'} below the control"
         yield Caption(f"{accuracy}.", "")
         yield _table(rows)
-        yield Picture(picture_name("same_accuracy", index), forest_at_same_accuracy(rows, accuracy))
+        wide, narrow = (forest_at_same_accuracy(rows, accuracy, narrow=narrow) for narrow in (False, True))
+        yield Picture(picture_name("same_accuracy", index), wide, narrow)
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def section(study: StudyData) -> Section | None:
     if comparisons.empty:
         return None
     named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
-    blocks = [*_blocks(named_comparisons), *pictures(figures.figures(named_comparisons))]
+    wide, narrow = (figures.figures(named_comparisons, narrow=narrow) for narrow in (False, True))
+    blocks = [*_blocks(named_comparisons), *pictures(wide, narrow)]
     return Section("Methods compared", blocks, tables={"methods.csv": comparisons})
 
 

@@ -1,13 +1,13 @@
 """The figures of what each class loses beyond the accuracy, with mitigations and without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, page
+from analysis.rendering.drawing import ABOVE, BELOW, NARROW, page, share_scale
 from analysis.rendering.picture_text import name_in_picture, width_in_picture
 from analysis.report.mitigation.figures import by_ratio, kind_label
 from analysis.report.mitigation.networks import NOTHING, Cells, MitigationCell
@@ -34,15 +34,30 @@ _OF_MITIGATIONS = (BELOW, ABOVE)  # more than two are hard to tell apart
 _Rows = dict[str, tuple[MitigationCell, str]]
 
 
-def by_class(cells: Cells) -> Iterator[Figure]:
-    """Yield a figure for each model and kind of pruning that has a mitigation, with a panel for each data set."""
+def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool = False) -> list[Figure]:
+    """Return a figure for each model and kind of pruning that has a mitigation, with a panel for each data set.
+
+    All have the same scale.
+
+    Parameters
+    ----------
+    cells : Cells
+    orders : dict of data set -> classes
+        All classes, the one that is on top first.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
+    """
     kinds: dict[tuple[Any, ...], list[_MitigationComparison]] = {}
     for comparison in _comparisons(cells):
         kinds.setdefault(comparison.plain.place[1:], []).append(comparison)
     labels = {workload: (workload[0], workload[2], _label(cells, workload)) for workload in kinds}
+    drawn = []
     for workload in sorted(kinds, key=lambda workload: (labels[workload][0], by_ratio(labels[workload][1:]))):
         model, _, label = labels[workload]
-        yield _figure(kinds[workload], f"What each class loses beyond the accuracy: {model}, {label}")
+        title = f"What each class loses beyond the accuracy: {model}, {label}"
+        drawn.append(_figure(kinds[workload], title, orders, narrow=narrow))
+    share_scale(drawn)
+    return drawn
 
 
 class _MitigationComparison(NamedTuple):
@@ -99,27 +114,34 @@ def _rows(comparison: _MitigationComparison, mitigations: Sequence[str]) -> _Row
     return rows | {name: (cell.at(common_networks), colors[name]) for name, cell in mitigated_cells.items()}
 
 
-def _order(rows: _Rows) -> np.ndarray:
-    """Return the classes of a panel, those first that lose most in the mean over all that is drawn.
+def _order(rows: _Rows, classes: Sequence[str], order: Sequence[str]) -> np.ndarray:
+    """Return the indices of a panel's classes in an order of all: those that lose most in the mean over all drawn.
 
-    If those that lose most without a mitigation were first, chance alone would make a mitigation look good.
+    If those that lose most without a mitigation were drawn, chance alone would make a mitigation look good.
     """
     means = [cell.excess.mean(0) for name, (cell, _) in rows.items() if name != _CONTROL]
-    return np.argsort(-np.mean(means, axis=0), kind="stable")[:_MOST_CLASSES]
+    most = np.argsort(-np.mean(means, axis=0), kind="stable")[:_MOST_CLASSES]
+    return np.array(sorted(most, key=lambda index: order.index(classes[index])))
 
 
-def _figure(comparisons: Sequence[_MitigationComparison], title: str) -> Figure:
+def _figure(
+    comparisons: Sequence[_MitigationComparison], title: str, class_orders: Mapping[str, Sequence[str]], *, narrow: bool
+) -> Figure:
     mitigations = _best(comparisons)
     panels = [(each.plain, rows) for each in comparisons if (rows := _rows(each, mitigations))]
-    orders = [_order(rows) for _, rows in panels]
+    orders = [_order(rows, plain.classes, class_orders[plain.run[schema.DATASET]]) for plain, rows in panels]
     names = [
         [name_in_picture(plain.classes[label], _LONGEST) for label in order]
         for (plain, _), order in zip(panels, orders, strict=True)
     ]
     beside = sum(max(width_in_picture(name, _LETTERS) for name in of) for of in names) / 72
-    size = max(_PANEL * len(panels) + beside, 6.5), _ROW * max(map(len, names)) + _ABOVE
-    figure, grid = page((1, len(panels)), size, title, _NOTE)
-    for axes, (plain, rows), order, classes in zip(grid[0], panels, orders, names, strict=True):
+    if narrow:
+        shape, size = (len(panels), 1), (NARROW, sum(_ROW * len(of) + 0.7 for of in names) + _ABOVE + 0.8)
+    else:
+        shape = 1, len(panels)
+        size = max(_PANEL * len(panels) + beside, 6.5), _ROW * max(map(len, names)) + _ABOVE
+    figure, grid = page(shape, size, title, _NOTE)
+    for axes, (plain, rows), order, classes in zip(grid.flat, panels, orders, names, strict=True):
         _draw(axes, rows, order)
         of_all = f"\n{len(order)} of {len(plain.classes)} classes" if len(order) < len(plain.classes) else ""
         axes.set_title(f"{plain.run[schema.DATASET]}{of_all}", fontsize=10, parse_math=False)

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, page
+from analysis.rendering.drawing import BELOW, NARROW, NEUTRAL, page
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.picture_text import name_in_picture, width_in_picture
+from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.report.mitigation.networks import NOTHING, family
 from analysis.report.mitigation.outcomes import EXCESS, GAIN, MITIGATION, SURVIVES, VAL_GAIN
 from analysis.runs import schema
@@ -19,6 +19,7 @@ from analysis.study.labels import method_label
 from analysis.study.settings import CONTROL
 
 _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
+_WIDEST_NAME, _NARROW_LETTERS = 125, 7  # points, in a narrow window
 _LETTERS, _TITLE = 8.5, 9.5  # points, of the names of mitigations and of the titles of panels
 _FOR_SHARES = 0.16  # of the width of a panel
 _APART = 0.13  # rows, between a mark on validation images and one on test images
@@ -32,8 +33,10 @@ _NOTE = (
 )
 
 
-def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
+def survival(rows: pd.DataFrame, columns: list[str], *, narrow: bool = False) -> Figure:
     """Draw the gain of each mitigation on validation and on test images, a panel for each data set and kind of pruning.
+
+    Kinds of pruning that a data set has no mitigation of have no panel.
 
     Parameters
     ----------
@@ -41,6 +44,8 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
         Of one model, as `outcomes.outcomes` returns it.
     columns : list of str
         The settings that tell kinds of pruning apart, beside the data set.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     kind = kinds(rows, columns)
     gained = rows[(rows[schema.PRUNER] != CONTROL) & rows[GAIN].notna()]
@@ -50,32 +55,52 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     kind_order = sorted(labels, key=lambda each: by_ratio((ratios[each], labels[each])))
     datasets = list(dict.fromkeys(gained[schema.DATASET]))
     order = gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index
-    names = [name_in_picture(name, _LONGEST) for name in order]
-    beside = max(width_in_picture(name, _LETTERS) for name in names) / 72
-    panel = max(_PANEL, *(width_in_picture(label, _TITLE) / 72 + 0.3 for label in labels.values()))
+    letters = _NARROW_LETTERS if narrow else _LETTERS
+    names = [
+        fitted_name(name, _WIDEST_NAME, letters, lines=2) if narrow else name_in_picture(name, _LONGEST)
+        for name in order
+    ]
+    of_panel = {
+        (row, column): gained[gained[schema.DATASET].eq(dataset) & kind[gained.index].eq(each)].to_dict("records")
+        for row, dataset in enumerate(datasets)
+        for column, each in enumerate(kind_order)
+    }
+    places = [place for place, in_panel in of_panel.items() if in_panel]
+    shape = (len(places), 1) if narrow else (len(datasets), len(kind_order))
+    panel_height = _ROW * (len(order) + 1) + _ABOVE
+    if narrow:
+        size = NARROW, len(places) * panel_height + 2.3
+    else:
+        beside = max(width_in_picture(name, letters) for name in names) / 72
+        panel = max(_PANEL, *(width_in_picture(label, _TITLE) / 72 + 0.3 for label in labels.values()))
+        size = max(panel * len(kind_order) + beside + 0.5, 6.5), len(datasets) * panel_height + 1.35
     figure, grid = page(
-        (len(datasets), len(kind_order)),
-        (max(panel * len(kind_order) + beside + 0.5, 6.5), len(datasets) * (_ROW * (len(order) + 1) + _ABOVE) + 1.35),
+        shape,
+        size,
         f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
         _NOTE,
         sharey=True,
-        sharex="col",
+        sharex=True,
     )
+    panels = dict(zip(places, grid.flat, strict=True)) if narrow else {place: grid[place] for place in places}
+    for axes in {*grid.flat} - {*panels.values()}:
+        axes.remove()
     heights = {name: height for height, name in enumerate(order)}
-    for (row, column), axes in np.ndenumerate(grid):
-        in_panel = (kind == kind_order[column]) & (rows[schema.DATASET] == datasets[row])
-        _draw_panel(axes, gained[in_panel.loc[gained.index]].to_dict("records"), heights)
-        _draw_control(axes, rows[in_panel])
+    for (row, column), axes in panels.items():
+        _draw_panel(axes, of_panel[row, column], heights)
+        _draw_control(axes, rows[rows[schema.DATASET].eq(datasets[row]) & kind.eq(kind_order[column])])
         axes.set_title(f"{datasets[row]}\n{labels[kind_order[column]]}", fontsize=_TITLE, parse_math=False)
         axes.tick_params(axis="y", left=False)
-    for axes in grid[0]:
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, high + _FOR_SHARES * (high - low))
-    for axes in grid[:, 0]:
-        axes.set_yticks(range(len(order)), names, fontsize=_LETTERS, parse_math=False)
-        axes.set_ylim(len(order) - 0.4, -0.6)
-    for axes in grid[-1]:
-        axes.set_xlabel("points gained", fontsize=9)
+    low, high = figure.axes[0].get_xlim()
+    figure.axes[0].set_xlim(low, high + _FOR_SHARES * (high - low))
+    for line in grid:
+        first = next(axes for axes in line if axes in figure.axes)
+        first.set_yticks(range(len(order)), names, fontsize=letters, parse_math=False)
+        first.tick_params(axis="y", labelleft=True)
+        first.set_ylim(len(order) - 0.4, -0.6)
+    for line in grid.T:
+        last = [axes for axes in line if axes in figure.axes][-1]
+        last.set_xlabel("points gained", fontsize=9)
     return figure
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report.class_order import class_orders
 from analysis.report.mitigation import class_figures, figures
 from analysis.report.mitigation.networks import Cells
 from analysis.report.mitigation.outcomes import (
@@ -60,13 +61,16 @@ def section(study: StudyData) -> Section | None:
     columns = list(rows_found.columns[2 : list(rows_found.columns).index(MITIGATION)])
     named_rows = rows_found.assign(**{MITIGATION: rows_found[MITIGATION].map(cells.in_words)})
     blocks = [_READING, *_tables(named_rows, columns)]
-    survival_figures = [
-        figures.survival(rows, columns)
+    with_survival = [
+        rows
         for _, rows in named_rows.groupby(schema.MODEL, sort=False)
         if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
     ]
-    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", survival_figures)] if survival_figures else []
-    by_class = numbered("mitigation_classes", list(class_figures.by_class(cells)))
+    drawn = ([figures.survival(rows, columns, narrow=narrow) for rows in with_survival] for narrow in (False, True))
+    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", *drawn)] if with_survival else []
+    orders = class_orders(study)
+    of_classes = (class_figures.by_class(cells, orders, narrow=narrow) for narrow in (False, True))
+    by_class = numbered("mitigation_classes", *of_classes)
     return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": rows_found})
 
 

@@ -47,7 +47,7 @@ _MOST_COLUMNS = 5
 _FAR = 5  # times the loss of accuracy of the level before
 
 
-def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> list[Figure]:
+def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
     """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
 
     Parameters
@@ -55,6 +55,8 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
     study : StudyData
     summary, tested : DataFrame
         As `exemplars.exemplars` and `populations.significant_classes` return them.
+    narrow : bool
+        Draw all panels one below the other, for a narrow window.
     """
     key = study.cell_key
     counts_of_cells = join(summary[[*key, *_OF_SUMMARY]], tested[[*key, *_OF_TESTS]], key)
@@ -73,7 +75,7 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
     by = "pruning ratio" if is_pruned(summary).any() else "number format"
     title = f"PIEs and significant classes, by {by}"
     return [
-        against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles)
+        against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles, narrow=narrow)
         for group in groups(cells[n_with_pies > 0], study)
     ]
 

@@ -156,8 +156,8 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
             blocks += _group_tables(study, exemplars.groups, beside)
-    drawn = figures.counts(study, summary, tested(study))
-    return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
+    drawn = (figures.counts(study, summary, tested(study), narrow=narrow) for narrow in (False, True))
+    return [_PIES, *numbered("forgotten", *drawn), *blocks] if blocks else []
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:

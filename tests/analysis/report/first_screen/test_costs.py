@@ -95,7 +95,7 @@ def test_without_a_control_the_dense_networks_are_compared():
 
 @pytest.mark.parametrize("networks", [1, 2])
 def test_few_networks_have_a_mark_and_no_interval(networks):
-    left, _ = panels(runs().head(networks), none().head(networks))
+    left, *_ = panels(runs().head(networks), none().head(networks))
     assert len(marks(left)[0]["o"]) == 1
     assert not np.isfinite(intervals(left)).any()
 
@@ -149,3 +149,9 @@ def test_no_interval_is_cut_no_mark_hides_another_and_the_width_is_used(networks
         assert len(places) == methods * len(RATIOS)
         for (x, y, size), (other_x, other_y, _) in combinations(places, 2):
             assert max(abs(x - other_x), abs(y - other_y)) >= size
+
+
+def test_a_single_network_has_no_panel_of_costs():
+    made = [made_up_runs.runs("mnist", "lenet5", pruner, ratio, [1.5]) for pruner, ratio in (("mp", 10), ("none", 1))]
+    (figure,) = costs.costs(StudyData(pd.concat(made, ignore_index=True)))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["change of accuracy, points"]

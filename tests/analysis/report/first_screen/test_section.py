@@ -98,6 +98,34 @@ def test_panels_of_losses_stand_below_each_other_in_a_narrow_window():
     assert [(spec.rowspan.start, spec.colspan.start) for spec in narrow] == [(0, 0), (1, 0)]
 
 
+def test_pictures_of_one_data_set_have_one_order_of_classes_and_all_have_one_scale():
+    # With both models together class b loses more than a; with the second alone, a loses more.
+    much, less = (runs(alpha=alpha).assign(model=model) for alpha, model in ((1.5, "lenet5"), (0.9, "resnet20")))
+    other = runs(alpha=1.2, dataset="cifar10")
+    controls = [none(), none().assign(model="resnet20"), none(dataset="cifar10")]
+    drawn = shown(section.class_losses(study(much, less, other, *controls)))
+    panels = [drawn[name].axes[0] for name in ("class_losses", "class_losses_2", "class_losses_3")]
+    assert [[label.get_text() for label in axes.get_yticklabels()] for axes in panels] == [["b", "a"]] * 3
+    assert len({axes.get_xlim() for axes in panels}) == 1
+
+
+def test_all_panels_stand_below_each_other_in_a_narrow_window():
+    cells = study(runs(alpha=1.5), none(), runs(dataset="cifar10"), none(dataset="cifar10"))
+    for made in (section.slopes(cells), section.sizes(cells)):
+        (picture,) = [block for block in made.blocks if isinstance(block, Picture)]
+        places = [axes.get_subplotspec() for axes in picture.narrow.axes]
+        assert [(spec.rowspan.start, spec.colspan.start) for spec in places] == [(i, 0) for i in range(len(places))]
+        assert len(places) == len(picture.figure.axes)
+        assert not hidden_texts(picture.narrow)
+
+
+def test_the_narrow_picture_of_recalls_has_all_its_words():
+    made = section.class_losses(study(runs(alpha=1.5), none()))
+    (picture,) = [block for block in made.blocks if isinstance(block, Picture) and block.name == "class_recalls"]
+    assert picture.narrow.get_figwidth() == 4.6
+    assert not hidden_texts(picture.narrow)
+
+
 def test_no_class_is_named_where_none_loses():
     figure = shown(section.class_losses(study(runs(noise=0 * SPREAD), none(noise=0 * SPREAD))))["class_recalls"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["accuracy"]

@@ -14,9 +14,10 @@ from tests import made_up_mitigations as made_up
 from tests.text_boxes import hidden_texts
 
 
-def figures(*cells):
+def figures(*cells, order="abc", narrow=False):
     runs, counts = made_up.study(*cells)
-    return list(by_class(Cells(run_arrays(runs), ValidationRecalls(counts))))
+    orders = {dataset: list(order) for dataset in runs["dataset"]}
+    return by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), orders, narrow=narrow)
 
 
 def labels(figure):
@@ -100,13 +101,24 @@ def test_networks_are_drawn_that_have_the_mitigations_and_their_absence():
     assert [max(marks.get_offsets()[:, 0]) for marks in axes.collections[::2]] == pytest.approx([7, 5, 4])
 
 
-def test_the_control_does_not_order_the_classes():
-    (figure,) = figures(
-        made_up.cell("mp", 20, [(78, 87, 90)]),
-        made_up.cell("mp", 20, [(81, 87, 87)], params=made_up.OFFSETS),
-        made_up.cell("none", 1, [(90, 90, 30)]),
+def test_every_figure_has_the_order_of_the_report_and_one_scale():
+    drawn = figures(
+        made_up.mitigated(),
+        made_up.cell("mp", 50, [(50, 87, 90)]),
+        made_up.cell("mp", 50, [(81, 87, 87)], params=made_up.OFFSETS),
+        order="cab",
     )
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    panels = [figure.axes[0] for figure in drawn]
+    assert [[label.get_text() for label in axes.get_yticklabels()] for axes in panels] == [["c", "a", "b"]] * 2
+    assert len({axes.get_xlim() for axes in panels}) == 1
+    dots = np.asarray(panels[0].collections[2].get_offsets())  # of two networks without a mitigation
+    assert np.sort(dots.reshape(2, 3, 2)[..., 0], axis=0) == pytest.approx(np.array([[-5, 7, -5], [-5, 10, -2]]))
+
+
+def test_panels_stand_below_each_other_in_a_narrow_window():
+    (figure,) = figures(made_up.mitigated(), made_up.mitigated("beside"), narrow=True)
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes] == [0, 1]
+    assert not hidden_texts(figure)
 
 
 def test_settings_of_equal_values_are_kinds_of_their_own():
@@ -130,12 +142,12 @@ def test_of_many_classes_those_that_lose_most_in_all_that_is_drawn_are_shown():
         rows = values[(~plain[runs.index]).to_numpy(int)]
         runs = runs.join(pd.DataFrame(rows, runs.index, [group + name for name in names]))
     runs = runs.assign(accuracy_before=0.8, accuracy_after=0.8 - losses.mean(1)[(~plain[runs.index]).to_numpy(int)])
-    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)))
+    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), {"toy": names[::-1]})
     (axes,) = figure.axes
     assert axes.get_title() == "toy\n20 of 100 classes"
     shown = [label.get_text() for label in axes.get_yticklabels()]
     excess = losses - losses.mean(1, keepdims=True)
-    assert shown == [names[label] for label in np.argsort(-excess.mean(0))[:20]]
+    assert shown == sorted((names[label] for label in np.argsort(-excess.mean(0))[:20]), key=names[::-1].index)
     assert not hidden_texts(figure)
 
 
@@ -148,5 +160,5 @@ def test_words_are_seen_with_long_names_of_many_classes():
     long = {"a": "a class with quite a long name", "b": "of another language: " * 2, "c": "$c_1$"}
     for before, after in long.items():
         runs.columns = [f"{name[:-1]}{after}" if name.endswith(f"/{before}") else name for name in runs]
-    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)))
+    (figure,) = by_class(Cells(run_arrays(runs), ValidationRecalls(counts)), {"toy": list(long.values())})
     assert not hidden_texts(figure)

@@ -76,6 +76,22 @@ def test_settings_of_equal_values_are_kinds_of_their_own():
     assert not hidden_texts(picture)
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_kind_of_pruning_that_a_data_set_has_no_mitigation_of_has_no_panel(narrow):
+    cells = []
+    for dataset, ratio in (("one", 20), ("other", 20), ("other", 50)):
+        cells.append(made_up.cell("mp", ratio, [(78, 87, 90), (75, 90, 90)], dataset=dataset))
+        cells.append(made_up.cell("mp", ratio, [(81, 87, 87), (82, 87, 86)], params=made_up.OFFSETS, dataset=dataset))
+    runs, counts = made_up.study(*cells)
+    made = section.section(StudyData(runs, validation=counts))
+    (picture,) = [block for block in made.blocks if getattr(block, "name", "") == "mitigation"]
+    figure = picture.narrow if narrow else picture.figure
+    titles = [axes.get_title().replace("\nmp, ratio", "") for axes in figure.axes]
+    assert titles == ["one 20", "other 20", "other 50"]
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert not hidden_texts(figure)
+
+
 def test_reports_have_the_section_only_where_a_network_has_a_mitigation():
     runs, counts = made_up.mitigated()
     assert "mitigation.csv" in report(StudyData(runs, validation=counts), ReportOptions()).tables

@@ -1,0 +1,36 @@
+"""The order of a data set's classes, which is the same in every picture of a report."""
+
+import pandas as pd
+
+from analysis.report.verdict import places
+from analysis.runs import schema
+from analysis.study.decision import at_the_ratio, by_accuracy, class_rows
+from analysis.study.settings import is_pruned, is_random
+from analysis.study.study import StudyData
+
+
+def class_orders(study: StudyData) -> dict[str, list[str]]:
+    """Return the classes of each data set, those first that lose most in the mean over methods and models.
+
+    The mean is over cells at the ratio of the verdict, or over number formats where no network is pruned. If the losses
+    of one method ordered the classes, chance alone would make others look better.
+
+    Parameters
+    ----------
+    study : StudyData
+    """
+    cells = study.cells[is_pruned(study.cells)]
+    if cells.empty:
+        leading = [by_accuracy(rows, 1.0) for _, rows in places(study.cells)]
+    else:
+        leading = [at_the_ratio(study, rows) for _, rows in places(cells)]
+    losses: dict[str, list[pd.Series]] = {}
+    for at_ratio in leading:
+        random = is_random(at_ratio)
+        for _, cell in (at_ratio if random.all() else at_ratio[~random]).iterrows():
+            rows = class_rows(study, cell)
+            losses.setdefault(cell[schema.DATASET], []).append(rows.set_index("class")["loss"])
+    return {
+        dataset: list(pd.concat(parts, axis=1).mean(axis=1).sort_values(ascending=False, kind="stable").index)
+        for dataset, parts in losses.items()
+    }
