@@ -18,6 +18,8 @@ def without_encoding(source: str) -> list[int]:
     """Return the lines of a module that read or write text without an encoding; ruff sees only those of `Path(...)`."""
     lines = []
     for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "formatter":  # click's help
+            continue
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         has_encoding = any(keyword.arg in ("encoding", None) for keyword in call.keywords)
         modes = [part.value for part in ast.walk(call) if isinstance(part, ast.Constant)]

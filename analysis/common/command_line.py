@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 COMMANDS = {
     "pruning-study": (
         *("train", "prune", "iterate", "study", "tune", "compress", "exemplars", "tally", "groups", "robustness"),
-        *("quantize", "export", "send", "verify"),
+        *("quantize", "export", "send", "move", "verify"),
     ),
     "pruning-analysis": ("audit", "power", "risk", "offsets", "recommend", "export", "report", "compare"),
 }

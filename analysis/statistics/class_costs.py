@@ -179,6 +179,7 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Two of three networks lose .1 of the first class. t for two degrees of freedom at .05 / 2 is 4.303, and the standard
     error .0333:
 
+    >>> from analysis.statistics import class_losses
     >>> changes = class_losses.from_recalls(np.ones((3, 2)), np.array([[0.9, 1.0], [0.9, 0.9], [1.0, 1.0]]))
     >>> found = bounds(changes, np.eye(2))
     >>> found.value.round(4).tolist(), float(found.upper_all[0].round(3))
@@ -338,6 +339,7 @@ def worst_class(
     --------
     The first class costs .1 beyond the accuracy in each network:
 
+    >>> from analysis.statistics import class_losses
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
     >>> changes = class_losses.from_recalls(np.full((3, 2), 0.9), recall)
     >>> found = worst_class(changes, class_sums.excess_weights(np.full(2, 0.5)))

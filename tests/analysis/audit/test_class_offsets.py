@@ -11,6 +11,7 @@ import analysis
 from analysis.__main__ import cli
 from analysis.audit import class_offsets
 from analysis.common.errors import StudyError
+from tests.error_lines import error_line
 
 LABEL = np.repeat([0, 1, 2], 100)
 NAMES = np.array(["bag", "hat", "shoe"])
@@ -118,7 +119,7 @@ def refused(*arguments: str) -> str:
     assert result.exit_code in (1, 2)
     assert "Traceback" not in result.output
     assert not Path("class_offsets.csv").exists()
-    return result.output.splitlines()[-1]
+    return error_line(result.output)
 
 
 WITH_NAN = logits(0)

@@ -12,6 +12,7 @@ from analysis.__main__ import cli
 from analysis.audit import audit, prediction_sources
 from analysis.audit.network_names import matched, natural
 from analysis.common.errors import StudyError
+from tests.error_lines import error_line
 
 
 def pairs(before, after, *control):
@@ -184,8 +185,8 @@ def test_a_seed_without_a_partner_ends_the_audit_in_one_line(damaged):
     ]
     result = click.testing.CliRunner().invoke(cli, ["audit", *options])
     assert result.exit_code == 2
-    assert "seed_0.npz" in result.output.splitlines()[-1]
-    assert "seed_07.npz" in result.output.splitlines()[-1]
+    assert "seed_0.npz" in error_line(result.output)
+    assert "seed_07.npz" in error_line(result.output)
     assert "seed_1.npz" not in result.output
     insisted = audit.audit(before, after, pair_by_order=True)
     assert insisted.notes[0] == f"Pair 1: before {before[0]}, after {after[0]}."

@@ -13,6 +13,7 @@ from analysis.audit import prediction_files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from tests.damage import LONGEST_MESSAGE, read_damaged
+from tests.error_lines import error_line
 from tests.memory_limit import memory_limit
 
 LIMIT = SizeLimit(0.1)
@@ -130,7 +131,7 @@ def test_predictions_above_the_limit_of_memory__are_refused_and_the_option_named
         result = click.testing.CliRunner().invoke(cli, [*arguments, "--max-data-gib", limit])
         assert result.exit_code == 2
         assert "error: --max-data-gib: " in result.output
-        assert "0.00186 GiB of memory are needed" in result.output.splitlines()[-1]
+        assert "0.00186 GiB of memory are needed" in error_line(result.output)
     label, predicted, *_ = prediction_files.read([tmp_path / "a.npz"], SizeLimit(0.01))
     assert (label.shape, predicted.shape) == ((10**6,), (1, 10**6))
 

@@ -6,6 +6,7 @@ import pytest
 from analysis.__main__ import cli
 from analysis.common.errors import StudyError, first_line
 from analysis.common.printable import fault_of_name, printable, shortened
+from tests.error_lines import error_line
 
 
 @pytest.mark.attack
@@ -59,5 +60,5 @@ def test_an_argument_that_commands_the_terminal__is_shown_with_escapes():
     ):
         result = click.testing.CliRunner().invoke(cli, arguments, color=True)
         assert result.exit_code == 2
-        assert r"\x1b[2J" in result.output.splitlines()[-1]
+        assert r"\x1b[2J" in error_line(result.output)
         assert result.output.replace("\n", "").isprintable()

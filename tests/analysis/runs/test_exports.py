@@ -24,6 +24,7 @@ from analysis.report import report
 from analysis.runs import exports, pull
 from analysis.study.study import ReportOptions, StudyData
 from tests.blank_figures import leave_undrawn
+from tests.error_lines import error_line
 
 EXPERIMENT = "two data sets"
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
@@ -392,11 +393,11 @@ class TestCommands:
     def test_what_a_user_can_mend_is_one_line(self, store, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
         for arguments, exit_code, said in (
-            (["report", "--frames", "gone"], 2, "for --frames: gone: no study.json in it"),
+            (["report", "--frames", "gone"], 2, "error: --frames: gone: no study.json in it"),
             (["report", "--frames", "gone", "--experiment", "x"], 2, "--frames takes the place of --experiment"),
             (["export", "--experiment", EXPERIMENT, "--dataset", "pet"], 2, "'pet', did you mean pets?"),
             (["export", "--experiment", "none"], 1, "no experiment named 'none'"),
         ):
             result = self.run(*arguments)
             assert result.exit_code == exit_code
-            assert said in result.output.splitlines()[-1]
+            assert said in error_line(result.output)

@@ -81,11 +81,11 @@ class TestRefused:
             ({"n_trials": 3}, "--n-trials: 3 is below 4, the chains that are always tried"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
             ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: it names one network, and there are several seeds"),
-            ({"max_class_loss": 0}, "'--max-class-loss': 0 should be above 0 and below 100"),
-            ({"budget": "soon"}, "'--budget': 'soon' is no time above 0: write 90s, 30m or 2h"),
-            ({"register": "a/b"}, "'--register': 'a/b': MLflow takes no / : . %"),
-            ({"register": "a@v1"}, "'--register': 'a@v1': an alias has letters"),
-            ({"minimize": "bytes"}, "'--minimize': 'bytes': it takes size, latency, macs"),
+            ({"max_class_loss": 0}, "--max-class-loss: 0 should be above 0 and below 100"),
+            ({"budget": "soon"}, "--budget: 'soon' is no time above 0: write 90s, 30m or 2h"),
+            ({"register": "a/b"}, "--register: 'a/b': MLflow takes no / : . %"),
+            ({"register": "a@v1"}, "--register: 'a@v1': an alias has letters"),
+            ({"minimize": "bytes"}, "--minimize: 'bytes' is not known: it takes size, latency, macs"),
         ],
     )
     def test_a_wrong_value_is_one_line(self, refused, options, message):

@@ -143,7 +143,7 @@ class TestOwnPruner:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("magnitude", "it takes mp, gp"),
+            ("magnitude", "did you mean mp"),
             ("upp", "did you mean up"),
             ("own_scores:nothing", "cannot be imported .*AttributeError"),
             ("no_such_module:score", "cannot be imported .*ModuleNotFoundError"),

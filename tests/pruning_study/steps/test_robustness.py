@@ -173,7 +173,7 @@ class TestFolder:
     def test_a_folder_of_an_unknown_class__one_line_names_the_nearest_one(self, measure, tmp_path):
         (tmp_path / "hard_photos" / self.names[2]).rename(tmp_path / "hard_photos" / f"{self.names[2]}s")
         output = measure("--folder", tmp_path / "hard_photos", code=2)
-        assert f"is no class of the networks, did you mean {self.names[2]}?" in output
+        assert f"is no class of the networks\ntip: did you mean {self.names[2]}?" in output
 
     def test_bad_folders_and_runs_are_refused_in_one_line(self, measure, tmp_path):
         assert "no such folder exists" in measure("--folder", tmp_path / "missing", code=2)

@@ -12,6 +12,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.tracking.connect import connect
+from tests.error_lines import error_line
 from tests.stored_runs import runs
 
 
@@ -218,7 +219,7 @@ def claimed(store_uri, run_command, tiny_npz, tmp_path, monkeypatch):
         assert result.exit_code == 2, result.output
         assert len(runs(status=None)) == before
         assert not (tmp_path / "trace").exists()
-        line = result.output.splitlines()[-1]
+        line = error_line(result.output)
         assert line.startswith("error: ")
         assert line.isprintable()
         assert len(line) < 1000

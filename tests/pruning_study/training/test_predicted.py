@@ -57,5 +57,6 @@ def test_no_other_module_says_which_class_is_predicted():
         ("data/datasets.py", "argmax"),  # the class of a one-hot label
         ("data/labels.py", "argmax"),  # the first label outside a range
         ("pruning/fairgrape.py", "argmax"),  # the neediest class
+        ("steps/pictures.py", "argmax"),  # the class that lost most
     }
     assert calls - others == {("training/predicted.py", "argmax"), ("training/predicted.py", "topk")}
