@@ -211,7 +211,9 @@ class PruneSetting(TrainSetting):
         normalization: Normalization | None = None,
     ) -> None:
         super().__init__(config, data, loaded=loaded, normalization=normalization)
-        self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
+        self.prunable = budget.prunable(
+            self.model, output_layer=config.prune_output_layer, keep=config.keep_layers or ()
+        )
         self.budget = self.training.protocol.budget(self.model, self.prunable)
         self.config = self.with_ratios(config)
         self.pruning = self._resolved_pruning()

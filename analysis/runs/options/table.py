@@ -409,6 +409,15 @@ class PruningOptions:
         param=ParamRole(concerns="pruning", value="boolean"),
         needs=(PRUNES,),
     )
+    keep_layers: tuple[str, ...] | None = option(
+        AUTO,
+        several(nonempty_text),
+        "Layers that are not pruned, by the names of their weights in the state dict or by patterns, written "
+        "'head.*,conv1.weight'. Auto: none but the last one, which --prune-output-layer prunes.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(legacy_default="none", concerns="pruning"),
+        needs=(PRUNES,),
+    )
     shrink: bool = option(
         "false",
         boolean,
