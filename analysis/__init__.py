@@ -25,6 +25,7 @@ def audit_predictions(
     *,
     keep_class_order: bool = False,
     unpaired: Collection[str] = (),
+    confidences: "Mapping[str, ArrayLike] | None" = None,
 ) -> "Audit":
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -48,13 +49,16 @@ def audit_predictions(
         put into another order.
     unpaired : collection of str
         `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
+    confidences : mapping of str to (images,) or (networks, images), optional
+        The probability of the predicted class, by side (`before`, `after`, `control`), for the calibration error.
 
     Returns
     -------
     Audit
-        `.table` has a row for each class, `.damaged` the names of the classes that lost beyond doubt, and `.verdict`
-        a sentence. A notebook shows the table and the picture, which `.plot()` draws. Without a control and with one
-        network on a side the cause of a loss is not known, since retraining alone moves classes.
+        `.table` has a row for each class, `.damaged` the names of the classes that lost beyond doubt, `.verdict` a
+        sentence, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
+        shows the table and the picture, which `.plot()` draws. Without a control and with one network on a side the
+        cause of a loss is not known, since retraining alone moves classes.
 
     Raises
     ------
@@ -77,7 +81,10 @@ def audit_predictions(
     from analysis.audit import audit
 
     return audit.audit_predictions(
-        label, before, after, control, groups, class_names, keep_class_order=keep_class_order, unpaired=unpaired
+        *(label, before, after, control, groups, class_names),
+        keep_class_order=keep_class_order,
+        unpaired=unpaired,
+        confidences=confidences,
     )
 
 

@@ -203,7 +203,7 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     default=Path("audit"),
     show_default=True,
-    help="Folder that audit.md, audit.csv and audit.png are written to.",
+    help="Folder that audit.md, audit.csv, audit.png and metrics.csv are written to.",
 )
 @_MAX_DATA_GIB
 @_true_or_false(

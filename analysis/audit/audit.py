@@ -15,6 +15,7 @@ from analysis.audit import (
     class_order,
     confidences,
     copies,
+    metrics,
     movement,
     populations,
     prediction_files,
@@ -90,9 +91,10 @@ def audit(
     with tempfile.TemporaryDirectory() as downloads:
         sides = {"before": before, "after": after, "control": control}
         read = read_sides(sides, Path(downloads), limit, pair_by_order, columns, only_pairs=False)
-        movements, diagnoses = movement.of_files(
-            {side: list(names) for side, names in read.networks_by_path.items()}, limit, read.orders, read.unpaired
-        )
+        paths = {side: list(names) for side, names in read.networks_by_path.items()}
+        movements, diagnoses = movement.of_files(paths, limit, read.orders, read.unpaired)
+        without_counts = {} if read.is_of_counts else paths
+        of_sides, without = metrics.confidences_of_files(without_counts, read.networks, limit, read.orders)
     label, networks = read.label, read.networks
     result = audit_predictions(
         label,
@@ -102,11 +104,13 @@ def audit(
         image_groups.read(groups, len(label), read.image_names).groupings if groups else None,
         keep_class_order=keep_class_order,
         unpaired=read.unpaired,
+        confidences=of_sides,
     )
     described = prediction_sources.described(read.networks_by_path, read.unpaired)
     return result._replace(
-        notes=[*described, *read.notes, *result.notes, *diagnoses],
+        notes=[*described, *read.notes, *result.notes, *diagnoses, *without],
         movements=movements,
+        metrics=pd.DataFrame() if read.is_of_counts else result.metrics,
     )
 
 
@@ -114,7 +118,7 @@ class AuditedPredictions(NamedTuple):
     """Predictions that were read: their files by side, the labels, and what each side predicts, (networks, images).
 
     `orders`, `image_names` and `notes` are those of `prediction_files.Predictions`. Networks of the sides in `unpaired`
-    are of other seeds than those after.
+    are of other seeds than those after. Of counts, which images are right and what the others are taken for is made up.
     """
 
     networks_by_path: dict[str, dict[Path, str]]
@@ -124,6 +128,7 @@ class AuditedPredictions(NamedTuple):
     image_names: list[str] | None
     notes: list[str]
     unpaired: frozenset[str] = frozenset()
+    is_of_counts: bool = False
 
 
 def read_sides(
@@ -185,7 +190,7 @@ def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, Class
     class_counts.check_alike(counts)
     sides = {side: counts[next(iter(own))] for side, own in networks.items() if own}
     label, predicted = class_counts.as_predictions(sides)
-    return AuditedPredictions(networks, label, predicted, {}, None, [class_counts.NOTE])
+    return AuditedPredictions(networks, label, predicted, {}, None, [class_counts.NOTE], is_of_counts=True)
 
 
 def audit_predictions(
@@ -198,6 +203,7 @@ def audit_predictions(
     *,
     keep_class_order: bool = False,
     unpaired: Collection[str] = (),
+    confidences: Mapping[str, ArrayLike] | None = None,
 ) -> Audit:
     """Find the classes that lost recall when a classifier was compressed.
 
@@ -232,6 +238,9 @@ def audit_predictions(
         put into another order.
     unpaired : collection of str
         `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
+    confidences : mapping of str to (images,) or (networks, images), optional
+        The probability of the predicted class, by side (`before`, `after`, `control`): the calibration error is then
+        one of `.metrics`.
 
     Returns
     -------
@@ -259,9 +268,13 @@ def audit_predictions(
     (['dog'], [-0.9, 0.0])
     """
     ordered, order_notes = series_order.aligned(
-        label, {"before": before, "after": after, "control": control, "groups": groups}
+        label,
+        {
+            **{"before": before, "after": after, "control": control, "groups": groups},
+            **{f"confidences[{side!r}]": values for side, values in (confidences or {}).items()},
+        },
     )
-    before, after, control, groups = ordered.values()
+    before, after, control, groups, *confidence_values = ordered.values()
     label = _classes("label", label)
     if label.ndim != 1 or not label.size:
         raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
@@ -271,6 +284,7 @@ def audit_predictions(
     _check(names, networks)
     if not keep_class_order:
         class_order.check(label, networks)
+    sureness = metrics.checked_confidences(dict(zip(confidences or {}, confidence_values, strict=True)), networks)
     order_notes += copies.repeated_images(class_index, networks)
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
@@ -305,6 +319,15 @@ def audit_predictions(
         gross_losses=_gross_losses(display_names, class_index, groupings, right, reference_paired, places["after"]),
         worst=worst,
         dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
+        metrics=metrics.table(
+            names,
+            display_names,
+            class_index,
+            networks,
+            {side: values[places[side]] for side, values in sureness.items()},
+            groupings,
+            paired=reference_paired,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit.metrics import moved_most
 from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
@@ -84,6 +85,9 @@ class Audit(NamedTuple):
         name, cost, cost_low, cost_high: the class, or the group of each grouping, that costs most, and what it costs on
         networks and images that did not choose it (`class_costs.worst_class`). Empty of one network a side, and where
         networks are independent.
+    metrics : DataFrame
+        Precision, false positive rate and, if confidences are known, calibration error of each class, as
+        `metric_changes.metric_table` returns them. Empty of counts of classes.
     """
 
     table: pd.DataFrame
@@ -101,6 +105,7 @@ class Audit(NamedTuple):
     losses: pd.DataFrame = pd.DataFrame()
     gross_losses: pd.DataFrame = pd.DataFrame()
     worst: pd.DataFrame = pd.DataFrame()
+    metrics: pd.DataFrame = pd.DataFrame()
 
     @property
     def damaged_rows(self) -> pd.DataFrame:
@@ -298,6 +303,10 @@ def _proportions(result: Audit) -> list[str]:
     return [f"{growth(errors_after / errors_before, _REFERENCE[_start(result)])}. {beyond}"]
 
 
+def _beside_verdict(result: Audit) -> list[str]:
+    return [*_costliest(result), *_proportions(result), *moved_most(result.metrics)]
+
+
 def _costliest(result: Audit) -> list[str]:
     """Say which class costs most on average, or what a single network shows; the notes say it of groups."""
     if "group" in result.table:
@@ -437,7 +446,7 @@ def summary(result: Audit) -> str:
     table = _printable_table(result).drop(columns=_COST)
     more_classes = len(table) - MOST_SHOWN
     more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
-    worst = [folded(sentence) for sentence in (*_costliest(result), *_proportions(result))]
+    worst = [folded(printable(sentence)) for sentence in _beside_verdict(result)]
     legend = folded(_legend(result, table))
     text = _text(table.head(MOST_SHOWN))
     return "\n".join([folded(result.verdict), *worst, "", text, *more, legend, "", *notes])
@@ -508,7 +517,7 @@ FILES = ("audit.md", "audit.csv", "audit.png")
 
 
 def write(result: Audit, output: Path) -> None:
-    """Write audit.csv, audit.md, audit.png and the tables of the populations into a folder.
+    """Write audit.csv, metrics.csv, audit.md, audit.png and the tables of the populations into a folder.
 
     All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
 
@@ -519,7 +528,8 @@ def write(result: Audit, output: Path) -> None:
     """
     with files.aside(output) as folder:
         groupings = {"groupings.csv": result.groupings} if len(result.groupings) else {}
-        for name, table in {"audit.csv": result.table, **groupings, **result.populations.tables}.items():
+        metrics = {"metrics.csv": result.metrics} if len(result.metrics) else {}
+        for name, table in {"audit.csv": result.table, **metrics, **groupings, **result.populations.tables}.items():
             csv_text.write(table, folder / name)
         (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
         figure(result).savefig(folder / "audit.png")
@@ -528,7 +538,7 @@ def write(result: Audit, output: Path) -> None:
 def markdown(result: Audit) -> str:
     """Return the verdict, the table, the notes and how to read them, as Markdown."""
     picture = "![Loss of recall of each class](audit.png)"
-    notes, worst = map(markdown_line, result.notes), map(markdown_line, (*_costliest(result), *_proportions(result)))
+    notes, worst = (map(markdown_line, lines) for lines in (result.notes, _beside_verdict(result)))
     table = shown(result)
     body = [markdown_table(table), _legend(result, table), *notes, _READING, _MADE_BY]
     parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *body]

@@ -331,7 +331,7 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
     """Return the losses of several networks."""
     value, variances = _on_average(changes)
     level = class_costs.level_of_one(changes, each_class(len(value)))
-    bounds = [_bounds(label, value, variances, each) for each in (*levels, 2 * level)]
+    bounds = [change_bounds(np.bincount(label), value, variances, each) for each in (*levels, 2 * level)]
     unchanged = (variances.total == 0) & (value == 0)
     at_most = class_costs.unchanged_bound(np.bincount(label), LEVEL / len(value))
     upper = np.where(unchanged, at_most, -bounds.pop()[0])
@@ -410,7 +410,7 @@ def _change(
         return _of_single_networks(label, before, after, None)(LEVEL)
     changes = _changes(label, before, after, paired)
     value, variances = _on_average(changes if moderated else changes._replace(scale=None))
-    bounds = _bounds(label, value, variances, LEVEL)
+    bounds = change_bounds(np.bincount(label), value, variances, LEVEL)
     if not with_p:
         return value, bounds, np.full(len(value), np.nan)
     n_changed = _changed_images(label, before, after)
@@ -440,9 +440,8 @@ def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) ->
     return np.bincount(label, before.mean(0) != after.mean(0))
 
 
-def _bounds(label: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
-    """Return the bounds of changes of recall, (2, classes)."""
-    support = np.bincount(label)
+def change_bounds(support: np.ndarray, value: np.ndarray, variances: two_way.Variances, level: float) -> np.ndarray:
+    """Return the bounds of changes of recall, or of another share of `support` images, (2, classes)."""
     half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     bounds: np.ndarray = np.clip([value - half, value + half], -1, 1)
     alike = np.isnan(bounds[0])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase as _fits
 from typing import TYPE_CHECKING
 
 from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _BISECTIONS = 40
 
 
-def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
+def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str] = ()) -> list[str]:
     """Return the state-dict names of the weights that may be pruned.
 
     These are the weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm, and
@@ -27,6 +29,8 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     model : nn.Module
     output_layer : bool
         Whether the output layer's weights may be pruned too.
+    keep : sequence of str
+        Names of layers or of their weights that may not be pruned, or patterns of them, in which `*` is any text.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     Raises
     ------
     StudyError
-        If no weight may be pruned.
+        If no weight may be pruned, or if a pattern fits none.
 
     Examples
     --------
@@ -45,6 +49,8 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     ['0.weight']
     >>> prunable(model, output_layer=True)
     ['0.weight', '2.weight']
+    >>> prunable(model, output_layer=True, keep=["2"])
+    ['0.weight']
     """
     layers = [(f"{name}.weight", module) for name, module in _layers(model)]
     parameters = dict(model.named_parameters())  # a weight that layers share stands there once
@@ -54,7 +60,21 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
         raise StudyError(
             f"{type(model).__name__} has no convolution or linear layer before its output layer: nothing to prune"
         )
-    return names
+    kept = _kept([name for name, _ in layers if name in parameters], keep)
+    if kept >= {*names}:
+        raise StudyError(f"all of {', '.join(names)} are kept: nothing is left to prune", option="keep_layers")
+    return [name for name in names if name not in kept]
+
+
+def _kept(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """Return the weights whose name, or whose layer's name, a pattern fits; an error if one fits none."""
+    kept: set[str] = set()
+    for pattern in patterns:
+        fitting = [name for name in names if _fits(name, pattern) or _fits(name.removesuffix(".weight"), pattern)]
+        if not fitting:
+            raise StudyError(f"{shortened(pattern)} fits none of {', '.join(names)}", option="keep_layers")
+        kept |= {*fitting}
+    return kept
 
 
 def output_layer(model: nn.Module) -> tuple[str, nn.Module]:

@@ -16,7 +16,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
-from pruning_study.steps import engine_choice, given_zeros
+from pruning_study.steps import engine_choice, given_classes, given_zeros
 from pruning_study.training.engines import Engine
 
 # Normalisations whose images stay in memory: that of the data, and that of the network which is pruned.
@@ -167,6 +167,8 @@ def _initial_model(data: Dataset, config: TrainConfig, weights: Mapping[str, Ten
         checkpoints.load_weights(model, weights, str(path), len(data.classes))
         if not config.count_zeros:
             given_zeros.check(model, initial, str(path))
+        if config.class_names:
+            given_classes.put_in_order(model, given_classes.places(config.class_names, data.classes))
     return model
 
 

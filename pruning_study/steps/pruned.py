@@ -380,6 +380,10 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     if not parent.masks:
         return None
     if foreign := sorted(parent.masks.keys() - set(setting.prunable)):
+        if setting.config.keep_layers:
+            raise StudyError(
+                f"run {parent.run_id} has pruned {foreign[0]}, which these options keep", option="keep_layers"
+            )
         raise StudyError(
             f"run {parent.run_id} has pruned the output layer, {foreign[0]}, which these options leave alone: set it",
             option="prune_output_layer",

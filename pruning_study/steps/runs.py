@@ -315,11 +315,12 @@ def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
     """
     run_id, has_filters = run.info.run_id, own_unit(run.data.params.get(schema.PRUNER, "")) == "filter"
     where = f"run {run_id}: {schema.MASK}"
-    prunable = budget.prunable(model, output_layer=True)
+    keep = [name for name in run.data.params.get(schema.KEEP_LAYERS, "").split(",") if name]
+    prunable = budget.prunable(model, output_layer=True, keep=keep)
     with store.artifact(run_id, schema.MASK) as path:
         masks, _ = checkpoints.load(path, where)
     parameters = dict(model.named_parameters())
-    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model)
+    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model, keep=keep)
     others = [name for name in masks if name in parameters and name not in prunable] if has_filters else []
     weights = {name: parameters[name].detach() for name in (*wanted, *others)}
     checkpoints.check_fit(masks, {name: weight.bool() for name, weight in weights.items()}, where)

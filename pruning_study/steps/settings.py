@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules, sparse_training
 from pruning_study.pruning.filters import Filters
+from pruning_study.steps import given_classes
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.loaded import DeviceImages, Loaded
 from pruning_study.steps.prune_plan import PrunePlan
@@ -154,11 +156,19 @@ class TrainSetting:
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:
-            described[schema.WEIGHTS_DIGEST] = hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]
+            described[schema.WEIGHTS_DIGEST] = self._weights_digest(config.weights)
         params = training_params(config, self.training, described)
         if self.data.validation_indices is not None:
             del params[schema.VALIDATION_FRACTION]
         return params
+
+    def _weights_digest(self, weights: Path) -> str:
+        """Return a digest of given weights, and of the order of their classes if it is not that of the data."""
+        content, path = hashlib.sha256(weights.read_bytes()), self.config.class_names
+        order = given_classes.places(path, self.data.classes) if path else []
+        if order != sorted(order):
+            content.update(json.dumps(order).encode())
+        return content.hexdigest()[:32]
 
     @property
     def name(self) -> str:
@@ -201,7 +211,9 @@ class PruneSetting(TrainSetting):
         normalization: Normalization | None = None,
     ) -> None:
         super().__init__(config, data, loaded=loaded, normalization=normalization)
-        self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
+        self.prunable = budget.prunable(
+            self.model, output_layer=config.prune_output_layer, keep=config.keep_layers or ()
+        )
         self.budget = self.training.protocol.budget(self.model, self.prunable)
         self.config = self.with_ratios(config)
         self.pruning = self._resolved_pruning()

@@ -84,6 +84,7 @@ TRAINED = Prerequisite("with --weights: the network is not trained", lambda conf
 TRAINED_OR_FINE_TUNED = Prerequisite(
     TRAINED.otherwise, lambda config: not config.weights or hasattr(config, "fine_tune_epochs")
 )
+GIVEN_WEIGHTS = Prerequisite("without --weights", lambda config: config.weights)
 WEIGHTS_FINE_TUNED = Prerequisite(
     f"{TRAINED.otherwise}, and --fine-tune-epochs is 0",
     lambda config: not config.weights or getattr(config, "fine_tune_epochs", None) != 0,
@@ -140,6 +141,15 @@ class DataOptions:
         "quantised. A file whose layers are pruned already is refused otherwise, because ratios would count its zeros.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
+    )
+    class_names: Path | None = option(
+        AUTO,
+        path,
+        "Text file with a name of a class a line, in the order of the outputs of the network of --weights, if that is "
+        "not the order of the data's classes. Auto: it is.",
+        (*TRAINING_COMMANDS, "compress", "quantize"),
+        grid=None,
+        needs=(GIVEN_WEIGHTS,),
     )
     recipe: str | None = option(
         AUTO,
@@ -397,6 +407,15 @@ class PruningOptions:
         "Prune weights of the last layer too.",
         ("prune", "iterate", "tune"),
         param=ParamRole(concerns="pruning", value="boolean"),
+        needs=(PRUNES,),
+    )
+    keep_layers: tuple[str, ...] | None = option(
+        AUTO,
+        several(nonempty_text),
+        "Layers that are not pruned, by the names of their weights in the state dict or by patterns, written "
+        "'head.*,conv1.weight'. Auto: none but the last one, which --prune-output-layer prunes.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(legacy_default="none", concerns="pruning"),
         needs=(PRUNES,),
     )
     shrink: bool = option(

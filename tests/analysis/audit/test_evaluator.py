@@ -49,7 +49,7 @@ def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(exper
         assert run.data.metrics["accuracy_after"] == pytest.approx(0.94)
         assert run.data.tags["audit_verdict"] == expected.verdict
         files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "audit")}
-        assert files == {"audit/audit.csv", "audit/audit.md", "audit/audit.png"}
+        assert files == {f"audit/{name}" for name in ("audit.csv", "audit.md", "audit.png", "metrics.csv")}
         assert result.artifacts["audit.csv"].content["recall_after"].tolist()[0] == pytest.approx(0.4)
         assert result.artifacts["audit.png"].content.size[0] > 100
 

@@ -1,0 +1,142 @@
+"""Metrics beside recall in an audit: precision, false positive rate, and calibration if confidences are known."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis.audit import confidences
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.points import points
+from analysis.rendering.formats import interval
+from analysis.statistics import groups as image_groups
+from analysis.statistics.metric_changes import Answers, metric_table
+from analysis.statistics.risk_scores import CONFIDENCE
+
+
+def table(
+    names: np.ndarray,
+    display_names: np.ndarray,
+    class_index: np.ndarray,
+    networks: Mapping[str, np.ndarray],
+    confidences: Mapping[str, np.ndarray],
+    groupings: Mapping[str, np.ndarray],
+    *,
+    paired: bool,
+) -> pd.DataFrame:
+    """Return `metric_table` of the classes, or of the classes in the groups of each grouping.
+
+    Parameters
+    ----------
+    names, display_names : (classes,)
+        The classes as they are predicted, sorted, and as they are shown.
+    class_index : (images,), integers
+        The label of each image.
+    networks : mapping of str to (networks, images)
+        Predictions, by side.
+    confidences : mapping of str to (networks, images)
+        The probability of each predicted class, by side; empty if it is not known.
+    groupings : mapping of str to (images,) text
+    paired : bool
+        Whether networks after are those that losses are held against.
+    """
+    sides = {side: Answers(_places(names, each), confidences.get(side)) for side, each in networks.items()}
+    shown = list(map(str, display_names))
+    if not groupings:
+        return metric_table(shown, class_index, sides, paired=paired)
+    tables = []
+    for name, group in groupings.items():
+        group_names, images, of_group = image_groups.members(group)
+        own = {side: answers.of_images(images) for side, answers in sides.items()}
+        found = metric_table(shown, class_index[images], own, (list(map(str, group_names)), of_group), paired=paired)
+        if len(groupings) > 1:
+            found.insert(1, "grouping", name)
+        tables.append(found)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _places(names: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the place of each prediction among the names, or -1."""
+    places = np.minimum(np.searchsorted(names, predicted), len(names) - 1)
+    return np.where(names[places] == predicted, places, -1)
+
+
+def moved_most(metrics: pd.DataFrame) -> list[str]:
+    """Say which metric of which class moved most beyond its bound for all; nothing if none did."""
+    if metrics.empty:
+        return []
+    beyond = np.fmax(metrics["low_all"], -metrics["high_all"])
+    if not beyond.max() > 0:
+        return []
+    row = metrics.loc[beyond.idxmax()]
+    named = ", ".join(str(row[each]) for each in ("grouping", "group", "class") if row.get(each))
+    bounds = interval(row["low_all"], row["high_all"], points)
+    return [
+        f"{row['metric'].capitalize()} of {named} changed by {points(row['change'])} points ({bounds}, corrected for "
+        "all metrics and classes); metrics.csv has the others."
+    ]
+
+
+def checked_confidences(
+    values_by_side: Mapping[str, ArrayLike], networks: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return confidences as (networks, images), by side.
+
+    Raises
+    ------
+    StudyError
+        If a side is missing or unknown, has another shape than its predictions, or holds no probabilities.
+    """
+    if values_by_side and {*values_by_side} != {*networks}:
+        raise StudyError(f"confidences has {', '.join(values_by_side)}: give them for {', '.join(networks)}")
+    found = {}
+    for side, values in values_by_side.items():
+        try:
+            own = np.atleast_2d(np.asarray(values, dtype=float))
+        except (TypeError, ValueError) as error:
+            raise StudyError(f"confidences of {side} are no numbers ({error})") from error
+        if own.shape != networks[side].shape:
+            raise StudyError(
+                f"confidences of {side} have shape {own.shape}, and the predictions {networks[side].shape}: give one "
+                "for each prediction"
+            )
+        if not ((own >= 0) & (own <= 1)).all():
+            raise StudyError(f"confidences of {side} are not from 0 to 1: give the probability of the predicted class")
+        found[side] = own
+    return found
+
+
+def confidences_of_files(
+    paths: Mapping[str, Sequence[Path]],
+    networks: Mapping[str, np.ndarray],
+    limit: SizeLimit,
+    orders: Mapping[Path, np.ndarray],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read how sure networks are, by side, and say why it is not known if only some files tell it, or tell it wrongly.
+
+    Parameters
+    ----------
+    paths : mapping of str to sequence of Path
+        Files of predictions, by side.
+    networks : mapping of str to (networks, images)
+        The predictions in them.
+    limit : SizeLimit
+        Most memory that the arrays of a file may take.
+    orders : mapping of Path to (images,)
+        The row of each image, for files that have them in another order.
+    """
+    sides = {side: own for side, own in paths.items() if own}
+    all_paths = [path for own in sides.values() for path in own]
+    if not all_paths:
+        return {}, []
+    try:
+        found = confidences.read(all_paths, np.concatenate([networks[side] for side in sides]), limit, orders)
+    except StudyError as error:
+        return {}, [f"The calibration error is left out: {error}."]
+    if CONFIDENCE not in found.values:
+        return {}, []
+    ends = np.cumsum([len(own) for own in sides.values()])
+    return dict(zip(sides, np.split(found.values[CONFIDENCE], ends[:-1]), strict=True)), []
