@@ -276,11 +276,11 @@ def audit(
         columns=ColumnNames(label_column, predicted_column),
         keep_class_order=keep_class_order,
     )
-    audit_result.write(result, output)
+    written = audit_result.write(result, output)
     if within.any_given:
         click.echo(within)
     click.echo(audit_result.summary(result))
-    click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
+    click.echo(f"In {output.absolute()}: {', '.join(written)}")
     gates = [result.gate(within)] if within.any_given else []
     gates += [result.damage_gate] if fail_on_damage else []
     for gate in gates:

@@ -513,13 +513,19 @@ def _draw_losses(axes: Axes, table: pd.DataFrame, **look: Any) -> None:
         axes.errorbar(loss, table.index, xerr=np.abs(np.array(ends) - loss), markersize=4, **look)
 
 
-FILES = ("audit.md", "audit.csv", "audit.png")
+_METRICS = "metrics.csv"
+FILES = ("audit.md", "audit.csv", "audit.png", _METRICS)
 
 
-def write(result: Audit, output: Path) -> None:
-    """Write audit.csv, metrics.csv, audit.md, audit.png and the tables of the populations into a folder.
+def write(result: Audit, output: Path) -> list[str]:
+    """Write the audit and the tables of the populations into a folder.
 
     All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
+
+    Returns
+    -------
+    list of str
+        Those of `FILES` that were written; counts of classes have no other metrics.
 
     Raises
     ------
@@ -528,11 +534,12 @@ def write(result: Audit, output: Path) -> None:
     """
     with files.aside(output) as folder:
         groupings = {"groupings.csv": result.groupings} if len(result.groupings) else {}
-        metrics = {"metrics.csv": result.metrics} if len(result.metrics) else {}
+        metrics = {_METRICS: result.metrics} if len(result.metrics) else {}
         for name, table in {"audit.csv": result.table, **metrics, **groupings, **result.populations.tables}.items():
             csv_text.write(table, folder / name)
         (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
         figure(result).savefig(folder / "audit.png")
+    return [name for name in FILES if name != _METRICS or metrics]
 
 
 def markdown(result: Audit) -> str:
