@@ -299,6 +299,7 @@ class WorstClass(NamedTuple):
     high: float
 
 
+_TIED_DIGITS = 9
 NO_CLASS = WorstClass(-1, np.nan, np.nan, np.nan)
 
 
@@ -388,7 +389,8 @@ def read_left_out(
 
 def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for each network the class with the largest mean over the others, and its value in the network itself."""
-    places = (chosen_on.sum(0) - chosen_on).argmax(1)
+    # Of classes that cost the same the first is chosen, whatever rounding makes of them on this machine.
+    places = (chosen_on.sum(0) - chosen_on).round(_TIED_DIGITS).argmax(1)
     return places, read_on[np.arange(len(read_on)), places]
 
 
