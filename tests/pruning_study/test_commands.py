@@ -219,7 +219,8 @@ class TestPrune:
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
         assert output.index("ratio 2:") < output.index("class ")  # the verdict stands above the table
         assert "new images" not in output
-        assert "new images: raw slope" in prune("--ratio", "2,10", "--pruner", "gp", "--details")
+        detailed = prune("--ratio", "2,10", "--pruner", "gp", "--details")
+        assert "at chance, alpha means nothing: the dense network" in detailed
         assert len(runs("pruned")) == 2
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
@@ -798,9 +799,9 @@ class TestSeeds:
         before = np.mean([run.data.metrics["recall/Shirt"] for run in runs("dense")])
         at_4 = [run for run in runs("pruned") if run.data.params["ratio"] == "4.0"]
         after = np.mean([run.data.metrics["recall/Shirt"] for run in at_4])
-        assert (shirt[1], shirt[4], shirt[5]) == (f"{before:.3f}", f"{after:.3f}", f"{100 * (after - before):+.1f}")
+        assert (shirt[1], shirt[3].rstrip("*")) == (f"{before:.3f}", f"{100 * (after - before):+.1f}")
         accuracy = np.mean([run.data.metrics["test_accuracy"] for run in runs("dense")])
-        (line,) = [line.split() for line in mean.splitlines() if line.startswith("accuracy ")]
+        line, _ = (line.split() for line in mean.splitlines() if line.startswith("accuracy "))  # below are intervals
         assert line[1] == f"{accuracy:.3f}"
 
     def test_one_is_what_it_was(self, computed):
