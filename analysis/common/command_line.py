@@ -226,7 +226,8 @@ class _MendableError(click.ClickException):
         hint = None if "\n" in text else _DID_YOU_MEAN.search(text)
         super().__init__(text[: hint.start()] if hint else text)
         help_line = f"{usage} -h shows the options" if usage else ""
-        self.tip = hint[1][0].lower() + hint[1][1:] if hint else help_line
+        self.suggestion = hint[1][0].lower() + hint[1][1:] if hint else ""
+        self.tip = self.suggestion or help_line
         self.exit_code = 1 if usage is None else 2  # type: ignore[misc]
 
     @classmethod
@@ -240,6 +241,10 @@ class _MendableError(click.ClickException):
         if isinstance(error, click.BadParameter):
             message = re.sub(r"^Invalid value for '?(.+?)'?: ", r"\1: ", message, count=1)
         return cls(message, usage=error.ctx.command_path if error.ctx else "")
+
+    def format_message(self) -> str:
+        """Return the message and what the user may have meant, in one line."""
+        return f"{self.message} ({self.suggestion})" if self.suggestion else self.message
 
     def show(self, file: Any = None) -> None:
         """Print it to stderr."""
