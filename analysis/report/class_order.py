@@ -19,11 +19,10 @@ def class_orders(study: StudyData) -> dict[str, list[str]]:
     ----------
     study : StudyData
     """
-    cells = study.cells[is_pruned(study.cells)]
-    if cells.empty:
-        leading = [by_accuracy(rows, 1.0) for _, rows in places(study.cells)]
-    else:
-        leading = [at_the_ratio(study, rows) for _, rows in places(cells)]
+    leading = []
+    for _, rows in places(study.cells):
+        pruned = rows[is_pruned(rows)]
+        leading.append(at_the_ratio(study, pruned) if len(pruned) else by_accuracy(rows, 1.0))
     losses: dict[str, list[pd.Series]] = {}
     for at_ratio in leading:
         random = is_random(at_ratio)
