@@ -39,7 +39,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
         csv.writer(file).writerows([header, *([*row[:4], *"110100"] for row in rows)])
     tallied = run_command("tally", tmp_path / "anna.csv", "--key", folder / "labelling_key.csv")
     assert tallied.exit_code == 0, tallied.output
-    assert re.search(r"multiple objects +0\.0 +0\.0 .* 39\.5, 59\.\d", tallied.output)
+    assert re.search(r"multiple objects +0\.0 +0\.0 .*multiple objects .* 39\.5, 59\.\d", tallied.output, re.DOTALL)
     assert frames.is_dir()
 
 
