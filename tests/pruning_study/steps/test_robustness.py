@@ -225,7 +225,7 @@ class TestCorruptedImages:
     def test_a_sample_is_measured_as_it_is_and_corrupted(self, trained, measure, tiny_npz, tmp_path):
         trained("--image-size", 32)
         output = measure("--dataset", tiny_npz, *self.options)
-        assert "mean of corruptions" in output
+        assert all(words in output for words in ("mean of", "corruptions", "worst corruption"))
         (dense,) = runs("dense")
         table = table_of(dense)
         keys = table[["corruption", "severity"]].drop_duplicates().to_numpy().tolist()
