@@ -1,4 +1,4 @@
-"""Answers to questions 2, 3 and 4 of README.md, outcomes at the same ratio, and which classes pay."""
+"""Answers to questions 2, 3 and 4 of good-et-al/README.md, outcomes at the same ratio, and which classes pay."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,7 +76,7 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
     """
     by_question = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
     if unanswered := [question for question, answer in by_question.items() if not answer.rows]:
-        raise StudyError(f"{results}: no study answers question {unanswered[0]} of README.md; rebuild all of them")
+        raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all of them")
     return by_question | {"3": _of_noise(lightest_cells)}
 
 

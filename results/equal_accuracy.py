@@ -1,4 +1,4 @@
-"""Answers 1 and 5 of README.md: methods whose networks are a point less accurate than the control's."""
+"""Answers 1 and 5 of good-et-al/README.md: methods whose networks are a point less accurate than the control's."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product

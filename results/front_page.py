@@ -1,4 +1,4 @@
-"""The tables and pictures of README.md and of the pages beside it, made from the studies' frames and tables."""
+"""The tables and pictures of README.md and of the pages in good-et-al/, made from the studies' frames and tables."""
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +22,25 @@ from analysis.rendering.formats import markdown_table
 from analysis.report.methods.figures import COLORS_MEAN
 from analysis.report.papers.claims import shown as shown_claims
 
+# The folder of the pages about the paper, and of the pictures of its answers.
+GOOD_ET_AL = "good-et-al"
 # The pages, and the names of their tables.
 PAGES = {
-    "README.md": ["gradual", "explained", *(f"answer_{question}" for question in range(1, 6)), "mitigations"],
-    "tables.md": ["further", "lightest", "alpha and accuracy", "up", "classes", "harmed", "released", "equal weights"],
-    "paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
+    "README.md": ["gradual"],
+    f"{GOOD_ET_AL}/README.md": ["explained", *(f"answer_{question}" for question in range(1, 6)), "mitigations"],
+    f"{GOOD_ET_AL}/tables.md": [
+        "further",
+        "lightest",
+        "alpha and accuracy",
+        "up",
+        "classes",
+        "harmed",
+        "released",
+        "equal weights",
+    ],
+    f"{GOOD_ET_AL}/paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
 }
-FIGURES = "figures"
+FIGURES = f"{GOOD_ET_AL}/figures"
 # The table of a name stands between these two lines.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _TITLES = {
@@ -61,9 +73,9 @@ def write(results: Path) -> None:
         for page, names in PAGES.items()
     }
     with files.aside(results) as folder:
+        (folder / FIGURES).mkdir(parents=True)
         for page, text in pages.items():
             (folder / page).write_text(text, encoding="utf-8")
-        (folder / FIGURES).mkdir()
         figure_files.write(pictures(all_answers), folder / FIGURES, [figure_files.PNG], processes=1)
 
 

@@ -112,6 +112,4 @@ def test_the_analyses_of_a_page_can_be_typed(page, count):
 def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
     (block,) = re.findall("```python\n(.*?)```", (PAGE.parent.parent / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
-    damaged, verdict = capsys.readouterr().out.splitlines()
-    assert damaged == "['shoe']"
-    assert verdict.startswith("Pruning cost 1 of 3 classes recall beyond the control: shoe")
+    assert capsys.readouterr().out == "['shoe']\n"

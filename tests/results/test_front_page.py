@@ -77,6 +77,7 @@ def results(tmp_path_factory):
 
 def rebuilt(folder):
     """Fill a folder with pages and with the made up studies that they are about."""
+    (folder / front_page.GOOD_ET_AL).mkdir()
     for page, names in front_page.PAGES.items():
         (folder / page).write_text("\n".join(map(words, names)))
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
@@ -351,7 +352,7 @@ def test_an_answer_that_no_study_gives_is_named(results, lightest, tmp_path):
     compared.write_text(compared.read_text().splitlines()[0])
     again = there / "lenet5-up-confirmation" / "methods.csv"
     again.write_text(again.read_text().splitlines()[0])
-    with pytest.raises(StudyError, match=r"no study answers question 4 of README.md"):
+    with pytest.raises(StudyError, match=r"no study answers question 4 of good-et-al"):
         front_page.answered(there, lightest)
 
 
@@ -554,14 +555,14 @@ def test_the_pages_keep_their_words(results, tables, monkeypatch):
         for name in names:
             assert f"before {name}, whatever is made of it.\n\n<!-- {name} -->\n\n| " in once[page]
         assert once[page].count("and behind.") == len(names)
-    assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once["paper.md"]
-    pictures = sorted(path.name for path in (results / "figures").iterdir())
+    assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once["good-et-al/paper.md"]
+    pictures = sorted(path.name for path in (results / front_page.FIGURES).iterdir())
     assert pictures == [f"answer_{number}.png" for number in range(1, 6)]
     monkeypatch.setattr(front_page, "tables", lambda *_: tables)
     leave_undrawn(monkeypatch)
     front_page.write(results)
     assert {page: (results / page).read_text() for page in front_page.PAGES} == once
-    assert sorted(path.name for path in (results / "figures").iterdir()) == pictures
+    assert sorted(path.name for path in (results / front_page.FIGURES).iterdir()) == pictures
 
 
 @pytest.mark.parametrize(
