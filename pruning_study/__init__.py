@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pruning_study.commands.notebook_results import Compression, Iterating, Pruning, Training
     from pruning_study.models.checkpoints import Classifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 analysis_package.check()
 
