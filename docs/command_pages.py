@@ -1,0 +1,69 @@
+"""Hook of mkdocs: a page for each command, made from the options that its `--help` shows."""
+
+import html
+import inspect
+from collections.abc import Iterator
+
+import click
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from analysis.__main__ import cli as analysis
+from analysis.common.command_line import Command
+from pruning_study.__main__ import cli as study
+
+PROGRAMS = {"pruning-study": study, "pruning-analysis": analysis}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the pages to the navigation, by program."""
+    assert config.nav is not None
+    listed = [
+        {program: [{name: _path(program, name)} for name in group.commands]} for program, group in PROGRAMS.items()
+    ]
+    config.nav.append({"Command line": listed})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages to the files of the site."""
+    for program, group in PROGRAMS.items():
+        for name, command in group.commands.items():
+            assert isinstance(command, Command)
+            files.append(File.generated(config, _path(program, name), content=page(program, name, command)))
+    return files
+
+
+def _path(program: str, name: str) -> str:
+    return f"docs/reference/{program}/{name}.md"
+
+
+def page(program: str, name: str, command: Command) -> str:
+    """Return the page of a command in Markdown: its help, its options by section, and its examples."""
+    context = click.Context(command, info_name=f"{program} {name}", max_content_width=10_000, terminal_width=10_000)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    parts = [
+        f"# {program} {name}",
+        f"```console\n{usage}\n```",
+        html.escape(inspect.cleandoc(command.help or ""), quote=False),
+    ]
+    for heading, rows in _options(command, context):
+        parts += [f"## {heading}", "\n".join(["| option | meaning |", "| --- | --- |", *rows])]
+    if command.examples:
+        parts += ["## Examples", "\n".join(["```console", *command.examples, "```"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _options(command: Command, context: click.Context) -> Iterator[tuple[str, list[str]]]:
+    """Yield the sections of a command's options, each with the rows of its table."""
+    options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    remaining = {option.name: _row(record) for option in options if (record := option.get_help_record(context))}
+    for heading, names in command.sections.items():
+        if rows := [remaining.pop(name) for name in names if name in remaining]:
+            yield heading, rows
+    yield "Help", list(remaining.values())
+
+
+def _row(record: tuple[str, str]) -> str:
+    option, text = (html.escape(" ".join(part.split()), quote=False).replace("|", "&#124;") for part in record)
+    return f"| <code>{option}</code> | {text} |"
