@@ -142,7 +142,7 @@ def _placed(margins: np.ndarray, start: float, end: float, ratios: np.ndarray) -
 def with_legend(axes: Axes) -> Figure:
     """Put a legend below axes, where it hides nothing, and return the whole figure that they are in."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
-    figure = axes.get_figure(root=True)
+    figure = axes.figure.figure  # Matplotlib 3.9 has no `get_figure(root=True)`
     assert isinstance(figure, Figure)
     return figure
 
