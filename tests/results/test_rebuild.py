@@ -108,7 +108,7 @@ def test_nothing_to_make_it_of(tmp_path):
         rebuild.rebuild(tmp_path, tmp_path)
     result = CliRunner().invoke(rebuild.main, [str(tmp_path)])
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
 
 
 def test_results_are_what_their_frames_give(tmp_path, monkeypatch):
