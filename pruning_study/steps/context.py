@@ -107,6 +107,10 @@ class Context:
         """The test images."""
         return self.images.test
 
+    def training(self, indices: np.ndarray) -> Examples:
+        """Return those training images of the data set that some indices point at."""
+        return self.train if indices is self.train_indices else self.images.training(indices)
+
     @property
     def images(self) -> "DeviceImages":
         """The images of the split in this normalisation; those that were used last stay in memory."""

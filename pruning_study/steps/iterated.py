@@ -90,11 +90,6 @@ class LevelPlan(PrunePlan):
         weights = self.kept_after(prunings)
         return weights if isinstance(weights, int) else sum(weights)
 
-    @property
-    def method(self) -> str:
-        """`IterateConfig.method` with the pruner as it is logged."""
-        return replace(self.chain, pruner=self.pruner.name).method
-
     def note(self, run_id: str, prunings: int = 1) -> str:
         """Return a sentence about a run that starts from another one, or about several such runs in a row."""
         times, then = ("once more", "then") if prunings == 1 else (f"{prunings} times", "each time then")
@@ -105,7 +100,8 @@ class LevelPlan(PrunePlan):
         if not self.pruner.prunes:
             return f"Run {run_id}, trained {times} from {start}"
         share = f"{self.chain.keep:g} of the weights left are kept"
-        return f"Run {run_id}, pruned {times} by {super().method} ({share}), {then} trained from {start}"
+        how = replace(self.options, pruner=self.pruner.name).method
+        return f"Run {run_id}, pruned {times} by {how} ({share}), {then} trained from {start}"
 
     @property
     def chain_name(self) -> str:
@@ -133,7 +129,8 @@ def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
     """
     training = resolved.dense_training(options)
     pruning = plan_pruning(options.pruning, context, training)
-    plan = LevelPlan(**vars(pruning), chain=options).level(options.iterations - 1)
+    method = replace(options, pruner=pruning.pruner.name).method
+    plan = LevelPlan(**vars(pruning) | {"method": method}, chain=options).level(options.iterations - 1)
     steps = training.epochs * number_of_batches(len(context.train_indices), training.batch_size)
     if options.rewind_step > steps:
         raise StudyError(

@@ -95,6 +95,8 @@ class PrunePlan(TrainPlan):
         Parameters of the dense network / parameters that are left.
     pruner : Pruner
         The record that the protocol puts in place of the one that the option names.
+    method : str
+        The pruner and what differs from the defaults, in words.
     scope : {"global", "layer"}
     gradient : Gradient
     epsilon : float
@@ -120,6 +122,7 @@ class PrunePlan(TrainPlan):
     dense: TrainPlan
     ratio: float
     pruner: Pruner
+    method: str
     scope: str
     gradient: Gradient
     epsilon: float
@@ -166,12 +169,15 @@ class PrunePlan(TrainPlan):
             If the ratio cannot be attained, keeps no weight, or keeps more than are left.
         """
         dense = self.dense.params if dense is None else dense
-        numbers = _filter_numbers(self, ratio, option)
+        numbers: Mapping[str, int] = {}
+        if self.filters is not None:
+            numbers = filters.numbers_at(self.filters, self.budget, self.options.model, ratio, option)
         n_kept = _finally_kept(self, ratio, numbers, self.budget.prunable)
         own = resolved.pruning_params(self.options, self.training, ratio, iteration, self.steps)
         params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
         remaining = self.budget.prunable if remaining is None else remaining
         kept = _finally_kept(self, ratio, numbers, remaining)
+        again = f" iteration {iteration}" if iteration > 1 else ""
         if self.pruner.unit == "channel":
             budget.check_channels(self.prunable, kept, option)
         return replace(
@@ -180,19 +186,13 @@ class PrunePlan(TrainPlan):
             filter_numbers=numbers,
             kept_numbers=_kept_from(self, kept, remaining, images or self.images),
             params=params,
-            name=self.pruned_name(ratio, iteration=iteration, seed=dense.get(schema.SEED, "")),
+            name=self.named(_times([ratio]), f"{self.method}{again}", dense.get(schema.SEED, "")),
             hash=config_hash(schema.PRUNED, params, self.dense.hash if parent_hash is None else parent_hash),
         )
 
-    @property
-    def method(self) -> str:
-        """`PruneConfig.method` with the pruner as it is logged."""
-        return replace(self.options, pruner=self.pruner.name).method
-
-    def pruned_name(self, *ratios: float, iteration: int = 1, seed: str = "") -> str:
-        """Return the name of a pruned run, or of several."""
-        again = f" iteration {iteration}" if iteration > 1 else ""
-        return self.named(_times(ratios), f"{self.method}{again}", seed)
+    def pruned_name(self, *ratios: float) -> str:
+        """Return the name of a pruned run, or of several, of the same options."""
+        return self.named(_times(ratios), self.method)
 
     @property
     def job_name(self) -> str:
@@ -263,6 +263,7 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
         dense=dense,
         ratio=options.ratio[0],
         pruner=pruner,
+        method=replace(options, pruner=pruner.name).method,
         scope=resolved.scope(options),
         gradient=resolved.gradient(options),
         epsilon=resolved.epsilon(options),
@@ -326,28 +327,6 @@ def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> s
     if order != sorted(order):
         content.update(json.dumps(order).encode())
     return content.hexdigest()[:32]
-
-
-def _filter_numbers(plan: PrunePlan, ratio: float, option: str) -> Mapping[str, int]:
-    """Return how many filters each convolution keeps at a ratio; nothing where no filters are pruned.
-
-    Raises
-    ------
-    StudyError
-        If no filter can be removed, or if one of each convolution leaves too many parameters.
-    """
-    if plan.filters is None:
-        return {}
-    if ratio == plan.ratio and plan.filter_numbers:
-        return plan.filter_numbers
-    removable, total = plan.filters, plan.budget.total
-
-    def count_parameters(numbers: Mapping[str, int]) -> int:
-        return total - filters.removed(removable, numbers)
-
-    plan.budget.check_filters(ratio, count_parameters(dict.fromkeys(removable.numbers, 1)), option)
-    shares = filters.shares(plan.options.model, removable.numbers, ratio)
-    return budget.nearest_filters(removable.numbers, shares, count_parameters, round(total / ratio))
 
 
 def _finally_kept(plan: PrunePlan, ratio: float, numbers: Mapping[str, int], remaining: int) -> int:

@@ -102,7 +102,7 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
 
 def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, tiny_npz):
     config = IterateConfig(dataset=str(tiny_npz), epochs=1, batch_size=64, iterations=4)
-    steps = plan.chain(config, planned(config))
+    steps = plan.chain_steps(config, planned(config).plan)
     for step in steps[:-1]:
         worker(step)
     *_, damaged = runs("pruned")
