@@ -19,7 +19,8 @@ from pruning_study.steps.plan import Plan, TrainPlan
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
-from pruning_study.training.loop import Fit, TrainingSetup
+from pruning_study.training.loop import Fit
+from pruning_study.training.setup import TrainingSetup
 
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}

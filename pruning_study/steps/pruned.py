@@ -18,7 +18,7 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics.class_metrics import class_metrics
-from pruning_study.data.examples import Examples, number_of_batches
+from pruning_study.data.examples import number_of_batches
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.masks import Masks
@@ -33,6 +33,7 @@ from pruning_study.steps.measured import log_fit, run_tags, saved_training, trai
 from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.tracking.store import Store
+from pruning_study.training.callbacks import Factors, MaskChanges, Teacher
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
 from pruning_study.training.loop import Fit, OnEpoch, fit, ignore
@@ -44,6 +45,7 @@ from pruning_study.training.mitigation import (
     data_quotas,
     performance_weighted,
 )
+from pruning_study.training.setup import Callback
 from pruning_study.training.weighting import Weighting
 
 AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
@@ -241,19 +243,26 @@ def _prune_and_fit(
     if options.starts_anew:
         return _prune_while_training(plan, context, parent, saved, on_epoch)
     model = copy.deepcopy(parent.model)
-    ramp = None
-    if options.is_gradual:
-        parent_masks = weights_left(plan, parent)
-        ramp = Ramp(plan.kept_numbers, partial(selection.select, plan, context), options.regrows, parent_masks)
     setup = replace(
         training_setup(plan, context),
-        train=_fine_tuning_images(plan, context, parent),
+        train=context.training(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
         masks=pruning_masks(plan, context, parent),
-        ramp=ramp,
-        distillation=_distillation(options, parent.model),
-        weighting=_weighting(plan, context, parent),
+        callbacks=_callbacks(plan, context, parent),
     )
     return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
+
+
+def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Callback]:
+    """Return what takes part in fine-tuning beside its steps."""
+    callbacks: list[Callback] = []
+    if plan.options.is_gradual:
+        choose, parent_masks = partial(selection.select, plan, context), weights_left(plan, parent)
+        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.options.regrows, parent_masks)))
+    if distillation := _distillation(plan.options, parent.model):
+        callbacks.append(Teacher(distillation))
+    if rule := _weighting(plan, context, parent):
+        callbacks.append(Factors(rule))
+    return callbacks
 
 
 def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | None:
@@ -303,13 +312,6 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
     )
 
 
-def _fine_tuning_images(plan: PrunePlan, context: Context, parent: LoadedRun) -> Examples:
-    """Return the images that the parent's model is fine-tuned on. Scores are of all training images, all the same."""
-    if plan.options.data_quotas == "none":
-        return context.train
-    return context.images.training(fine_tuning_indices(plan, context, _dense_recall(parent, context)))
-
-
 def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
     dense = parent.dense.val_predictions
     return class_metrics(dense.label, dense.predicted, len(context.data.classes)).recall
@@ -317,6 +319,8 @@ def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
 
 def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -> np.ndarray:
     """Return the indices of the training images that `--data-quotas` keeps for fine-tuning; of all without it.
+
+    Scores are of all training images, all the same.
 
     Parameters
     ----------
@@ -363,7 +367,7 @@ def _prune_while_training(
         choose = partial(selection.select, plan, context)
         ramp = Ramp(plan.kept_numbers, choose, regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
-    setup = replace(training_setup(plan, context), masks=masks, ramp=ramp)
+    setup = replace(training_setup(plan, context), masks=masks, callbacks=[MaskChanges(ramp)])
     return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
 
 

@@ -15,10 +15,12 @@ from pruning_study.pruning.schedules import Ramp, at_batches, cubic, while_train
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import selection
 from pruning_study.steps.runs import DenseRun, LoadedRun
+from pruning_study.training.callbacks import MaskChanges
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import predict
-from pruning_study.training.loop import TrainingSetup, fit, ignore
+from pruning_study.training.loop import fit, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 from tests.plans import planned
 
 BLACK = torch.zeros(1)
@@ -141,7 +143,9 @@ ALL = {"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool)}
 
 def run(model, *, ramp=None, epochs=4, engine=TORCH, saved=None, on_epoch=ignore):
     plan = Hyperparameters((Phase(epochs, 0.05),), 16, 0.9, 0.0, "none")
-    training = TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, ramp)
+    training = TrainingSetup(
+        TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, [MaskChanges(ramp)] if ramp else []
+    )
     return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
@@ -151,12 +155,12 @@ class Watched:
     def __init__(self):
         self.seen = []
 
-    def train_epoch(self, model, train, batches, optimizer, masks, *more):
-        self.seen.append((len(batches), {name: int(mask.sum()) for name, mask in masks.items()}))
-        loss = TORCH.train_epoch(model, train, batches, optimizer, masks, *more)
-        for name, mask in masks.items():
+    def train_epoch(self, model, steps):
+        self.seen.append((len(steps.batches), {name: int(mask.sum()) for name, mask in steps.masks.items()}))
+        loss = TORCH.train_epoch(model, steps)
+        for name, mask in steps.masks.items():
             assert not model.get_parameter(name)[~mask].any()
-            assert not optimizer.velocity[name][~mask].any()
+            assert not steps.optimizer.velocity[name][~mask].any()
         return loss
 
     def __getattr__(self, name):
@@ -231,7 +235,7 @@ def test_pruned_weights_that_are_trained_are_those_of_full_weights_behind_masks(
     model, copied, seen = small_network(), small_network(), []
     plan = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
     watched = replace(ramp, choose=lambda *given: seen.append(largest(*given)) or seen[-1])
-    fitted = fit(model, TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, watched))
+    fitted = fit(model, TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, [MaskChanges(watched)]))
     assert fitted.best_epoch == 3 or fitted.best_epoch == 2
     expected = trained_by_reference(copied, ramp, fitted.best_epoch)
     for name, parameter in model.named_parameters():
@@ -311,7 +315,9 @@ class TestPruning:
         ramp_0 = setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3)
         for given, wanted in zip(pruned(dense, ramp_0), one_shot, strict=True):
             torch.testing.assert_close(given, wanted, rtol=0, atol=0)
-        assert ramp_0.plan(20.0, {}) == setting_with(setting, pruner=pruner).plan(20.0, {})
+        plans = ramp_0.plan.at(20.0, {}), setting_with(setting, pruner=pruner).plan.at(20.0, {})
+        assert plans[0].kept_numbers == plans[1].kept_numbers
+        assert (plans[0].name, plans[0].params, plans[0].hash) == (plans[1].name, plans[1].params, plans[1].hash)
 
     @pytest.mark.parametrize("regrow", [False, True])
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -345,7 +351,7 @@ class TestPruning:
             *(setting.context.train, setting.context.validation, setting.plan.training),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
             masks=steps.pruning_masks(steps.plan_for(*setting, dense, 20.0), setting.context, dense),
-            ramp=Ramp(setting.plan.at(20.0).kept_numbers, choose, False),
+            callbacks=[MaskChanges(Ramp(setting.plan.at(20.0).kept_numbers, choose, False))],
         )
         fit(copy.deepcopy(dense.model), training)
         assert [kept for _, kept, _ in seen] == list(numbers[1:])
