@@ -83,6 +83,11 @@ def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
         plan.ratio = 2.0
 
 
+def test_a_plan_is_pure_data_that_follows_from_options_and_shapes(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", pruner="up", schedule="cubic")
+    assert planned(config).plan == planned(config).plan != planned(config).plan.at(5.0)
+
+
 def test_a_plan_of_pruning_while_training_has_its_batches(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", start="initialization", begin=3, end=9, frequency=3)
     plan = planned(config).plan.at(10.0, {})

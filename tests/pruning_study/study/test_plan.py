@@ -106,3 +106,9 @@ def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     assert ratio.startswith("  ratios[1]: 0.5 ")
     assert epochs.startswith("  overrides.fine_tune_epochs: 0 ")
     assert "gradual pruning" in epochs
+
+
+def test_a_ratio_that_leaves_a_layer_no_channel_is_named_with_its_place_in_the_file(tmp_path):
+    """LeNet5's first layer has one channel: half of the prunable weights is the most that every layer can prune."""
+    with pytest.raises(StudyError, match=r"ratios\[1\]: sparsity 0\.764 leaves no input channel of conv1\.weight"):
+        read(tmp_path, "{pruners: [l1-structured], ratios: [1.5, 4]}")
