@@ -16,7 +16,7 @@ import numpy as np
 from analysis.statistics import class_offsets
 from pruning_study import load_model, prune
 from pruning_study.options.config import TrainConfig
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.loaded import load_context
 from pruning_study.training.engines import TORCH
 
 DATASET, CLASSES = "fashion-mnist", 10
@@ -44,9 +44,9 @@ def main(seeds: str, draws: int) -> None:
 
 def excesses(run: dict[str, object], draws: int) -> list[list[float]]:
     """Return the size of a network's excesses without offsets, then by count and shrinkage."""
-    setting = TrainSetting(TrainConfig(dataset=DATASET, seed=int(str(run["seed"]))))
+    context = load_context(TrainConfig(dataset=DATASET, seed=int(str(run["seed"]))))
     networks = [load_model(str(run[name])).network for name in ("dense_run_id", "run_id")]
-    parts = setting.validation, setting.test
+    parts = context.validation, context.test
     fitted, tested = ([TORCH.logits(each, part.images).numpy() for each in networks] for part in parts)
     label, test_label = (part.labels.numpy() for part in parts)
     rows = [[size(*tested, test_label)] * len(SHRINKAGES)]

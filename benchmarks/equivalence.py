@@ -25,9 +25,10 @@ from pruning_study.models.resnet import BasicBlock, initialize
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import Masks, exact_k
 from pruning_study.training.engines import TORCH, Engine
-from pruning_study.training.loop import TrainingSetup, fit
+from pruning_study.training.loop import fit
 from pruning_study.training.native import engine as native
 from pruning_study.training.recipes import RECIPES, Phase
+from pruning_study.training.setup import TrainingSetup
 
 RATIO = 4
 MEASURES = ("accuracy, dense", "accuracy, pruned", "alpha")

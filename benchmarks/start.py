@@ -32,7 +32,7 @@ from analysis.runs import schema
 from pruning_study.options.config import StudyConfig
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.study import plan
-from pruning_study.study.plan import Plan
+from pruning_study.study.plan import StudyPlan
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
 
@@ -53,7 +53,7 @@ def main(runs: int, api_runs: int) -> None:
     print(f"{'ratio':35}{theirs / ours:9.0f}x")
 
 
-def measure(name: str, count: int, found: Callable[[Store, Plan, Path], int]) -> float:
+def measure(name: str, count: int, found: Callable[[Store, StudyPlan, Path], int]) -> float:
     """Return the milliseconds a run until a study knows that all its runs exist."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -72,7 +72,7 @@ def measure(name: str, count: int, found: Callable[[Store, Plan, Path], int]) ->
     return a_run
 
 
-def fill(store: Store, planned: Plan, folder: Path) -> None:
+def fill(store: Store, planned: StudyPlan, folder: Path) -> None:
     """Write a finished run for each step, straight into the store's tables, and its artifacts."""
     rng = np.random.default_rng(0)
     params = {f"setting_{number}": "0.0005" for number in range(25)}
@@ -93,7 +93,7 @@ def fill(store: Store, planned: Plan, folder: Path) -> None:
     database.close()
 
 
-def by_api(store: Store, planned: Plan, file: Path) -> int:
+def by_api(store: Store, planned: StudyPlan, file: Path) -> int:
     """Return the number of complete runs, through MLflow's client."""
     client, token, found = MlflowClient(store.uri), None, {}
     while True:
@@ -108,12 +108,12 @@ def by_api(store: Store, planned: Plan, file: Path) -> int:
     )
 
 
-def by_ours(store: Store, planned: Plan, file: Path) -> int:
+def by_ours(store: Store, planned: StudyPlan, file: Path) -> int:
     """Return the number of complete runs, through `Store.finished`."""
     return len(plan.find_runs(store, planned.steps))
 
 
-def by_command(store: Store, planned: Plan, file: Path) -> int:
+def by_command(store: Store, planned: StudyPlan, file: Path) -> int:
     """Return the number of found runs that the command prints."""
     command = [sys.executable, "-m", "pruning_study", "study", str(file), "--dry-run"]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

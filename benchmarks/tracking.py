@@ -21,7 +21,8 @@ from analysis.runs import schema
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import plan_pruning
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
 
@@ -63,13 +64,15 @@ def main(tracking_uri: str, clients: str, runs: int) -> None:
 def sample_runs() -> tuple[float, float]:
     """Return the median seconds of a dense and of a pruned run of LeNet5 on the embedded sample, tracking included."""
     store = connect.connect("benchmark")
-    times, setting = [], None
+    times, data = [], None
     for seed in range(SAMPLE_RUNS + 1):
-        setting = PruneSetting(PruneConfig(seed=seed, force=True), setting and setting.data)
+        options = PruneConfig(seed=seed, force=True)
+        context = load_context(options, data)
+        plan, data = plan_pruning(options, context), context.data
         start = time.perf_counter()
-        dense = dense_step.train(store, "0", setting)
+        dense = dense_step.train(store, "0", plan.dense, context)
         middle = time.perf_counter()
-        steps.prune(store, "0", setting, dense, 10.0)
+        steps.prune(store, "0", plan, context, dense, 10.0)
         times.append((middle - start, time.perf_counter() - middle))
     trained, pruned = np.median(times[1:], axis=0)  # the first runs also import modules
     return float(trained), float(pruned)

@@ -42,9 +42,10 @@ from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
 from pruning_study.steps.engine_choice import choose as choose_engine
 from pruning_study.training import engines
-from pruning_study.training.loop import TrainingSetup, apply_masks, fit
+from pruning_study.training.loop import apply_masks, fit
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 
 WORKERS = 2
 RATIO, BITS = 10, 4
@@ -249,7 +250,7 @@ def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset, b
     def epoch() -> float:
         batches, augment = shuffled(train, recipe.batch_size, random), FlipCrop(normalization.black, random)
         start = time.process_time()
-        chosen.train_epoch(model, train, batches, optimizer, masks, augment)
+        chosen.train_epoch(model, engines.Steps(train, batches, optimizer, masks, augment))
         return len(train) / (time.process_time() - start)
 
     if ratio:

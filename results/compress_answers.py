@@ -49,10 +49,10 @@ def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
         networks = dense_networks(task, job)
         validated = [[network.validated(chain) for network in in_turn(networks)] for chain in chains]
         tested = [[network.tested(chain) for network in in_turn(networks)] for chain in chains]
-    data = networks[0].setting.data
+    data = networks[0].context.data
     folder.mkdir(parents=True, exist_ok=True)
     csv_text.write(_chains(trials, chains), folder / compress.CHAINS)
-    places = np.array([network.setting.validation_indices for network in networks])
+    places = np.array([network.context.validation_indices for network in networks])
     labels = np.asarray(data.train_labels)
     compress.save(folder / compress.VALIDATION, labels, compress.Answers(*_stacked(validated)), places)
     sides = [[Validated(np.array([]), *(side[0] for side in each)) for each in of_chain] for of_chain in tested]

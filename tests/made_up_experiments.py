@@ -10,8 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from pruning_study.options.config import IterateConfig, PruneConfig
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import PruneSetting
+from tests.plans import planned
 
 CLASSES = "abcdefghij"
 _IMAGES = {"predictions.npz": 400, "val_predictions.npz": 200}
@@ -84,7 +83,7 @@ def _metrics(own: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray] | N
 
 @cache
 def _setting(command: type, **options: Any) -> Any:
-    return (IterateSetting if command is IterateConfig else PruneSetting)(command(**options))
+    return planned(command(**options))
 
 
 def _prune(
@@ -99,7 +98,7 @@ def _prune(
         dense_params = {**setting.params, **data, "seed": str(seed)}
         dense = experiment.log("dense", dense_params, 0)
         for ratio in ratios:
-            params = dict(setting.plan(ratio, dense_params).params)
+            params = dict(setting.plan.at(ratio, dense_params).params)
             pruned = experiment.log("pruned", params, 0.02 * ratio, dense_run_id=dense, parent_run_id=dense)
             for name in formats:
                 quantized = {**params, "number_format": name}
@@ -111,7 +110,7 @@ def _iterate(experiment: Experiment, **options: Any) -> None:
     for seed in _SEEDS:
         parent = dense = experiment.log("dense", dense_params := {**setting.params, "seed": str(seed)}, 0)
         for iteration in (1, 2):
-            params = dict(setting.level_plan(dense_params, "", iteration).params)
+            params = dict(setting.plan.level(iteration, dense_params).params)
             parent = experiment.log("pruned", params, 0.05 * iteration, dense_run_id=dense, parent_run_id=parent)
 
 

@@ -33,8 +33,10 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, logged_model, shrunk
 from pruning_study.steps import dense as dense_step
+from pruning_study.steps.context import Context
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import figures, judgement, report, trying
 from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
@@ -110,8 +112,8 @@ class Task(NamedTuple):
     Attributes
     ----------
     store : Store
-    settings : sequence of PruneSetting
-        Of each network.
+    plans, contexts : sequences of PrunePlan and Context
+        Of the control of each network.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
@@ -121,7 +123,8 @@ class Task(NamedTuple):
     """
 
     store: Store
-    settings: Sequence[PruneSetting]
+    plans: Sequence[PrunePlan]
+    contexts: Sequence[Context]
     given_run: Run | None
     limits: Limits
     search: ChainSearch
@@ -136,42 +139,45 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
-    store, setting, dense_run = opened(config.pruning, PruneSetting)
-    settings = [setting, *(_of_seed(setting, other.seed) for other in configs[1:])]
-    judgement.check_images(*_images_for_validation(settings), setting.data.classes, limits)
+    store, plan, context, dense_run = opened(config.pruning, plan_pruning)
+    others = [_of_seed(plan, context, other.seed) for other in configs[1:]]
+    plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
+    judgement.check_images(*_images_for_validation(contexts), context.data.classes, limits)
     more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
-    space, notes = trying.space_of(setting, config.minimize, more)
-    default_name = f"{setting.data.name}-{setting.config.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
+    space, notes = trying.space_of(plan, context, config.minimize, more)
+    default_name = f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
     search = ChainSearch(store, config.study_name or default_name, space)
-    return Task(store, settings, dense_run, limits, search, [*notes, *_on_networks(configs)])
+    return Task(store, plans, contexts, dense_run, limits, search, [*notes, *_on_networks(configs)])
 
 
 def dense_networks(task: Task, job: Writer) -> list[Network]:
     """Find or train the dense networks of a search; a StudyError if one of them guesses."""
     networks: list[Network] = []
-    for setting in task.settings:
+    for plan, context in zip(task.plans, task.contexts, strict=True):
         if networks:
-            dense = dense_step.train(task.store, job.run_id, setting)
+            dense = dense_step.train(task.store, job.run_id, plan.dense, context)
         else:
-            dense = dense_run(task.store, job, setting, task.given_run)
-        trying.check_better_than_chance(dense, setting)
-        networks.append(Network(task.store, job.run_id, setting, dense))
-        setting.loaded.forget_images()
+            dense = dense_run(task.store, job, plan, context, task.given_run)
+        trying.check_better_than_chance(dense)
+        networks.append(Network(task.store, job.run_id, plan, context, dense))
+        context.forget_images()
     return networks
 
 
-def _of_seed(setting: PruneSetting, seed: int) -> PruneSetting:
-    """Return the setting of another network, with the same data in memory."""
-    return PruneSetting(replace(setting.config, seed=seed, dense_run_id=None), setting.data)
+def _of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Context]:
+    """Return the plan and the context of another network, with the same data in memory."""
+    options = replace(plan.options, seed=seed, dense_run_id=None)
+    other = load_context(options, context.data)
+    return plan_pruning(options, other), other
 
 
-def _images_for_validation(settings: Sequence[PruneSetting]) -> tuple[np.ndarray, np.ndarray]:
+def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
     """Return how many images of each class any network has for validation, and of how many they are a part."""
-    data = settings[0].data
+    data = contexts[0].data
     label = np.asarray(data.train_labels)
-    images = np.unique(np.concatenate([setting.validation_indices for setting in settings]))
+    images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
     held_out, whole = (np.bincount(part, minlength=len(data.classes)) for part in (label[images], label))
     return held_out, whole if data.validation_indices is None else held_out
 
@@ -259,7 +265,7 @@ def _outcome(
         tested, confirmed = _tested(networks, chains[best], limits), _confirmed(networks, chains[best], limits, config)
         network = networks[0]
         model = network.model(network.make(chains[best]))
-        times = compressed.compared(network.dense_model, model, network.setting.data.test_images, BATCHES)
+        times = compressed.compared(network.dense_model, model, network.context.data.test_images, BATCHES)
     other = chains[by_accuracy] if by_accuracy is not None and by_accuracy != best else None
     return Outcome(
         minimize=search.space.minimize,
@@ -277,7 +283,7 @@ def _outcome(
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
     """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
-    classes = networks[0].setting.data.classes
+    classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([class_metrics(each.label, each.predicted, len(classes)).recall for each in dense], axis=0)
     accuracy = float(np.mean([each.accuracy for each in dense]))
@@ -286,7 +292,7 @@ def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
 
 
 def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested:
-    data = networks[0].setting.data
+    data = networks[0].context.data
     return report.tested(chain, data.classes, data.test_labels, trying.tested(networks, chain), limits)
 
 
@@ -295,13 +301,13 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
     if not config.confirm_seeds:
         return None
     first = networks[0]
-    next_seed = max(network.setting.config.seed for network in networks) + 1
+    next_seed = max(network.plan.options.seed for network in networks) + 1
     new = []
     for seed in range(next_seed, next_seed + config.confirm_seeds):
-        own = _of_seed(first.setting, seed)
-        dense = dense_step.train(first.store, first.job_run_id, own)
-        new.append(Network(first.store, first.job_run_id, own, dense))
-        own.loaded.forget_images()
+        plan, context = _of_seed(first.plan, first.context, seed)
+        dense = dense_step.train(first.store, first.job_run_id, plan.dense, context)
+        new.append(Network(first.store, first.job_run_id, plan, context, dense))
+        context.forget_images()
     return _tested(new, chain, limits)
 
 
@@ -309,7 +315,8 @@ def _deliver(
     store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
     """Write the artifacts of the job, and log the choice as an MLflow model; return its run and the model."""
-    setting, trials, choice = networks[0].setting, outcome.trials, outcome.choice
+    context, trials, choice = networks[0].context, outcome.trials, outcome.choice
+    subject = f"{networks[0].plan.options.model} on {context.data.name}"
     csv_text.write(trials, job.folder / schema.TRIALS)
     tried = trials.assign(chain=list(map(str, outcome.chains)))
     limits = outcome.limits
@@ -323,17 +330,17 @@ def _deliver(
         return None
     chain, run_id = outcome.chains[choice.best], str(trials.loc[choice.best, "run_id"])
     model = compressed.onnx_model(store, run_id)
-    logged = logged_model.logged(store, setting, store.get(run_id), model)
+    logged = logged_model.logged(store, context, store.get(run_id), model)
     (job.folder / schema.COMPRESSED_MODEL).write_bytes(model.SerializeToString())
     csv_text.write(outcome.tested.classes, job.folder / schema.CLASS_LOSSES)
-    picture = figures.classes(outcome.tested.classes, f"{setting.config.model} on {setting.data.name}: {chain}")
+    picture = figures.classes(outcome.tested.classes, f"{subject}: {chain}")
     picture.savefig(job.folder / schema.CLASSES_PICTURE)
     card = report.model_card(
         outcome,
-        f"{setting.config.model} on {setting.data.name}, compressed",
+        f"{subject}, compressed",
         _describe_making(networks, search, chain, run_id),
         _loading(logged),
-        setting.data.image_shape,
+        context.data.image_shape,
     )
     (job.folder / schema.MODEL_CARD).write_text(card, encoding="utf-8")
     job.tags({schema.COMPRESSED_RUN_ID: run_id})
@@ -364,11 +371,11 @@ def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
 
 
 def _describe_making(networks: Sequence[Network], search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
-    setting, dense = networks[0].setting, networks[0].dense
+    plan, data, dense = networks[0].plan, networks[0].context.data, networks[0].dense
     parent = networks[0].store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
     return {
-        "data set": f"{setting.data.name}, digest {setting.data.digest}",
-        "network": f"{setting.config.model}, seed {dense.dense.params.get(schema.SEED, '')}, dense run {dense.run_id}",
+        "data set": f"{data.name}, digest {data.digest}",
+        "network": f"{plan.options.model}, seed {dense.dense.params.get(schema.SEED, '')}, dense run {dense.run_id}",
         **({"judged on": f"dense runs {', '.join(each.dense.run_id for each in networks)}"} if networks[1:] else {}),
         "chain": str(chain),
         "pruned run": parent if chain.prunes else "none",

@@ -38,16 +38,17 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     run = finished_run(store, run_id, KINDS[:2] if config.shrink else KINDS)
-    setting = Follower(store, config.training).setting(run)
+    plan, context = Follower(store, config.training).follow(run)
+    model_name = plan.options.model
     with store.job(f"export: {run.info.run_name or run_id}", options) as job:
         if config.shrink:
-            result = shrunk.shrunk(store, setting, run)
-            model = logged_model.exported(result.smaller, setting)
+            result = shrunk.shrunk(store, model_name, context, run)
+            model = logged_model.exported(result.smaller, context)
             zeroed, remaining = result.zeroed_channels, result.remaining_channels
             how_to_load = [f"zeroed channels: {zeroed:,}, of which {remaining:,} are left"]
         else:
-            model = logged_model.onnx_model(store, setting, run)
-            logged = logged_model.logged(store, setting, run, model)
+            model = logged_model.onnx_model(store, model_name, context, run)
+            logged = logged_model.logged(store, context, run, model)
             job.note(f"The network of run {run_id} is model {logged.model_id}.")
             served = f'mlflow models serve --env-manager local --model-uri "models:/{logged.model_id}"'
             how_to_load = [logged_model.loading_line(logged), f"a server:       {served}"]
@@ -55,7 +56,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
         if config.output:
             with files.one_aside(config.output) as file:
                 file.write_bytes(content)
-    shape = ", ".join(map(str, setting.data.image_shape))
+    shape = ", ".join(map(str, context.data.image_shape))
     return "\n".join(
         [
             "",

@@ -15,8 +15,9 @@ from pruning_study.commands import train_and_prune
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.context import Context
 from pruning_study.steps.found_engines import engine_lines
-from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.tracking.store import Store
 from pruning_study.training import progress
@@ -32,7 +33,8 @@ class Iterated(NamedTuple):
     """A dense run and the levels of the chain that starts from it, by iteration from 1."""
 
     store: Store
-    setting: IterateSetting
+    plan: LevelPlan
+    context: Context
     dense: LoadedRun
     levels: Mapping[int, FinishedRun]
 
@@ -41,7 +43,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
     """Make the chain of each seed, and yield the lines to print at its end; parameters as of `each_iterated`."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
-        found_ids += train_and_prune.found_by_hash(result.setting, result.dense, result.levels.values())
+        found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())
         n_reused = sum(run.is_reused for run in (result.dense, *result.levels.values()))
         last = list(result.levels.values())[-1]
         yield "\n".join(
@@ -51,10 +53,10 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *([f"{n_reused} of {len(result.levels) + 1} found, not run again; --force does"] if n_reused else []),
-                *train_and_prune.what_next(result.store, last.run_id, result.setting),
+                *train_and_prune.what_next(result.store, last.run_id, result.plan.options),
             ]
         )
-    yield from engine_lines(result.store, result.setting, found_ids)
+    yield from engine_lines(result.store, result.plan.options.engine, result.context, found_ids)
 
 
 def each_iterated(
@@ -87,42 +89,45 @@ def each_iterated(
 
 
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
-    store, setting, named_run = train_and_prune.opened(config, IterateSetting)
-    with store.job(setting.job_name, options) as job:
-        with progress.named(config.model, config.iterations * setting.pruning.fine_tuning.epochs):
-            dense = train_and_prune.dense_run(store, job, setting, named_run)
-        for line in [*_own_dense(setting), "", HEADER, _row(setting, 0, dense)]:
+    store, plan, context, named_run = train_and_prune.opened(config, plan_chain)
+    classes = context.data.classes
+    with store.job(plan.job_name, options) as job:
+        with progress.named(config.model, config.iterations * plan.training.epochs):
+            dense = train_and_prune.dense_run(store, job, plan, context, named_run)
+        for line in [*_own_dense(plan.options), "", HEADER, _row(plan, classes, 0, dense)]:
             say(line)
         levels: dict[int, FinishedRun] = {}
-        for run in iterated.levels(store, job.run_id, setting, dense):
+        for run in iterated.levels(store, job.run_id, plan, context, dense):
             # Without its network: those of a long chain would fill the memory.
             levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
-            say(_row(setting, run.iteration, run))
+            say(_row(plan, classes, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
-        result = Iterated(store, setting, dense, levels)
+        result = Iterated(store, plan, context, dense, levels)
         train_and_prune.log_summary(job, summary(result))
-        classes, before = setting.data.classes, [dense.dense.predictions]
+        before = [dense.dense.predictions]
         changes = {
-            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id, setting)])
+            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id, context.data)])
             for iteration, run in levels.items()
         }
-        pictures.over_iterations(changes, setting.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
-        job.note(setting.note(dense.run_id, len(levels)))
-        logged_model.log_models(store, setting, run_ids)
-        sizes = dict(zip(levels, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        pictures.over_iterations(changes, plan.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
+        job.note(plan.note(dense.run_id, len(levels)))
+        logged_model.log_models(store, plan.options, context, run_ids)
+        sizes = dict(
+            zip(levels, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False)
+        )  # none without --shrink
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
             say(line)
     return result
 
 
-def _own_dense(setting: IterateSetting) -> list[str]:
+def _own_dense(options: PruneConfig) -> list[str]:
     """Say which defaults of its own make the dense network another than that of `prune`, if any does."""
-    config, names = setting.config, ("recipe", "validation_fraction")
-    own = [name for name in names if getattr(config, name) == getattr(IterateConfig, name)]
-    if not own or config.dense_run_id or config.weights:
+    names = ("recipe", "validation_fraction")
+    own = [name for name in names if getattr(options, name) == getattr(IterateConfig, name)]
+    if not own or options.dense_run_id or options.weights:
         return []
-    here = ", ".join(f"{option_name(name)} {getattr(config, name)}" for name in own)
+    here = ", ".join(f"{option_name(name)} {getattr(options, name)}" for name in own)
     there = " ".join(f"{option_name(name)} {getattr(PruneConfig, name) or AUTO}" for name in own)
     return [
         "",
@@ -135,31 +140,31 @@ def _own_dense(setting: IterateSetting) -> list[str]:
 
 def _at_chance(result: Iterated) -> list[str]:
     runs = {"the dense network": result.dense} | {f"iteration {level}": run for level, run in result.levels.items()}
-    return train_and_prune.chance_lines(runs, result.setting.data)
+    return train_and_prune.chance_lines(runs, result.context.data)
 
 
 def summary(result: Iterated) -> pd.DataFrame:
     """Return a row per level: iteration, sparsity and ratio, and the columns of `train_and_prune.summary`."""
-    rows = [(_amounts(result.setting, iteration), run) for iteration, run in result.levels.items()]
-    return train_and_prune.summary(result.dense, rows, result.setting.data.classes)
+    rows = [(_amounts(result.plan, iteration), run) for iteration, run in result.levels.items()]
+    return train_and_prune.summary(result.dense, rows, result.context.data.classes)
 
 
-def _amounts(setting: IterateSetting, iteration: int) -> dict[str, float]:
+def _amounts(plan: LevelPlan, iteration: int) -> dict[str, float]:
     return {
         schema.ITERATION: iteration,
-        schema.SPARSITY: setting.level_sparsity(iteration),
-        schema.RATIO: setting.level_ratio(iteration),
+        schema.SPARSITY: plan.level_sparsity(iteration),
+        schema.RATIO: plan.level_ratio(iteration),
     }
 
 
-def _row(setting: IterateSetting, iteration: int, run: FinishedRun) -> str:
+def _row(plan: LevelPlan, classes: Sequence[str], iteration: int, run: FinishedRun) -> str:
     """Return the line of an iteration; iteration 0 is the dense network, with which the others are compared."""
-    metrics, classes = run.metrics, setting.data.classes
+    metrics = run.metrics
     recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
     weakest = int(np.argmin(recalls))
     slopes = [f"{metrics[name]:.3f}" if name in metrics else "" for name in (schema.ALPHA, schema.RAW_SLOPE)]
     return (
-        f"{iteration:>9}  {setting.level_sparsity(iteration):>8.4f}  {setting.level_ratio(iteration):>7.2f}  "
+        f"{iteration:>9}  {plan.level_sparsity(iteration):>8.4f}  {plan.level_ratio(iteration):>7.2f}  "
         f"{metrics[schema.TEST_ACCURACY]:>8.4f}  {slopes[0]:>7}  {slopes[1]:>9}  "
         f"{printable(classes[weakest])}, recall {recalls[weakest]:.3f}"
     )

@@ -232,7 +232,7 @@ def train(options: Mapping[str, Any]) -> Training:
     """Return what `pruning_study.train` does."""
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
-    classes, predictions = results[0].setting.data.classes, [result.dense.dense.predictions for result in results]
+    classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
     right = np.array([each.right for each in predictions])
     table = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
     table.columns = table.columns.str.replace("recall_before", "recall")
@@ -241,12 +241,12 @@ def train(options: Mapping[str, Any]) -> Training:
         table[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
         pd.DataFrame(
             {
-                "seed": [result.setting.config.seed for result in results],
+                "seed": [result.plan.options.seed for result in results],
                 "accuracy": [each.accuracy for each in predictions],
                 "run_id": [result.dense.run_id for result in results],
             }
         ),
-        _png(pictures.confusion(confusion, _title(results[0].setting.name, results))),
+        _png(pictures.confusion(confusion, _title(results[0].plan.name, results))),
     )
 
 
@@ -257,7 +257,7 @@ def prune(options: Mapping[str, Any]) -> Pruning:
     configs, typed = _configs(PruneConfig, {**options, "control": "none"})
     results = list(train_and_prune.each_pruned(configs, typed))
     changes, realized_ratios = train_and_prune.changes_of_classes(results), train_and_prune.realized_ratios(results)
-    name = results[0].setting.pruned_name
+    name = results[0].plan.pruned_name
     return Pruning(
         verdict=train_and_prune.verdict(results, changes),
         table=pd.concat([_class_rows(ratio, change) for ratio, change in changes.items()], ignore_index=True),
@@ -314,13 +314,13 @@ def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict
 
 def _runs(result: train_and_prune.Pruned) -> pd.DataFrame:
     pruned = [({schema.RATIO: ratio}, run) for ratio, run in result.pruned.items()]
-    return _with_lineage(train_and_prune.summary(result.dense, pruned, result.setting.data.classes), result)
+    return _with_lineage(train_and_prune.summary(result.dense, pruned, result.context.data.classes), result)
 
 
 def _with_lineage(rows: pd.DataFrame, result: train_and_prune.Pruned | iterate_command.Iterated) -> pd.DataFrame:
     """Return the rows of a summary with seed and dense run, and without the recalls of classes."""
     rows = rows[[name for name in rows if not name.startswith("recall_")]]
-    rows.insert(0, schema.SEED, result.setting.config.seed)
+    rows.insert(0, schema.SEED, result.plan.options.seed)
     rows.insert(len(rows.columns) - 1, schema.DENSE_RUN_ID, result.dense.run_id)
     return rows
 

@@ -18,11 +18,13 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
+from pruning_study.steps.context import Context
 from pruning_study.steps.controls import largest_mean_cost
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import TrainPlan, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect, connect_to_runs
@@ -49,7 +51,8 @@ class Quantized(NamedTuple):
     `float32` holds the metrics of the network's ONNX model before it is quantised; it is empty where a run was found.
     """
 
-    setting: TrainSetting
+    plan: TrainPlan
+    context: Context
     parent: LoadedRun
     float32: Mapping[str, float]
     runs: Mapping[str, FinishedRun]
@@ -101,7 +104,9 @@ def quantize_each(
     if count > 1 and results:
         yield _means(store, results)
     if results and not named_runs:
-        yield from engine_lines(store, results[0].setting, ids_of_found(result.parent for result in results))
+        yield from engine_lines(
+            store, config.engine, results[0].context, ids_of_found(result.parent for result in results)
+        )
     if failed:
         raise StudyError(f"{failed} of {count} networks were not quantised: the lines above say why")
 
@@ -129,28 +134,29 @@ def _quantized(
 ) -> Quantized:
     """Quantise the network of a run, or the one that options train, in a job of its own."""
     if isinstance(network, Run):
-        setting = follower.setting(network)
+        plan, context = follower.follow(network)
         name = network.info.run_name or network.info.run_id
     else:
-        setting = TrainSetting(network.training)
-        name, options = setting.name, {**options, schema.SEED: text(network.seed)}
+        context = load_context(network.training)
+        plan = plan_training(network.training, context)
+        name, options = plan.name, {**options, schema.SEED: text(network.seed)}
     with store.job(f"quantize: {name}", options) as job:
         if isinstance(network, Run):
-            loaded = runs.load(store, network, setting)
+            loaded = runs.load(store, network, plan, context)
         else:
-            loaded = dense_step.train(store, job.run_id, setting)
+            loaded = dense_step.train(store, job.run_id, plan, context)
         job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
-        model = functools.cache(functools.partial(quantized.export, setting, loaded))
+        model = functools.cache(functools.partial(quantized.export, context, loaded))
         parent = quantized.Parent(store.get(loaded.run_id), loaded, model)
         runs_of_dtypes = {
-            number_format: quantized.quantize(store, job.run_id, setting, parent, number_format)
+            number_format: quantized.quantize(store, job.run_id, plan.options, context, parent, number_format)
             for number_format in config.number_format
         }
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
-        float32 = quantized.measured(setting, model()) if not reuse_tag else {}
-        result = Quantized(setting, loaded, float32, runs_of_dtypes)
+        float32 = quantized.measured(context, model()) if not reuse_tag else {}
+        result = Quantized(plan, context, loaded, float32, runs_of_dtypes)
         job.note(f"Run {loaded.run_id}: {_line(result)}")
         if len(runs_of_dtypes) == 1:
             job.metrics(next(iter(runs_of_dtypes.values())).metrics)
@@ -169,7 +175,7 @@ def _lines(store: Store, result: Quantized) -> str:
         change, excess, worst = _losses(result, run)
         rows.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         rows[-1] += _costs(run.metrics)
-    batch = f"{min(onnx_export.BATCH_SIZE, len(result.setting.data.test_images))} images, ms"
+    batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
     header = ["number format", "accuracy", "change", "chance movement", "bytes", "1 image, ms", batch]
     return "\n".join(
         [
@@ -192,7 +198,7 @@ def _lines(store: Store, result: Quantized) -> str:
 
 def _line(result: Quantized) -> str:
     changes = ", ".join(f"{name} {_signed(_losses(result, run)[0])}" for name, run in result.runs.items())
-    return f"{result.setting.name}: accuracy {_percent(result.parent.metrics)} %, and its change in points: {changes}"
+    return f"{result.plan.name}: accuracy {_percent(result.parent.metrics)} %, and its change in points: {changes}"
 
 
 def _means(store: Store, results: Sequence[Quantized]) -> str:
@@ -210,14 +216,14 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
     """Return the class that a number format costs most and its cost; nothing for networks of several data sets."""
-    setting = networks[0][0].setting
+    data = networks[0][0].context.data
     if len({result.parent.dense.params.get(schema.DATASET_DIGEST) for result, _ in networks}) > 1:
         return ""
     before, after = (
-        [runs.test_predictions(store, run_id, setting) for run_id in run_ids]
+        [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    cost = largest_mean_cost(setting.data.classes, before, after)
+    cost = largest_mean_cost(data.classes, before, after)
     if cost.low is None or cost.high is None or np.isnan(cost.low):  # no answer changed
         return points(cost.cost)
     return f"{cost.name} {points(cost.cost)} ({interval(cost.low, cost.high, points)})"
@@ -227,10 +233,10 @@ def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
     """Return the change of accuracy from the network before, and the largest excess loss and its class."""
     before, after = result.parent.metrics, run.metrics
     change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
-    names = [schema.RECALL + name for name in schema.metric_names(result.setting.data.classes)]
+    names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]
     excess = np.array([before[name] - after[name] for name in names]) + change
     worst = int(np.argmax(excess))
-    return change, float(excess[worst]), result.setting.data.classes[worst]
+    return change, float(excess[worst]), result.context.data.classes[worst]
 
 
 def _of_class(excess: float, worst: str) -> str:

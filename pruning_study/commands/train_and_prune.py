@@ -34,9 +34,12 @@ from pruning_study.steps import controls, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
+from pruning_study.steps.context import Context
+from pruning_study.steps.followed import following
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.pace import duration
 from pruning_study.tracking import sending, views
@@ -48,7 +51,7 @@ from pruning_study.training.evaluation import Predictions
 
 Config = TypeVar("Config", bound=TrainConfig)
 Pruning = TypeVar("Pruning", PruneConfig, IterateConfig)
-PrunedSetting = TypeVar("PrunedSetting", bound=PruneSetting)
+AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
 Result = TypeVar("Result")
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 Say = Callable[[str], object]
@@ -64,23 +67,26 @@ class Control(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A dense run, its store, and the setting that it was made with."""
+    """A dense run, its store, its plan, and what was in memory when it was made."""
 
     store: Store
-    setting: TrainSetting
+    plan: TrainPlan
+    context: Context
     dense: LoadedRun
 
 
 class Pruned(NamedTuple):
-    """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
+    """A dense run and the runs that were pruned from it, and their store.
 
+    `plan` is that of the first ratio, if the same options make the dense run; `context` is what was in memory.
     `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
     ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is. `control` is None
     where none was asked for.
     """
 
     store: Store
-    setting: PruneSetting
+    plan: PrunePlan
+    context: Context
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
@@ -94,11 +100,11 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
-        store, setting, dense = result
+        store, plan, context, dense = result
         reused_ids += ids_of_found([dense])
-        lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
-        yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, setting)])
-    yield from engine_lines(store, setting, reused_ids)
+        lines = ["", _train_table(dense, context.data), "", _how_found("dense run", dense)]
+        yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, plan.options)])
+    yield from engine_lines(store, plan.options.engine, context, reused_ids)
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -121,18 +127,21 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
         run_id
         for result in results
         for run_id in found_by_hash(
-            result.setting, result.dense, [*result.pruned.values(), *([result.control.run] if result.control else [])]
+            result.plan.options,
+            result.dense,
+            [*result.pruned.values(), *([result.control.run] if result.control else [])],
         )
     ]
-    yield from engine_lines(results[0].store, results[0].setting, reused_ids)
+    first = results[0]
+    yield from engine_lines(first.store, first.plan.options.engine, first.context, reused_ids)
 
 
 def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
-    return f"\nseed {result.setting.config.seed}\n" if len(configs) > 1 else ""
+    return f"\nseed {result.plan.options.seed}\n" if len(configs) > 1 else ""
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned = result.store, result.setting, result.dense, result.pruned
+    store, dense, pruned = result.store, result.dense, result.pruned
     last = list(pruned.values())[-1].run_id
     return "\n".join(
         [
@@ -145,7 +154,7 @@ def _pruned_lines(result: Pruned) -> str:
             *([_how_found("control run", result.control.run)] if result.control else []),
             trained_by(store, last),
             f"the picture: {result.picture}",
-            *what_next(store, last, setting),
+            *what_next(store, last, result.plan.options),
         ]
     )
 
@@ -154,7 +163,7 @@ def _comparison(results: Sequence[Pruned]) -> list[str]:
     """Return what pruning did to the classes, in sentences and then as a table of means over the seeds."""
     changes = changes_of_classes(results)
     beyond = beyond_control(results)
-    table = pruning_table(changes, realized_ratios(results), details=results[0].setting.config.details, beyond=beyond)
+    table = pruning_table(changes, realized_ratios(results), details=results[0].plan.options.details, beyond=beyond)
     how_to_read = reading(changes, beyond=beyond is not None)
     said = folded(*verdict(results, changes).splitlines())
     return [said, "", f"{table}{_at_chance(results)}", "", folded(how_to_read)]
@@ -192,9 +201,9 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     return each_seed(configs, options, partial(make_pruned, say=say))
 
 
-def found_by_hash(setting: PruneSetting, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
+def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
     """Return the ids of the runs that were found, without the dense run that `--dense-run-id` names."""
-    return ids_of_found([*([] if setting.config.dense_run_id else [dense]), *pruned])
+    return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
@@ -225,18 +234,19 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     logged_model.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
-    setting = TrainSetting(config)
-    progress.Lines.advice = _advice(setting)
-    with store.job(setting.named("train"), options) as job:
+    context = load_context(config)
+    plan = plan_training(config, context)
+    progress.Lines.advice = _advice(config.model, context.data)
+    with store.job(plan.named("train"), options) as job:
         with progress.named(config.model):
-            dense = dense_step.train(store, job.run_id, setting)
+            dense = dense_step.train(store, job.run_id, plan, context)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
         job.metrics(dense.metrics)
         accuracy = dense.metrics[schema.TEST_ACCURACY]
         job.note(f"Accuracy {100 * accuracy:.1f} %: dense run {dense.run_id}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
-        logged_model.log_models(store, setting, [dense.run_id])
-    return Trained(store, setting, dense)
+        logged_model.log_models(store, config, context, [dense.run_id])
+    return Trained(store, plan, context, dense)
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
@@ -250,30 +260,33 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
     say : callable, optional
         As for `each_pruned`.
     """
-    store, setting, named_run = opened(config, PruneSetting)
-    progress.Lines.advice = _advice(setting)
-    with store.job(setting.job_name, options) as job:
-        ratios, epochs = setting.config.ratio, setting.pruning.fine_tuning.epochs
-        trainings = len(ratios) + bool(say and controls.has_control(setting))
-        with progress.named(setting.config.model, trainings * epochs):
-            dense = dense_run(store, job, setting, named_run)
+    store, plan, context, named_run = opened(config, plan_pruning)
+    progress.Lines.advice = _advice(plan.options.model, context.data)
+    with store.job(plan.job_name, options) as job:
+        ratios, epochs = plan.options.ratio, plan.training.epochs
+        trainings = len(ratios) + bool(say and controls.has_control(plan))
+        with progress.named(plan.options.model, trainings * epochs):
+            dense = dense_run(store, job, plan, context, named_run)
         pruned: dict[float, FinishedRun] = {}
         for place, ratio in enumerate(ratios, start=1):
             with progress.named(f"ratio {ratio:g}", (trainings - place) * epochs):
-                pruned[ratio] = pruned_step.prune(store, job.run_id, setting, dense, ratio)
+                pruned[ratio] = pruned_step.prune(store, job.run_id, plan, context, dense, ratio)
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
-            ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
+            ratio: runs.test_predictions(store, run_id, context.data)
+            for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
-        sizes = dict(zip(pruned, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        sizes = dict(
+            zip(pruned, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False)
+        )  # none without --shrink
         picture = schema.RECALL_PICTURE if len(run_ids) == 1 else schema.SUMMARY_PICTURE
         changes = {
-            ratio: class_changes(setting.data.classes, [dense.dense.predictions], [after])
+            ratio: class_changes(context.data.classes, [dense.dense.predictions], [after])
             for ratio, after in predictions.items()
         }
         location = store.artifact_location(job.run_id, picture)
-        result = Pruned(store, setting, dense, pruned, predictions, changes, sizes, location)
+        result = Pruned(store, plan, context, dense, pruned, predictions, changes, sizes, location)
         _note(job, result)
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
@@ -284,21 +297,21 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             from pruning_study.steps import pictures  # matplotlib takes a second to import
 
             table = summary(
-                dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], setting.data.classes
+                dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], context.data.classes
             )
             log_summary(job, table)
-            pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / picture)
-        logged_model.log_models(store, setting, run_ids)
-        if say and controls.has_control(setting):
+            pictures.over_ratios(changes, plan.pruned_name(*pruned)).savefig(job.folder / picture)
+        logged_model.log_models(store, plan.options, context, run_ids)
+        if say and controls.has_control(plan):
             job.flush()  # an interrupt from here on loses the control alone
             result = _with_control(result, job, say)
     return result
 
 
-def _advice(setting: TrainSetting) -> str:
+def _advice(model: str, data: Dataset) -> str:
     """Recommend the network that is adapted to small images in place of torchvision's own."""
-    library, _, name = setting.config.model.partition(":")
-    if library != "torchvision" or not is_built_in(name) or max(setting.data.image_shape[1:]) >= SMALL:
+    library, _, name = model.partition(":")
+    if library != "torchvision" or not is_built_in(name) or max(data.image_shape[1:]) >= SMALL:
         return ""
     return f"; for images below {SMALL} pixels, --model {name} is adapted to them"
 
@@ -311,18 +324,15 @@ def _note(job: Writer, result: Pruned) -> None:
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     """Find or make the control of pruned runs, and add to them and to their job what pruning costs beyond it."""
-    store, setting = result.store, result.setting
+    store, context, classes = result.store, result.context, result.context.data.classes
     control = _control(result, job, say)
-    of_control = controls.measured(store, control.run_id, setting)
+    of_control = controls.measured(store, control.run_id, context)
     costs, logged = {}, {}
     for ratio, run in result.pruned.items():
-        of_run = controls.measured(store, run.run_id, setting, result.predictions[ratio])
-        costs[ratio] = controls.largest_cost(setting.data.classes, of_control, of_run)
+        of_run = controls.measured(store, run.run_id, context, result.predictions[ratio])
+        costs[ratio] = controls.largest_cost(classes, of_control, of_run)
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio])
-    changes = {
-        ratio: class_changes(setting.data.classes, [of_control.test], [after])
-        for ratio, after in result.predictions.items()
-    }
+    changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
     result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
@@ -335,25 +345,25 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 
 def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
     """Find or make the control, and say before it is made how long it takes: about as long as a pruned run."""
-    store, setting = result.store, result.setting
+    store, context = result.store, result.context
     last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False
     # Several dense runs may have the same settings: the control starts from the one that was pruned.
     dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
-    dense = result.dense if dense_id == result.dense.run_id else runs.load(store, store.get(dense_id), setting)
-
-    def announce() -> None:
-        nonlocal is_made
-        is_made = True
+    is_own = dense_id == result.dense.run_id
+    dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
+    try:
+        plan = controls.plan_control(result.plan, context, dense)
+        if control := pruned_step.find(store, plan, context, dense, 1.0):
+            return control
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
         say(
             f"control: the same fine-tuning without pruning, once for all ratios and pruners; takes about {time} "
             "(--control none leaves it out)"
         )
-
-    try:
-        return controls.find_or_make(store, job.run_id, setting, dense, announce)
+        is_made = True
+        return pruned_step.prune(store, job.run_id, plan, context, dense, 1.0)
     except KeyboardInterrupt:
         if is_made:
             say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")
@@ -363,9 +373,9 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
 
 
 def opened(
-    config: Pruning, make_setting: Callable[[Pruning], PrunedSetting]
-) -> tuple[Store, PrunedSetting, Run | None]:
-    """Return what a job of pruning needs: the store, the setting, and the dense run that `--dense-run-id` names.
+    config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan]
+) -> tuple[Store, AnyPlan, Context, Run | None]:
+    """Return what a job of pruning needs: store, plan, context, and the dense run that `--dense-run-id` names.
 
     Raises
     ------
@@ -378,14 +388,19 @@ def opened(
     sending.send_kept(store.uri)
     views.write(store, views.BY_PRUNER_AND_RATIO)
     named_run = store.get(config.dense_run_id) if config.dense_run_id else None
-    setting = make_setting(following(config, named_run) if named_run else config)
-    shrunk.check_followed(setting)
-    return store, setting, named_run
+    config = following(config, named_run) if named_run else config
+    context = load_context(config)
+    plan = make_plan(config, context)
+    shrunk.check_followed(config, context)
+    return store, plan, context, named_run
 
 
-def dense_run(store: Store, job: Writer, setting: PruneSetting, named_run: Run | None) -> LoadedRun:
+def dense_run(store: Store, job: Writer, plan: PrunePlan, context: Context, named_run: Run | None) -> LoadedRun:
     """Return the dense run that a job prunes: the one that is given, or the one of the options."""
-    dense = runs.load(store, named_run, setting) if named_run else dense_step.train(store, job.run_id, setting)
+    if named_run:
+        dense = runs.load(store, named_run, plan, context)
+    else:
+        dense = dense_step.train(store, job.run_id, plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 
@@ -450,7 +465,7 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, ClassChanges
     """Compare the networks of several seeds with what was pruned from them, at each ratio."""
     if len(results) == 1:
         return results[0].changes
-    classes, before = results[0].setting.data.classes, [result.dense.dense.predictions for result in results]
+    classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
     return {
         ratio: class_changes(classes, before, [result.predictions[ratio] for result in results])
         for ratio in results[0].pruned
@@ -462,7 +477,7 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
     of_networks = [result.control for result in results if result.control]
     if len(of_networks) < 2:
         return of_networks[0].beyond if of_networks else None
-    classes, control = results[0].setting.data.classes, [each.predictions for each in of_networks]
+    classes, control = results[0].context.data.classes, [each.predictions for each in of_networks]
     after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
     return Beyond(
         {ratio: class_changes(classes, control, networks) for ratio, networks in after.items()},
@@ -480,21 +495,21 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
 
 def verdict(results: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
     """Return the sentences above the table of `prune`."""
-    prunes = results[0].setting.pruning.pruner.prunes
+    prunes = results[0].plan.pruner.prunes
     return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results))
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
     networks = {
-        f"{name} of seed {result.setting.config.seed}" if len(results) > 1 else name: run
+        f"{name} of seed {result.plan.options.seed}" if len(results) > 1 else name: run
         for result in results
         for name, run in [
             ("the dense network", result.dense),
             *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    return "".join(f"\n{line}" for line in chance_lines(networks, results[0].setting.data))
+    return "".join(f"\n{line}" for line in chance_lines(networks, results[0].context.data))
 
 
 def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str]:
@@ -530,14 +545,14 @@ def trained_by(store: Store, run_id: str) -> str:
     return f"trained by: engine {tags.get(schema.ENGINE, 'unknown')}, device {tags.get(schema.DEVICE, 'unknown')}"
 
 
-def what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
+def what_next(store: Store, run_id: str, options: TrainConfig) -> list[str]:
     """Return lines that say how to load a run's model, and where to look at the runs."""
-    model = setting.config.model
+    model = options.model
     own_model = "" if is_built_in(model) else f', model="{model}"'
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
-        *logged_model.how_to_load(store, setting, run_id),
+        *logged_model.how_to_load(store, options, run_id),
         f"the comparison: {store.how_to_look(indent=16)}",
     ]

@@ -115,7 +115,7 @@ def digests(config: PruneConfig) -> Digests:
     """
     (result,) = train_and_prune.each_pruned([config], {})
     (run,) = result.pruned.values()
-    if result.setting.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+    if result.context.engine.arithmetic != schema.NATIVE_ARITHMETIC:
         raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
     files = {}
     for artifact in (schema.CHECKPOINT, schema.MASK):

@@ -11,7 +11,7 @@ from analysis.runs import exports, frames, pull, schema
 from pruning_study.options.config import StudyConfig, VerifyConfig
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import run
-from pruning_study.study.plan import Plan
+from pruning_study.study.plan import StudyPlan
 from pruning_study.study.published import PublishedSteps, published_runs, steps_of
 from pruning_study.study.queue import FAILED, NOT_MADE
 from pruning_study.tracking import connect
@@ -62,7 +62,7 @@ def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> 
         store = connect.connect()
         with store.job(f"verify {study.name}", {}, schema.STUDY) as job:
             how: dict[str, Any] = {"workers": config.workers, "engine": "native"}
-            plan = Plan(study.stem, tuple(planned.steps), planned.data)
+            plan = StudyPlan(study.stem, tuple(planned.steps), planned.data)
             queue = run.make(store, job, plan, StudyConfig(**how))
         if failed := queue.counts[FAILED] + queue.counts[NOT_MADE]:
             raise StudyError(f"{failed:,} of {len(queue.steps):,} networks could not be trained")

@@ -7,7 +7,7 @@ the other options and the data.
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError, option_name
 from analysis.runs import schema
@@ -32,7 +32,7 @@ from analysis.runs.options.table import (
     TrainingOptions,
     VerifyOptions,
 )
-from pruning_study.options.protocols import PROTOCOLS
+from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.mitigation import constraint_names
@@ -46,6 +46,26 @@ ANCHORS = ("lambda", "MP", "GP")
 FIRST_CHAINS = 4
 # Options that weigh images in the loss of fine-tuning
 _WEIGHING = ("performance_weighted", "constraint", "class_weights")
+
+
+class TrainingChoices(NamedTuple):
+    """What the options say of one training: that of the dense network, or the fine-tuning.
+
+    Attributes
+    ----------
+    prefix : str
+        What the names of the options and params of this training begin with.
+    epochs : int, optional
+    learning_rate : float, optional
+    decay : str
+    average_epochs : int
+    """
+
+    prefix: str
+    epochs: int | None
+    learning_rate: float | None
+    decay: str
+    average_epochs: int
 
 
 def default_data_dir() -> str:
@@ -94,17 +114,27 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
     def __post_init__(self) -> None:
         check_fields(self)
         _check_engine(self)
-        self._check_average(self.average_epochs, self.decay)
+        self._check_average(self.training_choices)
 
-    def _check_average(self, epochs: int, decay: str, phase: str = "") -> None:
+    @property
+    def training_choices(self) -> TrainingChoices:
+        """What the options say of the training of the dense network."""
+        return TrainingChoices("", self.epochs, self.learning_rate, self.decay, self.average_epochs)
+
+    @property
+    def protocol_record(self) -> Protocol:
+        """The defaults that apply where no option says otherwise."""
+        return PROTOCOLS[self.protocol]
+
+    def _check_average(self, choices: TrainingChoices) -> None:
         """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
-        option = f"{phase}average_epochs"
+        option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
         if epochs == 1:
             raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
         if epochs and decay != "none":
             raise StudyError(
                 f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
-                f"{option_name(phase)}decay none",
+                f"{option_name(choices.prefix)}decay none",
                 option=option,
             )
         if epochs and self.kept_epoch == "best":
@@ -126,7 +156,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         self._check_start()
         self._check_losses()
         if not self.starts_anew:
-            self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine_tune_")
+            self._check_average(self.fine_tuning_choices)
         if self.is_gradual:
             pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
@@ -189,21 +219,26 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
 
     @property
-    def fine_tuning_decay(self) -> str:
-        """How the learning rate of fine-tuning falls."""
-        return self.fine_tune_decay or self.decay
+    def fine_tuning_choices(self) -> TrainingChoices:
+        """What the options say of the fine-tuning. It ends as the training of the dense network where they say no more.
 
-    @property
-    def fine_tuning_average_epochs(self) -> int:
-        """Number of the last epochs of fine-tuning whose mean is kept; 0 for none."""
-        if self.fine_tune_epochs == 0:
-            return 0
-        return self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
+        With `--start initialization` the training of the dense network is what pruning accompanies.
+        """
+        if self.starts_anew:
+            return self.training_choices
+        averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
+        return TrainingChoices(
+            "fine_tune_",
+            self.fine_tune_epochs,
+            self.fine_tune_learning_rate,
+            self.fine_tune_decay or self.decay,
+            0 if self.fine_tune_epochs == 0 else averaged,
+        )
 
     @property
     def pruner_record(self) -> Pruner:
         """What the protocol puts in place of the pruner that the option names; errors as in `pruners.pruner`."""
-        return PROTOCOLS[self.protocol].pruner(self.pruner)
+        return self.protocol_record.pruner(self.pruner)
 
     @property
     def starts_anew(self) -> bool:

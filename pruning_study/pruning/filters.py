@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.common.errors import StudyError, first_line
+from pruning_study.pruning import budget
+from pruning_study.pruning.budget import Budget
 
 if TYPE_CHECKING:
     import torch
@@ -175,6 +177,35 @@ def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str]
         lengths = {axis: int(along.sum()) for axis, along in _along(filters, name, kept_filters).items()}
         gone += math.prod(shape) - math.prod(lengths.get(axis, length) for axis, length in enumerate(shape))
     return gone
+
+
+def numbers_at(filters: Filters, own_budget: Budget, model: str, ratio: float, option: str = "ratio") -> dict[str, int]:
+    """Return how many filters each convolution keeps at a ratio.
+
+    Parameters
+    ----------
+    filters : Filters
+    own_budget : Budget
+        Of the network.
+    model : str
+        The model's name, since `shares` differ between models.
+    ratio : float
+    option : str
+        The option that says how much is pruned, for the error.
+
+    Raises
+    ------
+    StudyError
+        If one filter of each convolution leaves too many parameters.
+    """
+
+    def count_parameters(numbers: Mapping[str, int]) -> int:
+        return own_budget.total - removed(filters, numbers)
+
+    own_budget.check_filters(ratio, count_parameters(dict.fromkeys(filters.numbers, 1)), option)
+    own_shares = shares(model, filters.numbers, ratio)
+    wanted = round(own_budget.total / ratio)
+    return budget.nearest_filters(filters.numbers, own_shares, count_parameters, wanted)
 
 
 @contextmanager

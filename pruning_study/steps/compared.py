@@ -8,16 +8,16 @@ from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.context import Context
 from pruning_study.steps.measured import confusion_table
 from pruning_study.steps.runs import DenseRun
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, both_right
 
 
 def write_comparison(
     run: Writer,
-    setting: TrainSetting,
+    context: Context,
     dense: DenseRun,
     predictions: Predictions,
     val_predictions: Predictions,
@@ -29,7 +29,7 @@ def write_comparison(
     Parameters
     ----------
     run : Writer
-    setting : TrainSetting
+    context : Context
     dense : DenseRun
     predictions, val_predictions : Predictions
         Of the compressed network, for the test images and for the validation images.
@@ -41,16 +41,16 @@ def write_comparison(
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
     from pruning_study.steps.flipped import flipped
 
-    metrics = _distortion(dense, predictions, val_predictions, setting.data.classes)
-    changes = class_changes(setting.data.classes, [dense.predictions], [predictions])
+    metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
+    changes = class_changes(context.data.classes, [dense.predictions], [predictions])
     outcome = "; ".join(filter(None, [changes.outcome(), changes.chance()]))
     run.note(markdown_line(f"{outcome}. {note}"))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )
-    sheet = flipped(setting.data.test_images, dense.predictions, predictions, changes, name)
+    sheet = flipped(context.data.test_images, dense.predictions, predictions, changes, name)
     sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
-    before, after = (confusion_table(each, setting.data.classes) for each in (dense.predictions, predictions))
+    before, after = (confusion_table(each, context.data.classes) for each in (dense.predictions, predictions))
     csv_text.write(after - before, run.folder / schema.CONFUSION_CHANGE, index=True)
     pictures.pruned_confusion(after, after - before, name).savefig(run.folder / schema.CONFUSION_PICTURE)
     return metrics

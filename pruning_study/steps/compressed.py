@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,16 +16,19 @@ from mlflow.entities import Run
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics.class_metrics import class_metrics
+from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import in_layout
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.latency import Compared, interleaved
+from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.shrink import macs
 from pruning_study.steps import logged_model, quantized, runs, shrunk
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import normalization_tags
+from pruning_study.steps.plan import Plan, plan_training
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking import scratch
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
@@ -36,37 +40,43 @@ if TYPE_CHECKING:
 METRICS = (schema.MODEL_BYTES, schema.MACS)
 
 
-class Parts(NamedTuple):
-    """What a compressed run is made of.
+class Parent(NamedTuple):
+    """What is compressed: the pruned run, or the dense one if there is none."""
 
-    Attributes
+    dense: LoadedRun
+    pruned: FinishedRun | None
+
+    @property
+    def run(self) -> FinishedRun:
+        """The run whose network is compressed."""
+        return self.pruned or self.dense
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressPlan(Plan):
+    """What a compressed run will be.
+
+    Parameters
     ----------
-    setting : PruneSetting
-        Of the network that is compressed: how it was pruned, and whether it has class offsets.
-    dense : LoadedRun
-    pruned : FinishedRun, optional
-        The pruned run; None if the dense network itself is compressed.
+    options : PruneConfig
+        How the network was pruned, and whether it has class offsets.
     number_format : {"float32", "float16", "dynamic-int8", "fixed-int8"}
     """
 
-    setting: PruneSetting
-    dense: LoadedRun
-    pruned: FinishedRun | None
+    options: PruneConfig
     number_format: str
 
-    @property
-    def parent(self) -> FinishedRun:
-        return self.pruned or self.dense
 
-    @property
-    def hash(self) -> str:
-        """The config hash of the compressed run."""
-        return config_hash(
-            schema.COMPRESSED, {schema.NUMBER_FORMAT: self.number_format}, parent_hash=self.parent.config_hash
-        )
-
-
-def compress(store: Store, job_run_id: str, parts: Parts, name: str) -> FinishedRun:
+def compress(
+    store: Store,
+    job_run_id: str,
+    options: PruneConfig,
+    context: Context,
+    parent: Parent,
+    *,
+    number_format: str,
+    name: str,
+) -> FinishedRun:
     """Find the run that has a network as it ships, or make it. Test images have no part in it.
 
     Its predictions of validation images are those of the ONNX model. If the network has class offsets, each image has
@@ -77,7 +87,10 @@ def compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finished
     store : Store
     job_run_id : str
         The job that asks for the run.
-    parts : Parts
+    options : PruneConfig
+    context : Context
+    parent : Parent
+    number_format : {"float32", "float16", "dynamic-int8", "fixed-int8"}
     name : str
         The chain in words, the run's name.
 
@@ -86,15 +99,17 @@ def compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finished
     StudyError
         If the network cannot be made smaller, written as ONNX or quantised, or if the store does not take the run.
     """
-    return find_or_make(
-        store,
-        schema.COMPRESSED,
-        parts.hash,
-        force=False,
-        read=lambda run: _read(store, run, parts),
-        make=lambda: _compress(store, job_run_id, parts, name),
-        counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parts.parent.run_id,
+    params = {schema.NUMBER_FORMAT: number_format}
+    plan = CompressPlan(
+        kind=schema.COMPRESSED,
+        name=name,
+        params=params,
+        hash=config_hash(schema.COMPRESSED, params, parent_hash=parent.run.config_hash),
+        lineage={schema.PARENT_RUN_ID: parent.run.run_id},
+        options=options,
+        number_format=number_format,
     )
+    return find_or_make(store, job_run_id, plan, context, parent, read=_read, make=_compress)
 
 
 def onnx_model(store: Store, run_id: str) -> "ModelProto":
@@ -103,21 +118,20 @@ def onnx_model(store: Store, run_id: str) -> "ModelProto":
         return onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
 
 
-def tested(store: Store, setting: PruneSetting, run_id: str, model: "ModelProto") -> Predictions:
+def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Predictions:
     """Return what the ONNX model of a compressed run predicts for the test images, and add it to the run.
 
     Parameters
     ----------
     store : Store
-    setting : PruneSetting
-        Its data are those of the run.
+    data : Dataset
+        The data set of the run.
     run_id : str
     model : onnx.ModelProto
         As `onnx_model` returns it.
     """
     if not store.missing(run_id, [schema.PREDICTIONS]):
-        return runs.test_predictions(store, run_id, setting)
-    data = setting.data
+        return runs.test_predictions(store, run_id, data)
     logits = onnx_export.logits(model, data.test_images)
     predictions, loss = from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(data.test_labels)))
     counts = class_metrics(predictions.label, predictions.predicted, len(data.classes))
@@ -148,44 +162,42 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     return comparisons
 
 
-def _read(store: Store, run: Run, parts: Parts) -> FinishedRun:
+def _read(store: Store, run: Run, plan: CompressPlan, context: Context) -> FinishedRun:
     if missing := store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
         raise StudyError(f"it lacks {', '.join(missing)}")
     if missing := [name for name in METRICS if name not in run.data.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
-    runs.val_predictions(store, run.info.run_id, parts.setting)
-    return FinishedRun(run.info.run_id, parts.hash, is_reused=True, metrics=dict(run.data.metrics))
+    runs.val_predictions(store, run.info.run_id, context)
+    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=dict(run.data.metrics))
 
 
-def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> FinishedRun:
+def _compress(store: Store, job_run_id: str, plan: CompressPlan, context: Context, parent: Parent) -> FinishedRun:
     start = time.perf_counter()
-    setting, dense, parent_id = parts.setting, parts.dense, parts.parent.run_id
-    parent = store.get(parent_id)
-    network = _network(store, parts)
-    image = torch.from_numpy(np.array(setting.data.test_images[:1]))
-    float_model = logged_model.exported(network, setting)
-    model = float_model
-    if parts.number_format != schema.FLOAT32:
-        examples = quantized.examples(setting, parts.number_format)
-        model = onnx_quantization.quantized(float_model, parts.number_format, examples)
+    dense, parent_id = parent.dense, parent.run.run_id
+    network = _network(store, plan.options.model, context, parent)
+    image = torch.from_numpy(np.array(context.data.test_images[:1]))
+    model = float_model = logged_model.exported(network, context)
+    if plan.number_format != schema.FLOAT32:
+        examples = quantized.examples(context, plan.number_format)
+        model = onnx_quantization.quantized(float_model, plan.number_format, examples)
     tags = {
         schema.KIND: schema.COMPRESSED,
-        schema.CONFIG_HASH: parts.hash,
+        schema.CONFIG_HASH: plan.hash,
         schema.ENGINE: quantized.ENGINE,
         schema.DEVICE: "cpu",
         schema.DENSE_RUN_ID: dense.run_id,
         schema.PARENT_RUN_ID: parent_id,
     }
     with store.run(
-        name,
-        note=f"The network of run {parent_id} as it ships: {name}",
+        plan.name,
+        note=f"The network of run {parent_id} as it ships: {plan.name}",
         tags=tags | normalization_tags(dense.normalization),
-        params={**parent.data.params, schema.NUMBER_FORMAT: parts.number_format},
-        dataset=setting.mlflow_dataset,
+        params={**store.get(parent_id).data.params, **plan.params},
+        dataset=context.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        predictions = _validated(store, parts, model)
+        predictions = _validated(store, plan, context, parent, model)
         predictions.save(run.folder / schema.VAL_PREDICTIONS)
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
         metrics = {
@@ -195,40 +207,40 @@ def _compress(store: Store, job_run_id: str, parts: Parts, name: str) -> Finishe
             schema.VAL_ACCURACY: predictions.accuracy,
         }
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    return FinishedRun(run.run_id, parts.hash, is_reused=False, metrics=metrics)
+    return FinishedRun(run.run_id, plan.hash, is_reused=False, metrics=metrics)
 
 
-def _network(store: Store, parts: Parts) -> Classifier:
+def _network(store: Store, name: str, context: Context, parent: Parent) -> Classifier:
     """Return the network that is written as ONNX: of a pruned one the smaller network, which gives the same logits."""
-    if parts.pruned:
-        return shrunk.shrunk(store, parts.setting, store.get(parts.pruned.run_id)).smaller
-    dense = parts.dense
+    if parent.pruned:
+        return shrunk.shrunk(store, name, context, store.get(parent.pruned.run_id)).smaller
+    dense = parent.dense
     network = onnx_export.with_plain_layers(copy.deepcopy(dense.model).cpu())
-    return Classifier(network, dense.normalization, parts.setting.data.classes)
+    return Classifier(network, dense.normalization, context.data.classes)
 
 
-def _validated(store: Store, parts: Parts, model: "ModelProto") -> Predictions:
+def _validated(store: Store, plan: CompressPlan, context: Context, parent: Parent, model: "ModelProto") -> Predictions:
     """Return what an ONNX model predicts for the validation images, with offsets that are fitted without each."""
-    setting = parts.setting
-    held_out = setting.validation_indices
-    logits = onnx_export.logits(model, setting.data.train_images[held_out])
-    if parts.pruned and setting.config.class_offsets != "none":
-        setting = setting.normalized_as(parts.dense.normalization)
+    held_out = context.validation_indices
+    logits = onnx_export.logits(model, context.data.train_images[held_out])
+    if parent.pruned and plan.options.class_offsets != "none":
+        context = context.normalized_as(parent.dense.normalization)
         logits = class_offsets.cross_fitted(
             logits,
-            _folded(store, parts.pruned.run_id),
-            _model(store, parts.pruned, setting),
-            parts.dense.model,
-            setting.validation,
-            setting.engine,
-            setting.config.offset_shrinkage,
+            _folded(store, parent.pruned.run_id),
+            _model(store, parent.pruned, plan.options, context),
+            parent.dense.model,
+            context.validation,
+            context.engine,
+            plan.options.offset_shrinkage,
         )
-    return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(setting.data.train_labels[held_out])))[0]
+    return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(context.data.train_labels[held_out])))[0]
 
 
-def _model(store: Store, pruned: FinishedRun, setting: PruneSetting) -> torch.nn.Module:
-    run = pruned if isinstance(pruned, LoadedRun) else runs.load(store, store.get(pruned.run_id), setting)
-    return run.model
+def _model(store: Store, pruned: FinishedRun, options: PruneConfig, context: Context) -> torch.nn.Module:
+    if isinstance(pruned, LoadedRun):
+        return pruned.model
+    return runs.load(store, store.get(pruned.run_id), plan_training(options, context), context).model
 
 
 def _folded(store: Store, run_id: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The control of a pruned network, and what pruning costs a class beyond it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ import numpy as np
 from analysis.runs import schema
 from analysis.statistics.class_table import worst_class
 from analysis.statistics.intensification import excess_loss
-from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
 from pruning_study.steps.compared import recalls_and_accuracies
+from pruning_study.steps.context import Context
+from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
@@ -42,36 +42,24 @@ class LargestCost(NamedTuple):
     high: float | None = None
 
 
-def has_control(setting: PruneSetting) -> bool:
+def has_control(plan: PrunePlan) -> bool:
     """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
-    pruning = setting.pruning
-    return pruning.pruner.prunes and pruning.fine_tuning.epochs > 0 and not setting.config.starts_anew
+    return plan.pruner.prunes and plan.training.epochs > 0 and not plan.options.starts_anew
 
 
-def find_or_make(
-    store: Store, job_run_id: str, setting: PruneSetting, dense: LoadedRun, before_making: Callable[[], None]
-) -> FinishedRun:
-    """Find the run that `--pruner none` makes of the same dense network with the same options, or make it.
+def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePlan:
+    """Plan the run that `--pruner none` makes of the same dense network with the same options.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
-    setting : PruneSetting
+    plan : PrunePlan
         Of the pruned network; it has a control.
+    context : Context
     dense : LoadedRun
-    before_making : callable
-        Called only if no such run exists, before it is made.
-
-    Raises
-    ------
-    StudyError
-        If fine-tuning diverges, or if the store does not take the run.
     """
     # With the id of the dense run the control of another network with the same options does not count.
-    of_control = setting.at(pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
-    return pruned_step.prune(store, job_run_id, of_control, dense, 1.0, before_making=before_making)
+    options = replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
+    return plan_pruning(options, context)
 
 
 def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
@@ -112,7 +100,7 @@ def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost:
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})
 
 
-def measured(store: Store, run_id: str, setting: PruneSetting, test: Predictions | None = None) -> Measured:
+def measured(store: Store, run_id: str, context: Context, test: Predictions | None = None) -> Measured:
     """Read a run's predictions; errors as of `runs.test_predictions`."""
-    test = test or runs.test_predictions(store, run_id, setting)
-    return Measured(test, runs.val_predictions(store, run_id, setting))
+    test = test or runs.test_predictions(store, run_id, context.data)
+    return Measured(test, runs.val_predictions(store, run_id, context))

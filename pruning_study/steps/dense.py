@@ -17,106 +17,104 @@ from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
-from pruning_study.steps.identity import ARTIFACTS, config_hash
-from pruning_study.steps.measured import confusion_table, fit_setting, log_fit, run_tags, write_evaluation
+from pruning_study.steps.context import Context
+from pruning_study.steps.identity import ARTIFACTS
+from pruning_study.steps.measured import (
+    confusion_table,
+    log_fit,
+    run_tags,
+    saved_training,
+    training_setup,
+    write_evaluation,
+)
+from pruning_study.steps.plan import TrainPlan
 from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
+from pruning_study.training.loop import fit
+from pruning_study.training.recipes import Hyperparameters
 
 
-def train(store: Store, job_run_id: str, setting: TrainSetting) -> LoadedRun:
-    """Find the dense run of a setting in the store, or train it.
+def train(store: Store, job_run_id: str, plan: TrainPlan, context: Context) -> LoadedRun:
+    """Find the dense run of a plan in the store, or train it.
 
     Parameters
     ----------
     store : Store
     job_run_id : str
         The job that asks for the run.
-    setting : TrainSetting
+    plan : TrainPlan
+    context : Context
 
     Raises
     ------
     StudyError
         If training diverges, or if the store does not take the run.
     """
-    own_hash = config_hash(schema.DENSE, setting.params)
-    return find_or_make(
-        store,
-        schema.DENSE,
-        own_hash,
-        force=setting.config.force,
-        read=lambda run: _read(store, run, setting),
-        make=lambda: _train(store, job_run_id, setting, own_hash),
-    )
+    return find_or_make(store, job_run_id, plan, context, None, read=_read, make=_train)
 
 
-def _read(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
+def _read(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
     if missing := store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
         raise StudyError(f"it lacks {', '.join(missing)}")
-    return load(store, run, setting)
+    return load(store, run, plan, context)
 
 
-def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) -> LoadedRun:
+def _train(store: Store, job_run_id: str, plan: TrainPlan, context: Context, parent: None) -> LoadedRun:
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
 
     start = time.perf_counter()
-    saved_training = store.saved_training(own_hash)
-    model = copy.deepcopy(setting.model).to(setting.device)
-    weights = setting.config.weights
+    saved = saved_training(store, plan)
+    model = copy.deepcopy(context.model).to(context.device)
+    weights, classes = plan.options.weights, context.data.classes
     origin = f", weights of {weights.name}" if weights else ""
-    note = f"{setting.config.model} trained on {setting.data.name}{origin}"
+    note = f"{plan.options.model} trained on {plan.dataset}{origin}"
     with store.run(
-        setting.name,
+        plan.name,
         note=note,
-        tags=run_tags(schema.DENSE, own_hash, setting, setting.training.hyperparameters),
-        params=setting.params,
-        dataset=setting.mlflow_dataset,
+        tags=run_tags(plan, context),
+        params=dict(plan.params),
+        dataset=context.mlflow_dataset,
         job_run_id=job_run_id,
         child=False,
     ) as run:
         if not weights:
-            log_fit(
-                run, fit_setting(setting, model, setting.training.hyperparameters, "dense", saved_training, run.epoch)
-            )
-        gradient = setting.engine.gradient(model, setting.train)
-        predictions, val_predictions, metrics = write_evaluation(run, setting, model)
-        run.note(markdown_line(f"{_outcome(metrics, setting.data.classes)}. {note}"))
+            log_fit(run, fit(model, training_setup(plan, context), saved=saved, on_epoch=run.epoch))
+        gradient = context.engine.gradient(model, context.train)
+        predictions, val_predictions, metrics = write_evaluation(run, plan, context, model)
+        run.note(markdown_line(f"{_outcome(metrics, classes)}. {note}"))
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
-        characteristics = class_characteristics(setting.data, setting.train_indices)
+        characteristics = class_characteristics(context.data, context.train_indices)
         csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
-        title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
-        pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
-            run.folder / schema.CONFUSION_PICTURE
-        )
-        metrics |= _gradient_norms(setting, model, gradient)
+        title = f"{plan.name}: accuracy {predictions.accuracy:.3f}"
+        pictures.confusion(confusion_table(predictions, classes), title).savefig(run.folder / schema.CONFUSION_PICTURE)
+        metrics |= _gradient_norms(plan.training, model, gradient)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved_training.unlink(missing_ok=True)
+    saved.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
-        config_hash=own_hash,
+        config_hash=plan.hash,
         is_reused=False,
         metrics=metrics,
         model=model,
-        normalization=setting.normalization,
+        normalization=context.normalization,
         masks={},
         gradient=gradient,
         iteration=0,
-        dense=DenseRun(run.run_id, setting.params, predictions, val_predictions),
+        dense=DenseRun(run.run_id, dict(plan.params), predictions, val_predictions),
     )
 
 
-def _gradient_norms(setting: TrainSetting, model: nn.Module, gradient: Mapping[str, Tensor]) -> dict[str, float]:
+def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the norms of the objective's gradient and of its parts over prunable weights; nothing if there are none.
 
     Parameters
     ----------
-    setting : TrainSetting
+    training : Hyperparameters
     model : nn.Module
         The trained network.
     gradient : mapping of state-dict names to Tensors
         The gradient of the data loss.
     """
-    training = setting.training.hyperparameters
     try:
         names = budget.prunable(model)
     except StudyError:

@@ -1,26 +1,42 @@
-"""The setting of a run that the user names by its id."""
+"""The options of a run that the user names by its id."""
 
 from collections.abc import Collection
+from dataclasses import Field, fields, replace
+from typing import Any, TypeVar
 
 from mlflow.entities import Run
 
 from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
 from analysis.runs import schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.schema import text
+from pruning_study import models
+from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.options.config import TrainConfig
-from pruning_study.steps.settings import TrainSetting, check_finished, following
+from pruning_study.models import checkpoints
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.steps.context import Context
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import TrainPlan, plan_training
 from pruning_study.tracking.store import Store
+
+# Options that `--dense-run-id` takes from the params of the dense run.
+FOLLOWED = {name for name, record in of_command("train").items() if record.param}
+# Those of them that say nothing about a network whose weights were given.
+_OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
+Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
 class Follower:
-    """Makes the settings of runs, and keeps the data set that it read last, which the next run often needs too."""
+    """Plans the dense networks of runs, and keeps the data set read last, which the next run often needs too."""
 
     def __init__(self, store: Store, config: TrainConfig) -> None:
         self._store, self._config = store, config
         self._data: tuple[object, Dataset] | None = None
 
-    def setting(self, run: Run) -> TrainSetting:
-        """Return the setting of a run: the data, the model and the training of the dense run at its root.
+    def follow(self, run: Run) -> tuple[TrainPlan, Context]:
+        """Plan the training of the dense run at the root of a run, and load its data and its network.
 
         Raises
         ------
@@ -34,9 +50,9 @@ class Follower:
             root = self._store.get(run.data.tags[schema.DENSE_RUN_ID])
         config = following(self._config, root, option=None)
         source = config.dataset, config.image_size, config.test_fraction
-        setting = TrainSetting(config, self._data[1] if self._data and self._data[0] == source else None)
-        self._data = source, setting.data
-        return setting
+        context = load_context(config, self._data[1] if self._data and self._data[0] == source else None)
+        self._data = source, context.data
+        return plan_training(config, context), context
 
 
 def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
@@ -50,3 +66,95 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
     run = store.get(run_id)
     check_finished(run, kinds)
     return run
+
+
+def following(config: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
+    """Return the options, with the options of the dense model taken from a dense run.
+
+    Parameters
+    ----------
+    config : TrainConfig, PruneConfig or IterateConfig
+    dense : mlflow.entities.Run
+    option : str, optional
+        The option that named the run, for errors about it.
+
+    Raises
+    ------
+    StudyError
+        If the run is not a finished dense run, if an option contradicts it, or if its model is the user's own and the
+        options do not name it.
+    """
+    where = f"dense run {dense.info.run_id}"
+    check_finished(dense, [schema.DENSE], option)
+    if config.weights:
+        raise StudyError("the dense run has its weights already", option="weights")
+    is_given = schema.WEIGHTS_DIGEST in dense.data.params
+    needs_initial_weights = {
+        "start": isinstance(config, PruneConfig) and config.starts_anew,
+        "weight_treatment": isinstance(config, IterateConfig) and config.rewinds,
+    }
+    for name, needs in needs_initial_weights.items():
+        if needs and is_given:
+            raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
+    followed = {}
+    for item in fields(config):
+        if item.name not in FOLLOWED:
+            continue
+        if item.name in dense.data.params:
+            dense_value = _followed(item, dense.data.params[item.name], where, option)
+        elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
+            legacy_default = schema.FORMERLY[item.name]
+            dense_value = (
+                None if legacy_default == "none" and item.default is None else item.metadata["check"](legacy_default)
+            )
+        else:
+            continue
+        value = getattr(config, item.name)
+        logged_value = datasets.dataset_name(value) if item.name == schema.DATASET else value
+        if value != item.default:
+            if logged_value != dense_value:
+                has = "none" if dense_value is None else text(dense_value)
+                raise StudyError(f"{text(value)} is not what {where} has: {has}", option=item.name)
+            continue
+        if item.name == schema.MODEL:
+            models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
+        if item.name == schema.DATASET and datasets.is_path(dense_value):
+            raise StudyError(f"{where} names the path {shortened(dense_value)}: give its data", option="dataset")
+        followed[item.name] = dense_value
+    if schema.IMAGE_SHAPE in dense.data.params:
+        _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
+        if config.image_size is None and height == width:
+            followed["image_size"] = height
+    return replace(config, **followed)
+
+
+def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:
+    """Check that a run which the user names is a finished run of one of the kinds.
+
+    Raises
+    ------
+    StudyError
+        If it is not, or is deleted.
+    """
+    run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
+    if kind not in kinds or run.info.status != "FINISHED":
+        root = run.data.tags.get(schema.DENSE_RUN_ID)
+        is_known = root and kind not in kinds and schema.DENSE in kinds
+        hint = f"its dense run is {shortened(str(root))[1:-1]}" if is_known else "name one that is"
+        *first_kinds, last = kinds
+        kind_names = f"{', '.join(first_kinds)} or {last}" if first_kinds else last
+        raise StudyError(
+            f"run {run_id} is not a finished {kind_names} run (kind {shortened(kind)[1:-1]}, {run.info.status}): "
+            f"{hint}",
+            option=option,
+        )
+    if run.info.lifecycle_stage != "active":
+        raise StudyError(f"run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option=option)
+
+
+def _followed(item: Field[Any], param: str, where: str, option: str | None) -> Any:
+    """Return the value of an option that a dense run's param holds."""
+    try:
+        return item.metadata["check"](param)
+    except ValueError as error:
+        raise StudyError(f"{where}: its param {item.name}: {error}", option=option) from None

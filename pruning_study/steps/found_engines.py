@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from analysis.runs import schema
+from pruning_study.steps.context import Context
 from pruning_study.steps.runs import FinishedRun
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
 
 WITH_FORCE = "trains {them} anew with --force"
@@ -16,20 +16,23 @@ def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
     return [run.run_id for run in runs if run.is_reused]
 
 
-def engine_lines(store: Store, setting: TrainSetting, run_ids: Iterable[str], how: str = WITH_FORCE) -> list[str]:
+def engine_lines(
+    store: Store, engine: str | None, context: Context, run_ids: Iterable[str], how: str = WITH_FORCE
+) -> list[str]:
     """Return what `found_lines` does, but nothing of another engine where the one asked for cannot train the network.
 
     Parameters
     ----------
     store : Store
-    setting : TrainSetting
+    engine : str or None
+        The engine that the options name; None where they leave the choice to the program.
+    context : Context
     run_ids : iterable of str
         The runs that were found by their hash.
     how : {WITH_FORCE, IN_ANOTHER_EXPERIMENT}
     """
-    engine = setting.config.engine
     lines = found_lines(store, engine, list(run_ids), how)
-    return [line for line in lines if setting.engine.name == engine or f"--engine {engine}" not in line]
+    return [line for line in lines if context.engine.name == engine or f"--engine {engine}" not in line]
 
 
 def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: str) -> list[str]:
@@ -38,9 +41,7 @@ def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: s
     Parameters
     ----------
     store : Store
-    engine : str or None
-        The engine that the options name; None where they leave the choice to the program.
-    run_ids, how
+    engine, run_ids, how
         As in `engine_lines`.
     """
     run_ids = list(run_ids)

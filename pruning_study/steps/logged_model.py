@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from analysis.common.errors import StudyError
 from analysis.runs import schema
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import TrainConfig
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.context import Context
 from pruning_study.tracking import logged_models
 from pruning_study.tracking.store import Store
 
@@ -42,7 +42,7 @@ def check_installed(config: TrainConfig) -> None:
         onnx_export.check_installed(option=OPTION)
 
 
-def log_models(store: Store, setting: TrainSetting, run_ids: Iterable[str]) -> None:
+def log_models(store: Store, options: TrainConfig, context: Context, run_ids: Iterable[str]) -> None:
     """Log the networks of finished runs if `--log-model` is given, except those that are logged already.
 
     If a network cannot be written as ONNX, a warning says why. Its run is complete all the same.
@@ -50,7 +50,8 @@ def log_models(store: Store, setting: TrainSetting, run_ids: Iterable[str]) -> N
     Parameters
     ----------
     store : Store
-    setting : TrainSetting
+    options : TrainConfig
+    context : Context
         Its data are those of the runs.
     run_ids : iterable of str
 
@@ -59,30 +60,30 @@ def log_models(store: Store, setting: TrainSetting, run_ids: Iterable[str]) -> N
     StudyError
         If the store does not take a model.
     """
-    for run_id in run_ids if setting.config.log_model else ():
-        _log_model(store, setting, run_id)
+    for run_id in run_ids if options.log_model else ():
+        _log_model(store, options.model, context, run_id)
 
 
-def _log_model(store: Store, setting: TrainSetting, run_id: str) -> None:
+def _log_model(store: Store, name: str, context: Context, run_id: str) -> None:
     run = store.get(run_id)
     with store.making(run.data.tags[schema.CONFIG_HASH]):
         if logged_models.find(store, run):
             return
         try:
-            model = onnx_model(store, setting, run)
+            model = onnx_model(store, name, context, run)
         except StudyError as error:
             log.warning("run %s is complete, and its network is not logged as a model: %s", run_id, error)
             return
-        _log(store, setting, run, model)
+        _log(store, context, run, model)
 
 
-def logged(store: Store, setting: TrainSetting, run: Run, model: "ModelProto") -> LoggedModel:
+def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> LoggedModel:
     """Return the MLflow model of a run's network, which is logged unless it has been.
 
     Parameters
     ----------
     store : Store
-    setting : TrainSetting
+    context : Context
         Its data are those of the run.
     run : mlflow.entities.Run
     model : onnx.ModelProto
@@ -94,11 +95,20 @@ def logged(store: Store, setting: TrainSetting, run: Run, model: "ModelProto") -
         If the store does not take the model.
     """
     with store.making(run.data.tags.get(schema.CONFIG_HASH, run.info.run_id)):
-        return logged_models.find(store, run) or _log(store, setting, run, model)
+        return logged_models.find(store, run) or _log(store, context, run, model)
 
 
-def onnx_model(store: Store, setting: TrainSetting, run: Run) -> "ModelProto":
+def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelProto":
     """Return the network of a run as an ONNX model; that of a quantised run as it is stored.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        The model's name.
+    context : Context
+        Its data are those of the run.
+    run : mlflow.entities.Run
 
     Raises
     ------
@@ -109,40 +119,41 @@ def onnx_model(store: Store, setting: TrainSetting, run: Run) -> "ModelProto":
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
         with store.artifact(run_id, schema.ONNX_MODEL) as path:
             model = onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
-        shape = onnx_export.logits(model, np.array(setting.data.test_images[:EXAMPLES])).shape
-        if shape[1:] != (len(setting.data.classes),):
+        shape = onnx_export.logits(model, np.array(context.data.test_images[:EXAMPLES])).shape
+        if shape[1:] != (len(context.data.classes),):
             raise StudyError(f"run {run_id}: {schema.ONNX_MODEL} gives an output {shape}, not a logit for each class")
         return model
     with store.artifact(run_id, schema.CHECKPOINT) as path:
-        return exported(checkpoints.classifier(path, run_id, setting.config.model), setting)
+        return exported(checkpoints.classifier(path, run_id, name), context)
 
 
-def exported(network: checkpoints.Classifier, setting: TrainSetting) -> "ModelProto":
+def exported(network: checkpoints.Classifier, context: Context) -> "ModelProto":
     """Return a network, its normalisation included, as an ONNX model, after a comparison with torch."""
-    images = torch.from_numpy(np.array(setting.data.test_images[:COMPARED]))
+    images = torch.from_numpy(np.array(context.data.test_images[:COMPARED]))
     model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
     onnx_export.check_same(model, network, images)
     return model
 
 
-def _log(store: Store, setting: TrainSetting, run: Run, model: "ModelProto") -> LoggedModel:
-    kind, classes, weakest = run.data.tags[schema.KIND], setting.data.classes, _weakest_class(run, setting)
+def _log(store: Store, context: Context, run: Run, model: "ModelProto") -> LoggedModel:
+    kind, classes = run.data.tags[schema.KIND], context.data.classes
+    weakest = _weakest_class(run, classes)
     return logged_models.log(
         store,
         run,
         model,
-        signature=_signature(setting),
-        example=np.array(setting.data.test_images[:EXAMPLES]),
+        signature=_signature(context),
+        example=np.array(context.data.test_images[:EXAMPLES]),
         metadata={"classes": list(classes), schema.KIND: kind},
         tags={schema.KIND: kind, "weakest_class": classes[weakest]},
         metrics=[*LINKED, schema.RECALL + schema.metric_names(classes)[weakest]],
-        dataset=setting.mlflow_dataset,
+        dataset=context.mlflow_dataset,
     )
 
 
-def how_to_load(store: Store, setting: TrainSetting, run_id: str) -> list[str]:
+def how_to_load(store: Store, options: TrainConfig, run_id: str) -> list[str]:
     """Return the line to print that loads a run's model through MLflow; none if the options ask for no model."""
-    model = logged_models.find(store, store.get(run_id)) if setting.config.log_model else None
+    model = logged_models.find(store, store.get(run_id)) if options.log_model else None
     return [loading_line(model)] if model else []
 
 
@@ -151,14 +162,14 @@ def loading_line(model: LoggedModel) -> str:
     return f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'
 
 
-def _signature(setting: TrainSetting) -> ModelSignature:
+def _signature(context: Context) -> ModelSignature:
     """Return what the model takes and gives: pixels as they are in an image file, and logits."""
-    pixels = TensorSpec(np.dtype("uint8"), (-1, *setting.data.image_shape))
-    logits = TensorSpec(np.dtype("float32"), (-1, len(setting.data.classes)), onnx_export.OUTPUT)
+    pixels = TensorSpec(np.dtype("uint8"), (-1, *context.data.image_shape))
+    logits = TensorSpec(np.dtype("float32"), (-1, len(context.data.classes)), onnx_export.OUTPUT)
     return ModelSignature(Schema([pixels]), Schema([logits]))
 
 
-def _weakest_class(run: Run, setting: TrainSetting) -> int:
+def _weakest_class(run: Run, classes: Sequence[str]) -> int:
     """Return the index of the class with the lowest recall."""
-    names = schema.metric_names(setting.data.classes)
+    names = schema.metric_names(classes)
     return int(np.argmin([run.data.metrics[schema.RECALL + name] for name in names]))

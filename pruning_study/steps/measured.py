@@ -1,9 +1,8 @@
-"""Train a setting's model, and measure and write what every run holds."""
+"""Set up the training of a plan, and measure and write what every run holds."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,69 +12,40 @@ from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics import class_metrics
-from pruning_study.data.examples import Examples, Normalization
+from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.context import Context
+from pruning_study.steps.plan import Plan, TrainPlan
+from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
-from pruning_study.training.loop import Fit, OnEpoch, TrainingSetup, fit
-from pruning_study.training.recipes import Hyperparameters
+from pruning_study.training.loop import Fit
+from pruning_study.training.setup import TrainingSetup
 
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
 
 
-def fit_setting(
-    setting: TrainSetting,
-    model: nn.Module,
-    hyperparameters: Hyperparameters,
-    stream: str,
-    saved_training: Path | None,
-    on_epoch: OnEpoch,
-    *,
-    train: Examples | None = None,
-    **pruning: Any,
-) -> Fit:
-    """Train a model in place on a setting's examples.
-
-    Parameters
-    ----------
-    setting : TrainSetting
-    model : nn.Module
-    hyperparameters : Hyperparameters
-    stream, saved_training, on_epoch
-        As `TrainingSetup` and `fit` take them.
-    train : Examples, optional
-        The images to train on; all of the setting by default.
-    pruning
-        Masks, ramp and distillation, as `TrainingSetup` takes them.
-    """
-    if saved_training and setting.config.force:
-        saved_training.unlink(missing_ok=True)
-    return fit(
-        model, training_of(setting, hyperparameters, stream, train, **pruning), saved=saved_training, on_epoch=on_epoch
-    )
-
-
-def training_of(
-    setting: TrainSetting,
-    hyperparameters: Hyperparameters,
-    stream: str,
-    train: Examples | None = None,
-    **pruning: Any,
-) -> TrainingSetup:
-    """Return a training on a setting's examples; parameters as of `fit_setting`."""
+def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
+    """Return the training of a plan on all training images, without masks or callbacks."""
     return TrainingSetup(
-        setting.train if train is None else train,
-        setting.validation,
-        hyperparameters,
-        seed=setting.config.seed,
-        stream=stream,
-        black=setting.normalization.black,
-        engine=setting.engine_of(hyperparameters),
-        released_selection=setting.test if setting.training.protocol.selects_on_test else None,
-        **pruning,
+        context.train,
+        context.validation,
+        plan.training,
+        seed=plan.options.seed,
+        stream=plan.stream,
+        black=context.normalization.black,
+        engine=context.engine_of(plan.training),
+        released_selection=context.test if plan.options.protocol_record.selects_on_test else None,
     )
+
+
+def saved_training(store: Store, plan: Plan) -> Path:
+    """Return the file that the training of a plan is saved to and goes on from, unless the plan forces a new one."""
+    file = store.saved_training(plan.hash)
+    if plan.force:
+        file.unlink(missing_ok=True)
+    return file
 
 
 def log_fit(run: Writer, fitted: Fit) -> None:
@@ -85,7 +55,7 @@ def log_fit(run: Writer, fitted: Fit) -> None:
 
 
 def write_evaluation(
-    run: Writer, setting: TrainSetting, model: nn.Module
+    run: Writer, plan: TrainPlan, context: Context, model: nn.Module
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
     """Write the artifacts that every trained run has, and return its predictions and final metrics.
 
@@ -100,27 +70,31 @@ def write_evaluation(
     StudyError
         If a loss is NaN or infinite.
     """
-    test, validation = (predict(model, part, setting.engine) for part in (setting.test, setting.validation))
-    metrics = write_predictions(run, setting, test, validation)
+    test, validation = (predict(model, part, context.engine) for part in (context.test, context.validation))
+    metrics = write_predictions(run, plan.name, context.data.classes, test, validation)
     checkpoints.save(
         run.folder / schema.CHECKPOINT,
         model.state_dict(),
-        checkpoints.describe(
-            setting.config.model, setting.data.classes, setting.data.image_shape, setting.normalization
-        ),
+        checkpoints.describe(plan.options.model, context.data.classes, context.data.image_shape, context.normalization),
     )
     return test[0], validation[0], metrics
 
 
 def write_predictions(
-    run: Writer, setting: TrainSetting, test: tuple[Predictions, float], validation: tuple[Predictions, float]
+    run: Writer,
+    name: str,
+    classes: tuple[str, ...],
+    test: tuple[Predictions, float],
+    validation: tuple[Predictions, float],
 ) -> dict[str, float]:
     """Write a run's predictions and what follows from them, and return its final metrics.
 
     Parameters
     ----------
     run : Writer
-    setting : TrainSetting
+    name : str
+        The run's name.
+    classes : tuple of str
     test, validation : tuple of Predictions and float
         For the test images and for the validation images, each with the mean loss.
 
@@ -131,8 +105,7 @@ def write_predictions(
     """
     (predictions, test_loss), (val_predictions, val_loss) = test, validation
     if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
-        raise StudyError(f"{setting.name}: the loss on test or validation images is NaN or infinite")
-    classes = setting.data.classes
+        raise StudyError(f"{name}: the loss on test or validation images is NaN or infinite")
     counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
     predictions.save(run.folder / schema.PREDICTIONS)
     val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
@@ -157,11 +130,11 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
 
-def run_tags(kind: str, config_hash: str, setting: TrainSetting, hyperparameters: Hyperparameters) -> dict[str, str]:
-    """Return the tags that every trained run has; the hyperparameters are those of its training."""
-    engine = setting.engine_of(hyperparameters)
-    how = {schema.ENGINE: engine.name, schema.DEVICE: setting.device, schema.ARITHMETIC: engine.arithmetic}
-    return {schema.KIND: kind, schema.CONFIG_HASH: config_hash} | how | normalization_tags(setting.normalization)
+def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
+    """Return the tags that every trained run has."""
+    engine = context.engine_of(plan.training)
+    how = {schema.ENGINE: engine.name, schema.DEVICE: context.device, schema.ARITHMETIC: engine.arithmetic}
+    return {schema.KIND: plan.kind, schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
 
 
 def normalization_tags(normalization: Normalization) -> dict[str, str]:

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
@@ -11,56 +12,48 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from mlflow.entities import Run
 from torch import nn
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
 from analysis.statistics.class_metrics import class_metrics
-from pruning_study.data.examples import Examples, number_of_batches
+from pruning_study.data.examples import number_of_batches
 from pruning_study.models import checkpoints
+from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.scores import magnitude
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.steps import selection
+from pruning_study.steps import runs, selection
 from pruning_study.steps.compared import write_comparison
-from pruning_study.steps.measured import (
-    fit_setting,
-    log_fit,
-    run_tags,
-    write_evaluation,
-)
-from pruning_study.steps.prune_plan import PrunePlan
+from pruning_study.steps.context import Context
+from pruning_study.steps.measured import log_fit, run_tags, saved_training, training_setup, write_evaluation
+from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
+from pruning_study.training.callbacks import Factors, MaskChanges, Teacher
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
-from pruning_study.training.loop import Fit, OnEpoch, ignore
+from pruning_study.training.loop import Fit, OnEpoch, fit, ignore
 from pruning_study.training.mitigation import (
     class_offsets,
     class_weights,
     constraint_names,
     constraints,
+    data_quotas,
     performance_weighted,
 )
+from pruning_study.training.setup import Callback
 from pruning_study.training.weighting import Weighting
 
-Setting = TypeVar("Setting", bound=PruneSetting)
-Train: TypeAlias = Callable[[Setting, LoadedRun, Path, OnEpoch], tuple[nn.Module, Fit]]
+AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
+Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
 
 
 def prune(
-    store: Store,
-    job_run_id: str,
-    setting: PruneSetting,
-    parent: LoadedRun,
-    ratio: float,
-    *,
-    before_making: Callable[[], None] = lambda: None,
+    store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float
 ) -> FinishedRun:
     """Find the run that prunes a parent's model at a ratio and fine-tunes it, or make it.
 
@@ -69,13 +62,13 @@ def prune(
     store : Store
     job_run_id : str
         The job that asks for the run.
-    setting : PruneSetting
+    plan : PrunePlan
+        For the dense run of the same options, at any ratio.
+    context : Context
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
     ratio : float
         Parameters of the dense model / parameters that are left.
-    before_making : callable
-        Called if no such run exists.
 
     Returns
     -------
@@ -86,66 +79,48 @@ def prune(
     StudyError
         If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
-    plan = planned(setting, parent, ratio)
-
-    def train(
-        as_trained: PruneSetting, parent: LoadedRun, saved_training: Path, on_epoch: OnEpoch
-    ) -> tuple[nn.Module, Fit]:
-        return _prune_and_fit(as_trained, parent, plan, saved_training, on_epoch)
-
-    def make_run() -> FinishedRun:
-        before_making()
-        return make(store, job_run_id, setting, parent, plan, _note(setting, parent, plan), train)
-
-    return find_or_make(
-        store,
-        schema.PRUNED,
-        plan.hash,
-        force=setting.config.force,
-        read=lambda run: finished(store, run, setting, plan.hash),
-        make=make_run,
-        counts=lambda run: is_child(run, parent, setting),
-    )
+    plan = plan_for(plan, context, parent, ratio)
+    return find_or_make(store, job_run_id, plan, context, parent, read=finished, make=_make)
 
 
-def planned(setting: PruneSetting, parent: LoadedRun, ratio: float) -> PrunePlan:
-    """Work out what the run will be that prunes a parent's model at a ratio; errors as of `PruneSetting.plan`."""
-    parent_masks = None if setting.pruning.pruner.unit == "filter" else weights_left(setting, parent)
-    return setting.plan(
+def find(store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> FinishedRun | None:
+    """Find the run that `prune` would find; None if it would make it."""
+    return runs.find(store, plan_for(plan, context, parent, ratio), context, read=finished)
+
+
+def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> PrunePlan:
+    """Plan the run that prunes a parent's model at a ratio; errors as of `PrunePlan.at`."""
+    parent_masks = None if plan.filters else weights_left(plan, parent)
+    plan = plan.at(
         ratio,
         parent.dense.params,
         parent.config_hash,
         iteration=parent.iteration + 1,
         remaining=_count(parent_masks) if parent_masks else None,
-        images=len(_fine_tuning_indices(setting, parent)),
+        images=len(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
     )
+    # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
+    return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id} if plan.options.dense_run_id else {})
 
 
-def _note(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> str:
-    """Return a sentence that says what a pruned run is."""
-    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
-    if setting.config.starts_anew:
+def _make(store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun) -> FinishedRun:
+    """Prune a copy of the parent's model and fine-tune it, in a run."""
+    how = " and fine-tuned" if plan.training.epochs else ""
+    if plan.options.starts_anew:
         how = " while it was trained again" if plan.steps else ""
-    return f"Run {parent.run_id}, pruned by {setting.method} at ratio {plan.ratio:g}{how}"
+    note = f"Run {parent.run_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
+    return write_run(store, job_run_id, plan, context, parent, note=note, train=_prune_and_fit)
 
 
-def is_child(run: Run, parent: LoadedRun, setting: PruneSetting) -> bool:
-    """Return whether a pruned run with the right hash may be taken for one that starts from the parent.
-
-    Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
-    """
-    starts_from = run.data.tags.get(schema.PARENT_RUN_ID) or run.data.tags.get(schema.DENSE_RUN_ID)
-    return not setting.config.dense_run_id or starts_from == parent.run_id
-
-
-def make(
+def write_run(
     store: Store,
     job_run_id: str,
-    setting: Setting,
+    plan: AnyPlan,
+    context: Context,
     parent: LoadedRun,
-    plan: PrunePlan,
+    *,
     note: str,
-    train: Train[Setting],
+    train: Train[AnyPlan],
 ) -> LoadedRun:
     """Make a pruned run.
 
@@ -154,51 +129,51 @@ def make(
     store : Store
     job_run_id : str
         The job that asks for the run.
-    setting : PruneSetting
-    parent : LoadedRun
     plan : PrunePlan
+    context : Context
+    parent : LoadedRun
     note : str
         A sentence that says what the run is.
-    train : callable
-        Prunes and trains a copy of the parent's model, given the setting with the parent's normalisation.
+    train : function
+        Prunes and trains a copy of the parent's model, given the context with the parent's normalisation.
     """
     start = time.perf_counter()
-    setting = setting.normalized_as(parent.normalization)
-    saved_training = store.saved_training(plan.hash)
+    context, options = context.normalized_as(parent.normalization), plan.options
+    saved = saved_training(store, plan)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
         plan.name,
         note=note,
-        tags=run_tags(schema.PRUNED, plan.hash, setting, setting.pruning.fine_tuning) | lineage,
+        tags=run_tags(plan, context) | lineage,
         params=dict(plan.params),
-        dataset=setting.mlflow_dataset,
+        dataset=context.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        model, fitted = train(setting, parent, saved_training, run.epoch)
+        model, fitted = train(plan, context, parent, saved, run.epoch)
         log_fit(run, fitted)
-        if setting.config.dual_step:
-            table = constraints.multipliers(fitted.weighting, setting.data.classes)
+        if options.dual_step:
+            table = constraints.multipliers(fitted.weighting, context.data.classes)
             csv_text.write(table, run.folder / schema.MULTIPLIERS)
-        if setting.config.class_weights != "none":
-            csv_text.write(_class_weights(setting, parent), run.folder / schema.WEIGHTS)
-        if setting.config.class_offsets != "none":
-            csv_text.write(_fold_offsets(setting, parent, model), run.folder / schema.OFFSETS)
-        predictions, val_predictions, metrics = write_evaluation(run, setting, model)
+        if options.class_weights != "none":
+            csv_text.write(_class_weights(options, context, parent), run.folder / schema.WEIGHTS)
+        if options.class_offsets != "none":
+            csv_text.write(_fold_offsets(options, context, parent, model), run.folder / schema.OFFSETS)
+        predictions, val_predictions, metrics = write_evaluation(run, plan, context, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
-        metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
-        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, plan.name, note)
-        if len(plan.kept_numbers) == 1 and "grad" in setting.pruning.pruner.needs:
-            metrics[schema.MP_OVERLAP] = _mp_overlap(setting, parent, fitted.masks)
+        metrics[schema.REALIZED_RATIO] = _realized_ratio(plan.budget.total, fitted.masks)
+        metrics |= write_comparison(run, context, parent.dense, predictions, val_predictions, plan.name, note)
+        if len(plan.kept_numbers) == 1 and "grad" in plan.pruner.needs:
+            metrics[schema.MP_OVERLAP] = _mp_overlap(plan, parent, fitted.masks)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    saved_training.unlink(missing_ok=True)
+    saved.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
         config_hash=plan.hash,
         is_reused=False,
         metrics=metrics,
         model=model,
-        normalization=setting.normalization,
+        normalization=context.normalization,
         masks=fitted.masks,
         gradient=None,
         iteration=parent.iteration + 1,
@@ -206,40 +181,39 @@ def make(
     )
 
 
-def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions:
+def trial(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> Predictions:
     """Predict the validation images with the model that `prune` would make; no run, and no test image.
 
     Each image has class offsets that were fitted without it.
 
     Parameters
     ----------
-    setting : PruneSetting
-    parent : LoadedRun
-    ratio : float
+    plan, context, parent, ratio
+        As `prune` takes them.
 
     Raises
     ------
     StudyError
         If scores are not finite, or if fine-tuning diverges.
     """
-    setting = setting.normalized_as(parent.normalization)
-    model, _ = _prune_and_fit(setting, parent, planned(setting, parent, ratio))
-    if setting.config.class_offsets == "none":
-        return predict(model, setting.validation, setting.engine)[0]
+    context, options = context.normalized_as(parent.normalization), plan.options
+    model, _ = _prune_and_fit(plan_for(plan, context, parent, ratio), context, parent)
+    if options.class_offsets == "none":
+        return predict(model, context.validation, context.engine)[0]
     logits = class_offsets.held_out_logits(
-        model, parent.model, setting.validation, setting.engine, setting.config.offset_shrinkage
+        model, parent.model, context.validation, context.engine, options.offset_shrinkage
     )
-    return from_logits(logits, setting.validation.labels.cpu())[0]
+    return from_logits(logits, context.validation.labels.cpu())[0]
 
 
-def pruning_masks(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> Masks:
+def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks:
     """Return the masks that fine-tuning starts with: the final ones, where pruning is not gradual.
 
     Parameters
     ----------
-    setting : PruneSetting
-    parent : LoadedRun
     plan : PrunePlan
+    context : Context
+    parent : LoadedRun
 
     Returns
     -------
@@ -251,136 +225,158 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, plan: PrunePlan) -> 
     StudyError
         If a score is NaN or infinite.
     """
-    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
-    if setting.pruning.pruner.unit == "filter":
-        return selection.select_filters(setting, parent.model, theta, plan.ratio)
-    parent_masks = weights_left(setting, parent)
+    theta = {name: parent.model.get_parameter(name).detach() for name in plan.prunable}
+    if plan.filters:
+        return selection.select_filters(plan, context, parent.model, theta)
+    parent_masks = weights_left(plan, parent)
     n_kept = plan.kept_numbers[0]
     if parent_masks and n_kept == _count(parent_masks):
         return parent_masks
-    return selection.select(setting, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
+    return selection.select(plan, context, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
 
 
 def _prune_and_fit(
-    setting: PruneSetting,
-    parent: LoadedRun,
-    plan: PrunePlan,
-    saved_training: Path | None = None,
-    on_epoch: OnEpoch = ignore,
+    plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
-    config = setting.config
-    if config.starts_anew:
-        return _prune_while_training(setting, parent, plan, saved_training, on_epoch)
+    options = plan.options
+    if options.starts_anew:
+        return _prune_while_training(plan, context, parent, saved, on_epoch)
     model = copy.deepcopy(parent.model)
-    ramp = distillation = None
-    if config.is_gradual:
-        parent_masks = weights_left(setting, parent)
-        ramp = Ramp(plan.kept_numbers, partial(selection.select, setting), config.regrows, parent_masks)
-    if config.distill:
-        # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
-        distillation = Distillation(parent.model, config.distill, config.temperature)
-    if config.performance_weighted != "none":
-        theta, gamma = map(float, config.performance_weighted.split(","))
-        distillation = performance_weighted.distillation(parent.model, theta, gamma)
-    fitted = fit_setting(
-        setting,
-        model,
-        setting.pruning.fine_tuning,
-        "fine-tuning",
-        saved_training,
-        on_epoch,
-        train=_fine_tuning_images(setting, parent),
-        masks=pruning_masks(setting, parent, plan),
-        ramp=ramp,
-        distillation=distillation,
-        weighting=_weighting(setting, parent, ramp),
+    setup = replace(
+        training_setup(plan, context),
+        train=context.training(fine_tuning_indices(plan, context, _dense_recall(parent, context))),
+        masks=pruning_masks(plan, context, parent),
+        callbacks=_callbacks(plan, context, parent),
     )
-    return model, fitted
+    return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
 
 
-def _weighting(setting: PruneSetting, parent: LoadedRun, ramp: Ramp | None) -> Weighting | None:
+def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Callback]:
+    """Return what takes part in fine-tuning beside its steps."""
+    callbacks: list[Callback] = []
+    if plan.options.is_gradual:
+        choose, parent_masks = partial(selection.select, plan, context), weights_left(plan, parent)
+        callbacks.append(MaskChanges(Ramp(plan.kept_numbers, choose, plan.options.regrows, parent_masks)))
+    if distillation := _distillation(plan.options, parent.model):
+        callbacks.append(Teacher(distillation))
+    if rule := _weighting(plan, context, parent):
+        callbacks.append(Factors(rule))
+    return callbacks
+
+
+def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | None:
+    """Return the loss that learns from the network that is pruned, if the options ask for one.
+
+    This is the dense network, unless a later level of a chain is pruned.
+    """
+    if options.performance_weighted != "none":
+        theta, gamma = map(float, options.performance_weighted.split(","))
+        return performance_weighted.distillation(teacher, theta, gamma)
+    return Distillation(teacher, options.distill, options.temperature) if options.distill else None
+
+
+def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weighting | None:
     """Return the rule that multiplies losses of images by factors, if the options ask for one."""
-    config = setting.config
-    if config.class_weights != "none" and config.class_weight_power:
-        return class_weights.weighting(_class_weights(setting, parent))
-    if not config.dual_step:
+    options = plan.options
+    if options.class_weights != "none" and options.class_weight_power:
+        return class_weights.weighting(_class_weights(options, context, parent))
+    if not options.dual_step:
         return None
-    each_step, classes = config.constraint_images == constraint_names.TRAIN, len(setting.data.classes)
-    images = setting.train if each_step else setting.validation
+    each_step, classes = options.constraint_images == constraint_names.TRAIN, len(context.data.classes)
+    images = context.train if each_step else context.validation
     return constraints.Constrained(
-        constraints.measured(config.constraint, parent.model, images, setting.engine, classes),
+        constraints.measured(options.constraint, parent.model, images, context.engine, classes),
         classes,
         images.labels.device,
-        config.dual_step,
-        epoch_steps=number_of_batches(len(setting.train), setting.pruning.fine_tuning.batch_size),
+        options.dual_step,
+        epoch_steps=number_of_batches(len(context.train), plan.training.batch_size),
         each_step=each_step,
-        first=ramp.last if ramp else 0,
+        first=max(plan.kept_numbers) if options.is_gradual else 0,
     )
 
 
-def _class_weights(setting: PruneSetting, parent: LoadedRun) -> pd.DataFrame:
-    dense, power = parent.dense.val_predictions, setting.config.class_weight_power
-    return class_weights.from_dense(dense, setting.train.labels, setting.data.classes, power)
+def _class_weights(options: PruneConfig, context: Context, parent: LoadedRun) -> pd.DataFrame:
+    dense, power = parent.dense.val_predictions, options.class_weight_power
+    return class_weights.from_dense(dense, context.train.labels, context.data.classes, power)
 
 
-def _fold_offsets(setting: PruneSetting, parent: LoadedRun, model: nn.Module) -> pd.DataFrame:
+def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, model: nn.Module) -> pd.DataFrame:
     return class_offsets.fold(
         model,
         parent.model,
-        setting.validation,
-        setting.engine,
-        setting.data.classes,
-        setting.config.offset_shrinkage,
+        context.validation,
+        context.engine,
+        context.data.classes,
+        options.offset_shrinkage,
     )
 
 
-def _fine_tuning_images(setting: PruneSetting, parent: LoadedRun) -> Examples:
-    """Return the images that the parent's model is fine-tuned on. Scores are of all training images, all the same."""
-    if setting.config.data_quotas == "none":
-        return setting.train
-    return setting.images.training(_fine_tuning_indices(setting, parent))
-
-
-def _fine_tuning_indices(setting: PruneSetting, parent: LoadedRun) -> np.ndarray:
+def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
     dense = parent.dense.val_predictions
-    recall = class_metrics(dense.label, dense.predicted, len(setting.data.classes)).recall
-    return setting.fine_tuning_indices(recall)
+    return class_metrics(dense.label, dense.predicted, len(context.data.classes)).recall
+
+
+def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -> np.ndarray:
+    """Return the indices of the training images that `--data-quotas` keeps for fine-tuning; of all without it.
+
+    Scores are of all training images, all the same.
+
+    Parameters
+    ----------
+    plan : PrunePlan
+    context : Context
+    recall : (classes,)
+        Recall of each class on validation images, of the dense network.
+
+    Raises
+    ------
+    StudyError
+        If no image of a class is kept, or if an epoch of fine-tuning has fewer batches than steps of the ramp.
+    """
+    options, data = plan.options, context.data
+    if options.data_quotas == "none":
+        return context.train_indices
+    indices = data_quotas.chosen(
+        *(data.train_labels, context.train_indices, recall, options.data_density),
+        seed=options.seed,
+        classes=data.classes,
+    )
+    check_fine_tuning(options, plan.training, len(indices))
+    return indices
 
 
 def _prune_while_training(
-    setting: PruneSetting, parent: LoadedRun, plan: PrunePlan, saved_training: Path | None, on_epoch: OnEpoch
+    plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
     """Train the network of the parent's initial weights as the parent was trained, and prune it meanwhile.
 
     A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
     """
     if not plan.steps:
-        return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, plan))
-    model = copy.deepcopy(setting.model).to(setting.device)
-    kept_numbers, regrows = plan.kept_numbers, setting.config.regrows
-    theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
+        return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(plan, context, parent))
+    model = copy.deepcopy(context.model).to(context.device)
+    regrows, theta = plan.options.regrows, {name: model.get_parameter(name).detach() for name in plan.prunable}
     ramp: Ramp | Exchange
-    if setting.config.is_sparse_from_start:
-        numbers = cast(Mapping[int, int], kept_numbers)
-        masks = selection.random_masks(setting, theta, numbers[0])
-        ramp = selection.exchange(setting, numbers)
+    if plan.options.is_sparse_from_start:
+        numbers = cast(Mapping[int, int], plan.kept_numbers)
+        masks = selection.random_masks(plan, theta, numbers[0])
+        ramp = selection.exchange(plan, context, numbers)
     else:
-        masks = selection.select(setting, model, theta, kept_numbers[0])
-        ramp = Ramp(kept_numbers, partial(selection.select, setting), regrows, trains_pruned=regrows)
+        masks = selection.select(plan, context, model, theta, plan.kept_numbers[0])
+        choose = partial(selection.select, plan, context)
+        ramp = Ramp(plan.kept_numbers, choose, regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
-    fitted = fit_setting(
-        setting, model, setting.pruning.fine_tuning, "dense", saved_training, on_epoch, masks=masks, ramp=ramp
-    )
-    return model, fitted
+    setup = replace(training_setup(plan, context), masks=masks, callbacks=[MaskChanges(ramp)])
+    return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
 
 
-def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
+def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
     """Masks of the prunable weights that the parent has left; None where nothing is pruned yet."""
     if not parent.masks:
         return None
-    if foreign := sorted(parent.masks.keys() - set(setting.prunable)):
-        if setting.config.keep_layers:
+    if foreign := sorted(parent.masks.keys() - plan.prunable.keys()):
+        if plan.options.keep_layers:
             raise StudyError(
                 f"run {parent.run_id} has pruned {foreign[0]}, which these options keep", option="keep_layers"
             )
@@ -390,18 +386,18 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
         )
     return {
         name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))
-        for name in setting.prunable
+        for name in plan.prunable
     }
 
 
-def _mp_overlap(setting: PruneSetting, parent: LoadedRun, masks: Masks) -> float:
+def _mp_overlap(plan: PrunePlan, parent: LoadedRun, masks: Masks) -> float:
     """Return the share of the kept weights that magnitude pruning keeps too, if it keeps as many of the parent's."""
-    own_masks = [masks[name] for name in setting.prunable]
+    own_masks = [masks[name] for name in plan.prunable]
     numbers = [int(mask.sum()) for mask in own_masks]
-    scores = [magnitude(parent.model.get_parameter(name).detach()) for name in setting.prunable]
-    remaining = weights_left(setting, parent)
-    candidates = [remaining[name] for name in setting.prunable] if remaining else None
-    kept_weights: int | list[int] = numbers if setting.pruning.scope == "layer" else sum(numbers)
+    scores = [magnitude(parent.model.get_parameter(name).detach()) for name in plan.prunable]
+    remaining = weights_left(plan, parent)
+    candidates = [remaining[name] for name in plan.prunable] if remaining else None
+    kept_weights: int | list[int] = numbers if plan.scope == "layer" else sum(numbers)
     theirs = PRUNERS["mp"].masks(scores, kept_weights, candidates)
     return sum(int((own & their).sum()) for own, their in zip(own_masks, theirs, strict=True)) / sum(numbers)
 
@@ -410,6 +406,6 @@ def _count(masks: Masks) -> int:
     return sum(int(mask.sum()) for mask in masks.values())
 
 
-def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
-    n_pruned = sum(int((~mask).sum()) for mask in masks.values())
-    return setting.budget.total / (setting.budget.total - n_pruned)
+def _realized_ratio(total: int, masks: Masks) -> float:
+    """Return the parameters of the dense network over those that masks leave."""
+    return total / (total - sum(int((~mask).sum()) for mask in masks.values()))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,12 +15,14 @@ from analysis.runs import schema
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.latency import latency
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps import logged_model
 from pruning_study.steps.compared import write_comparison
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import normalization_tags, write_predictions
+from pruning_study.steps.plan import Plan
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
 
@@ -46,7 +49,21 @@ class Parent(NamedTuple):
     model: Callable[[], "ModelProto"]
 
 
-def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, weight_dtype: str) -> FinishedRun:
+@dataclass(frozen=True, kw_only=True)
+class QuantizePlan(Plan):
+    """What a quantised run will be.
+
+    Parameters
+    ----------
+    weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
+    """
+
+    weight_dtype: str
+
+
+def quantize(
+    store: Store, job_run_id: str, options: TrainConfig, context: Context, parent: Parent, weight_dtype: str
+) -> FinishedRun:
     """Find the run that has a parent's network in a number format, or make it.
 
     Parameters
@@ -54,7 +71,8 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
     store : Store
     job_run_id : str
         The job that asks for the run.
-    setting : TrainSetting
+    options : TrainConfig
+    context : Context
     parent : Parent
     weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
 
@@ -64,27 +82,27 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
         If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
     """
     params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
-    own_hash = config_hash(schema.QUANTIZED, params, parent.loaded.config_hash)
-    return find_or_make(
-        store,
-        schema.QUANTIZED,
-        own_hash,
-        force=setting.config.force,
-        read=lambda run: _read(store, run, setting, own_hash),
-        make=lambda: _quantize(store, job_run_id, setting, parent, weight_dtype, params, own_hash),
+    plan = QuantizePlan(
+        kind=schema.QUANTIZED,
+        name=f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}",
+        params=params,
+        hash=config_hash(schema.QUANTIZED, params, parent.loaded.config_hash),
+        force=options.force,
         # Several runs may have the parent's settings, and their networks may differ in the last digits.
-        counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parent.loaded.run_id,
+        lineage={schema.PARENT_RUN_ID: parent.loaded.run_id},
+        weight_dtype=weight_dtype,
     )
+    return find_or_make(store, job_run_id, plan, context, parent, read=_read, make=_quantize)
 
 
-def export(setting: TrainSetting, parent: LoadedRun) -> "ModelProto":
+def export(context: Context, parent: LoadedRun) -> "ModelProto":
     """Return the network of a run as an ONNX model of float32, as it is before it is quantised."""
-    return logged_model.exported(Classifier(parent.model, parent.normalization, setting.data.classes), setting)
+    return logged_model.exported(Classifier(parent.model, parent.normalization, context.data.classes), context)
 
 
-def measured(setting: TrainSetting, model: "ModelProto") -> dict[str, float]:
+def measured(context: Context, model: "ModelProto") -> dict[str, float]:
     """Return the metrics of a model's size, and of its time on one thread for an image and for a batch."""
-    session, images = onnx_export.session(model, threads=1), setting.data.test_images
+    session, images = onnx_export.session(model, threads=1), context.data.test_images
     metrics: dict[str, float] = {schema.MODEL_BYTES: model.ByteSize()}
     for batch_name, count in (("one", 1), ("batch", onnx_export.BATCH_SIZE)):
         inputs = {onnx_export.INPUT: np.ascontiguousarray(images[:count])}
@@ -122,61 +140,52 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(ordered[np.arange(count) * len(ordered) // count])
 
 
-def examples(setting: TrainSetting, weight_dtype: str) -> np.ndarray:
+def examples(context: Context, weight_dtype: str) -> np.ndarray:
     """Return the training images from which ranges are learned; none for a format that learns no ranges."""
     if weight_dtype != schema.FIXED_INT8:
-        return setting.data.train_images[:0]
-    return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
+        return context.data.train_images[:0]
+    return context.data.train_images[calibrating(context.train_indices, context.data.train_labels)]
 
 
-def _read(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
-    finished_run = finished(store, run, setting, own_hash, schema.QUANTIZED)
+def _read(store: Store, run: Run, plan: QuantizePlan, context: Context) -> FinishedRun:
+    finished_run = finished(store, run, plan, context)
     if missing := [name for name in METRICS if name not in finished_run.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
     return finished_run
 
 
-def _quantize(
-    store: Store,
-    job_run_id: str,
-    setting: TrainSetting,
-    parent: Parent,
-    weight_dtype: str,
-    params: dict[str, str],
-    own_hash: str,
-) -> FinishedRun:
+def _quantize(store: Store, job_run_id: str, plan: QuantizePlan, context: Context, parent: Parent) -> FinishedRun:
     start = time.perf_counter()
-    parent_run, dense = parent.loaded, parent.loaded.dense
-    model = onnx_quantization.quantized(parent.model(), weight_dtype, examples(setting, weight_dtype))
-    name = f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}"
+    parent_run, dense, weight_dtype = parent.loaded, parent.loaded.dense, plan.weight_dtype
+    model = onnx_quantization.quantized(parent.model(), weight_dtype, examples(context, weight_dtype))
     note = f"The network of run {parent_run.run_id} with weights of {weight_dtype}"
     tags = {
         schema.KIND: schema.QUANTIZED,
-        schema.CONFIG_HASH: own_hash,
+        schema.CONFIG_HASH: plan.hash,
         schema.ENGINE: ENGINE,
         schema.DEVICE: "cpu",
         schema.DENSE_RUN_ID: dense.run_id,
         schema.PARENT_RUN_ID: parent_run.run_id,
     }
     with store.run(
-        name,
+        plan.name,
         note=note,
         tags=tags | normalization_tags(parent_run.normalization),
-        params=params,
-        dataset=setting.mlflow_dataset,
+        params=dict(plan.params),
+        dataset=context.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        data, held_out = setting.data, setting.validation_indices
+        data, held_out = context.data, context.validation_indices
         test = _predict(model, data.test_images, data.test_labels)
         validation = _predict(model, data.train_images[held_out], data.train_labels[held_out])
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
-        metrics = write_predictions(run, setting, test, validation)
-        metrics |= write_comparison(run, setting, dense, test[0], validation[0], name, note)
+        metrics = write_predictions(run, plan.name, data.classes, test, validation)
+        metrics |= write_comparison(run, context, dense, test[0], validation[0], plan.name, note)
         metrics[schema.REALIZED_RATIO] = parent_run.metrics.get(schema.REALIZED_RATIO, 1.0)
-        metrics |= measured(setting, model)
+        metrics |= measured(context, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    return FinishedRun(run.run_id, own_hash, is_reused=False, metrics=metrics)
+    return FinishedRun(run.run_id, plan.hash, is_reused=False, metrics=metrics)
 
 
 def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:

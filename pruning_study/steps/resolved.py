@@ -1,8 +1,8 @@
 """Work out the values of options that are `auto`, by pure functions that need no data and no model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
@@ -12,10 +12,8 @@ from analysis.runs.options.recipes import ADAM_LEARNING_RATE, ADAM_MOMENTUM, rec
 from analysis.runs.options.record import Option
 from analysis.runs.schema import text
 from pruning_study.data.examples import number_of_batches
-from pruning_study.options.config import PruneConfig, TrainConfig
-from pruning_study.options.protocols import PROTOCOLS, Protocol
+from pruning_study.options.config import PruneConfig, TrainConfig, TrainingChoices
 from pruning_study.pruning import schedules
-from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
@@ -27,107 +25,85 @@ _TRAINING = tuple(of_command("train").values())
 _PRUNING = tuple(record for name, record in of_command("prune").items() if name not in of_command("train"))
 
 
-@dataclass(frozen=True)
-class ResolvedTraining:
-    """How a dense model is trained.
+class Gradient(NamedTuple):
+    """Which gradient scores are made of.
 
-    Parameters
+    Attributes
     ----------
-    protocol : Protocol
-    recipe : str
-        A name of `RECIPES`.
-    hyperparameters : Hyperparameters
-    """
-
-    protocol: Protocol
-    recipe: str
-    hyperparameters: Hyperparameters
-
-
-@dataclass(frozen=True)
-class ResolvedPruning:
-    """How a model is pruned and fine-tuned.
-
-    Parameters
-    ----------
-    pruner : Pruner
-        The record that the protocol puts in place of the one that the option names.
-    scope : {"global", "layer"}
-    fine_tuning : Hyperparameters
-        Of the training during or after which weights are pruned; with `--start initialization` that of the dense model.
-    gradient_objective : {"regularized", "data"}
-    gradient_batches : int or None
+    objective : {"regularized", "data"}
+    batches : int or None
         Random batches that the gradient is averaged over; None for the whole training set.
-    gradient_mode : {"eval", "train"}
-    epsilon : float
-        Weight of the undecay term. It defaults to the weight decay, or to 5e-4 where that is 0, since a weight of 0
-        would make undecayed pruning the same as gradient pruning.
+    mode : {"eval", "train"}
     """
 
-    pruner: Pruner
-    scope: str
-    fine_tuning: Hyperparameters
-    gradient_objective: str
-    gradient_batches: int | None
-    gradient_mode: str
-    epsilon: float
+    objective: str
+    batches: int | None
+    mode: str
 
 
-def resolve_training(config: TrainConfig) -> ResolvedTraining:
-    """Work out how the dense model of some options is trained."""
-    protocol = PROTOCOLS[config.protocol]
-    recipe = config.recipe or recipe_of(config.model)
-    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay, config.average_epochs)
-    hyperparameters = scaled(
-        hyperparameters, epochs=config.epochs, learning_rate=_first_rate(config, config.learning_rate)
-    )
-    return ResolvedTraining(protocol, recipe, hyperparameters)
+def dense_training(options: TrainConfig) -> Hyperparameters:
+    """Work out how the dense network of some options is trained."""
+    return _resolve(RECIPES[recipe(options)].dense, options, options.training_choices)
 
 
-def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> ResolvedPruning:
-    """Work out how the model of some options is pruned and fine-tuned.
+def fine_tuning(options: PruneConfig) -> Hyperparameters:
+    """Work out the training during or after which weights are pruned.
+
+    With `--start initialization` this is the training of the dense network.
 
     Raises
     ------
     StudyError
-        If the pruner cannot be imported, or if a part of the fine-tuning is asked for and there is no fine-tuning.
+        If a part of the fine-tuning is asked for and there is no fine-tuning.
     """
-    protocol = training.protocol
-    pruner = protocol.pruner(config.pruner)
-    fine_tuning = training.hyperparameters
-    if not config.starts_anew:
-        end = config.fine_tuning_decay, config.fine_tuning_average_epochs
-        fine_tuning = scaled(
-            _adapted(RECIPES[training.recipe].fine_tuning, config, protocol, *end),
-            epochs=config.fine_tune_epochs,
-            learning_rate=_first_rate(config, config.fine_tune_learning_rate),
-        )
-    if config.quantizes:
-        fine_tuning = replace(
-            fine_tuning, quantization=Quantization(config.weight_bits, config.quantizes_while_training)
-        )
+    training = dense_training(options)
+    if not options.starts_anew:
+        training = _resolve(RECIPES[recipe(options)].fine_tuning, options, options.fine_tuning_choices)
+    if options.quantizes:
+        quantization = Quantization(options.weight_bits, options.quantizes_while_training)
+        training = replace(training, quantization=quantization)
     parts = {
-        "gradual pruning": config.is_gradual,
-        "distillation": config.distill,
-        "weighing images": config.weighing,
-        "thinning by data quotas": config.data_quotas != "none",
-        "quantization while training": config.quantizes_while_training,
+        "gradual pruning": options.is_gradual,
+        "distillation": options.distill,
+        "weighing images": options.weighing,
+        "thinning by data quotas": options.data_quotas != "none",
+        "quantization while training": options.quantizes_while_training,
     }
     part_name = next((part for part, is_wanted in parts.items() if is_wanted), "")
-    if part_name and not fine_tuning.epochs:
+    if part_name and not training.epochs:
         raise StudyError(f"0 epochs leave no fine-tuning, and {part_name} is part of it", option="fine_tune_epochs")
-    epsilon = protocol.epsilon if config.epsilon is None else config.epsilon
-    if epsilon is None:
-        epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
-    return ResolvedPruning(
-        pruner=pruner,
-        scope=config.scope if config.scope and pruner.prunes else pruner.scope,
-        fine_tuning=fine_tuning,
-        gradient_objective=config.gradient_objective or protocol.gradient_objective,
-        gradient_batches=config.gradient_batches or protocol.gradient_batches,
-        gradient_mode=config.gradient_mode or protocol.gradient_mode,
-        epsilon=epsilon,
+    return training
+
+
+def recipe(options: TrainConfig) -> str:
+    """Return the name of the recipe that some options follow."""
+    return options.recipe or recipe_of(options.model)
+
+
+def scope(options: PruneConfig) -> str:
+    """Return over what the weights to keep are counted."""
+    pruner = options.pruner_record
+    return options.scope if options.scope and pruner.prunes else pruner.scope
+
+
+def gradient(options: PruneConfig) -> Gradient:
+    """Return which gradient scores are made of."""
+    protocol = options.protocol_record
+    return Gradient(
+        options.gradient_objective or protocol.gradient_objective,
+        options.gradient_batches or protocol.gradient_batches,
+        options.gradient_mode or protocol.gradient_mode,
     )
+
+
+def epsilon(options: PruneConfig) -> float:
+    """Return the weight of the undecay term.
+
+    It defaults to the weight decay, or to 5e-4 where that is 0, since a weight of 0 would make undecayed pruning the
+    same as gradient pruning.
+    """
+    chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
+    return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
 
 
 def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -> None:
@@ -272,31 +248,31 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
     return {"begin": begin, "end": end, "frequency": frequency}
 
 
-def training_params(config: TrainConfig, training: ResolvedTraining, described: Mapping[str, str]) -> dict[str, str]:
+def training_params(options: TrainConfig, described: Mapping[str, str]) -> dict[str, str]:
     """Return every resolved setting that can change the dense model, as canonical text.
 
     Parameters
     ----------
-    config : TrainConfig
-    training : ResolvedTraining
+    options : TrainConfig
     described : mapping of str
         The params that describe the data, the model's source and given weights.
     """
-    trained_by = training.hyperparameters
+    training = dense_training(options)
     resolved: dict[str, Any] = {
         **dict.fromkeys((schema.DATASET, schema.TEST_FRACTION)),  # the data say them
-        schema.RECIPE: training.recipe,
-        schema.WEIGHT_DECAY: trained_by.weight_decay,
-        **_of_training(trained_by),
+        schema.RECIPE: recipe(options),
+        schema.WEIGHT_DECAY: training.weight_decay,
+        **_of_steps(training),
+        **_of_epochs(training),
     }
     if schema.WEIGHTS_DIGEST in described:
-        resolved |= dict.fromkeys(_of_training(trained_by))
-    return {**described, **_logged(config, _TRAINING, resolved)}
+        resolved |= dict.fromkeys((*_of_steps(training), *_of_epochs(training)))
+    return {**described, **_logged(options, _TRAINING, resolved)}
 
 
 def pruning_params(
-    config: PruneConfig,
-    pruning: ResolvedPruning,
+    options: PruneConfig,
+    training: Hyperparameters,
     ratio: float,
     iteration: int,
     steps: Mapping[str, int] | None = None,
@@ -305,40 +281,42 @@ def pruning_params(
 
     Parameters
     ----------
-    config : PruneConfig
-    pruning : ResolvedPruning
+    options : PruneConfig
+    training : Hyperparameters
+        Of the training during or after which weights are pruned.
     ratio : float
     iteration : int
         Number of prunings since the dense run, this one included.
     steps : mapping of str to int, optional
         With `--start initialization`, when weights are pruned (`pruning_steps`). They are unknown before the data are.
     """
-    pruner, needs = pruning.pruner, pruning.pruner.needs
-    has_ramp = config.is_gradual and not config.starts_anew
+    pruner, needs = options.pruner_record, options.pruner_record.needs
+    objective, batches, mode = gradient(options)
+    has_ramp = options.is_gradual and not options.starts_anew
     resolved: dict[str, Any] = {
-        **({} if config.starts_anew else _of_loop(pruning.fine_tuning)),
-        schema.PRECISION: config.precision,
+        **({} if options.starts_anew else _of_steps(training)),
+        schema.PRECISION: options.precision,
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
         schema.RATIO: ratio,
         schema.SPARSITY: None,  # the network says it
-        schema.SCOPE: pruning.scope,
+        schema.SCOPE: scope(options),
         schema.ITERATION: iteration,
-        "gradient_objective": pruning.gradient_objective if "grad" in needs else "none",
-        "gradient_batches": (pruning.gradient_batches or "all") if "grad" in needs else None,
-        "gradient_mode": pruning.gradient_mode if "grad" in needs else None,
-        schema.EPSILON: pruning.epsilon if "epsilon" in needs else None,
-        **_of_fine_tuning(config, pruning.fine_tuning),
-        schema.SCHEDULE: config.logged_schedule,
+        "gradient_objective": objective if "grad" in needs else "none",
+        "gradient_batches": (batches or "all") if "grad" in needs else None,
+        "gradient_mode": mode if "grad" in needs else None,
+        schema.EPSILON: epsilon(options) if "epsilon" in needs else None,
+        **_of_fine_tuning(options, training),
+        schema.SCHEDULE: options.logged_schedule,
         **({} if has_ramp else dict.fromkeys((schema.RAMP, "ramp_steps"))),
-        "regrow": config.regrows if config.is_gradual and not config.is_sparse_from_start else None,
+        "regrow": options.regrows if options.is_gradual and not options.is_sparse_from_start else None,
         **dict.fromkeys(("begin", "end", "frequency")),
         **(steps or {}),
-        "data_quotas": None if config.data_quotas == "none" else config.data_quotas,
-        "constraint_step": config.dual_step,
-        schema.QUANTIZATION: config.quantization if config.quantizes else None,
+        "data_quotas": None if options.data_quotas == "none" else options.data_quotas,
+        "constraint_step": options.dual_step,
+        schema.QUANTIZATION: options.quantization if options.quantizes else None,
     }
-    return _logged(config, _PRUNING, resolved)
+    return _logged(options, _PRUNING, resolved)
 
 
 def _logged(config: TrainConfig, records: Sequence[Option], resolved: Mapping[str, Any]) -> dict[str, str]:
@@ -357,64 +335,58 @@ def _logged(config: TrainConfig, records: Sequence[Option], resolved: Mapping[st
     return {name: text(value) for name, value in values.items() if value is not None and name not in details_of_off}
 
 
-def _of_training(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training that makes a network."""
-    return {
-        **_of_loop(hyperparameters),
-        schema.EPOCHS: hyperparameters.epochs,
-        schema.LEARNING_RATE: hyperparameters.learning_rate,
-        "decay": hyperparameters.decay,
-        "average_epochs": hyperparameters.average_epochs,
-        schema.PHASES: str(hyperparameters),
-    }
-
-
-def _of_fine_tuning(config: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of fine-tuning; None for those that it has not, or that are the dense model's."""
-    epochs = None if config.starts_anew else hyperparameters.epochs
-    return {
-        schema.FINE_TUNE_EPOCHS: epochs,
-        schema.FINE_TUNE_LEARNING_RATE: hyperparameters.learning_rate if epochs else None,
-        "fine_tune_decay": hyperparameters.decay if epochs else None,
-        "fine_tune_average_epochs": hyperparameters.average_epochs if epochs else None,
-        schema.FINE_TUNE_PHASES: str(hyperparameters) if epochs else None,
-    }
-
-
-def _adapted(
-    recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, decay: str, average_epochs: int
-) -> Hyperparameters:
+def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoices) -> Hyperparameters:
     """Return a recipe's hyperparameters with what the options and the protocol change of them."""
-    weight_decay = recipe.weight_decay if protocol.weight_decay is None else protocol.weight_decay
-    weight_decay = weight_decay if config.weight_decay is None else config.weight_decay
-    if config.regularizer != "l2" and not weight_decay:
+    protocol = options.protocol_record
+    weight_decay = base.weight_decay if protocol.weight_decay is None else protocol.weight_decay
+    weight_decay = weight_decay if options.weight_decay is None else options.weight_decay
+    if options.regularizer != "l2" and not weight_decay:
         raise StudyError(
-            f"{config.regularizer} is as strong as the weight decay, which is 0: set --weight-decay",
+            f"{options.regularizer} is as strong as the weight decay, which is 0: set --weight-decay",
             option="regularizer",
         )
-    usual_momentum = ADAM_MOMENTUM if config.optimizer == ADAM else recipe.momentum
-    return replace(
-        recipe,
-        batch_size=config.batch_size or recipe.batch_size,
-        momentum=usual_momentum if config.momentum is None else config.momentum,
+    is_adam, rate = options.optimizer == ADAM, choices.learning_rate
+    usual_momentum = ADAM_MOMENTUM if is_adam else base.momentum
+    changed = replace(
+        base,
+        batch_size=options.batch_size or base.batch_size,
+        momentum=usual_momentum if options.momentum is None else options.momentum,
         weight_decay=weight_decay,
-        decay=decay,
-        keeps_last_epoch=config.kept_epoch == "last" if config.kept_epoch else decay != "none",
-        average_epochs=average_epochs,
-        regularizer=REGULARIZERS[config.regularizer],
-        optimizer=config.optimizer,
+        decay=choices.decay,
+        keeps_last_epoch=options.kept_epoch == "last" if options.kept_epoch else choices.decay != "none",
+        average_epochs=choices.average_epochs,
+        regularizer=REGULARIZERS[options.regularizer],
+        optimizer=options.optimizer,
+    )
+    return scaled(
+        changed, epochs=choices.epochs, learning_rate=ADAM_LEARNING_RATE if rate is None and is_adam else rate
     )
 
 
-def _first_rate(config: TrainConfig, learning_rate: float | None) -> float | None:
-    """Return the learning rate of a training's first phase; None for the recipe's."""
-    return ADAM_LEARNING_RATE if learning_rate is None and config.optimizer == ADAM else learning_rate
+def _of_fine_tuning(options: PruneConfig, training: Hyperparameters) -> dict[str, Any]:
+    """Return the params of fine-tuning; None for those that it has not, or that are the dense model's."""
+    params = {f"fine_tune_{name}": value for name, value in _of_epochs(training).items()}
+    if options.starts_anew:
+        return dict.fromkeys(params)
+    return params if training.epochs else dict.fromkeys(params) | {schema.FINE_TUNE_EPOCHS: 0}
 
 
-def _of_loop(hyperparameters: Hyperparameters) -> dict[str, Any]:
+def _of_steps(training: Hyperparameters) -> dict[str, Any]:
+    """Return the params of a training's steps, which a network and its fine-tuning have in common."""
     return {
-        schema.BATCH_SIZE: hyperparameters.batch_size,
-        schema.MOMENTUM: hyperparameters.momentum,
-        schema.OPTIMIZER: hyperparameters.optimizer,
-        schema.AUGMENTATION: hyperparameters.augmentation,
+        schema.BATCH_SIZE: training.batch_size,
+        schema.MOMENTUM: training.momentum,
+        schema.OPTIMIZER: training.optimizer,
+        schema.AUGMENTATION: training.augmentation,
+    }
+
+
+def _of_epochs(training: Hyperparameters) -> dict[str, Any]:
+    """Return the params of a training's epochs; those of fine-tuning have names of their own."""
+    return {
+        schema.EPOCHS: training.epochs,
+        schema.LEARNING_RATE: training.learning_rate if training.epochs else None,
+        "decay": training.decay,
+        "average_epochs": training.average_epochs,
+        schema.PHASES: str(training),
     }

@@ -26,8 +26,8 @@ from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import RobustnessConfig, checked
+from pruning_study.steps.followed import check_finished
 from pruning_study.steps.loaded import resolved_device
-from pruning_study.steps.settings import check_finished
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from mlflow.entities import Run
@@ -21,9 +21,10 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import own_unit
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import final_metrics
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.plan import Plan, TrainPlan
 from pruning_study.steps.stored_network import OtherNetworkError, check_predictions
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
@@ -79,7 +80,7 @@ class LoadedRun(FinishedRun):
 
     Parameters
     ----------
-    model : nn.Module, on the setting's device
+    model : nn.Module, on the context's device
         Steps copy it and never change it.
     normalization : Normalization
         The one that the model was trained with.
@@ -100,45 +101,70 @@ class LoadedRun(FinishedRun):
     dense: DenseRun
 
 
+RunPlan = TypeVar("RunPlan", bound=Plan)
+Parent = TypeVar("Parent")
 Result = TypeVar("Result", bound=FinishedRun)
+Read: TypeAlias = Callable[[Store, Run, RunPlan, Context], Result]
+Make: TypeAlias = Callable[[Store, str, RunPlan, Context, Parent], Result]
 
 
 def find_or_make(
     store: Store,
-    kind: str,
-    config_hash: str,
+    job_run_id: str,
+    plan: RunPlan,
+    context: Context,
+    parent: Parent,
     *,
-    force: bool,
-    read: Callable[[Run], Result],
-    make: Callable[[], Result],
-    counts: Callable[[Run], bool] = lambda run: True,
+    read: Read[RunPlan, Result],
+    make: Make[RunPlan, Parent, Result],
 ) -> Result:
-    """Find the newest finished run of a hash that can be used, or make it. No other process makes it meanwhile.
+    """Find the newest finished run of a plan that can be used, or make it. No other process makes it meanwhile.
 
     Parameters
     ----------
     store : Store
-    kind : {"dense", "pruned", "quantized", "compressed"}
-    config_hash : str
-    force : bool
-        Whether the run is made even if it exists.
-    read : callable
+    job_run_id : str
+        The job that asks for the run.
+    plan : Plan
+    context : Context
+    parent : LoadedRun or what else the step starts from
+    read : function
+        Reads a run that exists; errors as of `find`.
+    make : function
+        Makes the run.
+    """
+    with store.making(plan.hash):
+        return find(store, plan, context, read=read) or make(store, job_run_id, plan, context, parent)
+
+
+def find(store: Store, plan: RunPlan, context: Context, *, read: Read[RunPlan, Result]) -> Result | None:
+    """Find the newest finished run of a plan that can be used; none where the plan forces a new one.
+
+    Parameters
+    ----------
+    store : Store
+    plan : Plan
+    context : Context
+    read : function
         Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried. An
         OtherNetworkError is raised, since what is made instead would have the same hash as runs of another network.
-    make : callable
-        Makes the run.
-    counts : callable
-        Whether a run of this hash is one that may be taken.
     """
-    with store.making(config_hash):
-        for run in [] if force else filter(counts, store.find(config_hash)):
-            try:
-                return read(run)
-            except OtherNetworkError:
-                raise
-            except StudyError as error:
-                log.warning("%s run %s cannot be used and is made again: %s", kind, run.info.run_id, error)
-        return make()
+    for run in [] if plan.force else store.find(plan.hash):
+        if not _descends(run, plan.lineage):
+            continue
+        try:
+            return read(store, run, plan, context)
+        except OtherNetworkError:
+            raise
+        except StudyError as error:
+            log.warning("%s run %s cannot be used and is made again: %s", plan.kind, run.info.run_id, error)
+    return None
+
+
+def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
+    """Return whether a run starts from the runs that a plan names; the parent of an early run is its dense run."""
+    starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
+    return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 
 
 def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
@@ -147,73 +173,73 @@ def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
     return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
 
-def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str, kind: str = schema.PRUNED) -> FinishedRun:
+def finished(store: Store, run: Run, plan: Plan, context: Context) -> FinishedRun:
     """Return a pruned or quantised run that was found, without loading it.
 
     Parameters
     ----------
     store : Store
     run : mlflow.entities.Run
-    setting : TrainSetting
-    config_hash : str
-    kind : {"pruned", "quantized"}
+    plan : Plan
+    context : Context
 
     Raises
     ------
     StudyError
         If the run lacks an artifact or a metric, or if its predictions are damaged or of other images.
     """
-    if missing := store.missing(run.info.run_id, ARTIFACTS[kind]):
+    if missing := store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
         raise StudyError(f"it lacks {', '.join(missing)}")
-    test_predictions(store, run.info.run_id, setting)
-    metrics = _metrics(run, setting)
+    test_predictions(store, run.info.run_id, context.data)
+    metrics = _metrics(run, context.data)
     if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
         raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
-    return FinishedRun(run.info.run_id, config_hash, is_reused=True, metrics=metrics)
+    return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=metrics)
 
 
-def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
+def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
     """Load a dense or pruned run as the parent of another step. Nothing that is given is changed.
 
     Parameters
     ----------
     store : Store
     run : mlflow.entities.Run
-    setting : TrainSetting
-        Of the same data set and model.
+    plan : TrainPlan
+        Of the same data set, model and seed.
+    context : Context
 
     Raises
     ------
     StudyError
-        If an artifact is missing, does not load, or does not fit the setting's model or data.
+        If an artifact is missing, does not load, or does not fit the model or the data.
     OtherNetworkError
         If the network predicts something else than the run has stored.
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
-    _check_fits(run, setting)
-    model, normalization = _model(store, run_id, setting)
-    root = run if is_dense else _root(store, run, setting)
+    _check_fits(run, plan, context.data)
+    model, normalization = _model(store, run_id, context)
+    root = run if is_dense else _root(store, run, plan, context.data)
     loaded = LoadedRun(
         run_id=run_id,
         config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
         is_reused=True,
-        metrics=_metrics(run, setting),
-        model=model.to(setting.device),
+        metrics=_metrics(run, context.data),
+        model=model.to(context.device),
         normalization=normalization,
         masks={} if is_dense else _masks(store, run, model),
         gradient=_gradient(store, run_id, model) if is_dense else None,
         iteration=0 if is_dense else _iteration(run),
-        dense=_dense_run(store, root, setting),
+        dense=_dense_run(store, root, context),
     )
     if run_id not in _checked:
-        stored = loaded.dense.predictions if is_dense else test_predictions(store, run_id, setting)
-        check_predictions(run_id, loaded.model, normalization, setting, stored)
+        stored = loaded.dense.predictions if is_dense else test_predictions(store, run_id, context.data)
+        check_predictions(run_id, plan.options.model, loaded.model, context.normalized_as(normalization), stored)
         _checked.add(run_id)
     return loaded
 
 
-def test_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predictions:
+def test_predictions(store: Store, run_id: str, data: Dataset) -> Predictions:
     """Return a run's predictions for the test images.
 
     Raises
@@ -221,10 +247,10 @@ def test_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predic
     StudyError
         If they are damaged, or of other images.
     """
-    return _predictions(store, run_id, schema.PREDICTIONS, setting.data.test_labels, len(setting.data.classes))
+    return _predictions(store, run_id, schema.PREDICTIONS, data.test_labels, len(data.classes))
 
 
-def val_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predictions:
+def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
     """Return a run's predictions for the validation images.
 
     Raises
@@ -232,8 +258,8 @@ def val_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predict
     StudyError
         If they are damaged, or of other images.
     """
-    labels = setting.data.train_labels[setting.validation_indices]
-    return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(setting.data.classes))
+    labels = context.data.train_labels[context.validation_indices]
+    return _predictions(store, run_id, schema.VAL_PREDICTIONS, labels, len(context.data.classes))
 
 
 def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
@@ -243,22 +269,22 @@ def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
     return bool(at_chance(recall, metrics[schema.TEST_ACCURACY], support))
 
 
-def _check_fits(run: Run, setting: TrainSetting) -> None:
+def _check_fits(run: Run, plan: TrainPlan, data: Dataset) -> None:
     run_id = run.info.run_id
-    if run.data.params.get(schema.DATASET_DIGEST) != setting.data.digest:
+    if run.data.params.get(schema.DATASET_DIGEST) != data.digest:
         raise StudyError(
-            f"{setting.data.source} does not hold the images of run {run_id}: give --dataset, --data-dir and "
+            f"{data.source} does not hold the images of run {run_id}: give --dataset, --data-dir and "
             "--image-size as for that run"
         )
     for param in (schema.MODEL, schema.SEED):
-        here = setting.params[param]
+        here = plan.params[param]
         if run.data.params.get(param, here) != here:
             raise StudyError(f"run {run_id} has the {param} {shortened(run.data.params[param])}, not {here}")
-    if run.data.params.get(schema.MODEL_DIGEST) != setting.params.get(schema.MODEL_DIGEST):
-        raise StudyError(f"the source of {setting.config.model} has changed since run {run_id}")
+    if run.data.params.get(schema.MODEL_DIGEST) != plan.params.get(schema.MODEL_DIGEST):
+        raise StudyError(f"the source of {plan.options.model} has changed since run {run_id}")
 
 
-def _root(store: Store, run: Run, setting: TrainSetting) -> Run:
+def _root(store: Store, run: Run, plan: TrainPlan, data: Dataset) -> Run:
     """Return the dense run that a pruned run names."""
     run_id = run.data.tags.get(schema.DENSE_RUN_ID)
     if not run_id:
@@ -266,7 +292,7 @@ def _root(store: Store, run: Run, setting: TrainSetting) -> Run:
     root = store.get(run_id)
     if root.data.tags.get(schema.KIND) != schema.DENSE:
         raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not one")
-    _check_fits(root, setting)
+    _check_fits(root, plan, data)
     return root
 
 
@@ -277,21 +303,21 @@ def _iteration(run: Run) -> int:
     return int(iteration)
 
 
-def _metrics(run: Run, setting: TrainSetting) -> dict[str, float]:
+def _metrics(run: Run, data: Dataset) -> dict[str, float]:
     metrics = final_metrics(run.data.metrics)
-    for name in (schema.TEST_ACCURACY, *(schema.RECALL + name for name in schema.metric_names(setting.data.classes))):
+    for name in (schema.TEST_ACCURACY, *(schema.RECALL + name for name in schema.metric_names(data.classes))):
         if name not in metrics or metrics[name] < 0 or metrics[name] > 1:
             raise StudyError(f"run {run.info.run_id} has no metric {name} between 0 and 1")
     return metrics
 
 
-def _model(store: Store, run_id: str, setting: TrainSetting) -> tuple[nn.Module, Normalization]:
+def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Normalization]:
     where = f"run {run_id}: {schema.CHECKPOINT}"
-    model = copy.deepcopy(setting.model)
+    model = copy.deepcopy(context.model)
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         weights, metadata = checkpoints.load(path, where)
         checkpoints.load_weights(model, weights, where)
-    return model, checkpoints.own_normalization(metadata, where, setting.data.image_shape[0])
+    return model, checkpoints.own_normalization(metadata, where, context.data.image_shape[0])
 
 
 def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
@@ -333,12 +359,12 @@ def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
     return masks
 
 
-def _dense_run(store: Store, run: Run, setting: TrainSetting) -> DenseRun:
+def _dense_run(store: Store, run: Run, context: Context) -> DenseRun:
     test, val = (
-        _predictions(store, run.info.run_id, name, labels, len(setting.data.classes))
+        _predictions(store, run.info.run_id, name, labels, len(context.data.classes))
         for name, labels in (
-            (schema.PREDICTIONS, setting.data.test_labels),
-            (schema.VAL_PREDICTIONS, setting.data.train_labels[setting.validation_indices]),
+            (schema.PREDICTIONS, context.data.test_labels),
+            (schema.VAL_PREDICTIONS, context.data.train_labels[context.validation_indices]),
         )
     )
     logged = run.data.metrics.get(schema.TEST_ACCURACY, np.nan)

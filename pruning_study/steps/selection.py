@@ -1,4 +1,4 @@
-"""Which weights a setting keeps: its pruner's scores become masks."""
+"""Which weights a plan keeps: its pruner's scores become masks."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,12 @@ from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, seeded
 from pruning_study.models import onnx_export
 from pruning_study.pruning import filters, sparse_training
+from pruning_study.pruning.filters import Filters
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import OPTION, Pruner
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.context import Context
+from pruning_study.steps.plan import PrunePlan
 from pruning_study.training import gradients
 
 # Images whose feature maps are scored, and how many at a time: five batches of the code of Sui et al. (2021).
@@ -21,7 +23,8 @@ MAP_IMAGES, _BATCH = 640, 128
 
 
 def select(
-    setting: PruneSetting,
+    plan: PrunePlan,
+    context: Context,
     model: nn.Module,
     theta: Mapping[str, Tensor],
     kept_weights: int | Sequence[int],
@@ -29,11 +32,12 @@ def select(
     *,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> Masks:
-    """Return masks that keep the weights with the largest scores of the setting's pruner.
+    """Return masks that keep the weights with the largest scores of the plan's pruner.
 
     Parameters
     ----------
-    setting : PruneSetting
+    plan : PrunePlan
+    context : Context
     model : nn.Module
         The model at whose weights the gradient is taken.
     theta : mapping of state-dict names to Tensors
@@ -54,81 +58,73 @@ def select(
     StudyError
         If a score is NaN or infinite, or if a score function of the user's own fails or returns no score.
     """
-    if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == setting.budget.prunable:
+    if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == plan.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    pruner, training = setting.pruning.pruner, setting.training.hyperparameters
+    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.training
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
-        shared["epsilon"] = setting.pruning.epsilon
+        shared["epsilon"] = plan.epsilon
     if "generator" in pruner.needs:
-        shared["generator"] = generator(setting.config.seed, "random pruning")
+        shared["generator"] = generator(seed, "random pruning")
     of_layers: dict[str, Mapping[str, Tensor]] = {}
     if "grad" in pruner.needs:
-        of_layers["grad"] = _objective_gradient(setting, model, theta, gradient)
+        of_layers["grad"] = _objective_gradient(plan, context, model, theta, gradient)
     if "penalty_grad" in pruner.needs:
         of_layers["penalty_grad"] = {name: training.penalty_gradient(tensor) for name, tensor in theta.items()}
     if "class_grads" in pruner.needs:
-        of_layers["class_grads"] = _class_gradients(setting, model, theta)
+        of_layers["class_grads"] = _class_gradients(context, model, theta)
     # Seeded, since a score of the user's own may draw from torch's global generator.
-    with seeded(setting.config.seed, "scores", next(iter(theta.values())).device):
+    with seeded(seed, "scores", next(iter(theta.values())).device):
         scores = [
             _score(pruner, name, theta[name], shared | {need: tensors[name] for need, tensors in of_layers.items()})
             for name in theta
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
-    return dict(
-        zip(theta, pruner.masks(scores, kept_weights, candidate_masks, scope=setting.pruning.scope), strict=True)
-    )
+    return dict(zip(theta, pruner.masks(scores, kept_weights, candidate_masks, scope=plan.scope), strict=True))
 
 
-def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:
+def random_masks(plan: PrunePlan, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:
     """Return the random masks with which a network begins that is sparse from the start.
 
     Parameters
     ----------
-    setting : PruneSetting
+    plan : PrunePlan
         With the scope `layer` every layer keeps the same share, and otherwise as many as `layer_numbers` says.
     theta : mapping of state-dict names to Tensors
     kept_weights : int
         Number of weights to keep, in all layers together.
     """
-    by_layer = setting.pruning.scope == "layer"
-    numbers = sparse_training.equal_numbers if by_layer else sparse_training.layer_numbers
+    numbers = sparse_training.equal_numbers if plan.scope == "layer" else sparse_training.layer_numbers
     shapes = [weights.shape for weights in theta.values()]
     return sparse_training.random_masks(
-        theta, numbers(shapes, kept_weights), generator(setting.config.seed, "sparse start")
+        theta, numbers(shapes, kept_weights), generator(plan.options.seed, "sparse start")
     )
 
 
-def exchange(setting: PruneSetting, kept_weights: Mapping[int, int]) -> Exchange:
+def exchange(plan: PrunePlan, context: Context, kept_weights: Mapping[int, int]) -> Exchange:
     """Return how the masks of a network that is sparse from the start change: at which batches, and by what."""
-    size = setting.training.hyperparameters.batch_size
+    seed, size = plan.options.seed, plan.dense.training.batch_size
 
     def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
         """Return the gradient of the loss on random training images, a batch of them, as in evaluation."""
-        order = torch.randperm(len(setting.train), generator=generator(setting.config.seed, f"growth {batch}"))
-        images = Examples(*setting.train.batch(order[:size].to(setting.train.labels.device)))
-        return setting.engine.gradient(model, images)
+        order = torch.randperm(len(context.train), generator=generator(seed, f"growth {batch}"))
+        images = Examples(*context.train.batch(order[:size].to(context.train.labels.device)))
+        return context.engine.gradient(model, images)
 
-    return Exchange(
-        setting.config.schedule,
-        kept_weights,
-        lambda batch: generator(setting.config.seed, f"exchange {batch}"),
-        gradient,
-    )
+    return Exchange(plan.options.schedule, kept_weights, lambda batch: generator(seed, f"exchange {batch}"), gradient)
 
 
-def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], ratio: float) -> Masks:
-    """Return masks that keep the filters with the largest scores of the setting's pruner.
+def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: Mapping[str, Tensor]) -> Masks:
+    """Return masks that keep the filters with the largest scores of the plan's pruner.
 
     Parameters
     ----------
-    setting : PruneSetting
+    plan : PrunePlan
+    context : Context
     model : nn.Module
         The model whose feature maps are scored, if the pruner scores these.
     theta : mapping of state-dict names to Tensors
         Its prunable weights.
-    ratio : float
 
     Returns
     -------
@@ -140,26 +136,27 @@ def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, 
     StudyError
         If a score is NaN or infinite.
     """
-    numbers, pruner = setting.filter_numbers(ratio), setting.pruning.pruner
+    assert plan.filters is not None
+    numbers, pruner = plan.filter_numbers, plan.pruner
     if "maps" in pruner.needs:
-        scores = _map_scores(setting, model)
+        scores = _map_scores(pruner, plan.filters, plan.options.seed, model, context.train)
     else:
         scores = {name: pruner.score(theta=theta[name]) for name in numbers}
     channel_masks = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
     full_masks = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    return full_masks | filters.masks(setting.filters, dict(zip(numbers, channel_masks, strict=True)))
+    return full_masks | filters.masks(plan.filters, dict(zip(numbers, channel_masks, strict=True)))
 
 
-def _map_scores(setting: PruneSetting, model: nn.Module) -> dict[str, Tensor]:
+def _map_scores(pruner: Pruner, removable: Filters, seed: int, model: nn.Module, train: Examples) -> dict[str, Tensor]:
     """Return each filter's score of its feature maps, averaged over random training images that are not augmented."""
-    pruner, model = setting.pruning.pruner, copy.deepcopy(model).eval()
-    order = torch.randperm(len(setting.train), generator=generator(setting.config.seed, "feature maps"))
-    batches = order[:MAP_IMAGES].to(setting.train.labels.device).split(_BATCH)
+    model = copy.deepcopy(model).eval()
+    order = torch.randperm(len(train), generator=generator(seed, "feature maps"))
+    batches = order[:MAP_IMAGES].to(train.labels.device).split(_BATCH)
     sums: dict[str, Tensor] = {}
-    with torch.no_grad(), filters.feature_maps(model, setting.filters) as maps:
+    with torch.no_grad(), filters.feature_maps(model, removable) as maps:
         network = onnx_export.with_plain_layers(model)
         for batch in batches:
-            network(setting.train.batch(batch)[0])
+            network(train.batch(batch)[0])
             for name, of_layer in maps.items():
                 sums[name] = sums.get(name, 0) + pruner.score(maps=of_layer).sum(0)
     return {name: total / min(MAP_IMAGES, len(order)) for name, total in sums.items()}
@@ -185,31 +182,35 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
 
 
 def _objective_gradient(
-    setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
+    plan: PrunePlan,
+    context: Context,
+    model: nn.Module,
+    theta: Mapping[str, Tensor],
+    gradient: Mapping[str, Tensor] | None,
 ) -> dict[str, Tensor]:
-    pruning, training = setting.pruning, setting.training.hyperparameters
-    if pruning.gradient_batches or pruning.gradient_mode == "train":
+    (objective, batches, mode), training = plan.gradient, plan.dense.training
+    if batches or mode == "train":
         gradient = gradients.sampled_gradient(
             model,
-            setting.train,
-            setting.engine.mean_gradient,
-            batches=pruning.gradient_batches,
-            mode=pruning.gradient_mode,
+            context.train,
+            context.engine.mean_gradient,
+            batches=batches,
+            mode=mode,
             batch_size=training.batch_size,
             augmentation=training.augmentation,
-            black=setting.normalization.black,
-            seed=setting.config.seed,
+            black=context.normalization.black,
+            seed=plan.options.seed,
         )
-    gradient = gradient or setting.engine.gradient(model, setting.train)
-    weight_decay = training.weight_decay if pruning.gradient_objective == "regularized" else 0.0
+    gradient = gradient or context.engine.gradient(model, context.train)
+    weight_decay = training.weight_decay if objective == "regularized" else 0.0
     return {name: gradient[name] + weight_decay * training.penalty_gradient(tensor) for name, tensor in theta.items()}
 
 
-def _class_gradients(setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _class_gradients(context: Context, model: nn.Module, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the gradients of the classes' mean cross-entropies over their training images, (classes, *shape)."""
-    train = setting.train
+    train = context.train
     of_classes = [
-        setting.engine.gradient(model, Examples(*train.batch((train.labels == label).nonzero().flatten())))
-        for label in range(len(setting.data.classes))
+        context.engine.gradient(model, Examples(*train.batch((train.labels == label).nonzero().flatten())))
+        for label in range(len(context.data.classes))
     ]
     return {name: torch.stack([gradient[name] for gradient in of_classes]) for name in theta}

@@ -18,7 +18,7 @@ from pruning_study.models import checkpoints, onnx_export
 from pruning_study.models.latency import latency
 from pruning_study.options.config import ExportConfig, IterateConfig, PruneConfig
 from pruning_study.pruning.shrink import macs, shrink
-from pruning_study.steps.settings import PruneSetting, TrainSetting
+from pruning_study.steps.context import Context
 from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking.store import Store
 
@@ -60,7 +60,7 @@ def check_package(*, option: str | None = None) -> None:
     extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
 
 
-def check_followed(setting: PruneSetting) -> None:
+def check_followed(options: PruneConfig | IterateConfig, context: Context) -> None:
     """Check before training that the layers of the network can be followed, if `--shrink` is given.
 
     Raises
@@ -68,27 +68,36 @@ def check_followed(setting: PruneSetting) -> None:
     StudyError
         If they cannot.
     """
-    if setting.config.shrink:
+    if options.shrink:
         try:
-            follow(setting)
+            follow(context)
         except StudyError as error:
             raise StudyError(str(error), option=OPTION) from error
 
 
-def follow(setting: TrainSetting) -> None:
-    """Check that the layers of a setting's network can be followed, so that pruned networks can be made smaller.
+def follow(context: Context) -> None:
+    """Check that the layers of a network can be followed, so that pruned networks can be made smaller.
 
     Raises
     ------
     StudyError
         If they cannot.
     """
-    network = onnx_export.with_plain_layers(copy.deepcopy(setting.model))
-    shrink(network, _example_images(setting.normalization, setting, 1))
+    network = onnx_export.with_plain_layers(copy.deepcopy(context.model))
+    shrink(network, _example_images(context.normalization, context, 1))
 
 
-def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
+def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     """Return the network of a dense or pruned run, and the smaller one that gives the same logits.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+        The model's name.
+    context : Context
+        Its data are those of the run.
+    run : mlflow.entities.Run
 
     Raises
     ------
@@ -96,21 +105,24 @@ def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
         If the network's layers cannot be followed, or if the smaller one gives other logits.
     """
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
-        classifier = checkpoints.classifier(path, run.info.run_id, setting.config.model)
+        classifier = checkpoints.classifier(path, run.info.run_id, name)
     onnx_export.with_plain_layers(classifier)
-    network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, setting, COMPARED))
+    network, zeroed, n_left = shrink(classifier.network, _example_images(classifier.normalization, context, COMPARED))
     return Shrinking(
         classifier, checkpoints.Classifier(network, classifier.normalization, classifier.classes), zeroed, n_left
     )
 
 
-def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> list[dict[str, float]]:
+def log_sizes(
+    store: Store, options: PruneConfig | IterateConfig, context: Context, run_ids: Iterable[str]
+) -> list[dict[str, float]]:
     """Shrink the networks of pruned runs if `--shrink` is given, and log their sizes and times.
 
     Parameters
     ----------
     store : Store
-    setting : PruneSetting
+    options : PruneConfig or IterateConfig
+    context : Context
         Its data are those of the runs.
     run_ids : iterable of str
 
@@ -124,9 +136,9 @@ def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> li
         If a network cannot be shrunk, or if the store does not take the metrics.
     """
     sizes = []
-    for run_id in run_ids if setting.config.shrink else ():
-        shrinking = shrunk(store, setting, store.get(run_id))
-        image = _example_images(shrinking.whole.normalization, setting, 1)
+    for run_id in run_ids if options.shrink else ():
+        shrinking = shrunk(store, options.model, context, store.get(run_id))
+        image = _example_images(shrinking.whole.normalization, context, 1)
         unshrunk_size = _size(schema.UNSHRUNK, shrinking.whole.network, image, shrinking.zeroed_channels)
         shrunk_size = _size(schema.SHRUNK, shrinking.smaller.network, image, shrinking.remaining_channels)
         sizes.append(unshrunk_size | shrunk_size)
@@ -148,8 +160,8 @@ def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
     return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if has_rest else [])]
 
 
-def _example_images(normalization: Normalization, setting: TrainSetting, count: int) -> Tensor:
-    images = torch.from_numpy(np.array(setting.data.test_images[:count]))
+def _example_images(normalization: Normalization, context: Context, count: int) -> Tensor:
+    images = torch.from_numpy(np.array(context.data.test_images[:count]))
     return in_layout(normalization(images), torch.contiguous_format)
 
 

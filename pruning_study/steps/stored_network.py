@@ -7,8 +7,8 @@ from torch import nn
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from pruning_study.data.examples import Normalization, to_device
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.data.examples import to_device
+from pruning_study.steps.context import Context
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import Predictions, predict
 
@@ -24,19 +24,19 @@ class OtherNetworkError(StudyError):
 
 
 def check_predictions(
-    run_id: str, model: nn.Module, normalization: Normalization, setting: TrainSetting, stored_predictions: Predictions
+    run_id: str, name: str, model: nn.Module, context: Context, stored_predictions: Predictions
 ) -> None:
     """Check that a run's model predicts some test images as the run has stored it.
 
     Parameters
     ----------
     run_id : str
-    model : nn.Module, on the setting's device
+    name : str
+        The model's name.
+    model : nn.Module, on the context's device
         The code of now with the weights of the run.
-    normalization : Normalization
-        The one that the model was trained with.
-    setting : TrainSetting
-        Of the run's data.
+    context : Context
+        With the run's data, and the normalisation that the model was trained with.
     stored_predictions : Predictions
         The run's predictions for all test images.
 
@@ -45,16 +45,16 @@ def check_predictions(
     OtherNetworkError
         If more predictions differ than rounding explains.
     """
-    data = setting.data
+    data = context.data
     sample = np.arange(0, len(data.test_labels), math.ceil(len(data.test_labels) / COMPARED))
     images = to_device(
-        data.test_images, data.test_labels, normalization, setting.device, setting.loaded.memory_format, sample
+        data.test_images, data.test_labels, context.normalization, context.device, context.memory_format, sample
     )
     predictions, _ = predict(model, images, TORCH)
     differing = int((predictions.predicted != stored_predictions.predicted[sample]).sum())
     if differing > math.ceil(ALMOST_TIED * len(sample)):
         raise OtherNetworkError(
-            f"run {run_id}: {setting.config.model} with the weights of {schema.CHECKPOINT} predicts {differing} of "
+            f"run {run_id}: {name} with the weights of {schema.CHECKPOINT} predicts {differing} of "
             f"{len(sample)} test images otherwise than {schema.PREDICTIONS}, so the model's code, a library or a file "
             "of the run has changed: undo that, or train anew with --force and without --dense-run-id"
         )

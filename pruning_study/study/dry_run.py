@@ -12,7 +12,7 @@ from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.grid import Config
 from pruning_study.study.pace import Pace, Seconds, duration, time_left, together, workload
-from pruning_study.study.plan import Plan, Step
+from pruning_study.study.plan import Step, StudyPlan
 from pruning_study.study.processes import worker_count
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
@@ -53,7 +53,7 @@ def _pace(store: Store) -> Pace:
     return pace
 
 
-def _grid_table(study_plan: Plan, run_ids: Mapping[str, str], seconds: Seconds, workers: int) -> str:
+def _grid_table(study_plan: StudyPlan, run_ids: Mapping[str, str], seconds: Seconds, workers: int) -> str:
     """Return a table with a row for each data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
     for step in study_plan.steps:

@@ -13,10 +13,11 @@ from analysis.runs.schema import text
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.prune_plan import PrunePlan
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.iterated import LevelPlan, plan_chain
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, with_ratios
 from pruning_study.study import grid
 from pruning_study.study.grid import Config, Grid, GridCell
 from pruning_study.tracking.connect import DEFAULT_EXPERIMENT_ID
@@ -66,7 +67,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """The steps of a study, in an order in which a parent comes before its children, and what belongs to them."""
 
     name: str
@@ -102,7 +103,7 @@ def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     return grid_read.experiment if os.environ.get("MLFLOW_EXPERIMENT_ID") == unnamed else None
 
 
-def plan(grid_read: Grid, *, download: bool) -> Plan:
+def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     """Work out the steps of a grid.
 
     Parameters
@@ -121,12 +122,12 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
     data = _data(grid_read.cells, faults, download=download and not grid_read.faults)
 
     @cache
-    def setting(config: PruneConfig) -> PruneSetting:
-        return PruneSetting(config, data[source(config)])
+    def pruning(config: PruneConfig) -> PrunePlan:
+        return plan_pruning(config, load_context(config, data[source(config)]))
 
     @cache
-    def chain_setting(config: IterateConfig) -> IterateSetting:
-        return IterateSetting(config, data[source(config)])
+    def chain(config: IterateConfig) -> LevelPlan:
+        return plan_chain(config, load_context(config, data[source(config)]))
 
     def steps(config: Config) -> list[Step]:
         if source(config) not in data:
@@ -135,13 +136,13 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
                 Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
                 for iteration in range(levels)
             ]
-        # Seed and ratio change no other param, so one setting serves all seeds and ratios.
+        # Seed and ratio change no other param, so one plan serves all seeds and ratios.
         if isinstance(config, IterateConfig):
-            return chain(config, chain_setting(replace(config, seed=0)))
-        own_setting = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
-        config = own_setting.with_ratios(config)
-        dense = dense_step(config, own_setting)
-        return [dense, pruned_step(config, own_setting, dense)]
+            return chain_steps(config, chain(replace(config, seed=0)))
+        plan = pruning(replace(config, seed=0, ratio=(1.0,), sparsity=None))
+        config = with_ratios(config, plan.budget)
+        dense = dense_step(config, plan.dense)
+        return [dense, pruned_step(config, plan, dense)]
 
     unique_steps: dict[str | TrainConfig | tuple[Config, int], Step] = {}
     for cell in sorted(grid_read.cells, key=lambda cell: cell.config.seed):
@@ -151,32 +152,37 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
         except StudyError as error:
             faults.append(cell.place(error))
     grid_read.check(faults)
-    return Plan(grid_read.name, tuple(unique_steps.values()), data, grid_read.primaries)
+    return StudyPlan(grid_read.name, tuple(unique_steps.values()), data, grid_read.primaries)
 
 
-def dense_step(config: Config, setting: PruneSetting) -> Step:
+def plan_of(config: Config, context: Context) -> PrunePlan:
+    """Work out what the pruned run of a config will be; of a chain the last level."""
+    return plan_chain(config, context) if isinstance(config, IterateConfig) else plan_pruning(config, context)
+
+
+def dense_step(config: Config, dense: TrainPlan) -> Step:
     """Return the step that trains the dense network of a config.
 
     Parameters
     ----------
     config : PruneConfig or IterateConfig
-    setting : PruneSetting
-        Its config differs from `config` at most in seed and ratio.
+    dense : TrainPlan
+        Its options differ from `config` at most in the seed.
     """
-    params = training_params(config, setting)
+    params = training_params(config, dense)
     own_hash, alike = config_hash(schema.DENSE, params), settings_hash(schema.DENSE, params)
     return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
 
 
-def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Step:
+def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
     """Return the step that prunes the network of another step.
 
     Parameters
     ----------
     config : PruneConfig
         With one ratio.
-    setting : PruneSetting
-        Its config differs from `config` at most in seed and ratio.
+    plan : PrunePlan
+        Its options differ from `config` at most in seed and ratio.
     parent : Step
         A dense step or a pruned one.
 
@@ -187,34 +193,32 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     """
     (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        prune_plan = setting.plan(ratio, training_params(config, setting), parent.config_hash, iteration=iteration)
+        plan = plan.at(ratio, training_params(config, plan.dense), parent.config_hash, iteration=iteration)
     except StudyError as error:
-        raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
-    return _step_of_plan(config, prune_plan, parent.config_hash, iteration)
+        raise StudyError(f"{error} ({config.model}, {plan.dataset})", option=error.option) from error
+    return _step_of_plan(config, plan, parent.config_hash, iteration)
 
 
-def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
+def chain_steps(config: IterateConfig, plan: LevelPlan) -> list[Step]:
     """Return the steps of iterative pruning: the dense network, and each level that starts from the one before.
 
     Parameters
     ----------
     config : IterateConfig
-    setting : IterateSetting
-        Its config differs from `config` at most in the seed.
+    plan : LevelPlan
+        Its options differ from `config` at most in the seed.
     """
-    steps = [dense_step(config, setting)]
-    dense_params = training_params(config, setting)
+    steps = [dense_step(config, plan.dense)]
+    dense_params = training_params(config, plan.dense)
     for iteration in range(1, config.iterations):
         parent_hash = steps[-1].config_hash
-        steps.append(
-            _step_of_plan(config, setting.level_plan(dense_params, parent_hash, iteration), parent_hash, iteration)
-        )
+        steps.append(_step_of_plan(config, plan.level(iteration, dense_params, parent_hash), parent_hash, iteration))
     return steps
 
 
-def _step_of_plan(config: Config, prune_plan: PrunePlan, parent_hash: str, iteration: int) -> Step:
-    own_settings_hash = settings_hash(schema.PRUNED, prune_plan.params)
-    return Step(schema.PRUNED, config, parent_hash, prune_plan.hash, iteration, own_settings_hash)
+def _step_of_plan(config: Config, plan: PrunePlan, parent_hash: str, iteration: int) -> Step:
+    own_settings_hash = settings_hash(schema.PRUNED, plan.params)
+    return Step(schema.PRUNED, config, parent_hash, plan.hash, iteration, own_settings_hash)
 
 
 def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
@@ -228,9 +232,9 @@ def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     return store.finished({step.config_hash: ARTIFACTS[step.kind] for step in steps if step.config_hash})
 
 
-def training_params(config: Config, setting: PruneSetting) -> dict[str, str]:
-    """Return the params of the dense run of a config, which differs from that of the setting at most in the seed."""
-    return {**setting.params, schema.SEED: text(config.seed)}
+def training_params(config: Config, dense: TrainPlan) -> dict[str, str]:
+    """Return the params of the dense run of a config, which differs from that of the plan at most in the seed."""
+    return {**dense.params, schema.SEED: text(config.seed)}
 
 
 def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> dict[Source, Dataset]:

@@ -11,7 +11,7 @@ from analysis.runs import schema
 from analysis.runs.primaries import DIRECTIONS, OUTCOMES, MethodSelector, Primary
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
-from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
+from pruning_study.steps.resolved import fine_tuning, pruning_params, training_params
 
 KEYS = ("method", "baseline", "ratio", "outcomes", "datasets", "direction")
 NEEDED = ("method", "baseline", "ratio", "outcomes")
@@ -62,10 +62,8 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
 
     @cache
     def resolved(config: PruneConfig) -> Params:
-        training = resolve_training(config)
-        pruning = resolve_pruning(config, training)
         described = {schema.DATASET: datasets.dataset_name(config.dataset)}
-        return training_params(config, training, described) | pruning_params(config, pruning, 1.0, iteration=1)
+        return training_params(config, described) | pruning_params(config, fine_tuning(config), 1.0, iteration=1)
 
     params = {}
     for config in configs:

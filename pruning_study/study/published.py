@@ -19,10 +19,21 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints
 from pruning_study.options.config import IterateConfig, PruneConfig, VerifyConfig
 from pruning_study.pruning.pruners import PRUNERS
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.context import Context
+from pruning_study.steps.iterated import LevelPlan
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan
 from pruning_study.study.grid import Config
-from pruning_study.study.plan import Source, Step, chain, dense_step, pruned_step, source, training_params
+from pruning_study.study.plan import (
+    Source,
+    Step,
+    chain_steps,
+    dense_step,
+    plan_of,
+    pruned_step,
+    source,
+    training_params,
+)
 
 # Params that the network says, although they are options
 _FROM_NETWORK = (schema.SPARSITY,)
@@ -128,11 +139,9 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     by_run = {}
 
     @cache
-    def setting(options: Config) -> PruneSetting:
-        own_data = data[source(options)]
-        return (
-            IterateSetting(options, own_data) if isinstance(options, IterateConfig) else PruneSetting(options, own_data)
-        )
+    def planned(options: Config) -> tuple[PrunePlan, Context]:
+        context = load_context(options, data[source(options)])
+        return plan_of(options, context), context
 
     for run in runs:
         options = _config(run, config)
@@ -140,13 +149,13 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
         data[key] = data.get(key) or _load(options)
         if data[key].digest != run.params.get(schema.DATASET_DIGEST):
             raise StudyError(f"{data[key].source} does not hold the images of run {run.run_id}", option="data_dir")
-        # Seed and ratio change no other param, so one setting serves all seeds and ratios.
+        # Seed and ratio change no other param, so one plan serves all seeds and ratios.
         is_level = isinstance(options, IterateConfig)
-        own = setting(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
-        _check_params(run, _params_of(run, options, own))
-        if own.engine.arithmetic != schema.NATIVE_ARITHMETIC:
+        plan, context = planned(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
+        _check_params(run, _params_of(run, options, plan))
+        if context.engine.arithmetic != schema.NATIVE_ARITHMETIC:
             raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
-        steps = _steps(run, options, own)
+        steps = _steps(run, options, plan)
         for step in steps:
             unique.setdefault(step.config_hash, step)
         by_run[run.run_id] = unique[steps[-1].config_hash]
@@ -170,24 +179,24 @@ def _load(options: Config) -> Dataset:
         raise StudyError(f"runs need {options.dataset}, as {file}: {error}", option="data_dir") from error
 
 
-def _steps(run: PublishedRun, options: Config, setting: PruneSetting) -> list[Step]:
+def _steps(run: PublishedRun, options: Config, plan: PrunePlan) -> list[Step]:
     """Return the steps that end with a run."""
     if isinstance(options, IterateConfig):
-        assert isinstance(setting, IterateSetting)
-        return chain(options, setting)
-    dense = dense_step(options, setting)
-    return [dense] if run.kind == schema.DENSE else [dense, pruned_step(options, setting, dense)]
+        assert isinstance(plan, LevelPlan)
+        return chain_steps(options, plan)
+    dense = dense_step(options, plan.dense)
+    return [dense] if run.kind == schema.DENSE else [dense, pruned_step(options, plan, dense)]
 
 
-def _params_of(run: PublishedRun, options: Config, setting: PruneSetting) -> Mapping[str, str]:
+def _params_of(run: PublishedRun, options: Config, plan: PrunePlan) -> Mapping[str, str]:
     """Return the params that a run has if it is made by these options."""
-    dense = training_params(options, setting)
+    dense = training_params(options, plan.dense)
     if run.kind == schema.DENSE:
         return dense
     if isinstance(options, IterateConfig):
-        assert isinstance(setting, IterateSetting)
-        return setting.level_plan(dense, "", options.iterations - 1).params
-    return setting.plan(options.ratio[0], dense).params
+        assert isinstance(plan, LevelPlan)
+        return plan.level(options.iterations - 1, dense).params
+    return plan.at(options.ratio[0], dense).params
 
 
 def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:

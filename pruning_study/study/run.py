@@ -24,7 +24,7 @@ from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, earlier, fo
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
-from pruning_study.study.plan import Plan, Step
+from pruning_study.study.plan import Step, StudyPlan
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Queue, StepOutcome
@@ -113,14 +113,14 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     return _frame(queue)
 
 
-def _where(store: Store, study_plan: Plan) -> str:
+def _where(store: Store, study_plan: StudyPlan) -> str:
     """Return the option by which the analysis finds the study's runs."""
     experiment = store.client.get_experiment(store.experiment_id).name
     option = "--study" if experiment == study_plan.name else "--experiment"
     return f"{option} {shlex.quote(printable(experiment))}"
 
 
-def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Queue:
+def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) -> Queue:
     """Find or make every step of a plan, log to the study's run how it went, and print it.
 
     Parameters
@@ -128,7 +128,7 @@ def make(store: Store, job: Writer, study_plan: Plan, config: StudyConfig) -> Qu
     store : Store
     job : Writer
         The study's run.
-    study_plan : Plan
+    study_plan : StudyPlan
     config : StudyConfig
 
     Returns
@@ -160,7 +160,7 @@ def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> No
         )
 
 
-def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: Plan, config: StudyConfig) -> None:
+def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, config: StudyConfig) -> None:
     """Give steps to workers until all have ended."""
     executor = _executor(store, config, len(queue.steps_left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}

@@ -15,13 +15,14 @@ from analysis.runs import retries, schema
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, iterated, pruned
-from pruning_study.steps.identity import config_hash
-from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.context import Context
+from pruning_study.steps.iterated import LevelPlan
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan
 from pruning_study.steps.runs import FinishedRun, LoadedRun, load
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.stored_network import OtherNetworkError
 from pruning_study.study.grid import Config
-from pruning_study.study.plan import Source, Step, source
+from pruning_study.study.plan import Source, Step, plan_of, source
 from pruning_study.study.queue import FAILED, FOUND, MADE, StepOutcome
 from pruning_study.tracking.store import Store
 
@@ -62,7 +63,7 @@ class SharedDataset:
 
 
 class Worker:
-    """Make steps. The models made last and the last setting stay in memory, since the next step often needs them.
+    """Make steps. The models made last and the last plan stay in memory, since the next step often needs them.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class Worker:
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
-        self._setting: tuple[Config, PruneSetting] | None = None
+        self._planned: tuple[Config, PrunePlan, Context] | None = None
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
@@ -102,38 +103,41 @@ class Worker:
     def _run(self, step: Step) -> FinishedRun:
         if self._store is None:
             self._store = Store(retries.client(self._where[0]), *self._where)
-        store, setting = self._store, self._setting_for(step.config)
+        store, (plan, context) = self._store, self._plan(step.config)
         if step.kind == schema.DENSE:
-            run: FinishedRun = dense.train(store, self._study_run_id, setting)
+            run: FinishedRun = dense.train(store, self._study_run_id, plan.dense, context)
         else:
-            parent = self._parent(store, step.parent_hash, setting)
-            run = self._pruned(store, setting, parent, step.config)
+            parent = self._parent(store, step.parent_hash, plan, context)
+            run = self._pruned(store, plan, context, parent, step.config)
         self._keep(run)
         return run
 
-    def _pruned(self, store: Store, setting: PruneSetting, parent: LoadedRun, config: Config) -> FinishedRun:
-        if isinstance(setting, IterateSetting):
-            return iterated.level(store, self._study_run_id, setting, parent)
+    def _pruned(
+        self, store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, config: Config
+    ) -> FinishedRun:
+        if isinstance(plan, LevelPlan):
+            return iterated.level(store, self._study_run_id, plan, context, parent)
         assert isinstance(config, PruneConfig)
-        return pruned.prune(store, self._study_run_id, setting, parent, config.ratio[0])
+        return pruned.prune(store, self._study_run_id, plan, context, parent, config.ratio[0])
 
-    def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
+    def _parent(self, store: Store, parent_hash: str, plan: PrunePlan, context: Context) -> LoadedRun:
         """Return the run that a step starts from, out of memory or the store, or made again.
 
         A dense run that is missing or damaged is trained again, and so is a level of an iteration.
         """
         parent = self._models.get(parent_hash)
-        if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
-            parent = dense.train(store, self._study_run_id, setting)
-        parent = parent or _load_stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
+        if parent is None and parent_hash == plan.dense.hash:
+            parent = dense.train(store, self._study_run_id, plan.dense, context)
+        parent = parent or _load_stored(store, parent_hash, plan, context)
+        parent = parent or self._level(store, parent_hash, plan, context)
         self._keep(parent)
         return parent
 
-    def _level(self, store: Store, level_hash: str, setting: PruneSetting) -> LoadedRun:
+    def _level(self, store: Store, level_hash: str, plan: PrunePlan, context: Context) -> LoadedRun:
         """Find or make a level of an iteration, and what it starts from."""
-        if isinstance(setting, IterateSetting):
-            root = dense.train(store, self._study_run_id, setting)
-            for run in iterated.levels(store, self._study_run_id, setting, root):
+        if isinstance(plan, LevelPlan):
+            root = dense.train(store, self._study_run_id, plan.dense, context)
+            for run in iterated.levels(store, self._study_run_id, plan, context, root):
                 if run.config_hash == level_hash:
                     return run
         raise StudyError("the run that it starts from is gone or damaged: delete it if it is there, and start again")
@@ -146,16 +150,13 @@ class Worker:
             while len(self._models) > KEPT_MODELS:
                 del self._models[next(iter(self._models))]
 
-    def _setting_for(self, config: Config) -> PruneSetting:
+    def _plan(self, config: Config) -> tuple[PrunePlan, Context]:
         but_ratio = replace(config, ratio=(1.0,)) if isinstance(config, PruneConfig) else config
-        if self._setting is None or self._setting[0] != but_ratio:
-            self._setting = None
-            data = self._dataset(source(config))
-            setting = (
-                PruneSetting(but_ratio, data) if isinstance(but_ratio, PruneConfig) else IterateSetting(but_ratio, data)
-            )
-            self._setting = (but_ratio, setting)
-        return self._setting[1]
+        if self._planned is None or self._planned[0] != but_ratio:
+            self._planned = None
+            context = load_context(but_ratio, self._dataset(source(config)))
+            self._planned = (but_ratio, plan_of(but_ratio, context), context)
+        return self._planned[1:]
 
     def _dataset(self, key: Source) -> Dataset:
         if key not in self._data:
@@ -163,10 +164,10 @@ class Worker:
         return self._data[key]
 
 
-def _load_stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
+def _load_stored(store: Store, config_hash: str, plan: PrunePlan, context: Context) -> LoadedRun | None:
     for run in store.find(config_hash):
         try:
-            return load(store, run, setting)
+            return load(store, run, plan, context)
         except OtherNetworkError:
             raise
         except StudyError as error:

@@ -1,7 +1,7 @@
 """Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.training.native`)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, Self
 
@@ -44,6 +44,47 @@ class Outcomes:
     right: Tensor
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a training: those of an epoch, or of a part of one.
+
+    Parameters
+    ----------
+    train : Examples
+    batches : sequence of int64 Tensors
+        Indices of the images of each batch.
+    optimizer : Optimizer
+    masks : mapping of state-dict names to bool Tensors
+        Where a mask is False, the weight, which is 0, and its momentum stay 0.
+    augment : FlipCrop, optional
+        What flips and shifts the images of a batch.
+    distillation : Distillation, optional
+        Source of the loss; without it the loss is the cross-entropy.
+    withheld : mapping of state-dict names to Tensors, optional
+        Values of the pruned weights. They and their momentum are then trained too, by the gradient of the network
+        without them, and changed in place.
+    weights : float32 Tensor [len(train)], optional
+        Factor on the loss of each training image, with the teacher's part of it; it may be negative. A batch's loss
+        is the sum of factor times loss, divided by the number of images. Without them the loss is the plain mean.
+    outcomes : Outcomes, optional
+        Changed in place for the images of the batches.
+    stepped : callable, optional
+        Called after the step of each batch with its number, counted from 0. It may change the weights of the images
+        of later batches in place, by what `outcomes` has. What it raises ends the training.
+    """
+
+    train: Examples
+    batches: Sequence[Tensor]
+    optimizer: Optimizer
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    augment: FlipCrop | None = None
+    distillation: Distillation | None = None
+    withheld: Mapping[str, Tensor] | None = None
+    weights: Tensor | None = None
+    outcomes: Outcomes | None = None
+    stepped: Callable[[int], None] | None = None
+
+
 class Engine(Protocol):
     """A back end that trains a model, evaluates it and computes its gradient.
 
@@ -76,46 +117,8 @@ class Engine(Protocol):
         teacher are those of float32.
         """
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        train: Examples,
-        batches: Sequence[Tensor],
-        optimizer: Optimizer,
-        masks: Mapping[str, Tensor],
-        augment: FlipCrop | None = None,
-        distillation: Distillation | None = None,
-        withheld: Mapping[str, Tensor] | None = None,
-        weights: Tensor | None = None,
-        outcomes: Outcomes | None = None,
-        stepped: Callable[[int], None] | None = None,
-    ) -> float:
-        """Train a model in place on the batches of an epoch, or of a part of one.
-
-        Parameters
-        ----------
-        model : nn.Module
-        train : Examples
-        batches : sequence of int64 Tensors
-            Indices of the images of each batch.
-        optimizer : Optimizer
-        masks : mapping of state-dict names to bool Tensors
-            Where a mask is False, the weight, which is 0, and its momentum stay 0.
-        augment : FlipCrop, optional
-            What flips and shifts the images of a batch.
-        distillation : Distillation, optional
-            Source of the loss; without it the loss is the cross-entropy.
-        withheld : mapping of state-dict names to Tensors, optional
-            Values of the pruned weights. They and their momentum are then trained too, by the gradient of the network
-            without them, and changed in place.
-        weights : float32 Tensor [len(train)], optional
-            Factor on the loss of each training image, with the teacher's part of it; it may be negative. A batch's loss
-            is the sum of factor times loss, divided by the number of images. Without them the loss is the plain mean.
-        outcomes : Outcomes, optional
-            Changed in place for the images of the batches.
-        stepped : callable, optional
-            Called after the step of each batch with its number, counted from 0. It may change the weights of the images
-            of later batches in place, by what `outcomes` has. What it raises ends the training.
+    def train_epoch(self, model: nn.Module, steps: Steps) -> float:
+        """Train a model in place by the steps of an epoch, or of a part of one.
 
         Returns
         -------
@@ -139,7 +142,7 @@ class Engine(Protocol):
     ) -> None:
         """Set BatchNorm's running statistics to the mean of those of batches of augmented images, and train nothing.
 
-        The parameters are as in `train_epoch`.
+        The parameters are as in `Steps`.
         """
 
     def probabilities(self, scores: Tensor) -> Tensor:
@@ -189,53 +192,43 @@ class Torch:
         """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
         return Torch(self._precision, bits)
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        train: Examples,
-        batches: Sequence[Tensor],
-        optimizer: Optimizer,
-        masks: Mapping[str, Tensor],
-        augment: FlipCrop | None = None,
-        distillation: Distillation | None = None,
-        withheld: Mapping[str, Tensor] | None = None,
-        weights: Tensor | None = None,
-        outcomes: Outcomes | None = None,
-        stepped: Callable[[int], None] | None = None,
-    ) -> float:
+    def train_epoch(self, model: nn.Module, steps: Steps) -> float:
         """Train as `Engine.train_epoch` says."""
         model.train()
-        masked = {model.get_parameter(name): mask for name, mask in masks.items()}
+        masked = {model.get_parameter(name): mask for name, mask in steps.masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
-        total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
-        rates = optimizer.learning_rates(len(batches))
-        for number, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
-            images, labels = train.batch(batch)
-            images = augment(images) if augment else images
-            scores = self._training_logits(model, images)
-            wanted, on_losses = None, None if weights is None else weights[batch]
-            if distillation:
-                teacher_logits = distillation.teacher_logits(batch, images)
-                wanted, on_losses = distillation.targets(teacher_logits, labels, on_losses, self.probabilities)
-            loss = _loss(scores, labels, distillation, wanted, on_losses)
-            if outcomes:
-                _note(outcomes, batch, scores.detach(), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if withheld is None:
+        total = torch.zeros((), dtype=torch.float64, device=steps.train.labels.device)
+        rates = steps.optimizer.learning_rates(len(steps.batches))
+        for number, (batch, rate) in enumerate(zip(steps.batches, rates, strict=True)):
+            # The loss stays on the device: reading it here would make the device wait at every step.
+            total += self._forward(model, steps, batch) * len(batch)
+            if steps.withheld is None:
                 # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
                 for parameter, factor in factors:
                     if parameter.grad is not None:
                         parameter.grad.mul_(factor)
-                _step(model, optimizer, rate)
+                _step(model, steps.optimizer, rate)
             else:
-                _step_with_withheld(model, optimizer, rate, masks, withheld)
+                _step_with_withheld(model, steps.optimizer, rate, steps.masks, steps.withheld)
             model.zero_grad()
-            # The loss stays on the device: reading it here would make the device wait at every step.
-            total += loss.detach() * len(labels)
-            del images, scores, loss  # else they would take memory while the next batch is normalised
-            if stepped:
-                stepped(number)
-        return total.item() / sum(len(batch) for batch in batches)
+            if steps.stepped:
+                steps.stepped(number)
+        return total.item() / sum(len(batch) for batch in steps.batches)
+
+    def _forward(self, model: nn.Module, steps: Steps, batch: Tensor) -> Tensor:
+        """Set the gradients of the loss of a batch, and return the loss."""
+        images, labels = steps.train.batch(batch)
+        images = steps.augment(images) if steps.augment else images
+        scores, distillation = self._training_logits(model, images), steps.distillation
+        wanted, on_losses = None, None if steps.weights is None else steps.weights[batch]
+        if distillation:
+            teacher_logits = distillation.teacher_logits(batch, images)
+            wanted, on_losses = distillation.targets(teacher_logits, labels, on_losses, self.probabilities)
+        loss = _loss(scores, labels, distillation, wanted, on_losses)
+        if steps.outcomes:
+            _note(steps.outcomes, batch, scores.detach(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _training_logits(self, model: nn.Module, images: Tensor) -> Tensor:
         network = self._network(model)

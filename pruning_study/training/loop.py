@@ -4,9 +4,9 @@ import ctypes
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,18 +18,15 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from analysis.common.interrupts import raise_if_interrupted
 from analysis.runs import schema
-from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
+from pruning_study.data.examples import FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
-from pruning_study.pruning.schedules import Ramp
-from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.training import progress
-from pruning_study.training.distillation import Distillation
-from pruning_study.training.engines import TORCH, Engine
+from pruning_study.training.engines import Steps
 from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.quantization import quantize
 from pruning_study.training.recipes import Hyperparameters, Phase, decayed
-from pruning_study.training.resumption import TrainingFile, TrainingState, zeros
-from pruning_study.training.weighting import Factors, Weighting
+from pruning_study.training.resumption import TrainingFile, TrainingState
+from pruning_study.training.setup import TrainingSetup
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
 SAVE_SECONDS = 60
@@ -39,48 +36,6 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 def ignore(epoch: int, metrics: dict[str, float]) -> None:
     """Do nothing with the metrics of an epoch."""
-
-
-@dataclass(frozen=True)
-class TrainingSetup:
-    """Data and settings of one training.
-
-    Parameters
-    ----------
-    train, validation : Examples
-        Images to train on, and images whose loss chooses the epoch.
-    hyperparameters : Hyperparameters
-    seed : int
-        Seed of batch order, augmentation and layers such as dropout; the draws do not depend on the masks.
-    stream : str
-        Name of the training (`dense`, `fine-tuning`). Trainings with different names draw independently.
-    black : Tensor [C]
-        Value of a black pixel, with which augmentation pads.
-    engine : Engine
-    masks : mapping of state-dict names to bool Tensors
-        Where a mask is False, the weight and its momentum stay exactly 0.
-    ramp : Ramp or Exchange, optional
-        Gradual pruning: sparser masks follow `masks` during the training. Or others that keep as many weights.
-    distillation : Distillation, optional
-        Source of the loss; without it the loss is the cross-entropy.
-    released_selection : Examples, optional
-        Images whose loss chooses the epoch, within the last phase, as the released code does it.
-    weighting : Weighting, optional
-        Rule that multiplies the loss of each training image by a factor.
-    """
-
-    train: Examples
-    validation: Examples
-    hyperparameters: Hyperparameters
-    seed: int
-    stream: str
-    black: Tensor
-    engine: Engine = TORCH
-    masks: Mapping[str, Tensor] = field(default_factory=dict)
-    ramp: Ramp | Exchange | None = None
-    distillation: Distillation | None = None
-    released_selection: Examples | None = None
-    weighting: Weighting | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +58,34 @@ class Fit:
     images_per_second: float
     masks: Masks
     weighting: dict[str, Tensor] = field(default_factory=dict)
+
+
+class _Epoch(NamedTuple):
+    """An epoch's number, counted from 1, and its place among the phases.
+
+    Attributes
+    ----------
+    number : int
+    phase : Phase
+    place : int
+        Number of the epoch in its phase, from 0.
+    in_last_phase : bool
+    """
+
+    number: int
+    phase: Phase
+    place: int
+    in_last_phase: bool
+
+    @property
+    def starts_phase(self) -> bool:
+        """Whether a new optimiser starts with the epoch."""
+        return self.place == 0
+
+    def learning_rates(self, decay: str, batches: int) -> list[float]:
+        """Return the learning rate of each of the epoch's batches."""
+        steps = range(self.place * batches, (self.place + 1) * batches)
+        return [decayed(self.phase.learning_rate, decay, step, self.phase.epochs * batches) for step in steps]
 
 
 def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
@@ -140,17 +123,14 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     if not epochs:
         _quantize(model, training)
         return Fit(0, math.nan, dict(training.masks))
-    training = _with_teacher_logits(training)
     random = generator(training.seed, training.stream)
     file = TrainingFile(saved, _made_by(model, training), SAVE_SECONDS)
     device = training.train.labels.device
     with seeded(training.seed, f"{training.stream} layers", device), _reporting(training, on_epoch) as report:
-        state = file.resume(model, random) or _initial_state(model, training)
+        state = _start(model, training, file.resume(model, random))
         for epoch, metrics in zip(epochs, state.history, strict=False):
             report(epoch, metrics)
         for epoch in epochs[len(state.history) :]:
-            if epoch.starts_phase:
-                state.start_optimizer(training.hyperparameters.optimizer, model)
             train_loss = _train(model, training, epoch, state, random)
             _end_epoch(model, training, epoch, train_loss, state)
             report(epoch, state.history[-1])
@@ -159,119 +139,12 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     return Fit(state.best_epoch, len(training.train) * len(epochs) / state.seconds, state.masks, state.weighting)
 
 
-def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, to where `fit` passes after them, to the last bit.
-
-    Parameters
-    ----------
-    model : nn.Module
-        The model, on the device of the examples.
-    training : TrainingSetup
-    steps : int, >= 0
-        A step is a batch. The training may have more steps, not fewer.
-
-    Raises
-    ------
-    StudyError
-        If the model cannot be trained on batches of this size.
-    """
-    _keep_freed_memory()
-    apply_masks(model, training.masks)
-    training = _with_teacher_logits(training)
-    random = generator(training.seed, training.stream)
-    state = _initial_state(model, training)
-    batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
-    with seeded(training.seed, f"{training.stream} layers", training.train.labels.device):
-        for epoch in _epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
-            if epoch.starts_phase:
-                state.start_optimizer(training.hyperparameters.optimizer, model)
-            _train(model, training, epoch, state, random, most=steps - (epoch.number - 1) * batches)
-
-
-class _Epoch(NamedTuple):
-    """An epoch's number, counted from 1, and its place among the phases.
-
-    Attributes
-    ----------
-    number : int
-    phase : Phase
-    place : int
-        Number of the epoch in its phase, from 0.
-    in_last_phase : bool
-    """
-
-    number: int
-    phase: Phase
-    place: int
-    in_last_phase: bool
-
-    @property
-    def starts_phase(self) -> bool:
-        """Whether a new optimiser starts with the epoch."""
-        return self.place == 0
-
-    def learning_rates(self, decay: str, batches: int) -> list[float]:
-        """Return the learning rate of each of the epoch's batches."""
-        steps = range(self.place * batches, (self.place + 1) * batches)
-        return [decayed(self.phase.learning_rate, decay, step, self.phase.epochs * batches) for step in steps]
-
-
-def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
-    """Return the epochs of a training, phase by phase."""
-    positions = [
-        (phase, index, phase is hyperparameters.phases[-1])
-        for phase in hyperparameters.phases
-        for index in range(phase.epochs)
-    ]
-    return [_Epoch(number, *position) for number, position in enumerate(positions, start=1)]
-
-
-def _augments(training: TrainingSetup) -> bool:
-    return training.hyperparameters.augmentation == "flip-crop"
-
-
-def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
-    """Return what augments the images of a training, None if nothing does."""
-    return FlipCrop(training.black, random) if _augments(training) else None
-
-
-def _with_teacher_logits(training: TrainingSetup) -> TrainingSetup:
-    """Compute the teacher's logits once, if no augmentation changes the images."""
-    distillation = training.distillation
-    if not distillation or _augments(training):
-        return training
-    # The engine may round weights while it trains, and the teacher keeps its own.
-    engine = TORCH if training.hyperparameters.quantization else training.engine
-    logits = engine.logits(distillation.teacher, training.train.images)
-    return replace(training, distillation=replace(distillation, logits=logits))
-
-
-def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a text of everything that the result depends on besides the settings, for `TrainingFile`."""
-    digest = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    device = training.train.labels.device.type
-    return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
-
-
-def _initial_state(model: nn.Module, training: TrainingSetup) -> TrainingState:
-    """Return the state of a training before its first epoch."""
-    regrows = training.ramp and training.ramp.regrow
-    weighting = training.weighting.initial_state() if training.weighting else {}
-    return TrainingState(masks=dict(training.masks), withheld=zeros(model) if regrows else {}, weighting=weighting)
-
-
-@contextmanager
-def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
-    """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
-    with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
-
-        def report(epoch: _Epoch, metrics: dict[str, float]) -> None:
-            on_epoch(epoch.number, metrics)
-            show(epoch.number, metrics)
-
-        yield report
+def _start(model: nn.Module, training: TrainingSetup, resumed: TrainingState | None = None) -> TrainingState:
+    """Return the state of a training that starts or goes on, after its callbacks have begun."""
+    state = resumed or TrainingState(masks=dict(training.masks))
+    for callback in training.callbacks:
+        callback.start(training, model, state)
+    return state
 
 
 def _train(
@@ -282,55 +155,26 @@ def _train(
     random: torch.Generator,
     most: int | None = None,
 ) -> float:
-    """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
-    settings = training.hyperparameters
-    augment = _augmentation(training, random)
+    """Train an epoch, or at most so many of its first batches, and return its mean loss."""
+    settings, began, total = training.hyperparameters, time.perf_counter(), 0.0
+    if epoch.starts_phase:
+        state.start_optimizer(settings.optimizer, model)
     rates = epoch.learning_rates(settings.decay, number_of_batches(len(training.train), settings.batch_size))
-    start_of_epoch = (epoch.number - 1) * len(rates)
-    total, start = 0.0, time.perf_counter()
+    first, augment = (epoch.number - 1) * len(rates), _augmentation(training, random)
     with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
-        factors = Factors(training.weighting, state.weighting, training.train.labels)
-        for first, part in _parts(batches, training.ramp, start_of_epoch):
+        changes = sorted(batch - first for batch in training.changes if first < batch < first + len(batches))
+        for start, end in pairwise([0, *changes, len(batches)]):
             raise_if_interrupted()
-            its_rates = rates[first - start_of_epoch :][: len(part)]
-            optimizer = settings.make_optimizer(its_rates, state)
-            _follow_ramp(model, training.ramp, state, first)
-            withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
-            loss = training.engine.train_epoch(
-                *(model, training.train, part, optimizer, state.masks, augment, training.distillation, withheld),
-                *(factors.weights, factors.outcomes, factors.following(part)),
-            )
-            total += loss * sum(map(len, part))
-    state.seconds += time.perf_counter() - start
-    if training.weighting:
-        training.weighting.after_epoch(state.weighting, model, training.engine, training.validation)
+            optimizer = settings.make_optimizer(rates[start:end], state)
+            steps = Steps(training.train, batches[start:end], optimizer, state.masks, augment)
+            for callback in training.callbacks:
+                steps = callback.before_steps(training, model, state, steps, first + start)
+            total += training.engine.train_epoch(model, steps) * sum(map(len, steps.batches))
+    state.seconds += time.perf_counter() - began
+    for callback in training.callbacks:
+        callback.after_epoch(training, model, state)
     return total / sum(map(len, batches))
-
-
-def _parts(
-    batches: Sequence[Tensor], ramp: Ramp | Exchange | None, first: int
-) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Yield the parts of an epoch between changes of the masks, each with the number of its first batch.
-
-    Parameters
-    ----------
-    batches : sequence of Tensor
-        The batches of the epoch.
-    ramp : Ramp or Exchange, optional
-    first : int
-        Number of the epoch's first batch, counted from 0 over all epochs.
-    """
-    inside = {batch - first for batch in (ramp.kept_numbers if ramp else ()) if 0 < batch - first < len(batches)}
-    for start, end in pairwise([0, *sorted(inside), len(batches)]):
-        yield first + start, batches[start:end]
-
-
-def _follow_ramp(model: nn.Module, ramp: Ramp | Exchange | None, state: TrainingState, batch: int) -> None:
-    if ramp and batch and batch in ramp.kept_numbers:
-        state.masks = ramp.follow(model, state.masks, state.withheld, batch)
-        if not ramp.trains_pruned_at(batch):
-            state.forget_pruned()
 
 
 def _end_epoch(
@@ -364,11 +208,11 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
-    ramp, settings = training.ramp, training.hyperparameters
+    settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs
     batches = number_of_batches(len(training.train), settings.batch_size)
-    masks_are_final = not ramp or epoch.number * batches > ramp.last
+    masks_are_final = epoch.number * batches > max(training.changes, default=0)
     return masks_are_final and (epoch.in_last_phase or not training.released_selection)
 
 
@@ -401,6 +245,67 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
     _quantize(model, training)
     if epochs:
         _renew_statistics(model, training, random)
+
+
+def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
+    """Train a model in place for the first steps of a training, to where `fit` passes after them, to the last bit.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model, on the device of the examples.
+    training : TrainingSetup
+    steps : int, >= 0
+        A step is a batch. The training may have more steps, not fewer.
+
+    Raises
+    ------
+    StudyError
+        If the model cannot be trained on batches of this size.
+    """
+    _keep_freed_memory()
+    apply_masks(model, training.masks)
+    random, state = generator(training.seed, training.stream), _start(model, training)
+    batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
+    with seeded(training.seed, f"{training.stream} layers", training.train.labels.device):
+        for epoch in _epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
+            _train(model, training, epoch, state, random, most=steps - (epoch.number - 1) * batches)
+
+
+def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
+    """Return the epochs of a training, phase by phase."""
+    positions = [
+        (phase, index, phase is hyperparameters.phases[-1])
+        for phase in hyperparameters.phases
+        for index in range(phase.epochs)
+    ]
+    return [_Epoch(number, *position) for number, position in enumerate(positions, start=1)]
+
+
+def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
+    """Return what augments the images of a training, None if nothing does."""
+    return FlipCrop(training.black, random) if training.augments else None
+
+
+def _made_by(model: nn.Module, training: TrainingSetup) -> str:
+    """Return a text of everything that the result depends on besides the settings, for `TrainingFile`."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    device = training.train.labels.device.type
+    return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
+
+
+@contextmanager
+def _reporting(training: TrainingSetup, on_epoch: OnEpoch) -> Iterator[Callable[[_Epoch, dict[str, float]], None]]:
+    """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
+    with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
+
+        def report(epoch: _Epoch, metrics: dict[str, float]) -> None:
+            on_epoch(epoch.number, metrics)
+            show(epoch.number, metrics)
+
+        yield report
 
 
 def _quantize(model: nn.Module, training: TrainingSetup) -> None:

@@ -1,13 +1,11 @@
 """Factors on the loss of each training image, as methods that spare classes set them."""
 
-from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from pruning_study.data.examples import Examples
-from pruning_study.training.engines import Engine, Outcomes
+from pruning_study.training.engines import Engine
 
 
 class Weighting(Protocol):
@@ -46,58 +44,3 @@ class Weighting(Protocol):
 
     def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
         """Learn from the model after an epoch, on the validation images."""
-
-
-class Factors:
-    """The factors of an epoch's images, which a rule may set again after each step, by what it learnt from the step.
-
-    Parameters
-    ----------
-    weighting : Weighting, optional
-        Without it no image has a factor, and nothing is learnt.
-    state : dict of str to Tensors
-        The rule's state, changed in place.
-    labels : int64 Tensor [N]
-        Labels of all training images.
-
-    Attributes
-    ----------
-    weights : float32 Tensor [N], optional
-    outcomes : Outcomes, optional
-        Where the rule learns from each step.
-    """
-
-    weights: Tensor | None = None
-    outcomes: Outcomes | None = None
-
-    def __init__(self, weighting: Weighting | None, state: dict[str, Tensor], labels: Tensor) -> None:
-        self._weighting, self._state, self._labels = weighting, state, labels
-        if weighting and weighting.each_step:
-            self.weights = torch.zeros(labels.shape, device=labels.device)
-            self.outcomes = Outcomes(torch.zeros_like(self.weights), torch.zeros_like(labels, dtype=torch.bool))
-        elif weighting:
-            self.weights = weighting.weights(state, labels)
-
-    def following(self, batches: Sequence[Tensor]) -> Callable[[int], None] | None:
-        """Set the factors of the first batch, and return what is to be called after each step; None if nothing is.
-
-        Parameters
-        ----------
-        batches : sequence of int64 Tensors
-            Indices of the images of each batch that is trained on next.
-        """
-        weighting, weights, outcomes = self._weighting, self.weights, self.outcomes
-        if not weighting or weights is None or outcomes is None:
-            return None
-
-        def set_factors(batch: Tensor) -> None:
-            weights[batch] = weighting.weights(self._state, self._labels[batch])
-
-        def stepped(number: int) -> None:
-            batch = batches[number]
-            weighting.after_step(self._state, self._labels[batch], outcomes.loss[batch], outcomes.right[batch])
-            if number + 1 < len(batches):
-                set_factors(batches[number + 1])
-
-        set_factors(batches[0])
-        return stepped

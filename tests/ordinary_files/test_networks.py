@@ -12,7 +12,7 @@ from pruning_study import models
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps import given_zeros
-from pruning_study.steps.settings import TrainSetting
+from tests.plans import planned
 
 
 def weights_of(tmp_path, change):
@@ -42,7 +42,7 @@ def quantize_to_four_bits(layer):
 
 
 def setting(tiny_npz, weights, **options):
-    return TrainSetting(TrainConfig(dataset=str(tiny_npz), weights=weights, **options))
+    return planned(TrainConfig(dataset=str(tiny_npz), weights=weights, **options))
 
 
 @pytest.mark.parametrize("change", [prune_and_remove, prune_layer], ids=["masks removed", "masks stored"])
@@ -52,13 +52,13 @@ def test_weights_that_are_pruned_already_are_refused_or_counted_if_asked(tmp_pat
     with pytest.raises(
         StudyError, match=r"weights are exactly 0 in .*, as of a network that is pruned already.*--count"
     ):
-        setting(tiny_npz, weights).model  # noqa: B018
-    weight = setting(tiny_npz, weights, count_zeros=True).model.conv1.weight
+        setting(tiny_npz, weights).context.model  # noqa: B018
+    weight = setting(tiny_npz, weights, count_zeros=True).context.model.conv1.weight
     assert (weight == 0).float().mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_quantised_weights_are_no_pruned_ones(tmp_path, tiny_npz):
-    model = setting(tiny_npz, weights_of(tmp_path, quantize_to_four_bits)).model
+    model = setting(tiny_npz, weights_of(tmp_path, quantize_to_four_bits)).context.model
     assert min((layer.weight == 0).float().mean() for layer in model.modules() if isinstance(layer, nn.Linear)) > 0.05
 
 

@@ -12,10 +12,11 @@ from analysis.runs import schema
 from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
-from pruning_study.steps.compressed import Parts
+from pruning_study.steps.compressed import Parent
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement, Sides, Validated
@@ -36,13 +37,14 @@ class Network:
     store : Store
     job_run_id : str
         The job that asks for runs.
-    setting : PruneSetting
-        How the control is made; chains differ from it in pruning.
+    plan : PrunePlan
+        Of the control; chains differ from it in pruning.
+    context : Context
     dense : LoadedRun
     """
 
-    def __init__(self, store: Store, job_run_id: str, setting: PruneSetting, dense: LoadedRun) -> None:
-        self.store, self.setting, self.dense = store, setting, dense
+    def __init__(self, store: Store, job_run_id: str, plan: PrunePlan, context: Context, dense: LoadedRun) -> None:
+        self.store, self.plan, self.context, self.dense = store, plan, context, dense
         self.job_run_id = job_run_id
 
     def make(self, chain: Chain) -> FinishedRun:
@@ -53,12 +55,15 @@ class Network:
         StudyError
             If a step cannot be made, or if the store does not take it.
         """
-        setting = self._setting(chain)
-        pruned_run = (
-            pruned.prune(self.store, self.job_run_id, setting, self.dense, chain.ratio) if chain.prunes else None
+        return compressed.compress(
+            self.store,
+            self.job_run_id,
+            replace(self.plan.options, **chain.options),
+            self.context,
+            Parent(self.dense, self._pruned(chain) if chain.prunes else None),
+            number_format=chain.number_format,
+            name=str(chain),
         )
-        parts = Parts(setting, self.dense, pruned_run, chain.number_format)
-        return compressed.compress(self.store, self.job_run_id, parts, str(chain))
 
     def model(self, run: FinishedRun) -> "ModelProto":
         """Return the ONNX model of a compressed run."""
@@ -72,10 +77,10 @@ class Network:
     def validated(self, chain: Chain) -> Validated:
         """Make a chain, and return which validation images the networks have right."""
         run, control = self.make(chain), self._control(chain)
-        after = runs.val_predictions(self.store, run.run_id, self.setting)
+        after = runs.val_predictions(self.store, run.run_id, self.context)
         before = self.dense.dense.val_predictions
-        retrained = runs.val_predictions(self.store, control.run_id, self.setting) if control else before
-        return Validated(self.setting.validation_indices, before.right, retrained.right, after.right)
+        retrained = runs.val_predictions(self.store, control.run_id, self.context) if control else before
+        return Validated(self.context.validation_indices, before.right, retrained.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
         """Make a chain, and return its run and what it costs."""
@@ -87,25 +92,25 @@ class Network:
     def tested(self, chain: Chain) -> Sides:
         """Make a chain, and return which test images the networks have right."""
         run, control = self.make(chain), self._control(chain)
-        after = compressed.tested(self.store, self.setting, run.run_id, self.model(run))
+        after = compressed.tested(self.store, self.context.data, run.run_id, self.model(run))
         before = self.dense.dense.predictions
         if control:
-            retrained = runs.test_predictions(self.store, control.run_id, self.setting)
+            retrained = runs.test_predictions(self.store, control.run_id, self.context.data)
         return _sides(before.right, (retrained if control else before).right, after.right)
 
     def _share_of_time(self, run: FinishedRun) -> float:
-        images = self.setting.data.test_images
+        images = self.context.data.test_images
         return compressed.compared(self.dense_model, self.model(run), images, [1])[0].share.median
 
     def _control(self, chain: Chain) -> FinishedRun | None:
         """Return the dense network after the fine-tuning of a chain; None where it is not fine-tuned."""
         if not chain.fine_tune_epochs:
             return None
-        control = chain.control
-        return pruned.prune(self.store, self.job_run_id, self._setting(control), self.dense, control.ratio)
+        return self._pruned(chain.control)
 
-    def _setting(self, chain: Chain) -> PruneSetting:
-        return self.setting.at(**chain.options)
+    def _pruned(self, chain: Chain) -> FinishedRun:
+        plan = plan_pruning(replace(self.plan.options, **chain.options), self.context)
+        return pruned.prune(self.store, self.job_run_id, plan, self.context, self.dense, chain.ratio)
 
 
 def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
@@ -114,7 +119,7 @@ def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
         try:
             yield network
         finally:
-            network.setting.loaded.forget_images()
+            network.context.forget_images()
 
 
 def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement:
@@ -127,7 +132,7 @@ def judge(networks: Sequence[Network], chain: Chain, minimize: str) -> Judgement
     chain : Chain
     minimize : {"size", "latency", "macs"}
     """
-    data = networks[0].setting.data
+    data = networks[0].context.data
     validated = [network.validated(chain) for network in in_turn(networks)]
     table = judgement.losses_on_validation(data.classes, np.asarray(data.train_labels), validated)
     run, cost = networks[0].cost(chain, minimize)
@@ -142,7 +147,7 @@ def tested(networks: Sequence[Network], chain: Chain) -> Sides:
     return Sides(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
 
 
-def check_better_than_chance(dense: LoadedRun, setting: PruneSetting) -> None:
+def check_better_than_chance(dense: LoadedRun) -> None:
     """Raise a StudyError if the dense network guesses."""
     predictions = dense.dense.val_predictions
     if networks_at_chance(predictions.label, predictions.right[np.newaxis])[0]:
@@ -152,48 +157,49 @@ def check_better_than_chance(dense: LoadedRun, setting: PruneSetting) -> None:
         )
 
 
-def space_of(setting: PruneSetting, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
+def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str, str]) -> tuple[ChainSpace, list[str]]:
     """Return the chains that can be made of a network, and a line on each kind that cannot.
 
     Parameters
     ----------
-    setting : PruneSetting
+    plan : PrunePlan
         Of the control.
+    context : Context
     minimize : {"size", "latency", "macs"}
     more : mapping of str
         Further params that all chains share.
     """
-    most = setting.pruning.fine_tuning.epochs
+    most = plan.training.epochs
     epochs = tuple(sorted({max(most // 2, min(most, 1)), most}))
-    params = hashed_params(setting.plan(1.0, setting.params).params)
+    params = hashed_params(plan.at(1.0).params)
     space = ChainSpace(minimize, epochs, settings={**params, **more})
     try:
-        shrunk.follow(setting)
+        shrunk.follow(context)
     except StudyError as error:
         return space, [f"Only number formats are tried: {error}."]
     lines = []
     try:
-        half, largest = _filter_ratios(setting)
+        half, largest = _filter_ratios(plan, context)
         if largest > LEAST_FILTER_RATIO:
             space = replace(space, half_ratio=half, most_filters=largest)
     except StudyError as error:
         lines.append(f"No filters are removed: {error}.")
-    budget = setting.budget
+    budget = plan.budget
     weights = min(WEIGHT_RATIOS[1], budget.total / (budget.total - budget.prunable + 1))
     if weights > WEIGHT_RATIOS[0]:
         space = replace(space, most_weights=weights, gradual=epochs[0] > 1)
     try:
-        data = setting.data
-        class_offsets.check(setting.model, data.image_shape, setting.validation_support, data.classes)
+        data = context.data
+        class_offsets.check(context.model, data.image_shape, context.validation_support, data.classes)
         space = replace(space, offsets=True)
     except StudyError as error:
         lines.append(f"Class offsets are not tried: {error}.")
     return space, lines
 
 
-def _filter_ratios(setting: PruneSetting) -> tuple[float, float]:
+def _filter_ratios(plan: PrunePlan, context: Context) -> tuple[float, float]:
     """Return the ratio that half of the filters leave, and the largest that leaves one in each layer."""
-    all_filters, total = setting.filters, setting.budget.total
+    all_filters, total = context.filters(plan.prunable), plan.budget.total
     numbers = ({name: max(count // share, 1) for name, count in all_filters.numbers.items()} for share in (2, total))
     half, largest = (total / (total - filters.removed(all_filters, filter_numbers)) for filter_numbers in numbers)
     largest = float(np.floor(100 * largest) / 100)

@@ -23,13 +23,16 @@ from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
 from analysis.statistics.new_images import alpha_new
 from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
+from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned, runs
+from pruning_study.steps.context import Context
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.resolved import check_decay
 from pruning_study.steps.runs import LoadedRun
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.trial_lines import TrialLines
 from pruning_study.study.tuning import objectives
@@ -48,9 +51,10 @@ WAIT_SECONDS = 1
 
 @dataclass(frozen=True)
 class DenseNetwork:
-    """A dense model that every trial prunes, and the setting that prunes it."""
+    """A dense model that every trial prunes, the plan that prunes it, and what is in memory."""
 
-    setting: PruneSetting
+    plan: PrunePlan
+    context: Context
     dense: LoadedRun
 
     @property
@@ -64,7 +68,11 @@ class DenseNetwork:
         Class offsets are fitted on validation images too. Each image is predicted with offsets that were fitted without
         it, so that a trial is not judged by the images that it learned from.
         """
-        return pruned.trial(self.setting.at(**options), self.dense, ratio)
+        return pruned.trial(self.with_options(options), self.context, self.dense, ratio)
+
+    def with_options(self, options: Mapping[str, Any]) -> PrunePlan:
+        """Return the plan of other options of pruning."""
+        return plan_pruning(replace(self.plan.options, **options), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -90,67 +98,74 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
     views.write(store, views.SEARCHES)
-    settings = _settings(config)
-    space = _space(config, settings[0], store.experiment_id)
-    search = TuningSearch(store, config.study_name or _default_name(config, settings[0], space), space)
+    planned = _plans(config)
+    plan, context = planned[0]
+    space = _space(config, plan, context, store.experiment_id)
+    search = TuningSearch(store, config.study_name or _default_name(config, plan, space), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
-        networks = _networks(store, job.run_id, settings)
+        networks = [_network(store, job.run_id, *each) for each in planned]
         if config.objective != "accuracy":
             _check_alpha(networks)
-        with _parent(store, search, job.run_id, settings[0]) as parent:
+        with _parent(store, search, job.run_id, context) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
             _search(store, search, networks, config, parent.run_id)
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
-    other_engine = engine_lines(store, settings[0], run_ids, IN_ANOTHER_EXPERIMENT)
+    other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
     said = ["", _table(result), "", folded(*ANCHORS_NOTE.splitlines()), "", folded(*result.summary.splitlines()), ""]
     return "\n".join([*said, *next_steps, *other_engine])
 
 
-def _settings(config: TuneConfig) -> list[PruneSetting]:
-    """Return a setting for each seed; all share the data set."""
-    first = PruneSetting(config.pruning(config.seeds[0]))
-    return [first, *(PruneSetting(config.pruning(seed), first.data) for seed in config.seeds[1:])]
+def _plans(config: TuneConfig) -> list[tuple[PrunePlan, Context]]:
+    """Return a plan and a context for each seed; all share the data set."""
+    first = _plan(config, config.seeds[0])
+    return [first, *(_plan(config, seed, first[1].data) for seed in config.seeds[1:])]
 
 
-def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
+def _plan(config: TuneConfig, seed: int, data: Dataset | None = None) -> tuple[PrunePlan, Context]:
+    options = config.pruning(seed)
+    context = load_context(options, data)
+    return plan_pruning(options, context), context
+
+
+def _space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
     searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
-        # With a gradual schedule and distillation a setting has every param of the trials, such as the temperature.
-        setting = setting.at(schedule=CUBIC, distill=1.0)
+        # With a gradual schedule and distillation a plan has every param of the trials, such as the temperature.
+        plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
-        longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
-    params = hashed_params(setting.plan(config.ratio[0], setting.params).params)
+        longest_ramp = _longest_ramp(plan.training.epochs)
+    params = hashed_params(plan.params)
     if config.tune_decay:
-        _check_decays(setting)
+        _check_decays(plan)
         searched_params = searched_params | {schema.FINE_TUNE_DECAY}
     strength_of = config.searched_strength
     return Space(
         objective=config.objective,
         ratios=config.ratio,
         epsilon_range=config.epsilon_range,
-        usual_epsilon=setting.pruning.epsilon,
+        usual_epsilon=plan.epsilon,
         settings={
             **{name: value for name, value in params.items() if name not in {*searched_params, strength_of}},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
         longest_ramp=longest_ramp,
-        ramp=config.ramp if setting.config.is_gradual else 0.0,
+        ramp=config.ramp if plan.options.is_gradual else 0.0,
         distill=config.distill,
         strength_of=strength_of,
         strength=float(params[strength_of]) if strength_of else 0.0,
         decays=DECAYS if config.tune_decay else (),
-        decay=setting.pruning.fine_tuning.decay if config.tune_decay else "",
+        decay=plan.training.decay if config.tune_decay else "",
     )
 
 
-def _check_decays(setting: PruneSetting) -> None:
+def _check_decays(plan: PrunePlan) -> None:
     """Check that the fine-tuning has steps to decay in."""
     for decay in DECAYS:
-        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "tune_decay")
+        check_decay(replace(plan.training, decay=decay), plan.images, "tune_decay")
 
 
 def _longest_ramp(epochs: int) -> float:
@@ -159,18 +174,18 @@ def _longest_ramp(epochs: int) -> float:
     return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
 
 
-def _default_name(config: TuneConfig, setting: PruneSetting, space: Space) -> str:
-    return f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
+def _default_name(config: TuneConfig, plan: PrunePlan, space: Space) -> str:
+    return f"{plan.dataset}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
 
 
-def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[DenseNetwork]:
-    return [DenseNetwork(setting, dense.train(store, job_run_id, setting)) for setting in settings]
+def _network(store: Store, job_run_id: str, plan: PrunePlan, context: Context) -> DenseNetwork:
+    return DenseNetwork(plan, context, dense.train(store, job_run_id, plan.dense, context))
 
 
 def _check_alpha(networks: Sequence[DenseNetwork]) -> None:
     """Check that the dense models' recalls differ between classes by more than the noise of few images."""
     before = [network.before for network in networks]
-    recalls = objectives.measure_recalls(before, before, len(networks[0].setting.data.classes))
+    recalls = objectives.measure_recalls(before, before, len(networks[0].context.data.classes))
     reliability = alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
     if not reliability > 0:
         raise StudyError(
@@ -181,7 +196,7 @@ def _check_alpha(networks: Sequence[DenseNetwork]) -> None:
 
 
 @contextmanager
-def _parent(store: Store, search: TuningSearch, job_run_id: str, setting: PruneSetting) -> Iterator[Writer]:
+def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Context) -> Iterator[Writer]:
     """Yield the run of a search, which is the same for every call that continues the search."""
     earlier = store.newest(search.config_hash)
     new = store.run(
@@ -189,7 +204,7 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, setting: PruneS
         note="Search for undecayed pruning: trials on validation images, winner and anchors on test images",
         tags={schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name},
         params=search.space.params,
-        dataset=setting.mlflow_dataset,
+        dataset=context.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     )
@@ -231,7 +246,7 @@ def _try(store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], t
             schema.ANCHOR: anchor,
         },
         params=point.params | _strength(search.space, point),
-        dataset=networks[0].setting.mlflow_dataset,
+        dataset=networks[0].context.mlflow_dataset,
         job_run_id=parent_run_id,
         child=True,
     ) as run:
@@ -256,7 +271,7 @@ def _pruned_recalls(
     search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
     """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
-    classes = len(networks[0].setting.data.classes)
+    classes = len(networks[0].context.data.classes)
     before: list[Predictions] = []
     after: list[Predictions] = []
     for network in networks:
@@ -283,8 +298,7 @@ def _result(
     rows = [row for network in networks for row in test_rows(network, new=False)]
     start = max(config.seeds) + 1
     for seed in range(start, start + config.confirm_seeds):
-        setting = PruneSetting(config.pruning(seed), networks[0].setting.data)
-        (network,) = _networks(store, job_run_id, [setting])
+        network = _network(store, job_run_id, *_plan(config, seed, networks[0].context.data))
         rows += test_rows(network, new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
@@ -310,14 +324,15 @@ def _test(
     store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
-    data = network.setting.data
+    context, data = network.context, network.context.data
     for role, point in points.items():
-        run = pruned.prune(store, job_run_id, network.setting.at(**space.options(point)), network.dense, point.ratio)
+        plan = network.with_options(space.options(point))
+        run = pruned.prune(store, job_run_id, plan, context, network.dense, point.ratio)
         guesses = [runs.is_at_chance(metrics, data) for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,
             **point.values,
-            schema.SEED: network.setting.config.seed,
+            schema.SEED: network.plan.options.seed,
             "new": new,
             "accuracy": run.metrics[schema.TEST_ACCURACY],
             "alpha": run.metrics.get(schema.ALPHA, np.nan),

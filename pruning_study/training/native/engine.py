@@ -21,7 +21,7 @@ from analysis.runs.options.names import SGD
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.pruning.budget import prunable
 from pruning_study.training.distillation import Distillation
-from pruning_study.training.engines import TORCH, Outcomes
+from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.native import compiler
 from pruning_study.training.native.errors import NativeError
 from pruning_study.training.native.layers import ImageShape
@@ -91,7 +91,7 @@ def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, cl
     losses = []
     for each in (engine, TORCH):
         own = copy.deepcopy(drawn)
-        losses.append(torch.tensor(each.train_epoch(own, examples, [torch.arange(5)], _resting(own), {})))
+        losses.append(torch.tensor(each.train_epoch(own, Steps(examples, [torch.arange(5)], _resting(own)))))
     if not torch.equal(torch.get_rng_state(), random):
         raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
     if not _are_close(losses[0], losses[1]):
@@ -210,21 +210,11 @@ class Native:
         """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
         return Native(self._stack, self._library, bits)
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        train: Examples,
-        batches: Sequence[Tensor],
-        optimizer: Optimizer,
-        masks: Mapping[str, Tensor],
-        augment: FlipCrop | None = None,
-        distillation: Distillation | None = None,
-        withheld: Mapping[str, Tensor] | None = None,
-        weights: Tensor | None = None,
-        outcomes: Outcomes | None = None,
-        stepped: Callable[[int], None] | None = None,
-    ) -> float:
+    def train_epoch(self, model: nn.Module, steps: Steps) -> float:
         """Train as `Engine.train_epoch` says."""
+        train, batches, optimizer, augment = steps.train, steps.batches, steps.optimizer, steps.augment
+        masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
+        weights, outcomes, stepped = steps.weights, steps.outcomes, steps.stepped
         if optimizer.name != SGD:
             raise ValueError(f"it trains with {SGD}, not with {optimizer.name}")
         labels = self._checked_labels(train)
@@ -249,8 +239,8 @@ class Native:
         # The images that a teacher sees augmented are copies.
         copied = augment is not None and distillation is not None
         calls = _Calls(stepped)
-        steps = (order, sizes, rates, crops)
-        for portion in _portions(train, labels, *steps, self._at_once, copied=copied, alone=bool(stepped)):
+        whole = (order, sizes, rates, crops)
+        for portion in _portions(train, labels, *whole, self._at_once, copied=copied, alone=bool(stepped)):
             images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
             wanted, entropies, factors = torch.empty(0), torch.empty(0), None if weights is None else weights[there]
@@ -363,7 +353,7 @@ class Native:
     def _train_mode_gradient(self, model: nn.Module, batch: Examples) -> dict[str, Tensor]:
         """Return the gradient of a batch's mean cross-entropy: the velocity after a first step, whose length is 0."""
         first = _resting(model)
-        Native(self._stack, self._library).train_epoch(model, batch, [torch.arange(len(batch))], first, {})
+        Native(self._stack, self._library).train_epoch(model, Steps(batch, [torch.arange(len(batch))], first))
         return first.velocity
 
     def measure_statistics(
@@ -373,7 +363,7 @@ class Native:
         measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
         for number, batch in enumerate(batches, start=1):
             engine._settings[:, 1] = 1 / number  # the mean of all batches
-            engine.train_epoch(measured, train, [batch], _resting(model), {}, augment)
+            engine.train_epoch(measured, Steps(train, [batch], _resting(model), {}, augment))
         self._copy_running(self._running(measured), 0, model)
         for layer in self._stack.normalizations:
             model.get_buffer(f"{layer.name}.num_batches_tracked").fill_(len(batches))

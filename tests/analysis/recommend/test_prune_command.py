@@ -1,7 +1,6 @@
 """The command that makes a cell: its options by hand, and that it asks for the very runs of the cell."""
 
 import shlex
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,10 +23,10 @@ from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.resolved import (
+    dense_training,
+    fine_tuning,
     pruning_params,
     pruning_steps,
-    resolve_pruning,
-    resolve_training,
     training_params,
 )
 from pruning_study.training.recipes import RECIPES
@@ -197,11 +196,10 @@ def test_the_command_says_how_training_and_fine_tuning_end(options):
 
 def assert_asks_for(config):
     def params(config):
-        trained = resolve_training(config)
-        resolved = resolve_pruning(config, trained)
-        steps = pruning_steps(config, resolved.fine_tuning, 54_000)
-        pruned = pruning_params(config, resolved, config.ratio[0], 1, steps)
-        return {**training_params(config, trained, {"dataset": config.dataset}), **pruned}
+        training = fine_tuning(config)
+        steps = pruning_steps(config, training, 54_000)
+        pruned = pruning_params(config, training, config.ratio[0], 1, steps)
+        return {**training_params(config, {"dataset": config.dataset}), **pruned}
 
     wanted = params(config)
     command = prune_command(cell({**wanted, "ratio": float(wanted["ratio"])}))
@@ -229,11 +227,9 @@ def assert_asks_for(config):
 )
 def test_the_command_asks_for_the_settings_of_a_level(options):
     def params(config):
-        trained = resolve_training(config)
-        resolved = replace(resolve_pruning(config.pruning, trained), fine_tuning=trained.hyperparameters)
         return {
-            **training_params(config, trained, {"dataset": config.dataset}),
-            **pruning_params(config.pruning, resolved, 2.0, config.iterations - 1),
+            **training_params(config, {"dataset": config.dataset}),
+            **pruning_params(config.pruning, dense_training(config), 2.0, config.iterations - 1),
             "keep": schema.text(config.keep),
             "weight_treatment": config.weight_treatment,
         }

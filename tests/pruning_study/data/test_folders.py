@@ -12,10 +12,10 @@ from analysis.common.input_files import SizeLimit
 from pruning_study.data import datasets, folders
 from pruning_study.data.entropy import entropies
 from pruning_study.options.config import IterateConfig, TrainConfig
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.loaded import load_context
 from pruning_study.study.processes import SharedMemory
 from pruning_study.study.worker import SharedDataset
+from tests.plans import planned
 
 
 def load(folder, **arguments):
@@ -40,25 +40,28 @@ class TestValidation:
         return tmp_path / "pets"
 
     def setting(self, folder, **options):
-        return TrainSetting(TrainConfig(dataset=str(folder), engine="torch", **options))
+        return planned(TrainConfig(dataset=str(folder), engine="torch", **options))
 
     def test_images_are_those_of_the_folder_val_for_every_seed(self, folder):
         wanted = [np.asarray(Image.open(path)) for path in sorted(folder.glob("val/*/*.png"))]
         for seed in (0, 1):
             setting = self.setting(folder, seed=seed)
-            assert setting.data.train_images[setting.validation_indices, 0].tolist() == np.array(wanted).tolist()
-            assert setting.data.train_labels[setting.validation_indices].tolist() == [0, 0, 0, 1, 1, 1]
-            assert setting.train_indices.tolist() == list(range(12))
+            assert (
+                setting.context.data.train_images[setting.context.validation_indices, 0].tolist()
+                == np.array(wanted).tolist()
+            )
+            assert setting.context.data.train_labels[setting.context.validation_indices].tolist() == [0, 0, 0, 1, 1, 1]
+            assert setting.context.train_indices.tolist() == list(range(12))
         assert "validation_fraction" not in setting.params
 
     @pytest.mark.parametrize(
-        ("setting", "config", "own", "other"),
-        [(TrainSetting, TrainConfig, 0.1, 0.2), (IterateSetting, IterateConfig, 0.2, 0.1)],
+        ("config", "own", "other"),
+        [(TrainConfig, 0.1, 0.2), (IterateConfig, 0.2, 0.1)],
     )
-    def test_a_fraction_beside_them_is_a_usage_error(self, folder, setting, config, own, other):
-        setting(config(dataset=str(folder), validation_fraction=own))
+    def test_a_fraction_beside_them_is_a_usage_error(self, folder, config, own, other):
+        load_context(config(dataset=str(folder), validation_fraction=own))
         with pytest.raises(StudyError, match="has images for validation, in val") as error:
-            setting(config(dataset=str(folder), validation_fraction=other))
+            load_context(config(dataset=str(folder), validation_fraction=other))
         assert error.value.option == "validation_fraction"
 
     def test_which_images_they_are_is_part_of_the_digest(self, folder):
@@ -117,13 +120,13 @@ class TestOneFolderOfClasses:
         assert images == {tuple(np.asarray(Image.open(path)).flatten()) for path in folder.glob("*/*.png")}
 
     def test_all_seeds_test_on_the_same_images_and_validate_on_others(self, folder):
-        first, second = (TrainSetting(TrainConfig(dataset=str(folder), seed=seed)) for seed in (0, 1))
-        assert first.data.digest == second.data.digest
-        assert first.validation_indices.tolist() != second.validation_indices.tolist()
+        first, second = (planned(TrainConfig(dataset=str(folder), seed=seed)) for seed in (0, 1))
+        assert first.context.data.digest == second.context.data.digest
+        assert first.context.validation_indices.tolist() != second.context.validation_indices.tolist()
 
     def test_the_fraction_is_a_param_of_such_data_alone(self, folder, tiny_npz):
-        assert TrainSetting(TrainConfig(dataset=str(folder))).params["test_fraction"] == "0.2"
-        assert "test_fraction" not in TrainSetting(TrainConfig(dataset=str(tiny_npz))).params
+        assert planned(TrainConfig(dataset=str(folder))).params["test_fraction"] == "0.2"
+        assert "test_fraction" not in planned(TrainConfig(dataset=str(tiny_npz))).params
 
     def test_data_with_test_images_take_no_fraction(self, folder, tiny_npz):
         for part in ("train", "test"):

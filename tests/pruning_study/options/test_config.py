@@ -28,6 +28,7 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
+from tests.plans import planned
 
 ROOT = Path(__file__).parents[3]
 
@@ -410,9 +411,8 @@ def test_an_option_that_is_no_utf_8_endless_or_commands_the_terminal__is_a_usage
 
 
 def test_the_limit_of_memory_is_no_param_of_a_run():
-    from pruning_study.steps.settings import TrainSetting
 
-    small, usual = (TrainSetting(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
+    small, usual = (planned(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
     assert small == usual
     assert not [name for name in usual if "gib" in name]
 

@@ -15,11 +15,13 @@ from pruning_study.pruning.schedules import Ramp, at_batches, cubic, while_train
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import selection
 from pruning_study.steps.runs import DenseRun, LoadedRun
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.training.callbacks import MaskChanges
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import predict
-from pruning_study.training.loop import TrainingSetup, fit, ignore
+from pruning_study.training.loop import fit, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
+from tests.plans import planned
 
 BLACK = torch.zeros(1)
 
@@ -141,7 +143,9 @@ ALL = {"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool)}
 
 def run(model, *, ramp=None, epochs=4, engine=TORCH, saved=None, on_epoch=ignore):
     plan = Hyperparameters((Phase(epochs, 0.05),), 16, 0.9, 0.0, "none")
-    training = TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, ramp)
+    training = TrainingSetup(
+        TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, [MaskChanges(ramp)] if ramp else []
+    )
     return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
@@ -151,12 +155,12 @@ class Watched:
     def __init__(self):
         self.seen = []
 
-    def train_epoch(self, model, train, batches, optimizer, masks, *more):
-        self.seen.append((len(batches), {name: int(mask.sum()) for name, mask in masks.items()}))
-        loss = TORCH.train_epoch(model, train, batches, optimizer, masks, *more)
-        for name, mask in masks.items():
+    def train_epoch(self, model, steps):
+        self.seen.append((len(steps.batches), {name: int(mask.sum()) for name, mask in steps.masks.items()}))
+        loss = TORCH.train_epoch(model, steps)
+        for name, mask in steps.masks.items():
             assert not model.get_parameter(name)[~mask].any()
-            assert not optimizer.velocity[name][~mask].any()
+            assert not steps.optimizer.velocity[name][~mask].any()
         return loss
 
     def __getattr__(self, name):
@@ -231,7 +235,7 @@ def test_pruned_weights_that_are_trained_are_those_of_full_weights_behind_masks(
     model, copied, seen = small_network(), small_network(), []
     plan = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
     watched = replace(ramp, choose=lambda *given: seen.append(largest(*given)) or seen[-1])
-    fitted = fit(model, TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, watched))
+    fitted = fit(model, TrainingSetup(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, [MaskChanges(watched)]))
     assert fitted.best_epoch == 3 or fitted.best_epoch == 2
     expected = trained_by_reference(copied, ramp, fitted.best_epoch)
     for name, parameter in model.named_parameters():
@@ -273,29 +277,30 @@ def network_and_setting(tiny, tmp_path_factory):
     """A trained LeNet5, and the setting that prunes it."""
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny)
-    setting = PruneSetting(
-        PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=2, engine="torch")
+    setting = planned(PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=2, engine="torch"))
+    model = copy.deepcopy(setting.context.model)
+    plan = replace(setting.dense[0].training, phases=(Phase(2, 0.05),))
+    fit(
+        model,
+        TrainingSetup(setting.context.train, setting.context.validation, plan, seed=0, stream="dense", black=BLACK),
     )
-    model = copy.deepcopy(setting.model)
-    plan = replace(setting.training.hyperparameters, phases=(Phase(2, 0.05),))
-    fit(model, TrainingSetup(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
-    predictions, _ = predict(model, setting.test)
+    predictions, _ = predict(model, setting.context.test)
     dense = LoadedRun(
         **{"run_id": "0", "config_hash": "0", "is_reused": False, "metrics": {}, "masks": {}, "iteration": 0},
         model=model,
-        normalization=setting.normalization,
-        gradient=TORCH.gradient(model, setting.train),
+        normalization=setting.context.normalization,
+        gradient=TORCH.gradient(model, setting.context.train),
         dense=DenseRun("0", setting.params, predictions, predictions),
     )
     return dense, setting
 
 
 def setting_with(setting, **options):
-    return PruneSetting(replace(setting.config, **options), setting.data)
+    return planned(replace(setting.plan.options, **options), setting.context.data)
 
 
 def pruned(dense, setting):
-    model, fitted = steps._prune_and_fit(setting, dense, steps.planned(setting, dense, 20.0))
+    model, fitted = steps._prune_and_fit(steps.plan_for(*setting, dense, 20.0), setting.context, dense)
     return model.state_dict(), fitted.masks
 
 
@@ -310,7 +315,9 @@ class TestPruning:
         ramp_0 = setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3)
         for given, wanted in zip(pruned(dense, ramp_0), one_shot, strict=True):
             torch.testing.assert_close(given, wanted, rtol=0, atol=0)
-        assert ramp_0.plan(20.0, {}) == setting_with(setting, pruner=pruner).plan(20.0, {})
+        plans = ramp_0.plan.at(20.0, {}), setting_with(setting, pruner=pruner).plan.at(20.0, {})
+        assert plans[0].kept_numbers == plans[1].kept_numbers
+        assert (plans[0].name, plans[0].params, plans[0].hash) == (plans[1].name, plans[1].params, plans[1].hash)
 
     @pytest.mark.parametrize("regrow", [False, True])
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -324,7 +331,7 @@ class TestPruning:
         )
         assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
         at_once = setting_with(setting, pruner=pruner)
-        one_shot = steps.pruning_masks(at_once, dense, steps.planned(at_once, dense, 20.0))
+        one_shot = steps.pruning_masks(steps.plan_for(*at_once, dense, 20.0), at_once.context, dense)
         differ = any(not torch.equal(masks[name], one_shot[name]) for name in masks)
         assert differ == (pruner != "rp")
 
@@ -335,30 +342,28 @@ class TestPruning:
         seen = []
 
         def choose(model, theta, kept, among):
-            masks = selection.select(setting, model, theta, kept, among)
+            masks = selection.select(*setting, model, theta, kept, among)
             seen.append((copy.deepcopy(model), kept, masks))
             return masks
 
         numbers = setting.kept_numbers(20.0)
         training = TrainingSetup(
-            *(setting.train, setting.validation, setting.pruning.fine_tuning),
+            *(setting.context.train, setting.context.validation, setting.plan.training),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
-            masks=steps.pruning_masks(setting, dense, steps.planned(setting, dense, 20.0)),
-            ramp=Ramp(setting.kept_at(20.0), choose, False),
+            masks=steps.pruning_masks(steps.plan_for(*setting, dense, 20.0), setting.context, dense),
+            callbacks=[MaskChanges(Ramp(setting.plan.at(20.0).kept_numbers, choose, False))],
         )
         fit(copy.deepcopy(dense.model), training)
         assert [kept for _, kept, _ in seen] == list(numbers[1:])
         model, kept, masks = seen[-1]
-        gradient = TORCH.gradient(model, setting.train)
-        scores = [(model.get_parameter(name) * gradient[name]).detach().abs() for name in setting.prunable]
+        gradient = TORCH.gradient(model, setting.context.train)
+        scores = [(model.get_parameter(name) * gradient[name]).detach().abs() for name in setting.plan.prunable]
         for mask, wanted in zip(masks.values(), exact_k(scores, kept), strict=True):
             assert torch.equal(mask, wanted)
 
 
 def test_released_protocol_keeps_its_own_number(tiny_npz):
-    setting = PruneSetting(
-        PruneConfig(dataset=tiny_npz, ratio=20.0, protocol="released", schedule="cubic", pruner="mp")
-    )
+    setting = planned(PruneConfig(dataset=tiny_npz, ratio=20.0, protocol="released", schedule="cubic", pruner="mp"))
     numbers = setting.kept_numbers(20.0)
-    released = Budget.counting_biases(setting.model, setting.prunable)
+    released = Budget.counting_biases(setting.context.model, setting.plan.prunable)
     assert (numbers[0], numbers[-1]) == (released.prunable, released.kept_weights(20.0))

@@ -7,15 +7,15 @@ import torch
 
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, pruned
-from pruning_study.steps.settings import PruneSetting
+from tests.plans import planned
 from tests.stored_runs import artifact
 
 OPTIONS = {"epochs": 1, "fine_tune_epochs": 2, "batch_size": 32, "engine": "torch"}
 
 
 def made(store, data, **options):
-    setting = PruneSetting(PruneConfig(dataset=str(data), **OPTIONS, **options))
-    return pruned.prune(store, "0", setting, dense.train(store, "0", setting), *setting.config.ratio)
+    setting = planned(PruneConfig(dataset=str(data), **OPTIONS, **options))
+    return pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), *setting.plan.options.ratio)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, pruned
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.connect import connect
 from pruning_study.training.evaluation import Predictions
+from tests.plans import planned
 from tests.stored_runs import artifact
 
 OPTIONS = {"epochs": 6, "fine_tune_epochs": 1, "batch_size": 16, "learning_rate": 0.05, "engine": "torch"}
@@ -21,9 +21,9 @@ def store(store_uri):
 
 
 def made(store, tiny_npz, **options):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options))
-    parent = dense.train(store, "0", setting)
-    return parent, pruned.prune(store, "0", setting, parent, *setting.config.ratio)
+    setting = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options))
+    parent = dense.train(store, "0", *setting.dense)
+    return parent, pruned.prune(store, "0", *setting, parent, *setting.plan.options.ratio)
 
 
 @pytest.mark.slow

@@ -245,7 +245,7 @@ def step(trainer, model, image, **more):
     hook = model.register_forward_hook(lambda module, images, logits: seen.append(logits.detach().tolist()))
     optimizer = Optimizer(2**-10, 0.5, 0.0, velocity)
     examples = Examples(torch.tensor(image), torch.tensor([1]))
-    loss = trainer.train_epoch(model, examples, [torch.tensor([0])], optimizer, **{"masks": {}, **more})
+    loss = trainer.train_epoch(model, engines.Steps(examples, [torch.tensor([0])], optimizer, **{"masks": {}, **more}))
     hook.remove()
     return loss, seen[0], velocity
 
@@ -297,7 +297,7 @@ def test_steps_are_those_of_torchs_sgd_to_the_last_bit(momentum):
     reference = copy.deepcopy(model)
     velocity = {name: torch.zeros_like(weights) for name, weights in model.named_parameters()}
     examples, batches = Examples(torch.randn(12, 5), torch.arange(12) % 3), torch.arange(12).split(4)
-    engines.TORCH.train_epoch(model, examples, batches, Optimizer(0.1, momentum, 0.01, velocity), {})
+    engines.TORCH.train_epoch(model, engines.Steps(examples, batches, Optimizer(0.1, momentum, 0.01, velocity), {}))
     sgd = torch.optim.SGD(
         reference.parameters(), lr=0.1, momentum=momentum, nesterov=momentum > 0, weight_decay=0.01, fused=True
     )
@@ -320,7 +320,7 @@ def two_images(*, weights=None, outcomes=None, **settings):
     examples = Examples(torch.eye(2), torch.tensor([0, 1]))
     whole = [torch.tensor([1, 0])]
     loss = engines.TORCH.train_epoch(
-        model, examples, whole, optimizer, {}, **settings, weights=weights, outcomes=outcomes
+        model, engines.Steps(examples, whole, optimizer, {}, **settings, weights=weights, outcomes=outcomes)
     )
     return loss, model[0].weight.tolist()
 
@@ -343,7 +343,7 @@ def test_a_call_after_a_step_sets_the_factors_of_the_next_batch():
         factors.fill_(2.0)
 
     batches, train = [torch.tensor([1]), torch.tensor([0])], Examples(torch.eye(2), torch.tensor([0, 1]))
-    engines.TORCH.train_epoch(model, train, batches, optimizer, {}, weights=factors, stepped=double)
+    engines.TORCH.train_epoch(model, engines.Steps(train, batches, optimizer, {}, weights=factors, stepped=double))
     assert numbers == [(0, [[0.0, -0.5], [0.0, 0.5]]), (1, model[0].weight.tolist())]
     assert model[0].weight.tolist() == [[1.0, -0.5], [-1.0, 0.5]]
 
@@ -352,10 +352,10 @@ def test_each_step_has_its_own_learning_rate():
     """Each image is a batch, whose gradient is (-1/2, 1/2) for its class."""
     model, train = linear_of([[0.0, 0.0], [0.0, 0.0]]), Examples(torch.eye(2), torch.tensor([0, 1]))
     optimizer = Optimizer([1.0, 0.25], 0.0, 0.0, {"0.weight": torch.zeros(2, 2)})
-    engines.TORCH.train_epoch(model, train, [torch.tensor([1]), torch.tensor([0])], optimizer, {})
+    engines.TORCH.train_epoch(model, engines.Steps(train, [torch.tensor([1]), torch.tensor([0])], optimizer, {}))
     assert model[0].weight.tolist() == [[0.125, -0.5], [-0.125, 0.5]]
     with pytest.raises(ValueError, match="2 learning rates do not fit 1 steps"):
-        engines.TORCH.train_epoch(model, train, [torch.tensor([1])], optimizer, {})
+        engines.TORCH.train_epoch(model, engines.Steps(train, [torch.tensor([1])], optimizer, {}))
 
 
 def test_factors_multiply_the_teachers_part_too():
@@ -373,7 +373,7 @@ def test_outcomes_are_of_the_images_seen_whatever_their_factors():
     outcomes = engines.Outcomes(torch.full((3,), -7.0), torch.ones(3, dtype=torch.bool))
     factors = torch.tensor([9.0, 0.0, 1.0])
     engines.TORCH.train_epoch(
-        model, examples, [torch.tensor([1, 0])], optimizer, {}, None, None, None, factors, outcomes
+        model, engines.Steps(examples, [torch.tensor([1, 0])], optimizer, {}, None, None, None, factors, outcomes)
     )
     assert outcomes.loss.tolist() == pytest.approx([math.log(1 + math.exp(-2)), math.log(1 + math.e), -7])
     assert outcomes.right.tolist() == [True, False, True]

@@ -8,7 +8,7 @@ from pruning_study import models
 from pruning_study.models import checkpoints
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps import given_classes
-from pruning_study.steps.settings import TrainSetting
+from tests.plans import planned
 
 CLASSES = [str(label) for label in range(10)]
 
@@ -27,24 +27,24 @@ def written(tmp_path, names):
 
 
 def setting(tiny_npz, weights, class_names=None):
-    return TrainSetting(TrainConfig(dataset=str(tiny_npz), weights=weights, class_names=class_names))
+    return planned(TrainConfig(dataset=str(tiny_npz), weights=weights, class_names=class_names))
 
 
 def test_outputs_are_put_into_the_order_of_the_data(tmp_path, tiny_npz, weights):
     plain = setting(tiny_npz, weights)
-    classes = list(plain.data.classes)
+    classes = list(plain.context.data.classes)
     order = [classes[3], classes[0], *(name for name in classes if name not in (classes[3], classes[0]))]
     ordered = setting(tiny_npz, weights, written(tmp_path, order))
     images = torch.rand(4, 1, 28, 28)
     with torch.no_grad():
-        before, after = (each.model.eval()(images) for each in (plain, ordered))
+        before, after = (each.context.model.eval()(images) for each in (plain, ordered))
     for place, name in enumerate(order):
         torch.testing.assert_close(after[:, classes.index(name)], before[:, place])
 
 
 def test_the_order_tells_networks_apart_only_where_it_is_another_one(tmp_path, tiny_npz, weights):
     plain = setting(tiny_npz, weights)
-    classes = plain.data.classes
+    classes = plain.context.data.classes
     assert setting(tiny_npz, weights, written(tmp_path, classes)).params == plain.params
     assert setting(tiny_npz, weights, written(tmp_path, classes[::-1])).params != plain.params
 

@@ -8,9 +8,8 @@ from analysis.runs import schema
 from pruning_study.data import datasets
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps.identity import config_hash, hashed_params
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
+from tests.plans import planned
 
 FOLDER = Path(__file__).parent
 # Recorded by earlier versions: the stores that they made have to be found.
@@ -24,9 +23,8 @@ def load(dataset, image_size, test_fraction):
 
 
 def setting_of(config):
-    """Return the setting of a config, with data that settings share."""
-    make = IterateSetting if isinstance(config, IterateConfig) else PruneSetting
-    return make(config, load(*plan.source(config)))
+    """Return the plan and the context of a config, with data that they share."""
+    return planned(config, load(*plan.source(config)))
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: json.dumps(recorded["options"]))
@@ -34,28 +32,28 @@ def test_the_hash_of_every_setting_is_what_it_was(recorded):
     setting = setting_of(PruneConfig(**recorded["options"]))
     dense = config_hash(schema.DENSE, setting.params)
     assert dense == recorded["dense"]
-    assert setting.plan(setting.config.ratio[0], setting.params, dense).hash == recorded["pruned"]
+    assert setting.plan.at(setting.plan.options.ratio[0], setting.params, dense).hash == recorded["pruned"]
 
 
 @pytest.mark.parametrize("recorded", RECORDED_CHAINS, ids=lambda recorded: json.dumps(recorded["options"]))
 def test_the_hash_of_every_iteration_is_what_it_was(recorded):
     setting = setting_of(IterateConfig(**recorded["options"]))
-    assert [step.config_hash for step in plan.chain(setting.chain, setting)] == recorded["chain"]
+    assert [step.config_hash for step in plan.chain_steps(setting.plan.chain, setting.plan)] == recorded["chain"]
 
 
 def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
     config = PruneConfig(ratio="10")
     setting = setting_of(config)
-    dense = plan.dense_step(config, setting)
-    once = plan.pruned_step(config, setting, dense)
-    twice = plan.pruned_step(PruneConfig(ratio="20"), setting, once)
+    dense = plan.dense_step(config, setting.plan.dense)
+    once = plan.pruned_step(config, setting.plan, dense)
+    twice = plan.pruned_step(PruneConfig(ratio="20"), setting.plan, once)
     assert twice.config_hash == "a792a56f2c3902d0d6a2c78e36eb083f0e8beac6fa5959acbb6be3ab36b161a0"
 
 
 def test_the_hashes_of_quantised_networks_are_those_of_the_second_version():
     setting = setting_of(PruneConfig(ratio="10"))
     dense = config_hash(schema.DENSE, setting.params)
-    pruned = setting.plan(10.0, setting.params, dense)
+    pruned = setting.plan.at(10.0, setting.params, dense)
     assert [
         config_hash(schema.QUANTIZED, {**setting.params, "number_format": "float16"}, dense),
         config_hash(schema.QUANTIZED, {**pruned.params, "number_format": "dynamic-int8"}, pruned.hash),

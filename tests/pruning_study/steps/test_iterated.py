@@ -18,12 +18,12 @@ from pruning_study.data.examples import generator, number_of_batches, shuffled
 from pruning_study.models import checkpoints
 from pruning_study.options.config import IterateConfig
 from pruning_study.steps import dense, iterated, runs
+from pruning_study.steps.followed import following
 from pruning_study.steps.identity import hashed_params
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import following
 from pruning_study.tracking.connect import connect
 from pruning_study.training import loop
 from pruning_study.training.recipes import Phase
+from tests.plans import planned
 from tests.stored_runs import artifact
 
 SMALL = {"epochs": 1, "engine": "torch", "iterations": 4}
@@ -40,9 +40,9 @@ def chain_in(store, data):
     """Return a function that makes or finds a chain, and returns its setting and its runs, the dense one first."""
 
     def make(**options):
-        setting = IterateSetting(IterateConfig(dataset=str(data), **{**SMALL, **options}))
-        root = dense.train(store, "0", setting)
-        return setting, [root, *iterated.levels(store, "0", setting, root)]
+        setting = planned(IterateConfig(dataset=str(data), **{**SMALL, **options}))
+        root = dense.train(store, "0", *setting.dense)
+        return setting, [root, *iterated.levels(store, "0", *setting, root)]
 
     return make
 
@@ -81,7 +81,7 @@ def pruned_by_torch(model, masks, names, pruner):
 def test_masks_are_those_of_torch_pruning_again_and_again(shared_chain, pruner):
     setting, made = shared_chain(pruner=pruner, weight_treatment="rewind", iterations=3)
     for parent, level in pairwise(made):
-        expected = pruned_by_torch(parent.model, parent.masks, setting.prunable, pruner)
+        expected = pruned_by_torch(parent.model, parent.masks, setting.plan.prunable, pruner)
         assert all(torch.equal(level.masks[name], mask) for name, mask in expected.items())
         assert all((level.masks[name] <= parent.masks.get(name, level.masks[name] | True)).all() for name in expected)
         for name, mask in level.masks.items():
@@ -109,30 +109,30 @@ def test_params_of_each_level_are_known_beforehand(shared_chain, shared_store):
 
 
 def test_twenty_iterations_of_the_paper_end_near_a_sparsity_of_98_6_percent(tiny_npz):
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz)))
-    assert setting.chain.iterations == 20
-    assert setting.level_sparsity(19) == pytest.approx(1 - 0.8**19, abs=5e-5)
-    assert str(setting.pruning.fine_tuning) == "30x0.01"
+    setting = planned(IterateConfig(dataset=str(tiny_npz)))
+    assert setting.plan.chain.iterations == 20
+    assert setting.plan.level_sparsity(19) == pytest.approx(1 - 0.8**19, abs=5e-5)
+    assert str(setting.plan.training) == "30x0.01"
 
 
 def test_each_level_ends_as_the_dense_network_does(tiny_npz):
     """It has as many epochs, whatever the recipe's fine-tuning has: 15."""
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", average_epochs=20))
-    assert (setting.pruning.fine_tuning.epochs, setting.pruning.fine_tuning.average_epochs) == (30, 20)
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", decay="cosine"))
-    assert setting.pruning.fine_tuning.decay == "cosine"
+    setting = planned(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", average_epochs=20))
+    assert (setting.plan.training.epochs, setting.plan.training.average_epochs) == (30, 20)
+    setting = planned(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", decay="cosine"))
+    assert setting.plan.training.decay == "cosine"
 
 
 @pytest.mark.parametrize("treatment", ["finetune", "rewind"])
 def test_what_a_level_starts_from(shared_store, treatment):
     """A level that is trained at a rate of next to nothing ends where it starts."""
     store, data = shared_store
-    root = dense.train(store, "0", IterateSetting(IterateConfig(dataset=str(data), learning_rate=0.1, **SMALL)))
+    root = dense.train(store, "0", *planned(IterateConfig(dataset=str(data), learning_rate=0.1, **SMALL)).dense)
     still = IterateConfig(dataset=str(data), weight_treatment=treatment, learning_rate=1e-30, **SMALL)
-    setting = IterateSetting(still)
-    level = iterated.level(store, "0", setting, root)
-    start = (setting.model if treatment == "rewind" else root.model).state_dict()
-    assert not torch.equal(setting.model.conv1.weight, root.model.conv1.weight)
+    setting = planned(still)
+    level = iterated.level(store, "0", *setting, root)
+    start = (setting.context.model if treatment == "rewind" else root.model).state_dict()
+    assert not torch.equal(setting.context.model.conv1.weight, root.model.conv1.weight)
     for name, weight in level.model.state_dict().items():
         assert torch.equal(weight, start[name] * level.masks.get(name, torch.tensor(True)))
 
@@ -143,14 +143,14 @@ STEPS = 5
 @pytest.fixture
 def state_after_steps(tiny_npz):
     """The state of the dense network after five steps of SGD with Nesterov momentum, batch by batch."""
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **SMALL | REWINDING))
-    model = copy.deepcopy(setting.model)
+    setting = planned(IterateConfig(dataset=str(tiny_npz), **SMALL | REWINDING))
+    model = copy.deepcopy(setting.context.model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     random, batches = generator(0, "dense"), []
     while len(batches) < STEPS:
-        batches += shuffled(setting.train, 128, random)
+        batches += shuffled(setting.context.train, 128, random)
     for batch in batches[:STEPS]:
-        images, labels = setting.train.batch(batch)
+        images, labels = setting.context.train.batch(batch)
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
@@ -161,15 +161,13 @@ def state_after_steps(tiny_npz):
 def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, tiny_npz, state_after_steps):
     """Three batches are an epoch: five steps end within the second. A rate of next to nothing leaves the start."""
     setting, made = chain(**REWINDING)
-    assert number_of_batches(len(setting.train), 128) == 3
+    assert number_of_batches(len(setting.context.train), 128) == 3
     for iteration, level in enumerate(made[1:], start=1):
         assert store.get(level.run_id).data.params["rewind_step"] == str(STEPS)
-        still = copy.copy(setting)
-        slow = replace(setting.training.hyperparameters, phases=(Phase(1, 1e-30),))
-        still.pruning = replace(setting.pruning, fine_tuning=slow)
+        slow = replace(setting.plan.training, phases=(Phase(1, 1e-30),))
         parent, saved = made[iteration - 1], tiny_npz.with_suffix(".none")
-        plan = still.level_plan(parent.dense.params, parent.config_hash, iteration)
-        start, _ = iterated._train(still, parent, plan, saved, loop.ignore)
+        plan = setting.plan.level(iteration, parent.dense.params, parent.config_hash)
+        start, _ = iterated._train(replace(plan, training=slow), setting.context, parent, saved, loop.ignore)
         masks = level.masks
         for name, weight in start.state_dict().items():
             assert torch.equal(weight, state_after_steps[name] * masks.get(name, torch.tensor(True)))
@@ -180,17 +178,17 @@ def test_the_state_of_a_step_is_where_the_training_passes(shared_store, engine):
     """One epoch is three steps, and its weights are those of the dense network."""
     store, data = shared_store
     options = SMALL | REWINDING | {"engine": engine, "rewind_step": 3, "epochs": 1}
-    setting = IterateSetting(IterateConfig(dataset=str(data), **options))
-    dense_run = dense.train(store, "0", setting)
-    for name, weight in setting.rewound.state_dict().items():
+    setting = planned(IterateConfig(dataset=str(data), **options))
+    dense_run = dense.train(store, "0", *setting.dense)
+    for name, weight in iterated.rewound(*setting).state_dict().items():
         assert torch.equal(weight, dense_run.model.state_dict()[name])
 
 
 def test_step_0_is_the_initial_network_and_the_runs_of_before_the_option_are_found(shared_chain):
     setting, made = shared_chain(weight_treatment="rewind", iterations=3)
-    for name, weight in setting.rewound.state_dict().items():
-        assert torch.equal(weight, setting.model.state_dict()[name])
-    params = setting.level_plan(setting.params, "", 1).params
+    for name, weight in iterated.rewound(*setting).state_dict().items():
+        assert torch.equal(weight, setting.context.model.state_dict()[name])
+    params = setting.plan.level(1).params
     assert params["rewind_step"] == "0"
     assert "rewind_step" not in hashed_params(params)
     _, again = shared_chain(weight_treatment="rewind", iterations=3, rewind_step=0)
@@ -211,7 +209,7 @@ def test_each_step_has_levels_of_its_own_and_one_dense_network(chain):
 def test_the_control_goes_back_to_the_step_too(shared_chain):
     setting, made = shared_chain(**REWINDING | {"iterations": 3}, pruner="none")
     assert all(mask.all() for run in made[1:] for mask in run.masks.values())
-    assert setting.level_plan({}, "", 2).params["ratio_prunable"] == "1.0"
+    assert setting.plan.level(2, {}).params["ratio_prunable"] == "1.0"
 
 
 class Normalised(nn.Sequential):
@@ -226,7 +224,7 @@ def normalised(num_classes, in_channels):
 @pytest.mark.parametrize(("treatment", "epochs"), [("finetune", [1, 2, 3]), ("rewind", [1, 1, 1])])
 def test_rewinding_puts_buffers_back_too(shared_chain, treatment, epochs):
     setting, made = shared_chain(model=f"{__name__}:normalised", weight_treatment=treatment, iterations=3)
-    batches = len(setting.train_indices) // 32
+    batches = len(setting.context.train_indices) // 32
     assert [int(run.model[1].num_batches_tracked) for run in made] == [batches * count for count in epochs]
 
 
@@ -277,17 +275,17 @@ def test_a_level_that_is_gone_or_damaged__is_made_again_and_the_same(chain, stor
 
 def killed_in_the_second_epoch(monkeypatch):
     """Interrupt the training of a level after its second epoch has been saved."""
-    fit = iterated.fit_setting
+    fit = iterated.fit
 
-    def until_killed(setting, model, hyperparameters, stream, saved, on_epoch, **pruning):
+    def until_killed(model, training, *, saved, on_epoch):
         def epoch(number, metrics):
             on_epoch(number, metrics)
             if number == 3:
                 raise KeyboardInterrupt
 
-        return fit(setting, model, hyperparameters, stream, saved, epoch, **pruning)
+        return fit(model, training, saved=saved, on_epoch=epoch)
 
-    monkeypatch.setattr(iterated, "fit_setting", until_killed)
+    monkeypatch.setattr(iterated, "fit", until_killed)
 
 
 @pytest.mark.parametrize("step", [0, 5])
@@ -311,7 +309,7 @@ def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(
     assert "the training is going on after epoch 2" in caplog.text
     assert not saved.exists()
     _, whole = chain(**options, force=True)
-    assert setting.engine.name == engine
+    assert setting.context.engine.name == engine
     for one, other in zip(resumed, whole, strict=True):
         assert one.run_id != other.run_id
         for name, weight in one.model.state_dict().items():
@@ -323,9 +321,9 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
     _, (first, *_) = chain(iterations=2)
     _, (second, *_) = chain(iterations=2, force=True)
     config = IterateConfig(dataset=str(tiny_npz), dense_run_id=first.run_id, engine="torch", iterations=2)
-    setting = IterateSetting(following(config, store.get(first.run_id)))
-    assert setting.pruning.fine_tuning.epochs == 1  # as the dense run
-    (level,) = iterated.levels(store, "0", setting, runs.load(store, store.get(first.run_id), setting))
+    setting = planned(following(config, store.get(first.run_id)))
+    assert setting.plan.training.epochs == 1  # as the dense run
+    (level,) = iterated.levels(store, "0", *setting, runs.load(store, store.get(first.run_id), *setting))
     assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
 
 
@@ -374,15 +372,15 @@ def test_levels_of_a_deleted_dense_run_are_made_again_with_it_and_a_pull_has_the
     ],
 )
 def test_notes_say_what_was_done(tiny_npz, options, once, often):
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
-    assert setting.note("abc") == f"Run abc, {once}"
-    assert setting.note("abc", 3) == f"Run abc, {often}"
+    setting = planned(IterateConfig(dataset=str(tiny_npz), **options))
+    assert setting.plan.note("abc") == f"Run abc, {once}"
+    assert setting.plan.note("abc", 3) == f"Run abc, {often}"
 
 
 def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
     weights = tiny_npz.with_suffix(".safetensors")
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **SMALL))
-    checkpoints.save(weights, setting.model.state_dict())
+    setting = planned(IterateConfig(dataset=str(tiny_npz), **SMALL))
+    checkpoints.save(weights, setting.context.model.state_dict())
     with pytest.raises(StudyError, match="not known") as error:
         IterateConfig(weights=weights, weight_treatment="rewind")
     assert error.value.option == "weights"
@@ -408,18 +406,18 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
 )
 def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, options, message):
     with pytest.raises(StudyError, match=message) as error:
-        IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
+        planned(IterateConfig(dataset=str(tiny_npz), **options))
     assert error.value.option == "keep"
 
 
 @pytest.mark.attack
 def test_a_step_beyond_the_training__is_an_error_before_any_run(tiny_npz):
     """Two epochs of three batches are six steps."""
-    IterateSetting(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 6}))
+    planned(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 6}))
     with pytest.raises(
         StudyError, match=r"step 7 is beyond the training .*: give at most 6, the number of its steps$"
     ) as error:
-        IterateSetting(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 7}))
+        planned(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 7}))
     assert error.value.option == "rewind_step"
     with pytest.raises(StudyError, match="belongs to --weight-treatment rewind"):
         IterateConfig(rewind_step=1)
@@ -430,10 +428,10 @@ def test_a_step_beyond_the_training__is_an_error_before_any_run(tiny_npz):
 def test_the_ratio_over_the_weights_pruned_over_is_that_of_table_12(tiny_npz, level, output_layer):
     """It is 1 / .8^L. Each level rounds by half a weight at most: together that is less than .5 / (1 - .8) = 2.5."""
     config = IterateConfig(dataset=str(tiny_npz), iterations=21, keep=0.8, prune_output_layer=output_layer)
-    setting = IterateSetting(config)
-    ratio = float(setting.level_plan({}, "", level).params["ratio_prunable"])
-    assert setting.budget.prunable == 58_998 + output_layer * 840
-    assert abs(setting.budget.prunable / ratio - setting.budget.prunable * 0.8**level) <= 2.5
+    setting = planned(config)
+    ratio = float(setting.plan.level(level, {}).params["ratio_prunable"])
+    assert setting.plan.budget.prunable == 58_998 + output_layer * 840
+    assert abs(setting.plan.budget.prunable / ratio - setting.plan.budget.prunable * 0.8**level) <= 2.5
     assert ratio == pytest.approx(float(published.table(12)["Pruning ratio"][level]), rel=0.002)
 
 
@@ -454,7 +452,7 @@ def test_options_are_checked(option, value, message):
 
 def test_params_hold_no_surprise_for_the_hash(tiny_npz):
     """What follows from others is not hashed; each of the others makes another run."""
-    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz)))
-    params = setting.level_plan(setting.params, "", 2).params
+    setting = planned(IterateConfig(dataset=str(tiny_npz)))
+    params = setting.plan.level(2).params
     assert params.keys() - hashed_params(params).keys() >= {"sparsity", "ratio_prunable"}
     assert {"keep", "weight_treatment", "iteration", "ratio"} <= hashed_params(params).keys()

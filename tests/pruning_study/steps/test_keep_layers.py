@@ -6,28 +6,31 @@ from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning import budget
 from pruning_study.steps.resolved import pruning_params
-from pruning_study.steps.settings import PruneSetting
+from tests.plans import planned
 
 
 def setting(tiny_npz, keep=None, **options):
-    return PruneSetting(PruneConfig(dataset=str(tiny_npz), keep_layers=keep, **options))
+    return planned(PruneConfig(dataset=str(tiny_npz), keep_layers=keep, **options))
 
 
 @pytest.mark.parametrize("keep", [("conv*",), ("conv1.weight", "conv2"), ("conv?.weight",)])
 def test_layers_that_fit_are_not_prunable(tiny_npz, keep):
-    assert {*setting(tiny_npz, keep).prunable} == {*setting(tiny_npz).prunable} - {"conv1.weight", "conv2.weight"}
+    assert {*setting(tiny_npz, keep).plan.prunable} == {*setting(tiny_npz).plan.prunable} - {
+        "conv1.weight",
+        "conv2.weight",
+    }
 
 
 def test_the_last_layer_may_be_named(tiny_npz):
-    names = {*setting(tiny_npz, prune_output_layer=True).prunable}
-    (last,) = names - {*setting(tiny_npz).prunable}
-    assert setting(tiny_npz, (last,)).prunable == setting(tiny_npz).prunable
-    assert {*setting(tiny_npz, (last,), prune_output_layer=True).prunable} == names - {last}
+    names = {*setting(tiny_npz, prune_output_layer=True).plan.prunable}
+    (last,) = names - {*setting(tiny_npz).plan.prunable}
+    assert setting(tiny_npz, (last,)).plan.prunable == setting(tiny_npz).plan.prunable
+    assert {*setting(tiny_npz, (last,), prune_output_layer=True).plan.prunable} == names - {last}
 
 
 def test_kept_layers_are_in_params_and_hash_only_where_used(tiny_npz):
     settings = [setting(tiny_npz, keep, ratio="1.1") for keep in (None, ("conv*", "fc1"))]
-    plain, kept = (pruning_params(each.config, each.pruning, 1.1, 1) for each in settings)
+    plain, kept = (pruning_params(each.plan.options, each.plan.training, 1.1, 1) for each in settings)
     assert kept == {**plain, "keep_layers": "conv*,fc1"}
 
 
@@ -46,7 +49,7 @@ def test_one_layer_has_to_be_left(tiny_npz):
 @pytest.mark.parametrize("pruner", ["l1-filter", "l2-structured"])
 def test_filters_and_channels_of_kept_layers_stay(tiny_npz, pruner):
     found = setting(tiny_npz, ("conv1",), pruner=pruner, ratio="1.2")
-    assert "conv1.weight" not in found.prunable
-    assert "conv1.weight" in budget.prunable(found.model)
+    assert "conv1.weight" not in found.plan.prunable
+    assert "conv1.weight" in budget.prunable(found.context.model)
     if pruner == "l1-filter":
-        assert "conv1.weight" not in found.filters.numbers
+        assert "conv1.weight" not in found.plan.filters.numbers

@@ -6,11 +6,14 @@ from pruning_study.steps.resolved import (
     check_average,
     check_decay,
     check_ramp,
+    dense_training,
+    epsilon,
     final_epochs,
+    fine_tuning,
+    gradient,
     pruning_params,
     pruning_steps,
-    resolve_pruning,
-    resolve_training,
+    recipe,
     training_params,
 )
 from pruning_study.training.regularizers import REGULARIZERS
@@ -19,27 +22,27 @@ PAPERS_EPSILON = 5e-4
 
 
 def resolved(**options):
+    """Return the options, the training of the dense network, and its fine-tuning."""
     config = PruneConfig(**options)
-    training = resolve_training(config)
-    return config, training, resolve_pruning(config, training)
+    return config, dense_training(config), fine_tuning(config)
 
 
 @pytest.mark.parametrize(
-    ("model", "recipe", "phases", "weight_decay"),
+    ("model", "name", "phases", "weight_decay"),
     [
         ("lenet5", "lenet5", "30x0.01", 0.0),
         ("resnet20", "resnet-cifar", "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", 5e-4),
         ("wrn16-4", "wide-resnet", "77x0.1 77x0.02 51x0.004", 5e-4),
     ],
 )
-def test_the_recipe_is_the_models_own(model, recipe, phases, weight_decay):
-    _, training, _ = resolved(model=model)
-    assert (training.recipe, str(training.hyperparameters)) == (recipe, phases)
-    assert training.hyperparameters.weight_decay == weight_decay
+def test_the_recipe_is_the_models_own(model, name, phases, weight_decay):
+    config, training, _ = resolved(model=model)
+    assert (recipe(config), str(training)) == (name, phases)
+    assert training.weight_decay == weight_decay
 
 
 @pytest.mark.parametrize(
-    ("options", "epsilon"),
+    ("options", "value"),
     [
         ({"model": "lenet5"}, PAPERS_EPSILON),
         ({"model": "lenet5", "weight_decay": "0.01"}, 0.01),
@@ -50,8 +53,8 @@ def test_the_recipe_is_the_models_own(model, recipe, phases, weight_decay):
         ({"model": "lenet5", "protocol": "released", "epsilon": "0.5"}, 0.5),
     ],
 )
-def test_epsilon_is_the_weight_decay_or_the_papers_value(options, epsilon):
-    assert resolved(pruner="up", **options)[2].epsilon == epsilon
+def test_epsilon_is_the_weight_decay_or_the_papers_value(options, value):
+    assert epsilon(PruneConfig(pruner="up", **options)) == value
 
 
 @pytest.mark.parametrize("options", [{}, {"model": "resnet20", "protocol": "released"}, {"weight_decay": "0"}])
@@ -63,10 +66,10 @@ def test_a_regulariser_without_weight_decay_is_refused(options):
 
 
 def test_fine_tuning_has_the_regulariser_of_the_training():
-    config, training, pruning = resolved(regularizer="l1", weight_decay="1e-4", pruner="up")
-    assert training.hyperparameters.regularizer == pruning.fine_tuning.regularizer == REGULARIZERS["l1"]
-    assert training_params(config, training, {})["regularizer"] == "l1"
-    assert pruning.epsilon == 1e-4
+    config, training, tuning = resolved(regularizer="l1", weight_decay="1e-4", pruner="up")
+    assert training.regularizer == tuning.regularizer == REGULARIZERS["l1"]
+    assert training_params(config, {})["regularizer"] == "l1"
+    assert epsilon(config) == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -85,44 +88,43 @@ def test_fine_tuning_has_the_regulariser_of_the_training():
     ],
 )
 def test_adam_has_rates_of_its_own_and_fine_tunes_too(options, training_phases, tuning_phases, momentum):
-    config, training, pruning = resolved(**options, optimizer="adam")
-    assert (str(training.hyperparameters), str(pruning.fine_tuning)) == (training_phases, tuning_phases)
-    assert training.hyperparameters.momentum == pruning.fine_tuning.momentum == momentum
-    assert training.hyperparameters.optimizer == pruning.fine_tuning.optimizer == "adam"
-    assert training_params(config, training, {})["optimizer"] == "adam"
+    config, training, tuning = resolved(**options, optimizer="adam")
+    assert (str(training), str(tuning)) == (training_phases, tuning_phases)
+    assert training.momentum == tuning.momentum == momentum
+    assert training.optimizer == tuning.optimizer == "adam"
+    assert training_params(config, {})["optimizer"] == "adam"
 
 
 def test_given_weights_were_trained_elsewhere_and_only_their_fine_tuning_has_an_optimizer(tmp_path):
-    config, training, pruning = resolved(weights=tmp_path / "w.safetensors", optimizer="adam")
-    assert "optimizer" not in training_params(config, training, {"weights_digest": "ab"})
-    assert pruning_params(config, pruning, 2.0, 1)["optimizer"] == "adam"
+    config, _, tuning = resolved(weights=tmp_path / "w.safetensors", optimizer="adam")
+    assert "optimizer" not in training_params(config, {"weights_digest": "ab"})
+    assert pruning_params(config, tuning, 2.0, 1)["optimizer"] == "adam"
 
 
 @pytest.mark.parametrize("epochs", ["0", "15"])
 def test_the_fine_tuning_is_quantised_and_the_training_is_not(epochs):
     options = {"quantization": "after-training", "fine_tune_epochs": epochs}
-    _, training, pruning = resolved(weight_bits="4", **options)
-    assert (training.hyperparameters.quantization, pruning.fine_tuning.quantization) == (None, (4, False))
-    assert resolved(**options)[2].fine_tuning.quantization is None
+    _, training, tuning = resolved(weight_bits="4", **options)
+    assert (training.quantization, tuning.quantization) == (None, (4, False))
+    assert resolved(**options)[2].quantization is None
 
 
 def test_the_released_protocol_does_as_its_code():
-    _, training, pruning = resolved(model="resnet20", protocol="released", pruner="up")
-    assert training.hyperparameters.weight_decay == 0.0
-    assert (pruning.pruner.name, pruning.gradient_objective) == ("up-signed", "data")
-    assert (pruning.gradient_batches, pruning.gradient_mode) == (1, "train")
+    config, training, _ = resolved(model="resnet20", protocol="released", pruner="up")
+    assert training.weight_decay == 0.0
+    assert (config.pruner_record.name, gradient(config)) == ("up-signed", ("data", 1, "train"))
 
 
 def test_options_win_over_the_protocol():
     options = {"gradient_objective": "regularized", "gradient_batches": "3", "gradient_mode": "eval"}
-    _, training, pruning = resolved(protocol="released", weight_decay="0.1", **options)
-    assert training.hyperparameters.weight_decay == 0.1
-    assert (pruning.gradient_objective, pruning.gradient_batches, pruning.gradient_mode) == ("regularized", 3, "eval")
+    config, training, _ = resolved(protocol="released", weight_decay="0.1", **options)
+    assert training.weight_decay == 0.1
+    assert gradient(config) == ("regularized", 3, "eval")
 
 
 def test_params_hold_what_can_change_the_dense_model():
-    config, training, _ = resolved(seed="7", epochs="3")
-    params = training_params(config, training, {"dataset": "d"})
+    config, _, _ = resolved(seed="7", epochs="3")
+    params = training_params(config, {"dataset": "d"})
     assert params == {
         "dataset": "d",
         "model": "lenet5",
@@ -146,8 +148,8 @@ def test_params_hold_what_can_change_the_dense_model():
 
 
 def test_given_weights_have_no_params_of_training():
-    config, training, _ = resolved()
-    params = training_params(config, training, {"weights_digest": "abc"})
+    config, _, _ = resolved()
+    params = training_params(config, {"weights_digest": "abc"})
     assert params["weights_digest"] == "abc"
     assert not {"epochs", "learning_rate", "phases", "batch_size"} & params.keys()
 
@@ -172,8 +174,8 @@ def test_given_weights_have_no_params_of_training():
     ],
 )
 def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
-    config, _, pruning = resolved(**options)
-    params = pruning_params(config, pruning, 10.0, iteration=1)
+    config, _, tuning = resolved(**options)
+    params = pruning_params(config, tuning, 10.0, iteration=1)
     assert params.items() >= there.items()
     assert not missing & params.keys()
     assert params["ratio"] == "10.0"
@@ -204,15 +206,15 @@ def test_without_fine_tuning_there_is_no_part_of_it(options):
     ],
 )
 def test_a_ramp_ends_before_fine_tuning_does(options, images, option):
-    config, _, pruning = resolved(schedule="cubic", **options)
+    config, _, tuning = resolved(schedule="cubic", **options)
     with pytest.raises(StudyError) as error:
-        check_ramp(config, pruning.fine_tuning, images)
+        check_ramp(config, tuning, images)
     assert option_name(error.value.option) == option
 
 
 def test_a_ramp_that_fits_is_no_error():
-    config, _, pruning = resolved(schedule="cubic", ramp_steps="4")
-    check_ramp(config, pruning.fine_tuning, 4 * 128)
+    config, _, tuning = resolved(schedule="cubic", ramp_steps="4")
+    check_ramp(config, tuning, 4 * 128)
 
 
 FROM_INITIALIZATION = {"start": "initialization", "epochs": "10", "batch_size": "100"}
@@ -229,10 +231,10 @@ FROM_INITIALIZATION = {"start": "initialization", "epochs": "10", "batch_size": 
 )
 def test_steps_are_counted_or_shares_of_the_training(options, steps):
     """Ten epochs of fifty batches."""
-    config, _, pruning = resolved(**FROM_INITIALIZATION, **options)
-    found = pruning_steps(config, pruning.fine_tuning, 5000)
+    config, _, tuning = resolved(**FROM_INITIALIZATION, **options)
+    found = pruning_steps(config, tuning, 5000)
     assert tuple(found.values()) == steps
-    params = pruning_params(config, pruning, 10.0, 1, found)
+    params = pruning_params(config, tuning, 10.0, 1, found)
     assert params.items() >= {"start": "initialization", "schedule": "cubic", "regrow": "true"}.items()
     assert (params["begin"], params["end"], params["frequency"]) == tuple(map(str, steps))
     assert not [name for name in params if name.startswith(("fine_tune", "ramp"))]
@@ -243,30 +245,30 @@ def test_steps_are_counted_or_shares_of_the_training(options, steps):
     [({"begin": "200", "end": "100"}, "--end"), ({"end": "500"}, "--end"), ({"begin": "0.9"}, "--end")],
 )
 def test_steps_outside_the_training_are_refused(options, option):
-    config, _, pruning = resolved(**FROM_INITIALIZATION, **options)
+    config, _, tuning = resolved(**FROM_INITIALIZATION, **options)
     with pytest.raises(StudyError) as error:
-        pruning_steps(config, pruning.fine_tuning, 5000)
+        pruning_steps(config, tuning, 5000)
     assert option_name(error.value.option) == option
 
 
 def test_a_training_of_one_batch_leaves_no_room():
-    config, _, pruning = resolved(**{**FROM_INITIALIZATION, "epochs": "1"})
+    config, _, tuning = resolved(**{**FROM_INITIALIZATION, "epochs": "1"})
     with pytest.raises(StudyError, match="more epochs") as error:
-        pruning_steps(config, pruning.fine_tuning, 100)
+        pruning_steps(config, tuning, 100)
     assert error.value.option == "epochs"
 
 
 def test_a_network_that_is_not_pruned_has_no_steps():
     for options in ({"pruner": "none", **FROM_INITIALIZATION}, {"schedule": "cubic"}):
-        config, _, pruning = resolved(**options)
-        assert pruning_steps(config, pruning.fine_tuning, 5000) == {}
+        config, _, tuning = resolved(**options)
+        assert pruning_steps(config, tuning, 5000) == {}
 
 
 def test_fine_tuning_decays_as_training_does_unless_it_is_told_otherwise():
-    _, training, pruning = resolved(decay="cosine")
-    assert (training.hyperparameters.decay, pruning.fine_tuning.decay) == ("cosine", "cosine")
-    _, training, pruning = resolved(decay="cosine", fine_tune_decay="none")
-    assert (training.hyperparameters.decay, pruning.fine_tuning.decay) == ("cosine", "none")
+    _, training, tuning = resolved(decay="cosine")
+    assert (training.decay, tuning.decay) == ("cosine", "cosine")
+    _, training, tuning = resolved(decay="cosine", fine_tune_decay="none")
+    assert (training.decay, tuning.decay) == ("cosine", "none")
 
 
 @pytest.mark.parametrize(
@@ -280,16 +282,16 @@ def test_fine_tuning_decays_as_training_does_unless_it_is_told_otherwise():
 )
 def test_a_decay_to_0_keeps_the_last_epoch(options, keeps_last):
     config, training, _ = resolved(**options)
-    assert training.hyperparameters.keeps_last_epoch == keeps_last
-    kept = training_params(config, training, {}).get("kept_epoch")
+    assert training.keeps_last_epoch == keeps_last
+    kept = training_params(config, {}).get("kept_epoch")
     assert kept == options.get("kept_epoch")
 
 
 def test_a_decay_needs_two_steps_in_every_phase():
     _, training, _ = resolved(decay="cosine", epochs="1")
-    check_decay(training.hyperparameters, 256, "decay")
+    check_decay(training, 256, "decay")
     with pytest.raises(StudyError, match="single step") as caught:
-        check_decay(training.hyperparameters, 128, "decay")
+        check_decay(training, 128, "decay")
     assert caught.value.option == "decay"
 
 
@@ -305,19 +307,19 @@ def test_a_decay_needs_two_steps_in_every_phase():
 def test_as_many_epochs_of_fine_tuning_are_averaged_as_of_training_unless_it_is_said_otherwise(
     options, dense, fine_tuned
 ):
-    config, training, pruning = resolved(**options)
-    assert (training.hyperparameters.average_epochs, pruning.fine_tuning.average_epochs) == (dense, fine_tuned)
-    assert training_params(config, training, {})["average_epochs"] == str(dense)
+    config, training, tuning = resolved(**options)
+    assert (training.average_epochs, tuning.average_epochs) == (dense, fine_tuned)
+    assert training_params(config, {})["average_epochs"] == str(dense)
     if config.fine_tune_epochs != 0:
-        assert pruning_params(config, pruning, 10.0, 1)["fine_tune_average_epochs"] == str(fine_tuned)
+        assert pruning_params(config, tuning, 10.0, 1)["fine_tune_average_epochs"] == str(fine_tuned)
 
 
 def test_no_more_epochs_are_averaged_than_there_are():
     _, training, _ = resolved(average_epochs="30")
-    check_average(training.hyperparameters, "average_epochs")
+    check_average(training, "average_epochs")
     _, training, _ = resolved(average_epochs="31")
     with pytest.raises(StudyError, match=r"31 is above 30") as caught:
-        check_average(training.hyperparameters, "average_epochs")
+        check_average(training, "average_epochs")
     assert caught.value.option == "average_epochs"
 
 
@@ -327,13 +329,13 @@ def test_only_epochs_with_the_last_masks_are_averaged():
     With one step an epoch, the ramp ends where the ninth epoch begins. Pruning while training ends at .75 of 30 epochs,
     within the 23rd.
     """
-    config, _, pruning = resolved(schedule="cubic", ramp_steps="2", average_epochs="8")
-    assert final_epochs(config, pruning.fine_tuning, 54_000) == 8
-    check_average(pruning.fine_tuning, "fine_tune_average_epochs", 8)
-    config, _, pruning = resolved(schedule="cubic", average_epochs="8")
-    assert final_epochs(config, pruning.fine_tuning, 54_000) == 7
+    config, _, tuning = resolved(schedule="cubic", ramp_steps="2", average_epochs="8")
+    assert final_epochs(config, tuning, 54_000) == 8
+    check_average(tuning, "fine_tune_average_epochs", 8)
+    config, _, tuning = resolved(schedule="cubic", average_epochs="8")
+    assert final_epochs(config, tuning, 54_000) == 7
     with pytest.raises(StudyError, match="8 is above 7"):
-        check_average(pruning.fine_tuning, "fine_tune_average_epochs", 7)
+        check_average(tuning, "fine_tune_average_epochs", 7)
     for options, epochs in (({}, 8), ({"end": "0.5"}, 15), ({"pruner": "none"}, 30)):
-        config, _, pruning = resolved(start="initialization", **options)
-        assert final_epochs(config, pruning.fine_tuning, 54_000) == epochs
+        config, _, tuning = resolved(start="initialization", **options)
+        assert final_epochs(config, tuning, 54_000) == epochs

@@ -11,7 +11,8 @@ from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps import dense, pruned, runs
-from pruning_study.steps.settings import PruneSetting, TrainSetting, following
+from pruning_study.steps.followed import following
+from tests.plans import planned
 from tests.stored_runs import artifact
 
 OPTIONS = {"epochs": 1, "fine_tune_epochs": 1, "batch_size": 32}
@@ -33,41 +34,41 @@ def made(store, tiny_npz):
     """The run id of a dense run of given weights, whose file names a normalisation of its own."""
     config = TrainConfig(dataset=str(tiny_npz))
     weights = tiny_npz.with_suffix(".safetensors")
-    checkpoints.save(weights, TrainSetting(config).model.state_dict(), {"mean": "[0.25]", "std": "[0.5]"})
-    setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), weights=weights))
-    return dense.train(store, "0", setting).run_id
+    checkpoints.save(weights, planned(config).context.model.state_dict(), {"mean": "[0.25]", "std": "[0.5]"})
+    setting = planned(TrainConfig(dataset=str(tiny_npz), weights=weights))
+    return dense.train(store, "0", *setting.dense).run_id
 
 
 def setting_for(store, run_id, tiny_npz, **options):
     config = PruneConfig(dataset=str(tiny_npz), dense_run_id=run_id, ratio="2", **OPTIONS, **options)
-    return PruneSetting(following(config, store.get(run_id)))
+    return planned(following(config, store.get(run_id)))
 
 
 def test_loading_a_parent_changes_nothing_of_the_setting(store, made, tiny_npz):
     setting = setting_for(store, made, tiny_npz)
-    own, weights = setting.normalization, {k: v.clone() for k, v in setting.model.state_dict().items()}
-    parent = runs.load(store, store.get(made), setting)
+    own, weights = setting.context.normalization, {k: v.clone() for k, v in setting.context.model.state_dict().items()}
+    parent = runs.load(store, store.get(made), *setting)
     assert parent.normalization == Normalization([0.25], [0.5]) != own
-    assert setting.normalization == own
-    assert all(torch.equal(setting.model.state_dict()[name], weight) for name, weight in weights.items())
+    assert setting.context.normalization == own
+    assert all(torch.equal(setting.context.model.state_dict()[name], weight) for name, weight in weights.items())
 
 
 def test_every_pruner_uses_the_normalisation_of_its_parent(store, made, tiny_npz):
     """Also the second one, whose setting has not loaded the parent itself."""
     settings = [setting_for(store, made, tiny_npz, pruner=pruner) for pruner in ("mp", "rp")]
-    parent = runs.load(store, store.get(made), settings[0])
+    parent = runs.load(store, store.get(made), *settings[0])
     for setting in settings:
-        run = pruned.prune(store, "0", setting, parent, 2.0)
+        run = pruned.prune(store, "0", *setting, parent, 2.0)
         _, metadata = checkpoints.load(artifact(store.get(run.run_id), "checkpoint.safetensors"))
         assert (metadata["mean"], metadata["std"]) == ("[0.25]", "[0.5]")
         assert store.get(run.run_id).data.tags["normalization_mean"] == "[0.25]"
 
 
 def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="2", **OPTIONS))
-    parent = dense.train(store, "0", setting)
-    run = pruned.prune(store, "0", setting, parent, 2.0)
-    loaded = runs.load(store, store.get(run.run_id), setting)
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", **OPTIONS))
+    parent = dense.train(store, "0", *setting.dense)
+    run = pruned.prune(store, "0", *setting, parent, 2.0)
+    loaded = runs.load(store, store.get(run.run_id), *setting)
     assert (loaded.iteration, loaded.config_hash, loaded.gradient) == (1, run.config_hash, None)
     assert loaded.dense.run_id == parent.run_id
     assert np.array_equal(loaded.dense.predictions.predicted, parent.dense.predictions.predicted)
@@ -79,41 +80,41 @@ def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz
 @pytest.fixture
 def once(store, tiny_npz):
     """Return a network that has been pruned once, to a quarter of its parameters."""
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
-    run = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
-    return runs.load(store, store.get(run.run_id), setting)
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
+    run = pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), 4.0)
+    return runs.load(store, store.get(run.run_id), *setting)
 
 
 def test_a_ratio_that_keeps_more_than_is_left_is_an_error(store, tiny_npz, once):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
     with pytest.raises(StudyError, match="larger ratio"):
-        pruned.prune(store, "0", setting, once, 2.0)
+        pruned.prune(store, "0", *setting, once, 2.0)
 
 
 def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
-    control = PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="none", **OPTIONS))
-    masks = pruned.pruning_masks(control, once, pruned.planned(control, once, 1.0))
+    control = planned(PruneConfig(dataset=str(tiny_npz), pruner="none", **OPTIONS))
+    masks = pruned.pruning_masks(pruned.plan_for(*control, once, 1.0), control.context, once)
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
 
 
 @pytest.mark.attack
 @pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
 def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
-    setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
-    run = store.get(dense.train(store, "0", setting).run_id)
+    setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
+    run = store.get(dense.train(store, "0", *setting.dense).run_id)
     checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
     with pytest.raises(StudyError, match=keyword):
-        runs.load(store, run, setting)
+        runs.load(store, run, *setting)
 
 
 @pytest.mark.attack
 def test_a_run_of_other_images__is_refused(store, tiny_npz, tiny, tmp_path):
-    setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
-    run = store.get(dense.train(store, "0", setting).run_id)
+    setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
+    run = store.get(dense.train(store, "0", *setting.dense).run_id)
     other = tmp_path / "other.npz"
     np.savez(other, **{**tiny, "test_images": 255 - tiny["test_images"]})
     with pytest.raises(StudyError, match="--dataset"):
-        runs.load(store, run, TrainSetting(TrainConfig(dataset=str(other), epochs=1)))
+        runs.load(store, run, *planned(TrainConfig(dataset=str(other), epochs=1)))
 
 
 CHAINS = [
@@ -128,8 +129,8 @@ CHAINS = [
 
 @pytest.mark.parametrize("options", CHAINS, ids=str)
 def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, once, options):
-    again = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="6", **{**OPTIONS, "fine_tune_epochs": 3}, **options))
-    twice = pruned.prune(store, "0", again, once, 6.0)
+    again = planned(PruneConfig(dataset=str(tiny_npz), ratio="6", **{**OPTIONS, "fine_tune_epochs": 3}, **options))
+    twice = pruned.prune(store, "0", *again, once, 6.0)
     for name, mask in twice.masks.items():
         assert not (mask & ~once.masks[name]).any()
         assert (twice.model.get_parameter(name)[~once.masks[name]] == 0).all()
@@ -137,19 +138,19 @@ def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, once,
 
 
 def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_npz):
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", prune_output_layer=True, **OPTIONS))
-    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
-    without = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", prune_output_layer=True, **OPTIONS))
+    once = pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), 4.0)
+    without = planned(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
     with pytest.raises(StudyError, match="output layer") as error:
-        pruned.prune(store, "0", without, once, 8.0)
+        pruned.prune(store, "0", *without, once, 8.0)
     assert error.value.option == "prune_output_layer"
 
 
 @pytest.fixture
 def dense_run(store, tiny_npz):
     """Return the setting and the run of a trained network."""
-    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", pruner="gp", **OPTIONS))
-    return setting, store.get(dense.train(store, "0", setting).run_id)
+    setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", pruner="gp", **OPTIONS))
+    return setting, store.get(dense.train(store, "0", *setting.dense).run_id)
 
 
 def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, tiny_npz, tmp_path, monkeypatch):
@@ -158,7 +159,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
     (tmp_path / "only_an_output.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     options = {"epochs": 1, "batch_size": 32, "model": "only_an_output:made"}
-    run = dense.train(store, "0", TrainSetting(TrainConfig(dataset=str(tiny_npz), **options)))
+    run = dense.train(store, "0", *planned(TrainConfig(dataset=str(tiny_npz), **options)).dense)
     assert run.metrics["test_accuracy"] > 0
     assert not [name for name in run.metrics if name.endswith("gradient_norm")]
 
@@ -174,18 +175,18 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
 )
 def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at_once(store, dense_run, options, share):
     setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
-    parent = runs.load(store, dense_run[1], dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0])
     parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
-    run = pruned.prune(store, "0", setting, parent, 4.0)
+    run = pruned.prune(store, "0", *setting, parent, 4.0)
     assert run.metrics.get("mp_overlap") == share
 
 
 def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(store, dense_run):
     """At ratio 4 a quarter of all parameters is left, so that the gradient can choose none of the largest weights."""
-    parent = runs.load(store, dense_run[1], dense_run[0])
+    parent = runs.load(store, dense_run[1], *dense_run[0])
     weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
     parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
-    run = pruned.prune(store, "0", dense_run[0].at(fine_tune_learning_rate=0.03), parent, 4.0)
+    run = pruned.prune(store, "0", *dense_run[0].at(fine_tune_learning_rate=0.03), parent, 4.0)
     assert run.metrics["mp_overlap"] == 0
 
 
@@ -193,14 +194,14 @@ def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(sto
 def pruned_run(store, dense_run):
     """Return the setting and the run of a pruned network."""
     setting, run = dense_run
-    made = pruned.prune(store, "0", setting, runs.load(store, run, setting), 4.0)
+    made = pruned.prune(store, "0", *setting, runs.load(store, run, *setting), 4.0)
     return setting, store.get(made.run_id)
 
 
 def refused(store, run, setting):
     """Return the message with which a run is refused."""
     with pytest.raises(StudyError) as error:
-        runs.load(store, store.get(run.info.run_id), setting)
+        runs.load(store, store.get(run.info.run_id), *setting)
     assert str(error.value).isprintable()
     assert run.info.run_id in str(error.value)
     return str(error.value)
@@ -224,11 +225,11 @@ def changed(run, name, function):
 @pytest.mark.attack
 def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weights(store, dense_run, caplog):
     setting, run = dense_run
-    loaded = runs.load(store, run, setting)
-    plan = pruned.planned(setting, loaded, 4.0)
-    masks = pruned.pruning_masks(setting, loaded, plan)
+    loaded = runs.load(store, run, *setting)
+    plan = pruned.plan_for(*setting, loaded, 4.0)
+    masks = pruned.pruning_masks(plan, setting.context, loaded)
     with changed(run, "gradient.safetensors", lambda tensors: tensors["fc1.weight"][3].fill_(float("nan"))):
-        again = pruned.pruning_masks(setting, runs.load(store, run, setting), plan)
+        again = pruned.pruning_masks(plan, setting.context, runs.load(store, run, *setting))
     assert all(torch.equal(masks[name], again[name]) for name in masks)
     (line,) = [record.getMessage() for record in caplog.records if "gradient" in record.getMessage()]
     assert line == (
@@ -262,7 +263,7 @@ def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_r
     ):
         with changed(run, "mask.safetensors", fault):
             assert message in refused(store, run, setting)
-    runs.load(store, run, setting)
+    runs.load(store, run, *setting)
 
 
 @pytest.mark.attack
@@ -320,8 +321,8 @@ def test_a_run_with_a_metric_that_cannot_be__is_refused(store, dense_run):
 @pytest.mark.attack
 def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_run, tiny_npz):
     setting, run = pruned_run
-    other = PruneSetting(PruneConfig(dataset=str(tiny_npz), seed=1, ratio="4", **OPTIONS))
-    foreign = dense.train(store, "0", other).run_id
+    other = planned(PruneConfig(dataset=str(tiny_npz), seed=1, ratio="4", **OPTIONS))
+    foreign = dense.train(store, "0", *other.dense).run_id
     for named, message in (
         (foreign, "has the seed '1', not 0"),
         (run.info.run_id, "is not one"),
@@ -330,7 +331,7 @@ def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_r
     ):
         store.client.set_tag(run.info.run_id, "dense_run_id", named)
         with pytest.raises(StudyError, match=message):
-            runs.load(store, store.get(run.info.run_id), setting)
+            runs.load(store, store.get(run.info.run_id), *setting)
 
 
 @pytest.mark.attack
@@ -338,14 +339,14 @@ def test_a_run_of_another_model_with_the_same_shapes__is_refused(store, dense_ru
     setting, run = dense_run
     run.data.params["model"] = "os:system"
     with pytest.raises(StudyError, match="has the model 'os:system', not lenet5"):
-        runs.load(store, run, setting)
+        runs.load(store, run, *setting)
 
 
 @pytest.mark.attack
 def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(store, pruned_run, caplog):
     setting, run = pruned_run
-    parent = dense.train(store, "0", setting)
-    assert pruned.prune(store, "0", setting, parent, 4.0).run_id == run.info.run_id
+    parent = dense.train(store, "0", *setting.dense)
+    assert pruned.prune(store, "0", *setting, parent, 4.0).run_id == run.info.run_id
     store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
-    assert pruned.prune(store, "0", setting, parent, 4.0).run_id != run.info.run_id
+    assert pruned.prune(store, "0", *setting, parent, 4.0).run_id != run.info.run_id
     assert "is made again: it has no metric realized_ratio of 1 or more" in caplog.text

@@ -20,7 +20,7 @@ from pruning_study.options.config import PruneConfig
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps import selection
-from pruning_study.steps.settings import PruneSetting
+from tests.plans import planned
 from tests.stored_runs import runs
 
 # Ratio 10 keeps 6,007 - 1,076 = 4,931 of 58,998: 4.51, 72.2, 4,011.8 and 842.5 of the layers' weights.
@@ -33,21 +33,21 @@ OF_CHANNELS = [name for name, record in PRUNERS.items() if record.unit == "chann
 def setting(tiny, tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny)
-    return PruneSetting(PruneConfig(dataset=str(path), engine="torch", fine_tune_epochs=4))
+    return planned(PruneConfig(dataset=str(path), engine="torch", fine_tune_epochs=4))
 
 
 def changed(setting, **options):
-    return PruneSetting(replace(setting.config, **options), setting.data)
+    return planned(replace(setting.plan.options, **options), setting.context.data)
 
 
 def select(setting, kept=None, among=None):
-    theta = {name: setting.model.get_parameter(name).detach() for name in setting.prunable}
-    return selection.select(setting, setting.model, theta, kept or setting.kept_numbers(10.0)[-1], among)
+    theta = {name: setting.context.model.get_parameter(name).detach() for name in setting.plan.prunable}
+    return selection.select(*setting, setting.context.model, theta, kept or setting.kept_numbers(10.0)[-1], among)
 
 
 def select_filters(setting, ratio):
-    theta = {name: setting.model.get_parameter(name).detach() for name in setting.prunable}
-    return selection.select_filters(setting, setting.model, theta, ratio)
+    theta = {name: setting.context.model.get_parameter(name).detach() for name in setting.plan.prunable}
+    return selection.select_filters(setting.plan.at(ratio), setting.context, setting.context.model, theta)
 
 
 def of_class(train, label):
@@ -73,16 +73,19 @@ def test_scope_layer_is_each_layer_by_itself(setting, pruner):
     """The masks of a layer are those that the pruner chooses with no other layer beside it."""
     setting = changed(setting, pruner=pruner, scope="layer", ratio=10.0)
     masks = select(setting)
-    record = setting.pruning.pruner
+    record = setting.plan.pruner
     arguments = {
-        "epsilon": setting.pruning.epsilon,
-        "generator": selection.generator(setting.config.seed, "random pruning"),
+        "epsilon": setting.plan.epsilon,
+        "generator": selection.generator(setting.plan.options.seed, "random pruning"),
     }
-    gradient = setting.engine.gradient(setting.model, setting.train)
+    gradient = setting.context.engine.gradient(setting.context.model, setting.context.train)
     labels = range(10) if "class_grads" in record.needs else [0]
-    of_classes = [setting.engine.gradient(setting.model, of_class(setting.train, label)) for label in labels]
+    of_classes = [
+        setting.context.engine.gradient(setting.context.model, of_class(setting.context.train, label))
+        for label in labels
+    ]
     for (name, mask), share in zip(masks.items(), SHARES, strict=True):
-        theta = setting.model.get_parameter(name).detach()
+        theta = setting.context.model.get_parameter(name).detach()
         # The recipe has no weight decay.
         given = {"theta": theta, "grad": gradient[name], "penalty_grad": theta, **arguments}
         given["class_grads"] = torch.stack([gradient[name] for gradient in of_classes])
@@ -105,9 +108,9 @@ def test_scores_are_of_the_loss_with_its_penalty_in_autograd(setting, regularize
     """With a weight decay of .02 and half of it as epsilon, undecayed pruning deducts half of the penalty."""
     given = {"pruner": pruner, "regularizer": regularizer, "weight_decay": 0.02}
     setting = changed(setting, **given, **({"epsilon": epsilon} if epsilon else {}))
-    model = copy.deepcopy(setting.model).eval()
-    weights = [model.get_parameter(name) for name in setting.prunable]
-    loss = nn.functional.cross_entropy(model(setting.train.images), setting.train.labels)
+    model = copy.deepcopy(setting.context.model).eval()
+    weights = [model.get_parameter(name) for name in setting.plan.prunable]
+    loss = nn.functional.cross_entropy(model(setting.context.train.images), setting.context.train.labels)
     loss = loss + sum(PENALTIES[regularizer](weight, 0.02 - epsilon) for weight in weights)
     of_loss = torch.autograd.grad(loss, weights)
     score = torch.cat([(weight * slope).abs().flatten() for weight, slope in zip(weights, of_loss, strict=True)])
@@ -128,9 +131,9 @@ def test_scope_global_is_the_default_and_another_mask(setting):
 def test_scope_layer_at_every_step_of_a_ramp(setting, pruner, regrow):
     """Half of the weights, then 4,931 of them; without regrowth the second step chooses among those of the first."""
     setting = changed(setting, pruner=pruner, scope="layer")
-    model = copy.deepcopy(setting.model)
-    ramp = schedules.Ramp({0: 58_998, 1: 29_499, 2: 4_931}, lambda *given: selection.select(setting, *given), regrow)
-    first = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.prunable}
+    model = copy.deepcopy(setting.context.model)
+    ramp = schedules.Ramp({0: 58_998, 1: 29_499, 2: 4_931}, lambda *given: selection.select(*setting, *given), regrow)
+    first = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.plan.prunable}
     withheld = {name: torch.zeros(mask.shape) for name, mask in first.items()}
     half = ramp.follow(model, first, withheld, 1)
     last = ramp.follow(model, half, withheld, 2)
@@ -147,10 +150,10 @@ def test_scope_layer_at_every_step_of_a_ramp(setting, pruner, regrow):
 def test_every_layer_keeps_the_same_share_of_its_channels(setting, pruner, regrow):
     """Of 1, 6, 400 and 120 channels 0.8 are 1, 5, 320 and 96, and 0.6 are 1, 4, 240 and 72."""
     setting = changed(setting, pruner=pruner, ratio=1.25)
-    model = copy.deepcopy(setting.model)
+    model = copy.deepcopy(setting.context.model)
     kept = {0: 58_998, 1: round(0.8 * 58_998), 2: round(0.6 * 58_998)}
-    ramp = schedules.Ramp(kept, lambda *given: selection.select(setting, *given), regrow)
-    masks = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.prunable}
+    ramp = schedules.Ramp(kept, lambda *given: selection.select(*setting, *given), regrow)
+    masks = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.plan.prunable}
     withheld = {name: torch.zeros(mask.shape) for name, mask in masks.items()}
     for step, channels in ((1, [1, 5, 320, 96]), (2, [1, 4, 240, 72])):
         masks = ramp.follow(model, masks, withheld, step)
@@ -190,7 +193,7 @@ def test_both_engines_give_the_same_masks(setting, pruner, scope):
 def test_none_keeps_every_weight(setting):
     setting = changed(setting, pruner="none", scope="layer", ratio="auto")
     assert counts(select(setting, 58_998)) == [54, 864, 48_000, 10_080]
-    assert setting.pruning.scope == "global"  # --scope says nothing about it, so that it is the same run
+    assert setting.plan.scope == "global"  # --scope says nothing about it, so that it is the same run
 
 
 @pytest.fixture
@@ -224,11 +227,11 @@ class TestOwnPruner:
     @pytest.mark.parametrize("scope", ["global", "layer"])
     @pytest.mark.parametrize(("name", "same"), [("score", "up-sum"), ("in_place", "mp"), ("drawn", "rp")])
     def test_gives_the_masks_of_a_built_in_pruner_with_the_same_score(self, setting, name, same, scope):
-        before = copy.deepcopy(setting.model.state_dict())
+        before = copy.deepcopy(setting.context.model.state_dict())
         masks = select(changed(setting, pruner=f"my_scores:{name}", scope=scope))
         wanted = select(changed(setting, pruner=same, scope=scope))
         assert all(torch.equal(masks[name], mask) for name, mask in wanted.items())
-        assert all(torch.equal(setting.model.state_dict()[name], weight) for name, weight in before.items())
+        assert all(torch.equal(setting.context.model.state_dict()[name], weight) for name, weight in before.items())
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -314,12 +317,12 @@ class TestFilters:
     def test_the_least_independent_channels_go(self, setting):
         """A filter of zeros with a bias below 0 has a dead channel, and one that repeats another is worth little."""
         setting = changed(setting, pruner="chip", ratio=1.2)
-        model = copy.deepcopy(setting.model)
+        model = copy.deepcopy(setting.context.model)
         with torch.no_grad():
             model.conv2.weight[5], model.conv2.bias[5] = 0, -1
             model.conv2.weight[9], model.conv2.bias[9] = model.conv2.weight[2], model.conv2.bias[2]
-        theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
-        masks = selection.select_filters(setting, model, theta, 1.2)
+        theta = {name: model.get_parameter(name).detach() for name in setting.plan.prunable}
+        masks = selection.select_filters(setting.plan.at(1.2), setting.context, model, theta)
         gone = (~masks["conv2.bias"]).nonzero().flatten().tolist()
         assert 5 in gone
 
@@ -329,13 +332,13 @@ class TestFilters:
         Of the second convolution, filter j of sixteen has 6 x 9 weights of size 16 - j, so that 0 to 5 are kept.
         """
         setting = changed(setting, pruner="l1-filter", ratio=2.0)
-        model = copy.deepcopy(setting.model)
+        model = copy.deepcopy(setting.context.model)
         sizes = torch.arange(1.0, 17) * torch.tensor([1.0, -1.0]).repeat(8)
         with torch.no_grad():
             model.conv1.weight.copy_(sizes[:6].view(6, 1, 1, 1).expand(6, 1, 3, 3))
             model.conv2.weight.copy_(sizes.flip(0).view(16, 1, 1, 1).expand(16, 6, 3, 3))
-        theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
-        masks = selection.select_filters(setting, model, theta, 2.0)
+        theta = {name: model.get_parameter(name).detach() for name in setting.plan.prunable}
+        masks = selection.select_filters(setting.plan.at(2.0), setting.context, model, theta)
         assert masks["conv1.bias"].tolist() == [False] * 4 + [True] * 2
         assert masks["conv2.bias"].tolist() == [True] * 6 + [False] * 10
         assert torch.equal(masks["conv2.weight"].any(0).flatten(1).any(1), masks["conv1.bias"])
@@ -350,9 +353,9 @@ class TestFilters:
         """One of 6 and 2 of 16 filters leave 9 + 18 + 6,000 + 10,080 of 58,998 weights: .72699 are pruned."""
         setting = changed(setting, pruner="chip", ratio=3.33)
         masks = select_filters(setting, 3.33)
-        left = [int(masks[name].sum()) for name in setting.prunable]
+        left = [int(masks[name].sum()) for name in setting.plan.prunable]
         assert left == [9, 18, 6_000, 10_080]
-        logged = float(setting.plan(3.33, {}).params["sparsity"])
+        logged = float(setting.plan.at(3.33, {}).params["sparsity"])
         assert round(logged, 5) == 0.72699
         assert round(58_998 * (1 - logged)) == sum(left) == setting.kept_numbers(3.33)[-1]
 
@@ -360,12 +363,12 @@ class TestFilters:
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_feature_maps_that_are_not_finite__are_an_error_of_one_line(self, setting, value):
         setting = changed(setting, pruner="chip", ratio=2.0)
-        model = copy.deepcopy(setting.model)
+        model = copy.deepcopy(setting.context.model)
         with torch.no_grad():
             model.conv1.bias[3] = value
-        theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
+        theta = {name: model.get_parameter(name).detach() for name in setting.plan.prunable}
         with pytest.raises(StudyError, match=r"pruning scores are NaN or infinite: the network has diverged") as error:
-            selection.select_filters(setting, model, theta, 2.0)
+            selection.select_filters(setting.plan.at(2.0), setting.context, model, theta)
         assert "\n" not in str(error.value)
 
     def test_a_ratio_that_leaves_no_channel_is_an_error_before_training(self, setting):

@@ -8,9 +8,9 @@ import pytest
 
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps import dense, runs, stored_network
-from pruning_study.steps.settings import TrainSetting
 from pruning_study.steps.stored_network import OtherNetworkError, check_predictions
 from pruning_study.tracking.connect import connect
+from tests.plans import planned
 from tests.stored_runs import artifact
 from tests.stored_runs import runs as stored_runs
 
@@ -18,6 +18,7 @@ from tests.stored_runs import runs as stored_runs
 MODEL = """
 from pathlib import Path
 from torch import nn
+from tests.plans import planned
 
 class Net(nn.Module):
     def __init__(self, num_classes, in_channels):
@@ -98,16 +99,16 @@ def test_few_other_predictions_are_ties_that_rounding_breaks(tiny_npz, tiny, ima
     """Up to a fiftieth, rounded up; of more than 256 images every n-th is compared."""
     repeated = {name: np.resize(tiny[name], (images, *tiny[name].shape[1:])) for name in ("test_images", "test_labels")}
     np.savez(tiny_npz, **{**tiny, **repeated})
-    setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), engine="torch"))
-    model = setting.model.eval()
-    stored = stored_network.predict(model, setting.test)[0]
+    setting = planned(TrainConfig(dataset=str(tiny_npz), engine="torch"))
+    model = setting.context.model.eval()
+    stored = stored_network.predict(model, setting.context.test)[0]
     step = images // compared
 
     def check(others):
         predicted = stored.predicted.copy()
         predicted[: others * step : step] += 1
         other = replace(stored, predicted=predicted)
-        check_predictions("ID", model, setting.normalization, setting, other)
+        check_predictions("ID", "lenet5", model, setting.context, other)
 
     check(tied)
     with pytest.raises(OtherNetworkError, match=rf"run ID: lenet5 .* {tied + 1} of {compared} test images"):
@@ -115,10 +116,10 @@ def test_few_other_predictions_are_ties_that_rounding_breaks(tiny_npz, tiny, ima
 
 
 def test_a_run_is_compared_once_in_a_process(tiny_npz, store_uri):
-    setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
+    setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
     store = connect()
-    run = store.get(dense.train(store, "0", setting).run_id)
-    runs.load(store, run, setting)
+    run = store.get(dense.train(store, "0", *setting.dense).run_id)
+    runs.load(store, run, *setting)
     path = artifact(run, "predictions.npz")
     with np.load(path) as arrays:
         label, predicted = arrays["label"], arrays["predicted"]
@@ -128,7 +129,7 @@ def test_a_run_is_compared_once_in_a_process(tiny_npz, store_uri):
         )
         np.savez(path, **{**arrays, "predicted": others})  # of the same accuracy
     assert wrong.sum() > 5
-    runs.load(store, run, setting)
+    runs.load(store, run, *setting)
     runs._checked.remove(run.info.run_id)
     with pytest.raises(OtherNetworkError):
-        runs.load(store, run, setting)
+        runs.load(store, run, *setting)

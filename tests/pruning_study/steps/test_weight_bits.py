@@ -7,7 +7,7 @@ import torch
 import pruning_study
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig
-from pruning_study.steps.settings import PruneSetting
+from tests.plans import planned
 from tests.samples import first_images
 from tests.stored_runs import artifact, runs
 
@@ -33,9 +33,9 @@ def prune(run_command, tmp_path, store_uri):
 @pytest.mark.parametrize("engine", [None, "torch"])
 def test_the_engine_of_a_training_with_quantised_weights_is_that_of_the_dense_network(tiny_npz, engine):
     def engines(**options):
-        setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), engine=engine, **options))
-        trainings = setting.training.hyperparameters, setting.pruning.fine_tuning
-        return setting.engine, *(setting.engine_of(training) for training in trainings)
+        setting = planned(PruneConfig(dataset=str(tiny_npz), engine=engine, **options))
+        trainings = setting.dense[0].training, setting.plan.training
+        return setting.context.engine, *(setting.context.engine_of(training) for training in trainings)
 
     own, dense, fine_tuned = engines(weight_bits=4)
     assert own is dense is not fine_tuned

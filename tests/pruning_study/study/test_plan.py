@@ -7,8 +7,8 @@ import pytest
 
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid, plan
+from tests.plans import planned
 
 HASHES = Path(__file__).parents[1] / "steps" / "config_hashes.jsonl"
 
@@ -66,10 +66,10 @@ def test_a_sparsity_whose_data_are_elsewhere_is_named_by_itself(tmp_path):
 
 def test_a_run_pruned_again_has_its_own_hash_name_and_parent():
     config = PruneConfig(ratio="2")
-    setting = PruneSetting(config)
-    dense = plan.dense_step(config, setting)
-    once = plan.pruned_step(config, setting, dense)
-    again = plan.pruned_step(config, setting, once)
+    setting = planned(config)
+    dense = plan.dense_step(config, setting.plan.dense)
+    once = plan.pruned_step(config, setting.plan, dense)
+    again = plan.pruned_step(config, setting.plan, once)
     assert (again.parent_hash, again.iteration) == (once.config_hash, 2)
     assert again.config_hash not in (once.config_hash, dense.config_hash)
     assert again.name == "fashion-mnist-mini lenet5 mp ratio 2 iteration 2 seed 0"
@@ -106,3 +106,9 @@ def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     assert ratio.startswith("  ratios[1]: 0.5 ")
     assert epochs.startswith("  overrides.fine_tune_epochs: 0 ")
     assert "gradual pruning" in epochs
+
+
+def test_a_ratio_that_leaves_a_layer_no_channel_is_named_with_its_place_in_the_file(tmp_path):
+    """LeNet5's first layer has one channel: half of the prunable weights is the most that every layer can prune."""
+    with pytest.raises(StudyError, match=r"ratios\[1\]: sparsity 0\.764 leaves no input channel of conv1\.weight"):
+        read(tmp_path, "{pruners: [l1-structured], ratios: [1.5, 4]}")

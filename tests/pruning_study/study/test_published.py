@@ -9,8 +9,8 @@ import pytest
 from analysis.common.errors import StudyError
 from analysis.runs.frames import Study
 from pruning_study.options.config import PruneConfig, VerifyConfig
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.published import PublishedRun, published_runs, steps_of
+from tests.plans import planned
 
 WHERE = Path("frames.zip")
 
@@ -18,8 +18,8 @@ WHERE = Path("frames.zip")
 @pytest.fixture(scope="module")
 def params():
     """The params of a run that magnitude pruning made of LeNet5 and the embedded sample."""
-    setting = PruneSetting(PruneConfig(ratio="4", seed=3, epochs=2))
-    return setting.plan(4.0, setting.params).params
+    setting = planned(PruneConfig(ratio="4", seed=3, epochs=2))
+    return setting.plan.at(4.0, setting.params).params
 
 
 def study(*arithmetics):

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from pruning_study.options.config import IterateConfig, PruneConfig
-from pruning_study.steps.iterated import IterateSetting
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
 from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
 from pruning_study.tracking.connect import connect
+from tests.plans import planned
 from tests.stored_runs import artifact, runs
 
 
@@ -31,20 +30,22 @@ def config(tiny_npz):
 
 @pytest.fixture
 def setting(config):
-    return PruneSetting(config)
+    return planned(config)
 
 
 @pytest.fixture
 def worker(config, setting, store_uri):
     store = connect()
-    return Worker(store.uri, store.experiment_id, "0", {plan.source(config): SharedDataset(setting.data, Array)})
+    return Worker(
+        store.uri, store.experiment_id, "0", {plan.source(config): SharedDataset(setting.context.data, Array)}
+    )
 
 
 def chain(config, setting, *ratios, seed=0):
     config = replace(config, seed=seed)
-    steps = [plan.dense_step(config, setting)]
+    steps = [plan.dense_step(config, setting.plan.dense)]
     for ratio in ratios:
-        steps.append(plan.pruned_step(replace(config, ratio=(ratio,)), setting, steps[-1]))
+        steps.append(plan.pruned_step(replace(config, ratio=(ratio,)), setting.plan, steps[-1]))
     return steps
 
 
@@ -70,7 +71,7 @@ def test_one_parent_of_many_is_never_loaded(worker, config, setting, caplog):
     worker(dense)
     artifact(runs("dense")[0], "checkpoint.safetensors").unlink()
     for ratio in range(2, 2 + 2 * KEPT_MODELS):
-        step = plan.pruned_step(replace(config, ratio=(float(ratio),)), setting, dense)
+        step = plan.pruned_step(replace(config, ratio=(float(ratio),)), setting.plan, dense)
         assert worker(step).state == "made"
     assert len(runs("dense")) == 1
 
@@ -101,7 +102,7 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
 
 def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, tiny_npz):
     config = IterateConfig(dataset=str(tiny_npz), epochs=1, batch_size=64, iterations=4)
-    steps = plan.chain(config, IterateSetting(config))
+    steps = plan.chain_steps(config, planned(config).plan)
     for step in steps[:-1]:
         worker(step)
     *_, damaged = runs("pruned")
@@ -110,13 +111,13 @@ def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, t
     assert worker(steps[-1]).state == "made"
     first, _, again, last = runs("pruned")
     assert [run.data.tags["config_hash"] for run in (damaged, again)] == [steps[2].config_hash] * 2
-    assert again.data.tags["parent_run_id"] == first.info.run_id
+    assert again.context.data.tags["parent_run_id"] == first.info.run_id
     assert last.data.tags["parent_run_id"] == again.info.run_id
 
 
 def test_what_fails_is_one_line(worker, config, setting):
     diverging = replace(config, learning_rate=1e30)
-    step = plan.dense_step(diverging, PruneSetting(diverging, setting.data))
+    step = plan.dense_step(diverging, planned(diverging, setting.context.data).plan.dense)
     outcome = worker(step)
     assert outcome.state == "failed"
     assert "diverged" in outcome.error
@@ -124,10 +125,10 @@ def test_what_fails_is_one_line(worker, config, setting):
 
 
 def test_a_shared_data_set_is_the_data_set(setting):
-    shared = SharedDataset(setting.data, Array).dataset()
+    shared = SharedDataset(setting.context.data, Array).dataset()
     assert (shared.name, shared.classes, shared.digest) == (
-        setting.data.name,
-        setting.data.classes,
-        setting.data.digest,
+        setting.context.data.name,
+        setting.context.data.classes,
+        setting.context.data.digest,
     )
-    assert np.array_equal(shared.train_images, setting.data.train_images)
+    assert np.array_equal(shared.train_images, setting.context.data.train_images)

@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruning_study.data.examples import Examples
+from pruning_study.training.callbacks import Teacher
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
-from pruning_study.training.loop import TrainingSetup, fit
+from pruning_study.training.loop import fit
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 
 RANDOM = torch.Generator().manual_seed(0)
 TRAIN = Examples(torch.randn(48, 1, 6, 6, generator=RANDOM), torch.randint(0, 3, (48,), generator=RANDOM))
@@ -23,7 +25,8 @@ def network(seed):
 
 def train(model, distillation, augmentation="none", epochs=2, learning_rate=0.05):
     hyperparameters = Hyperparameters((Phase(epochs, learning_rate),), 16, 0.9, 0.0, augmentation)
-    fit(model, TrainingSetup(TRAIN, TRAIN, hyperparameters, 0, "test", torch.zeros(1), distillation=distillation))
+    callbacks = [Teacher(distillation)] if distillation else []
+    fit(model, TrainingSetup(TRAIN, TRAIN, hyperparameters, 0, "test", torch.zeros(1), callbacks=callbacks))
 
 
 def trained(distillation, augmentation="none", epochs=2):

@@ -14,10 +14,12 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import loop
+from pruning_study.training.callbacks import Factors, MaskChanges
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.loop import TrainingSetup, fit, fit_steps, ignore
+from pruning_study.training.loop import fit, fit_steps, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 
 
 def examples(count, seed):
@@ -90,9 +92,9 @@ def rates_of(plan, train=TRAIN, **settings):
     rates = []
 
     class Engine(type(TORCH)):
-        def train_epoch(self, model, train, batches, optimizer, *more, **settings):
-            rates.extend(optimizer.learning_rates(len(batches)))
-            return super().train_epoch(model, train, batches, optimizer, *more, **settings)
+        def train_epoch(self, model, steps):
+            rates.extend(steps.optimizer.learning_rates(len(steps.batches)))
+            return super().train_epoch(model, steps)
 
     run(network(), plan, train=train, engine=Engine(), **settings)
     return rates
@@ -116,7 +118,9 @@ def test_a_ramp_that_parts_an_epoch_leaves_the_rates_of_its_steps():
     masks = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
     ramp = Ramp({0: 192, 3: 100, 7: 50}, at_random, regrow=False)
     linear = replace(phases((2, 0.1)), decay="linear")
-    assert rates_of(linear, masks=masks, ramp=ramp) == pytest.approx([0.1 - 0.01 * step for step in range(10)])
+    assert rates_of(linear, masks=masks, callbacks=[MaskChanges(ramp)]) == pytest.approx(
+        [0.1 - 0.01 * step for step in range(10)]
+    )
 
 
 def test_a_decay_is_the_same_steps_with_other_rates():
@@ -175,7 +179,7 @@ def test_the_mean_of_epochs_stays_within_the_last_masks():
     full = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
     ramp = Ramp({0: 192, 3: 100, 12: 50}, at_random, regrow=False)
     plan = replace(phases((4, 0.05)), average_epochs=2)
-    model, fitted, after = parameters_of_epochs(plan, masks=full, ramp=ramp)
+    model, fitted, after = parameters_of_epochs(plan, masks=full, callbacks=[MaskChanges(ramp)])
     mask = fitted.masks["4.weight"]
     assert (int(mask.sum()), after[1]["4.weight"].count_nonzero()) == (50, 100)
     assert not model[4].weight[~mask].any()
@@ -350,14 +354,14 @@ class RecordedAnEpoch(Recorded):
 
 def test_a_rule_of_each_step_is_asked_and_told_of_every_batch():
     rule = Recorded()
-    run(network(), phases((2, 0.05)), weighting=rule)
+    run(network(), phases((2, 0.05)), callbacks=[Factors(rule)])
     steps = [(call, size) for size in (16, 16, 16, 16, 6) for call in ("weights", "after_step")]
     assert rule.calls == [*steps, ("after_epoch", 30)] * 2
 
 
 def test_a_rule_of_epochs_is_asked_once_an_epoch_for_all_images():
     rule = RecordedAnEpoch()
-    run(network(), phases((2, 0.05)), weighting=rule)
+    run(network(), phases((2, 0.05)), callbacks=[Factors(rule)])
     assert rule.calls == [("weights", 70), ("after_epoch", 30)] * 2
 
 
@@ -370,9 +374,9 @@ def test_factors_of_1_are_plain_training_but_for_rounding(each_step):
     rule = Ones()
     rule.each_step = each_step
     weights, plan = [], phases((2, 0.05), augmentation="flip-crop")
-    for weighting in (None, rule):
+    for callbacks in ([], [Factors(rule)]):
         model = network()
-        run(model, plan, weighting=weighting, masks=MASKS)
+        run(model, plan, callbacks=callbacks, masks=MASKS)
         weights.append(model.state_dict())
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-6)
 
@@ -390,7 +394,7 @@ def test_a_killed_training_goes_on_with_the_state_of_its_rule(tmp_path, monkeypa
                 raise KilledError
 
         model, seen = dropout_network(), []
-        run(model, LONG, masks=MASKS, saved=saved, on_epoch=on_epoch, weighting=rule())
+        run(model, LONG, masks=MASKS, saved=saved, on_epoch=on_epoch, callbacks=[Factors(rule())])
         return nn.utils.parameters_to_vector(model.parameters()), seen
 
     with pytest.raises(KilledError):
@@ -469,7 +473,7 @@ def test_a_killed_gradual_pruning_goes_on_with_its_layers_in_their_order(tmp_pat
         model = nn.Sequential(OrderedDict(zip(names, network(), strict=True)))
         masks = {name: torch.ones_like(model.get_parameter(name)).bool() for name in ("stem.weight", "head.weight")}
         ramp = Ramp({0: 228, 12: 100, 22: 50}, at_random, regrow=False)
-        return run(model, LONG, masks=masks, ramp=ramp, saved=saved, on_epoch=on_epoch).masks
+        return run(model, LONG, masks=masks, callbacks=[MaskChanges(ramp)], saved=saved, on_epoch=on_epoch).masks
 
     saved = tmp_path / "training.safetensors"
     with pytest.raises(KilledError):
@@ -493,7 +497,7 @@ def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch,
         tensors, metadata = checkpoints.load(saved)
         checkpoints.save(saved, tensors, metadata | {"progress": "{"})
     elif fault == "another engine":
-        monkeypatch.setattr(loop.TORCH, "name", "other")
+        monkeypatch.setattr(TORCH, "name", "other")
     elif fault == "other threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     else:

@@ -9,6 +9,7 @@ from torch import nn, tensor
 
 from pruning_study.data.examples import generator, shuffled
 from pruning_study.pruning.schedules import Ramp
+from pruning_study.training.callbacks import MaskChanges
 from pruning_study.training.engines import step
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
@@ -104,7 +105,7 @@ def test_weights_that_are_pruned_while_a_network_is_trained_stay_exactly_0():
     """Adam's mean gradient of a weight is not 0 when it is pruned, and would move it at the next step."""
     model, full = network(), {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
     ramp = Ramp({0: 192, 3: 100, 7: 50}, at_random, regrow=False)
-    fitted = run(model, plan((3, 0.01)), masks=full, ramp=ramp)
+    fitted = run(model, plan((3, 0.01)), masks=full, callbacks=[MaskChanges(ramp)])
     mask = fitted.masks["4.weight"]
     assert int(mask.sum()) == 50
     assert not model[4].weight[~mask].any()

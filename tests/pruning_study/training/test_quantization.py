@@ -10,12 +10,15 @@ from torch import nn, tensor
 
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.training import loop
+from pruning_study.training.callbacks import Teacher
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import Torch
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.loop import TrainingSetup, fit, ignore
+from pruning_study.training.loop import fit, ignore
 from pruning_study.training.quantization import Quantization, fake_quantized, quantize
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.resumption import TrainingState
+from pruning_study.training.setup import TrainingSetup
 
 PLAN = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
 
@@ -195,11 +198,11 @@ def test_without_an_epoch_the_weights_are_rounded():
 @pytest.mark.parametrize("while_training", [True, False])
 def test_the_teacher_keeps_its_own_weights(while_training):
     teacher = network().eval()
-    training = setup(2, while_training=while_training, distillation=Distillation(teacher, 0.5, 1.0))
+    callback = Teacher(Distillation(teacher, 0.5, 1.0))
+    callback.start(setup(2, while_training=while_training), network(), TrainingState())
     with torch.no_grad():
         own, rounded = teacher(TRAIN.images), Torch(weight_bits=2).logits(teacher, TRAIN.images)
-    logits = loop._with_teacher_logits(training).distillation.logits
-    torch.testing.assert_close(logits, own)
+    torch.testing.assert_close(callback.distillation.logits, own)
     assert not torch.allclose(rounded, own, atol=0.01)
 
 

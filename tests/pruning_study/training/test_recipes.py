@@ -3,8 +3,9 @@ import torch
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.training.loop import TrainingSetup, fit
+from pruning_study.training.loop import fit
 from pruning_study.training.recipes import RECIPES, Phase, scaled
+from pruning_study.training.setup import TrainingSetup
 
 
 def phases(schedule):

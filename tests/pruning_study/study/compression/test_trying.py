@@ -14,11 +14,12 @@ from torch import nn
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned, runs
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.context import Context
 from pruning_study.study.compression import trying
 from pruning_study.study.compression.chains import Chain
 from pruning_study.study.compression.trying import Network, space_of
 from pruning_study.tracking import connect
+from tests.plans import planned
 from tests.samples import first_images
 
 QUICK = {"epochs": 4, "fine_tune_epochs": 2, "batch_size": 32, "validation_fraction": 0.667}
@@ -28,7 +29,7 @@ QUICK = {"epochs": 4, "fine_tune_epochs": 2, "batch_size": 32, "validation_fract
 def setting(tmp_path, store_uri):
     """Of 60 training images of each class, two thirds of them for validation."""
     np.savez(tmp_path / "small.npz", **first_images(train=60))
-    return PruneSetting(CompressConfig(dataset=tmp_path / "small.npz", **QUICK).pruning)
+    return planned(CompressConfig(dataset=tmp_path / "small.npz", **QUICK).pruning)
 
 
 @pytest.mark.onnx
@@ -37,15 +38,15 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
     """`pruned.trial` makes the same network without offsets, and adds those of the other folds to each image."""
     store, chain = connect.connect(), Chain("mp", 4.0, fine_tune_epochs=2, class_offsets="dense")
     with store.job("job", {}) as job:
-        dense = dense_step.train(store, job.run_id, setting)
-        network = Network(store, job.run_id, setting, dense)
+        dense = dense_step.train(store, job.run_id, *setting.dense)
+        network = Network(store, job.run_id, *setting, dense)
         made = network.make(chain)
         result = trying.judge([network], chain, "size")
-    wanted = pruned.trial(setting.at(**chain.options), dense, 4.0)
-    given = runs.val_predictions(store, made.run_id, setting)
+    wanted = pruned.trial(*setting.at(**chain.options), dense, 4.0)
+    given = runs.val_predictions(store, made.run_id, setting.context)
     assert given.predicted.tolist() == wanted.predicted.tolist()
     of_offsets, control = (
-        runs.val_predictions(store, run.info.run_id, setting)
+        runs.val_predictions(store, run.info.run_id, setting.context)
         for params in ({"class_offsets": "dense"}, {"pruner": "none"})
         for run in store.of_kinds(["pruned"])
         if params.items() <= run.data.params.items()
@@ -54,28 +55,29 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
     assert result.accuracy_loss == pytest.approx(control.accuracy - wanted.accuracy)
 
 
-class OnlySetting(NamedTuple):
-    """A network of which only the setting is asked for."""
+class OnlyContext(NamedTuple):
+    """A network of which only what is in memory is asked for."""
 
-    setting: PruneSetting
+    context: Context
 
 
 def test_networks_free_their_images_after_their_turn(setting):
-    networks = [OnlySetting(setting), OnlySetting(PruneSetting(replace(setting.config, seed=1), setting.data))]
+    other = planned(replace(setting.plan.options, seed=1), setting.context.data)
+    networks = [OnlyContext(each) for each in (setting.context, other.context)]
     in_turn = []
     for network in trying.in_turn(networks):
         gc.collect()
         assert [images() for images in in_turn] == [None] * len(in_turn)
-        in_turn.append(weakref.ref(network.setting.train.images))
+        in_turn.append(weakref.ref(network.context.train.images))
     gc.collect()
     assert [images() for images in in_turn] == [None, None]
-    assert torch.isfinite(setting.train.images).all()  # made again
+    assert torch.isfinite(setting.context.train.images).all()  # made again
 
 
 def test_a_turn_that_fails_frees_its_images_too(setting):
     with suppress(ZeroDivisionError):
-        for network in trying.in_turn([OnlySetting(setting)]):
-            images = weakref.ref(network.setting.train.images)
+        for network in trying.in_turn([OnlyContext(setting.context)]):
+            images = weakref.ref(network.context.train.images)
             1 / 0  # noqa: B018
     gc.collect()
     assert images() is None
@@ -85,7 +87,7 @@ def test_a_turn_that_fails_frees_its_images_too(setting):
 class TestSpace:
     def test_lenet5_has_all_kinds(self, setting):
         """Half of 6 and 16 filters leave 3 * 10 + 8 * 28 + 24,000 + 120 + 10,164 + 850 of 60,074 parameters."""
-        space, lines = space_of(setting, "size", {})
+        space, lines = space_of(*setting, "size", {})
         assert lines == []
         assert space.pruners == ("none", "l1-filter", "chip", "mp")
         assert space.half_ratio == pytest.approx(60_074 / 35_388)
@@ -93,16 +95,16 @@ class TestSpace:
         assert (space.epochs, space.gradual, space.offsets) == ((1, 2), False, True)
 
     def test_a_network_that_cannot_be_followed_has_number_formats_and_a_line_that_says_why(self, setting, monkeypatch):
-        monkeypatch.setattr(setting, "model", Opaque())
-        space, lines = space_of(setting, "size", {})
+        monkeypatch.setattr(setting.context, "model", Opaque())
+        space, lines = space_of(*setting, "size", {})
         assert space.pruners == ("none",)
         (line,) = lines
         assert line.startswith("Only number formats are tried: the network cannot be made smaller: ")
 
     def test_too_few_images_leave_class_offsets_out(self, setting):
-        options = QUICK | {"dataset": setting.config.dataset, "validation_fraction": 0.5}
-        few = PruneSetting(CompressConfig(**options).pruning)
-        space, lines = space_of(few, "size", {})
+        options = QUICK | {"dataset": setting.plan.options.dataset, "validation_fraction": 0.5}
+        few = planned(CompressConfig(**options).pruning)
+        space, lines = space_of(*few, "size", {})
         assert not space.offsets
         assert lines[0].startswith("Class offsets are not tried: class ")
         assert "30 images" in lines[0]

@@ -20,11 +20,11 @@ from pruning_study.__main__ import cli
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
-from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.tuning import run as tuning
 from pruning_study.study.tuning.search import AS_MAGNITUDE
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
+from tests.plans import planned
 from tests.stored_runs import empty_store, leave_pictures_blank
 from tests.warm_processes import WarmProcess, run_module
 
@@ -121,21 +121,21 @@ class TestASearch:
                 continue
             (trial,) = trials[np.isclose(trials["epsilon"], float(params["epsilon"]), rtol=0)].to_dict("records")
             config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
-            setting = PruneSetting(config)
-            dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), setting)
-            tried = steps.trial(setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
+            setting = planned(config)
+            dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), *setting)
+            tried = steps.trial(*setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
 
     def test_the_anchors_prune_as_gp_and_as_mp(self, output, searched):
         store = connect.connect()
         config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(0)
-        setting = PruneSetting(config)
-        dense = step_runs.load(store, runs("dense")[0], setting)
+        setting = planned(config)
+        dense = step_runs.load(store, runs("dense")[0], *setting)
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
-            other = PruneSetting(replace(config, pruner=pruner), setting.data)
+            other = planned(replace(config, pruner=pruner), setting.context.data)
             masks = [
-                steps.pruning_masks(each, dense, steps.planned(each, dense, 10.0))
+                steps.pruning_masks(steps.plan_for(*each, dense, 10.0), each.context, dense)
                 for each in (setting.at(epsilon=epsilon), other)
             ]
             assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
@@ -263,11 +263,11 @@ class TestASearchOfSchedules:
     def test_anchors_are_what_prune_makes(self, data, files, role, options):
         trials, finalists = files
         config = TuneConfig(dataset=str(data), **{**QUICK, "fine_tune_epochs": 4, "distill": 0.3}).pruning(1)
-        setting = PruneSetting(replace(config, **options))
+        setting = planned(replace(config, **options))
         row = finalists[finalists["role"] == role].iloc[0]
         store = connect.connect()
-        dense = step_runs.load(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), setting)
-        tried = steps.trial(setting, dense, 10.0)
+        dense = step_runs.load(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), *setting)
+        tried = steps.trial(*setting, dense, 10.0)
         run = store.get(row["run_id"])
         assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
         assert tried.accuracy == pytest.approx(trials.loc[trials["anchor"] == role, "accuracy/0"].item())
@@ -348,16 +348,16 @@ def test_another_scope_is_another_search():
 
 def space_digest(**options):
     config = TuneConfig(**options)
-    return tuning._space(config, PruneSetting(config.pruning(config.seeds[0])), "0").digest
+    return tuning._space(config, *planned(config.pruning(config.seeds[0])), "0").digest
 
 
 def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
-    setting = PruneSetting(TuneConfig(dataset=str(tiny_npz), fine_tune_epochs=4).pruning(0))
-    train = setting.train
+    setting = planned(TuneConfig(dataset=str(tiny_npz), fine_tune_epochs=4).pruning(0))
+    train = setting.context.train
     other = setting.at(epsilon=1e-3, schedule="cubic", ramp=0.5, distill=0.25)
-    assert other.train is train
-    assert (other.pruning.epsilon, other.config.distill, len(other.kept_numbers(10))) == (1e-3, 0.25, 3)
-    assert (setting.pruning.epsilon, setting.config.distill, len(setting.kept_numbers(10))) == (5e-4, 0.0, 1)
+    assert other.context.train is train
+    assert (other.plan.epsilon, other.plan.options.distill, len(other.kept_numbers(10))) == (1e-3, 0.25, 3)
+    assert (setting.plan.epsilon, setting.plan.options.distill, len(setting.kept_numbers(10))) == (5e-4, 0.0, 1)
     with pytest.raises(StudyError, match=r"0\.9"):
         setting.at(schedule="cubic", ramp=0.9)
 

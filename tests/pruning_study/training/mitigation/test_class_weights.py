@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 from pruning_study.data.examples import Examples
+from pruning_study.training.callbacks import Factors
 from pruning_study.training.evaluation import Predictions
-from pruning_study.training.loop import TrainingSetup, fit
+from pruning_study.training.loop import fit
 from pruning_study.training.mitigation import class_weights
 from pruning_study.training.mitigation.class_weights import FixedClassWeights
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 
 
 def weights(right, support, images, power):
@@ -57,7 +59,7 @@ def test_weighted_training_is_that_of_torchs_weighted_loss():
     model, reference = nn.Linear(5, 2), nn.Linear(5, 2)
     reference.load_state_dict(model.state_dict())
     plan = Hyperparameters((Phase(1, 0.1),), 40, 0.0, 0.0, "none")
-    fit(model, TrainingSetup(train, train, plan, 0, "test", torch.zeros(1), weighting=rule))
+    fit(model, TrainingSetup(train, train, plan, 0, "test", torch.zeros(1), callbacks=[Factors(rule)]))
     losses = nn.CrossEntropyLoss(weight=rule.of_classes, reduction="sum")(reference(train.images), train.labels)
     (losses / 40).backward()
     for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):

@@ -11,14 +11,16 @@ from torch import nn
 
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.training import loop
+from pruning_study.training.callbacks import Factors
 from pruning_study.training.engines import TORCH
-from pruning_study.training.loop import TrainingSetup, fit
+from pruning_study.training.loop import fit
 from pruning_study.training.mitigation.ceag import Ceag
 from pruning_study.training.mitigation.class_means import ClassMeans
 from pruning_study.training.mitigation.constraints import Constrained
 from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
 from pruning_study.training.native import engine as native
 from pruning_study.training.recipes import Hyperparameters, Phase
+from pruning_study.training.setup import TrainingSetup
 
 STEP, BATCH, EPOCHS, RATE = 0.5, 30, 5, 0.05
 
@@ -46,9 +48,8 @@ def constrained(name: str, images: str = "train", first: int = 0) -> Constrained
 
 def training(weighting: Constrained, engine=TORCH, epochs: int = EPOCHS) -> TrainingSetup:
     plan = Hyperparameters((Phase(epochs, RATE),), BATCH, 0.0, 0.0, "none")
-    return TrainingSetup(
-        TRAIN, VALIDATION, plan, seed=0, stream="dense", black=torch.zeros(1), engine=engine, weighting=weighting
-    )
+    given = {"seed": 0, "stream": "dense", "black": torch.zeros(1), "engine": engine}
+    return TrainingSetup(TRAIN, VALIDATION, plan, **given, callbacks=[Factors(weighting)])
 
 
 def published_step(name: str, queues: list[deque], multipliers: np.ndarray, signs: np.ndarray) -> None:

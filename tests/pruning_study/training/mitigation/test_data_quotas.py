@@ -8,8 +8,9 @@ import torch
 
 from analysis.common.errors import StudyError, option_name
 from pruning_study.options.config import PruneConfig
-from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.pruned import fine_tuning_indices
 from pruning_study.training.mitigation import data_quotas
+from tests.plans import planned
 from tests.stored_runs import runs
 
 
@@ -63,7 +64,7 @@ def setting(tiny, tmp_path_factory):
     """36 training images of each of ten classes."""
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny)
-    return PruneSetting(PruneConfig(dataset=str(path), engine="torch", data_quotas="recall", schedule="cubic"))
+    return planned(PruneConfig(dataset=str(path), engine="torch", data_quotas="recall", schedule="cubic"))
 
 
 RECALL = np.array([0.6, *[0.9] * 8, 0.8])  # errors of .4, eight times .1, and .2
@@ -73,12 +74,12 @@ class TestImagesOfFineTuning:
     def test_are_the_quotas_of_images_in_the_normalization_of_all(self, setting):
         """At density .35, 126 images are shared as 4 : 1 (eight times) : 2, 9 images to a part."""
         indices = chosen(setting, 0.35)
-        assert np.bincount(setting.data.train_labels[indices]).tolist() == [36, *[9] * 8, 18]
-        assert set(indices) < set(setting.train_indices)
-        images = setting.images.training(indices)
-        assert (len(images), len(setting.train)) == (126, 360)
-        pixels = torch.from_numpy(setting.data.train_images[indices])
-        assert torch.allclose(images.batch(torch.arange(126))[0], setting.normalization(pixels))
+        assert np.bincount(setting.context.data.train_labels[indices]).tolist() == [36, *[9] * 8, 18]
+        assert set(indices) < set(setting.context.train_indices)
+        images = setting.context.images.training(indices)
+        assert (len(images), len(setting.context.train)) == (126, 360)
+        pixels = torch.from_numpy(setting.context.data.train_images[indices])
+        assert torch.allclose(images.batch(torch.arange(126))[0], setting.context.normalization(pixels))
 
     def test_are_the_same_again_and_more_of_the_same_at_a_larger_density(self, setting):
         small, again, large = (chosen(setting, share) for share in (0.1, 0.1, 0.35))
@@ -86,23 +87,23 @@ class TestImagesOfFineTuning:
         assert set(small) < set(large)
 
     def test_are_others_for_another_seed(self, setting):
-        other = PruneSetting(replace(setting.config, seed=1, data_density=0.1), setting.data)
-        assert set(other.fine_tuning_indices(RECALL)) != set(chosen(setting, 0.1))
+        other = planned(replace(setting.plan.options, seed=1, data_density=0.1), setting.context.data)
+        assert set(fine_tuning_indices(*other, RECALL)) != set(chosen(setting, 0.1))
 
     def test_prunes_at_the_batches_of_fewer_images(self, setting):
         """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
-        whole, thinned = setting.plan(10.0, {}), setting.plan(10.0, {}, images=126)
+        whole, thinned = setting.plan.at(10.0, {}), setting.plan.at(10.0, {}, images=126)
         assert list(whole.kept_numbers)[:3] == [0, 3, 6]
         assert list(thinned.kept_numbers)[:3] == [0, 1, 2]
         assert list(thinned.kept_numbers.values()) == list(whole.kept_numbers.values())
 
     def test_are_all_without_quotas(self, setting):
-        assert setting.at(data_quotas="none").fine_tuning_indices(RECALL) is setting.train_indices
+        assert fine_tuning_indices(*setting.at(data_quotas="none"), RECALL) is setting.context.train_indices
 
     @pytest.mark.attack
     def test_a_class_that_the_dense_network_gets_all_right__is_an_error_of_one_line(self, setting):
         with pytest.raises(StudyError) as error:
-            setting.fine_tuning_indices(np.array([0.5, 1.0, *[0.5] * 8]))
+            fine_tuning_indices(*setting, np.array([0.5, 1.0, *[0.5] * 8]))
         assert str(error.value) == (
             "the quota of class 'Trouser' is no training image, for the dense network gets 100.00% of its validation "
             "images right: take more of them (--validation-fraction)"
@@ -111,7 +112,7 @@ class TestImagesOfFineTuning:
 
 
 def chosen(setting, density):
-    return setting.at(data_density=density).fine_tuning_indices(RECALL)
+    return fine_tuning_indices(*setting.at(data_density=density), RECALL)
 
 
 @pytest.mark.attack

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruning_study.data.examples import Examples
-from pruning_study.training.engines import TORCH
+from pruning_study.training.engines import TORCH, Steps
 from pruning_study.training.mitigation.performance_weighted import corrected, distillation, image_weights
 from pruning_study.training.optimizer import Optimizer
 
@@ -60,9 +60,7 @@ def test_a_step_descends_on_the_weighted_cross_entropy_with_the_corrected_predic
 
     velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
     before = copy.deepcopy(model.state_dict())
-    TORCH.train_epoch(
-        *(model, Examples(images, labels), [torch.arange(6)], Optimizer(0.1, 0.0, 0.0, velocity), {}),
-        distillation=distillation(dense, 0.5, 1.0),
-    )
+    given = Examples(images, labels), [torch.arange(6)], Optimizer(0.1, 0.0, 0.0, velocity)
+    TORCH.train_epoch(model, Steps(*given, distillation=distillation(dense, 0.5, 1.0)))
     for name, parameter in by_hand.named_parameters():
         torch.testing.assert_close(model.get_parameter(name), before[name] - 0.1 * parameter.grad)

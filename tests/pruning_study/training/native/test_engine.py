@@ -14,13 +14,14 @@ from pruning_study import models
 from pruning_study.data import examples as data_examples
 from pruning_study.data.examples import Examples, FlipCrop, Normalization, PackedImages, generator, shuffled
 from pruning_study.training.distillation import Distillation
-from pruning_study.training.engines import TORCH, Outcomes
+from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.gradients import data_gradient
-from pruning_study.training.loop import TrainingSetup, apply_masks, fit
+from pruning_study.training.loop import apply_masks, fit
 from pruning_study.training.native import engine as native
 from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import Hyperparameters, Phase
 from pruning_study.training.regularizers import REGULARIZERS
+from pruning_study.training.setup import TrainingSetup
 
 pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("own_cache")]
 
@@ -148,7 +149,7 @@ def trained(engine, model, train, optimizer, masks=None, epochs=2, batch_size=32
     random = generator(0, "test")
     apply_masks(model, masks or {})
     losses = [
-        engine.train_epoch(model, train, shuffled(train, batch_size, random), optimizer, masks or {})
+        engine.train_epoch(model, Steps(train, shuffled(train, batch_size, random), optimizer, masks or {}))
         for _ in range(epochs)
     ]
     return losses, dict(model.state_dict())
@@ -241,7 +242,7 @@ def test_pruned_weights_are_trained_as_torch_trains_them(vectors, stack, regular
         withheld |= {name: theta[name].masked_fill(mask, 0) for name, mask in chosen.items()}
         apply_masks(own, chosen)
         losses = [
-            engine.train_epoch(own, train, shuffled(train, 48, random), optimizer, chosen, withheld=withheld)
+            engine.train_epoch(own, Steps(train, shuffled(train, 48, random), optimizer, chosen, withheld=withheld))
             for _ in range(2)
         ]
         for name, mask in chosen.items():
@@ -312,7 +313,7 @@ def test_nan_in_a_weight_that_a_mask_has_left_reaches_the_loss(stack):
     apply_masks(model, masks)
     model.get_parameter(name).data[0, 0] = math.nan
     engine = native.load(model, STACKS[stack][1])
-    assert math.isnan(engine.train_epoch(model, train, whole(train), at_rest(model), masks))
+    assert math.isnan(engine.train_epoch(model, Steps(train, whole(train), at_rest(model), masks)))
 
 
 def test_the_same_twice_is_the_same_to_the_last_bit(vectors):
@@ -402,7 +403,7 @@ def test_examples_that_do_not_fit_are_refused(refusing, change, message):
     with pytest.raises(ValueError, match=message):
         engine.gradient(model, train)
     with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {})
+        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}))
 
 
 @pytest.mark.parametrize(
@@ -417,14 +418,16 @@ def test_examples_that_do_not_fit_are_refused(refusing, change, message):
 def test_batches_that_do_not_fit_are_refused(refusing, batches, message):
     engine, model = refusing
     with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, examples("no pools", 10), batches, at_rest(model), {})
+        engine.train_epoch(model, Steps(examples("no pools", 10), batches, at_rest(model), {}))
 
 
 def test_a_border_of_other_channels_is_refused(refusing):
     engine, model = refusing
     train = examples("no pools", 10)
     with pytest.raises(ValueError, match=r"black should have 2 values, not \(3,\)"):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, FlipCrop(torch.zeros(3), torch.Generator()))
+        engine.train_epoch(
+            model, Steps(train, whole(train), at_rest(model), {}, FlipCrop(torch.zeros(3), torch.Generator()))
+        )
 
 
 def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
@@ -439,7 +442,7 @@ def test_adam_is_refused(refusing):
     engine, model = refusing
     adam = Optimizer(0.1, 0.9, 0.0, at_rest(model).velocity, name="adam")
     with pytest.raises(ValueError, match="it trains with sgd, not with adam"):
-        engine.train_epoch(model, examples("no pools", 8), [torch.arange(8)], adam, {})
+        engine.train_epoch(model, Steps(examples("no pools", 8), [torch.arange(8)], adam, {}))
 
 
 def test_loss_is_the_mean_over_the_images(refusing):
@@ -447,7 +450,7 @@ def test_loss_is_the_mean_over_the_images(refusing):
     train = examples("no pools", 77)
     own = copy.deepcopy(model)
     still = Optimizer(0.0, 0.9, 0.0, at_rest(own).velocity)
-    loss = engine.train_epoch(own, train, shuffled(train, 16, generator(0, "test")), still, {})
+    loss = engine.train_epoch(own, Steps(train, shuffled(train, 16, generator(0, "test")), still, {}))
     assert loss == pytest.approx(F.cross_entropy(model(train.images), train.labels).item(), rel=1e-6)
 
 
@@ -462,7 +465,7 @@ def test_distillation_is_that_of_torch(vectors, stack, weight, temperature):
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own = copy.deepcopy(model)
         batches = shuffled(train, 32, generator(0, "test"))
-        loss = engine.train_epoch(own, train, batches, at_rest(own), some_masks(own), None, distillation)
+        loss = engine.train_epoch(own, Steps(train, batches, at_rest(own), some_masks(own), None, distillation))
         runs.append((loss, own.state_dict()))
     assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
     torch.testing.assert_close(runs[1][1], runs[0][1], rtol=1e-4, atol=1e-5)
@@ -482,7 +485,7 @@ def test_augmentation_is_that_of_torch(vectors, stack, distilled):
         augment = FlipCrop(torch.arange(shape[0]) - 0.5, random)
         distillation = Distillation(teacher, 0.5, 2.0) if distilled else None
         batches = shuffled(train, 32, random)
-        loss = engine.train_epoch(own, train, batches, at_rest(own), some_masks(own), augment, distillation)
+        loss = engine.train_epoch(own, Steps(train, batches, at_rest(own), some_masks(own), augment, distillation))
         runs.append((loss, own.state_dict(), torch.rand(3, generator=random)))
     assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
     torch.testing.assert_close(runs[1][1], runs[0][1], rtol=1e-4, atol=1e-5)
@@ -518,7 +521,7 @@ def test_factors_and_outcomes_of_images_are_those_of_double_precision(vectors, s
         batches, masks = shuffled(seen, 32, random)[:2], some_masks(own)
         apply_masks(own, masks)
         settings = (augment, distillation, None, factors, outcomes)
-        loss = engine.train_epoch(own, seen, batches, at_rest(own), masks, *settings)
+        loss = engine.train_epoch(own, Steps(seen, batches, at_rest(own), masks, *settings))
         weights = torch.cat([values.flatten().double() for values in own.state_dict().values()])
         runs.append((torch.tensor(loss, dtype=torch.float64), weights, outcomes.loss.double(), outcomes.right))
     ours, theirs, exact = runs
@@ -537,7 +540,7 @@ def test_factors_of_1_and_outcomes_change_no_bit(vectors, stack, distilled):
     for factors, outcomes in ((None, None), (torch.ones(97), of_images(97)[1])):
         own = copy.deepcopy(model)
         settings = (None, distillation, None, factors, outcomes)
-        loss = engine.train_epoch(own, train, whole(train), at_rest(own), {}, *settings)
+        loss = engine.train_epoch(own, Steps(train, whole(train), at_rest(own), {}, *settings))
         runs.append((own.state_dict(), loss))
     torch.testing.assert_close(*runs, rtol=0, atol=0)
 
@@ -550,7 +553,7 @@ def test_batches_one_by_one_are_an_epoch_to_the_last_bit():
         own, (factors, outcomes) = copy.deepcopy(model), of_images(97)
         optimizer, masks = at_rest(own), some_masks(own)
         for part in parts:
-            engine.train_epoch(own, train, part, optimizer, masks, None, None, None, factors, outcomes)
+            engine.train_epoch(own, Steps(train, part, optimizer, masks, None, None, None, factors, outcomes))
         runs.append((own.state_dict(), optimizer.velocity, outcomes.loss, outcomes.right))
     torch.testing.assert_close(*runs, rtol=0, atol=0)
 
@@ -562,12 +565,12 @@ def test_each_step_has_its_own_learning_rate():
         nn.init.zeros_(parameter)
     train = Examples(torch.eye(2).view(2, 1, 1, 2), torch.tensor([0, 1]))
     engine, optimizer = native.load(model, (1, 1, 2)), at_rest(model, momentum=0.0, learning_rate=[1.0, 0.25])
-    engine.train_epoch(model, train, [torch.tensor([1]), torch.tensor([0])], optimizer, {})
+    engine.train_epoch(model, Steps(train, [torch.tensor([1]), torch.tensor([0])], optimizer, {}))
     second = 0.25 * (1 - 1 / (1 + math.e))
     torch.testing.assert_close(model[1].weight, torch.tensor([[second, -0.5], [-second, 0.5]]))
     torch.testing.assert_close(model[1].bias, torch.tensor([second - 0.5, 0.5 - second]))
     with pytest.raises(ValueError, match="2 learning rates do not fit 1 steps"):
-        engine.train_epoch(model, train, [torch.tensor([1])], optimizer, {})
+        engine.train_epoch(model, Steps(train, [torch.tensor([1])], optimizer, {}))
 
 
 @pytest.mark.parametrize("withheld", [False, True])
@@ -587,7 +590,9 @@ def test_an_epoch_of_falling_rates_is_its_batches_one_by_one_to_the_last_bit(mon
         augment = FlipCrop(torch.zeros(2), generator(0, "crops")) if images == "copied for a teacher" else None
         teacher = Distillation(model, 0.5, 2.0) if augment else None
         for part, rate in parts:
-            engine.train_epoch(own, train, part, Optimizer(rate, 0.9, 0.01, velocity), masks, augment, teacher, hidden)
+            engine.train_epoch(
+                own, Steps(train, part, Optimizer(rate, 0.9, 0.01, velocity), masks, augment, teacher, hidden)
+            )
         runs.append((own.state_dict(), velocity, hidden or {}))
     torch.testing.assert_close(*runs, rtol=0, atol=0)
 
@@ -621,10 +626,10 @@ def test_a_call_after_each_step_is_training_batch_by_batch_to_the_last_bit(image
 
         if alone:
             for number, batch in enumerate(batches):
-                engine.train_epoch(own, train, [batch], *settings)
+                engine.train_epoch(own, Steps(train, [batch], *settings))
                 learn(number)
         else:
-            engine.train_epoch(own, train, batches, *settings, stepped=learn)
+            engine.train_epoch(own, Steps(train, batches, *settings, stepped=learn))
         assert numbers == [*range(len(batches))]
         assert not factors[batches[-1]].equal(of_images(97)[0][batches[-1]])
         runs.append((own.state_dict(), optimizer.velocity, factors, outcomes.loss, outcomes.right))
@@ -642,7 +647,7 @@ def test_what_a_call_after_a_step_raises_ends_the_training(error):
             raise error
 
     with pytest.raises(type(error)) as raised:
-        engine.train_epoch(model, train, [*torch.arange(40).split(10)], at_rest(model), {}, stepped=refuse)
+        engine.train_epoch(model, Steps(train, [*torch.arange(40).split(10)], at_rest(model), {}, stepped=refuse))
     assert raised.value is error
     assert numbers == [0, 1]
 
@@ -659,13 +664,13 @@ def test_factors_and_outcomes_that_do_not_fit_are_refused(refusing, change, mess
     engine, model = refusing
     train, (factors, outcomes) = examples("no pools", 10), of_images(10)
     with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, weights=change(factors))
+        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, weights=change(factors)))
     changed = Outcomes(change(outcomes.loss), outcomes.right)
     with pytest.raises(ValueError, match=message.replace("weights", "losses")):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, outcomes=changed)
+        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
     changed = Outcomes(outcomes.loss, change(outcomes.right))
     with pytest.raises(ValueError, match=r"right should be torch\.bool"):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, outcomes=changed)
+        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
 
 
 @pytest.mark.parametrize("stack", SMALL)
@@ -675,7 +680,7 @@ def test_distillation_of_weight_0_changes_nothing(stack):
     runs = []
     for distillation in (None, Distillation(model, 0.0, 2.0, torch.randn(40, STACKS[stack][2]))):
         own = copy.deepcopy(model)
-        loss = engine.train_epoch(own, train, whole(train), at_rest(own), {}, None, distillation)
+        loss = engine.train_epoch(own, Steps(train, whole(train), at_rest(own), {}, None, distillation))
         runs.append((loss, own.state_dict()))
     torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
 
@@ -700,7 +705,7 @@ def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(mo
         augment = FlipCrop(normalization.black, random) if augmented else None
         factors, outcomes = of_images(37)
         settings = (augment, teacher, None, factors, outcomes)
-        loss = engine.train_epoch(own, train, shuffled(train, 8, random), at_rest(own), {}, *settings)
+        loss = engine.train_epoch(own, Steps(train, shuffled(train, 8, random), at_rest(own), {}, *settings))
         results.append((loss, (own.state_dict(), outcomes.loss, outcomes.right), engine.logits(own, images)))
         results[-1] += (engine.gradient(own, train),)
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-6)
@@ -715,4 +720,6 @@ def test_a_teacher_whose_logits_do_not_fit_is_refused(fault):
     engine = native.load(model, STACKS["no pools"][1])
     logits = {"none": None, "shape": torch.zeros(9, 3), "type": torch.zeros(10, 3, dtype=torch.float64)}[fault]
     with pytest.raises(ValueError, match=r"the teacher's logits should be float32 of shape \(10, 3\)"):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, None, Distillation(model, 0.5, 2.0, logits))
+        engine.train_epoch(
+            model, Steps(train, whole(train), at_rest(model), {}, None, Distillation(model, 0.5, 2.0, logits))
+        )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pruning_study.data.examples import Examples, FlipCrop, generator, shuffled
-from pruning_study.training.engines import TORCH
+from pruning_study.training.engines import TORCH, Steps
 from pruning_study.training.mitigation import performance_weighted
 from pruning_study.training.native import engine as native
 from tests.pruning_study.training.native.test_engine import SMALL, STACKS, at_rest, examples, some_masks
@@ -31,7 +31,7 @@ def test_a_training_is_that_of_torch(stack, augmented):
         augment = FlipCrop(torch.arange(shape[0]) - 0.5, random) if augmented else None
         known = distillation if augmented else replace(distillation, logits=logits)
         batches = shuffled(train, 32, random)
-        loss = engine.train_epoch(own, train, batches, at_rest(own), some_masks(own), augment, known)
+        loss = engine.train_epoch(own, Steps(train, batches, at_rest(own), some_masks(own), augment, known))
         runs.append((loss, own.state_dict()))
     assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
     torch.testing.assert_close(runs[1][1], runs[0][1], rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ from pruning_study import models
 from pruning_study.data.examples import Examples, FlipCrop, Normalization, PackedImages, generator, shuffled
 from pruning_study.models.resnet import BasicBlock
 from pruning_study.training.distillation import Distillation
-from pruning_study.training.engines import TORCH, Outcomes
+from pruning_study.training.engines import TORCH, Outcomes, Steps
 from pruning_study.training.loop import apply_masks
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError
@@ -100,15 +100,17 @@ def trained(
     losses = [
         engine.train_epoch(
             model,
-            train,
-            shuffled(train, batch_size, random),
-            optimizer,
-            masks,
-            FlipCrop(torch.arange(3.0).to(train.images.dtype), random) if augmented else None,
-            Distillation(teacher, 0.5, 2.0) if teacher else None,
-            hidden,
-            factors,
-            outcomes if weighted else None,
+            Steps(
+                train,
+                shuffled(train, batch_size, random),
+                optimizer,
+                masks,
+                FlipCrop(torch.arange(3.0).to(train.images.dtype), random) if augmented else None,
+                Distillation(teacher, 0.5, 2.0) if teacher else None,
+                hidden,
+                factors,
+                outcomes if weighted else None,
+            ),
         )
         for _ in range(2)
     ]
@@ -261,7 +263,7 @@ def test_a_signal_ends_an_epoch_after_the_batches_at_hand(monkeypatch, model):
     library_train = engine._library.train
     monkeypatch.setattr(engine._library, "train", train)
     with pytest.raises(KeyboardInterrupt):
-        engine.train_epoch(model, examples(384), [*torch.arange(384).split(128)], at_rest(model), {})
+        engine.train_epoch(model, Steps(examples(384), [*torch.arange(384).split(128)], at_rest(model), {}))
     assert len(trained_on) == 2
 
 
@@ -277,7 +279,7 @@ train = Examples(torch.zeros(1, *SHAPE).expand(count, -1, -1, -1).contiguous(), 
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26,) * 2)
 try:
-    engine.train_epoch(model, train, [torch.arange(count)], at_rest(model), {})
+    engine.train_epoch(model, Steps(train, [torch.arange(count)], at_rest(model), {}))
 except RuntimeError as error:
     print(error)
 """
@@ -297,7 +299,7 @@ def test_statistics_of_a_mean_much_larger_than_the_spread(vectors, model):
     train = Examples(train.images + 1000, train.labels)
     own = copy.deepcopy(model)
     engine = native.load(model, SHAPE)
-    engine.train_epoch(own, train, [torch.arange(49)], at_rest(own), {})
+    engine.train_epoch(own, Steps(train, [torch.arange(49)], at_rest(own), {}))
     values = F.conv2d(train.images.double(), model.stem_conv.weight.double(), padding=1)
     mean, variance = values.mean((0, 2, 3)), values.var((0, 2, 3))
     norm, before = own.stem_bn, model.stem_bn
@@ -318,7 +320,7 @@ def test_a_batch_of_one_value_for_each_channel_is_refused(model):
     train = examples(3, (3, 2, 1), 2)
     for engine in (native.load(small, (3, 2, 1)), TORCH):
         with pytest.raises(ValueError, match=r"more than (one|1) value per channel when training"):
-            engine.train_epoch(small, train, [torch.arange(2), torch.arange(1)], at_rest(small), {})
+            engine.train_epoch(small, Steps(train, [torch.arange(2), torch.arange(1)], at_rest(small), {}))
 
 
 class Changed(BasicBlock):
@@ -406,5 +408,5 @@ def test_resnet20_is_that_of_torch():
     losses = []
     for each, own, given in ((engine, model, train), (TORCH, exact_model, exact_train)):
         optimizer = at_rest(own, 0.01)
-        losses.append([each.train_epoch(own, given, [torch.arange(17)], optimizer, {}) for _ in range(2)])
+        losses.append([each.train_epoch(own, Steps(given, [torch.arange(17)], optimizer, {})) for _ in range(2)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

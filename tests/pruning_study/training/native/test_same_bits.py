@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pruning_study.data.examples import Examples, FlipCrop, generator, shuffled
-from pruning_study.training.engines import TORCH
+from pruning_study.training.engines import TORCH, Steps
 from pruning_study.training.gradients import sampled_gradient
 from pruning_study.training.native import engine as native
 from pruning_study.training.native.errors import NativeError
@@ -48,7 +48,7 @@ def results(name, share_of_weights=1.0):
     }
     optimizer = Optimizer(0.05, 0.9, 1e-3, {key: torch.zeros_like(weight) for key, weight in model.named_parameters()})
     batches = shuffled(train, 21, generator(0, "order")) * 2
-    loss = engine.train_epoch(model, train, batches, optimizer, masks)
+    loss = engine.train_epoch(model, Steps(train, batches, optimizer, masks))
     logits = engine.logits(model, train.images)
     numbers = torch.tensor([loss, engine.cross_entropy(logits, train.labels)], dtype=torch.float64)
     tensors = [*model.state_dict().values(), logits, engine.probabilities(logits), numbers]
@@ -74,7 +74,7 @@ def test_a_process_that_flushes_small_numbers_to_0_changes_no_bit(name):
     velocity = {key: torch.full_like(weight, smallest) for key, weight in model.named_parameters()}
     torch.set_flush_denormal(True)
     try:
-        engine.train_epoch(model, train, [torch.arange(16)], Optimizer(0.0, 0.5, 0.0, velocity), nothing_kept)
+        engine.train_epoch(model, Steps(train, [torch.arange(16)], Optimizer(0.0, 0.5, 0.0, velocity), nothing_kept))
         assert torch.tensor([smallest]).div(2).item() == 0  # as it still is for all others
     finally:
         torch.set_flush_denormal(False)

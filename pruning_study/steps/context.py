@@ -1,0 +1,175 @@
+"""What steps find in memory: a data set, a network as it is before training, a device and an engine."""
+
+import copy
+import json
+from collections.abc import Callable, Iterable
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from mlflow.entities import Dataset as MlflowDataset
+from torch import nn
+
+from pruning_study import models
+from pruning_study.data import datasets
+from pruning_study.data.datasets import Dataset
+from pruning_study.data.examples import Examples, Normalization, to_device
+from pruning_study.models import onnx_export
+from pruning_study.pruning import filters
+from pruning_study.pruning.filters import Filters
+from pruning_study.training.engines import Engine
+from pruning_study.training.recipes import Hyperparameters
+
+# Normalisations whose images stay in memory: that of the data, and that of the network which is pruned.
+_KEPT_NORMALIZATIONS = 2
+
+
+class Context:
+    """A data set with its split, and a network before training. It knows no option, and plans share it.
+
+    Parameters
+    ----------
+    data : Dataset
+    train_indices, validation_indices : int64 [N]
+        The images to train on, and those for validation, among the training images of the data set.
+    model : nn.Module
+        The network as it is before training. Steps copy it and never change it.
+    device : {"cpu", "cuda"}
+    choose_engine : callable
+        Returns the training back end. It is called at the first use, since the native engine may have to be compiled.
+    normalization : Normalization, optional
+        Of the network that is trained, pruned or evaluated; by default that of the training split.
+
+    Attributes
+    ----------
+    early_networks : dict
+        Networks in the middle of their training, by the hash of its run and the number of steps.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        train_indices: np.ndarray,
+        validation_indices: np.ndarray,
+        model: nn.Module,
+        device: str,
+        choose_engine: Callable[[], Engine],
+        normalization: Normalization | None = None,
+    ) -> None:
+        self.data, self.device = data, device
+        self.train_indices, self.validation_indices = train_indices, validation_indices
+        self.memory_format = models.memory_format(model, data.image_shape)
+        self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._choose_engine = cache(choose_engine)
+        self._images: list[DeviceImages] = []
+        self.early_networks: dict[tuple[str, int], nn.Module] = {}
+        if normalization:
+            self.normalization = normalization
+
+    @property
+    def engine(self) -> Engine:
+        """The training back end."""
+        return self._choose_engine()
+
+    def engine_of(self, training: Hyperparameters) -> Engine:
+        """Return the back end of a training, which may compute with quantised weights."""
+        quantization = training.quantization
+        if quantization and quantization.while_training:
+            return self.engine.with_weight_bits(quantization.bits)
+        return self.engine
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The normalisation of the images that steps get."""
+        return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
+
+    def normalized_as(self, normalization: Normalization) -> "Context":
+        """Return this context with another normalisation; the context itself if its normalisation is the same."""
+        if normalization == self.normalization:
+            return self
+        other = copy.copy(self)
+        other.normalization = normalization
+        other.early_networks = {}
+        return other
+
+    @property
+    def train(self) -> Examples:
+        """The images to train on."""
+        return self.images.train
+
+    @property
+    def validation(self) -> Examples:
+        """The images for validation."""
+        return self.images.validation
+
+    @property
+    def test(self) -> Examples:
+        """The test images."""
+        return self.images.test
+
+    def training(self, indices: np.ndarray) -> Examples:
+        """Return those training images of the data set that some indices point at."""
+        return self.train if indices is self.train_indices else self.images.training(indices)
+
+    @property
+    def images(self) -> "DeviceImages":
+        """The images of the split in this normalisation; those that were used last stay in memory."""
+        loaded = next((images for images in self._images if images.normalization == self.normalization), None)
+        images = loaded or DeviceImages(self)
+        others = [entry for entry in self._images if entry is not images]
+        self._images[:] = [*others, images][-_KEPT_NORMALIZATIONS:]
+        return images
+
+    def forget_images(self) -> None:
+        """Free the images on the device; they are made again when they are used."""
+        self._images.clear()
+
+    @property
+    def validation_support(self) -> np.ndarray:
+        """Number of validation images of each class."""
+        return np.bincount(self.data.train_labels[self.validation_indices], minlength=len(self.data.classes))
+
+    def filters(self, prunable: Iterable[str]) -> Filters:
+        """Return the filters of the network that can be removed, and what goes with them.
+
+        Parameters
+        ----------
+        prunable : iterable of str
+            State-dict names of the prunable weights.
+        """
+        model = copy.deepcopy(self.model).eval()
+        image = torch.zeros(1, *self.data.image_shape)
+        return filters.removable(model, image, list(prunable), calls=onnx_export.with_plain_layers(model))
+
+    @property
+    def mlflow_dataset(self) -> MlflowDataset:
+        """The data set as runs log it."""
+        return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
+
+
+class DeviceImages:
+    """The images of a split on the device, in the normalisation and the layout that a network takes."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.normalization = context.normalization
+
+    @cached_property
+    def train(self) -> Examples:
+        return self.training(self._context.train_indices)
+
+    @cached_property
+    def validation(self) -> Examples:
+        return self.training(self._context.validation_indices)
+
+    @cached_property
+    def test(self) -> Examples:
+        return self._examples(self._context.data.test_images, self._context.data.test_labels)
+
+    def training(self, indices: np.ndarray) -> Examples:
+        """Return those images of the data set's training part that some indices point at."""
+        return self._examples(self._context.data.train_images, self._context.data.train_labels, indices)
+
+    def _examples(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> Examples:
+        layout = self._context.engine.layout or self._context.memory_format
+        return to_device(images, labels, self.normalization, self._context.device, layout, indices)

@@ -1,0 +1,366 @@
+"""Plans: what runs will be, as pure data that follow from options and from the shapes of a network and a data set."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.schema import text
+from pruning_study import models
+from pruning_study.data.datasets import Dataset
+from pruning_study.data.examples import number_of_batches
+from pruning_study.options.config import PruneConfig, TrainConfig
+from pruning_study.pruning import budget, filters, schedules, sparse_training
+from pruning_study.pruning.budget import Budget
+from pruning_study.pruning.filters import Filters
+from pruning_study.pruning.pruners import Pruner
+from pruning_study.steps import given_classes, resolved
+from pruning_study.steps.context import Context
+from pruning_study.steps.identity import config_hash
+from pruning_study.steps.resolved import Gradient
+from pruning_study.training.mitigation import class_offsets
+from pruning_study.training.recipes import Hyperparameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will be, worked out once before it is found or made.
+
+    Parameters
+    ----------
+    kind : {"dense", "pruned", "quantized", "compressed"}
+    name : str
+        The run's name.
+    params : mapping of str
+        Every resolved setting that can change the result, as canonical text.
+    hash : str
+        The run's `config_hash`.
+    force : bool
+        Whether the run is made even if it exists.
+    lineage : mapping of str
+        Tags that name the runs which it starts from. A run that starts from others does not count, though several runs
+        may have the same settings; by default all do.
+    """
+
+    kind: str
+    name: str
+    params: Mapping[str, str]
+    hash: str
+    force: bool = False
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan(Plan):
+    """What a dense run will be.
+
+    Parameters
+    ----------
+    options : TrainConfig
+    dataset : str
+        Name of the data set.
+    training : Hyperparameters
+        Of the training that the run is.
+    stream : str
+        Name of this training, by which its random numbers are drawn.
+    """
+
+    options: TrainConfig
+    dataset: str
+    training: Hyperparameters
+    stream: str = "dense"
+
+    def named(self, start: str, end: str = "", seed: str = "") -> str:
+        """Return the name of a run or of a job of these options."""
+        return _named(self.options, self.dataset, start, end, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunePlan(TrainPlan):
+    """What a pruned run will be. Its `training` is the one during or after which weights are pruned.
+
+    Parameters
+    ----------
+    options : PruneConfig
+        With ratios in the place of sparsities.
+    dense : TrainPlan
+        What the dense run at the root is if the same options make it.
+    ratio : float
+        Parameters of the dense network / parameters that are left.
+    pruner : Pruner
+        The record that the protocol puts in place of the one that the option names.
+    method : str
+        The pruner and what differs from the defaults, in words.
+    scope : {"global", "layer"}
+    gradient : Gradient
+    epsilon : float
+        Weight of the undecay term.
+    budget : Budget
+    prunable : mapping of state-dict names to shapes
+        The prunable weights.
+    filters : Filters, optional
+        What is removed with a filter; None where weights or channels are pruned.
+    filter_numbers : mapping of state-dict names to int
+        How many filters each convolution keeps.
+    images : int
+        Number of training images.
+    steps : mapping of str to int
+        With `--start initialization`, `begin` and `end`, the first and the last batch at which weights are pruned, and
+        `frequency`, the batches from one to the next; else empty.
+    kept_numbers : mapping of int to int or sequence of int
+        Batch of the training that follows or accompanies pruning, -> number of prunable weights kept from it on, in all
+        layers together or in each layer. The last number is final.
+    """
+
+    options: PruneConfig
+    dense: TrainPlan
+    ratio: float
+    pruner: Pruner
+    method: str
+    scope: str
+    gradient: Gradient
+    epsilon: float
+    budget: Budget
+    prunable: Mapping[str, torch.Size]
+    filters: Filters | None
+    filter_numbers: Mapping[str, int] = field(default_factory=dict)
+    images: int
+    steps: Mapping[str, int]
+    kept_numbers: Mapping[int, int | Sequence[int]] = field(default_factory=dict)
+
+    def at(
+        self,
+        ratio: float,
+        dense: Mapping[str, str] | None = None,
+        parent_hash: str | None = None,
+        *,
+        iteration: int = 1,
+        remaining: int | None = None,
+        images: int | None = None,
+        option: str = "ratio",
+    ) -> Self:
+        """Work out what the run at a ratio will be.
+
+        Parameters
+        ----------
+        ratio : float
+        dense : mapping of str, optional
+            Params of the dense run at the root; by default those that the same options give it.
+        parent_hash : str, optional
+            Hash of the run that is pruned; by default that of this dense run.
+        iteration : int
+            Number of prunings since the dense run, this one included.
+        remaining : int, optional
+            Number of prunable weights that are not pruned yet; all of them by default.
+        images : int, optional
+            Number of images of the training that follows or accompanies pruning; all for training by default.
+        option : str
+            The option that says how much is pruned, for errors.
+
+        Raises
+        ------
+        StudyError
+            If the ratio cannot be attained, keeps no weight, or keeps more than are left.
+        """
+        dense = self.dense.params if dense is None else dense
+        numbers: Mapping[str, int] = {}
+        if self.filters is not None:
+            numbers = filters.numbers_at(self.filters, self.budget, self.options.model, ratio, option)
+        n_kept = _finally_kept(self, ratio, numbers, self.budget.prunable)
+        own = resolved.pruning_params(self.options, self.training, ratio, iteration, self.steps)
+        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
+        remaining = self.budget.prunable if remaining is None else remaining
+        kept = _finally_kept(self, ratio, numbers, remaining)
+        again = f" iteration {iteration}" if iteration > 1 else ""
+        if self.pruner.unit == "channel":
+            budget.check_channels(self.prunable, kept, option)
+        return replace(
+            self,
+            ratio=ratio,
+            filter_numbers=numbers,
+            kept_numbers=_kept_from(self, kept, remaining, images or self.images),
+            params=params,
+            name=self.named(_times([ratio]), f"{self.method}{again}", dense.get(schema.SEED, "")),
+            hash=config_hash(schema.PRUNED, params, self.dense.hash if parent_hash is None else parent_hash),
+        )
+
+    def pruned_name(self, *ratios: float) -> str:
+        """Return the name of a pruned run, or of several, of the same options."""
+        return self.named(_times(ratios), self.method)
+
+    @property
+    def job_name(self) -> str:
+        """Name of the job that makes the runs of all ratios."""
+        return self.named("prune", f"{self.method} {_times(self.options.ratio)}")
+
+
+def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
+    """Work out what the dense run of some options will be.
+
+    Raises
+    ------
+    StudyError
+        If the training has fewer epochs or steps than the options ask of it.
+    """
+    training = resolved.dense_training(options)
+    resolved.check_decay(training, len(context.train_indices), "decay")
+    resolved.check_average(training, "average_epochs")
+    params = resolved.training_params(options, _described(options, context.data))
+    if context.data.validation_indices is not None:
+        del params[schema.VALIDATION_FRACTION]
+    return TrainPlan(
+        kind=schema.DENSE,
+        name=_named(options, context.data.name, schema.DENSE),
+        params=params,
+        hash=config_hash(schema.DENSE, params),
+        force=options.force,
+        options=options,
+        dataset=context.data.name,
+        training=training,
+    )
+
+
+def plan_pruning(options: PruneConfig, context: Context, training: Hyperparameters | None = None) -> PrunePlan:
+    """Work out what the pruned run of some options will be: of several ratios that of the first.
+
+    Parameters
+    ----------
+    options : PruneConfig
+    context : Context
+    training : Hyperparameters, optional
+        Of the training after pruning; by default that of the options.
+
+    Raises
+    ------
+    StudyError
+        If the pruner cannot be used, if a ratio cannot be attained, or if a training has fewer epochs or steps than the
+        options ask of it.
+    """
+    dense = plan_training(options, context)
+    names = budget.prunable(context.model, output_layer=options.prune_output_layer, keep=options.keep_layers or ())
+    own_budget = options.protocol_record.budget(context.model, names)
+    option = "sparsity" if options.sparsity else "ratio"
+    options, pruner, images = with_ratios(options, own_budget), options.pruner_record, len(context.train_indices)
+    training = training or resolved.fine_tuning(options)
+    steps = resolved.pruning_steps(options, training, images)
+    check_fine_tuning(options, training, images)
+    plan = PrunePlan(
+        kind=schema.PRUNED,
+        name="",
+        params={},
+        hash="",
+        force=options.force,
+        options=options,
+        dataset=dense.dataset,
+        training=training,
+        stream=dense.stream if options.starts_anew else "fine-tuning",
+        dense=dense,
+        ratio=options.ratio[0],
+        pruner=pruner,
+        method=replace(options, pruner=pruner.name).method,
+        scope=resolved.scope(options),
+        gradient=resolved.gradient(options),
+        epsilon=resolved.epsilon(options),
+        budget=own_budget,
+        prunable={name: context.model.get_parameter(name).shape for name in names},
+        filters=context.filters(names) if pruner.unit == "filter" else None,
+        images=images,
+        steps=steps,
+    )
+    first, *_ = [plan.at(ratio, option=option) for ratio in options.ratio]
+    if options.class_offsets != "none":
+        data = context.data
+        class_offsets.check(context.model, data.image_shape, context.validation_support, data.classes)
+    return first
+
+
+def check_fine_tuning(options: PruneConfig, training: Hyperparameters, images: int) -> None:
+    """Raise a StudyError if the fine-tuning on so many images has too few steps for what the options ask."""
+    prefix = options.fine_tuning_choices.prefix
+    resolved.check_ramp(options, training, images)
+    resolved.check_decay(training, images, f"{prefix}decay")
+    resolved.check_average(training, f"{prefix}average_epochs", resolved.final_epochs(options, training, images))
+
+
+def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
+    """Return options in which ratios stand for the sparsities, for a network of this budget.
+
+    Raises
+    ------
+    StudyError
+        If a sparsity keeps no weight, or two keep as many.
+    """
+    if not options.sparsity:
+        return options
+    ratios = tuple(map(own_budget.ratio_of, options.sparsity))
+    if len(set(ratios)) < len(ratios):
+        raise StudyError("two sparsities keep as many weights of this network", option="sparsity")
+    return replace(options, ratio=ratios, sparsity=None)
+
+
+def _described(options: TrainConfig, data: Dataset) -> dict[str, str]:
+    """Return the params that describe the data, the model's source and given weights."""
+    described = {
+        schema.DATASET: data.name,
+        schema.DATASET_DIGEST: data.digest,
+        schema.IMAGE_SHAPE: "x".join(str(side) for side in data.image_shape),
+    }
+    if data.test_fraction is not None:
+        described[schema.TEST_FRACTION] = text(data.test_fraction)
+    if digest := models.source_digest(options.model):
+        described[schema.MODEL_DIGEST] = digest
+    if options.weights:
+        described[schema.WEIGHTS_DIGEST] = _weights_digest(options.weights, options.class_names, data)
+    return described
+
+
+def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> str:
+    """Return a digest of given weights, and of the order of their classes if it is not that of the data."""
+    content = hashlib.sha256(weights.read_bytes())
+    order = given_classes.places(class_names, data.classes) if class_names else []
+    if order != sorted(order):
+        content.update(json.dumps(order).encode())
+    return content.hexdigest()[:32]
+
+
+def _finally_kept(plan: PrunePlan, ratio: float, numbers: Mapping[str, int], remaining: int) -> int:
+    """Return how many of the remaining prunable weights are kept in the end."""
+    if plan.filters is not None:
+        return plan.budget.prunable - filters.removed(plan.filters, numbers, plan.prunable)
+    n_kept = plan.budget.kept_weights(ratio) if plan.pruner.prunes else remaining
+    if n_kept > remaining:
+        raise StudyError(
+            f"{ratio:g} keeps {n_kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
+            "take a larger ratio",
+            option="ratio",
+        )
+    return n_kept
+
+
+def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) -> dict[int, int]:
+    """Return from which batch of the training on how many weights are kept."""
+    options, training = plan.options, plan.training
+    if options.is_sparse_from_start:
+        return sparse_training.exchanges(kept_weights, **plan.steps)
+    if plan.steps:
+        return {0: remaining} | schedules.while_training(remaining, kept_weights, **plan.steps)
+    ramp = options.ramp * training.epochs if options.is_gradual else 0.0
+    numbers = schedules.cubic(remaining, kept_weights, ramp=ramp, steps=options.ramp_steps)
+    return schedules.at_batches(numbers, options.ramp_steps, number_of_batches(images, training.batch_size))
+
+
+def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
+    """Return a run's name. MLflow shows about fifteen characters, so that what differs stands first."""
+    parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
+    return " ".join(part for part in parts if part)
+
+
+def _times(ratios: Iterable[float]) -> str:
+    """Return ratios as they stand in names: 2,10x is pruned to a half, and to a tenth."""
+    return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"

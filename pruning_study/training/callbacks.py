@@ -1,0 +1,116 @@
+"""What takes part in trainings beside their steps: changes of the masks, a teacher, factors on the losses of images."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from pruning_study.pruning.schedules import Ramp
+from pruning_study.pruning.sparse_training import Exchange
+from pruning_study.training.distillation import Distillation
+from pruning_study.training.engines import TORCH, Outcomes, Steps
+from pruning_study.training.resumption import TrainingState, zeros
+from pruning_study.training.setup import Callback, TrainingSetup
+from pruning_study.training.weighting import Weighting
+
+
+class MaskChanges(Callback):
+    """Other masks at some batches: gradual pruning, or sparse training.
+
+    Parameters
+    ----------
+    schedule : Ramp or Exchange
+    """
+
+    def __init__(self, schedule: Ramp | Exchange) -> None:
+        self.schedule = schedule
+
+    @property
+    def changes(self) -> Collection[int]:
+        """The batches at which the schedule keeps other weights."""
+        return self.schedule.kept_numbers
+
+    def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
+        """Make room for the values of pruned weights, if these may come back."""
+        if self.schedule.regrow and not state.withheld:
+            state.withheld = zeros(model)
+
+    def before_steps(
+        self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
+    ) -> Steps:
+        """Change the masks if the schedule does at this batch."""
+        trains_pruned = self.schedule.trains_pruned_at(batch)
+        if batch and batch in self.schedule.kept_numbers:
+            state.masks = self.schedule.follow(model, state.masks, state.withheld, batch)
+            if not trains_pruned:
+                state.forget_pruned()
+        return replace(steps, masks=state.masks, withheld=state.withheld if trains_pruned else None)
+
+
+class Teacher(Callback):
+    """A network whose predictions are learned from.
+
+    Parameters
+    ----------
+    distillation : Distillation
+    """
+
+    def __init__(self, distillation: Distillation) -> None:
+        self.distillation = distillation
+
+    def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
+        """Compute the teacher's logits once, if no augmentation changes the images."""
+        if not training.augments:
+            # The engine may round weights while it trains, and the teacher keeps its own.
+            engine = TORCH if training.hyperparameters.quantization else training.engine
+            logits = engine.logits(self.distillation.teacher, training.train.images)
+            self.distillation = replace(self.distillation, logits=logits)
+
+    def before_steps(
+        self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
+    ) -> Steps:
+        """Let the loss come from the teacher too."""
+        return replace(steps, distillation=self.distillation)
+
+
+class Factors(Callback):
+    """Factors on the losses of images, which a rule may set again after each step, by what it learned from the step.
+
+    Parameters
+    ----------
+    rule : Weighting
+    """
+
+    def __init__(self, rule: Weighting) -> None:
+        self.rule = rule
+
+    def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
+        """Give the rule its state."""
+        state.weighting = state.weighting or self.rule.initial_state()
+
+    def before_steps(
+        self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
+    ) -> Steps:
+        """Set the factors, and what is to be called after each step if the rule learns from it."""
+        rule, learned, labels = self.rule, state.weighting, training.train.labels
+        if not rule.each_step:
+            return replace(steps, weights=rule.weights(learned, labels))
+        weights = torch.zeros(labels.shape, device=labels.device)
+        outcomes = Outcomes(torch.zeros_like(weights), torch.zeros_like(labels, dtype=torch.bool))
+
+        def set_factors(images: Tensor) -> None:
+            weights[images] = rule.weights(learned, labels[images])
+
+        def stepped(number: int) -> None:
+            images = steps.batches[number]
+            rule.after_step(learned, labels[images], outcomes.loss[images], outcomes.right[images])
+            if number + 1 < len(steps.batches):
+                set_factors(steps.batches[number + 1])
+
+        set_factors(steps.batches[0])
+        return replace(steps, weights=weights, outcomes=outcomes, stepped=stepped)
+
+    def after_epoch(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
+        """Let the rule learn from the network, on the validation images."""
+        self.rule.after_epoch(state.weighting, model, training.engine, training.validation)

@@ -1,0 +1,106 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from analysis.common.errors import StudyError
+from pruning_study.options.config import PruneConfig
+from pruning_study.steps.identity import config_hash
+from tests.plans import planned
+
+
+@pytest.fixture
+def setting(tiny_npz):
+    return planned(PruneConfig(dataset=str(tiny_npz), ratio="2"))
+
+
+def test_lenet5_has_the_parameters_of_the_paper(setting):
+    """60,074 in all; those of the output layer, 84 x 10 weights and 10 biases, and of 4 other layers' biases stay."""
+    assert setting.plan.budget.total == 60_074
+    assert setting.plan.budget.prunable == 60_074 - (84 * 10 + 10) - (6 + 16 + 120 + 84)
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(2.0, 28_961), (10.0, 4_931), (50.0, 125)])
+def test_the_number_kept_is_the_total_over_the_ratio_less_what_is_not_prunable(setting, ratio, kept):
+    assert setting.kept_numbers(ratio) == (kept,)
+    assert kept == round(60_074 / ratio) - (60_074 - 58_998)
+
+
+def test_names_of_runs_differ_in_the_fifteen_characters_that_mlflow_shows(tiny_npz):
+    settings = [
+        planned(PruneConfig(dataset=str(tiny_npz), ratio="2,10", pruner=pruner, seed=seed, schedule=schedule))
+        for pruner in ("mp", "up")
+        for seed in (0, 1)
+        for schedule in ("one-shot", "cubic")
+    ]
+    names = [setting.plan.pruned_name(ratio)[:15] for setting in settings for ratio in (2.0, 10.0)]
+    assert names[:4] == ["2x s0 mp lenet5", "10x s0 mp lenet", "2x s0 mp cubic ", "10x s0 mp cubic"]
+    jobs = [setting.plan.job_name[:15] for setting in settings]
+    assert (len(set(names)), len(set(jobs))) == (16, 8)
+
+
+def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
+    numbers = planned(config).kept_numbers(10.0, remaining=10_000)
+    assert (numbers[0], numbers[-1]) == (10_000, 4_931)
+    assert sorted(numbers, reverse=True) == list(numbers)
+
+
+def test_a_ratio_that_keeps_more_than_is_left_names_both_numbers(setting):
+    with pytest.raises(StudyError, match=r"28,961 .* 1,000") as error:
+        setting.kept_numbers(2.0, remaining=1_000)
+    assert error.value.option == "ratio"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"ratio": "4"}, "0.764"), ({"sparsity": "0.7"}, "0.7"), ({"sparsity": "0.5"}, "0.5")]
+)
+def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(tiny_npz, options, said):
+    with pytest.raises(StudyError) as error:
+        planned(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", **options))
+    assert str(error.value).endswith(
+        f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
+        "take a sparsity below 0.5"
+    )
+    assert error.value.option == next(iter(options))
+    planned(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
+
+
+def test_the_control_keeps_all_that_is_left(tiny_npz):
+    control = planned(PruneConfig(dataset=str(tiny_npz), pruner="none"))
+    assert control.kept_numbers(1.0) == (58_998,)
+    assert control.kept_numbers(1.0, remaining=77) == (77,)
+
+
+def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
+    plan = planned(config).plan.at(10.0, {"seed": "7"}, "parent", iteration=2, remaining=10_000)
+    assert (plan.ratio, plan.steps, plan.kept_numbers[0]) == (10.0, {}, 10_000)
+    assert list(plan.kept_numbers.values())[-1] == 4_931
+    assert plan.params["iteration"] == "2"
+    assert plan.name == "10x s7 mp cubic iteration 2 lenet5 tiny"
+    assert plan.hash == config_hash("pruned", plan.params, "parent")
+    with pytest.raises(FrozenInstanceError):
+        plan.ratio = 2.0
+
+
+def test_a_plan_is_pure_data_that_follows_from_options_and_shapes(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", pruner="up", schedule="cubic")
+    assert planned(config).plan == planned(config).plan != planned(config).plan.at(5.0)
+
+
+def test_a_plan_of_pruning_while_training_has_its_batches(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", start="initialization", begin=3, end=9, frequency=3)
+    plan = planned(config).plan.at(10.0, {})
+    assert plan.steps == {"begin": 3, "end": 9, "frequency": 3}
+    assert list(plan.kept_numbers) == [0, 3, 6, 9]
+    assert (plan.kept_numbers[0], plan.kept_numbers[9]) == (58_998, 4_931)
+
+
+def test_the_precision_is_a_param_and_hashed_where_it_is_not_float32(tiny_npz, setting):
+    bf16 = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", precision="bf16"))
+    for one, precision in ((setting, "float32"), (bf16, "bf16")):
+        params = one.params, one.plan.at(2.0, one.params).params
+        assert [each["precision"] for each in params] == [precision, precision]
+    before = {name: value for name, value in setting.params.items() if name != "precision"}
+    assert config_hash("dense", setting.params) == config_hash("dense", before)
+    assert config_hash("dense", bf16.params) != config_hash("dense", before)
