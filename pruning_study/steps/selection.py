@@ -144,7 +144,7 @@ def select_filters(setting: PruneSetting, model: nn.Module, theta: Mapping[str, 
     if "maps" in pruner.needs:
         scores = _map_scores(setting, model)
     else:
-        scores = {name: pruner.score(theta=theta[name]) for name in numbers}
+        scores = {name: pruner.score(theta=made) for name, made in filters.weights(setting.filters, theta).items()}
     channel_masks = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
     full_masks = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     return full_masks | filters.masks(setting.filters, dict(zip(numbers, channel_masks, strict=True)))

@@ -25,7 +25,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.pruning import budget, filters, schedules, sparse_training
+from pruning_study.pruning import budget, coupled_filters, filters, schedules, sparse_training
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import given_classes
 from pruning_study.steps.identity import config_hash
@@ -256,7 +256,7 @@ class PruneSetting(TrainSetting):
         """The filters of the network that can be removed, and what goes with them."""
         model = copy.deepcopy(self.model).eval()
         image = torch.zeros(1, *self.data.image_shape)
-        return filters.removable(model, image, self.prunable, calls=onnx_export.with_plain_layers(model))
+        return coupled_filters.removable(model, image, self.prunable, calls=onnx_export.with_plain_layers(model))
 
     def filter_numbers(self, ratio: float, option: str = "ratio") -> dict[str, int]:
         """Return how many filters each convolution keeps at a ratio.
