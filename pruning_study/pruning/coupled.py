@@ -152,7 +152,9 @@ def _ends(name: str, module: nn.Module) -> dict[_End, int]:
 def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]) -> None:
     """Raise a ValueError if a network computes with the weight of a layer that it does not call."""
     layers = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
-    gradients = torch.autograd.grad(network(image).sum(), [layer.weight for layer in layers.values()], allow_unused=True)
+    gradients = torch.autograd.grad(
+        network(image).sum(), [layer.weight for layer in layers.values()], allow_unused=True
+    )
     weights = {id(module.weight) for module in called}
     for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
         if gradient is not None and id(layer.weight) not in weights:
@@ -178,8 +180,8 @@ def _arrivals(
             if target not in names:
                 continue
             at = places[names[target], _INPUTS if _reads(graph, item) else _OUTPUTS]
-            within = [(index, root) for index, root in zip(item.idxs, item.root_idxs, strict=True) if index < len(at)]
-            indices, roots = torch.tensor(within, dtype=torch.int64).view(-1, 2).unbind(1)
+            indices, roots = torch.tensor(item.idxs), torch.tensor(item.root_idxs)
+            indices, roots = indices[indices < len(at)], roots[indices < len(at)]
             pairs.append(torch.stack([outputs[roots], at[indices]]))
             written.append(at[indices])
             if not understood:

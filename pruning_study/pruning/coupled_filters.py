@@ -2,7 +2,9 @@
 
 import copy
 import importlib.util
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -14,15 +16,17 @@ from pruning_study.pruning import filters
 from pruning_study.pruning.coupled import LAYERS, Coupling, couple, cut, is_depthwise, is_transposed
 from pruning_study.pruning.filters import NONE, Filters, Tie
 
+log = logging.getLogger(__name__)
 _OPTION = "pruner"
 _SAME = 1e-4  # difference of outputs that are equal but for rounding, as a share of the largest
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
-    """Find the filters that can be removed, by `filters.removable`, and where it finds none by torch-pruning's groups.
+    """Find the filters that can be removed: those of `filters.removable`, unless layers couple channels.
 
-    torch-pruning is asked where a convolution has groups or is transposed, where GroupNorm normalises channels, and
-    where layers share a weight. A filter then is a unit of `coupled`, which may be several channels.
+    Where a convolution has groups or is transposed, where GroupNorm normalises channels, and where layers share a
+    weight, torch-pruning's groups say what can be removed. A filter then is a unit of `coupled`, which may be several
+    channels. If it knows of none, the filters are those of `filters.removable`.
 
     Parameters
     ----------
@@ -34,17 +38,28 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     Raises
     ------
     StudyError
-        If there is no such filter, if torch-pruning is missing, or if it cannot follow the network.
+        If there is no such filter.
     """
-    try:
+    if not (kinds := _coupled_kinds(calls)):
         return filters.removable(model, images, names, calls=calls)
-    except StudyError:
-        if not (kinds := _coupled_kinds(calls)):
-            raise
-        found = _followed(model, images, names, calls, kinds)
-        if not found.numbers:
-            raise
-        return found
+    refusal = None
+    try:
+        if (found := _followed(model, images, names, calls, kinds)).numbers:
+            return found
+    except StudyError as error:
+        refusal = error
+    try:
+        found = filters.removable(model, images, names, calls=calls)
+    except StudyError as error:
+        raise refusal or error from None
+    if refusal:
+        _warn_once(f"{refusal}; only channels of other layers are removed")
+    return found
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def _coupled_kinds(network: nn.Module) -> str:
@@ -119,7 +134,7 @@ def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str
 
 def _filters(places: Sequence[_Place], coupling: Coupling, network: nn.Module, names: Collection[str]) -> Filters:
     """Return the families of units that convolutions make, of which any unit can go as well as any other."""
-    found = Filters({}, {}, {}, {})
+    found = Filters({}, {}, {}, {}, is_coupled=True)
     for family in _families(places):
         if len(family) < 2 or coupling.stays[sorted(family)].any():
             continue

@@ -54,12 +54,15 @@ class Filters(NamedTuple):
         Of these parameters.
     readers : dict of state-dict names to str
         State-dict name of the first weights that read each convolution.
+    is_coupled : bool
+        Whether torch-pruning's groups say what goes together, so that a filter may be several channels (`coupled`).
     """
 
     numbers: dict[str, int]
     ties: dict[str, list[Tie]]
     shapes: dict[str, torch.Size]
     readers: dict[str, str]
+    is_coupled: bool = False
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:

@@ -57,6 +57,8 @@ def select(
     if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == setting.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     pruner, training = setting.pruning.pruner, setting.training.hyperparameters
+    arranged = setting.inputs_second if pruner.unit == "channel" else dict
+    theta, candidates = arranged(theta), arranged(candidates or {})
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
         shared["epsilon"] = setting.pruning.epsilon
@@ -76,9 +78,8 @@ def select(
             for name in theta
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
-    return dict(
-        zip(theta, pruner.masks(scores, kept_weights, candidate_masks, scope=setting.pruning.scope), strict=True)
-    )
+    masks = pruner.masks(scores, kept_weights, candidate_masks, scope=setting.pruning.scope)
+    return arranged(dict(zip(theta, masks, strict=True)))
 
 
 def random_masks(setting: PruneSetting, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:

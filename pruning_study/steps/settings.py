@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import Run
+from torch import Tensor
 
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
@@ -26,6 +27,7 @@ from pruning_study.data.examples import Examples, Normalization, number_of_batch
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, coupled_filters, filters, schedules, sparse_training
+from pruning_study.pruning.coupled import is_transposed
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import given_classes
 from pruning_study.steps.identity import config_hash
@@ -248,8 +250,20 @@ class PruneSetting(TrainSetting):
 
     @property
     def prunable_shapes(self) -> dict[str, torch.Size]:
-        """Shapes of the prunable weights by their state-dict names."""
-        return {name: self.model.get_parameter(name).shape for name in self.prunable}
+        """Shapes of the prunable weights by their state-dict names, with the input channels along axis 1."""
+        weights = {name: self.model.get_parameter(name) for name in self.prunable}
+        return {name: tensor.shape for name, tensor in self.inputs_second(weights).items()}
+
+    def inputs_second(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors of weights with axes 0 and 1 exchanged where a transposed convolution has its inputs along 0.
+
+        Called twice, it changes nothing.
+        """
+        transposed = {f"{name}.weight" for name, module in self.model.named_modules() if is_transposed(module)}
+        return {
+            name: tensor.transpose(0, 1).contiguous() if name in transposed else tensor
+            for name, tensor in tensors.items()
+        }
 
     @cached_property
     def filters(self) -> Filters:
@@ -424,6 +438,8 @@ class PruneSetting(TrainSetting):
         n_kept = self._finally_kept(ratio, self.budget.prunable)
         own = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
         params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
+        if self.pruning.pruner.unit == "filter" and self.filters.is_coupled:
+            params[schema.CHANNEL_GROUPS] = schema.TORCH_PRUNING
         return PrunePlan(
             ratio=ratio,
             kept_numbers=self.kept_at(ratio, remaining, images),

@@ -101,7 +101,9 @@ HALVED = [
 
 
 @pytest.mark.structured
-@pytest.mark.parametrize(("make", "before", "after", "numbers"), HALVED, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("make", "before", "after", "numbers"), HALVED, ids=lambda value: getattr(value, "__name__", "")
+)
 class TestHalved:
     def test_the_smaller_network_gives_the_outputs_of_the_masked_one(self, make, before, after, numbers):
         masked, _ = halved(trained(make()))
@@ -126,3 +128,76 @@ class TestHalved:
         assert {name: of_layer.shape[:2] for name, of_layer in maps.items()} == {
             name: (3, count) for name, count in numbers.items()
         }
+
+
+class Beside(nn.Module):
+    """A depthwise convolution, and a plain one of which our own rule knows that its channels can go."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise, self.plain = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 6, 1)
+        self.first, self.last, self.fc = nn.Conv2d(1, 4, 1), nn.Conv2d(6, 2, 1), nn.Linear(2, 2)
+
+    def forward(self, images):
+        return self.fc(self.last(F.relu(self.plain(self.depthwise(F.relu(self.first(images)))))).mean((2, 3)))
+
+
+@pytest.mark.structured
+def test_beside_a_depthwise_convolution_plain_ones_go_too():
+    network = trained(Beside())
+    assert found(network).numbers == {"first.weight": 4, "plain.weight": 6}
+    assert found(network).is_coupled
+    masked, _ = halved(network)
+    images = torch.randn(3, 1, 6, 6)
+    torch.testing.assert_close(shrink(masked, images).network(images), masked(images))
+
+
+@pytest.mark.structured
+def test_a_kept_layer_keeps_the_channels_that_it_makes_reads_or_passes_on():
+    assert found(trained(Beside()), keep=["depthwise"]).numbers == {"plain.weight": 6}
+    with pytest.raises(StudyError, match="no convolution whose channels can be removed"):
+        found(trained(transposed()), keep=["2"])
+
+
+@pytest.mark.structured
+def test_channels_that_one_group_normalises_are_one_filter():
+    """Of one group none can go: without a channel, the mean of all others would be another one."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(1, 8), nn.ReLU(), *head(8)).eval()
+    with pytest.raises(StudyError, match=r"no convolution whose channels can be removed, .* as mp"):
+        found(network)
+
+
+class Shuffled(nn.Module):
+    """Exchanges channels between the groups, which torch-pruning does not see."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 3, 1)
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, images):
+        x = self.a(images)
+        x = x.view(len(x), 2, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+        return self.fc(self.c(F.relu(self.b(x))).mean((2, 3)))
+
+
+@pytest.mark.structured
+def test_a_network_that_torch_pruning_does_not_follow_is_one_line():
+    with pytest.raises(StudyError, match=r"cannot follow the channels of Shuffled, which has .* in groups") as error:
+        found(trained(Shuffled()))
+    assert str(error.value).endswith("take a pruner of weights, such as mp")
+    assert "\n" not in str(error.value)
+
+
+def test_without_torch_pruning_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(StudyError, match=r"channels of transposed convolutions .* pip install .*structured.* as mp"):
+        found(trained(transposed()))
+
+
+def test_without_torch_pruning_other_channels_go_and_a_line_says_so(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 3, 1), *head(3)).eval()
+    of_network = found(network)
+    assert (of_network.numbers, of_network.is_coupled) == ({"0.weight": 4}, False)
+    assert "only channels of other layers are removed" in caplog.text
