@@ -4,9 +4,11 @@ import array
 import contextlib
 import glob
 import io
+import itertools
 import os
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,7 +150,7 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
         else dict.fromkeys(paths, image_names.NO_NAMES)
     )
     all_names = np.unique(np.concatenate([content.names for content in contents.values()]))
-    label_names = np.unique(np.concatenate([names[index[0]] for names, index, _ in contents.values()]))
+    label_names = np.unique(np.concatenate([names[np.unique(index[0])] for names, index, _ in contents.values()]))
     classes = _as_numbers(all_names, label_names, {path: content.names for path, content in contents.items()})
     labels, predicted = np.swapaxes(
         [
@@ -326,17 +328,18 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
         if places.predicted is None:
             return _most_probable(path, places, keys, rows)
         label, predicted = places.label, places.predicted
-        index_of_name: dict[str, int] = {}
+        index_of_name: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         name_index = array.array("q")
         of_images: dict[str, list[str]] = {key: [] for key in keys}
         cells = [(place, of_images[key].append) for key, place in keys.items()]
-        index_of, add = index_of_name.setdefault, name_index.append
+        add = name_index.append
         for _, row in rows:
-            add(index_of(row[label].strip(), len(index_of_name)))
-            add(index_of(row[predicted].strip(), len(index_of_name)))
+            add(index_of_name[row[label]])
+            add(index_of_name[row[predicted]])
             for place, append in cells:
                 append(row[place].strip())
-    return _Content(list(index_of_name), np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
+    names = [name.strip() for name in index_of_name]
+    return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
 
 
 def _most_probable(

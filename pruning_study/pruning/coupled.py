@@ -98,7 +98,7 @@ def is_transposed(module: nn.Module) -> bool:
 
 def by_group(layer: nn.Module) -> Tensor:
     """Return the weights of a convolution or linear layer as (groups, outputs, inputs, pixels), both of a group."""
-    weight: Tensor = layer.weight.detach()  # type: ignore[operator, union-attr]
+    weight: Tensor = layer.weight.detach()  # type: ignore[operator]
     groups: int = getattr(layer, "groups", 1)
     if is_transposed(layer):
         return weight.view(groups, len(weight) // groups, weight.shape[1], -1).transpose(1, 2)
@@ -141,12 +141,12 @@ def _gone(units: Tensor, stays: Tensor) -> list[int]:
 
 def _ends(name: str, module: nn.Module) -> dict[_End, int]:
     """Return where a module has channels of its own, and how many."""
-    if isinstance(module, _NORMS):
-        return {(name, _OUTPUTS): module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features}
     if isinstance(module, nn.Linear):
         return {(name, _OUTPUTS): module.out_features, (name, _INPUTS): module.in_features}
-    outputs = {(name, _OUTPUTS): module.out_channels}
-    return outputs if is_depthwise(module) else {**outputs, (name, _INPUTS): module.in_channels}
+    if isinstance(module, nn.modules.conv._ConvNd):
+        outputs = {(name, _OUTPUTS): module.out_channels}
+        return outputs if is_depthwise(module) else {**outputs, (name, _INPUTS): module.in_channels}
+    return {(name, _OUTPUTS): module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features}  # type: ignore[dict-item]
 
 
 def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]) -> None:
