@@ -28,6 +28,8 @@ from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
+# What numpy and pandas write for a label that is missing
+_MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
 _LARGEST_TABLE = 2**26
@@ -207,6 +209,12 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     texts = np.array([unicodedata.normalize("NFC", name) for name in names], dtype=str)
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
+    if (unlabelled := np.flatnonzero(np.isin(texts, _MISSING)[name_index[0]])).size:
+        place = unlabelled[0]
+        raise StudyError(
+            f"{path}: image {place + 1:,} has the label {texts[name_index[0, place]]}, which stands for a missing one: "
+            "fill it in, take the row out, or give a class of this name another one"
+        )
     limit.check(path, name_index.size * texts.dtype.itemsize)
     return content._replace(names=texts)
 
@@ -326,20 +334,32 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
         places = prediction_columns.find(path, header, columns)
         keys = {key: place for place, name in enumerate(header) if (key := image_names.column_key(name)) is not None}
         if places.predicted is None:
-            return _most_probable(path, places, keys, rows)
+            return _most_probable(path, places, keys, _without_empty_end(path, rows))
         label, predicted = places.label, places.predicted
         index_of_name: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         name_index = array.array("q")
         of_images: dict[str, list[str]] = {key: [] for key in keys}
         cells = [(place, of_images[key].append) for key, place in keys.items()]
         add = name_index.append
-        for _, row in rows:
+        for _, row in _without_empty_end(path, rows):
             add(index_of_name[row[label]])
             add(index_of_name[row[predicted]])
             for place, append in cells:
                 append(row[place].strip())
     names = [name.strip() for name in index_of_name]
     return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
+
+
+def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows without those at the end whose cells are all empty, as spreadsheets write them."""
+    empty = 0
+    for line, row in rows:
+        if not row[0] and not any(row):
+            empty = empty or line
+            continue
+        if empty:
+            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or take the line out")
+        yield line, row
 
 
 def _most_probable(

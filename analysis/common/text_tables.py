@@ -107,7 +107,7 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
     """Yield the number of each line and its cells; `before` lines stand before the first one."""
     columns = len(first)
     for row in reader:
-        if not row:
+        if not row or (row == [""] and columns > 1):  # an empty line, or one of blanks
             continue
         if len(row) != columns:
             raise StudyError(

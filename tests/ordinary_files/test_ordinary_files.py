@@ -52,6 +52,10 @@ READ_ALIKE = {
         "before": changed(lambda table: table.assign(path="data/" + NAMES), ("before",))["before"],
         "after": [shuffled(paths_of_another_machine(table)) for table in networks()["after"]],
     },
+    "folders of Windows": {
+        "before": changed(lambda table: table.assign(path=NAMES), ("before",))["before"],
+        "after": [shuffled(table.assign(path=np.char.replace(NAMES, "/", "\\"))) for table in networks()["after"]],
+    },
     "names that are unique in a class alone": changed(
         lambda table: table.assign(file=[f"{place // CLASSES}.png" for place in range(IMAGES)]), ("before", "after")
     ),
@@ -441,6 +445,7 @@ TEXTS = {
     "an empty line": lambda table: text_of(table, "\n\r\n"),
     "bars": lambda table: text_of(table, sep="|"),
     "quotes behind spaces": lambda table: text_of(table, quoting=1).replace(",", ", "),
+    "empty rows of a spreadsheet at the end": lambda table: text_of(table) + ",\n,\n  \n",
     "returns alone": lambda table: text_of(table, lineterminator="\r"),
 }
 
@@ -458,6 +463,20 @@ def test_errors_count_lines_before_the_header(tmp_path):
     (tmp_path / "a.csv").write_text("# a comment\n\nlabel,predicted\na,b\na\n")
     with pytest.raises(StudyError, match="line 5: 1 values for 2 columns"):
         prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
+
+
+def test_an_empty_row_between_others_is_named(tmp_path):
+    """Left out, it could put the rows of two files side by side that are of different images."""
+    (tmp_path / "a.csv").write_text("label,predicted\na,a\n,\nb,b\n")
+    with pytest.raises(StudyError, match="line 3: all cells are empty"):
+        prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
+
+
+@pytest.mark.parametrize("missing", ["nan", "<NA>"])
+def test_a_label_that_stands_for_a_missing_one_is_no_class(tmp_path, missing):
+    tables = changed(lambda table: table.assign(label=table["label"].where(table.index != 6, missing)))
+    with pytest.raises(StudyError, match=f"image 7 has the label {missing}, which stands for a missing one"):
+        audited(write(tmp_path, tables))
 
 
 def one_hot(classes):
