@@ -244,7 +244,7 @@ def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
     if values is None:
         return None
     names = archives.read(path, [], ["class_names"], limit=limit).get("class_names")
-    largest = values.argmax(1)
+    largest = _largest(path, values)
     return largest if names is None or names.shape != values.shape[1:] else names[largest]
 
 
@@ -350,6 +350,16 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
 
 
+def _largest(path: Path, scores: np.ndarray) -> np.ndarray:
+    """Return the class of the largest score of each image, (images,)."""
+    if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
+        raise StudyError(
+            f"{path}: image {missing[0] + 1:,} has no probability of some class, so that the largest is unknown: "
+            "fill it in, or take the row out"
+        )
+    return scores.argmax(1)
+
+
 def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
     """Yield rows without those at the end whose cells are all empty, as spreadsheets write them."""
     empty = 0
@@ -372,7 +382,7 @@ def _most_probable(
         scores.append([number(f"{path}, line {line:,}", row[place]) for place in places.probabilities.values()])
         for key, place in keys.items():
             of_images[key].append(row[place].strip())
-    predicted = np.array([*places.probabilities])[np.argmax(scores, 1)] if scores else np.array([], str)
+    predicted = np.array([*places.probabilities])[_largest(path, np.array(scores))] if scores else np.array([], str)
     return _of_arrays(path, np.array(label, str), predicted, {})._replace(image_names=of_images)
 
 
