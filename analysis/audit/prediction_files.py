@@ -4,9 +4,11 @@ import array
 import contextlib
 import glob
 import io
+import itertools
 import os
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,8 @@ from analysis.common.text_tables import number, opened_table
 from analysis.runs import schema
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
+# What numpy and pandas write for a label that is missing
+_MISSING = ("nan", "NaN", "<NA>")
 # Arrays of an .npz file that may name its images.
 _IMAGE_NAMES = ("ids", "id", "filenames", "filename", "file_names", "paths", "names", "image_ids", "image_names")
 _LARGEST_TABLE = 2**26
@@ -148,7 +152,7 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
         else dict.fromkeys(paths, image_names.NO_NAMES)
     )
     all_names = np.unique(np.concatenate([content.names for content in contents.values()]))
-    label_names = np.unique(np.concatenate([names[index[0]] for names, index, _ in contents.values()]))
+    label_names = np.unique(np.concatenate([names[np.unique(index[0])] for names, index, _ in contents.values()]))
     classes = _as_numbers(all_names, label_names, {path: content.names for path, content in contents.items()})
     labels, predicted = np.swapaxes(
         [
@@ -205,6 +209,12 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     texts = np.array([unicodedata.normalize("NFC", name) for name in names], dtype=str)
     if (empty := np.flatnonzero((texts == "")[name_index].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
+    if (unlabelled := np.flatnonzero(np.isin(texts, _MISSING)[name_index[0]])).size:
+        place = unlabelled[0]
+        raise StudyError(
+            f"{path}: image {place + 1:,} has the label {texts[name_index[0, place]]}, which stands for a missing one: "
+            "fill it in, take the row out, or give a class of this name another one"
+        )
     limit.check(path, name_index.size * texts.dtype.itemsize)
     return content._replace(names=texts)
 
@@ -234,7 +244,7 @@ def _most_probable_of_npz(path: Path, limit: SizeLimit) -> np.ndarray | None:
     if values is None:
         return None
     names = archives.read(path, [], ["class_names"], limit=limit).get("class_names")
-    largest = values.argmax(1)
+    largest = _largest(path, values)
     return largest if names is None or names.shape != values.shape[1:] else names[largest]
 
 
@@ -324,19 +334,42 @@ def _read_text(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
         places = prediction_columns.find(path, header, columns)
         keys = {key: place for place, name in enumerate(header) if (key := image_names.column_key(name)) is not None}
         if places.predicted is None:
-            return _most_probable(path, places, keys, rows)
+            return _most_probable(path, places, keys, _without_empty_end(path, rows))
         label, predicted = places.label, places.predicted
-        index_of_name: dict[str, int] = {}
+        index_of_name: defaultdict[str, int] = defaultdict(itertools.count().__next__)
         name_index = array.array("q")
         of_images: dict[str, list[str]] = {key: [] for key in keys}
         cells = [(place, of_images[key].append) for key, place in keys.items()]
-        index_of, add = index_of_name.setdefault, name_index.append
-        for _, row in rows:
-            add(index_of(row[label].strip(), len(index_of_name)))
-            add(index_of(row[predicted].strip(), len(index_of_name)))
+        add = name_index.append
+        for _, row in _without_empty_end(path, rows):
+            add(index_of_name[row[label]])
+            add(index_of_name[row[predicted]])
             for place, append in cells:
                 append(row[place].strip())
-    return _Content(list(index_of_name), np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
+    names = [name.strip() for name in index_of_name]
+    return _Content(names, np.frombuffer(name_index, np.int64).reshape(-1, 2).T, of_images)
+
+
+def _largest(path: Path, scores: np.ndarray) -> np.ndarray:
+    """Return the class of the largest score of each image, (images,)."""
+    if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
+        raise StudyError(
+            f"{path}: image {missing[0] + 1:,} has no probability of some class, so that the largest is unknown: "
+            "fill it in, or take the row out"
+        )
+    return scores.argmax(1)
+
+
+def _without_empty_end(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows without those at the end whose cells are all empty, as spreadsheets write them."""
+    empty = 0
+    for line, row in rows:
+        if not row[0] and not any(row):
+            empty = empty or line
+            continue
+        if empty:
+            raise StudyError(f"{path}, line {empty:,}: all cells are empty: fill them in, or take the line out")
+        yield line, row
 
 
 def _most_probable(
@@ -349,7 +382,7 @@ def _most_probable(
         scores.append([number(f"{path}, line {line:,}", row[place]) for place in places.probabilities.values()])
         for key, place in keys.items():
             of_images[key].append(row[place].strip())
-    predicted = np.array([*places.probabilities])[np.argmax(scores, 1)] if scores else np.array([], str)
+    predicted = np.array([*places.probabilities])[_largest(path, np.array(scores))] if scores else np.array([], str)
     return _of_arrays(path, np.array(label, str), predicted, {})._replace(image_names=of_images)
 
 

@@ -127,8 +127,10 @@ def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np
     """Return the row of each image of the first file; None if the order is the same."""
     if own == first:
         return None
-    if set(own) != set(first):
-        own, first = (_without_folder([normalize("NFC", name) for name in names]) for names in (own, first))
+    if set(own) != set(first):  # Windows writes folders with backslashes
+        own, first = (
+            _without_folder([normalize("NFC", name).replace("\\", "/") for name in names]) for names in (own, first)
+        )
     row_of_name = {name: row for row, name in enumerate(own)}
     if missing := [name for name in first if name not in row_of_name]:
         raise StudyError(

@@ -65,8 +65,7 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
             raise StudyError(f"{path}: cannot be read as CSV (it begins as {kind} does)", option=option)
         try:
             content = _unpacked(path, file, limit) if start.startswith(_GZIP) else file
-            encoding = "utf-16" if _begins_as_utf16(content) else "utf-8-sig"
-            with io.TextIOWrapper(content, encoding, newline="") as lines:
+            with io.TextIOWrapper(content, _encoding(content), newline="") as lines:
                 before, header_line = 0, lines.readline()
                 while _stands_before_a_header(header_line):
                     before, header_line = before + 1, lines.readline()
@@ -107,7 +106,7 @@ def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterato
     """Yield the number of each line and its cells; `before` lines stand before the first one."""
     columns = len(first)
     for row in reader:
-        if not row:
+        if not row or (row == [""] and columns > 1):  # an empty line, or one of blanks
             continue
         if len(row) != columns:
             raise StudyError(
@@ -125,10 +124,14 @@ def _unpacked(path: Path, file: BinaryIO, limit: SizeLimit) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _begins_as_utf16(file: BinaryIO) -> bool:
-    mark = file.read(2)
+def _encoding(file: BinaryIO) -> str:
+    """Return the encoding that the first two bytes tell; UTF-16 may begin without a mark."""
+    start = file.read(2)
     file.seek(0)
-    return mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    zeros = [byte == 0 for byte in start]
+    return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get(tuple(zeros), "utf-8-sig")
 
 
 def _stands_before_a_header(line: str) -> bool:

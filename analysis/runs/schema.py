@@ -99,6 +99,7 @@ FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
 FINE_TUNE_DECAY = "fine_tune_decay"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
 KEEP_LAYERS = "keep_layers"
+CHANNEL_GROUPS = "channel_groups"
 SCOPE = "scope"
 ITERATION = "iteration"
 SCHEDULE = "schedule"
@@ -119,6 +120,8 @@ QUANTIZATION = "quantization"
 # Values of the param `number_format`, and the bits of a weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"
 BITS = {FLOAT32: 32, FLOAT16: 16, DYNAMIC_INT8: 8, FIXED_INT8: 8}
+# Value of the param `channel_groups` where torch-pruning says which channels go together
+TORCH_PRUNING = "torch-pruning"
 # Value of the param `precision`: in which numbers a network is trained, if not in float32
 BF16 = "bf16"
 
@@ -127,6 +130,7 @@ BF16 = "bf16"
 _OTHER_PARAMS = {
     **dict.fromkeys((DATASET_DIGEST, IMAGE_SHAPE, MODEL_DIGEST, AUGMENTATION), ParamRole()),
     PRUNER_DIGEST: ParamRole(concerns="pruner"),
+    CHANNEL_GROUPS: ParamRole(concerns="pruner", legacy_default="own"),
     ITERATION: ParamRole(legacy_default="1", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),

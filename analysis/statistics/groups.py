@@ -337,6 +337,8 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     with opened_table(path, _LARGEST) as table:
         header = table.header
         rows = [(line, [cell.strip() for cell in row]) for line, row in table.rows]
+    if header[:1] == [""] and [row[0] for _, row in rows] == [str(place) for place in range(len(rows))]:
+        header, rows = header[1:], [(line, row[1:]) for line, row in rows]  # pandas' index
     header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]
     if {"", MEASURE} & set(header) or len(set(header)) < len(header):
         raise StudyError(f"{path}: give each column a name of its own")

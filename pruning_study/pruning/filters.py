@@ -33,11 +33,14 @@ class Tie(NamedTuple):
     axis : int
     filters : int64 Tensor, one for each place
         The filter that the place goes with; -1 where it goes with none of this layer.
+    role : {"makes", "scales", "reads"}
+        What the parameter does with the filters' channels. Biases, norms and depthwise weights scale them.
     """
 
     layer: str
     axis: int
     filters: Tensor
+    role: str
 
 
 class Filters(NamedTuple):
@@ -53,12 +56,15 @@ class Filters(NamedTuple):
         Of these parameters.
     readers : dict of state-dict names to str
         State-dict name of the first weights that read each convolution.
+    is_coupled : bool
+        Whether torch-pruning's groups say what goes together, so that a filter may be several channels (`coupled`).
     """
 
     numbers: dict[str, int]
     ties: dict[str, list[Tie]]
     shapes: dict[str, torch.Size]
     readers: dict[str, str]
+    is_coupled: bool = False
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
@@ -208,6 +214,24 @@ def numbers_at(filters: Filters, own_budget: Budget, model: str, ratio: float, o
     return budget.nearest_filters(filters.numbers, own_shares, count_parameters, wanted)
 
 
+def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that make each filter, (filters, weights of each), by the filters' layer.
+
+    Parameters
+    ----------
+    filters : Filters
+    theta : mapping of state-dict names to Tensors
+        The prunable weights.
+    """
+    import torch
+
+    made: defaultdict[str, list[Tensor]] = defaultdict(list)
+    for name, ties in filters.ties.items():
+        for tie in (tie for tie in ties if tie.role == "makes"):
+            made[tie.layer].append(theta[name].movedim(tie.axis, 0)[_places(tie.filters)].flatten(1))
+    return {layer: torch.cat(parts, 1) for layer, parts in made.items()}
+
+
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
     """Collect the feature maps of convolutions as the layers that read them get them.
@@ -235,8 +259,9 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 
     hooks = []
     for layer, reader in filters.readers.items():
-        tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.axis) == (layer, 1))
-        hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters))))
+        tie = next(tie for tie in filters.ties[reader] if (tie.layer, tie.role) == (layer, "reads"))
+        groups = getattr(modules[reader], "groups", 1)  # the weights of all groups lie at the same places
+        hooks.append(modules[reader].register_forward_pre_hook(collect(layer, _places(tie.filters.repeat(groups)))))
     try:
         yield maps
     finally:
@@ -244,7 +269,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
             handle.remove()
 
 
-_NONE, _OPTION = -1, "pruner"
+NONE, _OPTION = -1, "pruner"  # no filter
 _SAME = 1e-4  # difference of numbers that are equal but for rounding, as a share of the largest
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stages, and 3.33
@@ -300,7 +325,7 @@ def _candidates(
             and all(module.weight is None or users[id(module.weight)] == 1 for module in (layer, *arrived))
             and all(_is_alone(path, index, len(layer.weight)) for path in arrived.values())
         ):
-            alone = {module: path.filters.where(path.layers[index], _NONE) for module, path in arrived.items()}
+            alone = {module: path.filters.where(path.layers[index], NONE) for module, path in arrived.items()}
             candidates.append((layer, alone))
     return candidates
 
@@ -326,7 +351,9 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
                 continue
             name = parameters[id(parameter)]
             all_filters.shapes[name] = parameter.shape
-            all_filters.ties.setdefault(name, []).append(Tie(own, int(reads), filters))
+            makes = parameter is layer.weight
+            role = "reads" if reads else "makes" if makes else "scales"
+            all_filters.ties.setdefault(name, []).append(Tie(own, int(reads), filters, role))
             if reads:
                 all_filters.readers.setdefault(own, name)
 
@@ -334,16 +361,16 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
 def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Return which places along each axis of a parameter are kept."""
     along: dict[int, Tensor] = {}
-    for layer, axis, filters in all_filters.ties[name]:
+    for layer, axis, filters, _ in all_filters.ties[name]:
         places = filters.to(kept_filters[layer].device)
-        here = kept_filters[layer][places.clamp_min(0)] | (places == _NONE)
+        here = kept_filters[layer][places.clamp_min(0)] | (places == NONE)
         along[axis] = along[axis] & here if axis in along else here
     return along
 
 
 def _places(filters: Tensor) -> Tensor:
     """Return the places of each filter, (filters, places of each)."""
-    order = filters.argsort(stable=True)[int((filters == _NONE).sum()) :]
+    order = filters.argsort(stable=True)[int((filters == NONE).sum()) :]
     return order.view(int(filters.max()) + 1, -1)
 
 
@@ -434,7 +461,7 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
         tensor = inputs[0].clone()
         for copy, (_, arrived, first) in enumerate(changed, start=1):
             if module in arrived:
-                places = (arrived[module] != _NONE) & (arrived[module] % 2 == first)
+                places = (arrived[module] != NONE) & (arrived[module] % 2 == first)
                 channels = _by_channel(module, tensor)
                 channels[copy, places] = channels[0, places]
         compare(tensor)

@@ -15,7 +15,7 @@ from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.models import onnx_export
-from pruning_study.pruning import filters
+from pruning_study.pruning import coupled_filters
 from pruning_study.pruning.filters import Filters
 from pruning_study.training.engines import Engine
 from pruning_study.training.recipes import Hyperparameters
@@ -139,7 +139,7 @@ class Context:
         """
         model = copy.deepcopy(self.model).eval()
         image = torch.zeros(1, *self.data.image_shape)
-        return filters.removable(model, image, list(prunable), calls=onnx_export.with_plain_layers(model))
+        return coupled_filters.removable(model, image, list(prunable), calls=onnx_export.with_plain_layers(model))
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:

@@ -18,6 +18,7 @@ from pruning_study.data.examples import number_of_batches
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules, sparse_training
 from pruning_study.pruning.budget import Budget
+from pruning_study.pruning.coupled import inputs_second
 from pruning_study.pruning.filters import Filters
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.steps import given_classes, resolved
@@ -103,7 +104,7 @@ class PrunePlan(TrainPlan):
         Weight of the undecay term.
     budget : Budget
     prunable : mapping of state-dict names to shapes
-        The prunable weights.
+        The prunable weights, with the input channels along axis 1.
     filters : Filters, optional
         What is removed with a filter; None where weights or channels are pruned.
     filter_numbers : mapping of state-dict names to int
@@ -175,6 +176,8 @@ class PrunePlan(TrainPlan):
         n_kept = _finally_kept(self, ratio, numbers, self.budget.prunable)
         own = resolved.pruning_params(self.options, self.training, ratio, iteration, self.steps)
         params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
+        if self.filters is not None and self.filters.is_coupled:
+            params[schema.CHANNEL_GROUPS] = schema.TORCH_PRUNING
         remaining = self.budget.prunable if remaining is None else remaining
         kept = _finally_kept(self, ratio, numbers, remaining)
         again = f" iteration {iteration}" if iteration > 1 else ""
@@ -244,6 +247,7 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
     """
     dense = plan_training(options, context)
     names = budget.prunable(context.model, output_layer=options.prune_output_layer, keep=options.keep_layers or ())
+    weights = {name: context.model.get_parameter(name) for name in names}
     own_budget = options.protocol_record.budget(context.model, names)
     option = "sparsity" if options.sparsity else "ratio"
     options, pruner, images = with_ratios(options, own_budget), options.pruner_record, len(context.train_indices)
@@ -268,7 +272,7 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
         gradient=resolved.gradient(options),
         epsilon=resolved.epsilon(options),
         budget=own_budget,
-        prunable={name: context.model.get_parameter(name).shape for name in names},
+        prunable={name: tensor.shape for name, tensor in inputs_second(context.model, weights).items()},
         filters=context.filters(names) if pruner.unit == "filter" else None,
         images=images,
         steps=steps,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, seeded
 from pruning_study.models import onnx_export
 from pruning_study.pruning import filters, sparse_training
+from pruning_study.pruning.coupled import inputs_second
 from pruning_study.pruning.filters import Filters
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import OPTION, Pruner
@@ -61,6 +63,8 @@ def select(
     if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == plan.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.training
+    arranged = partial(inputs_second, model) if pruner.unit == "channel" else dict
+    theta, candidates = arranged(theta), arranged(candidates or {})
     shared: dict[str, object] = {}
     if "epsilon" in pruner.needs:
         shared["epsilon"] = plan.epsilon
@@ -80,7 +84,8 @@ def select(
             for name in theta
         ]
     candidate_masks = [candidates[name] for name in theta] if candidates else None
-    return dict(zip(theta, pruner.masks(scores, kept_weights, candidate_masks, scope=plan.scope), strict=True))
+    masks = pruner.masks(scores, kept_weights, candidate_masks, scope=plan.scope)
+    return arranged(dict(zip(theta, masks, strict=True)))
 
 
 def random_masks(plan: PrunePlan, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:
@@ -141,7 +146,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     if "maps" in pruner.needs:
         scores = _map_scores(pruner, plan.filters, plan.options.seed, model, context.train)
     else:
-        scores = {name: pruner.score(theta=theta[name]) for name in numbers}
+        scores = {name: pruner.score(theta=made) for name, made in filters.weights(plan.filters, theta).items()}
     channel_masks = pruner.masks([scores[name] for name in numbers], list(numbers.values()))
     full_masks = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     return full_masks | filters.masks(plan.filters, dict(zip(numbers, channel_masks, strict=True)))

@@ -52,6 +52,10 @@ READ_ALIKE = {
         "before": changed(lambda table: table.assign(path="data/" + NAMES), ("before",))["before"],
         "after": [shuffled(paths_of_another_machine(table)) for table in networks()["after"]],
     },
+    "folders of Windows": {
+        "before": changed(lambda table: table.assign(path=NAMES), ("before",))["before"],
+        "after": [shuffled(table.assign(path=np.char.replace(NAMES, "/", "\\"))) for table in networks()["after"]],
+    },
     "names that are unique in a class alone": changed(
         lambda table: table.assign(file=[f"{place // CLASSES}.png" for place in range(IMAGES)]), ("before", "after")
     ),
@@ -441,6 +445,8 @@ TEXTS = {
     "an empty line": lambda table: text_of(table, "\n\r\n"),
     "bars": lambda table: text_of(table, sep="|"),
     "quotes behind spaces": lambda table: text_of(table, quoting=1).replace(",", ", "),
+    "empty rows of a spreadsheet at the end": lambda table: text_of(table) + ",\n,\n  \n",
+    "UTF-16 without its mark": lambda table: text_of(table).encode("utf-16-le"),
     "returns alone": lambda table: text_of(table, lineterminator="\r"),
 }
 
@@ -450,7 +456,8 @@ def test_tables_that_begin_or_part_otherwise_are_read_alike(tmp_path, plain, tex
     for side, own in networks().items():
         (tmp_path / side).mkdir()
         for number, table in enumerate(own):
-            (tmp_path / side / f"{number}.csv").write_bytes(text(table).encode())
+            content = text(table)
+            (tmp_path / side / f"{number}.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     pd.testing.assert_frame_equal(audited(tmp_path).table, plain.table)
 
 
@@ -458,6 +465,41 @@ def test_errors_count_lines_before_the_header(tmp_path):
     (tmp_path / "a.csv").write_text("# a comment\n\nlabel,predicted\na,b\na\n")
     with pytest.raises(StudyError, match="line 5: 1 values for 2 columns"):
         prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
+
+
+def test_an_empty_row_between_others_is_named(tmp_path):
+    """Left out, it could put the rows of two files side by side that are of different images."""
+    (tmp_path / "a.csv").write_text("label,predicted\na,a\n,\nb,b\n")
+    with pytest.raises(StudyError, match="line 3: all cells are empty"):
+        prediction_files.read([tmp_path / "a.csv"], prediction_files.SizeLimit(1))
+
+
+@pytest.mark.parametrize("missing", ["", "nan"])
+@pytest.mark.parametrize("ending", [".csv", ".npz"])
+def test_a_missing_probability_is_not_the_largest(tmp_path, missing, ending):
+    """NumPy takes NaN for the largest."""
+    scores = np.array([[0.9, 0.1], [float(missing or "nan"), 0.8]])
+    path = tmp_path / f"a{ending}"
+    if ending == ".npz":
+        np.savez(path, label=[0, 1], probabilities=scores)
+    else:
+        path.write_text(f"label,p0,p1\n0,0.9,0.1\n1,{missing},0.8\n")
+    with pytest.raises(StudyError, match="image 2 has no probability of some class"):
+        prediction_files.read([path], prediction_files.SizeLimit(1))
+
+
+def test_the_index_of_pandas_is_no_grouping(tmp_path):
+    folder = write(tmp_path, networks())
+    pd.DataFrame({"light": np.resize(["day", "night"], IMAGES)}).to_csv(tmp_path / "groups.csv")
+    groupings = audited(folder, groups=tmp_path / "groups.csv").groupings["grouping"]
+    assert groupings.tolist() == ["light"]
+
+
+@pytest.mark.parametrize("missing", ["nan", "<NA>"])
+def test_a_label_that_stands_for_a_missing_one_is_no_class(tmp_path, missing):
+    tables = changed(lambda table: table.assign(label=table["label"].where(table.index != 6, missing)))
+    with pytest.raises(StudyError, match=f"image 7 has the label {missing}, which stands for a missing one"):
+        audited(write(tmp_path, tables))
 
 
 def one_hot(classes):

@@ -163,7 +163,6 @@ def outcome(path):
     [
         b"writer\n1\n2\n",
         b"writer\n1\n2\n3\n4\n",
-        "schreiber\nMüller\n2\n3\n".encode("utf-16-le"),
         "schreiber\nMüller\n2\n3\n".encode("latin-1"),
         b"\x00\xff\xfe" * 100,
         b"measure:tilt\n1\n2\n3\n",

@@ -31,6 +31,18 @@ class Net(nn.Module):
         return F.linear(self.first(x).mean((2, 3)), self.last.weight)
 """
 
+COUPLED = """
+from torch import nn
+
+def net(num_classes, in_channels):
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 8, 3, stride=2), nn.GroupNorm(4, 8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1, groups=2), nn.ReLU(),
+        nn.ConvTranspose2d(8, 4, 2), nn.ReLU(),
+        nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes),
+    )
+"""
+
 
 @pytest.fixture
 def command(run_command, tiny_npz, store_uri):
@@ -99,6 +111,23 @@ def test_a_network_that_cannot_be_followed_is_one_line_before_anything_is_made(c
     output = command(*typed, "--model", "uncalled_net:Net", "--epochs", 1, "--shrink", "true", code=2)
     assert "--shrink: the network cannot be made smaller" in " ".join(output.split())
     assert not runs(status=None)
+
+
+@pytest.mark.structured
+def test_channels_in_groups_and_of_transposed_convolutions_go(command, tmp_path, monkeypatch):
+    """At sparsity 0.45 the layers in two groups and the transposed one keep 4 of 8 inputs, and the last 2 of 4."""
+    (tmp_path / "coupled_net.py").write_text(COUPLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    typed = ("prune", "--model", "coupled_net:net", "--epochs", 1, "--fine-tune-epochs", 1, "--control", "none")
+    command(*typed, "--pruner", "l1-filter", "--ratio", 1.2, "--shrink", "true")
+    (pruned,) = runs("pruned")
+    assert pruned.data.params["channel_groups"] == "torch-pruning"
+    metrics = pruned.data.metrics
+    assert metrics["unshrunk/parameters"] / metrics["shrunk/parameters"] == pytest.approx(metrics["realized_ratio"])
+    command(*typed, "--pruner", "l1-structured", "--sparsity", 0.45, "--shrink", "true")
+    metrics = max(runs("pruned"), key=lambda run: run.info.start_time).data.metrics
+    assert metrics["unshrunk/zeroed_channels"] == 4 + 4 + 2
+    assert metrics["shrunk/zeroed_channels"] < 4 + 4 + 2
 
 
 @pytest.mark.structured

@@ -1,0 +1,275 @@
+"""Channels that have to go together, as torch-pruning's dependency graph and the groups of layers say."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch_pruning import DependencyGraph
+    from torch_pruning._helpers import GroupItem
+    from torch_pruning.dependency import Group
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+_OUTPUTS, _INPUTS = "outputs", "inputs"
+_End = tuple[str, str]  # name of a module, and which of its channels
+
+
+class Coupling(NamedTuple):
+    """Which unit each channel of a network belongs to: channels of a unit go together, or none does.
+
+    Attributes
+    ----------
+    outputs : dict of str to int64 Tensors (channels,)
+        By names of modules: the units of the channels that convolutions and linear layers make, and that a norm or a
+        depthwise convolution passes on.
+    inputs : dict of str to int64 Tensors (channels,)
+        The units of the channels that other layers read.
+    stays : bool Tensor (units,)
+        Whether a unit cannot go, whatever reads it.
+    """
+
+    outputs: dict[str, Tensor]
+    inputs: dict[str, Tensor]
+    stays: Tensor
+
+
+def couple(network: nn.Module, image: Tensor) -> Coupling:
+    """Find which channels of a network have to go together.
+
+    torch-pruning says which channels arrive where. Groups say more. In every group of a convolution as many channels
+    have to be left, so that those of one place in each group go together. GroupNorm normalises the channels of a group
+    together, so that these do. Layers that share a weight share its channels. A unit stays if torch-pruning does not
+    know all that makes and reads it, or if its channels are the images' or the network's own outputs.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In eval mode. Only layers that it calls as modules are found.
+    image : Tensor (1, channels, height, width)
+
+    Raises
+    ------
+    ValueError
+        If it computes with the weight of a layer, and does not call that layer.
+    """
+    import torch_pruning
+
+    with warnings.catch_warnings():  # on parameters outside layers, whose channels stay
+        warnings.filterwarnings("ignore", "Unwrapped parameters", UserWarning)
+        graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=(image,))
+    modules = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, (*LAYERS, *_NORMS)) and module in graph.module2node
+    }
+    _check_called(network, image, modules.values())
+    channels = {end: count for name, module in modules.items() for end, count in _ends(name, module).items()}
+    starts = dict(zip(channels, torch.tensor([0, *channels.values()]).cumsum(0).tolist(), strict=False))
+    places = {end: torch.arange(starts[end], starts[end] + count) for end, count in channels.items()}
+    pairs, stays = _arrivals(graph, modules, places)
+    pairs += _within_modules(modules, places)
+    units = _components(pairs, sum(channels.values()))
+    unit_stays = torch.zeros(int(units.max()) + 1, dtype=torch.bool)
+    unit_stays[units[stays]] = True
+    outputs, inputs = (
+        {name: units[at] for (name, side), at in places.items() if side == which} for which in (_OUTPUTS, _INPUTS)
+    )
+    return Coupling(outputs, inputs, unit_stays)
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Return whether a module is a convolution that makes each channel of one channel alone."""
+    if not isinstance(module, nn.modules.conv._ConvNd):
+        return False
+    return module.groups == module.in_channels == module.out_channels > 1
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether the weights of a module are inputs x outputs, and not outputs x inputs."""
+    return isinstance(module, nn.modules.conv._ConvTransposeNd)
+
+
+def inputs_second(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Exchange axes 0 and 1 of tensors of weights where a transposed convolution has its inputs along 0.
+
+    Called twice, it changes nothing.
+    """
+    transposed = {f"{name}.weight" for name, module in model.named_modules() if is_transposed(module)}
+    return {
+        name: tensor.transpose(0, 1).contiguous() if name in transposed else tensor for name, tensor in tensors.items()
+    }
+
+
+def by_group(layer: nn.Module) -> Tensor:
+    """Return the weights of a convolution or linear layer as (groups, outputs, inputs, pixels), both of a group."""
+    weight: Tensor = layer.weight.detach()  # type: ignore[operator]
+    groups: int = getattr(layer, "groups", 1)
+    if is_transposed(layer):
+        return weight.view(groups, len(weight) // groups, weight.shape[1], -1).transpose(1, 2)
+    return weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
+
+
+def cut(network: nn.Module, coupling: Coupling, stays: Tensor) -> None:
+    """Remove the channels of units from a network, in place.
+
+    Parameters
+    ----------
+    network : nn.Module
+    coupling : Coupling
+        Of this network.
+    stays : bool Tensor (units,)
+    """
+    import torch_pruning
+
+    pruners = torch_pruning.DependencyGraph()
+    shared: dict[nn.Parameter, list[nn.Module]] = {}
+    for name in coupling.outputs:
+        module = network.get_submodule(name)
+        if isinstance(module, LAYERS):
+            shared.setdefault(module.weight, []).append(module)  # type: ignore[arg-type]
+        pruner = pruners.get_pruner_of_module(module)
+        if isinstance(module, nn.GroupNorm):
+            module.num_groups -= int((~stays[coupling.outputs[name]]).sum()) * module.num_groups // module.num_channels
+        pruner.prune_out_channels(module, _gone(coupling.outputs[name], stays))
+        if name in coupling.inputs:
+            pruner.prune_in_channels(module, _gone(coupling.inputs[name], stays))
+    for first, *others in shared.values():
+        for layer in others:
+            layer.weight = first.weight
+
+
+def _gone(units: Tensor, stays: Tensor) -> list[int]:
+    gone: list[int] = torch.nonzero(~stays[units]).flatten().tolist()
+    return gone
+
+
+def _ends(name: str, module: nn.Module) -> dict[_End, int]:
+    """Return where a module has channels of its own, and how many."""
+    if isinstance(module, nn.Linear):
+        return {(name, _OUTPUTS): module.out_features, (name, _INPUTS): module.in_features}
+    if isinstance(module, nn.modules.conv._ConvNd):
+        outputs = {(name, _OUTPUTS): module.out_channels}
+        return outputs if is_depthwise(module) else {**outputs, (name, _INPUTS): module.in_channels}
+    return {(name, _OUTPUTS): module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features}  # type: ignore[dict-item]
+
+
+def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]) -> None:
+    """Raise a ValueError if a network computes with the weight of a layer that it does not call."""
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
+    gradients = torch.autograd.grad(
+        network(image).sum(), [layer.weight for layer in layers.values()], allow_unused=True
+    )
+    weights = {id(module.weight) for module in called}
+    for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
+        if gradient is not None and id(layer.weight) not in weights:
+            raise ValueError(f"it computes with the weight of layer {name}, and does not call the layer")
+
+
+def _arrivals(
+    graph: DependencyGraph, modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Return pairs of places that torch-pruning says go together, each (2, pairs), and the places that stay."""
+    names = {module: name for name, module in modules.items()}
+    pairs, stays, written = [], [], []
+    for name, module in modules.items():
+        if not isinstance(module, LAYERS):
+            continue
+        outputs = places[name, _OUTPUTS]
+        group = graph.get_pruning_group(
+            module, graph.get_pruner_of_module(module).prune_out_channels, idxs=list(range(len(outputs)))
+        )
+        understood = _is_understood(graph, group)
+        for item in group:
+            target = item.dep.target.module
+            if target not in names:
+                continue
+            at = places[names[target], _INPUTS if _reads(graph, item) else _OUTPUTS]
+            indices, roots = torch.tensor(item.idxs), torch.tensor(item.root_idxs)
+            indices, roots = indices[indices < len(at)], roots[indices < len(at)]
+            pairs.append(torch.stack([outputs[roots], at[indices]]))
+            written.append(at[indices])
+            if not understood:
+                stays.append(at[indices])
+    unwritten = torch.ones(sum(map(len, places.values())), dtype=torch.bool)
+    unwritten[torch.cat(written)] = False
+    return pairs, torch.cat([*stays, torch.nonzero(unwritten).flatten()])
+
+
+def _reads(graph: DependencyGraph, item: GroupItem) -> bool:
+    """Return whether a layer reads the channels of an item, and does not pass them on."""
+    module = item.dep.target.module
+    return (
+        isinstance(module, LAYERS)
+        and not is_depthwise(module)
+        and bool(graph.is_in_channel_pruning_fn(item.dep.handler))
+    )
+
+
+def _is_understood(graph: DependencyGraph, group: Group) -> bool:
+    """Return whether a group has all channels that its convolutions and linear layers make, and layers read them all.
+
+    A layer that reads them, and a norm before it, may have other channels too, as behind a concatenation. Where
+    attention takes queries, keys and values apart, torch-pruning knows the readers of a part of the channels alone, or
+    names channels that the reader does not have.
+    """
+    from torch_pruning.ops import OPTYPE
+
+    read: set[int] = set()
+    for item in group:
+        module = item.dep.target.module
+        if isinstance(module, nn.Parameter) or item.dep.target.type == OPTYPE.OUTPUT or not _is_known(module):
+            return False
+        if _reads(graph, item):
+            if max(item.idxs) >= _ends("", module)["", _INPUTS]:
+                return False
+            read.update(item.root_idxs)
+        elif isinstance(module, LAYERS) and sorted(item.idxs) != list(range(_ends("", module)["", _OUTPUTS])):
+            return False  # as behind a shortcut that pads channels
+    return read == set(group[0].idxs)
+
+
+def _is_known(module: nn.Module) -> bool:
+    """Return whether channels can be removed from a module, which may have no parameters.
+
+    torch-pruning cuts a transposed convolution in groups along the wrong axis, and takes any convolution with as many
+    outputs as groups for depthwise.
+    """
+    groups = getattr(module, "groups", 1)
+    if isinstance(module, nn.modules.conv._ConvNd) and groups > 1 and not is_depthwise(module):
+        return not is_transposed(module) and module.out_channels > groups
+    return isinstance(module, (*LAYERS, *_NORMS)) or getattr(module, "weight", None) is None
+
+
+def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]) -> list[Tensor]:
+    """Return pairs of places that go together because of groups, and of weights that layers share."""
+    pairs = []
+    shared: defaultdict[tuple[int, str], list[Tensor]] = defaultdict(list)
+    for (name, side), at in places.items():
+        module = modules[name]
+        if isinstance(module, nn.GroupNorm):
+            of_groups = at.view(module.num_groups, -1)
+            pairs.append(torch.stack([of_groups, of_groups[:, :1].expand_as(of_groups)]).flatten(1))
+        if isinstance(module, LAYERS):
+            shared[id(module.weight), side].append(at)
+            if not is_depthwise(module):
+                of_groups = at.view(getattr(module, "groups", 1), -1)
+                pairs.append(torch.stack([of_groups, of_groups[:1].expand_as(of_groups)]).flatten(1))
+    return pairs + [torch.stack([first, at]) for first, *others in shared.values() for at in others]
+
+
+def _components(pairs: Sequence[Tensor], places: int) -> Tensor:
+    """Return a number for each place, the same for places that pairs connect."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = torch.cat(list(pairs), 1).numpy()
+    graph = coo_array((first >= 0, (first, second)), shape=(places, places))
+    _, numbers = connected_components(graph, directed=False)
+    return torch.from_numpy(numbers).long()

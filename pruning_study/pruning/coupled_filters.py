@@ -1,0 +1,201 @@
+"""The removable filters of networks whose channels torch-pruning couples: in groups, transposed, or with one weight."""
+
+import copy
+import importlib.util
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from analysis.common import extras
+from analysis.common.errors import StudyError, first_line
+from pruning_study.pruning import filters
+from pruning_study.pruning.coupled import LAYERS, Coupling, couple, cut, is_depthwise, is_transposed
+from pruning_study.pruning.filters import NONE, Filters, Tie
+
+log = logging.getLogger(__name__)
+_OPTION = "pruner"
+_SAME = 1e-4  # difference of outputs that are equal but for rounding, as a share of the largest
+
+
+def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
+    """Find the filters that can be removed: those of `filters.removable`, unless layers couple channels.
+
+    Where a convolution has groups or is transposed, where GroupNorm normalises channels, and where layers share a
+    weight, torch-pruning's groups say what can be removed. A filter then is a unit of `coupled`, which may be several
+    channels. If it knows of none, the filters are those of `filters.removable`.
+
+    Parameters
+    ----------
+    model, images, names
+        As `filters.removable` takes them.
+    calls : nn.Module
+        A network of the same layers that calls them as modules.
+
+    Raises
+    ------
+    StudyError
+        If there is no such filter.
+    """
+    if not (kinds := _coupled_kinds(calls)):
+        return filters.removable(model, images, names, calls=calls)
+    refusal = None
+    try:
+        if (found := _followed(model, images, names, calls, kinds)).numbers:
+            return found
+    except StudyError as error:
+        refusal = error
+    try:
+        found = filters.removable(model, images, names, calls=calls)
+    except StudyError as error:
+        raise refusal or error from None
+    if refusal:
+        _warn_once(f"{refusal}; only channels of other layers are removed")
+    return found
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
+
+
+def _coupled_kinds(network: nn.Module) -> str:
+    """Return which layers of a network couple channels, as text; empty if none does."""
+    modules = [module for _, module in network.named_modules(remove_duplicate=False)]
+    convolutions = [module for module in modules if isinstance(module, nn.modules.conv._ConvNd)]
+    kinds = {
+        "convolutions in groups": any(layer.groups > 1 for layer in convolutions),
+        "transposed convolutions": any(isinstance(layer, nn.modules.conv._ConvTransposeNd) for layer in convolutions),
+        "GroupNorm": any(isinstance(module, nn.GroupNorm) for module in modules),
+        "convolutions that share a weight": len({id(layer.weight) for layer in convolutions}) < len(convolutions),
+    }
+    return " and ".join(kind for kind, is_there in kinds.items() if is_there)
+
+
+def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
+    """Return the filters that torch-pruning's groups say can be removed, and check that the network bears it."""
+    if importlib.util.find_spec("torch_pruning") is None:
+        raise StudyError(
+            f"to remove channels of {kinds} it needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
+            "of weights, such as mp",
+            option=_OPTION,
+        )
+    parameters = {id(parameter): name for name, parameter in model.named_parameters()}
+    try:
+        coupling = couple(copy.deepcopy(calls).eval(), images)
+        places = list(_places(calls, coupling, parameters))
+        found = _filters(places, coupling, calls, names)
+        difference = _difference(found, places, coupling, calls, images, parameters) if found.numbers else 0.0
+    except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
+        raise _refusal(model, kinds, first_line(error)) from error
+    if difference > _SAME:
+        raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")
+    return found
+
+
+def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
+    return StudyError(
+        f"torch-pruning cannot follow the channels of {type(model).__name__}, which has {kinds} ({reason}): take a "
+        "pruner of weights, such as mp",
+        option=_OPTION,
+    )
+
+
+class _Place(NamedTuple):
+    """The units along an axis of a parameter, what it does with their channels, and whether a layer has it."""
+
+    name: str
+    shape: torch.Size
+    axis: int
+    units: Tensor
+    role: str
+    is_weight: bool
+
+
+def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str]) -> Iterator[_Place]:
+    """Yield where the parameters of each module have channels, in the order of the network."""
+    for module_name, outputs in coupling.outputs.items():
+        module: Any = network.get_submodule(module_name)
+        weight, bias, is_layer = module.weight, module.bias, isinstance(module, LAYERS)
+        if weight is not None:
+            name, axis = parameters[id(weight)], int(is_transposed(module))
+            role = "makes" if module_name in coupling.inputs else "scales"
+            yield _Place(name, weight.shape, axis, outputs, role, is_layer)
+            if not is_depthwise(module) and is_layer:
+                inputs = coupling.inputs[module_name]
+                of_group = inputs[: len(inputs) // getattr(module, "groups", 1)]
+                yield _Place(name, weight.shape, 1 - axis, of_group, "reads", is_layer)
+        if bias is not None:
+            yield _Place(parameters[id(bias)], bias.shape, 0, outputs, "scales", False)
+
+
+def _filters(places: Sequence[_Place], coupling: Coupling, network: nn.Module, names: Collection[str]) -> Filters:
+    """Return the families of units that convolutions make, of which any unit can go as well as any other."""
+    found = Filters({}, {}, {}, {}, is_coupled=True)
+    for family in _families(places):
+        if len(family) < 2 or coupling.stays[sorted(family)].any():
+            continue
+        numbers = torch.full((len(coupling.stays),), NONE)
+        numbers[sorted(family)] = torch.arange(len(family))
+        here = [place for place in places if (numbers[place.units] != NONE).any()]
+        counts = [numbers[place.units][numbers[place.units] != NONE].bincount(minlength=len(family)) for place in here]
+        makers = [place for place in here if place.role == "makes"]
+        if (
+            all((count == count[0]).all() for count in counts)
+            and all(place.name in names for place in here if place.is_weight)
+            and len(makers[0].shape) > 2  # a convolution
+        ):
+            _add(found, makers[0].name, here, numbers, len(family))
+    return found
+
+
+def _families(places: Sequence[_Place]) -> list[set[int]]:
+    """Return sets of units that layers make side by side."""
+    families: list[set[int]] = []
+    for place in places:
+        if place.role == "makes":
+            family = set(place.units.tolist())
+            joined = [other for other in families if other & family]
+            families = [other for other in families if not other & family] + [family.union(*joined)]
+    return sorted(families, key=min)
+
+
+def _add(found: Filters, layer: str, places: Sequence[_Place], numbers: Tensor, count: int) -> None:
+    found.numbers[layer] = count
+    for place in places:
+        ties = found.ties.setdefault(place.name, [])
+        if (layer, place.axis) in [(tie.layer, tie.axis) for tie in ties]:
+            continue  # the weight of another layer too
+        found.shapes[place.name] = place.shape
+        ties.append(Tie(layer, place.axis, numbers[place.units], place.role))
+        if place.role == "reads":
+            found.readers.setdefault(layer, place.name)
+
+
+def _difference(
+    found: Filters,
+    places: Sequence[_Place],
+    coupling: Coupling,
+    network: nn.Module,
+    images: Tensor,
+    parameters: Mapping[int, str],
+) -> float:
+    """Return how far outputs differ, as a share of the largest, where half of the filters are 0 and where they go."""
+    kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
+    masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
+    for place in places:
+        for tie in found.ties.get(place.name, ()):
+            if (tie.axis, tie.role) == (place.axis, "makes"):
+                stays[place.units] = kept[tie.layer][tie.filters]
+    masked, smaller = (copy.deepcopy(network).eval() for _ in range(2))
+    image = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for whole, copied in zip(network.parameters(), masked.parameters(), strict=True):
+            if (name := parameters[id(whole)]) in masks:
+                copied.mul_(masks[name])
+        cut(smaller, coupling, stays)
+        outputs, of_smaller = masked(image), smaller(image)
+    return float((outputs - of_smaller).abs().max() / outputs.abs().max())
