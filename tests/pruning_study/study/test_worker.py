@@ -111,7 +111,7 @@ def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, t
     assert worker(steps[-1]).state == "made"
     first, _, again, last = runs("pruned")
     assert [run.data.tags["config_hash"] for run in (damaged, again)] == [steps[2].config_hash] * 2
-    assert again.context.data.tags["parent_run_id"] == first.info.run_id
+    assert again.data.tags["parent_run_id"] == first.info.run_id
     assert last.data.tags["parent_run_id"] == again.info.run_id
 
 
