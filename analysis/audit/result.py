@@ -391,8 +391,8 @@ def _without_alpha(result: Audit) -> list[str]:
     recalls = result.table["recall_before"]
     ends = f"{points(recalls.min())} to {points(recalls.max())} %"
     return [
-        f"Before, the recalls of the {len(recalls)} classes ({ends}) were too alike for so few images and networks to "
-        "give alpha a meaning."
+        f"Before, the recalls of the {len(recalls)} classes ({ends}) differ too little for so few images and networks "
+        "to give alpha a meaning."
     ]
 
 

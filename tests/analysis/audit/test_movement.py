@@ -57,9 +57,7 @@ def test_several_networks_are_one_array():
     check_shift(found)
     worst = found.table.loc[found.table["excess"].idxmin()]
     # Of one network it is chance movement; of several it is what the same class costs, with the shift and without.
-    cost = (
-        f"the mean cost of {worst['class']}, which costs most beyond the accuracy, from {-100 * worst['excess']:.1f} to"
-    )
+    cost = f"the mean cost of {worst['class']}, the largest in these networks, from {-100 * worst['excess']:.1f} to"
     assert cost in found.verdict
     assert "the chance movement" in analysis.diagnose_movement(LABEL, BEFORE, AFTER).verdict
 
