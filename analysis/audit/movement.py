@@ -13,6 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.points import points
 from analysis.common.printable import printable
+from analysis.common.terminal import folded
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
 
@@ -65,6 +66,9 @@ class Movement(NamedTuple):
             f"moved image by image. On images that the shift was not fitted on, undoing it changes {_cost(self)}, and "
             f"the images with another answer from {100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
         )
+
+    def __str__(self) -> str:
+        return f"{folded(self.verdict)}\n\n{self.table.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         return f"<p>{self.verdict}</p>{self.table.to_html(index=False)}"

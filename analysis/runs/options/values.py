@@ -118,7 +118,7 @@ def choice_or_import_path(names: Collection[str], kind: str) -> Check:
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
-            named = OTHER_NAMES.get(value.lower())
+            named = OTHER_NAMES.get(value.lower(), "")
             otherwise = f"it takes {', '.join(names)}, or package.module:name"
             meant = f"did you mean {named} ({PRUNINGS.get(named, named)})?" if named in names else ""
             hint = meant or did_you_mean(value, names, otherwise)

@@ -10,6 +10,7 @@ import analysis
 from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.common.errors import StudyError
+from analysis.common.terminal import folded
 
 LABEL = np.repeat([0, 1, 2], 100)
 NAMES = np.array(["bag", "hat", "shoe"])
@@ -50,6 +51,7 @@ def test_the_function_says_how_much_the_shift_explains_and_what_undoing_it_does(
         assert number in found.verdict
     assert found.verdict.count(". ") == 1  # two sentences
     assert found.verdict in found._repr_html_()
+    assert str(found).startswith(folded(found.verdict))
 
 
 def test_several_networks_are_one_array():
