@@ -260,6 +260,7 @@ def audit(
     from analysis.audit import result as audit_result
     from analysis.audit.prediction_columns import ColumnNames
     from analysis.common import overwriting
+    from analysis.common.terminal import folded
     from analysis.statistics import limits
 
     within = limits.in_points(max_class_loss, max_accuracy_loss)
@@ -281,11 +282,16 @@ def audit(
         click.echo(within)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(written)}")
-    gates = [result.gate(within)] if within.any_given else []
-    gates += [result.damage_gate] if fail_on_damage else []
-    for gate in gates:
-        click.echo(printable(gate.reason))
-    ctx.exit(limits.exit_code(gates))
+    given = {"--max-class-loss": max_class_loss, "--max-accuracy-loss": max_accuracy_loss}
+    of_limits = " and ".join(name for name, limit in given.items() if limit is not None)
+    gates = {of_limits: result.gate(within)} if of_limits else {}
+    gates |= {"--fail-on-damage": result.damage_gate} if fail_on_damage else {}
+    for gate in gates.values():
+        click.echo(folded(gate.reason))
+    code, deciding = limits.exit_code(gates)
+    if code:
+        click.echo(f"Exit code {code}, because of {' and '.join(deciding)}.")
+    ctx.exit(code)
 
 
 @cli.command(

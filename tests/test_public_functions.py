@@ -40,6 +40,7 @@ def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
     quick = {"pruner": "up", "ratio": np.float64(10), "epochs": 1, "fine_tune_epochs": 1}
     one, *_ = each = [pruning_study.prune(seed=seed, **quick) for seed in (0, 1)]
     assert one._repr_html_().count("data:image/png;base64,") == 1
+    assert str(one).endswith(str(one.shown))
     assert len(one.plot().axes) == 1
     axes = Figure().subplots()
     assert one.plot(10, axes) is axes.figure

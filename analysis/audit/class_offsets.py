@@ -80,6 +80,10 @@ class ClassOffsets(NamedTuple):
             f"{after}, and the accuracy by {change} points."
         )
 
+    def __str__(self) -> str:
+        """Return what the command `offsets` prints."""
+        return summary(self)
+
     def _repr_html_(self) -> str:
         return f"<p>{self.verdict}</p>{printed(self).to_html()}<p>{_READING}</p>{self.table.to_html(index=False)}"
 

@@ -13,6 +13,7 @@ from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.points import points
 from analysis.common.printable import printable
+from analysis.common.terminal import folded
 from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
 
@@ -24,8 +25,9 @@ class Movement(NamedTuple):
     ----------
     table : DataFrame, a row for each class
         class, index; shift, what the network after adds to the class's logit; excess, the change of its recall minus
-        the change of the accuracy; excess_left, the same on images that the shift was not fitted on, with the shift
-        undone; images, the number of the class. With several pairs of networks, means over them.
+        the change of the accuracy, below 0 for a class that loses more; excess_left, the same on images that the shift
+        was not fitted on, with the shift undone; images, the number of the class. With several pairs of networks, means
+        over them.
     share, share_low, share_high : float
         Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the classes
         are not shown to have moved more than noise of the images explains.
@@ -64,6 +66,9 @@ class Movement(NamedTuple):
             f"moved image by image. On images that the shift was not fitted on, undoing it changes {_cost(self)}, and "
             f"the images with another answer from {100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
         )
+
+    def __str__(self) -> str:
+        return f"{folded(self.verdict)}\n\n{self.table.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         return f"<p>{self.verdict}</p>{self.table.to_html(index=False)}"
@@ -169,14 +174,14 @@ def _diagnose(
 
 
 def _cost(result: Movement) -> str:
-    """Say what the class that costs most loses of several pairs, or the worst class of a single one, by chance or not.
+    """Say what the class with the largest cost loses of several pairs, or the worst class of a single one, by chance.
 
     Of several pairs it is one class, before and after. The worst class of one network may be another one afterwards.
     """
     worst, worst_left = (result.table.loc[result.table[column].idxmin()] for column in ("excess", "excess_left"))
     if result.pairs > 1:
         losses = f"from {points(-worst['excess'])} to {points(-worst['excess_left'])} points"
-        return f"the mean cost of {printable(worst['class'])}, which costs most beyond the accuracy, {losses}"
+        return f"the mean cost of {printable(worst['class'])}, the largest in these networks, {losses}"
     before, after = (
         f"{points(-row[column])} points ({printable(row['class'])})"
         for column, row in (("excess", worst), ("excess_left", worst_left))

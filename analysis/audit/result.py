@@ -20,8 +20,9 @@ from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
+from analysis.rendering.cost_text import costliest, gain, points_with_interval
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL, with_legend
-from analysis.rendering.formats import decimals, interval, markdown_table, p_value, with_interval
+from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
 from analysis.rendering.proportion_text import beyond_proportion, growth, in_proportion
@@ -155,7 +156,7 @@ class Audit(NamedTuple):
         accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
         if self.accuracy_control is not None:
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
-        meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
+        meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" and not _are_too_alike(self) else ""
         weak = [sentence] if (sentence := weak_sentence(self.dense)) else []
         sentences = [*weak, *_at_chance(self.chance_level), f"{_losses(self)}; {accuracies}{meaning}."]
         if len(self.gross_losses):
@@ -173,6 +174,10 @@ class Audit(NamedTuple):
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
             f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance after compression alone."
         )
+
+    def __str__(self) -> str:
+        """Return what the command `audit` prints."""
+        return summary(self, rest="the table")
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the loss of each class, or group, with its interval.
@@ -274,8 +279,10 @@ def _losses(result: Audit) -> str:
                 f"({not_excluded})"
             )
         return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
-    each = zip(names(damaged_rows), (_with_interval(row, column) for _, row in damaged_rows.iterrows()), strict=True)
-    examples = some(f"{name} {loss} points" for name, loss in each)
+    examples = some(
+        f"{name} lost {points_with_interval(*row[['loss', 'loss_low', 'loss_high']])}"
+        for name, (_, row) in zip(names(damaged_rows), damaged_rows.iterrows(), strict=True)
+    )
     if result.basis == "pair":
         return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
     return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
@@ -304,7 +311,16 @@ def _proportions(result: Audit) -> list[str]:
 
 
 def _beside_verdict(result: Audit) -> list[str]:
-    return [*_costliest(result), *_proportions(result), *moved_most(result.metrics)]
+    return [*_gains(result), *_costliest(result), *_proportions(result), *moved_most(result.metrics)]
+
+
+def _gains(result: Audit) -> list[str]:
+    """Say which classes are shown to have gained recall."""
+    rows = result.table[(result.table["p_holm"] <= LEVEL) & (result.table["loss"] < 0)]
+    if rows.empty:
+        return []
+    place = rows["loss"].idxmin()
+    return [f"{gain(names(rows)[place], -rows['loss'][place], len(rows), _kind(rows))}."]
 
 
 def _costliest(result: Audit) -> list[str]:
@@ -312,21 +328,17 @@ def _costliest(result: Audit) -> list[str]:
     if "group" in result.table:
         return []
     if result.worst.empty:
-        return [_ONE_NETWORK] if result.losses["networks"].iloc[0] == 1 else []
+        return [_about_these_networks(result)] if result.losses["networks"].iloc[0] == 1 else []
     row = result.worst.iloc[0]
-    if not row["cost"] > 0:  # what some networks lost most of, others did not lose; or no answer changed
-        return ["No class is shown to cost more than the accuracy does."]
-    cost = f"{points(row['cost'])} points beyond the accuracy ({interval(row['cost_low'], row['cost_high'], points)})"
-    read = "read on networks and images that did not choose it"
-    if row["cost_low"] > 0:
-        return [f"{row['name']} costs most on average: {cost}, {read}."]
-    return [f"No class is shown to cost more than the accuracy does; {row['name']} seems to cost most, {cost}, {read}."]
+    networks = int(result.losses["networks"].iloc[0])
+    return [costliest(row["name"], row["cost"], row["cost_low"], row["cost_high"], networks)]
 
 
-_ONE_NETWORK = (
-    "One network a side has no systematic cost: what its worst class moves is harm or chance, and only several "
-    "networks tell them apart."
-)
+def _about_these_networks(result: Audit) -> str:
+    """Say that a test of one network a side is about no other network."""
+    damaged = result.damaged
+    losers = f"{damaged[0]} loses" if len(damaged) == 1 else "these classes lose" if damaged else "classes lose"
+    return f"This is about these networks. Whether {losers} recall in other networks too, only several seeds can tell."
 
 
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
@@ -361,14 +373,27 @@ def _meaning(result: Audit) -> str:
     alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
     if np.isfinite(slopes.weighted):
         alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
-    if not slopes.raw_new.identified:
-        return (
-            f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
-            "networks"
-        )
     new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
     direction = _direction(slopes, slopes.raw_new, slopes.spread_new)
     return f"{direction}; {alphas}, and on new images {new}"
+
+
+def _are_too_alike(result: Audit) -> bool:
+    """Return whether the classes differ too little before, for so few images and networks, to speak of a slope."""
+    raw_new = result.slopes.raw_new
+    return raw_new is not None and not raw_new.identified and not result.chance_level.are_all_at_chance
+
+
+def _without_alpha(result: Audit) -> list[str]:
+    """Say why the verdict has no alpha, where classes are too alike."""
+    if _kind(result.table) == "groups" or not _are_too_alike(result):
+        return []
+    recalls = result.table["recall_before"]
+    ends = f"{points(recalls.min())} to {points(recalls.max())} %"
+    return [
+        f"Before, the recalls of the {len(recalls)} classes ({ends}) differ too little for so few images and networks "
+        "to give alpha a meaning."
+    ]
 
 
 def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
@@ -380,14 +405,6 @@ def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
     slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
     spreads = f"spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
     return f"{gap_sentence(change)} ({slope}, {spreads})"
-
-
-def _with_interval(row: pd.Series, name: str) -> str:
-    """Return a recall as a share, and a change in points, with its interval."""
-    is_recall = name.startswith("recall")
-    scale, write = (1, decimals(3)) if is_recall else (100, decimals(1, sign=True))
-    value, low, high = (scale * row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return with_interval(value, low, high, write)
 
 
 # Tables.
@@ -440,12 +457,12 @@ def _printable_table(result: Audit) -> pd.DataFrame:
     return table.assign(**{table.columns[0]: table.iloc[:, 0].map(printable)})
 
 
-def summary(result: Audit) -> str:
-    """Return the verdict, the classes that lost most, and the notes, for a terminal."""
-    notes = [folded(note) for note in (result.caution, *result.notes) if note]
+def summary(result: Audit, rest: str = "audit.csv") -> str:
+    """Return the verdict, the classes that lost most, and the notes, for a terminal; `rest` has all classes."""
+    notes = [folded(note) for note in (result.caution, *result.notes, *_without_alpha(result)) if note]
     table = _printable_table(result).drop(columns=_COST)
     more_classes = len(table) - MOST_SHOWN
-    more = [f"and {more_classes:,} more {_kind(result.table)} in audit.csv"] if more_classes > 0 else []
+    more = [f"and {more_classes:,} more {_kind(result.table)} in {rest}"] if more_classes > 0 else []
     worst = [folded(printable(sentence)) for sentence in _beside_verdict(result)]
     legend = folded(_legend(result, table))
     text = _text(table.head(MOST_SHOWN))
@@ -545,7 +562,8 @@ def write(result: Audit, output: Path) -> list[str]:
 def markdown(result: Audit) -> str:
     """Return the verdict, the table, the notes and how to read them, as Markdown."""
     picture = "![Loss of recall of each class](audit.png)"
-    notes, worst = (map(markdown_line, lines) for lines in (result.notes, _beside_verdict(result)))
+    notes = map(markdown_line, (*result.notes, *_without_alpha(result)))
+    worst = map(markdown_line, _beside_verdict(result))
     table = shown(result)
     body = [markdown_table(table), _legend(result, table), *notes, _READING, _MADE_BY]
     parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *worst, picture, *body]

@@ -131,9 +131,10 @@ def table(
     Returns
     -------
     DataFrame
-        class, index, offset; excess (change of recall minus change of the accuracy) and its standard error without
-        offsets; reliability; excess_fitted, the excess with offsets, on the images that they were fitted on;
-        excess_held_out, the same on images that they were not fitted on (`held_out`); images, the number of the class.
+        class, index, offset; excess (change of recall minus change of the accuracy, below 0 for a class that loses more
+        than the accuracy) and its standard error without offsets; reliability; excess_fitted, the excess with offsets,
+        on the images that they were fitted on; excess_held_out, the same on images that they were not fitted on
+        (`held_out`); images, the number of the class.
     """
     offsets = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)

@@ -74,6 +74,8 @@ def sentence(change: GapChange) -> str:
     if change.order == "reversed":
         more = f", and the differences {change.size}" if change.size in ("grew", "shrank") else ""
         return f"the order of the classes reversed, the strong ones before are the weak ones now{more}"
+    if (change.size, change.order) == ("open", "open"):
+        return "no change in the differences between classes is shown"
     return f"the differences between classes {_predicate(change)}"
 
 
@@ -89,6 +91,4 @@ def _predicate(change: GapChange) -> str:
         }[change.order]
     if change.size == "same":
         return f"are the same within {MARGIN:g}"
-    if change.size == "shrank":
-        return "shrank"
-    return "moved to other classes" if change.order == "moved" else "may be as they were"
+    return "shrank" if change.size == "shrank" else "moved to other classes"

@@ -69,16 +69,23 @@ class Gate(NamedTuple):
     reason: str
 
 
-def exit_code(gates: Sequence[Gate]) -> int:
-    """Return the exit code of several gates: a loss beyond one of them decides, and then one that is undecided.
+def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
+    """Return the exit code of several gates, and the names of those that decide it; none decides a code of 0.
+
+    A loss beyond one of them decides, and then one that is undecided.
 
     Examples
     --------
-    >>> exit_code([Gate("undecided", ""), Gate("beyond", "")]), exit_code([])
-    (3, 0)
+    >>> exit_code({"--max-class-loss": Gate("undecided", ""), "--fail-on-damage": Gate("beyond", "")})
+    (3, ['--fail-on-damage'])
+    >>> exit_code({"--fail-on-damage": Gate("within", "")})
+    (0, [])
     """
     states: Sequence[State] = "beyond", "undecided"
-    return next((EXIT_CODES[state] for state in states if any(gate.state == state for gate in gates)), 0)
+    for state in states:
+        if deciding := [name for name, gate in gates.items() if gate.state == state]:
+            return EXIT_CODES[state], deciding
+    return 0, []
 
 
 def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
@@ -297,11 +304,11 @@ def _reason(decided: Decided, classes: int) -> str:
             "classes. Give --control (the files of --before, if nothing was retrained), or several networks a side."
         )
     if state == "beyond":
-        return f"Beyond the limit: {_loss(worst)} is surely more than {points(worst['low'])} points."
+        return f"Beyond the limit: {_loss(worst)} is surely more than {_bound(worst, 'low')}."
     if state == "within":
-        return f"Within the limits: {_loss(worst)} is surely less than {points(worst['upper'])} points."
+        return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))
-    return f"Undecided: {_loss(worst)} may be up to {points(worst['upper'])} points. {remedy}"
+    return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper')}. {remedy}"
 
 
 class _Remedy(NamedTuple):
@@ -357,3 +364,9 @@ def _rounded_up(images: float) -> int:
 
 def _loss(row: pd.Series) -> str:
     return f"the loss of {row['name']}, {points(row['loss'])} points (limit {100 * row['limit']:g}),"
+
+
+def _bound(row: pd.Series, end: str) -> str:
+    """Return a bound, which is wider than the interval of the class alone."""
+    together = "" if row["name"] == ACCURACY else " (for all classes together)"
+    return f"{points(row[end])} points{together}"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
+from analysis.rendering.cost_text import costliest
 from analysis.rendering.formats import decimals, with_interval
 from analysis.runs import schema
 from analysis.runs.checks import some
@@ -298,11 +299,9 @@ def sentence(row: Mapping[str, Any]) -> str:
 
 
 def _systematic(row: Mapping[str, Any]) -> str:
-    """Say what the group costs that costs most on average; nothing of one network."""
+    """Say which group costs most on average, if that is shown; nothing of one network."""
     if not row["worst_group"]:
         return ""
-    points = decimals(1)
-    low, high = (100 * row[f"worst_group_cost_{end}"] for end in ("low", "high"))
-    cost = with_interval(100 * row["worst_group_cost"], low, high, points)
-    beyond = " beyond the control and" if np.isfinite(row["largest_excess_control"]) else ""
-    return f"Systematic cost: {row['worst_group']} loses most on average, {cost} points{beyond} beyond the accuracy. "
+    cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
+    beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
+    return f"Systematic cost{beyond}: {costliest(row['worst_group'], cost, low, high, row['n'], 'group')} "

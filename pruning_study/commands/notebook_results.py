@@ -17,6 +17,7 @@ from analysis.common import arguments
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
+from analysis.common.terminal import folded
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
@@ -62,6 +63,9 @@ class Training:
     def accuracy(self) -> float:
         """On the test images, the mean over the seeds."""
         return float(self.runs["accuracy"].mean())
+
+    def __str__(self) -> str:
+        return f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}\n\n{self.table.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         """Return the table and the picture, for a notebook."""
@@ -148,6 +152,9 @@ class Pruning:
         """The pruned run of each ratio, if there is one seed."""
         return _of_one_seed(self.runs).set_index("ratio")["run_id"].to_dict()
 
+    def __str__(self) -> str:
+        return f"{folded(*self.verdict.splitlines())}\n\n{self.shown}"
+
     def _repr_html_(self) -> str:
         """Return the table, the sentences below it and the pictures, for a notebook."""
         header, rows, totals = self.shown
@@ -168,6 +175,9 @@ class Iterating:
     """
 
     runs: pd.DataFrame
+
+    def __str__(self) -> str:
+        return f"{_networks(self.runs)}\n\n{self.runs.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
         """Return the table, for a notebook."""
@@ -203,6 +213,9 @@ class Compression:
     table: pd.DataFrame | None
     run_id: str
     job_run_id: str
+
+    def __str__(self) -> str:
+        return folded(*self.verdict.splitlines())
 
     def _repr_html_(self) -> str:
         """Return the sentences and the tables, for a notebook."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.common.points import points
 from analysis.common.printable import printable
+from analysis.rendering.cost_text import costliest
 from analysis.rendering.formats import p_value
 from analysis.runs import schema
 from analysis.statistics.resampling import Interval
@@ -24,9 +25,11 @@ ONE_NETWORK = "One network: another seed may lose on other classes. --seed 0-4 p
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
-    "The control was fine-tuned as long, and not pruned. The loss is its recall minus the recall after pruning, in "
-    "points. Intervals hold with 95 % confidence, each for itself. alpha and raw slope compare with the network before."
+    "The loss is its recall minus the recall after pruning, in points. Intervals hold with 95 % confidence, each for "
+    "itself. alpha and raw slope compare with the network before."
 )
+CONTROL = "The control was fine-tuned as long, and not pruned."
+CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
 LOST = "Whether a class lost is corrected for the number of classes (Holm)."
 P = "p is corrected for the number of classes (Holm)."
 MARK = "*"
@@ -149,16 +152,40 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool, beyond:
     return "\n".join(line for line in (printable(weak), *lines, cause) if line)
 
 
-def reading(ratios: Mapping[float, ClassChanges], *, beyond: bool) -> str:
-    """Return how to read the table."""
+def reading(ratios: Mapping[float, ClassChanges], *, beyond: bool, have_offsets: bool = False) -> str:
+    """Return how to read the table; `have_offsets` says whether the networks have class offsets."""
     shown = MARKED if len(ratios) > 1 else P if beyond else LOST
-    return f"{READING_BEYOND if beyond else READING} {shown}"
+    if not beyond:
+        return f"{READING} {shown}"
+    return f"{CONTROL_WITH_OFFSETS if have_offsets else CONTROL} {READING_BEYOND} {shown}"
+
+
+def offset_lines(offsets: Mapping[float, pd.DataFrame]) -> list[str]:
+    """Return a line for each ratio on what its class offsets change most.
+
+    Parameters
+    ----------
+    offsets : mapping of float to DataFrame
+        As `class_offsets.csv` has them.
+    """
+    return [f"ratio {ratio:g}: {printable(_describe_offsets(table))}" for ratio, table in offsets.items()]
+
+
+def _describe_offsets(table: pd.DataFrame) -> str:
+    raised, lowered = (table.loc[place] for place in (table["offset"].idxmax(), table["offset"].idxmin()))
+    if not raised["offset"] > 0:
+        return "class offsets are 0, because validation images show no class that lost more than another"
+    return (
+        f"class offsets, fitted on validation images, raise the logit of {raised['class']} most, by "
+        f"{raised['offset']:.2f}, and lower that of {lowered['class']} most, by {-lowered['offset']:.2f}"
+    )
 
 
 def _describe(ratio: float, changes: ClassChanges) -> list[str]:
     return [
         f"ratio {ratio:g}: {printable(changes.outcome())}",
         f"  {_chance(changes)}{changes.losses()}{_named(changes.damaged_classes)}",
+        *([f"  {printable(line)}"] if (line := changes.gains()) else []),
         f"  {changes.differences()}",
     ]
 
@@ -166,17 +193,10 @@ def _describe(ratio: float, changes: ClassChanges) -> list[str]:
 def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> list[str]:
     """Return lines on what is beyond the control, which name no class that the table has no test of."""
     from_control, cost = beyond.changes[ratio], beyond.costs[ratio]
-    before, control, after = (
-        f"{100 * accuracy:.1f}"
-        for accuracy in (
-            changes.accuracy["recall_before"],
-            from_control.accuracy["recall_before"],
-            from_control.accuracy["recall_after"],
-        )
-    )
     return [
-        f"ratio {ratio:g}: accuracy {before} -> {after} %, of the control {control} %",
+        f"ratio {ratio:g}: {from_control.beside(changes)}",
         f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
+        *([f"  beyond the control, {printable(line)}"] if (line := from_control.gains()) else []),
         f"  {printable(_cost(cost))}",
         f"  beyond the control, {from_control.differences()}",
         *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),
@@ -188,11 +208,17 @@ def _chance(changes: ClassChanges) -> str:
 
 
 def _cost(cost: LargestCost) -> str:
-    """Say which class pruning costs most, and where it was chosen and read."""
+    """Say which class pruning costs most, if that is shown, and where it was chosen and read."""
+    if cost.low is not None and cost.high is not None:
+        return costliest(cost.name, cost.cost, cost.low, cost.high, cost.networks)
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
-    if cost.low is None or cost.high is None:
-        return f"{cost.name} costs most on validation images, and on test images {value}"
-    return f"{cost.name} costs most, {value} ({points(cost.low)} to {points(cost.high)})"
+    if cost.is_shown:
+        return f"{cost.name} costs most: on test images, which did not choose it, it loses {value}."
+    doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
+    return (
+        f"On validation images {cost.name} loses most. On test images, which did not choose it, it loses {value}, "
+        f"{doubt}."
+    )
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:

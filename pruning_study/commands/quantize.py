@@ -37,8 +37,9 @@ _READING = (
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
-    "In points. Costs most: the class that costs most beyond the accuracy on average, read on networks and images "
-    "that did not choose it, with the 95 % interval of the largest cost, over networks and images.\n"
+    "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, read on networks and "
+    "images that did not choose it, with a 95 % interval. If none is shown to, the number says what any class loses at "
+    "most; more networks lower it.\n"
     "Chance movement: what the worst class of each network, another one in each, lost beyond the accuracy, on average."
 )
 
@@ -100,7 +101,11 @@ def quantize_each(
         finally:
             store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
         results.append(result)
-        yield _lines(store, result) if count == 1 else folded(f"[{index}/{count}] {_line(result)}")
+        yield (
+            _lines(store, result, is_named=bool(named_runs))
+            if count == 1
+            else folded(f"[{index}/{count}] {_line(result)}")
+        )
     if count > 1 and results:
         yield _means(store, results)
     if results and not named_runs:
@@ -166,24 +171,27 @@ def _quantized(
 # What is printed.
 
 
-def _lines(store: Store, result: Quantized) -> str:
-    """Return the table of one network, and where its runs are."""
+def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
+    """Return the table of one network, and where its runs are; `is_named` if a run id names the network."""
     parent = result.parent
-    costs = _costs(result.float32) if result.float32 else ["", "", ""]
-    rows = [[schema.FLOAT32, _percent(parent.metrics), "", "", *costs]]
+    classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
+    savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
     for number_format, run in result.runs.items():
         change, excess, worst = _losses(result, run)
-        rows.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
-        rows[-1] += _costs(run.metrics)
+        classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
+        savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    header = ["number format", "accuracy", "change", "chance movement", "bytes", "1 image, ms", batch]
+    found = " (found, not trained again; --force does)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
-            text_table(header, rows),
+            text_table(["number format", "accuracy", "change", "chance movement"], classes),
+            "",
+            text_table(["number format", "bytes", "1 image, ms", batch], savings),
+            "",
             folded(*_READING.splitlines()),
             "",
-            f"network: run {parent.run_id}",
+            f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
                 + (" (found, not made again; --force does)" if run.is_reused else "")
@@ -203,19 +211,28 @@ def _line(result: Quantized) -> str:
 
 def _means(store: Store, results: Sequence[Quantized]) -> str:
     """Return a table of means over networks."""
-    rows = []
+    classes, savings = [], []
     for number_format in results[0].runs:
         each = [(result, result.runs[number_format]) for result in results]
         change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
         means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
-        costliest = _costliest(store, each)
-        rows.append([number_format, _signed(change), costliest, points(excess), *_shown(*means)])
-    header = ["number format", "change", "costs most", "chance movement", "bytes", "1 image, ms", "batch, ms"]
-    return f"\nmean of {len(results)} networks\n\n{text_table(header, rows)}\n{folded(*_READING_MEANS.splitlines())}"
+        classes.append([number_format, _signed(change), _costliest(store, each), points(excess)])
+        savings.append([number_format, *_shown(*means)])
+    return "\n\n".join(
+        [
+            f"\nmean of {len(results)} networks",
+            text_table(["number format", "change", "costs most", "chance movement"], classes),
+            text_table(["number format", "bytes", "1 image, ms", "batch, ms"], savings),
+            folded(*_READING_MEANS.splitlines()),
+        ]
+    )
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Return the class that a number format costs most and its cost; nothing for networks of several data sets."""
+    """Return the class that a number format costs most and its cost, if that is shown, or else an upper bound.
+
+    Nothing is returned for networks of several data sets.
+    """
     data = networks[0][0].context.data
     if len({result.parent.dense.params.get(schema.DATASET_DIGEST) for result, _ in networks}) > 1:
         return ""
@@ -226,6 +243,8 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
     cost = largest_mean_cost(data.classes, before, after)
     if cost.low is None or cost.high is None or np.isnan(cost.low):  # no answer changed
         return points(cost.cost)
+    if not cost.is_shown:
+        return f"not shown, at most {points(cost.high)}"
     return f"{cost.name} {points(cost.cost)} ({interval(cost.low, cost.high, points)})"
 
 

@@ -22,6 +22,7 @@ from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import (
     LONGEST_TABLE,
     Beyond,
+    offset_lines,
     pruning_table,
     reading,
     shortened,
@@ -42,7 +43,7 @@ from pruning_study.steps.plan import PrunePlan, TrainPlan, plan_pruning, plan_tr
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.pace import duration
-from pruning_study.tracking import sending, views
+from pruning_study.tracking import scratch, sending, views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -80,8 +81,8 @@ class Pruned(NamedTuple):
 
     `plan` is that of the first ratio, if the same options make the dense run; `context` is what was in memory.
     `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
-    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is. `control` is None
-    where none was asked for.
+    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is; `offsets` are the
+    tables of class offsets by ratio, none without any. `control` is None where none was asked for.
     """
 
     store: Store
@@ -93,6 +94,7 @@ class Pruned(NamedTuple):
     changes: Mapping[float, ClassChanges]
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
+    offsets: Mapping[float, pd.DataFrame]
     control: Control | None = None
 
 
@@ -147,6 +149,7 @@ def _pruned_lines(result: Pruned) -> str:
         [
             "",
             *_comparison([result]),
+            *([folded("", *lines)] if (lines := offset_lines(result.offsets)) else []),
             *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in result.sizes.items()}),
             "",
             _how_found("dense run", dense),
@@ -164,7 +167,7 @@ def _comparison(results: Sequence[Pruned]) -> list[str]:
     changes = changes_of_classes(results)
     beyond = beyond_control(results)
     table = pruning_table(changes, realized_ratios(results), details=results[0].plan.options.details, beyond=beyond)
-    how_to_read = reading(changes, beyond=beyond is not None)
+    how_to_read = reading(changes, beyond=beyond is not None, have_offsets=bool(results[0].offsets))
     said = folded(*verdict(results, changes).splitlines())
     return [said, "", f"{table}{_at_chance(results)}", "", folded(how_to_read)]
 
@@ -286,7 +289,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             for ratio, after in predictions.items()
         }
         location = store.artifact_location(job.run_id, picture)
-        result = Pruned(store, plan, context, dense, pruned, predictions, changes, sizes, location)
+        offsets = _offsets(store, plan, pruned)
+        result = Pruned(store, plan, context, dense, pruned, predictions, changes, sizes, location, offsets)
         _note(job, result)
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
@@ -316,9 +320,19 @@ def _advice(model: str, data: Dataset) -> str:
     return f"; for images below {SMALL} pixels, --model {name} is adapted to them"
 
 
+def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
+    """Read the class offsets of pruned runs; none without the option."""
+    tables = {}
+    for ratio, run in pruned.items() if plan.options.class_offsets != "none" else ():
+        with store.artifact(run.run_id, schema.OFFSETS) as path:
+            tables[ratio] = csv_text.read(path, dtype={"class": str}, keep_default_na=False)
+    return tables
+
+
 def _note(job: Writer, result: Pruned) -> None:
-    how_to_read = reading(result.changes, beyond=result.control is not None)
-    lines = [*verdict([result], result.changes).splitlines(), how_to_read]
+    beyond, have_offsets = result.control is not None, bool(result.offsets)
+    how_to_read = reading(result.changes, beyond=beyond, have_offsets=have_offsets)
+    lines = [*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]
     job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
 
 
@@ -327,12 +341,13 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     store, context, classes = result.store, result.context, result.context.data.classes
     control = _control(result, job, say)
     of_control = controls.measured(store, control.run_id, context)
+    changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
+    _draw_beside_control(result, changes, control, job)
     costs, logged = {}, {}
     for ratio, run in result.pruned.items():
         of_run = controls.measured(store, run.run_id, context, result.predictions[ratio])
         costs[ratio] = controls.largest_cost(classes, of_control, of_run)
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio])
-    changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
     result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
@@ -341,6 +356,32 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
         job.metrics({schema.LARGEST_COST: cost.cost})
     _note(job, result)
     return result
+
+
+def _draw_beside_control(
+    result: Pruned, from_control: Mapping[float, ClassChanges], control: FinishedRun, job: Writer
+) -> None:
+    """Draw the picture of the job anew, and those of the pruned runs that were not yet held against this control."""
+    from pruning_study.steps import pictures
+
+    store, plan = result.store, result.plan
+    for ratio, run in result.pruned.items():
+        is_known = controls.is_held_against(store, run, control)
+        if is_known and len(result.pruned) > 1:
+            continue
+        changes, name = result.changes[ratio], plan.pruned_name(ratio)
+        alpha = from_control[ratio].slopes.alpha
+        figure = pictures.recall_change(changes, alpha=alpha, title=name, from_control=from_control[ratio])
+        with scratch.folder() as folder:
+            path = folder / schema.RECALL_PICTURE
+            figure.savefig(path)
+            if not is_known:
+                store.add(run.run_id, path, {})
+            if len(result.pruned) == 1:
+                (job.folder / path.name).write_bytes(path.read_bytes())
+    if len(result.pruned) > 1:
+        figure = pictures.over_ratios(result.changes, plan.pruned_name(*result.pruned), from_control)
+        figure.savefig(job.folder / schema.SUMMARY_PICTURE)
 
 
 def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:

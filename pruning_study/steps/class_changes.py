@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.rendering.cost_text import gain
 from analysis.rendering.proportion_text import beyond_proportion, growth
 from analysis.statistics import class_table, gap_changes
 from analysis.statistics.guessing import ChanceLevelCounts, chance_level
@@ -55,6 +56,16 @@ class ClassChanges(NamedTuple):
         table = self.table[self.table["damaged"]]
         return list(table.sort_values("change", kind="stable")["class"])
 
+    def gains(self) -> str:
+        """Say which classes are shown to have gained recall; the empty text if none is, or if networks guess."""
+        if self.at_chance:
+            return ""
+        table = self.table[(self.table["p_holm"] <= LEVEL) & (self.table["change"] > 0)]
+        if table.empty:
+            return ""
+        most = table.loc[table["change"].idxmax()]
+        return gain(str(most["class"]), most["change"], len(table))
+
     @property
     def identified(self) -> bool:
         """Whether the classes differ enough, for so many test images, to speak of a slope."""
@@ -92,6 +103,18 @@ class ClassChanges(NamedTuple):
             )
             return f"the differences between classes are too small for {sample} to say what became of them"
         return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
+
+    def beside(self, from_dense: "ClassChanges") -> str:
+        """Say what became of the accuracy since the dense network; these changes are those from the control on."""
+        before, control, after = (
+            f"{100 * accuracy:.1f}"
+            for accuracy in (
+                from_dense.accuracy["recall_before"],
+                self.accuracy["recall_before"],
+                self.accuracy["recall_after"],
+            )
+        )
+        return f"accuracy {before} -> {after} %; the control has {control} %"
 
     def proportion(self) -> str:
         """Say by which factor the error grew, and which class is shown to lose more than that factor explains."""

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.rendering.cost_text import largest_cost_is_shown
 from analysis.runs import schema
-from analysis.statistics.class_table import worst_class
+from analysis.statistics.class_table import costs, worst_class
+from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import runs
 from pruning_study.steps.compared import recalls_and_accuracies
@@ -32,14 +34,20 @@ class LargestCost(NamedTuple):
     ----------
     name : str
     cost : float
+    is_shown : bool
+        Whether the class is shown to cost more than the accuracy, corrected for all classes. Of a single network the
+        test is over images.
     low, high : float, optional
         95 % interval over networks and images of the largest cost of a class; None of a single network.
+    networks : int
     """
 
     name: str
     cost: float
+    is_shown: bool
     low: float | None = None
     high: float | None = None
+    networks: int = 1
 
 
 def has_control(plan: PrunePlan) -> bool:
@@ -73,7 +81,8 @@ def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) ->
         for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
     )
     place = int(np.nanargmax(on_validation))
-    return LargestCost(classes[place], float(on_test[place]))
+    p = costs(*_answers([control.test], [pruned.test])).columns["cost_p"][place]
+    return LargestCost(classes[place], float(on_test[place]), bool(p <= LEVEL))
 
 
 def largest_mean_cost(
@@ -88,13 +97,24 @@ def largest_mean_cost(
     control, pruned : sequences of Predictions
         For the test images; two networks or more, in the same order.
     """
-    worst = worst_class(pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned)))
-    return LargestCost(classes[worst.place], worst.cost, worst.low, worst.high)
+    worst = worst_class(*_answers(control, pruned))
+    is_shown = largest_cost_is_shown(worst.low)
+    return LargestCost(classes[worst.place], worst.cost, is_shown, worst.low, worst.high, len(pruned))
+
+
+def _answers(control: Sequence[Predictions], pruned: Sequence[Predictions]) -> tuple[np.ndarray, ...]:
+    """Return the labels of the images, and whether each network of both sides is right, (networks, images)."""
+    return pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned))
+
+
+def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
+    """Return whether a pruned run has its largest cost beyond this control."""
+    return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
 
 
 def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost) -> FinishedRun:
     """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it."""
-    if store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) != control.run_id:
+    if not is_held_against(store, run, control):
         tags = {schema.LARGEST_COST_CLASS: cost.name, schema.CONTROL_RUN_ID: control.run_id}
         store.add_metrics(run.run_id, {schema.LARGEST_COST: cost.cost}, tags)
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})

@@ -86,7 +86,9 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
+def recall_change(
+    changes: ClassChanges, *, alpha: float, title: str, from_control: ClassChanges | None = None
+) -> Figure:
     """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
@@ -96,20 +98,28 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
     alpha : float
         NaN if it is undefined.
     title : str
+    from_control : ClassChanges, optional
+        Changes of the same networks from their control on. Losses, balances and their slope are then beyond it.
     """
     count = min(len(changes.table), MOST_CLASSES)
     figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    networks = "one network, which" if changes.networks == 1 else f"means of {changes.networks} networks, which alone"
-    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{networks} cannot tell pruning from retraining")
-    recalls(left, changes)
-    _balances(right, changes, alpha)
+    means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
+    said = from_control.beside(changes) if from_control else "change since the dense network, not beside a control"
+    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}")
+    recalls(left, changes, from_control)
+    if from_control:
+        _balances(
+            right, from_control, from_control.slopes.alpha, before="of the control", slope="slope from the control"
+        )
+    else:
+        _balances(right, changes, alpha)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recalls(axes: Axes, changes: ClassChanges) -> None:
+def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None = None) -> None:
     """Draw the recall of each class before and after pruning; the class that lost most is always coloured.
 
     Parameters
@@ -117,42 +127,63 @@ def recalls(axes: Axes, changes: ClassChanges) -> None:
     axes : Axes
     changes : ClassChanges
         Of several networks recalls are means.
+    from_control : ClassChanges, optional
+        As `recall_change` takes it. The recall of the control is then drawn too, and losses are beyond it.
     """
-    table = changes.table.sort_values("change", ascending=False, kind="stable")
+    judged = from_control or changes
+    start, what, beyond = (
+        ("of the control", "loss", " beyond the control") if from_control else ("before", "change", "")
+    )
+    table = judged.table.assign(recall_dense=changes.table["recall_before"])
+    table = table.sort_values("change", ascending=False, kind="stable")
     selection = "each class"
     if len(table) > MOST_CLASSES:
         half = MOST_CLASSES // 2
         table = pd.concat([table.head(half), table.tail(half)])
         selection = f"the {half} best and the {half} worst classes"
     positions = np.arange(len(table))
-    start, end = table["recall_before"], table["recall_after"]
-    is_significant = (table["p_holm"] <= LEVEL).to_numpy()
-    is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
-    colors = np.where(is_coloured, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
-    low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
-    axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
-    axes.hlines(positions, start, end, colors=colors, linewidth=2)
-    axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label="recall before pruning")
-    faces = np.where(is_significant, colors, "white").tolist()
-    look = {"edgecolors": colors, "marker": "D", "s": 22, "zorder": 3}
-    axes.scatter(end, positions, c=faces, label="recall after, filled if shown to differ", **look)
-    for name, color in (("before", BEFORE), ("after", AFTER)):
-        value = changes.accuracy[f"recall_{name}"]
+    if from_control:
+        label = "recall before pruning"
+        axes.scatter(table["recall_dense"], positions, s=22, color=BEFORE, marker="x", linewidths=1, label=label)
+    _draw_changes(axes, table, f"recall {start}{'' if from_control else ' pruning'}", f"95 % interval of the {what}")
+    for side, name, color in (("before", start, BEFORE), ("after", "after", AFTER)):
+        value = judged.accuracy[f"recall_{side}"]
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
-    labels = [
-        f"{name_in_picture(name, _LONGEST_NAME)}  {100 * change:+.1f}"
-        for name, change in zip(table["class"], table["change"], strict=True)
-    ]
+    in_points = 100 * (-table["change"] if from_control else table["change"]).round(9) + 0.0
+    names = table["class"].map(lambda name: name_in_picture(name, _LONGEST_NAME))
+    labels = [f"{name}  {value:+.1f}" for name, value in zip(names, in_points, strict=True)]
     axes.set_yticks(positions, labels, fontsize=9 if len(table) <= 30 else 6)
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    axes.set_title(f"Change of {selection} in points\n{changes.losses()}", fontsize=10)
+    said = ",\n".join(filter(None, [judged.losses(), judged.gains()]))
+    axes.set_title(f"{_capital(what)} of {selection}{beyond} in points:\n{said}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 
 
-def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
+def _draw_changes(axes: Axes, table: pd.DataFrame, start_label: str, interval_label: str) -> None:
+    """Draw the recalls that changes start from, those after, and the intervals of the changes."""
+    positions, start, end = np.arange(len(table)), table["recall_before"], table["recall_after"]
+    is_significant = (table["p_holm"] <= LEVEL).to_numpy()
+    is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
+    colors = np.where(is_coloured, np.where(table["change"] < 0, LOSS, GAIN), BEFORE).tolist()
+    low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
+    axes.hlines(positions, low, high, colors=colors, linewidth=6, alpha=0.25, label=interval_label)
+    axes.hlines(positions, start, end, colors=colors, linewidth=2)
+    axes.scatter(start, positions, color=BEFORE, s=22, zorder=3, label=start_label)
+    faces = np.where(is_significant, colors, "white").tolist()
+    look = {"edgecolors": colors, "marker": "D", "s": 22, "zorder": 3}
+    axes.scatter(end, positions, c=faces, label="recall after, filled if shown to differ", **look)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _balances(
+    axes: Axes, changes: ClassChanges, alpha: float, *, before: str = "before", slope: str = "slope alpha"
+) -> None:
     accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
     start, end = (
         (changes.table[f"recall_{name}"].to_numpy() - mean) / mean if mean else np.zeros(len(changes.table))
@@ -163,7 +194,7 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     axes.plot(line, line, color=BEFORE, linestyle="--", linewidth=1, label="no change of balance")
     if np.isfinite(alpha) and not changes.at_chance:
         style = "-" if changes.identified else ":"
-        axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha))
+        axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha, slope))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
     labelled = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
     names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[labelled]]
@@ -171,11 +202,11 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
-        xlabel="recall balance before, (R - A) / A",
+        xlabel=f"recall balance {before}, (R - A) / A",
         ylabel="recall balance after",
     )
     statement = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
-    axes.set_title(textwrap.fill(statement[0].upper() + statement[1:], 56), fontsize=10)
+    axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -193,18 +224,20 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
         axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
 
 
-def _slope_label(changes: ClassChanges, alpha: float) -> str:
+def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
     new, raw = changes.slopes.new, changes.slopes.raw_new
     if not changes.identified or new is None or raw is None:
-        return f"slope alpha = {alpha:.2f}, which may be noise"
+        return f"{name} = {alpha:.2f}, which may be noise"
     return (
-        f"slope alpha = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
+        f"{name} = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
         f"raw slope there {raw.estimate:.2f} ({raw.low:.2f} to {raw.high:.2f})"
     )
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
+def over_ratios(
+    changes: Mapping[float, ClassChanges], title: str, from_control: Mapping[float, ClassChanges] | None = None
+) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
     The class that lost most and those that were weakest are named.
@@ -214,8 +247,12 @@ def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
     changes : mapping of float to ClassChanges
         By ratio, all of the same networks before.
     title : str
+    from_control : mapping of float to ClassChanges, optional
+        Of the same ratios, from one control on. Its recalls are then drawn too, and losses are beyond it.
     """
-    return _over(changes, ["before", *(f"{ratio:g}" for ratio in changes)], "pruning ratio", title)
+    control = ["control"] if from_control else []
+    ticks = ["before", *control, *(f"{ratio:g}" for ratio in changes)]
+    return _over(changes, ticks, "pruning ratio", title, from_control)
 
 
 @mpl.rc_context({"text.parse_math": False})
@@ -224,26 +261,33 @@ def over_iterations(changes: Mapping[int, ClassChanges], title: str) -> Figure:
     return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
 
 
-def _over(changes: Mapping[Any, ClassChanges], ticks: list[str], axis: str, title: str) -> Figure:
-    tables = [change.table for change in changes.values()]
-    positions = range(1 + len(tables))
-    recalls = np.array([tables[0]["recall_before"], *(table["recall_after"] for table in tables)])
+def _over(
+    changes: Mapping[Any, ClassChanges],
+    ticks: list[str],
+    axis: str,
+    title: str,
+    from_control: Mapping[Any, ClassChanges] | None = None,
+) -> Figure:
+    first, *_ = changes.values()
+    starts = [first, *list((from_control or {}).values())[:1]]
+    sides = [(each, "recall_before") for each in starts] + [(each, "recall_after") for each in changes.values()]
+    positions, recalls = range(len(sides)), np.array([each.table[side] for each, side in sides])
     figure = Figure((8, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     weakest = recalls.argmin(axis=1)
-    losses = (recalls[0] - recalls[1:]).max(axis=0)
+    losses = (recalls[len(starts) - 1] - recalls[len(starts) :]).max(axis=0)
     lost_most = int(losses.argmax()) if losses.max() > 0 else None
-    for index, name in enumerate(tables[0]["class"]):
+    suffix = ", which lost most beyond the control" if from_control else ", which lost most"
+    for index, name in enumerate(first.table["class"]):
         if index in weakest or index == lost_most:
             label = name_in_legend(f"recall of {name_in_picture(name, _LONGEST_NAME)}")
             if index == lost_most:
-                axes.plot(positions, recalls[:, index], color=LOSS, marker="D", label=f"{label}, which lost most")
+                axes.plot(positions, recalls[:, index], color=LOSS, marker="D", label=f"{label}{suffix}")
             else:
                 axes.plot(positions, recalls[:, index], marker="D", markersize=4, label=label)
         else:
             axes.plot(positions, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
-    first, *_ = changes.values()
-    accuracies = [first.accuracy["recall_before"], *(change.accuracy["recall_after"] for change in changes.values())]
+    accuracies = [each.accuracy[side] for each, side in sides]
     axes.plot(positions, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
     axes.set_xticks(positions, ticks)
     axes.set(xlabel=axis, ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))

@@ -45,5 +45,6 @@ CORRUPTIONS = (
 SEVERITIES = (1, 2, 3, 4, 5)
 # Schedules of networks that are sparse from their initial weights on
 SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")
-# What others call a pruner
+# What short names of pruners stand for, and what others call them
+PRUNINGS = {"mp": "magnitude pruning", "gp": "gradient pruning", "up": "undecayed pruning", "rp": "random pruning"}
 OTHER_NAMES = {"magnitude": "mp", "gradient": "gp", "taylor": "gp", "undecayed": "up", "random": "rp", "l1": "mp"}

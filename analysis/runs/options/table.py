@@ -247,7 +247,12 @@ class TrainingOptions:
                 "help": "Seed of the initial weights, the order of batches and the validation split. Several seeds, "
                 "written 0-4 or 0,2,5, are several networks: chains are judged on all of them together, and the first "
                 "network is delivered.",
-            }
+            },
+            "quantize": {
+                "help": "Seed of the network that is quantised: of its initial weights, the order of batches and the "
+                "validation split. Several seeds, written 0-4 or 0,2,5, are one network after the other, each with a "
+                "job of its own.",
+            },
         },
     )
     epochs: int | None = option(
@@ -260,7 +265,8 @@ class TrainingOptions:
         in_command={
             "iterate": {
                 "help": "Epochs of each iteration, that of the dense network included. Auto: the recipe's number."
-            }
+            },
+            "quantize": {"help": "Epochs that the network is trained for, in float32. Auto: the recipe's number."},
         },
     )
     batch_size: int | None = option(

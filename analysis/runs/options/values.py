@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.options.names import OTHER_NAMES
+from analysis.runs.options.names import OTHER_NAMES, PRUNINGS
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
@@ -118,9 +118,10 @@ def choice_or_import_path(names: Collection[str], kind: str) -> Check:
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
-            named = OTHER_NAMES.get(value.lower())
+            named = OTHER_NAMES.get(value.lower(), "")
             otherwise = f"it takes {', '.join(names)}, or package.module:name"
-            hint = f"did you mean {named}?" if named in names else did_you_mean(value, names, otherwise)
+            meant = f"did you mean {named} ({PRUNINGS.get(named, named)})?" if named in names else ""
+            hint = meant or did_you_mean(value, names, otherwise)
             raise ValueError(f"{value!r} is not a {kind}: {hint}")
         return value
 

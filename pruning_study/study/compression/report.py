@@ -283,7 +283,7 @@ def _on_test(outcome: Outcome) -> list[str]:
     worst_class = judgement.worst(tested.losses)
     return [
         f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
-        f"Accuracy on test images: {accuracy}, of the dense network {dense}, of the control {control}. The worst "
+        f"Accuracy on test images: {accuracy}; the dense network has {dense}, the control {control}. The worst "
         f"class, {worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} "
         f"points (limit {POINTS * outcome.limits.class_loss:g}).",
     ]

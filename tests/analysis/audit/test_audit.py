@@ -63,7 +63,7 @@ def test_two_classes_by_hand():
     # 200 images, recalls 1, .5 before and .4, .8 after.
     many = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
     assert many.damaged == ["a"]
-    assert re.search(r"1 of 2 classes .*a -60\.0 \(.*points; accuracy .*0\.750 to 0\.600", many.verdict)
+    assert re.search(r"1 of 2 classes .*a lost 60\.0 points \(.*; accuracy .*0\.750 to 0\.600", many.verdict)
 
 
 def test_slopes_by_hand():
@@ -285,10 +285,11 @@ def test_alpha_is_weighted_where_classes_differ_in_size():
 
 @pytest.mark.usefixtures("blank_picture")
 def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_path):
-    label = np.repeat(["a", "b", "c"], [20, 20, 40])
-    place = np.concatenate([np.arange(20), np.arange(20), np.arange(40)])
+    label = np.repeat(["a", "b", "c"], [1000, 1000, 2000])
+    place = np.concatenate([np.arange(1000), np.arange(1000), np.arange(2000)])
     first, second = (
-        np.where(place < np.repeat(right, [20, 20, 40]), label, "d") for right in ([20, 16, 28], [12, 20, 32])
+        np.where(place < np.repeat(right, [1000, 1000, 2000]), label, "d")
+        for right in ([1000, 800, 1400], [600, 1000, 1600])
     )
     # A = 4/5; b = 1/4, 0, -1/8. After, the same: both slopes 1; and -1/4, 1/4, 0: alpha -4/5, weighted -2/3.
     result = audit.audit_predictions(label, np.array([first, first]), np.array([first, second]))
@@ -299,6 +300,25 @@ def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_pa
     assert re.search(said, (tmp_path / "audit.md").read_text())
 
 
+@pytest.mark.usefixtures("blank_picture")
+def test_of_classes_that_are_alike_the_verdict_has_no_alpha_and_the_last_line_says_why(tmp_path):
+    """Of 20 images of each class 17 and 18 are right before, and 17 and 17 after."""
+    label, place = np.repeat(["a", "b"], 20), np.tile(np.arange(20), 2)
+    before, after = (np.where(place < np.repeat(right, 20), label, "c") for right in ([17, 18], [17, 17]))
+    result = audit.audit_predictions(label, before, after, before)
+    assert np.isfinite(result.slopes.alpha)
+    assert "alpha" not in result.verdict
+    said = "Before, the recalls of the 2 classes (85.0 to 90.0 %) differ too little for so few images and networks"
+    assert said in " ".join(audit_result.summary(result).split("\n\n")[-1].split())
+    audit_result.write(result, tmp_path)
+    assert said in (tmp_path / "audit.md").read_text()
+
+
+def test_an_audit_is_printed_as_the_command_prints_it():
+    result = audit.audit_predictions(MANY, MANY_BEFORE, MANY_AFTER)
+    assert str(result) == audit_result.summary(result)
+
+
 def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
     verdict = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis]).verdict
     assert re.search(r"alpha is 1\.00, .*new images", verdict)
@@ -307,7 +327,11 @@ def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weig
 
 def test_ten_classes_that_lose_ten_points_each_differ_as_before():
     """Alpha is above 1 because the accuracy fell; the differences between recalls are what they were."""
-    for images, said in ((1000, "may be as they were"), (10_000, "are the same within 0.05")):
+    open_, same = (
+        "no change in the differences between classes is shown",
+        "the differences between classes are the same within 0.05",
+    )
+    for images, said in ((1000, open_), (10_000, same)):
         label = np.repeat(np.arange(10), images)
         place = np.tile(np.arange(images), 10)
         right = images * np.arange(800, 980, 19) // 1000
@@ -317,7 +341,7 @@ def test_ten_classes_that_lose_ten_points_each_differ_as_before():
         result = audit.audit_predictions(label, before, after)
         assert result.slopes.alpha == pytest.approx(0.8855 / 0.7855)
         assert result.slopes.raw_slope == pytest.approx(1)
-        assert f"the differences between classes {said} (raw slope on new images 1.00" in result.verdict
+        assert f"{said} (raw slope on new images 1.00" in result.verdict
         assert (result.slopes.unchanged is None) == (images == 1000)
         assert "alpha is 1.13" in result.verdict
         assert "grew" not in result.verdict
@@ -840,7 +864,8 @@ def test_a_loss_beyond_the_control_is_damage():
     worst = result.table.iloc[0]
     assert worst[["recall_before", "recall_after", "recall_control"]].tolist() == pytest.approx([0.8, 0.4, 0.81])
     assert worst["beyond_control"] == pytest.approx(-0.41)
-    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -41.0 (")
+    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 lost 41.0 points (")
+    assert f"9 lost {audit_result.shown(result)['loss'][0].replace(' (', ' points (')};" in result.verdict
     assert "and to 0.801 in the control" in result.verdict
 
 
@@ -874,7 +899,7 @@ def test_several_networks_a_side_need_no_control():
     dense = [np.where(before == label, label, (label + number) % 10) for number in (1, 2, 3)]
     result = audit.audit_predictions(label, dense, after)
     assert (result.damaged, result.fails) == (["9"], True)
-    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -50.0 (")
+    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 lost 50.0 points (")
     assert not result.caution
     assert audit.audit_predictions(label, before, after).basis == "pair"
 

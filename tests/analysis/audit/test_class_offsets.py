@@ -85,6 +85,7 @@ def test_the_function_does_what_the_command_does(files):
     assert found.verdict == of_files.verdict
     assert found.verdict.startswith("Offsets change the chance movement, what the worst class lost beyond the")
     assert "<table" in found._repr_html_()
+    assert str(found) == class_offsets.summary(found)
 
 
 def test_equal_networks_need_no_offsets(files):

@@ -10,6 +10,7 @@ import analysis
 from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.common.errors import StudyError
+from analysis.common.terminal import folded
 
 LABEL = np.repeat([0, 1, 2], 100)
 NAMES = np.array(["bag", "hat", "shoe"])
@@ -50,6 +51,7 @@ def test_the_function_says_how_much_the_shift_explains_and_what_undoing_it_does(
         assert number in found.verdict
     assert found.verdict.count(". ") == 1  # two sentences
     assert found.verdict in found._repr_html_()
+    assert str(found).startswith(folded(found.verdict))
 
 
 def test_several_networks_are_one_array():
@@ -57,9 +59,7 @@ def test_several_networks_are_one_array():
     check_shift(found)
     worst = found.table.loc[found.table["excess"].idxmin()]
     # Of one network it is chance movement; of several it is what the same class costs, with the shift and without.
-    cost = (
-        f"the mean cost of {worst['class']}, which costs most beyond the accuracy, from {-100 * worst['excess']:.1f} to"
-    )
+    cost = f"the mean cost of {worst['class']}, the largest in these networks, from {-100 * worst['excess']:.1f} to"
     assert cost in found.verdict
     assert "the chance movement" in analysis.diagnose_movement(LABEL, BEFORE, AFTER).verdict
 

@@ -340,7 +340,7 @@ class TestSaid:
     def test_the_accuracy_on_test_images_and_what_its_worst_class_loses_are_said(self):
         """Of 2,000 images 30 hats are lost: 98.5 %, and 3 points of the hats, at most 4.3."""
         (line,) = [line for line in report.sentences(self.outcome(30)) if line.startswith("Accuracy on test images: ")]
-        assert "98.5 %, of the dense network 100.0 %, of the control 100.0 %." in line
+        assert "98.5 %; the dense network has 100.0 %, the control 100.0 %." in line
         assert "hat, loses 3.0, at most 4.3 points (limit 3)" in line
 
     def test_a_card_has_all_images_before_the_classes_and_says_what_the_model_takes_and_gives(self):

@@ -3,17 +3,21 @@
 import signal
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 import pruning_study
 from analysis.common.errors import StudyError
-from pruning_study.commands.pruning_table import Beyond, pruning_table, what_is_shown
+from pruning_study.commands.pruning_table import Beyond, offset_lines, pruning_table, reading, what_is_shown
+from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.controls import LargestCost, Measured, largest_cost, largest_mean_cost
 from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
 from tests.mlflow_server import losing
-from tests.stored_runs import runs
+from tests.stored_runs import artifact, runs
 from tests.warm_processes import WarmProcess, run_module
 
 QUICK = ("--epochs", 1, "--fine-tune-epochs", 1, "--batch-size", 32)
@@ -160,7 +164,16 @@ def test_the_class_of_the_largest_cost_is_chosen_on_validation_images_and_read_o
     control = Measured(test=network([9, 8]), validation=network([9, 9]))
     pruned = Measured(test=network([3, 6]), validation=network([8, 6]))
     found = largest_cost(CLASSES, control, pruned)
-    assert (found.name, found.cost) == ("dog", pytest.approx(-0.2))
+    assert (found.name, found.cost, found.is_shown) == ("dog", pytest.approx(-0.2), False)
+
+
+def test_a_cost_is_shown_if_the_images_show_it():
+    """Of 40 dogs 22 are lost, and of 40 cats none: dog costs .275. Its z is .275 / (.5 sqrt(.55 * .45 / 39)) = 6.9."""
+    control, pruned = network([38, 38], 40), network([38, 16], 40)
+    found = largest_cost(CLASSES, Measured(control, control), Measured(pruned, pruned))
+    assert (found.name, found.cost, found.is_shown) == ("dog", pytest.approx(0.275), True)
+    little = network([38, 36], 40)
+    assert not largest_cost(CLASSES, Measured(control, control), Measured(little, little)).is_shown
 
 
 def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others():
@@ -169,6 +182,7 @@ def test_the_class_that_costs_most_in_several_networks_is_chosen_by_the_others()
     found = largest_mean_cost(CLASSES, controls, [network([9, 5]), network([8, 5]), network([9, 4])])
     assert (found.name, found.cost) == ("dog", pytest.approx(0.2, abs=0.03))
     assert found.low <= found.cost <= found.high
+    assert (found.networks, found.is_shown) == (3, found.low > 0)
 
 
 def table_and_lines(before, control, after, cost):
@@ -180,7 +194,7 @@ def table_and_lines(before, control, after, cost):
 
 def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
     """Of ten dogs the control has 8 right and the pruned network 1: McNemar's p is 2 / 2^7, and Holm doubles it."""
-    table, lines = table_and_lines(network([9, 9]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35))
+    table, lines = table_and_lines(network([9, 9]), network([7, 8]), network([7, 1]), LargestCost("dog", 0.35, False))
     assert table[0].split()[:6] == ["class", "before", "control", "after", "loss", "95"]
     assert table[0].split()[-2:] == ["p", "images"]
     (dog,) = (line.split() for line in table if line.startswith("dog"))
@@ -189,31 +203,91 @@ def test_the_table_has_the_recall_of_the_control_the_loss_beyond_it_and_p():
     assert dog[-2:] == [f"{2 * 2 / 2**7:.3f}", "10"]
     (accuracy,) = (line.split() for line in table if line.startswith("accuracy"))
     assert (accuracy[1:5], accuracy[-1]) == (["0.900", "0.750", "0.400", "+35.0"], "20")
-    assert lines[0] == "ratio 4: accuracy 90.0 -> 40.0 %, of the control 75.0 %"
+    assert lines[0] == "ratio 4: accuracy 90.0 -> 40.0 %; the control has 75.0 %"
 
 
 def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     weak, good = network([38, 16], 40), network([38, 38], 40)
-    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.275))
+    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.275, True))
     assert lines[1] == (
         "  beyond the control, 1 of 2 classes lost more recall than the choice of test images explains (dog)"
     )
-    assert lines[2] == ("  dog costs most on validation images, and on test images 27.5 points more than the accuracy")
-    _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375))
-    assert lines[1] == "  beyond the control, no class is shown to have lost recall"
+    assert lines[2] == (
+        "  dog costs most: on test images, which did not choose it, it loses 27.5 points more than the accuracy."
+    )
+    _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375, False))
+    assert lines[1:3] == [
+        "  beyond the control, no class is shown to have lost recall",
+        "  On validation images dog loses most. On test images, which did not choose it, it loses 3.8 points more than "
+        "the accuracy, which may be chance.",
+    ]
+    _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", -0.0375, False))
+    assert lines[2].endswith(" it loses 3.8 points less than the accuracy, so nothing is shown.")
     assert lines[-1].startswith("One network: another seed may lose on other classes.")
 
 
 def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_told():
     """The error doubles from .15 to .30. In proportion cats would lose 10 points and dogs 20: they lose 0 and 30."""
     good, weak = network([90, 80], 100), network([90, 50], 100)
-    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.15))
+    _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.15, True))
     (line,) = (line for line in lines if "times" in line)
     assert line.startswith("  The error is 2.00 times that of the control. dog loses 10.0 (")
-    _, lines = table_and_lines(good, good, network([80, 60], 100), LargestCost("dog", 0.05))
+    _, lines = table_and_lines(good, good, network([80, 60], 100), LargestCost("dog", 0.05, False))
     assert "  The error is 2.00 times that of the control. No class is shown to lose more than its proportion." in lines
 
 
 def test_nothing_is_told_of_proportion_where_the_control_has_no_error():
-    _, lines = table_and_lines(network([9, 9]), network([10, 10]), network([9, 9]), LargestCost("dog", 0.0))
+    _, lines = table_and_lines(network([9, 9]), network([10, 10]), network([9, 9]), LargestCost("dog", 0.0, False))
     assert not any("proportion" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.037, 0.051, "  dog costs most: on average it loses 4.4 points more than the accuracy (3.7 to 5.1)."),
+        (
+            -0.046,
+            0.597,
+            "  The 3 networks do not show which class costs most. Whichever does loses on average at most 59.7 points "
+            "more than the accuracy, a bound that more networks lower.",
+        ),
+    ],
+)
+def test_of_several_networks_a_class_is_named_only_if_its_cost_is_shown(low, high, said):
+    cost = LargestCost("dog", 0.044, low > 0, low, high, 3)
+    assert said in table_and_lines(network([9, 9]), network([9, 8]), network([9, 7]), cost)[1]
+
+
+def test_a_class_that_is_shown_to_have_gained_is_named():
+    """Dog wins 22 of 40 images beyond the control and loses none."""
+    _, lines = table_and_lines(
+        network([38, 16], 40), network([38, 16], 40), network([38, 38], 40), LargestCost("cat", 0.275, True)
+    )
+    assert lines[2] == "  beyond the control, dog is shown to have gained 55.0 points of recall"
+
+
+def test_the_control_is_said_to_have_class_offsets_and_these_are_summed_up():
+    said = reading({4.0: None}, beyond=True, have_offsets=True)
+    assert said.startswith("The control was fine-tuned as long, was not pruned, and has class offsets of its own. ")
+    assert "offsets" not in reading({4.0: None}, beyond=True)
+    table = pd.DataFrame({"class": ["cat", "dog", "owl"], "offset": [-0.25, 1.5, -1.25]})
+    assert offset_lines({4.0: table}) == [
+        "ratio 4: class offsets, fitted on validation images, raise the logit of dog most, by 1.50, and lower that of "
+        "owl most, by 1.25"
+    ]
+    assert "class offsets are 0" in offset_lines({4.0: table.assign(offset=0.0)})[0]
+
+
+def test_the_picture_of_the_run_and_of_the_job_is_beside_the_control(prune, monkeypatch):
+    """A picture beside the control is made twice as wide here."""
+    monkeypatch.setattr(
+        pictures, "recall_change", lambda changes, **settings: Figure((1 + ("from_control" in settings), 1))
+    )
+    prune("--pruner", "mp", "--ratio", 4)
+    (pruned,) = [run for run in runs("pruned") if run.data.params["pruner"] == "mp"]
+    (control,) = [run for run in runs("pruned") if run.data.params["pruner"] == "none"]
+    shapes = [imread(artifact(run, "recall_balance.png")).shape[:2] for run in (pruned, runs("job")[0], control)]
+    assert shapes == [(100, 200), (100, 200), (100, 100)]
+    # Another ratio has a control already, and a job of several ratios a picture of its own.
+    prune("--pruner", "mp", "--ratio", "4,8")
+    assert imread(artifact(runs("pruned")[-1], "recall_balance.png")).shape[:2] == (100, 200)

@@ -143,7 +143,7 @@ class TestOwnPruner:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("magnitude", "did you mean mp"),
+            ("magnitude", r"did you mean mp \(magnitude pruning\)\?"),
             ("upp", "did you mean up"),
             ("own_scores:nothing", "cannot be imported .*AttributeError"),
             ("no_such_module:score", "cannot be imported .*ModuleNotFoundError"),

@@ -138,6 +138,50 @@ class TestRecallChange:
         recall_change().savefig(io.BytesIO())
 
 
+class TestRecallChangeBesideTheControl:
+    """Shirt falls from 90 % to 58, and to 60 in the control; bag rises from 70 to 90, and stays in the control."""
+
+    @pytest.fixture
+    def figure(self):
+        dense, control, after = (
+            predictions(each, 100) for each in ((0.9, 0.7, 0.8), (0.6, 0.7, 0.8), (0.58, 0.9, 0.8))
+        )
+        from_control = class_changes(NAMES, [control], [after])
+        changes = class_changes(NAMES, [dense], [after])
+        return pictures.recall_change(changes, alpha=np.nan, title="title", from_control=from_control)
+
+    def test_losses_are_beyond_it_and_the_terminals_words_are_the_titles(self, figure):
+        axes = figure.axes[0]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["bag  -20.0", "$boot$  +0.0", "shirt  +2.0"]
+        assert axes.get_title().splitlines() == [
+            "Loss of each class beyond the control in points:",
+            "no class is shown to have lost recall,",
+            "bag is shown to have gained 20.0 points of recall",
+        ]
+        assert figure.get_suptitle().splitlines()[1] == "Accuracy 80.0 -> 76.0 %; the control has 70.0 %"
+
+    def test_the_three_recalls_of_a_class_are_drawn(self, figure):
+        marks = {each.get_label(): each for each in figure.axes[0].collections}
+        shirt = {name: marks[name].get_offsets()[2, 0] for name in marks if name.startswith("recall")}
+        assert shirt == pytest.approx(
+            {
+                "recall before pruning": 0.9,
+                "recall of the control": 0.6,
+                "recall after, filled if shown to differ": 0.58,
+            }
+        )
+
+    def test_balances_are_those_of_the_control(self, figure):
+        axes = figure.axes[1]
+        balances = [-1 / 7, 0, 1 / 7]  # (R - .7) / .7
+        np.testing.assert_allclose(axes.collections[0].get_offsets()[:, 0], balances, atol=1e-12)
+        assert axes.get_xlabel() == "recall balance of the control, (R - A) / A"
+
+
+def test_a_picture_without_a_control_says_so():
+    assert recall_change().get_suptitle() == "title\nChange since the dense network, not beside a control"
+
+
 def test_recalls_over_ratios_name_the_class_that_lost_most_and_those_that_were_weakest():
     before, recalls = predictions((0.9, 0.8, 0.7), 10), ((0.9, 0.8, 0.8), (0.5, 0.8, 0.8))
     changes = {2.0 + at: class_changes(NAMES, [before], [predictions(after, 10)]) for at, after in enumerate(recalls)}
@@ -150,6 +194,17 @@ def test_recalls_over_ratios_name_the_class_that_lost_most_and_those_that_were_w
         "accuracy": pytest.approx([0.8, 2.5 / 3, 0.7]),
     }
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["before", "2", "3"]
+
+
+def test_recalls_over_ratios_begin_with_the_control_and_losses_are_beyond_it():
+    """Shirt lost 30 points since the dense network and 10 since the control; boot lost 20 since both."""
+    dense, control = predictions((0.9, 0.8, 0.9), 10), predictions((0.7, 0.8, 0.9), 10)
+    after = predictions((0.6, 0.8, 0.7), 10)
+    changes, beyond = ({2.0: class_changes(NAMES, [before], [after])} for before in (dense, control))
+    axes = pictures.over_ratios(changes, "title", beyond).axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines if not line.get_label().startswith("_")}
+    assert lines["recall of $boot$, which lost most beyond the control"] == pytest.approx([0.9, 0.9, 0.7])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["before", "control", "2"]
 
 
 HOSTILE = ["$\\frac{", "$x$", "a\x00b", "\ufffe", "_a", "猫", "<b>"]

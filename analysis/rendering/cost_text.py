@@ -1,0 +1,88 @@
+"""What classes lose and cost, in words that `prune`, audits and reports have in common."""
+
+import math
+
+from analysis.common.points import points
+from analysis.rendering.formats import interval
+
+
+def points_with_interval(value: float, low: float, high: float) -> str:
+    """Return a loss in points, and its interval if it has one.
+
+    Examples
+    --------
+    >>> points_with_interval(0.135, 0.091, 0.191), points_with_interval(0.135, float("nan"), float("nan"))
+    ('13.5 points (9.1 to 19.1)', '13.5 points')
+    """
+    ends = "" if math.isnan(low) or math.isnan(high) else f" ({interval(low, high, points)})"
+    return f"{points(value)} points{ends}"
+
+
+def gain(name: str, value: float, gained: int, kind: str = "classes") -> str:
+    """Say which class is shown to have gained recall, or how many have and which has most, without a full stop.
+
+    Parameters
+    ----------
+    name : str
+        The class that gained most.
+    value : float
+        What it gained.
+    gained : int
+        Number of classes that are shown to have gained.
+    kind : str
+        What they are, in the plural.
+
+    Examples
+    --------
+    >>> gain("Dress", 0.11, 1)
+    'Dress is shown to have gained 11.0 points of recall'
+    >>> gain("Dress", 0.11, 3)
+    '3 classes are shown to have gained recall, Dress most, 11.0 points'
+    """
+    if gained == 1:
+        return f"{name} is shown to have gained {points(value)} points of recall"
+    return f"{gained} {kind} are shown to have gained recall, {name} most, {points(value)} points"
+
+
+def largest_cost_is_shown(low: float) -> bool:
+    """Return whether a class is shown to cost more than the accuracy: only then one is named as costing most.
+
+    Parameters
+    ----------
+    low : float
+        Lower bound of the largest cost, which holds for all classes together; NaN where no answer changed.
+    """
+    return low > 0
+
+
+def costliest(name: str, cost: float, low: float, high: float, networks: int, kind: str = "class") -> str:
+    """Say which class costs most on average, if that is shown, or else what it costs at most.
+
+    Parameters
+    ----------
+    name : str
+    cost : float
+        As a share, read on networks and images that did not choose the class.
+    low, high : float
+        95 % interval of the largest cost of a class; NaN where no answer changed.
+    networks : int
+        Pairs of networks, two or more.
+    kind : str
+        What `name` is.
+
+    Examples
+    --------
+    >>> costliest("Shirt", 0.044, 0.037, 0.051, 20)
+    'Shirt costs most: on average it loses 4.4 points more than the accuracy (3.7 to 5.1).'
+    >>> costliest("Shirt", -0.012, -0.046, 0.104, 3).partition(". ")[2]
+    'Whichever does loses on average at most 10.4 points more than the accuracy, a bound that more networks lower.'
+    """
+    if largest_cost_is_shown(low):
+        value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
+        return f"{name} costs most: on average it loses {value}."
+    if not high > 0:
+        return f"No {kind} is shown to cost more than the accuracy does."
+    return (
+        f"The {networks} networks do not show which {kind} costs most. Whichever does loses on average at most "
+        f"{points(high)} points more than the accuracy, a bound that more networks lower."
+    )
