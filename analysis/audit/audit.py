@@ -427,7 +427,7 @@ _KINDS = {"U": "text", "b": "truth values", "i": "whole numbers", "u": "whole nu
 
 def _untested(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the classes that are predicted and have no test image."""
-    return np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
+    return np.setdiff1d(np.concatenate([np.unique(predicted) for predicted in networks.values()]), names)
 
 
 def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray], pairs: Collection[str]) -> list[str]:

@@ -154,14 +154,11 @@ def read(paths: Sequence[Path], limit: SizeLimit, columns: ColumnNames = USUAL) 
     all_names = np.unique(np.concatenate([content.names for content in contents.values()]))
     label_names = np.unique(np.concatenate([names[np.unique(index[0])] for names, index, _ in contents.values()]))
     classes = _as_numbers(all_names, label_names, {path: content.names for path, content in contents.items()})
-    labels, predicted = np.swapaxes(
-        [
-            classes[np.searchsorted(all_names, names)][index[:, alignment.orders.get(path, slice(None))]]
-            for path, (names, index, _) in ((path, contents[path]) for path in paths)
-        ],
-        0,
-        1,
-    )
+    places = [
+        np.searchsorted(all_names, names)[index[:, alignment.orders.get(path, slice(None))]]
+        for path, (names, index, _) in ((path, contents[path]) for path in paths)
+    ]
+    labels, predicted = classes[np.stack(places, 1)]
     _check_labels(paths, labels, alignment)
     class_names = _class_names(paths[0].with_name(schema.PER_CLASS))
     if labels.dtype.kind == "i" and np.isin(np.array([labels, predicted]), range(len(class_names))).all():

@@ -130,8 +130,9 @@ def _encoding(file: BinaryIO) -> str:
     file.seek(0)
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    zeros = [byte == 0 for byte in start]
-    return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get(tuple(zeros), "utf-8-sig")
+    if start[1:] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if start[:1] == b"\0" else "utf-8-sig"
 
 
 def _stands_before_a_header(line: str) -> bool:

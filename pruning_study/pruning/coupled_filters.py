@@ -87,11 +87,11 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     try:
         coupling = couple(copy.deepcopy(calls).eval(), images)
         places = list(_places(calls, coupling, parameters))
-        found = _filters(places, coupling, calls, names)
+        found = _filters(places, coupling, names)
         difference = _difference(found, places, coupling, calls, images, parameters) if found.numbers else 0.0
     except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
         raise _refusal(model, kinds, first_line(error)) from error
-    if difference > _SAME:
+    if not difference <= _SAME:
         raise _refusal(model, kinds, f"without half of them the outputs differ by {100 * difference:.2g} %")
     return found
 
@@ -132,7 +132,7 @@ def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str
             yield _Place(parameters[id(bias)], bias.shape, 0, outputs, "scales", False)
 
 
-def _filters(places: Sequence[_Place], coupling: Coupling, network: nn.Module, names: Collection[str]) -> Filters:
+def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str]) -> Filters:
     """Return the families of units that convolutions make, of which any unit can go as well as any other."""
     found = Filters({}, {}, {}, {}, is_coupled=True)
     for family in _families(places):
@@ -198,4 +198,4 @@ def _difference(
                 copied.mul_(masks[name])
         cut(smaller, coupling, stays)
         outputs, of_smaller = masked(image), smaller(image)
-    return float((outputs - of_smaller).abs().max() / outputs.abs().max())
+    return float((outputs - of_smaller).abs().max() / outputs.abs().max().clamp_min(1e-30))
