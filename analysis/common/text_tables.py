@@ -130,9 +130,8 @@ def _encoding(file: BinaryIO) -> str:
     file.seek(0)
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    if start[1:] == b"\0":
-        return "utf-16-le"
-    return "utf-16-be" if start[:1] == b"\0" else "utf-8-sig"
+    ascii_letters = {(False, True): "utf-16-le", (True, False): "utf-16-be"}  # by which byte is 0
+    return ascii_letters.get(tuple(byte == 0 for byte in start), "utf-8-sig")
 
 
 def _stands_before_a_header(line: str) -> bool:

@@ -37,7 +37,7 @@ def test_a_program_lists_its_commands_with_whole_summaries(program):
             "pruning-study",
             ["prune", "--pruner", "magnitude"],
             "--pruner: 'magnitude' is not a pruner",
-            "did you mean mp?",
+            "did you mean mp (magnitude pruning)?",
         ),
         (
             "pruning-study",
