@@ -130,8 +130,9 @@ def _encoding(file: BinaryIO) -> str:
     file.seek(0)
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
-    ascii_letters = {(False, True): "utf-16-le", (True, False): "utf-16-be"}  # by which byte is 0
-    return ascii_letters.get(tuple(byte == 0 for byte in start), "utf-8-sig")
+    if len(start) < 2 or start.count(0) != 1:
+        return "utf-8-sig"
+    return "utf-16-be" if start[0] == 0 else "utf-16-le"
 
 
 def _stands_before_a_header(line: str) -> bool:
