@@ -270,7 +270,7 @@ def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = No
     Parameters
     ----------
     table : DataFrame
-        name, loss, low, high: a row for the accuracy, then one for each class, and perhaps one for alpha. A loss whose
+        name, loss, low, upper: a row for the accuracy, then one for each class, and perhaps one for alpha. A loss whose
         upper bound is NaN may be anything.
     limits : Limits
     least_certain : float, optional

@@ -63,7 +63,7 @@ def prune(
     job_run_id : str
         The job that asks for the run.
     plan : PrunePlan
-        For the dense run of the same options, at any ratio.
+        Of the same options at any ratio; `plan_for` works out that at this ratio and of this parent.
     context : Context
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.

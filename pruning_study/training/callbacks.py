@@ -28,7 +28,7 @@ class MaskChanges(Callback):
 
     @property
     def changes(self) -> Collection[int]:
-        """The batches at which the schedule keeps other weights."""
+        """Batch -> number of weights kept from it on; batch 0 is where the first masks apply."""
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
