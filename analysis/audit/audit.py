@@ -180,7 +180,7 @@ def _paired_by_order(sides: Collection[str]) -> list[str]:
 
 
 def _of_counts(networks: dict[str, dict[Path, str]], counts: Mapping[Path, ClassCounts]) -> AuditedPredictions:
-    """Return what counts of classes say, of one network a side."""
+    """Audit one network a side from counts of classes."""
     paths = [path for side in networks.values() for path in side]
     if len(counts) < len(paths) or [*map(len, networks.values())][:2] != [1, 1]:
         raise StudyError(
@@ -344,7 +344,7 @@ def _reference(networks: Mapping[str, np.ndarray]) -> str:
 
 
 def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
-    """Return what limits the test of several networks a side, if anything does."""
+    """Return the sentence on what limits the test of several networks a side, if anything does."""
     several = min(map(len, right.values())) > 1
     return [_PLAIN_TEST] if several and not all(map(_enough, tables)) else []
 
@@ -471,7 +471,7 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
 def _grouping_summaries(
     groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray], pairs: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Return what is said of each grouping as a whole, of the images that are in one of its groups."""
+    """Describe each grouping as a whole, by the images that are in one of its groups."""
     summaries = []
     for name, group in groupings.items():
         names, images, group_index = image_groups.members(group)

@@ -81,7 +81,7 @@ class ClassOffsets(NamedTuple):
         )
 
     def __str__(self) -> str:
-        """Return what the command `offsets` prints."""
+        """Return the text that the command `offsets` prints."""
         return summary(self)
 
     def _repr_html_(self) -> str:

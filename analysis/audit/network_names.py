@@ -134,7 +134,7 @@ _HINT = "rename the files, or add --pair-by-order to pair them in the order give
 
 
 def _keys(sides: Sequence[_Side]) -> list[list[Key]]:
-    """Return what the files of each side are known by."""
+    """Return the words that tell the files of each side apart."""
     common_words = set.intersection(*(side.words for side in sides))
     keys = []
     for side in sides:

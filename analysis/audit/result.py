@@ -176,7 +176,7 @@ class Audit(NamedTuple):
         )
 
     def __str__(self) -> str:
-        """Return what the command `audit` prints."""
+        """Return the text that the command `audit` prints."""
         return summary(self, rest="the table")
 
     def plot(self, ax: Axes | None = None) -> Figure:

@@ -12,7 +12,7 @@ _WHAT = "give a class for each image, as text or whole numbers"
 
 
 def as_array(where: object, source: Any) -> np.ndarray:
-    """Return what a user gave as an array, of objects if it is text and other values.
+    """Return a user's values as an array, of objects if they are text and other values.
 
     Raises
     ------

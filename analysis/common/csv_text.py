@@ -70,7 +70,7 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
 
 
 def _cells(column: pd.Series, missing: str) -> list[Any]:
-    """Return what is written of a column, its floats with as many digits as they need."""
+    """Return the text of a column, its floats with as many digits as they need."""
     cells = column.astype(object).where(column.notna(), missing).tolist()
     return cells if is_numeric_dtype(column) or is_bool_dtype(column) else [_cell(value) for value in cells]
 

@@ -101,7 +101,7 @@ def _ends_inside_password(word: str) -> bool:
 
 
 def _userinfo(scheme: str, rest: str) -> list[Span]:
-    """Return where the secrets are in what follows `scheme://`: the password, or a token in the place of the name."""
+    """Find the secrets in the text after `scheme://`: the password, or a token in the place of the name."""
     end = rest.rfind("@")
     authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]
     if end < 0 or _IPV6.fullmatch(authority):
@@ -141,7 +141,7 @@ def _assigned(text: str) -> Iterator[Span]:
 
 
 def _end(text: str, start: int, value: re.Pattern) -> int:
-    """Return where a value ends, without the punctuation that follows it."""
+    """Return the end of a value, without the punctuation that follows it."""
     return start + len(value.match(text, start)[0].rstrip(_ENDING))  # type: ignore[index]
 
 

@@ -115,7 +115,7 @@ def _folders(spec: ModuleSpec | None) -> list[Path]:
 
 
 def _spec(top_level: str) -> ModuleSpec | None:
-    """Return where Python finds a module or package that is in no other package."""
+    """Return the path of a module or package that is in no other package."""
     with suppress(ImportError, ValueError):  # ValueError: a module without a spec, such as __main__
         return find_spec(top_level)
     return None

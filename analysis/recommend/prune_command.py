@@ -114,7 +114,7 @@ def _own_recipe(records: Mapping[str, Option], values: Mapping[str, str]) -> str
 
 
 def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: RecipeValues | None) -> dict[str, str]:
-    """Return what runs log of each option that is not given, where that is known."""
+    """Return the value that runs log for each option that is not given, where it is known."""
     defaults = {name: schema.text(record.value) for name, record in records.items() if not record.is_auto}
     autos = {name: record.param.legacy_default for name, record in records.items() if record.is_auto and record.param}
     defaults |= {name: value for name, value in autos.items() if value is not None}

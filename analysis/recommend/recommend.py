@@ -230,7 +230,7 @@ def _on_groups(
     predictions: ReadPredictions,
     image_groups: Mapping[str, ImageGroups],
 ) -> Grouped:
-    """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
+    """Return the effect of the chosen runs on groups of test images; groups had no part in the choice."""
     return by_group(run_arrays(pd.concat([best_runs, _controls(best_runs, runs)])), predictions, image_groups)
 
 

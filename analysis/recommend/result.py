@@ -247,7 +247,7 @@ _IN_A_NOTEBOOK: dict[str, tuple[str] | tuple[str, Callable[[float], str]]] = {
 
 
 def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
-    """Return what was tried in few columns, which a notebook has room for."""
+    """Return the tried networks in few columns, which a notebook has room for."""
     judgements = _printable_tried(recommendation)
     settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
     cells = {

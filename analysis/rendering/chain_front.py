@@ -65,7 +65,7 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
 
 
 def _locator(low: float, high: float) -> Locator:
-    """Return where the numbers of a logarithmic axis stand: at least two, and none on another."""
+    """Return the ticks of a logarithmic axis: at least two, and none on another."""
     if high > 100 * low:
         return LogLocator()
     return LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5)

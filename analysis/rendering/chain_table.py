@@ -8,7 +8,7 @@ _COSTS = {"size": "bytes", "latency": "time, share", "macs": "products"}
 
 
 def cost(value: float, minimize: str) -> str:
-    """Return what a chain costs as text; `minimize` is what `table` takes."""
+    """Return a chain's cost as text; `minimize` is as `table` takes it."""
     return f"{value:.3f}" if minimize == "latency" else f"{value:,.0f}"
 
 

@@ -97,7 +97,7 @@ class Drawn(NamedTuple):
 
 
 def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
-    """Return what is drawn of every data set and model, at most four columns a figure.
+    """Return the columns of every data set and model, at most four a figure.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
 
@@ -395,7 +395,7 @@ def draw_lines(
 def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
-    """Return where levels of an iterated control stand: in the middle of the pruned networks of their iteration."""
+    """Place the levels of an iterated control in the middle of the pruned networks of their iteration."""
     pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
     pruned_cells = pruned_cells[is_iterated(pruned_cells)]
     positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()

@@ -125,7 +125,7 @@ def reading(study: StudyData) -> list[str]:
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
-    """Return what a reader has to know of a study's runs before any number."""
+    """Return the facts about a study's runs that a reader needs before any number."""
     return [
         sentence
         for name, value, sentence in _TO_KNOW

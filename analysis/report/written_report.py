@@ -46,7 +46,7 @@ def write(
     ignore_params: Sequence[str],
     log: bool,
 ) -> WrittenReport:
-    """Return what `analysis.write_report` does."""
+    """Write a report, as `analysis.write_report` does."""
     report.check_output(output, options.groups)
     study = StudyData.from_store(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     content = report.report(study, options)

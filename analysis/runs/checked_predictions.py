@@ -35,7 +35,7 @@ class _DataSet(NamedTuple):
     unlike: np.ndarray
 
     def right(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return which images a network has right, (images,)."""
+        """Find the images that a network has right, (images,)."""
         return arrays[schema.PREDICTED] == self.label
 
     def shares(self, right: np.ndarray) -> np.ndarray:

@@ -149,7 +149,7 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
 
 
 def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return where an accuracy, (runs,), is not the mean of recalls, (runs, classes), by their supports.
+    """Find the runs whose accuracy, (runs,), is not the mean of recalls, (runs, classes), by their supports.
 
     Where a support is not known, an accuracy has to lie between the least recall and the greatest.
     """
@@ -166,7 +166,7 @@ def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) 
 
 
 def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
-    """Return which runs were tested on other classes, or on other numbers of images, than most of their data set.
+    """Find the runs that were tested on other classes or numbers of images than most of their data set.
 
     A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
     """
@@ -185,7 +185,7 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
-    """Return which runs have another value than most runs of their data set; of as many, the first run's counts."""
+    """Find the runs with another value than most runs of their data set; of as many, the first run's counts."""
     together = pd.DataFrame({"data_set": data_set, "value": values})
     counts = together.reset_index(names="first").groupby(["data_set", "value"], as_index=False)["first"]
     counts = counts.agg(["count", "min"]).sort_values(["count", "min"], ascending=[False, True])
@@ -225,7 +225,7 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _as_read(value: str) -> Any:
-    """Return what a reader sees of a text: a number, or words without case and invisible characters."""
+    """Return a text as a reader sees it: a number, or words without case and invisible characters."""
     try:
         number = float(value)
     except ValueError:

@@ -337,7 +337,7 @@ def _small(classes: np.ndarray) -> np.ndarray:
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return what `numpy.savez` writes, but without dates and compressed by LZMA, a quarter smaller."""
+    """Return the bytes of `numpy.savez` without dates and compressed by LZMA, which is a quarter smaller."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
         for name, array in arrays.items():

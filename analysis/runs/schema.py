@@ -162,7 +162,7 @@ PAPERS_EPSILON = 5e-4
 
 
 def role(param: str) -> ParamRole:
-    """Return what a param means for a study; a param that the schema does not know is a setting."""
+    """Return a param's role in a study; a param that the schema does not know is a setting."""
     return PARAM_ROLES.get(param, ParamRole())
 
 
@@ -173,7 +173,7 @@ def words(param: str, value: str) -> str:
 
 
 def short_name(param: str) -> str:
-    """Return what labels call a param: of a mitigation's detail the last word, such as `power`, else its name."""
+    """Return a param's name in labels: of a mitigation's detail the last word, such as `power`, else its name."""
     param_role = role(param)
     return param.rpartition("_")[2] if param_role.concerns == "mitigation" and param_role.detail_of else param
 

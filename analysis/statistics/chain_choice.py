@@ -76,5 +76,5 @@ def _is_accurate(trials: pd.DataFrame, limits: Limits) -> pd.Series:
 
 
 def on_front(trials: pd.DataFrame) -> np.ndarray:
-    """Return which chains no other is better than in cost and in the worst class's bound, (chains,) bool."""
+    """Find the Pareto front of chains by cost and the worst class's bound, (chains,) bool."""
     return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))

@@ -302,7 +302,7 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
 
 
 def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Return what `estimates` does but for p, which takes most of the time."""
+    """Return the estimates without p, which takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 

@@ -303,7 +303,7 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Return what to add to the margins of a class next, if so many of them are to be above 0.
+    """Return the next shift of the margins of a class, if so many of them are to be above 0.
 
     This is half of the way to the point between two margins that parts them. Images of equal margins pass 0 together:
     all or none of them, whichever is nearer to the number, and what they do not do now if both are as near. They are

@@ -154,7 +154,7 @@ def costs(
     *,
     paired: bool = True,
 ) -> Costs:
-    """Return what `class_costs` says of each class, of single networks too, and where a class has no variance.
+    """Return the estimates of `class_costs` for each class, of single networks too, and where a class has no variance.
 
     Of single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
     level makes the bounds hold together.
@@ -341,7 +341,7 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
 def losses_on_own_images(
     label: np.ndarray, control: np.ndarray, after: np.ndarray, *, levels: Sequence[float] = (LEVEL,)
 ) -> Losses:
-    """Return what `losses` does, of two networks or more that were each asked about images of its own.
+    """Return the losses of two networks or more that were each asked about images of their own, as `losses` does.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def accuracy_loss(
     *,
     paired: bool = True,
 ) -> Losses:
-    """Return what `losses` does, of the accuracy, as of one class."""
+    """Return the loss of the accuracy as that of one class, as `losses` does."""
     if control is None or len(after) > 1:
         return losses(np.zeros_like(label), before, after, control, paired=paired)
     alone = retraining.changed(label, before[0], control[0])

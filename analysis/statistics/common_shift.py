@@ -205,7 +205,7 @@ class _LogitPair:
         return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
 
     def sums(self) -> _Sums:
-        """Return what the pair shows, with all groups and without each."""
+        """Return the estimates of the pair, with all groups and without each."""
         counts = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
         counts_left = [self._count_undone(half) for half in (0, 1)]
         squares = [(_mean_squares(counts), _mean_squares(counts_left))]

@@ -100,7 +100,7 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
 
 
 def of_arrays(arrays: object, images: int) -> ImageGroups:
-    """Return what arrays say of each test image, as `read` does of a file.
+    """Read the groups of each test image from arrays, as `read` does from a file.
 
     Parameters
     ----------

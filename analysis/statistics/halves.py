@@ -127,7 +127,7 @@ class Halves:
         )
 
     def image_shares(self, second: np.ndarray) -> np.ndarray:
-        """Return in what share of the splits each image is a PIE, (1 + groups, images); parameters as of `against`."""
+        """Return the share of the splits in which each image is a PIE, (1 + groups, images), for the same parameters."""
         images, differ, _ = self._differing(second)
         shares = np.zeros((differ.shape[1] // self._splits, second.shape[1]), np.float32)
         shares[:, images] = differ.reshape(len(images), len(shares), self._splits).mean(2).T
@@ -237,7 +237,7 @@ def _order(networks: int, splits: int) -> np.ndarray:
 
 
 def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which networks are in each half, 1 or 0, each (1 + groups, splits, networks).
+    """Assign networks to each half, 1 or 0, each (1 + groups, splits, networks).
 
     First of all networks, as `halves` splits them; then without each group of networks in turn, in the same order.
     """
@@ -288,7 +288,7 @@ def jackknife_estimate(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def group_of(networks: int) -> np.ndarray:
-    """Return which group each network is left out with, (networks,); of equal size as far as that goes."""
+    """Assign each network the group that it is left out with, (networks,); of equal size as far as that goes."""
     return np.arange(networks) * groups(networks) // networks
 
 

@@ -306,7 +306,7 @@ def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return where falling functions are 0 between `low` and `high`."""
+    """Find the zeros of falling functions between `low` and `high`."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         is_above = falling(middle) > 0

@@ -145,7 +145,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
 
 
 def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """Return what `losses` does, of networks that were each asked about images of its own.
+    """Return the losses of networks that were each asked about images of their own, as `losses` does.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ class _Remedy(NamedTuple):
 
 
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Return what would decide, if losses and variances stay what they are; None where no variance is known."""
+    """Return the numbers of networks or images that would decide, if losses and variances stay; None if no variance is known."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
         # One loss that is surely above its limit decides; it has to be sure of all classes together.

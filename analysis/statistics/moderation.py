@@ -251,7 +251,7 @@ def moderated_alone(
     scale_of_others: np.ndarray,
     priors: Sequence[Prior] | None = None,
 ) -> Moderated:
-    """Return what `moderated` gives each class if it alone has another variance, and the others have theirs.
+    """Moderate each class as if it alone had another variance and the others had theirs.
 
     The population is that of the others and of the class as it was. So it need not be estimated for each class.
 
@@ -306,7 +306,7 @@ def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prio
 
 
 def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
-    """Return what `likely_alike` does, by the variances themselves; 1 if too few of them are more than rounding."""
+    """Judge by the variances themselves, as `likely_alike` does; 1 if too few of them are more than rounding."""
     varying = variances > _ROUNDING * variances.max()
     if varying.sum() < FEWEST_CLASSES / 2:
         return np.ones(len(variances))

@@ -76,7 +76,7 @@ def gross_losses(
 
 
 def _references(label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool) -> np.ndarray:
-    """Return what the networks after are compared with, (networks, images)."""
+    """Return the networks that those after are compared with, (networks, images)."""
     start, after = right.get("control", right["before"]), right["after"]
     if len(start) == 1 or (paired and len(start) == len(after)):
         return np.broadcast_to(start, after.shape)

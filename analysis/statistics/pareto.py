@@ -31,7 +31,7 @@ def below_mean(recalls: np.ndarray) -> np.ndarray:
 
 
 def front(goods: np.ndarray) -> np.ndarray:
-    """Return which points no other point dominates.
+    """Find the Pareto front: the points that no other point dominates.
 
     A point dominates another if it is at least as large in every good and larger in one. Of equal points none dominates
     the other, so that all of them or none are on the front.
@@ -55,7 +55,7 @@ def front(goods: np.ndarray) -> np.ndarray:
 
 
 def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -> np.ndarray:
-    """Return what points are worth: sparsity minus `fairness_value` times unfairness.
+    """Return the value of points: sparsity minus `fairness_value` times unfairness.
 
     Paganini (2020, Section 4.2) takes 100 as an example: fairness is worth a hundred times as much as sparsity.
 
@@ -72,7 +72,7 @@ def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -
 
 
 def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return which of some points have the greatest value; several if they are worth the same to nine decimals.
+    """Find the points of the greatest value; several if they are worth the same to nine decimals.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
 
 
 def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
-    """Return what `exemplars` does, by what most networks of each population predict."""
+    """Return the exemplars by the prediction of most networks of each population, as `exemplars` does."""
     return Exemplars(dense, compressed, dense.label != compressed.label)
 
 
@@ -373,7 +373,7 @@ def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int =
 
 
 def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
-    """Return which classes are significant in each of the splits of `placebo_significance`.
+    """Find the significant classes in each of the splits of `placebo_significance`.
 
     Returns
     -------

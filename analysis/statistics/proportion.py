@@ -327,7 +327,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
 def _covariances(
     values: np.ndarray, moves: np.ndarray, counted_twice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return what `two_way.variances` does, of two statistics together, and the degrees of freedom.
+    """Return the variances of two statistics together, as `two_way.variances` does, and the degrees of freedom.
 
     Parameters
     ----------

@@ -451,7 +451,7 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def logit_of(linear: Estimate) -> pd.DataFrame:
-    """Return what `fractional_logit` does of the frame of an estimate."""
+    """Fit the fractional logit to the frame of an estimate."""
     accuracy, (count, terms) = linear.rows[OUTCOME].to_numpy(float), linear.design.shape
     coefficients, converged = _most_likely(linear.design, accuracy)
     predicted, root = _logit_means(linear.design @ coefficients)
@@ -499,7 +499,7 @@ def _logit_means(linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def summary(estimate: Estimate) -> dict[str, float]:
-    """Return what describes a fit as a whole, by its name in print.
+    """Return the statistics of a fit as a whole, by their names in print.
 
     Returns
     -------

@@ -262,7 +262,7 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
 
 
 def _accuracy_losses(label: np.ndarray, networks: Networks) -> np.ndarray:
-    """Return what each network loses of the accuracy, beyond the control if there is one, (networks,)."""
+    """Return each network's loss of accuracy, beyond the control if there is one, (networks,)."""
     return np.asarray((networks.start == label).mean(1) - (networks.after == label).mean(1))
 
 
@@ -426,7 +426,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """Return which classes are NaN on neither side, (classes,)."""
+    """Find the classes that are NaN on neither side, (classes,)."""
     unknown = np.isnan(np.asarray(outcome, dtype=float)).reshape(-1, len(score)).any(0)
     return np.asarray(~np.isnan(np.asarray(score, dtype=float)) & ~unknown)
 

@@ -21,7 +21,7 @@ _LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
 
 
 def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the probabilities of all classes say of how sure a network is.
+    """Return the scores of how sure a network is, from the probabilities of all classes.
 
     Parameters
     ----------

@@ -265,7 +265,7 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
 
 
 def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Return what pruning does to slopes beyond fine-tuning, over the networks that have them, as do their controls."""
+    """Return the effect of pruning on slopes beyond fine-tuning, over networks that have them with their controls."""
     classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     none = study.controls[rows]
     before, after = study.balances(rows, classes)

@@ -23,7 +23,7 @@ MODERATED = "_moderated"
 
 
 def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
-    """Return what every class lost in every cell of a pruned network (`classes.csv`).
+    """Return the loss of every class in every cell of a pruned network (`classes.csv`).
 
     Parameters
     ----------

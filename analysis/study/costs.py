@@ -140,7 +140,7 @@ class CellCosts(NamedTuple):
 def cell_costs(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> tuple[CellCosts | None, np.ndarray]:
-    """Return what the networks of a cell lost, and which classes the cell has; the study keeps the result.
+    """Return the losses of the networks of a cell and its classes; the study keeps the result.
 
     Networks at chance count: a network that a method destroyed is part of what the method costs.
 
@@ -213,7 +213,7 @@ def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions |
 
 
 def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """Return what networks are compared with, those of them that can be, and the rows of the others; None if dense."""
+    """Return the references of networks, the networks that have one, and the rows of the others; None if dense."""
     controls = study.controls[rows]
     if (controls >= 0).any():
         return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]
@@ -223,7 +223,7 @@ def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.
 
 
 def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
-    """Return which column of recalls each image's class has, (images,).
+    """Return the column of recalls of each image's class, (images,).
 
     Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
     column with its recalls. None if labels and columns do not match.

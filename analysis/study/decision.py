@@ -139,7 +139,7 @@ def mostly_sound(cells: pd.DataFrame) -> pd.Series:
 
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
-    """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
+    """Return each cell's loss of accuracy beyond the control, or beyond the dense networks if it has no control."""
     loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
     return loss.round(9)  # one point is one point
 
@@ -199,7 +199,7 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
-    """Return what was tried of the same method after a choice."""
+    """Return the next tried cell of the same method after a choice."""
     same = [each for each in tried if is_alike(each.cell.to_frame().T, best.cell, of_method)[0]]
     place = next(index for index, each in enumerate(same) if each.cell.name == best.cell.name)
     return same[place + 1] if place + 1 < len(same) else None

@@ -169,7 +169,7 @@ def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def groups(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
-    """Return what pruning did to groups of test images, in every cell of pruned networks.
+    """Return the effect of pruning on groups of test images, in every cell of pruned networks.
 
     Networks that guess are left out. Intervals and p are over networks and images. For one network before and after,
     intervals of changes are those of paired counts (Tango), which are right for groups of few images.
@@ -272,7 +272,7 @@ def _excess_losses(name: str, group_index: np.ndarray, *sides: np.ndarray) -> _L
 
 
 def sentence(row: Mapping[str, Any]) -> str:
-    """Return what happened to the groups of a grouping, in a sentence or two.
+    """Describe the changes of the groups of a grouping, in a sentence or two.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class StudyPredictions:
         return self._pairs[ids]
 
     def modes(self, run_ids: Iterable[str]) -> Modes:
-        """Return what most of some networks predict, which `of_pairs` has found to predict the same images."""
+        """Return the prediction of most of some networks, which `of_pairs` has found to predict the same images."""
         ids = tuple(run_ids)
         if ids not in self._modes:
             networks = [network for network in map(self._networks.get, ids) if network]

@@ -307,7 +307,7 @@ class StudyData:
         return has_several_teachers(self.runs)
 
     def method(self, params: Mapping[str, Any]) -> str:
-        """Return what tables and pictures call a method: its pruner, and its setting or the letter of it."""
+        """Return the name of a method in tables and pictures: its pruner, and its setting or the letter of it."""
         return in_words(method_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def setting(self, params: Mapping[str, Any]) -> str:

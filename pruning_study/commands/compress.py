@@ -391,7 +391,7 @@ def _loading(model: LoggedModel) -> str:
 
 
 def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, config: CompressConfig) -> list[str]:
-    """Return where the results are, and how to go on."""
+    """Say where the results are and how to go on."""
     files = [schema.COMPRESSED_MODEL, schema.MODEL_CARD] if run_id else []
     tried = search.count()
     go_on = "repeat the command to go on" if tried < config.n_trials else "a larger --n-trials goes on"

@@ -40,7 +40,7 @@ class Iterated(NamedTuple):
 
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Make the chain of each seed, and yield the lines to print at its end; parameters as of `each_iterated`."""
+    """Make the chain of each seed, and yield the lines to print at its end. `each_iterated` has the parameters."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())

@@ -224,7 +224,7 @@ class Compression:
 
 
 def compress(options: Mapping[str, Any]) -> Compression:
-    """Return what `pruning_study.compress` does."""
+    """Compress a network, as `pruning_study.compress` does."""
     from pruning_study.commands import compress as compress_command
     from pruning_study.study.compression import report
 
@@ -242,7 +242,7 @@ def compress(options: Mapping[str, Any]) -> Compression:
 
 
 def train(options: Mapping[str, Any]) -> Training:
-    """Return what `pruning_study.train` does."""
+    """Train networks, as `pruning_study.train` does."""
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
     classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
@@ -264,7 +264,7 @@ def train(options: Mapping[str, Any]) -> Training:
 
 
 def prune(options: Mapping[str, Any]) -> Pruning:
-    """Return what `pruning_study.prune` does."""
+    """Prune networks, as `pruning_study.prune` does."""
     if options.get("control") not in (None, "none"):
         raise StudyError("only the command makes a control: call prune with pruner='none' too", option="control")
     configs, typed = _configs(PruneConfig, {**options, "control": "none"})
@@ -286,7 +286,7 @@ def prune(options: Mapping[str, Any]) -> Pruning:
 
 
 def iterate(options: Mapping[str, Any]) -> Iterating:
-    """Return what `pruning_study.iterate` does."""
+    """Prune networks again and again, as `pruning_study.iterate` does."""
     configs, typed = _configs(IterateConfig, options)
     results = iterate_command.each_iterated(configs, typed)
     return Iterating(
@@ -349,7 +349,7 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return what `pruning_study.run_study` does."""
+    """Run a study, as `pruning_study.run_study` does."""
     from pruning_study.study import run
 
     arguments.check(file=file)
@@ -391,7 +391,7 @@ def _plain(value: Any) -> Any:
 
 
 def _networks(runs: pd.DataFrame) -> str:
-    """Return which runs a result is of."""
+    """Return the runs of a result."""
     if runs[schema.SEED].nunique() > 1:
         return f"Mean of {runs[schema.SEED].nunique()} seeds"
     dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]

@@ -129,7 +129,7 @@ def pruning_table(
 
 
 def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool, beyond: Beyond | None = None) -> str:
-    """Return what makes the dense networks weak, lines on each ratio, and what one network or several can show.
+    """Describe weak dense networks, each ratio, and how much one network or several can show.
 
     Parameters
     ----------

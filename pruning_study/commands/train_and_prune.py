@@ -99,7 +99,7 @@ class Pruned(NamedTuple):
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
+    """Train a network of each seed and yield the lines to print. `each_dense` has the parameters."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
         store, plan, context, dense = result
@@ -163,7 +163,7 @@ def _pruned_lines(result: Pruned) -> str:
 
 
 def _comparison(results: Sequence[Pruned]) -> list[str]:
-    """Return what pruning did to the classes, in sentences and then as a table of means over the seeds."""
+    """Describe the changes of the classes, in sentences and then as a table of means over the seeds."""
     changes = changes_of_classes(results)
     beyond = beyond_control(results)
     table = pruning_table(changes, realized_ratios(results), details=results[0].plan.options.details, beyond=beyond)
@@ -416,7 +416,7 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
 def opened(
     config: Pruning, make_plan: Callable[[Pruning, Context], AnyPlan]
 ) -> tuple[Store, AnyPlan, Context, Run | None]:
-    """Return what a job of pruning needs: store, plan, context, and the dense run that `--dense-run-id` names.
+    """Prepare a job of pruning: store, plan, context, and the dense run that `--dense-run-id` names.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def ink_lines(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ink_of(images: np.ndarray) -> np.ndarray:
-    """Return which pixels of images [N, C, H, W] are ink, bool [N, H, W]."""
+    """Find the pixels of images [N, C, H, W] that are ink, bool [N, H, W]."""
     return np.asarray(images.mean(1) > INK)
 
 

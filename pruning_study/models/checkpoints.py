@@ -272,7 +272,7 @@ def check_fit(
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return what to do about a weight that would fit data of other classes or channels."""
+    """Return the advice on a weight that would fit data of other classes or channels."""
     if not has or not needs:
         return ""
     if needs == (num_classes, *has[1:]):
@@ -415,7 +415,7 @@ def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
 
 
 def _json(value: str) -> Any:
-    """Return what a text says in JSON; None if it is not JSON."""
+    """Parse a text as JSON; None if it is not JSON."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):

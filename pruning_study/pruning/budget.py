@@ -296,7 +296,7 @@ def check_scope(unit: str, scope: str) -> None:
 def _prune_repeatedly(
     numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1
 ) -> tuple[int, ...]:
-    """Return what is left of some numbers after some prunings; an error names the first that falls below the least."""
+    """Return the numbers that are left after some prunings; an error names the first that falls below the least."""
     share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
     remaining = tuple(numbers.values())
     for iteration in range(1, prunings + 1):

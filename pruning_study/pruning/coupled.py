@@ -151,7 +151,7 @@ def _gone(units: Tensor, stays: Tensor) -> list[int]:
 
 
 def _ends(name: str, module: nn.Module) -> dict[_End, int]:
-    """Return where a module has channels of its own, and how many."""
+    """Return the axis and the number of a module's own channels."""
     if isinstance(module, nn.Linear):
         return {(name, _OUTPUTS): module.out_features, (name, _INPUTS): module.in_features}
     if isinstance(module, nn.modules.conv._ConvNd):

@@ -63,7 +63,7 @@ def _warn_once(message: str) -> None:
 
 
 def _coupled_kinds(network: nn.Module) -> str:
-    """Return which layers of a network couple channels, as text; empty if none does."""
+    """Name the layers of a network that couple channels; empty if none does."""
     modules = [module for _, module in network.named_modules(remove_duplicate=False)]
     convolutions = [module for module in modules if isinstance(module, nn.modules.conv._ConvNd)]
     kinds = {

@@ -359,7 +359,7 @@ def _add(all_filters: Filters, layer: nn.Module, arrived: Mapping[Any, Tensor], 
 
 
 def _along(all_filters: Filters, name: str, kept_filters: Mapping[str, Tensor]) -> dict[int, Tensor]:
-    """Return which places along each axis of a parameter are kept."""
+    """Return the kept places along each axis of a parameter."""
     along: dict[int, Tensor] = {}
     for layer, axis, filters, _ in all_filters.ties[name]:
         places = filters.to(kept_filters[layer].device)
@@ -375,14 +375,14 @@ def _places(filters: Tensor) -> Tensor:
 
 
 def _by_channel(layer: nn.Module, tensor: Tensor) -> Tensor:
-    """Return what a layer reads or makes with the channels along axis 1; a linear layer has them along the last."""
+    """Put a layer's channels along axis 1; a linear layer has them along the last."""
     from torch import nn
 
     return tensor.movedim(-1, 1) if isinstance(layer, nn.Linear) else tensor
 
 
 def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_tensor: bool) -> dict[Any, _Path]:
-    """Return what arrives at each module that channels of layers reach before another layer reads them.
+    """Collect the tensors that arrive at each module which channels of layers reach before another layer reads them.
 
     In one pass: for each layer there is an image in which all its channels are NaN. The number of a channel is written
     in binary, and for each digit there are two images: in one the channels with a 1 there are NaN, in the other those
@@ -427,7 +427,7 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
 
 
 def _in_calls(calls: Sequence[_Path]) -> _Path:
-    """Return what arrives in several calls of a module, as at one input of which no more is known."""
+    """Join the tensors of several calls of a module into one input of which no more is known."""
     import torch
 
     layers = torch.stack([path.layers.any(1) for path in calls]).any(0)
@@ -479,7 +479,7 @@ def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tens
 
 
 def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
-    """Return which channels of a layer are NaN in each image, bool (layers + 2 x digits, channels)."""
+    """Find the channels of a layer that are NaN in each image, bool (layers + 2 x digits, channels)."""
     import torch
 
     bits = (torch.arange(channels) >> torch.arange(digits).unsqueeze(1)) & 1 == 1

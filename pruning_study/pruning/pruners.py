@@ -198,7 +198,7 @@ def own_scope(name: str) -> str:
 
 
 def own_unit(name: str) -> str:
-    """Return what a pruner keeps or prunes as a whole; the user's own score function prunes single weights."""
+    """Return the unit that a pruner keeps or prunes; the user's own score function prunes single weights."""
     return PRUNERS[name].unit if name in PRUNERS else Pruner.unit
 
 

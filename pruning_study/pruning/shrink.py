@@ -98,7 +98,7 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
 
 def _read(network: nn.Module, coupling: Coupling) -> Tensor:
-    """Return which units stay: those that have to, and those of which a layer reads a channel."""
+    """Return the units that stay: those that have to, and those of which a layer reads a channel."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
     while True:  # for a layer without some outputs may read less
@@ -113,7 +113,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Return which input channels of a layer have a weight other than 0, to one of the outputs if they are given."""
+    """Find the input channels of a layer that have a weight other than 0, to one of the outputs if they are given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

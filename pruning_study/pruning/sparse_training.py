@@ -54,7 +54,7 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
 
 
 def equal_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
-    """Return how many weights each layer keeps if all keep the same share; parameters as of `layer_numbers`."""
+    """Return the number of weights of each layer if all keep the same share. `layer_numbers` has the parameters."""
     sizes = [math.prod(shape) for shape in shapes]
     return _rounded([size * kept_weights / sum(sizes) for size in sizes], kept_weights)
 

@@ -119,7 +119,7 @@ def onnx_model(store: Store, run_id: str) -> "ModelProto":
 
 
 def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Predictions:
-    """Return what the ONNX model of a compressed run predicts for the test images, and add it to the run.
+    """Predict the test images with the ONNX model of a compressed run, and add the predictions to the run.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def _network(store: Store, name: str, context: Context, parent: Parent) -> Class
 
 
 def _validated(store: Store, plan: CompressPlan, context: Context, parent: Parent, model: "ModelProto") -> Predictions:
-    """Return what an ONNX model predicts for the validation images, with offsets that are fitted without each."""
+    """Predict the validation images with an ONNX model, with offsets that are fitted without each."""
     held_out = context.validation_indices
     logits = onnx_export.logits(model, context.data.train_images[held_out])
     if parent.pruned and plan.options.class_offsets != "none":

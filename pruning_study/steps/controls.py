@@ -121,6 +121,6 @@ def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost:
 
 
 def measured(store: Store, run_id: str, context: Context, test: Predictions | None = None) -> Measured:
-    """Read a run's predictions; errors as of `runs.test_predictions`."""
+    """Read a run's predictions, with the errors of `runs.test_predictions`."""
     test = test or runs.test_predictions(store, run_id, context.data)
     return Measured(test, runs.val_predictions(store, run_id, context))

@@ -157,7 +157,7 @@ def rewound(plan: LevelPlan, context: Context) -> nn.Module:
 
 
 def levels(store: Store, job_run_id: str, plan: LevelPlan, context: Context, dense: LoadedRun) -> Iterator[LoadedRun]:
-    """Find or make the levels of a chain, one after the other; parameters and errors as of `level`."""
+    """Find or make the levels of a chain, one after the other. `level` has the parameters and errors."""
     parent = dense
     for _ in range(1, plan.chain.iterations):
         parent = level(store, job_run_id, plan, context, parent)

@@ -163,7 +163,7 @@ def loading_line(model: LoggedModel) -> str:
 
 
 def _signature(context: Context) -> ModelSignature:
-    """Return what the model takes and gives: pixels as they are in an image file, and logits."""
+    """Return the model's inputs and outputs: pixels as they are in an image file, and logits."""
     pixels = TensorSpec(np.dtype("uint8"), (-1, *context.data.image_shape))
     logits = TensorSpec(np.dtype("float32"), (-1, len(context.data.classes)), onnx_export.OUTPUT)
     return ModelSignature(Schema([pixels]), Schema([logits]))

@@ -89,7 +89,7 @@ def find(store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, rat
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> PrunePlan:
-    """Plan the run that prunes a parent's model at a ratio; errors as of `PrunePlan.at`."""
+    """Plan the run that prunes a parent's model at a ratio, with the errors of `PrunePlan.at`."""
     parent_masks = None if plan.filters else weights_left(plan, parent)
     plan = plan.at(
         ratio,
@@ -253,7 +253,7 @@ def _prune_and_fit(
 
 
 def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Callback]:
-    """Return what takes part in fine-tuning beside its steps."""
+    """Return the callbacks of fine-tuning."""
     callbacks: list[Callback] = []
     if plan.options.is_gradual:
         choose, parent_masks = partial(selection.select, plan, context), weights_left(plan, parent)

@@ -87,7 +87,7 @@ def scope(options: PruneConfig) -> str:
 
 
 def gradient(options: PruneConfig) -> Gradient:
-    """Return which gradient scores are made of."""
+    """Work out the gradient that scores are made of."""
     protocol = options.protocol_record
     return Gradient(
         options.gradient_objective or protocol.gradient_objective,
@@ -185,7 +185,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
 
 
 def final_epochs(config: PruneConfig, training: Hyperparameters, images: int) -> int:
-    """Return how many epochs of a training end with the last masks; parameters and errors as of `pruning_steps`."""
+    """Count the epochs of a training that end with the last masks. `pruning_steps` has the parameters and errors."""
     if not config.is_gradual:
         return training.epochs
     batches = number_of_batches(images, training.batch_size)

@@ -129,7 +129,7 @@ def find_or_make(
     context : Context
     parent : LoadedRun or what else the step starts from
     read : function
-        Reads a run that exists; errors as of `find`.
+        Reads a run that exists, and raises the errors of `find`.
     make : function
         Makes the run.
     """

@@ -56,7 +56,7 @@ def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
 
 
 def check_package(*, option: str | None = None) -> None:
-    """Check that the package that shrinks networks is there; errors as of `check_installed`."""
+    """Check that the package that shrinks networks is there, with the error of `check_installed`."""
     extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
 
 

@@ -79,7 +79,7 @@ class Progress:
 
 
 def _keys(step: Step) -> tuple[Hashable, ...]:
-    """Return what the time of a step is judged by: runs of the same settings, else those of the data set and model."""
+    """Return the runs by which the time of a step is judged: of the same settings, else of the data set and model."""
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 

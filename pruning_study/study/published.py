@@ -211,7 +211,7 @@ def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:
 
 
 def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
-    """Return the options that make a run again; errors as of `steps_of`."""
+    """Return the options that make a run again, with the errors of `steps_of`."""
     where, params = f"run {run.run_id}", run.params
     models.check_built_in(params[schema.MODEL], where, lambda path: f"--model {path} to train")
     if datasets.is_path(params[schema.DATASET]):

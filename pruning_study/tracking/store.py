@@ -187,7 +187,7 @@ class Store:
             yield path
 
     def artifact_location(self, run_id: str, name: str) -> str:
-        """Return where a run's artifact is, or will be: a path on this machine, or the name that MLflow downloads."""
+        """Return the place of a run's artifact: a path on this machine, or the name that MLflow downloads."""
         with one_line_errors(self.uri):
             folder = self._artifact_folder(run_id)
         if is_local_uri(folder, is_tracking_or_registry_uri=False):

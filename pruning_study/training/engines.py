@@ -130,12 +130,12 @@ class Engine(Protocol):
         """Return the logits [N, classes] in eval mode; the model's own mode is left as it was."""
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return what `gradients.data_gradient` returns."""
+        """Return the gradient of the data, as `gradients.data_gradient` does."""
 
     def mean_gradient(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
-        """Return what `gradients.mean_gradient` returns."""
+        """Return the mean gradient, as `gradients.mean_gradient` does."""
 
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
@@ -238,7 +238,7 @@ class Torch:
             return network(images).float()
 
     def _network(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return what computes the logits of images, with the weights as they are now."""
+        """Return a function that computes the logits of images with the present weights."""
         if not self._weight_bits:
             return model
         weights = at_all_names(model, quantized_weights(model, self._weight_bits))
@@ -255,13 +255,13 @@ class Torch:
         return torch.cat(scores)
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return what `gradients.data_gradient` returns."""
+        """Return the gradient of the data, as `gradients.data_gradient` does."""
         return gradients.data_gradient(model, train)
 
     def mean_gradient(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
-        """Return what `gradients.mean_gradient` returns."""
+        """Return the mean gradient, as `gradients.mean_gradient` does."""
         return gradients.mean_gradient(model, batches, total, training=training)
 
     def measure_statistics(

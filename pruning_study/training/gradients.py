@@ -19,7 +19,7 @@ class MeanGradient(Protocol):
     def __call__(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
-        """Return what `mean_gradient` returns."""
+        """Return the mean gradient, as `mean_gradient` does."""
 
 
 def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:

@@ -283,7 +283,7 @@ def _epochs_of(hyperparameters: Hyperparameters) -> list[_Epoch]:
 
 
 def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop | None:
-    """Return what augments the images of a training, None if nothing does."""
+    """Return the function that augments a training's images, or None."""
     return FlipCrop(training.black, random) if training.augments else None
 
 

@@ -151,7 +151,7 @@ def _draw_sizes(
 
 
 def _weakest_class(cells: pd.DataFrame, room: float) -> list[str]:
-    """Return which class is weakest in each of some cells, in lines for which there is so much room."""
+    """Name the weakest class of each of some cells, in lines that fit the room."""
     lines = []
     for _, cell in cells.iterrows():
         is_weakest = " is the weakest class"

@@ -28,7 +28,7 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 
 def number_formats(study: StudyData) -> pd.DataFrame:
-    """Return what each cell of quantised networks costs, and its size and latency (`number_formats.csv`).
+    """Return the costs, size and latency of each cell of quantised networks (`number_formats.csv`).
 
     Returns
     -------

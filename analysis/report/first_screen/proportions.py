@@ -22,7 +22,7 @@ EXPECTATIONS = (
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
-    """Return what is said of the most accurate of some cells whose classes are known to lose by their proportion.
+    """Describe the most accurate of some cells whose classes are known to lose by their proportion.
 
     Parameters
     ----------

@@ -332,7 +332,7 @@ class _Curves:
 
 
 def _off_axis(key: CellKey) -> CellKey:
-    """Return what a cell has in common with those of the same method at other ratios, or at other iterations."""
+    """Return the settings that a cell shares with those of the same method at other ratios or iterations."""
     settings_of = dict(key.settings)
     if key.is_iterated and key.pruner != settings.CONTROL:
         del settings_of[schema.ITERATION]

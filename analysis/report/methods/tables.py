@@ -164,7 +164,7 @@ def _by_holm(row: Mapping[str, Any]) -> str:
 def _over_ratios(
     results: Sequence[Mapping[str, Any]], describe: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
 ) -> str:
-    """Return what is said at which ratios: `lower: 2; higher: 10–50`."""
+    """Join words by the ratios that they are about: `lower: 2; higher: 10–50`."""
     at: dict[str, list[float]] = {}
     for row in results:
         if not at_chance(row):
@@ -174,7 +174,7 @@ def _over_ratios(
 
 
 def _costs_over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[float]) -> str:
-    """Return which class surely pays more or less than by the baseline, at which ratios: `Shirt higher: 10, 20`."""
+    """Name the classes that surely pay more or less than by the baseline, with the ratios: `Shirt higher: 10, 20`."""
     sides = [{**row, "side": side} for row in results for side in systematic.SIDES]
     return _over_ratios(sides, _by_cost, ratios)
 

@@ -69,7 +69,7 @@ class _MitigationComparison(NamedTuple):
 
 
 def _comparisons(cells: Cells) -> list[_MitigationComparison]:
-    """Return what is compared for each place, data sets in the order of print, then of the alphabet."""
+    """Return the comparisons of each place, data sets in the order of print, then of the alphabet."""
     comparisons: dict[tuple[Any, ...], _MitigationComparison] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:
@@ -100,7 +100,7 @@ def _best(comparisons: Sequence[_MitigationComparison]) -> list[str]:
 
 
 def _rows(comparison: _MitigationComparison, mitigations: Sequence[str]) -> _Rows:
-    """Return what is drawn of a data set; empty if it has none of the mitigations shown."""
+    """Return the panels of a data set; empty if it has none of the mitigations shown."""
     mitigated_cells = {name: comparison.mitigated[name] for name in mitigations if name in comparison.mitigated}
     common_networks = comparison.plain.networks
     for cell in mitigated_cells.values():

@@ -114,7 +114,7 @@ def kinds(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
 
 
 def by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
-    """Return what kinds of pruning, as ratios and labels, are sorted by."""
+    """Return the sort key of kinds of pruning, which are ratios and labels."""
     return kind[0], len(kind[1]), kind[1]
 
 

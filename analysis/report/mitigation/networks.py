@@ -110,7 +110,7 @@ class Cells:
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
 
     def in_words(self, mitigation: str) -> str:
-        """Return what people read for a mitigation: `teacher` for `distill 0.5`."""
+        """Return the words for a mitigation: `teacher` for `distill 0.5`."""
         return in_words(mitigation, with_weight=self._with_weight)
 
     def plain(self, cell: MitigationCell) -> MitigationCell | None:

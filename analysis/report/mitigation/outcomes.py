@@ -163,7 +163,7 @@ def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
 
 
 def _against_controls(cell: MitigationCell, plain: MitigationCell, cells: Cells) -> dict[str, float]:
-    """Return what the mitigation gains without pruning, and with pruning beyond that."""
+    """Return the gain of the mitigation without pruning, and its further gain with pruning."""
     controls = cells.control(cell), cells.control(plain)
     if None in controls or controls[0] is controls[1]:
         return {}

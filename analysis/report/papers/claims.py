@@ -194,7 +194,7 @@ class Workload:
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
-        """Return what stands for UP: the released code's formula if the study has no other."""
+        """Return the pruner that counts as UP: the released code's formula if the study has no other."""
         return standing_for_up({arm.pruner for arm in self._arms})
 
 

@@ -144,7 +144,7 @@ class Option:
 
 
 def option(default: str, check: Check, help: str, commands: tuple[str, ...], **more: Any) -> Any:
-    """Declare an option in a section of the table; parameters as of `Option`."""
+    """Declare an option in a section of the table, with the parameters of `Option`."""
     return Option(default, check, help, commands, **more)
 
 
@@ -163,7 +163,7 @@ def section(heading: str) -> Callable[[type[T]], type[T]]:
 
 
 def metavar(item: Any) -> str:
-    """Return what the value of a field is called in the help: its type, or the names that it takes."""
+    """Return the name of a field's value in the help: its type, or the names that it takes."""
     check, kinds = item.metadata["check"], (item.type, *get_args(item.type))
     if isinstance(check, Choice) and len(" ".join(check.names)) <= _LONGEST_CHOICE:
         return f"[{'|'.join(check.names)}]"

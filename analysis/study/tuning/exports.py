@@ -73,7 +73,7 @@ def _exported(folder: Path) -> Tuning:
 
 
 def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
-    """Return what the files of a search say, or raise a StudyError that names `where` and the remedy."""
+    """Parse the files of a search, or raise a StudyError that names `where` and the remedy."""
     try:
         tuning = _parsed(contents)
         tuning.table()  # each finalist needs its trial, and the search a winner

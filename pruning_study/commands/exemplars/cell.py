@@ -143,7 +143,7 @@ def _option(param: str) -> str:
 
 
 def cell_name(run: pd.Series) -> str:
-    """Return what pictures and messages call the cell of a run."""
+    """Name the cell of a run for pictures and messages."""
     params = {name: run.get(frames.column(name)) for name in (*schema.FORMERLY, schema.SPARSITY)}
     is_anew = params[schema.START] == schema.INITIALIZATION
     level = f"sparsity {params[schema.SPARSITY]}" if is_anew else f"ratio {run[schema.RATIO]:g}"

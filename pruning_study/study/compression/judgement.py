@@ -58,7 +58,7 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return what the accuracy and each class lost beyond the control, as `analysis.statistics.limits.losses` does."""
+    """Return the losses beyond the control of the accuracy and each class, as `analysis.statistics.limits.losses` does."""
     return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
 
 
@@ -72,7 +72,7 @@ class Validated(NamedTuple):
 
 
 def losses_on_validation(classes: Sequence[str], label: np.ndarray, networks: Sequence[Validated]) -> pd.DataFrame:
-    """Return what `losses` does, of the mean over networks, each with validation images of its own.
+    """Return the losses of the mean over networks, each with validation images of its own, as `losses` does.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def worst(table: pd.DataFrame) -> pd.Series:
 
 
 def judge(table: pd.DataFrame, accuracy: float, cost: float, model_bytes: int, macs: int, run_id: str) -> Judgement:
-    """Return what a chain costs and loses; `table` is as `losses` returns it."""
+    """Return a chain's cost and losses; `table` is as `losses` returns it."""
     whole, worst_class = table.iloc[0], worst(table)
     return Judgement(
         cost=cost,

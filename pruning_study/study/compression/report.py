@@ -120,7 +120,7 @@ def lines(outcome: Outcome) -> list[str]:
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Return what the search found, a sentence or two a line."""
+    """Describe the outcome of the search, a sentence or two a line."""
     best, nearest, by_accuracy = outcome.choice
     if best is None:
         lines = [

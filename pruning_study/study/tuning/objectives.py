@@ -234,7 +234,7 @@ def winner(trials: pd.DataFrame, objective: str) -> Winner:
 
 
 def reason(trials: pd.DataFrame, objective: str, best: Winner) -> str:
-    """Return why a trial won, as part of a sentence; parameters as of `winner`, which returns `best`."""
+    """Say why a trial won, as part of a sentence. `winner` has the parameters and returns `best`."""
     if objective == "accuracy":
         return f"the highest validation accuracy, {best.value:.4f}, of {best.candidates} complete trials"
     anchor = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"].max()

@@ -33,7 +33,7 @@ class Ceag:
         return right
 
     def gaps(self, means: ClassMeans) -> Tensor:
-        """Return what each class loses beyond what the accuracy loses, given the recalls of the pruned network."""
+        """Return each class's loss of recall beyond the loss of accuracy, given the recalls of the pruned network."""
         return (self.dense.each - means.each) - (self.dense.overall - means.overall)
 
     def violations(self, gaps: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ def _run(command: list[str]) -> str:
 
 
 def _read_cpu() -> dict[str, str]:
-    """Return what the system says of the CPU, by name."""
+    """Return the system's facts about the CPU by name."""
     try:
         lines = CPU.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -320,7 +320,7 @@ class Native:
         return shares, losses
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return what `gradients.data_gradient` returns."""
+        """Return the gradient of the data, as `gradients.data_gradient` does."""
         labels = self._checked_labels(train)
         parameters = dict(model.named_parameters())
         weights, running = self._flat(parameters), self._running(model)
@@ -340,7 +340,7 @@ class Native:
     def mean_gradient(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
     ) -> dict[str, Tensor]:
-        """Return what `gradients.mean_gradient` returns."""
+        """Return the mean gradient, as `gradients.mean_gradient` does."""
         copied = copy.deepcopy(model)  # whose running statistics change
         sums = {name: torch.zeros_like(own, dtype=torch.float64) for name, own in model.named_parameters()}
         for images, labels in batches:
@@ -424,7 +424,7 @@ class Native:
         _deal(flat, tensors, self._stack.parameters)
 
     def _channels(self, model: nn.Module) -> Tensor:
-        """Return where the weights of each quantised channel begin and end among the flat ones, int64 [channels, 2]."""
+        """Return the first and the last place of each quantised channel among the flat weights, int64 [channels, 2]."""
         quantized = set(prunable(model, output_layer=True) if self._weight_bits else ())
         places, start = [torch.empty(0, 2, dtype=torch.int64)], 0
         for name, shape in self._stack.parameters.items():
@@ -517,7 +517,7 @@ class _Calls:
         self._by_library = STEPPED(self._call) if stepped else STEPPED()
 
     def pointer(self, portion: "_Portion") -> Any:
-        """Return what the library is to call while it trains on a portion."""
+        """Return the function that the library calls while it trains on a portion."""
         return self._by_library if portion.places is None else STEPPED()
 
     def after(self, portion: "_Portion") -> None:

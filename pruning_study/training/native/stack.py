@@ -148,7 +148,7 @@ def _sequential(model: nn.Module) -> nn.Sequential:
 
 
 def _returned_stack(model: nn.Module) -> object:
-    """Return what the model's own method `stack` returns; None if `stack` is a layer or a value, or is missing."""
+    """Call the model's own method `stack`; None if `stack` is a layer or a value, or is missing."""
     method = getattr(model, "stack", None)
     if isinstance(method, nn.Module) or not callable(method):
         return None

@@ -48,7 +48,7 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
 
 
 def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
-    """Return what the claims are about, one row per cell of five networks or more and group of its networks.
+    """Collect the data of the claims, one row per cell of five networks or more and group of its networks.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Return which classes are significant between some of the networks, (classes,), bool."""
+    """Find the significant classes between some of the networks, (classes,), bool."""
     before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
     after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)

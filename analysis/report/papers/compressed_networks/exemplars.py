@@ -182,7 +182,7 @@ def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
 
 
 def _of_halves(halves_split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
-    """Return what PIEs between halves say, beside what they say of dense halves."""
+    """Describe the PIEs between halves beside those of dense halves."""
     low, high = placebo.most_splits
     values = (
         *(halves_split.n_pie[0], halves_split.untied, placebo.n_pie[0], placebo.untied, low, high),

@@ -14,7 +14,7 @@ METHOD, LEVEL = "method", "level"
 
 
 def cell_names(study: RunArrays, row: int) -> dict[str, Any]:
-    """Return what names the cell of a run: its settings, as in `cells.cells`, and method and level."""
+    """Return the key of the cell of a run: its settings, as in `cells.cells`, and method and level."""
     run = study.runs.iloc[row]
     return {
         **{column: run[column] for column in study.cell_key},

@@ -88,7 +88,7 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRecalls | None:
-    """Return what the networks of some runs and of their dense runs have right; None if nothing was measured."""
+    """Return the images that the networks of some runs and of their dense runs have right; None if nothing was measured."""
     counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
     if counts.empty:
         return None
@@ -225,7 +225,7 @@ def _compare(
 def _classes(
     condition_recalls: ConditionRecalls, condition: int, before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """Return what a condition does to the differences between classes: alpha and the largest excess loss."""
+    """Return the effect of a condition on the differences between classes: alpha and the largest excess loss."""
     support = condition_recalls.support[condition]
     has = support > 0
     accuracies = condition_recalls.top1[before, condition], condition_recalls.top1[after, condition]

@@ -38,7 +38,7 @@ _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 
 @once
 def corruption_costs(study: StudyData) -> pd.DataFrame:
-    """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
+    """Return the cost of compression on corrupted images, as `robustness.corruptions` does."""
     return corruptions(study.arrays, study.corrupted)
 
 

@@ -161,7 +161,7 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
-    """Return which cells a table shows: those of a ratio, the control, number formats, and the nearest sparsity."""
+    """Select the cells of a table: those of a ratio, the control, number formats, and the nearest sparsity."""
     is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
     anew = summary[summary[LEVEL] < 1]  # by sparsity, though no column may say so
     distance = (anew[schema.RATIO] / ratio - 1).abs()

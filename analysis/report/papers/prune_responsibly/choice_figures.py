@@ -190,7 +190,7 @@ def _in_points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _along(rows: pd.DataFrame, good: str) -> np.ndarray:
-    """Return where points stand on the axis of a good."""
+    """Return the places of points on the axis of a good."""
     values = rows[good].to_numpy(float)
     return 1 / (1 - values) if good == SPARSITY else 100 * values
 

@@ -120,7 +120,7 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
 
 
 def published_of(fit: regression.Estimate) -> pd.DataFrame:
-    """Return what is printed of each term of a fit, as `published_terms` does.
+    """Return the printed values of each term of a fit, as `published_terms` does.
 
     A term that stands for terms that were left out too has the sum of the printed values, and no interval or p. Where
     a technique is only rewound, its coefficient is its own and that of its rewinding.

@@ -91,7 +91,7 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
 
 
 def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
-    """Return which rows of a table are of a cell of a study, (rows,)."""
+    """Find the rows of a table that belong to a cell of a study, (rows,)."""
     return is_alike(table, cell, study.cell_key)
 
 

@@ -230,7 +230,7 @@ class WorstLosses(NamedTuple):
 
 
 def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> WorstLosses:
-    """Return what the worst units lose; `table` as `writers.worst` returns it, accuracies as in `Units`."""
+    """Return the losses of the worst units; `table` as `writers.worst` returns it, accuracies as in `Units`."""
     first = table.drop_duplicates(schema.SEED)
     worst, several = ((100 * rows["loss"].mean(), 100 * rows["loss_elsewhere"].mean()) for rows in (first, table))
     return WorstLosses(worst, several, len(table) // len(first), 100 * float((before - after).mean()))

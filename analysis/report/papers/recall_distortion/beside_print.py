@@ -105,7 +105,7 @@ def name(rows: pd.DataFrame, study: StudyData) -> str:
 
 
 def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
-    """Return what a table shows, what its networks do where print says nothing, and what they do otherwise than print.
+    """Describe a table: its content, the settings that the paper omits, and those that differ from the paper.
 
     Parameters
     ----------

@@ -161,7 +161,7 @@ def resnet_size(model: str) -> str | None:
 
 
 def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
-    """Return what data sets, models and pruners are called in tables, by logged name.
+    """Return the names of data sets, models and pruners in tables, by logged name.
 
     Parameters
     ----------

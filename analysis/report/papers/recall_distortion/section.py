@@ -157,6 +157,6 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
 
 
 def _named(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return what names each cell, as text."""
+    """Return the name of each cell."""
     labels = [f"{study.method(cell)}, ratio {short_ratio(cell[schema.RATIO])}" for _, cell in frame.iterrows()]
     return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

@@ -134,7 +134,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hindered(tests: pd.DataFrame) -> pd.Series:
-    """Return which tests cannot be made because networks guess."""
+    """Find the tests that cannot be made because networks guess."""
     return tests["p"].isna() & (tests["n_at_chance"] > 0)
 
 
