@@ -127,7 +127,7 @@ class Halves:
         )
 
     def image_shares(self, second: np.ndarray) -> np.ndarray:
-        """Return the share of the splits in which each image is a PIE, (1 + groups, images), for the same parameters."""
+        """Return the share of the splits in which each image is a PIE, (1 + groups, images)."""
         images, differ, _ = self._differing(second)
         shares = np.zeros((differ.shape[1] // self._splits, second.shape[1]), np.float32)
         shares[:, images] = differ.reshape(len(images), len(shares), self._splits).mean(2).T

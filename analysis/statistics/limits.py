@@ -320,7 +320,7 @@ class _Remedy(NamedTuple):
 
 
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Return the numbers of networks or images that would decide, if losses and variances stay; None if no variance is known."""
+    """Count the networks or images that would decide, if losses and variances stay; None if no variance is known."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
         # One loss that is surely above its limit decides; it has to be sure of all classes together.

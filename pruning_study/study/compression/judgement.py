@@ -58,7 +58,7 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return the losses beyond the control of the accuracy and each class, as `analysis.statistics.limits.losses` does."""
+    """Return the losses of the accuracy and each class beyond the control, as `limits.losses` of the analysis does."""
     return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
 
 

@@ -39,7 +39,7 @@ class Constraint(Protocol):
         """Return how far each class is from what the constraint wants, [classes]."""
 
     def violations(self, gaps: Tensor) -> Tensor:
-        """Return the change of each multiplier by a dual step of size 1, [classes]; a multiplier never falls below 0."""
+        """Return the change of each multiplier by a dual step of size 1, [classes]; none falls below 0."""
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
         """Return the weight of each class's loss beyond the mean loss in the Lagrangian, [classes]."""

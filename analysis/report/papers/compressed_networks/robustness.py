@@ -88,7 +88,7 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRecalls | None:
-    """Return the images that the networks of some runs and of their dense runs have right; None if nothing was measured."""
+    """Return the right images of the networks of some runs and of their dense runs; None if nothing was measured."""
     counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
     if counts.empty:
         return None
