@@ -271,6 +271,7 @@ OUT_OF_MEMORY = """
 import resource, torch
 from pathlib import Path
 from pruning_study.data.examples import Examples
+from pruning_study.training.engines import Steps
 from pruning_study.training.native import engine as native
 from tests.pruning_study.training.native.test_residual_network import SHAPE, Small, at_rest
 model, count = Small(), 300_000
