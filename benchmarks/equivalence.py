@@ -21,7 +21,8 @@ from analysis.statistics.intensification import alpha, recall_balance
 from analysis.statistics.resampling import mean_interval
 from pruning_study.data import datasets
 from pruning_study.data.examples import Examples, Normalization, to_device
-from pruning_study.models.resnet import BasicBlock, initialize
+from pruning_study.models.initial_weights import draw_normal
+from pruning_study.models.resnet import BasicBlock
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import Masks, exact_k
 from pruning_study.training.engines import TORCH, Engine
@@ -80,7 +81,7 @@ def network(seed: int) -> nn.Module:
         *(BasicBlock(8, 8, 1), BasicBlock(8, 16, 2)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),
     )
-    initialize(model)
+    draw_normal(model)
     return model
 
 
