@@ -1,6 +1,7 @@
 """Fixtures that the tests share: a tracking store, a small data set of real images, and the command line."""
 
 import gc
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -30,6 +31,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *fil
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # The tests of the analysis do without it.
 HAS_TORCH = find_spec("torch") is not None
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> None:
+    """Begin each test at the root logger's own level: a library that another test imports may have lowered it."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def pytest_configure(config: pytest.Config) -> None:
