@@ -2,7 +2,6 @@
 
 import html
 import inspect
-from collections.abc import Iterator
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -47,21 +46,11 @@ def page(program: str, name: str, command: Command) -> str:
         f"```console\n{usage}\n```",
         html.escape(inspect.cleandoc(command.help or ""), quote=False),
     ]
-    for heading, rows in _options(command, context):
-        parts += [f"## {heading}", "\n".join(["| option | meaning |", "| --- | --- |", *rows])]
+    for heading, records in command.option_sections(context):
+        parts += [f"## {heading}", "\n".join(["| option | meaning |", "| --- | --- |", *map(_row, records)])]
     if command.examples:
         parts += ["## Examples", "\n".join(["```console", *command.examples, "```"])]
     return "\n\n".join(parts) + "\n"
-
-
-def _options(command: Command, context: click.Context) -> Iterator[tuple[str, list[str]]]:
-    """Yield the sections of a command's options, each with the rows of its table."""
-    options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
-    remaining = {option.name: _row(record) for option in options if (record := option.get_help_record(context))}
-    for heading, names in command.sections.items():
-        if rows := [remaining.pop(name) for name in names if name in remaining]:
-            yield heading, rows
-    yield "Help", list(remaining.values())
 
 
 def _row(record: tuple[str, str]) -> str:

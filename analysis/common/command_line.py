@@ -5,7 +5,7 @@ import gc
 import io
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -105,14 +105,18 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options below the headings of their sections."""
+        for heading, records in self.option_sections(ctx):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def option_sections(self, ctx: click.Context) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Yield the heading of each section of options, and each option with its help."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         remaining = {option.name: record for option in options if (record := option.get_help_record(ctx))}
         for heading, names in self.sections.items():
             if records := [remaining.pop(name) for name in names if name in remaining]:
-                with formatter.section(heading):
-                    formatter.write_dl(records)
-        with formatter.section("Options" if len(remaining) > 1 + bool(self.main_options) else "Help"):
-            formatter.write_dl(list(remaining.values()))
+                yield heading, records
+        yield "Options" if len(remaining) > 1 + bool(self.main_options) else "Help", list(remaining.values())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples below the help."""

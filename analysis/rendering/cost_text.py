@@ -26,7 +26,7 @@ def gain(name: str, value: float, gained: int, kind: str = "classes") -> str:
     name : str
         The class that gained most.
     value : float
-        What it gained.
+        Its gain of recall, as a share.
     gained : int
         Number of classes that are shown to have gained.
     kind : str

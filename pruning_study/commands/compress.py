@@ -113,7 +113,7 @@ class Task(NamedTuple):
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        Of the control of each network.
+        A pair for each network, of its control.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits

@@ -113,9 +113,8 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         pictures.over_iterations(changes, plan.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
         job.note(plan.note(dense.run_id, len(levels)))
         logged_model.log_models(store, plan.options, context, run_ids)
-        sizes = dict(
-            zip(levels, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False)
-        )  # none without --shrink
+        # There are no sizes without --shrink.
+        sizes = dict(zip(levels, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
             say(line)
     return result

@@ -280,9 +280,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             ratio: runs.test_predictions(store, run_id, context.data)
             for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
-        sizes = dict(
-            zip(pruned, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False)
-        )  # none without --shrink
+        # There are no sizes without --shrink.
+        sizes = dict(zip(pruned, shrunk.log_sizes(store, plan.options, context, run_ids), strict=False))
         picture = schema.RECALL_PICTURE if len(run_ids) == 1 else schema.SUMMARY_PICTURE
         changes = {
             ratio: class_changes(context.data.classes, [dense.dense.predictions], [after])

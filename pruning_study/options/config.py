@@ -49,12 +49,12 @@ _WEIGHING = ("performance_weighted", "constraint", "class_weights")
 
 
 class TrainingChoices(NamedTuple):
-    """What the options say of one training: that of the dense network, or the fine-tuning.
+    """Options of one training: that of the dense network, or the fine-tuning.
 
     Attributes
     ----------
     prefix : str
-        What the names of the options and params of this training begin with.
+        Beginning of the names of the options and params of this training.
     epochs : int, optional
     learning_rate : float, optional
     decay : str
@@ -118,7 +118,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
 
     @property
     def training_choices(self) -> TrainingChoices:
-        """What the options say of the training of the dense network."""
+        """Options of the training of the dense network."""
         return TrainingChoices("", self.epochs, self.learning_rate, self.decay, self.average_epochs)
 
     @property
@@ -220,7 +220,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def fine_tuning_choices(self) -> TrainingChoices:
-        """What the options say of the fine-tuning. It ends as the training of the dense network where they say no more.
+        """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
 
         With `--start initialization` the training of the dense network is what pruning accompanies.
         """

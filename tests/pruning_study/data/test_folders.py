@@ -142,11 +142,6 @@ class TestOneFolderOfClasses:
             load(folder)
 
 
-def own_records(caplog):
-    """Return what the project logs; Pillow says more if another test has lowered the level."""
-    return [record for record in caplog.records if record.name.startswith("pruning_study")]
-
-
 class TestFilesOfAClass:
     @pytest.fixture
     def folder(self, tmp_path):
@@ -181,7 +176,7 @@ class TestFilesOfAClass:
             (folder / path).touch()
         data = load(folder)
         assert len(data.train_images) + len(data.test_images) == 6
-        assert [(record.levelname, record.args[:2]) for record in own_records(caplog)] == [
+        assert [(record.levelname, record.args[:2]) for record in caplog.records] == [
             ("WARNING", (folder / "cat", "3 files and 1 folder")),
             ("WARNING", (folder / "dog", "1 file")),
         ]
@@ -191,7 +186,7 @@ class TestFilesOfAClass:
             (folder / "cat" / name).touch()
         data = load(folder)
         assert len(data.train_images) + len(data.test_images) == 6
-        assert own_records(caplog) == []
+        assert caplog.records == []
 
     def test_a_class_of_deeper_folders_alone_is_one_line(self, folder):
         (folder / "emu" / "2019").mkdir(parents=True)
