@@ -290,7 +290,7 @@ def audit(
         click.echo(folded(gate.reason))
     code, deciding = limits.exit_code(gates)
     if code:
-        click.echo(f"Exit code {code}, because of {' and '.join(deciding)}.")
+        click.echo(folded(limits.exit_reason(code, deciding)))
     ctx.exit(code)
 
 

@@ -44,8 +44,8 @@ from analysis.study.groups import sentence
 Groups = Mapping[str, np.ndarray]
 
 _PLAIN_TEST = (
-    f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} whose recall is neither "
-    "0 nor 1 do not show how much their variances differ."
+    "Each class, or group, is tested with its own variance over networks alone, because fewer than "
+    f"{FEWEST_CLASSES} have a recall between 0 and 1, too few to learn from one another how recalls vary."
 )
 
 

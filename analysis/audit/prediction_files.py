@@ -351,8 +351,8 @@ def _largest(path: Path, scores: np.ndarray) -> np.ndarray:
     """Return the class of the largest score of each image, (images,)."""
     if (missing := np.flatnonzero(np.isnan(scores).any(1))).size:
         raise StudyError(
-            f"{path}: image {missing[0] + 1:,} has no probability of some class, so that the largest is unknown: "
-            "fill it in, or take the row out"
+            f"{path}: image {missing[0] + 1:,} lacks the probability of at least one class, so that the largest is "
+            "unknown: fill it in, or remove the image"
         )
     return scores.argmax(1)
 

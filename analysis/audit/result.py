@@ -268,7 +268,7 @@ def _losses(result: Audit) -> str:
     damaged_rows = result.damaged_rows
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
-    beyond = " beyond the control" if result.basis == "control" else ""
+    cause = _CAUSES.get(result.basis, "")
     if damaged_rows.empty:
         worst = table.loc[[table[f"{column}_low"].idxmin()]]
         lost = points(max(-worst[f"{column}_low"].item(), 0))
@@ -278,14 +278,15 @@ def _losses(result: Audit) -> str:
                 f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show "
                 f"({not_excluded})"
             )
-        return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({not_excluded})"
+        return f"None {of_all} is shown by {images} to have lost recall through {cause} ({not_excluded})"
     examples = some(
         f"{name} lost {points_with_interval(*row[['loss', 'loss_low', 'loss_high']])}"
         for name, (_, row) in zip(names(damaged_rows), damaged_rows.iterrows(), strict=True)
     )
     if result.basis == "pair":
         return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
-    return f"{_CAUSE[result.basis]} {len(damaged_rows)} {of_all} recall{beyond}: {examples}"
+    verb = "is" if len(damaged_rows) == 1 else "are"
+    return f"{len(damaged_rows)} {of_all} {verb} shown to have lost recall through {cause}: {examples}"
 
 
 def _gross_losses(gross_losses: pd.DataFrame) -> str:
@@ -341,7 +342,7 @@ def _about_these_networks(result: Audit) -> str:
     return f"This is about these networks. Whether {losers} recall in other networks too, only several seeds can tell."
 
 
-_CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
+_CAUSES = {"control": "pruning", "networks": "pruning and retraining"}
 
 
 _WHEN = {"after": "after compression", "control": "in the control"}
@@ -391,8 +392,8 @@ def _without_alpha(result: Audit) -> list[str]:
     recalls = result.table["recall_before"]
     ends = f"{points(recalls.min())} to {points(recalls.max())} %"
     return [
-        f"Before, the recalls of the {len(recalls)} classes ({ends}) differ too little for so few images and networks "
-        "to give alpha a meaning."
+        "Alpha, which says how the differences between the recalls of classes grew, is left out, because the recalls "
+        f"of the {len(recalls)} classes before ({ends}) differ too little for so few images and networks."
     ]
 
 

@@ -75,7 +75,7 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
     >>> costliest("Shirt", 0.044, 0.037, 0.051, 20)
     'Shirt costs most: on average it loses 4.4 points more than the accuracy (3.7 to 5.1).'
     >>> costliest("Shirt", -0.012, -0.046, 0.104, 3).partition(". ")[2]
-    'Whichever does loses on average at most 10.4 points more than the accuracy, a bound that more networks lower.'
+    'They show only that on average no class loses over 10.4 points more than the accuracy.'
     """
     if largest_cost_is_shown(low):
         value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
@@ -83,6 +83,6 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
     if not high > 0:
         return f"No {kind} is shown to cost more than the accuracy does."
     return (
-        f"The {networks} networks do not show which {kind} costs most. Whichever does loses on average at most "
-        f"{points(high)} points more than the accuracy, a bound that more networks lower."
+        f"{networks} networks are too few to show which {kind} costs most. They show only that on average no {kind} "
+        f"loses over {points(high)} points more than the accuracy."
     )

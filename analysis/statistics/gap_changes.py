@@ -75,7 +75,7 @@ def sentence(change: GapChange) -> str:
         more = f", and the differences {change.size}" if change.size in ("grew", "shrank") else ""
         return f"the order of the classes reversed, the strong ones before are the weak ones now{more}"
     if (change.size, change.order) == ("open", "open"):
-        return "no change in the differences between classes is shown"
+        return "the recalls of the classes are not shown to have become more or less unequal"
     return f"the differences between classes {_predicate(change)}"
 
 

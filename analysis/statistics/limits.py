@@ -88,6 +88,20 @@ def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
     return 0, []
 
 
+def exit_reason(code: int, deciding: Sequence[str]) -> str:
+    """Say what an exit code means, and which options decided it.
+
+    Examples
+    --------
+    >>> exit_reason(3, ["--max-class-loss", "--fail-on-damage"])
+    'Exit code 3: the networks fail --max-class-loss and --fail-on-damage.'
+    """
+    options = " and ".join(deciding)
+    if code == EXIT_CODES["beyond"]:
+        return f"Exit code {code}: the networks fail {options}."
+    return f"Exit code {code}: there are too few networks or images to decide {options}."
+
+
 def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
     """Return limits of losses that are given in percentage points, and one of alpha.
 

@@ -198,7 +198,7 @@ def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> lis
         f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
         *([f"  beyond the control, {printable(line)}"] if (line := from_control.gains()) else []),
         f"  {printable(_cost(cost))}",
-        f"  beyond the control, {from_control.differences()}",
+        f"  compared with the control, {from_control.differences()}",
         *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),
     ]
 
@@ -213,11 +213,11 @@ def _cost(cost: LargestCost) -> str:
         return costliest(cost.name, cost.cost, cost.low, cost.high, cost.networks)
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     if cost.is_shown:
-        return f"{cost.name} costs most: on test images, which did not choose it, it loses {value}."
+        return f"{cost.name} costs most: on test images, which played no part in that pick, it loses {value}."
     doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
     return (
-        f"On validation images {cost.name} loses most. On test images, which did not choose it, it loses {value}, "
-        f"{doubt}."
+        f"On validation images {cost.name} loses most. On test images, which played no part in that pick, it loses "
+        f"{value}, {doubt}."
     )
 
 

@@ -37,9 +37,9 @@ _READING = (
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
-    "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, read on networks and "
-    "images that did not choose it, with a 95 % interval. If none is shown to, the number says what any class loses at "
-    "most; more networks lower it.\n"
+    "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
+    'Some networks and images pick the class, and others measure its loss. "Not shown, at most 2.0" means that the '
+    "networks are too few to name that class, and that on average none loses over 2.0 points more than the accuracy.\n"
     "Chance movement: what the worst class of each network, another one in each, lost beyond the accuracy, on average."
 )
 

@@ -82,8 +82,8 @@ class ClassChanges(NamedTuple):
         """Say which classes lost recall."""
         if not self.damaged_classes:
             return "no class is shown to have lost recall"
-        count = f"{len(self.damaged_classes)} of {len(self.table)}"
-        return f"{count} classes lost more recall than the choice of test images explains"
+        verb = "is" if len(self.damaged_classes) == 1 else "are"
+        return f"{len(self.damaged_classes)} of {len(self.table)} classes {verb} shown to have lost recall"
 
     def chance(self) -> str:
         """Say how many networks are at chance after pruning; the empty text if none is."""

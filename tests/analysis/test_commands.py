@@ -179,13 +179,15 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     assert run(*given, "--control", "after.csv").exit_code == 4
     result = run(*given, "--control", "before.csv")
     assert result.exit_code == 3
-    assert "Pruning cost 1 of 2 classes recall beyond the control: shirt lost 60.0" in result.output.splitlines()[0]
-    assert result.output.endswith("Damaged: shirt.\nExit code 3, because of --fail-on-damage.\n")
+    assert (
+        "1 of 2 classes is shown to have lost recall through pruning: shirt lost 60.0" in result.output.splitlines()[0]
+    )
+    assert result.output.endswith("Damaged: shirt.\nExit code 3: the networks fail --fail-on-damage.\n")
     within = run(*given, "--control", "before.csv", "--max-class-loss", "90")
     assert within.exit_code == 3
-    assert within.output.splitlines()[-2:] == ["Damaged: shirt.", "Exit code 3, because of --fail-on-damage."]
+    assert within.output.splitlines()[-2:] == ["Damaged: shirt.", "Exit code 3: the networks fail --fail-on-damage."]
     beyond = run(*given[:-1], "--control", "before.csv", "--max-class-loss", "9", "--max-accuracy-loss", "9")
-    assert beyond.output.endswith("Exit code 3, because of --max-class-loss and --max-accuracy-loss.\n")
+    assert beyond.output.endswith("Exit code 3: the networks fail --max-class-loss and --max-accuracy-loss.\n")
     assert "Exit code" not in run(*given[:-1], "--control", "before.csv", "--max-class-loss", "90").output
     (files / "groups.csv").write_text(
         "index,side\n" + "\n".join(f"{image},{'odd' if image % 2 else 'even'}" for image in range(200))

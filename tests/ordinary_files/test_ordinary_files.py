@@ -484,7 +484,7 @@ def test_a_missing_probability_is_not_the_largest(tmp_path, missing, ending):
         np.savez(path, label=[0, 1], probabilities=scores)
     else:
         path.write_text(f"label,p0,p1\n0,0.9,0.1\n1,{missing},0.8\n")
-    with pytest.raises(StudyError, match="image 2 has no probability of some class"):
+    with pytest.raises(StudyError, match="image 2 lacks the probability of at least one class"):
         prediction_files.read([path], prediction_files.SizeLimit(1))
 
 

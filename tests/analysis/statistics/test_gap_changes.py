@@ -23,7 +23,7 @@ AROUND_1 = (0.9, 1.1)
         ((0.1, 0.9), (1.2, 1.4), "the differences between classes grew, between other classes than before"),
         ((0.1, 0.9), (0.2, 0.9), "the differences between classes shrank"),
         ((0.1, 0.9), AROUND_1, "the differences between classes moved to other classes"),
-        (AROUND_1, AROUND_1, "no change in the differences between classes is shown"),
+        (AROUND_1, AROUND_1, "the recalls of the classes are not shown to have become more or less unequal"),
         ((-0.2, 0.3), AROUND_1, "the differences between classes have no shown relation to those before"),
         ((-0.2, 0.3), (0.1, 0.5), "the differences between classes shrank and have no shown relation to those before"),
         ((-0.2, 0.3), (1.2, 1.5), "the differences between classes grew and have no shown relation to those before"),

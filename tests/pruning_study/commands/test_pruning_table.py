@@ -57,7 +57,7 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
     changes = class_changes(CLASSES, [before], [after])
     assert changes.damaged_classes == ["cat"]
-    assert "\n  1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
+    assert "\n  1 of 2 classes is shown to have lost recall" in what_is_shown({2.0: changes}, prunes=True)
     assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
 
 
@@ -110,7 +110,7 @@ def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
     # The accuracy loses 46.7 points and the second class 80.
     assert said.startswith(
         "ratio 50: accuracy 80.0 -> 33.3 %, largest excess: dog 33.3 points\n  the network is at chance; 2 of 3 "
-        "classes lost more recall than the choice of test images explains (dog, owl)\n  slopes mean nothing at chance\n"
+        "classes are shown to have lost recall (dog, owl)\n  slopes mean nothing at chance\n"
     )
     table = str(pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
