@@ -173,14 +173,12 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
         np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")
     )
     largest = 100 * table["shift"].abs()[table["p_moderated"] <= LEVEL].max()
-    most = f" (by {largest:.1f} points at most)" if changed else ""
-    introduction = "The networks of both sides are the same, so read" if paired else "Read"
-    kind = "paired t-test" if paired else "t-test"
+    most = f" (by at most {largest:.1f} points)" if changed else ""
+    reason = "Because the networks of both sides are the same, trust the paired" if paired else "Trust the"
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
-        f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
-        f"otherwise than the accuracy by Welch's t-test at 5 %, and {welch_count:,} after Holm's correction. "
-        f"{introduction} the {kind} with {variances}: {changed} classes{most}, and {changed_holm} after Holm's "
-        "correction."
+        f"Hooker et al.'s class test (Welch's t-test, 5 %) finds {table['significant'].sum():,} of {len(table):,} "
+        f"classes that changed more or less than the accuracy, and {welch_count:,} after Holm's correction. {reason} "
+        f"t-test with {variances} instead: it finds {changed}{most}, and {changed_holm} after Holm's correction."
     )

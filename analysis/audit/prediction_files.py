@@ -209,8 +209,8 @@ def _read(path: Path, limit: SizeLimit, columns: ColumnNames) -> _Content:
     if (unlabelled := np.flatnonzero(np.isin(texts, _MISSING)[name_index[0]])).size:
         place = unlabelled[0]
         raise StudyError(
-            f"{path}: image {place + 1:,} has the label {texts[name_index[0, place]]}, which stands for a missing one: "
-            "fill it in, take the row out, or give a class of this name another one"
+            f"{path}: image {place + 1:,} has the label {texts[name_index[0, place]]}, which tools write for a missing "
+            "value: fill it in or remove the image, or if a class really has this name, rename the class"
         )
     limit.check(path, name_index.size * texts.dtype.itemsize)
     return content._replace(names=texts)

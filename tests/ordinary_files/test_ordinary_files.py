@@ -498,7 +498,7 @@ def test_the_index_of_pandas_is_no_grouping(tmp_path):
 @pytest.mark.parametrize("missing", ["nan", "<NA>"])
 def test_a_label_that_stands_for_a_missing_one_is_no_class(tmp_path, missing):
     tables = changed(lambda table: table.assign(label=table["label"].where(table.index != 6, missing)))
-    with pytest.raises(StudyError, match=f"image 7 has the label {missing}, which stands for a missing one"):
+    with pytest.raises(StudyError, match=f"image 7 has the label {missing}, which tools write for a missing value"):
         audited(write(tmp_path, tables))
 
 
