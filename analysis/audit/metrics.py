@@ -74,9 +74,11 @@ def moved_most(metrics: pd.DataFrame) -> list[str]:
     row = metrics.loc[beyond.idxmax()]
     named = ", ".join(str(row[each]) for each in ("grouping", "group", "class") if row.get(each))
     bounds = interval(row["low_all"], row["high_all"], points)
+    side = "above" if row["change"] > 0 else "below"
+    reference = "control" if "control" in row else "network before"
     return [
-        f"{row['metric'].capitalize()} of {named} changed by {points(row['change'])} points ({bounds}, corrected for "
-        "all metrics and classes); metrics.csv has the others."
+        f"The {row['metric']} of {named} is {points(abs(row['change']))} points {side} that of the {reference} "
+        f"({bounds}, corrected for all metrics and classes); metrics.csv has the others."
     ]
 
 

@@ -173,8 +173,8 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
         np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")
     )
     largest = 100 * table["shift"].abs()[table["p_moderated"] <= LEVEL].max()
-    most = f" (by at most {largest:.1f} points)" if changed else ""
-    reason = "Because the networks of both sides are the same, trust the paired" if paired else "Trust the"
+    most = f" (at most {largest:.1f} points more or less than the accuracy)" if changed else ""
+    reason = "Because each network after was made from one before, trust the paired" if paired else "Trust the"
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (

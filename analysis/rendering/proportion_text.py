@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.formats import decimals, with_interval
+from analysis.rendering.cost_text import points_with_interval
+from analysis.rendering.formats import decimals
 
 _points = decimals(1)
 
@@ -38,17 +39,15 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     >>> ends = {"disproportionate_low": [0.01], "disproportionate_high": [0.05]}
     >>> rows = pd.DataFrame({"disproportionate": [0.03], **ends}, index=[1])
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
-    'dog loses 3.0 (1.0 to 5.0) points beyond its proportion.'
+    'dog loses 3.0 points (1.0 to 5.0) more than if all errors had grown alike.'
     """
     shown = rows.sort_values("disproportionate", ascending=False)
     if shown.empty:
-        return f"No {kind} is shown to lose more than its proportion."
-    value, low, high = (100 * shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high"))
+        return f"No {kind} is shown to lose more than if all errors had grown alike."
+    loss = points_with_interval(*(shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high")))
     others = len(shown) - 1
     more = f", and so do {others} others" if others > 1 else f", and so does another {kind}" if others else ""
-    return (
-        f"{names[shown.index[0]]} loses {with_interval(value, low, high, _points)} points beyond its proportion{more}."
-    )
+    return f"{names[shown.index[0]]} loses {loss} more than if all errors had grown alike{more}."
 
 
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:

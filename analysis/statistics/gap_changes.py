@@ -86,8 +86,8 @@ def _predicate(change: GapChange) -> str:
     if change.size == "grew":
         return {
             "kept": "grew",
-            "moved": "grew, between other classes than before",
-            "open": "grew, not only between the same classes",
+            "moved": "grew, but between other classes than before",
+            "open": "grew; whether between the same classes as before is not shown",
         }[change.order]
     if change.size == "same":
         return f"are the same within {MARGIN:g}"

@@ -45,17 +45,19 @@ class Limits(NamedTuple):
         Examples
         --------
         >>> str(Limits(0.05, 0.01))
-        'Limits: no class loses more than 5 points of recall, the accuracy no more than 1.'
+        'Limits to check: no class may lose more than 5 points of recall, the accuracy no more than 1.'
         """
         words = []
         if np.isfinite(self.class_loss):
-            words.append(f"no class loses more than {100 * self.class_loss:g} points of recall")
+            words.append(f"no class may lose more than {100 * self.class_loss:g} points of recall")
         if np.isfinite(self.accuracy_loss):
             end = "" if words else " points"
-            words.append(f"the accuracy{' loses' if not words else ''} no more than {100 * self.accuracy_loss:g}{end}")
+            words.append(
+                f"the accuracy{' may lose' if not words else ''} no more than {100 * self.accuracy_loss:g}{end}"
+            )
         if np.isfinite(self.alpha):
-            words.append(f"{ALPHA} is at most {self.alpha:g}")
-        return f"Limits: {', '.join(words) or 'none'}."
+            words.append(f"{ALPHA} may be at most {self.alpha:g}")
+        return f"Limits to check: {', '.join(words) or 'none'}."
 
 
 # By which a study's verdict calls networks safe, unless others are given.
@@ -322,7 +324,8 @@ def _reason(decided: Decided, classes: int) -> str:
     if state == "within":
         return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))
-    return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper')}. {remedy}"
+    subject = f"{worst['name']} may lose most beyond the limit: " if classes > 1 else ""
+    return f"Undecided: {subject}{_loss(worst)} may be up to {_bound(worst, 'upper')}. {remedy}"
 
 
 class _Remedy(NamedTuple):
@@ -367,7 +370,7 @@ def _describe(remedy: _Remedy | None) -> str:
         numbers.append(f"{remedy.images:,} images{' of each class' if remedy.of_classes else ''}")
     if not numbers:
         return "The loss is too near its limit for more networks or images to decide."
-    return f"If the losses stay what they are, {' or '.join(numbers)} would decide."
+    return f"If the losses stay what they are, {' or '.join(numbers)} would show whether the limits are met."
 
 
 def _rounded_up(images: float) -> int:
@@ -382,5 +385,5 @@ def _loss(row: pd.Series) -> str:
 
 def _bound(row: pd.Series, end: str) -> str:
     """Return a bound, which is wider than the interval of the class alone."""
-    together = "" if row["name"] == ACCURACY else " (for all classes together)"
+    together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
     return f"{points(row[end])} points{together}"

@@ -25,13 +25,14 @@ ONE_NETWORK = "One network: another seed may lose on other classes. --seed 0-4 p
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
-    "The loss is its recall minus the recall after pruning, in points. Intervals hold with 95 % confidence, each for "
-    "itself. alpha and raw slope compare with the network before."
+    "The loss is its recall minus the recall after pruning, in points. Each 95 % interval holds for its class alone. "
+    "Alpha and raw slope say how the differences between classes changed since the network before: 1 is no change, "
+    "and above 1 they grew."
 )
 CONTROL = "The control was fine-tuned as long, and not pruned."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
 LOST = "Whether a class lost is corrected for the number of classes (Holm)."
-P = "p is corrected for the number of classes (Holm)."
+P = "p is that of a stricter test, corrected for the number of classes (Holm)."
 MARK = "*"
 MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for the number of classes (Holm)."
 
@@ -212,13 +213,11 @@ def _cost(cost: LargestCost) -> str:
     if cost.low is not None and cost.high is not None:
         return costliest(cost.name, cost.cost, cost.low, cost.high, cost.networks)
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
+    picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:
-        return f"{cost.name} costs most: on test images, which played no part in that pick, it loses {value}."
+        return f"{picked}, and test images show it: it loses {value}."
     doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
-    return (
-        f"On validation images {cost.name} loses most. On test images, which played no part in that pick, it loses "
-        f"{value}, {doubt}."
-    )
+    return f"{picked}. On test images it loses {value}, {doubt}."
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:

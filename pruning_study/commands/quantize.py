@@ -32,7 +32,7 @@ from pruning_study.tracking.store import Store
 
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
-    "Chance movement is what the worst class of one network lost beyond the accuracy, by harm or by chance.\n"
+    "Chance movement is what the worst class of one network lost beyond the accuracy. Much of it may be noise.\n"
     "Only several networks tell the two apart: --seed 0-4 quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
@@ -40,7 +40,8 @@ _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
     'Some networks and images pick the class, and others measure its loss. "Not shown, at most 2.0" means that the '
     "networks are too few to name that class, and that on average none loses over 2.0 points more than the accuracy.\n"
-    "Chance movement: what the worst class of each network, another one in each, lost beyond the accuracy, on average."
+    "Chance movement: what each network's own worst class, often a different one, lost beyond the accuracy, on "
+    "average. Much of it is noise."
 )
 
 log = logging.getLogger(__name__)

@@ -237,7 +237,7 @@ def test_an_audit_tells_what_is_beyond_proportion():
     result = audit.audit_predictions(label, networks(100, 300), networks(100, 700))
     table = result.table.set_index("class")
     assert table["disproportionate"].to_dict() == pytest.approx({"dog": 0.1, "cat": -0.1})
-    assert "dog loses 10.0 (" in audit_result.summary(result)
+    assert "dog loses 10.0 points (" in audit_result.summary(result)
     assert audit_result.shown(result)["expected"].tolist() == ["30.0", "10.0"]
 
 

@@ -65,7 +65,7 @@ def test_images_that_would_decide_are_worked_out():
     # the level of ten classes. Half the distance to the limit takes four times the images: (5.9 / 2.2)^2 is 7.2.
     near, far = (gate([1] * 10, (points, None), images=100).reason for points in (3.2, 2.1))
     needed = [
-        int(re.search(r"([\d,]+) images of each class would decide", said)[1].replace(",", "")) for said in (near, far)
+        int(re.search(r"([\d,]+) images of each class would show", said)[1].replace(",", "")) for said in (near, far)
     ]
     assert needed[0] == pytest.approx(720, rel=0.1)
     assert needed[1] == pytest.approx(2880, rel=0.1)

@@ -20,7 +20,7 @@ def write(path, predicted, **arrays):
 
 def test_the_metric_that_moved_most_is_named():
     result = audit_predictions(LABEL, LABEL, AFTER, LABEL, class_names=["cat", "dog"])
-    line = "False positive rate of dog changed by 20.0 points"
+    line = "The false positive rate of dog is 20.0 points above that of the control ("
     assert line in audit_result.summary(result).replace("\n", " ")
     assert line in audit_result.markdown(result)
 

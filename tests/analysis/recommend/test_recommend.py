@@ -186,7 +186,7 @@ def test_the_largest_ratio_that_is_reached_without_a_failure(known):
 
 
 def test_the_limits_are_said_first_and_then_what_the_verdict_of_a_report_says(known, store):
-    limits = "Limits: no class loses more than 5 points of recall, the accuracy no more than 1."
+    limits = "Limits to check: no class may lose more than 5 points of recall, the accuracy no more than 1."
     assert known.verdict == f"{limits} {verdict_of(store, 'known')}"
     assert "On pets with net (4 networks), use up at ratio 10." in known.verdict
 
@@ -231,7 +231,7 @@ def test_alpha_has_no_limit_unless_one_is_given(store):
     (free,) = recommend.recommend("moved apart", tracking_uri=store.uri)
     assert "use mp at ratio 4." in free.verdict
     (bound,) = recommend.recommend("moved apart", max_alpha=1.05, tracking_uri=store.uri)
-    assert "alpha on new images is at most 1.05." in bound.verdict.partition(" On ")[0]
+    assert "alpha on new images may be at most 1.05." in bound.verdict.partition(" On ")[0]
     assert "nothing is shown to be safe." in bound.verdict
     assert bound.tried["fails"].item() == "It is not safe: alpha on new images is surely above 1.05."
 

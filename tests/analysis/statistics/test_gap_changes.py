@@ -19,8 +19,12 @@ AROUND_1 = (0.9, 1.1)
     ("raw", "spread", "said"),
     [
         ((1.1, 1.3), (1.1, 1.4), "the differences between classes grew"),
-        (AROUND_1, (1.2, 1.4), "the differences between classes grew, not only between the same classes"),
-        ((0.1, 0.9), (1.2, 1.4), "the differences between classes grew, between other classes than before"),
+        (
+            AROUND_1,
+            (1.2, 1.4),
+            "the differences between classes grew; whether between the same classes as before is not shown",
+        ),
+        ((0.1, 0.9), (1.2, 1.4), "the differences between classes grew, but between other classes than before"),
         ((0.1, 0.9), (0.2, 0.9), "the differences between classes shrank"),
         ((0.1, 0.9), AROUND_1, "the differences between classes moved to other classes"),
         (AROUND_1, AROUND_1, "the recalls of the classes are not shown to have become more or less unequal"),

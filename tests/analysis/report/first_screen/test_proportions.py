@@ -46,7 +46,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
     assert [block for block in blocks if isinstance(block, str)].count(EXPECTATIONS) == 1
     (caption,) = captions
     assert caption.startswith("The error is 2.00 times that of the control")
-    assert caption.endswith(" No class is shown to lose more than its proportion.")
+    assert caption.endswith(" No class is shown to lose more than if all errors had grown alike.")
     (axes,) = figures["class_losses"].axes
     ticks = axes.collections[-1].get_offsets()[:, 0]
     assert ticks.tolist() == pytest.approx([30, 10])
@@ -54,8 +54,8 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
 
 def test_a_class_that_takes_all_new_errors_is_named():
     _, (caption,), _ = losses(ALL_OF_ONE)  # a loses 40 in place of 10
-    assert "a loses 30.0 (" in caption
-    assert caption.endswith(" points beyond its proportion.")
+    assert "a loses 30.0 points (" in caption
+    assert caption.endswith(" more than if all errors had grown alike.")
 
 
 def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
@@ -67,7 +67,7 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     assert sentences(cell, rows) == [
         "The error is 1.18 times that of the control. The gaps between classes widened by 93 % (76 to 110) of what "
         "proportional errors would give; equal losses would give 0 %.",
-        "b loses 2.0 (0.5 to 3.5) points beyond its proportion, and so does another class.",
+        "b loses 2.0 points (0.5 to 3.5) more than if all errors had grown alike, and so does another class.",
     ]
 
 
