@@ -156,7 +156,7 @@ class Audit(NamedTuple):
         accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
         if self.accuracy_control is not None:
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
-        meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" and not _are_too_alike(self) else ""
+        meaning = f"; {_meaning(self)}" if _tells_slopes(self) else ""
         weak = [sentence] if (sentence := weak_sentence(self.dense)) else []
         sentences = [*weak, *_at_chance(self.chance_level), f"{_losses(self)}; {accuracies}{meaning}."]
         if len(self.gross_losses):
@@ -264,15 +264,14 @@ def _loss_column(table: pd.DataFrame) -> str:
 
 def _losses(result: Audit) -> str:
     table = result.table
-    column = _loss_column(table)
     damaged_rows = result.damaged_rows
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
     cause = _CAUSES.get(result.basis, "")
     if damaged_rows.empty:
-        worst = table.loc[[table[f"{column}_low"].idxmin()]]
-        lost = points(max(-worst[f"{column}_low"].item(), 0))
-        not_excluded = f"not excluded: {lost} points of {names(worst).item()}"
+        # Without a cause the table has no bounds for all classes together.
+        upper = -table[f"{_loss_column(table)}_low"] if result.basis == "pair" else table["loss_upper_all"]
+        not_excluded = f"not excluded: {points(max(upper.max(), 0))} points of {names(table)[upper.idxmax()]}"
         if result.basis == "pair":
             return (
                 f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show "
@@ -385,6 +384,11 @@ def _are_too_alike(result: Audit) -> bool:
     return raw_new is not None and not raw_new.identified and not result.chance_level.are_all_at_chance
 
 
+def _tells_slopes(result: Audit) -> bool:
+    """Return whether the verdict has slopes, of classes that differ enough."""
+    return _kind(result.table) == "classes" and not _are_too_alike(result)
+
+
 def _without_alpha(result: Audit) -> list[str]:
     """Say why the verdict has no alpha, where classes are too alike."""
     if _kind(result.table) == "groups" or not _are_too_alike(result):
@@ -418,6 +422,10 @@ _LEGEND = {
     _COST: "Cost: the loss beyond that of the accuracy.",
     "p (Holm)": "*: lost recall.",
 }
+_SLOPES = (
+    "Slope, spread and alpha: 1 if the differences between recalls stayed as they were, above 1 if they grew; on new "
+    "images: without the noise of these."
+)
 
 
 def shown(result: Audit) -> pd.DataFrame:
@@ -445,8 +453,9 @@ def _in_points(table: pd.DataFrame, name: str) -> list[str]:
 
 def _legend(result: Audit, columns: Iterable[str]) -> str:
     """Say what columns of the table are."""
-    lines = (line for name, line in _LEGEND.items() if name in columns)
-    return " ".join(lines).format(reference=_REFERENCE[_start(result)], kind=_one_kind(result.table))
+    lines = [line for name, line in _LEGEND.items() if name in columns]
+    slopes = [_SLOPES] if _tells_slopes(result) else []
+    return " ".join([*lines, *slopes]).format(reference=_REFERENCE[_start(result)], kind=_one_kind(result.table))
 
 
 def _has_proportions(table: pd.DataFrame) -> bool:
