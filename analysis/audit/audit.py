@@ -45,7 +45,7 @@ Groups = Mapping[str, np.ndarray]
 
 _PLAIN_TEST = (
     "Each class, or group, is tested with its own variance over networks alone, because fewer than "
-    f"{FEWEST_CLASSES} have a recall other than 0 and 1, too few to pool their variances."
+    f"{FEWEST_CLASSES} of them have a recall strictly between 0 and 1, too few to pool their variances."
 )
 
 

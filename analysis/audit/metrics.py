@@ -73,11 +73,11 @@ def moved_most(metrics: pd.DataFrame) -> list[str]:
         return []
     row = metrics.loc[beyond.idxmax()]
     named = ", ".join(str(row[each]) for each in ("grouping", "group", "class") if row.get(each))
-    bounds = interval(row["low_all"], row["high_all"], points)
-    side = "above" if row["change"] > 0 else "below"
+    sign, side = (1, "above") if row["change"] > 0 else (-1, "below")
+    bounds = interval(*sorted(sign * row[["low_all", "high_all"]].astype(float)), points)
     reference = "control" if "control" in row else "network before"
     return [
-        f"The {row['metric']} of {named} is {points(abs(row['change']))} points {side} that of the {reference} "
+        f"The {row['metric']} of {named} is {points(sign * row['change'])} points {side} that of the {reference} "
         f"({bounds}, corrected for all metrics and classes); metrics.csv has the others."
     ]
 

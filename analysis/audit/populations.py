@@ -163,6 +163,17 @@ _TESTED = (
 )
 
 
+def _most(table: pd.DataFrame) -> str:
+    """Name the significant class that moved furthest from the accuracy, in brackets; nothing if none is."""
+    shift = table["shift"][table["p_moderated"] <= LEVEL]
+    if shift.empty:
+        return ""
+    place = shift.abs().idxmax()
+    most, side = " most" if len(shift) > 1 else "", "above" if shift[place] > 0 else "below"
+    moved = f"{100 * abs(shift[place]):.1f} points {side} the change of the accuracy"
+    return f" ({table['class'][place]}{most}, {moved})"
+
+
 def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     """Say how many classes changed by Welch's test, as in print, and by the moderated one, which decides."""
     if table["p_moderated"].isna().all():
@@ -172,13 +183,14 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     welch_count, changed, changed_holm = (
         np.count_nonzero(table[name] <= LEVEL) for name in ("p_holm", "p_moderated", "p_moderated_holm")
     )
-    largest = 100 * table["shift"].abs()[table["p_moderated"] <= LEVEL].max()
-    most = f" (at most {largest:.1f} points more or less than the accuracy)" if changed else ""
-    reason = "Because each network after was made from one before, trust the paired" if paired else "Trust the"
+    reason = (
+        "Because each pruned network was made from one of those before, trust the paired" if paired else "Trust the"
+    )
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
         f"Hooker et al.'s class test (Welch's t-test, 5 %) finds {table['significant'].sum():,} of {len(table):,} "
         f"classes that changed more or less than the accuracy, and {welch_count:,} after Holm's correction. {reason} "
-        f"t-test with {variances} instead: it finds {changed}{most}, and {changed_holm} after Holm's correction."
+        f"t-test with {variances} instead: it finds {changed}{_most(table)}, and {changed_holm} after Holm's "
+        "correction."
     )

@@ -320,7 +320,7 @@ def _gains(result: Audit) -> list[str]:
     if rows.empty:
         return []
     place = rows["loss"].idxmin()
-    return [f"{gain(names(rows)[place], -rows['loss'][place], len(rows), _kind(rows))}."]
+    return [f"{gain(names(rows)[place], -rows['loss'][place], len(rows), _REFERENCE[_start(result)], _kind(rows))}."]
 
 
 def _costliest(result: Audit) -> list[str]:
@@ -424,7 +424,7 @@ _LEGEND = {
 }
 _SLOPES = (
     "Slope, spread and alpha: 1 if the differences between recalls stayed as they were, above 1 if they grew; on new "
-    "images: without the noise of these."
+    "images: an estimate from which the noise of these images is taken out."
 )
 
 

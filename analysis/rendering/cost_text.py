@@ -18,8 +18,8 @@ def points_with_interval(value: float, low: float, high: float) -> str:
     return f"{points(value)} points{ends}"
 
 
-def gain(name: str, value: float, gained: int, kind: str = "classes") -> str:
-    """Say which class is shown to have gained recall, or how many have and which has most, without a full stop.
+def gain(name: str, value: float, gained: int, reference: str, kind: str = "classes") -> str:
+    """Say which class is shown to have more recall, or how many have and which has most, without a full stop.
 
     Parameters
     ----------
@@ -29,19 +29,22 @@ def gain(name: str, value: float, gained: int, kind: str = "classes") -> str:
         Its gain of recall, as a share.
     gained : int
         Number of classes that are shown to have gained.
+    reference : str
+        What has less recall.
     kind : str
         What they are, in the plural.
 
     Examples
     --------
-    >>> gain("Dress", 0.11, 1)
-    'Dress is shown to have gained 11.0 points of recall'
-    >>> gain("Dress", 0.11, 3)
-    '3 classes are shown to have gained recall, Dress most, 11.0 points'
+    >>> gain("Dress", 0.11, 1, "control")
+    'Dress is shown to have 11.0 points more recall than in the control'
+    >>> gain("Dress", 0.11, 3, "network before")
+    '3 classes are shown to have more recall than in the network before, Dress most, 11.0 points'
     """
     if gained == 1:
-        return f"{name} is shown to have gained {points(value)} points of recall"
-    return f"{gained} {kind} are shown to have gained recall, {name} most, {points(value)} points"
+        return f"{name} is shown to have {points(value)} points more recall than in the {reference}"
+    more = f"more recall than in the {reference}"
+    return f"{gained} {kind} are shown to have {more}, {name} most, {points(value)} points"
 
 
 def largest_cost_is_shown(low: float) -> bool:

@@ -39,15 +39,16 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     >>> ends = {"disproportionate_low": [0.01], "disproportionate_high": [0.05]}
     >>> rows = pd.DataFrame({"disproportionate": [0.03], **ends}, index=[1])
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
-    'dog loses 3.0 points (1.0 to 5.0) more than if all errors had grown alike.'
+    "dog loses 3.0 points (1.0 to 5.0) more than if every class's error had been multiplied by the same factor."
     """
     shown = rows.sort_values("disproportionate", ascending=False)
     if shown.empty:
-        return f"No {kind} is shown to lose more than if all errors had grown alike."
+        return f"No {kind} is shown to lose more than if every {kind}'s error had been multiplied by the same factor."
     loss = points_with_interval(*(shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high")))
     others = len(shown) - 1
     more = f", and so do {others} others" if others > 1 else f", and so does another {kind}" if others else ""
-    return f"{names[shown.index[0]]} loses {loss} more than if all errors had grown alike{more}."
+    alike = f"if every {kind}'s error had been multiplied by the same factor"
+    return f"{names[shown.index[0]]} loses {loss} more than {alike}{more}."
 
 
 def in_proportion(rows: pd.DataFrame) -> np.ndarray:

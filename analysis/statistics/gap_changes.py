@@ -87,7 +87,7 @@ def _predicate(change: GapChange) -> str:
         return {
             "kept": "grew",
             "moved": "grew, but between other classes than before",
-            "open": "grew; whether between the same classes as before is not shown",
+            "open": "grew, although weak classes are not shown to have fallen further behind",
         }[change.order]
     if change.size == "same":
         return f"are the same within {MARGIN:g}"

@@ -233,7 +233,7 @@ def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) 
     recall, loss_upper = np.asarray(recall), np.asarray(loss_upper)
     open_places = np.flatnonzero((loss_upper >= recall) & (recall > GROSS_LOSS))
     if not len(open_places):
-        return Gate("within", "No damage is shown.")
+        return Gate("within", "No damage is shown, so that --fail-on-damage passes.")
     worst = open_places[recall[open_places].argmax()]
     others = f", and {len(open_places) - 1:,} more classes too" if len(open_places) > 1 else ""
     loss = f"{names[worst]} may have lost everything, {points(recall[worst])} points{others}"
@@ -324,8 +324,8 @@ def _reason(decided: Decided, classes: int) -> str:
     if state == "within":
         return f"Within the limits: {_loss(worst)} is surely less than {_bound(worst, 'upper')}."
     remedy = _describe(_remedy(open_rows, classes))
-    subject = f"{worst['name']} may lose most beyond the limit: " if classes > 1 else ""
-    return f"Undecided: {subject}{_loss(worst)} may be up to {_bound(worst, 'upper')}. {remedy}"
+    most = ", the most above a limit" if len(open_rows) > 1 else ""
+    return f"Undecided: {_loss(worst)} may be up to {_bound(worst, 'upper', most)}. {remedy}"
 
 
 class _Remedy(NamedTuple):
@@ -383,7 +383,7 @@ def _loss(row: pd.Series) -> str:
     return f"the loss of {row['name']}, {points(row['loss'])} points (limit {100 * row['limit']:g}),"
 
 
-def _bound(row: pd.Series, end: str) -> str:
+def _bound(row: pd.Series, end: str, more: str = "") -> str:
     """Return a bound, which is wider than the interval of the class alone."""
     together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
-    return f"{points(row[end])} points{together}"
+    return f"{points(row[end])} points{more}{together}"

@@ -26,13 +26,16 @@ UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
     "The loss is its recall minus the recall after pruning, in points. Each 95 % interval holds for its class alone. "
-    "Alpha and raw slope say how the differences between classes changed since the network before: 1 is no change, "
-    "and above 1 they grew."
+    "Alpha and raw slope compare with the network before, not with the control. They are 1 if the differences between "
+    "classes are as they were, and above 1 if they grew."
 )
 CONTROL = "The control was fine-tuned as long, and not pruned."
 CONTROL_WITH_OFFSETS = "The control was fine-tuned as long, was not pruned, and has class offsets of its own."
 LOST = "Whether a class lost is corrected for the number of classes (Holm)."
-P = "p is that of a stricter test, corrected for the number of classes (Holm)."
+P = (
+    "p is from a stricter test than the interval, and corrected for the number of classes (Holm), so that the two can "
+    "disagree."
+)
 MARK = "*"
 MARKED = f"{MARK} marks a loss that is shown: p is at most 0.05, corrected for the number of classes (Holm)."
 
@@ -197,7 +200,7 @@ def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> lis
     return [
         f"ratio {ratio:g}: {from_control.beside(changes)}",
         f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
-        *([f"  beyond the control, {printable(line)}"] if (line := from_control.gains()) else []),
+        *([f"  {printable(line)}"] if (line := from_control.gains("control")) else []),
         f"  {printable(_cost(cost))}",
         f"  compared with the control, {from_control.differences()}",
         *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),

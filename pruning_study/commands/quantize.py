@@ -38,10 +38,11 @@ _READING = (
 )
 _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
-    'Some networks and images pick the class, and others measure its loss. "Not shown, at most 2.0" means that the '
-    "networks are too few to name that class, and that on average none loses over 2.0 points more than the accuracy.\n"
-    "Chance movement: what each network's own worst class, often a different one, lost beyond the accuracy, on "
-    "average. Much of it is noise."
+    'One part of the networks and images picks the class, and the rest measures its loss. "Not shown, at most 2.0" '
+    "means that the networks are too few to name that class, and that on average none loses over 2.0 points more than "
+    "the accuracy.\n"
+    "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
+    "picked afterwards, much of it is noise."
 )
 
 log = logging.getLogger(__name__)

@@ -56,15 +56,21 @@ class ClassChanges(NamedTuple):
         table = self.table[self.table["damaged"]]
         return list(table.sort_values("change", kind="stable")["class"])
 
-    def gains(self) -> str:
-        """Say which classes are shown to have gained recall; the empty text if none is, or if networks guess."""
+    def gains(self, reference: str = "network before") -> str:
+        """Say which classes are shown to have more recall; the empty text if none is, or if networks guess.
+
+        Parameters
+        ----------
+        reference : str
+            What the changes start from.
+        """
         if self.at_chance:
             return ""
         table = self.table[(self.table["p_holm"] <= LEVEL) & (self.table["change"] > 0)]
         if table.empty:
             return ""
         most = table.loc[table["change"].idxmax()]
-        return gain(str(most["class"]), most["change"], len(table))
+        return gain(str(most["class"]), most["change"], len(table), reference)
 
     @property
     def identified(self) -> bool:

@@ -156,7 +156,7 @@ def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    said = ",\n".join(filter(None, [judged.losses(), judged.gains()]))
+    said = ",\n".join(filter(None, [judged.losses(), judged.gains("control" if from_control else "network before")]))
     axes.set_title(f"{_capital(what)} of {selection}{beyond} in points:\n{said}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)

@@ -22,7 +22,7 @@ AROUND_1 = (0.9, 1.1)
         (
             AROUND_1,
             (1.2, 1.4),
-            "the differences between classes grew; whether between the same classes as before is not shown",
+            "the differences between classes grew, although weak classes are not shown to have fallen further behind",
         ),
         ((0.1, 0.9), (1.2, 1.4), "the differences between classes grew, but between other classes than before"),
         ((0.1, 0.9), (0.2, 0.9), "the differences between classes shrank"),

@@ -233,7 +233,9 @@ def test_the_error_beyond_the_control_and_the_class_beyond_its_proportion_are_to
     assert line.startswith("  The error is 2.00 times that of the control. dog loses 10.0 points (")
     _, lines = table_and_lines(good, good, network([80, 60], 100), LargestCost("dog", 0.05, False))
     (line,) = (line for line in lines if "times" in line)
-    assert line.endswith(" control. No class is shown to lose more than if all errors had grown alike.")
+    assert line.endswith(
+        " control. No class is shown to lose more than if every class's error had been multiplied by the same factor."
+    )
 
 
 def test_nothing_is_told_of_proportion_where_the_control_has_no_error():
@@ -263,7 +265,7 @@ def test_a_class_that_is_shown_to_have_gained_is_named():
     _, lines = table_and_lines(
         network([38, 16], 40), network([38, 16], 40), network([38, 38], 40), LargestCost("cat", 0.275, True)
     )
-    assert lines[2] == "  beyond the control, dog is shown to have gained 55.0 points of recall"
+    assert lines[2] == "  dog is shown to have 55.0 points more recall than in the control"
 
 
 def test_the_control_is_said_to_have_class_offsets_and_these_are_summed_up():

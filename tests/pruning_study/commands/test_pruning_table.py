@@ -97,7 +97,8 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
     changes = class_changes(["cat", "dog", "owl"], [before], [after])
     assert changes.slopes.raw_slope == pytest.approx(-0.8)
     said = what_is_shown({2.0: changes}, prunes=True)
-    assert "(cat)\n  owl is shown to have gained 45.0 points of recall\n  the order of the classes reversed" in said
+    assert "(cat)\n  owl is shown to have 45.0 points more recall than in the network before\n" in said
+    assert "\n  the order of the classes reversed" in said
     assert "moved" not in said
 
 

@@ -87,7 +87,7 @@ class TestRecallChange:
     def test_a_loss_beyond_the_noise_of_the_images_is_said(self):
         """Of 100 images 20 are lost and none is won: McNemar's exact p is 2^-19."""
         axes = recall_change(after=(0.7, 0.8, 0.7), images=100).axes[0]
-        assert "1 of 3 classes lost more recall" in axes.get_title()
+        assert "1 of 3 classes is shown to have lost recall" in axes.get_title()
 
     def test_the_bars_are_the_intervals_of_the_changes(self):
         axes = recall_change().axes[0]
@@ -156,7 +156,7 @@ class TestRecallChangeBesideTheControl:
         assert axes.get_title().splitlines() == [
             "Loss of each class beyond the control in points:",
             "no class is shown to have lost recall,",
-            "bag is shown to have gained 20.0 points of recall",
+            "bag is shown to have 20.0 points more recall than in the control",
         ]
         assert figure.get_suptitle().splitlines()[1] == "Accuracy 80.0 -> 76.0 %; the control has 70.0 %"
 

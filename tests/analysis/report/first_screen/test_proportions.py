@@ -46,7 +46,9 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
     assert [block for block in blocks if isinstance(block, str)].count(EXPECTATIONS) == 1
     (caption,) = captions
     assert caption.startswith("The error is 2.00 times that of the control")
-    assert caption.endswith(" No class is shown to lose more than if all errors had grown alike.")
+    assert caption.endswith(
+        " No class is shown to lose more than if every class's error had been multiplied by the same factor."
+    )
     (axes,) = figures["class_losses"].axes
     ticks = axes.collections[-1].get_offsets()[:, 0]
     assert ticks.tolist() == pytest.approx([30, 10])
@@ -55,7 +57,7 @@ def test_in_proportion_a_class_with_three_times_the_error_loses_three_times_as_m
 def test_a_class_that_takes_all_new_errors_is_named():
     _, (caption,), _ = losses(ALL_OF_ONE)  # a loses 40 in place of 10
     assert "a loses 30.0 points (" in caption
-    assert caption.endswith(" more than if all errors had grown alike.")
+    assert caption.endswith(" more than if every class's error had been multiplied by the same factor.")
 
 
 def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
@@ -67,7 +69,8 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
     assert sentences(cell, rows) == [
         "The error is 1.18 times that of the control. The gaps between classes widened by 93 % (76 to 110) of what "
         "proportional errors would give; equal losses would give 0 %.",
-        "b loses 2.0 points (0.5 to 3.5) more than if all errors had grown alike, and so does another class.",
+        "b loses 2.0 points (0.5 to 3.5) more than if every class's error had been multiplied by the same factor, and "
+        "so does another class.",
     ]
 
 
