@@ -74,7 +74,8 @@ def moved_most(metrics: pd.DataFrame) -> list[str]:
     row = metrics.loc[beyond.idxmax()]
     named = ", ".join(str(row[each]) for each in ("grouping", "group", "class") if row.get(each))
     sign, side = (1, "above") if row["change"] > 0 else (-1, "below")
-    bounds = interval(*sorted(sign * row[["low_all", "high_all"]].astype(float)), points)
+    low, high = sorted((sign * row["low_all"], sign * row["high_all"]))
+    bounds = interval(low, high, points)
     reference = "control" if "control" in row else "network before"
     return [
         f"The {row['metric']} of {named} is {points(sign * row['change'])} points {side} that of the {reference} "
