@@ -188,8 +188,8 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
-        f"Hooker et al.'s class test (Welch's t-test, 5 %) finds {table['significant'].sum():,} of {len(table):,} "
-        f"classes that changed more or less than the accuracy, and {welch_count:,} after Holm's correction. {reason} "
-        f"t-test with {variances} instead: it finds {changed}{_most(table)}, and {changed_holm} after Holm's "
-        "correction."
+        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds "
+        f"{table['significant'].sum():,} of {len(table):,} classes that changed more or less than the accuracy, and "
+        f"{welch_count:,} after Holm's correction. {reason} t-test with {variances} instead: it finds "
+        f"{changed}{_most(table)}, and {changed_holm} after Holm's correction."
     )

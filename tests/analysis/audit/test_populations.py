@@ -57,7 +57,9 @@ def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():
     after = networks(*[[*images, 9] for images in wrong[:5]], [0, 1, 8, 9])
     found = audited(before, after)
     (said,) = (note for note in found.notes if note.startswith("Hooker et al"))
-    assert said.startswith("Hooker et al.'s class test (Welch's t-test, 5 %) finds 0 of 2 classes")
+    assert said.startswith(
+        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds 0 of 2 classes"
+    )
     assert "trust the paired t-test with the variance of each class alone instead: it finds 2 (" in said
     p = stats.ttest_1samp([-0.05] * 5 + [-0.1], 0).pvalue
     assert found.populations.significance["p_paired_holm"].tolist() == pytest.approx([2 * p, 2 * p])
