@@ -139,7 +139,7 @@ def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFram
                 "class": np.array(arrays.names)[has],
                 "n": costs.n,
                 "error_control": 1 - arrays.after[np.ix_(controls, has)].mean(0),
-                "loss": costs.loss.value,
+                "loss": costs.columns["loss"],
                 **dict(zip(DISPROPORTIONATE_COLUMNS, costs.disproportionate, strict=True)),
             }
             tables.append(pd.DataFrame(columns))

@@ -79,13 +79,16 @@ def costliest(name: str, cost: float, low: float, high: float, networks: int, ki
     'Shirt costs most: on average it loses 4.4 points more than the accuracy (3.7 to 5.1).'
     >>> costliest("Shirt", -0.012, -0.046, 0.104, 3).partition(". ")[2]
     'They show only that on average no class loses over 10.4 points more than the accuracy.'
+    >>> costliest("Shirt", -0.012, -0.9, 1.3, 3)
+    '3 networks are too few to show which class costs most.'
     """
     if largest_cost_is_shown(low):
         value = f"{points(cost)} points more than the accuracy ({interval(low, high, points)})"
         return f"{name} costs most: on average it loses {value}."
     if not high > 0:
         return f"No {kind} is shown to cost more than the accuracy does."
-    return (
-        f"{networks} networks are too few to show which {kind} costs most. They show only that on average no {kind} "
-        f"loses over {points(high)} points more than the accuracy."
-    )
+    too_few = f"{networks} networks are too few to show which {kind} costs most."
+    if not high < 1:
+        return too_few
+    limit = f"no {kind} loses over {points(high)} points more than the accuracy"
+    return f"{too_few} They show only that on average {limit}."

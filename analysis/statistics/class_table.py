@@ -178,11 +178,43 @@ def costs(
     """
     start, weights = (before if control is None else control), excess_weights(_shares(label))
     changes = _changes(label, start, after, paired)
+    if len(start) > 1 or len(after) > 1:
+        return costs_of_networks(label, start, after, changes)
     variances = changes.variances(weights)
-    if control is not None and len(after) == 1:
+    if control is not None:
         variances = _with_retraining(variances, weights, label, before[0], control[0], after[0])
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
-    found = losses(label, before, after, control, paired=paired, levels=levels)
+    found = _losses_of_one(label, before, after, control, levels)
+    return _costs(label, start, after, changes, variances, levels, found)
+
+
+def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, changes: class_losses.Changes) -> Costs:
+    """Return the costs of several networks, of which changes are known.
+
+    Parameters
+    ----------
+    label : (images,), integers
+    start, after : (networks, images), bool
+        Whether the networks are right: the references, and those after.
+    changes : Changes
+        From one to the other, moderated, and of classes with few images as `class_losses.of_few_images` has them.
+    """
+    weights = excess_weights(_shares(label))
+    levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
+    found = _on_levels(label, changes, levels)
+    return _costs(label, start, after, changes, changes.variances(weights), levels, found)
+
+
+def _costs(
+    label: np.ndarray,
+    start: np.ndarray,
+    after: np.ndarray,
+    changes: class_losses.Changes,
+    variances: two_way.Variances,
+    levels: tuple[float, float],
+    found: "Losses",
+) -> Costs:
+    weights = excess_weights(_shares(label))
     excess = [
         _excess(changes, weights, variances, -found.value, -each[::-1], level)
         for each, level in zip(found.bounds, levels, strict=True)

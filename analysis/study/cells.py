@@ -230,7 +230,7 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     if costs is None:
         bounds = ["worst_class_loss_upper", "accuracy_loss_upper"]
         return {"worst_class": "", **dict.fromkeys([*columns, *bounds], np.nan)}
-    upper, place = costs.loss.upper_all, costs.worst.place
+    upper, place = costs.columns["loss_upper_all"], costs.worst.place
     return {
         "worst_class": study.names[classes][place] if place >= 0 else "",
         **dict(zip(columns, costs.worst[1:], strict=True)),

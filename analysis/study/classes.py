@@ -96,13 +96,12 @@ def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | N
             "n_reference": 0,
             **dict.fromkeys([*LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS], np.nan),
         }
-    loss, cost, beyond = costs.loss, costs.cost, costs.disproportionate
+    beyond = costs.disproportionate or [np.nan] * len(DISPROPORTIONATE_COLUMNS)
     return {
         "reference": costs.reference,
         "n_reference": costs.n,
-        **dict(zip(LOSS_COLUMNS, loss, strict=False)),
-        **dict(zip(COST_COLUMNS, cost, strict=True)),
-        **dict(zip(DISPROPORTIONATE_COLUMNS, beyond or [np.nan] * len(DISPROPORTIONATE_COLUMNS), strict=True)),
+        **costs.columns,
+        **dict(zip(DISPROPORTIONATE_COLUMNS, beyond, strict=True)),
     }
 
 

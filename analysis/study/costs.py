@@ -8,9 +8,10 @@ from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
-from analysis.statistics import class_costs, class_losses, class_sums, promises
-from analysis.statistics.class_costs import Bounds, WorstClass
+from analysis.statistics import class_costs, class_losses, class_sums, class_table, promises
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS, Bounds, WorstClass
 from analysis.statistics.class_losses import Changes
+from analysis.statistics.class_table import Costs
 from analysis.statistics.proportion import disproportionate_losses
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
@@ -88,12 +89,13 @@ def recall_changes(
     each_class = class_sums.each_class(int(has.sum()))
     mean = (recalls[0] + recalls[1]).mean(0) / 2 if paired else (recalls[0].mean(0) + recalls[1].mean(0)) / 2
     if pairs and (label := _label_by_column(pairs, recalls)) is not None:
-        changes = class_losses.from_predictions(label, *pairs.right, paired=paired)
+        of_all = class_losses.from_predictions(label, *pairs.right, paired=paired)
+        changes = class_losses.of_few_images(of_all, np.bincount(label))
         share = np.bincount(label) / len(label)
         return RecallChanges(
             Weighted(changes, each_class, mean),
             Weighted(changes, class_sums.excess_weights(share), mean),
-            Weighted(changes, share[np.newaxis], mean),
+            Weighted(of_all, share[np.newaxis], mean),
             label,
             pairs.right,
         )
@@ -119,8 +121,9 @@ class CellCosts(NamedTuple):
         smaller side.
     accuracy_loss, accuracy_loss_upper : float
         Loss of accuracy, and its one-sided 95 % bound.
-    loss, cost : Bounds
-        Loss of recall of each class, and the part of it beyond the loss of accuracy.
+    columns : dict of str to (classes,)
+        `class_costs.LOSS_COLUMNS` and `class_costs.COST_COLUMNS`: the loss of recall of each class, and the part of it
+        beyond the loss of accuracy.
     worst : WorstClass
         The class with the largest cost.
     disproportionate : Bounds, optional
@@ -131,8 +134,7 @@ class CellCosts(NamedTuple):
     n: int
     accuracy_loss: float
     accuracy_loss_upper: float
-    loss: Bounds
-    cost: Bounds
+    columns: dict[str, np.ndarray]
     worst: WorstClass
     disproportionate: Bounds | None
 
@@ -168,19 +170,29 @@ def _cell_costs(
     paired = reference != CONTROL_OF_OTHER_SEEDS
     changes = recall_changes(study, rows, from_rows, has, predictions, paired=paired)
     support = None if changes.label is None else np.bincount(changes.label)
-    excess = changes.excess.moderated
-    loss = class_costs.bounds(changes.loss.moderated, changes.loss.weights, support=support)
-    cost = class_costs.bounds(excess, changes.excess.weights, support=support)
+    columns, worst = _class_costs(changes, paired)
     images = None if support is None else np.array([support.sum()])
     accuracy = class_costs.bounds(changes.accuracy.changes, changes.accuracy.weights, support=images)
-    differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
-    worst = class_costs.worst_class(excess, changes.excess.weights, label=changes.label, differences=differences)
     disproportionate = None
     if reference == CONTROL_OF_NETWORK and changes.label is not None and changes.right:
         disproportionate = disproportionate_losses(changes.label, *changes.right)
     of_accuracy = float(accuracy.value[0]), float(accuracy.upper_all[0])
     networks = len(rows) if paired or from_rows is None else min(len(rows), len(from_rows))
-    return CellCosts(reference, networks, *of_accuracy, loss, cost, worst, disproportionate), has
+    return CellCosts(reference, networks, *of_accuracy, columns, worst, disproportionate), has
+
+
+def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
+    """Return the costs of the classes, as an audit of the same networks does if there are several with predictions."""
+    loss, excess = changes.loss.moderated, changes.excess.moderated
+    if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
+        return class_table.costs_of_networks(changes.label, *changes.right, loss)
+    support = None if changes.label is None else np.bincount(changes.label)
+    losses = class_costs.bounds(loss, changes.loss.weights, support=support)
+    costs = class_costs.bounds(excess, changes.excess.weights, support=support)
+    differences = changes.right[0].astype(np.int8) - changes.right[1] if changes.right and paired else None
+    worst = class_costs.worst_class(excess, changes.excess.weights, label=changes.label, differences=differences)
+    columns = dict(zip(LOSS_COLUMNS, losses, strict=False)) | dict(zip(COST_COLUMNS, costs, strict=True))
+    return Costs(columns, worst)
 
 
 def networks_for_limit(
