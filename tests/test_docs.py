@@ -14,7 +14,29 @@ from analysis.__main__ import cli as analysis
 from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
 
-PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "audit.md"
+ROOT = PAGE.parents[2]
+
+
+def test_what_moved_leads_to_a_section_that_is_there():
+    moved = yaml.safe_load((ROOT / "docs" / "redirects.yml").read_text())
+    targets = [target.partition("#")[::2] for targets in moved.values() for target in targets.values()]
+    assert [(path, name) for path, name in targets if name and name not in sections(ROOT / path)] == []
+    assert [path for path, _ in targets if not (ROOT / path).is_file()] == []
+    assert [former for former in moved if (ROOT / "docs" / former).exists()] == []
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
+def sections(path: Path) -> set[str]:
+    """Return the names by which links reach the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    texts = (re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings)
+    return {re.sub(r"[-\s]+", "-", text) for text in texts}
 
 
 @pytest.mark.slow
@@ -67,7 +89,7 @@ def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
 @pytest.mark.slow
 def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").symlink_to(PAGE.parent.parent / "results")
+    (tmp_path / "results").symlink_to(ROOT / "results")
     section = PAGE.read_text().split("### Three gates")[1].split("\n## ")[0]
     exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(PAGE), "exec"), {})
     codes = []
@@ -82,15 +104,15 @@ def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
     ("page", "count"),
     [
         ("compress.md", 3),
-        ("exemplars.md", 3),
+        ("forgotten-images.md", 3),
         ("groups.md", 2),
         ("iterate.md", 5),
-        ("pruners.md", 7),
-        ("quantize.md", 8),
+        ("choose-a-pruner.md", 7),
+        ("quantize-and-export.md", 8),
     ],
 )
 def test_the_commands_of_a_page_can_be_typed(page, count):
-    lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    lines = re.findall(r"^pruning-study (.*)$", (PAGE.parent / page).read_text(), re.MULTILINE)
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
@@ -99,10 +121,10 @@ def test_the_commands_of_a_page_can_be_typed(page, count):
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("fairness.md", 2), ("groups.md", 3), ("mitigation.md", 1), ("regression.md", 1), ("risk.md", 3)],
+    [("fairness.md", 2), ("groups.md", 3), ("spare-classes.md", 1), ("../research/regression.md", 1), ("risk.md", 3)],
 )
 def test_the_analyses_of_a_page_can_be_typed(page, count):
-    lines = re.findall(r"^pruning-analysis (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    lines = re.findall(r"^pruning-analysis (.*)$", (PAGE.parent / page).read_text(), re.MULTILINE)
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
@@ -110,7 +132,7 @@ def test_the_analyses_of_a_page_can_be_typed(page, count):
 
 
 def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
-    (block,) = re.findall("```python\n(.*?)```", (PAGE.parent.parent / "README.md").read_text(), re.DOTALL)
+    (block,) = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out == "['shoe']\n"
 
@@ -118,8 +140,8 @@ def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
 @pytest.mark.slow
 def test_the_first_audit_prints_what_the_tutorial_quotes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").symlink_to(PAGE.parent.parent / "results")
-    tutorial = (PAGE.parent / "tutorials" / "first-audit.md").read_text()
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    tutorial = (PAGE.parents[1] / "tutorials" / "first-audit.md").read_text()
     exec(compile(re.search("```python\n(.*?)```", tutorial, re.DOTALL)[1], str(PAGE), "exec"), {})
     quotes = re.findall("```console\npruning-analysis ([^\n]*)\n```.*?```text\n(.*?)```", tutorial, re.DOTALL)
     assert len(quotes) == 3
