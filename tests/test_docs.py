@@ -1,4 +1,4 @@
-"""The Python blocks of the worked page on audits run as they stand, and commands of other pages can be typed."""
+"""Blocks of the documentation run, commands can be typed, and links and former addresses lead somewhere."""
 
 import importlib
 import re
@@ -15,6 +15,7 @@ from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "audit.md"
+TOOLS, GATE = PAGE.with_name("audit-other-tools.md"), PAGE.with_name("gate-a-release.md")
 ROOT = PAGE.parents[2]
 
 
@@ -32,6 +33,14 @@ def test_every_page_is_in_the_navigation():
     assert [page for page in pages if f": {page}\n" not in navigation] == []
 
 
+def run(page: Path, language: str) -> dict:
+    """Run the blocks of a page one after the other, and return the names that they leave."""
+    names: dict = {}
+    for block in re.findall(f"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
 def sections(path: Path) -> set[str]:
     """Return the names by which links reach the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -39,18 +48,26 @@ def sections(path: Path) -> set[str]:
     return {re.sub(r"[-\s]+", "-", text) for text in texts}
 
 
+def test_the_page_on_audits_runs():
+    names = run(PAGE, "python")
+    assert names["result"].damaged == ["shoe"]
+    assert names["movement"].verdict
+
+
 @pytest.mark.slow
-def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
+def test_the_page_on_other_tools_prunes_and_audits():
+    result = run(TOOLS, "python")["result"]
+    assert len(result.table) == 10
+    assert result.basis == "control"
+
+
+@pytest.mark.slow
+def test_the_evaluator_of_the_page_on_gates_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
-    names: dict = {}
-    for block in re.findall("```python\\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
-    # The first block's quantized model lost twenty shoes; the last block's network has ten classes.
-    assert len(names["result"].table) == 10
-    assert names["result"].basis == "control"
-    (run,) = mlflow.search_runs(output_format="list")
-    assert run.data.metrics["damaged_classes"] == 1
+    run(GATE, "python")
+    (logged,) = mlflow.search_runs(output_format="list")
+    assert logged.data.metrics["damaged_classes"] == 1
 
 
 @pytest.mark.parametrize(
@@ -66,19 +83,15 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
 def test_the_block_on_a_tool_runs(tool, tmp_path, monkeypatch):
     importlib.import_module("pruning_study.data.torchvision_import")  # timm cannot import it beside a CPU-only torch
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    page = PAGE.read_text()
-    blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]
-    section = page.split(f"## {tool}")[1].split("\n## ")[0]
-    # The section's first block goes on from those before it.
-    for block in [*blocks, re.search("```py\\n(.*?)```", section, re.DOTALL)[1]]:
-        exec(compile(block, str(PAGE), "exec"), names)
+    names = run(TOOLS, "python")
+    section = TOOLS.read_text().split(f"## {tool}")[1].split("\n## ")[0]
+    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(TOOLS), "exec"), names)
     assert len(names["result"].table) == 10
     assert names["result"].accuracy_after > 0.3
 
 
-def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
-    (block,) = re.findall("```yaml\\n(.*?)```", PAGE.read_text(), re.DOTALL)
+def test_the_workflow_of_the_page_on_gates_keeps_the_report():
+    (block,) = re.findall("```yaml\n(.*?)```", GATE.read_text(), re.DOTALL)
     *_, gate, report = yaml.safe_load(block)["jobs"]["audit"]["steps"]
     program, name, *arguments = shlex.split(gate["run"])
     context = analysis.commands[name].make_context(name, arguments, parent=analysis.make_context(program, [name]))
@@ -87,11 +100,11 @@ def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
 
 
 @pytest.mark.slow
-def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
+def test_the_gates_end_as_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").symlink_to(ROOT / "results")
-    section = PAGE.read_text().split("### Three gates")[1].split("\n## ")[0]
-    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(PAGE), "exec"), {})
+    section = GATE.read_text().split("## Three gates")[1].split("\n## ")[0]
+    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(GATE), "exec"), {})
     codes = []
     for command, last in re.findall("```console\npruning-analysis ([^\n]*)\n(.*?)```", section, re.DOTALL):
         result = click.testing.CliRunner().invoke(analysis, shlex.split(command))
