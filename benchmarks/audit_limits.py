@@ -4,7 +4,7 @@
 
 Made-up networks: a fifth of a class's images may be lost or won, and a loss takes place in half of these, the same
 images in all networks. The network before, its control and the compressed one answer them independently, so that
-retraining moves classes too. Losses differ between networks as well. docs/false-alarms.md has the table.
+retraining moves classes too. Losses differ between networks as well. results/validation/false-alarms.md has the table.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
 Two methods prune the same dense networks, each with accidents of its own. The second spreads the classes more widely.
-Takes eight minutes on one core. docs/simulation.md shows and discusses the results.
+Takes eight minutes on one core. results/validation/coverage.md shows and discusses the results.
 
 Images of a class that have the same state, which says which networks are right, move a network's part alike. Sums and
 moves therefore come from the number of images in each state.

@@ -4,8 +4,8 @@
 
 The networks are stored in results/: dense ones, the same fine-tuned without being pruned (pruner none), and pruned
 ones. Where networks differ by training alone no class is damaged, so every alarm is false. A pair of seeds differs by
-training from scratch. Without an argument all tables are made. docs/false-alarms.md has them, and docs/audit.md
-discusses them.
+training from scratch. Without an argument all tables are made. results/validation/false-alarms.md has them, and
+docs/concepts/how-the-audit-decides.md discusses them.
 """
 
 import sys

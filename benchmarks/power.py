@@ -4,7 +4,7 @@
 
 The networks are made up, and share none of the assumptions of `power`: each class of a network has an offset on a
 probit scale, each image a difficulty that all networks share, and each network its own noise. Whole audits are made of
-what they predict. docs/false-alarms.md has the table.
+what they predict. results/validation/false-alarms.md has the table.
 """
 
 import numpy as np

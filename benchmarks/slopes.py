@@ -5,8 +5,8 @@
 A network predicts an image right if its skill in the class, plus the ease of the image, exceeds a random residual
 (probit model). Its skill is the sum of the class's skill, which all seeds share, and of an accident of the network. The
 ease of an image is the same for all networks, before and after pruning. A pruned network keeps a part of its accident,
-answers some images as before and others anew, and spreads the classes more widely. docs/simulation.md shows and
-discusses the results.
+answers some images as before and others anew, and spreads the classes more widely. results/validation/coverage.md
+shows and discusses the results.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,8 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
 The first table is about a normal statistic whose variance over images is known. The second is about alpha_new in the
-Fashion-MNIST-like world of slopes.py, on infinitely many images. docs/simulation.md shows and discusses the results.
+Fashion-MNIST-like world of slopes.py, on infinitely many images. results/validation/coverage.md shows and
+discusses the results.
 """
 
 import numpy as np

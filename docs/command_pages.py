@@ -15,12 +15,13 @@ PROGRAMS = {"pruning-study": study, "pruning-analysis": analysis}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages to the navigation, by program."""
+    """Add the pages to the navigation, in the section on what to look up, by program."""
     assert config.nav is not None
     listed = [
         {program: [{name: _path(program, name)} for name in group.commands]} for program, group in PROGRAMS.items()
     ]
-    config.nav.append({"Command line": listed})
+    (reference,) = (entry["Reference"] for entry in config.nav if "Reference" in entry)
+    reference[:0] = listed
     return config
 
 

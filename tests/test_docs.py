@@ -1,4 +1,4 @@
-"""The Python blocks of the worked page on audits run as they stand, and commands of other pages can be typed."""
+"""Blocks of the documentation run, commands can be typed, and links and former addresses lead somewhere."""
 
 import importlib
 import re
@@ -14,21 +14,90 @@ from analysis.__main__ import cli as analysis
 from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
 
-PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "audit.md"
+TOOLS, GATE = PAGE.with_name("audit-other-tools.md"), PAGE.with_name("gate-a-release.md")
+ROOT = PAGE.parents[2]
+
+
+def test_what_moved_leads_to_a_section_that_is_there():
+    moved = yaml.safe_load((ROOT / "docs" / "redirects.yml").read_text())
+    targets = [target.partition("#")[::2] for targets in moved.values() for target in targets.values()]
+    assert [(path, name) for path, name in targets if name and name not in sections(ROOT / path)] == []
+    assert [path for path, _ in targets if not (ROOT / path).is_file()] == []
+    assert [former for former in moved if (ROOT / "docs" / former).exists()] == []
+
+
+STORED = (
+    "lenet5-up/cells.csv",
+    "resnet20-short-as-pruned/alpha.csv",
+    "chip/methods.csv",
+    "equal-accuracy/equal_accuracy.csv",
+    "mitigation-confirmation/mitigation.csv",
+    "chip/claims.csv",
+    "chip/removed_channels.csv",
+    "what-is-forgotten/pie_summary.csv",
+    "what-is-forgotten/significant_classes.csv",
+    "prune-responsibly/worst_groups.csv",
+)
+
+
+@pytest.mark.parametrize("table", STORED)
+def test_the_reference_has_every_column_of_a_stored_table(table):
+    named = set(re.findall("`([^`]+)`", (ROOT / "docs" / "reference" / "files.md").read_text()))
+    assert table.split("/")[1] in named
+    columns = (ROOT / "results" / table).read_text().splitlines()[0].split(",")
+    columns = [column for column in columns if not column.startswith("params.")]
+    assert [column for column in columns if named.isdisjoint(stems(column))] == []
+
+
+def stems(column: str) -> set[str]:
+    """Return the names by which the reference may have a column, whose endings it explains for all tables."""
+    of_end = re.sub("_(low|high)$", "", column)
+    endings = "low|high|p|holm|bh|untied|minus_none|none|of_control|floor"
+    return {column, of_end, re.sub(f"(_({endings}))+$", "", column).removeprefix("compressed_")}
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
+def run(page: Path, language: str) -> dict:
+    """Run the blocks of a page one after the other, and return the names that they leave."""
+    names: dict = {}
+    for block in re.findall(f"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
+def sections(path: Path) -> set[str]:
+    """Return the names by which links reach the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    texts = (re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings)
+    return {re.sub(r"[-\s]+", "-", text) for text in texts}
+
+
+def test_the_page_on_audits_runs():
+    names = run(PAGE, "python")
+    assert names["result"].damaged == ["shoe"]
+    assert names["movement"].verdict
 
 
 @pytest.mark.slow
-def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
+def test_the_page_on_other_tools_prunes_and_audits():
+    result = run(TOOLS, "python")["result"]
+    assert len(result.table) == 10
+    assert result.basis == "control"
+
+
+@pytest.mark.slow
+def test_the_evaluator_of_the_page_on_gates_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
-    names: dict = {}
-    for block in re.findall("```python\\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
-    # The first block's quantized model lost twenty shoes; the last block's network has ten classes.
-    assert len(names["result"].table) == 10
-    assert names["result"].basis == "control"
-    (run,) = mlflow.search_runs(output_format="list")
-    assert run.data.metrics["damaged_classes"] == 1
+    run(GATE, "python")
+    (logged,) = mlflow.search_runs(output_format="list")
+    assert logged.data.metrics["damaged_classes"] == 1
 
 
 @pytest.mark.parametrize(
@@ -44,19 +113,15 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
 def test_the_block_on_a_tool_runs(tool, tmp_path, monkeypatch):
     importlib.import_module("pruning_study.data.torchvision_import")  # timm cannot import it beside a CPU-only torch
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    page = PAGE.read_text()
-    blocks = [block for block in re.findall("```python\\n(.*?)```", page, re.DOTALL) if "mlflow" not in block]
-    section = page.split(f"## {tool}")[1].split("\n## ")[0]
-    # The section's first block goes on from those before it.
-    for block in [*blocks, re.search("```py\\n(.*?)```", section, re.DOTALL)[1]]:
-        exec(compile(block, str(PAGE), "exec"), names)
+    names = run(TOOLS, "python")
+    section = TOOLS.read_text().split(f"## {tool}")[1].split("\n## ")[0]
+    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(TOOLS), "exec"), names)
     assert len(names["result"].table) == 10
     assert names["result"].accuracy_after > 0.3
 
 
-def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
-    (block,) = re.findall("```yaml\\n(.*?)```", PAGE.read_text(), re.DOTALL)
+def test_the_workflow_of_the_page_on_gates_keeps_the_report():
+    (block,) = re.findall("```yaml\n(.*?)```", GATE.read_text(), re.DOTALL)
     *_, gate, report = yaml.safe_load(block)["jobs"]["audit"]["steps"]
     program, name, *arguments = shlex.split(gate["run"])
     context = analysis.commands[name].make_context(name, arguments, parent=analysis.make_context(program, [name]))
@@ -65,11 +130,11 @@ def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
 
 
 @pytest.mark.slow
-def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
+def test_the_gates_end_as_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").symlink_to(PAGE.parent.parent / "results")
-    section = PAGE.read_text().split("### Three gates")[1].split("\n## ")[0]
-    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(PAGE), "exec"), {})
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    section = GATE.read_text().split("## Three gates")[1].split("\n## ")[0]
+    exec(compile(re.search("```py\n(.*?)```", section, re.DOTALL)[1], str(GATE), "exec"), {})
     codes = []
     for command, last in re.findall("```console\npruning-analysis ([^\n]*)\n(.*?)```", section, re.DOTALL):
         result = click.testing.CliRunner().invoke(analysis, shlex.split(command))
@@ -82,15 +147,20 @@ def test_the_gates_of_the_page_on_audits_end_as_it_says(tmp_path, monkeypatch):
     ("page", "count"),
     [
         ("compress.md", 3),
-        ("exemplars.md", 3),
+        ("forgotten-images.md", 3),
         ("groups.md", 2),
         ("iterate.md", 5),
-        ("pruners.md", 7),
-        ("quantize.md", 8),
+        ("choose-a-pruner.md", 7),
+        ("quantize-and-export.md", 8),
+        ("run-studies.md", 3),
+        ("spare-classes.md", 7),
+        ("train-and-prune.md", 1),
+        ("tune-epsilon.md", 3),
+        ("../tutorials/first-study.md", 2),
     ],
 )
 def test_the_commands_of_a_page_can_be_typed(page, count):
-    lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    lines = re.findall(r"^pruning-study (.*)$", (PAGE.parent / page).read_text(), re.MULTILINE)
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
@@ -99,10 +169,10 @@ def test_the_commands_of_a_page_can_be_typed(page, count):
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("fairness.md", 2), ("groups.md", 3), ("mitigation.md", 1), ("regression.md", 1), ("risk.md", 3)],
+    [("fairness.md", 2), ("groups.md", 3), ("spare-classes.md", 1), ("../research/regression.md", 1), ("risk.md", 3)],
 )
 def test_the_analyses_of_a_page_can_be_typed(page, count):
-    lines = re.findall(r"^pruning-analysis (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    lines = re.findall(r"^pruning-analysis (.*)$", (PAGE.parent / page).read_text(), re.MULTILINE)
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
@@ -110,7 +180,7 @@ def test_the_analyses_of_a_page_can_be_typed(page, count):
 
 
 def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
-    (block,) = re.findall("```python\n(.*?)```", (PAGE.parent.parent / "README.md").read_text(), re.DOTALL)
+    (block,) = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out == "['shoe']\n"
 
@@ -118,8 +188,8 @@ def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
 @pytest.mark.slow
 def test_the_first_audit_prints_what_the_tutorial_quotes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").symlink_to(PAGE.parent.parent / "results")
-    tutorial = (PAGE.parent / "tutorials" / "first-audit.md").read_text()
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    tutorial = (PAGE.parents[1] / "tutorials" / "first-audit.md").read_text()
     exec(compile(re.search("```python\n(.*?)```", tutorial, re.DOTALL)[1], str(PAGE), "exec"), {})
     quotes = re.findall("```console\npruning-analysis ([^\n]*)\n```.*?```text\n(.*?)```", tutorial, re.DOTALL)
     assert len(quotes) == 3

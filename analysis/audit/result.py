@@ -582,7 +582,7 @@ def markdown(result: Audit) -> str:
 
 # A line of every audit, by which an older one is known (`overwriting.check_own`).
 _MADE_BY = (
-    "Made by `pruning-analysis audit`. The columns of the tables are described in docs/audit.md of pruning-study."
+    "Made by `pruning-analysis audit`. docs/reference/files.md of pruning-study describes the columns of the tables."
 )
 WHAT_IS_CHANCE = (
     "A network is at chance if its mean recall over classes is not above 1 / classes by a one-sided test at 1 %; for "

@@ -253,7 +253,7 @@ class TestOwnPruner:
             select(changed(setting, pruner="my_scores:undefined"))
 
 
-PAGE = Path(__file__).parents[3] / "docs" / "pruners.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "choose-a-pruner.md"
 
 
 @pytest.mark.slow
