@@ -31,11 +31,11 @@ def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
     return TrainingSetup(
         context.train,
         context.validation,
-        plan.training,
+        plan.hyperparameters,
         seed=plan.options.seed,
         stream=plan.stream,
         black=context.normalization.black,
-        engine=context.engine_of(plan.training),
+        engine=context.engine_of(plan.hyperparameters),
         released_selection=context.test if plan.options.protocol_record.selects_on_test else None,
     )
 
@@ -132,7 +132,7 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
 
 def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
     """Return the tags that every trained run has."""
-    engine = context.engine_of(plan.training)
+    engine = context.engine_of(plan.hyperparameters)
     how = {schema.ENGINE: engine.name, schema.DEVICE: context.device, schema.ARITHMETIC: engine.arithmetic}
     return {schema.KIND: plan.kind, schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
 

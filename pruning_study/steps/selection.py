@@ -62,7 +62,7 @@ def select(
     """
     if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == plan.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.training
+    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.hyperparameters
     arranged = partial(inputs_second, model) if pruner.unit == "channel" else dict
     theta, candidates = arranged(theta), arranged(candidates or {})
     shared: dict[str, object] = {}
@@ -108,7 +108,7 @@ def random_masks(plan: PrunePlan, theta: Mapping[str, Tensor], kept_weights: int
 
 def exchange(plan: PrunePlan, context: Context, kept_weights: Mapping[int, int]) -> Exchange:
     """Return how the masks of a network that is sparse from the start change: at which batches, and by what."""
-    seed, size = plan.options.seed, plan.dense.training.batch_size
+    seed, size = plan.options.seed, plan.dense.hyperparameters.batch_size
 
     def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
         """Return the gradient of the loss on random training images, a batch of them, as in evaluation."""
@@ -193,7 +193,7 @@ def _objective_gradient(
     theta: Mapping[str, Tensor],
     gradient: Mapping[str, Tensor] | None,
 ) -> dict[str, Tensor]:
-    (objective, batches, mode), training = plan.gradient, plan.dense.training
+    (objective, batches, mode), training = plan.gradient, plan.dense.hyperparameters
     if batches or mode == "train":
         gradient = gradients.sampled_gradient(
             model,
