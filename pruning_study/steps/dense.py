@@ -23,7 +23,6 @@ from pruning_study.steps.measured import (
     confusion_table,
     log_fit,
     run_tags,
-    saved_training,
     training_setup,
     write_evaluation,
 )
@@ -59,7 +58,7 @@ def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
 
     start = time.perf_counter()
-    saved = saved_training(context.store, plan)
+    saved = context.store.saved_training(plan.hash, force=plan.force)
     model = copy.deepcopy(context.model).to(context.device)
     weights, classes = plan.options.weights, context.data.classes
     origin = f", weights of {weights.name}" if weights else ""

@@ -170,16 +170,24 @@ class PrunePlan(TrainPlan):
             If the ratio cannot be attained, keeps no weight, or keeps more than are left.
         """
         dense = self.dense.params if dense is None else dense
+        remaining = self.budget.prunable if remaining is None else remaining
         numbers: Mapping[str, int] = {}
         if self.filters is not None:
             numbers = filters.numbers_at(self.filters, self.budget, self.options.model, ratio, option)
-        n_kept = _finally_kept(self, ratio, numbers, self.budget.prunable)
+            kept = self.budget.prunable - filters.removed(self.filters, numbers, self.prunable)
+        else:
+            kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
+        if self.filters is None and kept > remaining:
+            raise StudyError(
+                f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
+                "take a larger ratio",
+                option="ratio",
+            )
+        sparsity = self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0
         own = resolved.pruning_params(self.options, self.hyperparameters, ratio, iteration, self.pruning_times)
-        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
+        params = {**dense, **own, schema.SPARSITY: text(sparsity)}
         if self.filters is not None and self.filters.is_coupled:
             params[schema.CHANNEL_GROUPS] = schema.TORCH_PRUNING
-        remaining = self.budget.prunable if remaining is None else remaining
-        kept = _finally_kept(self, ratio, numbers, remaining)
         again = f" iteration {iteration}" if iteration > 1 else ""
         if self.pruner.unit == "channel":
             budget.check_channels(self.prunable, kept, option)
@@ -333,20 +341,6 @@ def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> s
     if order != sorted(order):
         content.update(json.dumps(order).encode())
     return content.hexdigest()[:32]
-
-
-def _finally_kept(plan: PrunePlan, ratio: float, numbers: Mapping[str, int], remaining: int) -> int:
-    """Return how many of the remaining prunable weights are kept in the end."""
-    if plan.filters is not None:
-        return plan.budget.prunable - filters.removed(plan.filters, numbers, plan.prunable)
-    n_kept = plan.budget.kept_weights(ratio) if plan.pruner.prunes else remaining
-    if n_kept > remaining:
-        raise StudyError(
-            f"{ratio:g} keeps {n_kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
-            "take a larger ratio",
-            option="ratio",
-        )
-    return n_kept
 
 
 def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) -> dict[int, int]:

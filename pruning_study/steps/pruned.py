@@ -3,11 +3,11 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps import runs, selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.measured import log_fit, run_tags, saved_training, training_setup, write_evaluation
+from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
 from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.training.callbacks import Factors, MaskChanges, Teacher
@@ -118,7 +118,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
     """
     start = time.perf_counter()
     context, options = context.normalized_as(parent.normalization), plan.options
-    saved = saved_training(context.store, plan)
+    saved = context.store.saved_training(plan.hash, force=plan.force)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with context.store.run(
         plan.name,
@@ -338,9 +338,7 @@ def _prune_while_training(
     regrows, theta = plan.options.regrows, {name: model.get_parameter(name).detach() for name in plan.prunable}
     ramp: Ramp | Exchange
     if plan.options.is_sparse_from_start:
-        numbers = cast(Mapping[int, int], plan.kept_numbers)
-        masks = selection.random_masks(plan, theta, numbers[0])
-        ramp = selection.exchange(plan, context, numbers)
+        masks, ramp = selection.sparse_from_start(plan, context, theta)
     else:
         masks = selection.select(plan, context, model, theta, plan.kept_numbers[0])
         choose = partial(selection.select, plan, context)

@@ -279,7 +279,7 @@ def network_and_setting(tiny, tmp_path_factory):
     np.savez(path, **tiny)
     setting = planned(PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=2, engine="torch"))
     model = copy.deepcopy(setting.context.model)
-    plan = replace(setting.dense[0].training, phases=(Phase(2, 0.05),))
+    plan = replace(setting.dense[0].hyperparameters, phases=(Phase(2, 0.05),))
     fit(
         model,
         TrainingSetup(setting.context.train, setting.context.validation, plan, seed=0, stream="dense", black=BLACK),
