@@ -21,6 +21,7 @@ from analysis.runs import schema
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import plan_pruning
 from pruning_study.tracking import connect
@@ -67,12 +68,12 @@ def sample_runs() -> tuple[float, float]:
     times, data = [], None
     for seed in range(SAMPLE_RUNS + 1):
         options = PruneConfig(seed=seed, force=True)
-        context = load_context(options, data)
+        context = JobContext(load_context(options, data), store, "0")
         plan, data = plan_pruning(options, context), context.data
         start = time.perf_counter()
-        dense = dense_step.train(store, "0", plan.dense, context)
+        dense = dense_step.train(plan.dense, context)
         middle = time.perf_counter()
-        steps.prune(store, "0", plan, context, dense, 10.0)
+        steps.prune(plan, context, dense)
         times.append((middle - start, time.perf_counter() - middle))
     trained, pruned = np.median(times[1:], axis=0)  # the first runs also import modules
     return float(trained), float(pruned)

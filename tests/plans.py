@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.iterated import plan_chain
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import plan_pruning, plan_training
+from pruning_study.tracking.store import Store
 
 
 class Planned(NamedTuple):
@@ -30,6 +31,14 @@ class Planned(NamedTuple):
     def at(self, **options: Any) -> "Planned":
         """Return the plan of other options of pruning in the same context."""
         return Planned(plan_pruning(replace(self.plan.options, **options), self.context), self.context)
+
+    def at_ratio(self, ratio: float) -> "Planned":
+        """Return the plan at another ratio."""
+        return Planned(self.plan.at(ratio), self.context)
+
+    def in_job(self, store: Store, job_run_id: str = "0") -> "Planned":
+        """Return the same plan, and the context of a job."""
+        return Planned(self.plan, JobContext(self.context, store, job_run_id))
 
     def kept_numbers(self, ratio: float, remaining: int | None = None) -> tuple[int, ...]:
         """Return the numbers of weights that are kept one after the other."""

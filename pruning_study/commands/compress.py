@@ -33,7 +33,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, logged_model, shrunk
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun
@@ -155,13 +155,11 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
 def dense_networks(task: Task, job: Writer) -> list[Network]:
     """Find or train the dense networks of a search; a StudyError if one of them guesses."""
     networks: list[Network] = []
-    for plan, context in zip(task.plans, task.contexts, strict=True):
-        if networks:
-            dense = dense_step.train(task.store, job.run_id, plan.dense, context)
-        else:
-            dense = dense_run(task.store, job, plan, context, task.given_run)
+    for plan, in_memory in zip(task.plans, task.contexts, strict=True):
+        context = JobContext(in_memory, task.store, job.run_id)
+        dense = dense_step.train(plan.dense, context) if networks else dense_run(plan, context, job, task.given_run)
         trying.check_better_than_chance(dense)
-        networks.append(Network(task.store, job.run_id, plan, context, dense))
+        networks.append(Network(plan, context, dense))
         context.forget_images()
     return networks
 
@@ -304,9 +302,9 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
     next_seed = max(network.plan.options.seed for network in networks) + 1
     new = []
     for seed in range(next_seed, next_seed + config.confirm_seeds):
-        plan, context = _of_seed(first.plan, first.context, seed)
-        dense = dense_step.train(first.store, first.job_run_id, plan.dense, context)
-        new.append(Network(first.store, first.job_run_id, plan, context, dense))
+        plan, in_memory = _of_seed(first.plan, first.context, seed)
+        context = JobContext(in_memory, first.context.store, first.context.job_run_id)
+        new.append(Network(plan, context, dense_step.train(plan.dense, context)))
         context.forget_images()
     return _tested(new, chain, limits)
 
@@ -372,7 +370,7 @@ def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
 
 def _describe_making(networks: Sequence[Network], search: ChainSearch, chain: Chain, run_id: str) -> dict[str, str]:
     plan, data, dense = networks[0].plan, networks[0].context.data, networks[0].dense
-    parent = networks[0].store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
+    parent = networks[0].context.store.get(run_id).data.tags.get(schema.PARENT_RUN_ID, "")
     return {
         "data set": f"{data.name}, digest {data.digest}",
         "network": f"{plan.options.model}, seed {dense.dense.params.get(schema.SEED, '')}, dense run {dense.run_id}",

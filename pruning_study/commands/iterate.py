@@ -15,11 +15,10 @@ from pruning_study.commands import train_and_prune
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.found_engines import engine_lines
 from pruning_study.steps.iterated import LevelPlan, plan_chain
 from pruning_study.steps.runs import FinishedRun, LoadedRun
-from pruning_study.tracking.store import Store
 from pruning_study.training import progress
 
 Say = Callable[[str], object]
@@ -32,9 +31,8 @@ HEADER = (
 class Iterated(NamedTuple):
     """A dense run and the levels of the chain that starts from it, by iteration from 1."""
 
-    store: Store
     plan: LevelPlan
-    context: Context
+    context: JobContext
     dense: LoadedRun
     levels: Mapping[int, FinishedRun]
 
@@ -53,10 +51,10 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
                 *([f"{n_reused} of {len(result.levels) + 1} found, not run again; --force does"] if n_reused else []),
-                *train_and_prune.what_next(result.store, last.run_id, result.plan.options),
+                *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )
-    yield from engine_lines(result.store, result.plan.options.engine, result.context, found_ids)
+    yield from engine_lines(result.context.store, result.plan.options.engine, result.context, found_ids)
 
 
 def each_iterated(
@@ -89,21 +87,22 @@ def each_iterated(
 
 
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
-    store, plan, context, named_run = train_and_prune.opened(config, plan_chain)
-    classes = context.data.classes
+    store, plan, loaded, named_run = train_and_prune.opened(config, plan_chain)
+    classes = loaded.data.classes
     with store.job(plan.job_name, options) as job:
-        with progress.named(config.model, config.iterations * plan.training.epochs):
-            dense = train_and_prune.dense_run(store, job, plan, context, named_run)
+        context = JobContext(loaded, store, job.run_id)
+        with progress.named(config.model, config.iterations * plan.hyperparameters.epochs):
+            dense = train_and_prune.dense_run(plan, context, job, named_run)
         for line in [*_own_dense(plan.options), "", HEADER, _row(plan, classes, 0, dense)]:
             say(line)
         levels: dict[int, FinishedRun] = {}
-        for run in iterated.levels(store, job.run_id, plan, context, dense):
+        for run in iterated.levels(plan, context, dense):
             # Without its network: those of a long chain would fill the memory.
             levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
             say(_row(plan, classes, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
-        result = Iterated(store, plan, context, dense, levels)
+        result = Iterated(plan, context, dense, levels)
         train_and_prune.log_summary(job, summary(result))
         before = [dense.dense.predictions]
         changes = {

@@ -18,7 +18,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.controls import largest_mean_cost
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
@@ -55,7 +55,7 @@ class Quantized(NamedTuple):
     """
 
     plan: TrainPlan
-    context: Context
+    context: JobContext
     parent: LoadedRun
     float32: Mapping[str, float]
     runs: Mapping[str, FinishedRun]
@@ -141,24 +141,25 @@ def _quantized(
 ) -> Quantized:
     """Quantise the network of a run, or the one that options train, in a job of its own."""
     if isinstance(network, Run):
-        plan, context = follower.follow(network)
+        plan, in_memory = follower.follow(network)
         name = network.info.run_name or network.info.run_id
     else:
-        context = load_context(network.training)
-        plan = plan_training(network.training, context)
+        in_memory = load_context(network.training)
+        plan = plan_training(network.training, in_memory)
         name, options = plan.name, {**options, schema.SEED: text(network.seed)}
     with store.job(f"quantize: {name}", options) as job:
+        context = JobContext(in_memory, store, job.run_id)
         if isinstance(network, Run):
             loaded = runs.load(store, network, plan, context)
         else:
-            loaded = dense_step.train(store, job.run_id, plan, context)
+            loaded = dense_step.train(plan, context)
         job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
         model = functools.cache(functools.partial(quantized.export, context, loaded))
         parent = quantized.Parent(store.get(loaded.run_id), loaded, model)
-        runs_of_dtypes = {
-            number_format: quantized.quantize(store, job.run_id, plan.options, context, parent, number_format)
-            for number_format in config.number_format
-        }
+        runs_of_dtypes = {}
+        for number_format in config.number_format:
+            own = quantized.plan_quantization(parent, number_format, force=plan.options.force)
+            runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
         # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.

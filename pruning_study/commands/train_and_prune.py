@@ -35,7 +35,7 @@ from pruning_study.steps import controls, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
@@ -68,26 +68,24 @@ class Control(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A dense run, its store, its plan, and what was in memory when it was made."""
+    """A dense run, its plan, and the context in which it was made."""
 
-    store: Store
     plan: TrainPlan
-    context: Context
+    context: JobContext
     dense: LoadedRun
 
 
 class Pruned(NamedTuple):
-    """A dense run and the runs that were pruned from it, and their store.
+    """A dense run and the runs that were pruned from it.
 
-    `plan` is that of the first ratio, if the same options make the dense run; `context` is what was in memory.
+    `plan` is that of the first ratio, if the same options make the dense run; in `context` all were made.
     `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
     ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is; `offsets` are the
     tables of class offsets by ratio, none without any. `control` is None where none was asked for.
     """
 
-    store: Store
     plan: PrunePlan
-    context: Context
+    context: JobContext
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
@@ -102,11 +100,11 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     """Train a network of each seed and yield the lines to print. `each_dense` has the parameters."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
-        store, plan, context, dense = result
+        plan, context, dense = result
         reused_ids += ids_of_found([dense])
         lines = ["", _train_table(dense, context.data), "", _how_found("dense run", dense)]
-        yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, plan.options)])
-    yield from engine_lines(store, plan.options.engine, context, reused_ids)
+        yield _heading(result, configs) + "\n".join([*lines, *what_next(context.store, dense.run_id, plan.options)])
+    yield from engine_lines(context.store, plan.options.engine, context, reused_ids)
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
@@ -135,7 +133,7 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: 
         )
     ]
     first = results[0]
-    yield from engine_lines(first.store, first.plan.options.engine, first.context, reused_ids)
+    yield from engine_lines(first.context.store, first.plan.options.engine, first.context, reused_ids)
 
 
 def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
@@ -143,7 +141,7 @@ def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, dense, pruned = result.store, result.dense, result.pruned
+    store, dense, pruned = result.context.store, result.dense, result.pruned
     last = list(pruned.values())[-1].run_id
     return "\n".join(
         [
@@ -237,19 +235,20 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     logged_model.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
-    context = load_context(config)
-    plan = plan_training(config, context)
-    progress.Lines.advice = _advice(config.model, context.data)
+    loaded = load_context(config)
+    plan = plan_training(config, loaded)
+    progress.Lines.advice = _advice(config.model, loaded.data)
     with store.job(plan.named("train"), options) as job:
+        context = JobContext(loaded, store, job.run_id)
         with progress.named(config.model):
-            dense = dense_step.train(store, job.run_id, plan, context)
+            dense = dense_step.train(plan, context)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
         job.metrics(dense.metrics)
         accuracy = dense.metrics[schema.TEST_ACCURACY]
         job.note(f"Accuracy {100 * accuracy:.1f} %: dense run {dense.run_id}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
         logged_model.log_models(store, config, context, [dense.run_id])
-    return Trained(store, plan, context, dense)
+    return Trained(plan, context, dense)
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
@@ -263,17 +262,18 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
     say : callable, optional
         As for `each_pruned`.
     """
-    store, plan, context, named_run = opened(config, plan_pruning)
-    progress.Lines.advice = _advice(plan.options.model, context.data)
+    store, plan, loaded, named_run = opened(config, plan_pruning)
+    progress.Lines.advice = _advice(plan.options.model, loaded.data)
     with store.job(plan.job_name, options) as job:
-        ratios, epochs = plan.options.ratio, plan.training.epochs
+        context = JobContext(loaded, store, job.run_id)
+        ratios, epochs = plan.options.ratio, plan.hyperparameters.epochs
         trainings = len(ratios) + bool(say and controls.has_control(plan))
         with progress.named(plan.options.model, trainings * epochs):
-            dense = dense_run(store, job, plan, context, named_run)
+            dense = dense_run(plan, context, job, named_run)
         pruned: dict[float, FinishedRun] = {}
         for place, ratio in enumerate(ratios, start=1):
             with progress.named(f"ratio {ratio:g}", (trainings - place) * epochs):
-                pruned[ratio] = pruned_step.prune(store, job.run_id, plan, context, dense, ratio)
+                pruned[ratio] = pruned_step.prune(plan.at(ratio), context, dense)
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
@@ -289,7 +289,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
         }
         location = store.artifact_location(job.run_id, picture)
         offsets = _offsets(store, plan, pruned)
-        result = Pruned(store, plan, context, dense, pruned, predictions, changes, sizes, location, offsets)
+        result = Pruned(plan, context, dense, pruned, predictions, changes, sizes, location, offsets)
         _note(job, result)
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
@@ -337,16 +337,16 @@ def _note(job: Writer, result: Pruned) -> None:
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     """Find or make the control of pruned runs, and add to them and to their job what pruning costs beyond it."""
-    store, context, classes = result.store, result.context, result.context.data.classes
-    control = _control(result, job, say)
-    of_control = controls.measured(store, control.run_id, context)
+    context, classes = result.context, result.context.data.classes
+    control = _control(result, say)
+    of_control = controls.measured(control.run_id, context)
     changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
     _draw_beside_control(result, changes, control, job)
     costs, logged = {}, {}
     for ratio, run in result.pruned.items():
-        of_run = controls.measured(store, run.run_id, context, result.predictions[ratio])
+        of_run = controls.measured(run.run_id, context, result.predictions[ratio])
         costs[ratio] = controls.largest_cost(classes, of_control, of_run)
-        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio])
+        logged[ratio] = controls.log_largest_cost(context.store, run, control, costs[ratio])
     result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
@@ -363,7 +363,7 @@ def _draw_beside_control(
     """Draw the picture of the job anew, and those of the pruned runs that were not yet held against this control."""
     from pruning_study.steps import pictures
 
-    store, plan = result.store, result.plan
+    store, plan = result.context.store, result.plan
     for ratio, run in result.pruned.items():
         is_known = controls.is_held_against(store, run, control)
         if is_known and len(result.pruned) > 1:
@@ -383,9 +383,9 @@ def _draw_beside_control(
         figure.savefig(job.folder / schema.SUMMARY_PICTURE)
 
 
-def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
+def _control(result: Pruned, say: Say) -> FinishedRun:
     """Find or make the control, and say before it is made how long it takes: about as long as a pruned run."""
-    store, context = result.store, result.context
+    context, store = result.context, result.context.store
     last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False
     # Several dense runs may have the same settings: the control starts from the one that was pruned.
@@ -394,7 +394,7 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
     dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
     try:
         plan = controls.plan_control(result.plan, context, dense)
-        if control := pruned_step.find(store, plan, context, dense, 1.0):
+        if control := pruned_step.find(plan, context, dense):
             return control
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
@@ -403,7 +403,7 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
             "(--control none leaves it out)"
         )
         is_made = True
-        return pruned_step.prune(store, job.run_id, plan, context, dense, 1.0)
+        return pruned_step.prune(plan, context, dense)
     except KeyboardInterrupt:
         if is_made:
             say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")
@@ -435,12 +435,9 @@ def opened(
     return store, plan, context, named_run
 
 
-def dense_run(store: Store, job: Writer, plan: PrunePlan, context: Context, named_run: Run | None) -> LoadedRun:
+def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
     """Return the dense run that a job prunes: the one that is given, or the one of the options."""
-    if named_run:
-        dense = runs.load(store, named_run, plan, context)
-    else:
-        dense = dense_step.train(store, job.run_id, plan.dense, context)
+    dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 

@@ -119,9 +119,9 @@ def digests(config: PruneConfig) -> Digests:
         raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
     files = {}
     for artifact in (schema.CHECKPOINT, schema.MASK):
-        with result.store.artifact(run.run_id, artifact) as path:
+        with result.context.store.artifact(run.run_id, artifact) as path:
             files[artifact] = hashlib.sha256(path.read_bytes()).hexdigest()
-    with result.store.artifact(run.run_id, schema.PREDICTIONS) as path:
+    with result.context.store.artifact(run.run_id, schema.PREDICTIONS) as path:
         predictions = digest_of_predictions(Predictions.load(path))
     return Digests(files[schema.CHECKPOINT], files[schema.MASK], predictions)
 

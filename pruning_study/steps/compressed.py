@@ -24,7 +24,7 @@ from pruning_study.models.latency import Compared, interleaved
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.shrink import macs
 from pruning_study.steps import logged_model, quantized, runs, shrunk
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import normalization_tags
 from pruning_study.steps.plan import Plan, plan_training
@@ -67,40 +67,10 @@ class CompressPlan(Plan):
     number_format: str
 
 
-def compress(
-    store: Store,
-    job_run_id: str,
-    options: PruneConfig,
-    context: Context,
-    parent: Parent,
-    *,
-    number_format: str,
-    name: str,
-) -> FinishedRun:
-    """Find the run that has a network as it ships, or make it. Test images have no part in it.
-
-    Its predictions of validation images are those of the ONNX model. If the network has class offsets, each image has
-    those that were fitted without it.
-
-    Parameters
-    ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
-    options : PruneConfig
-    context : Context
-    parent : Parent
-    number_format : {"float32", "float16", "dynamic-int8", "fixed-int8"}
-    name : str
-        The chain in words, the run's name.
-
-    Raises
-    ------
-    StudyError
-        If the network cannot be made smaller, written as ONNX or quantised, or if the store does not take the run.
-    """
+def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str, name: str) -> CompressPlan:
+    """Work out what the run that has a network as it ships will be; its name says how it was made."""
     params = {schema.NUMBER_FORMAT: number_format}
-    plan = CompressPlan(
+    return CompressPlan(
         kind=schema.COMPRESSED,
         name=name,
         params=params,
@@ -109,7 +79,27 @@ def compress(
         options=options,
         number_format=number_format,
     )
-    return find_or_make(store, job_run_id, plan, context, parent, read=_read, make=_compress)
+
+
+def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
+    """Find the run that has a network as it ships, or make it. Test images have no part in it.
+
+    Its predictions of validation images are those of the ONNX model. If the network has class offsets, each image has
+    those that were fitted without it.
+
+    Parameters
+    ----------
+    plan : CompressPlan
+        Of the same parent.
+    context : JobContext
+    parent : Parent
+
+    Raises
+    ------
+    StudyError
+        If the network cannot be made smaller, written as ONNX or quantised, or if the store does not take the run.
+    """
+    return find_or_make(plan, context, parent, read=_read, make=_compress)
 
 
 def onnx_model(store: Store, run_id: str) -> "ModelProto":
@@ -162,19 +152,19 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     return comparisons
 
 
-def _read(store: Store, run: Run, plan: CompressPlan, context: Context) -> FinishedRun:
-    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
+def _read(run: Run, plan: CompressPlan, context: JobContext) -> FinishedRun:
+    if missing := context.store.missing(run.info.run_id, ARTIFACTS[schema.COMPRESSED]):
         raise StudyError(f"it lacks {', '.join(missing)}")
     if missing := [name for name in METRICS if name not in run.data.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
-    runs.val_predictions(store, run.info.run_id, context)
+    runs.val_predictions(context.store, run.info.run_id, context)
     return FinishedRun(run.info.run_id, plan.hash, is_reused=True, metrics=dict(run.data.metrics))
 
 
-def _compress(store: Store, job_run_id: str, plan: CompressPlan, context: Context, parent: Parent) -> FinishedRun:
+def _compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
     start = time.perf_counter()
     dense, parent_id = parent.dense, parent.run.run_id
-    network = _network(store, plan.options.model, context, parent)
+    network = _network(plan.options.model, context, parent)
     image = torch.from_numpy(np.array(context.data.test_images[:1]))
     model = float_model = logged_model.exported(network, context)
     if plan.number_format != schema.FLOAT32:
@@ -188,16 +178,16 @@ def _compress(store: Store, job_run_id: str, plan: CompressPlan, context: Contex
         schema.DENSE_RUN_ID: dense.run_id,
         schema.PARENT_RUN_ID: parent_id,
     }
-    with store.run(
+    with context.store.run(
         plan.name,
         note=f"The network of run {parent_id} as it ships: {plan.name}",
         tags=tags | normalization_tags(dense.normalization),
-        params={**store.get(parent_id).data.params, **plan.params},
+        params={**context.store.get(parent_id).data.params, **plan.params},
         dataset=context.mlflow_dataset,
-        job_run_id=job_run_id,
+        job_run_id=context.job_run_id,
         child=True,
     ) as run:
-        predictions = _validated(store, plan, context, parent, model)
+        predictions = _validated(plan, context, parent, model)
         predictions.save(run.folder / schema.VAL_PREDICTIONS)
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
         metrics = {
@@ -210,16 +200,16 @@ def _compress(store: Store, job_run_id: str, plan: CompressPlan, context: Contex
     return FinishedRun(run.run_id, plan.hash, is_reused=False, metrics=metrics)
 
 
-def _network(store: Store, name: str, context: Context, parent: Parent) -> Classifier:
+def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
     """Return the network that is written as ONNX: of a pruned one the smaller network, which gives the same logits."""
     if parent.pruned:
-        return shrunk.shrunk(store, name, context, store.get(parent.pruned.run_id)).smaller
+        return shrunk.shrunk(context.store, name, context, context.store.get(parent.pruned.run_id)).smaller
     dense = parent.dense
     network = onnx_export.with_plain_layers(copy.deepcopy(dense.model).cpu())
     return Classifier(network, dense.normalization, context.data.classes)
 
 
-def _validated(store: Store, plan: CompressPlan, context: Context, parent: Parent, model: "ModelProto") -> Predictions:
+def _validated(plan: CompressPlan, context: JobContext, parent: Parent, model: "ModelProto") -> Predictions:
     """Predict the validation images with an ONNX model, with offsets that are fitted without each."""
     held_out = context.validation_indices
     logits = onnx_export.logits(model, context.data.train_images[held_out])
@@ -227,8 +217,8 @@ def _validated(store: Store, plan: CompressPlan, context: Context, parent: Paren
         context = context.normalized_as(parent.dense.normalization)
         logits = class_offsets.cross_fitted(
             logits,
-            _folded(store, parent.pruned.run_id),
-            _model(store, parent.pruned, plan.options, context),
+            _folded(context.store, parent.pruned.run_id),
+            _model(parent.pruned, plan.options, context),
             parent.dense.model,
             context.validation,
             context.engine,
@@ -237,9 +227,10 @@ def _validated(store: Store, plan: CompressPlan, context: Context, parent: Paren
     return from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(context.data.train_labels[held_out])))[0]
 
 
-def _model(store: Store, pruned: FinishedRun, options: PruneConfig, context: Context) -> torch.nn.Module:
+def _model(pruned: FinishedRun, options: PruneConfig, context: JobContext) -> torch.nn.Module:
     if isinstance(pruned, LoadedRun):
         return pruned.model
+    store = context.store
     return runs.load(store, store.get(pruned.run_id), plan_training(options, context), context).model
 
 

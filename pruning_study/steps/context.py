@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.models import onnx_export
 from pruning_study.pruning import coupled_filters
 from pruning_study.pruning.filters import Filters
+from pruning_study.tracking.store import Store
 from pruning_study.training.engines import Engine
 from pruning_study.training.recipes import Hyperparameters
 
@@ -83,7 +85,7 @@ class Context:
         """The normalisation of the images that steps get."""
         return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
 
-    def normalized_as(self, normalization: Normalization) -> "Context":
+    def normalized_as(self, normalization: Normalization) -> Self:
         """Return this context with another normalisation; the context itself if its normalisation is the same."""
         if normalization == self.normalization:
             return self
@@ -145,6 +147,24 @@ class Context:
     def mlflow_dataset(self) -> MlflowDataset:
         """The data set as runs log it."""
         return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
+
+
+class JobContext(Context):
+    """A context in which a job makes runs.
+
+    Parameters
+    ----------
+    context : Context
+        What is in memory, which both share.
+    store : Store
+        Where runs go.
+    job_run_id : str
+        The job that asks for them.
+    """
+
+    def __init__(self, context: Context, store: Store, job_run_id: str) -> None:
+        vars(self).update(vars(context))
+        self.store, self.job_run_id = store, job_run_id
 
 
 class DeviceImages:

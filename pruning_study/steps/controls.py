@@ -13,7 +13,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import runs
 from pruning_study.steps.compared import recalls_and_accuracies
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.tracking.store import Store
@@ -52,7 +52,7 @@ class LargestCost(NamedTuple):
 
 def has_control(plan: PrunePlan) -> bool:
     """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
-    return plan.pruner.prunes and plan.training.epochs > 0 and not plan.options.starts_anew
+    return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
 def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePlan:
@@ -120,7 +120,7 @@ def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost:
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})
 
 
-def measured(store: Store, run_id: str, context: Context, test: Predictions | None = None) -> Measured:
+def measured(run_id: str, context: JobContext, test: Predictions | None = None) -> Measured:
     """Read a run's predictions, with the errors of `runs.test_predictions`."""
-    test = test or runs.test_predictions(store, run_id, context.data)
-    return Measured(test, runs.val_predictions(store, run_id, context))
+    test = test or runs.test_predictions(context.store, run_id, context.data)
+    return Measured(test, runs.val_predictions(context.store, run_id, context))

@@ -17,64 +17,59 @@ from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import (
     confusion_table,
     log_fit,
     run_tags,
-    saved_training,
     training_setup,
     write_evaluation,
 )
 from pruning_study.steps.plan import TrainPlan
 from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
-from pruning_study.tracking.store import Store
 from pruning_study.training.loop import fit
 from pruning_study.training.recipes import Hyperparameters
 
 
-def train(store: Store, job_run_id: str, plan: TrainPlan, context: Context) -> LoadedRun:
+def train(plan: TrainPlan, context: JobContext) -> LoadedRun:
     """Find the dense run of a plan in the store, or train it.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
     plan : TrainPlan
-    context : Context
+    context : JobContext
 
     Raises
     ------
     StudyError
         If training diverges, or if the store does not take the run.
     """
-    return find_or_make(store, job_run_id, plan, context, None, read=_read, make=_train)
+    return find_or_make(plan, context, None, read=_read, make=_train)
 
 
-def _read(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
-    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
+def _read(run: Run, plan: TrainPlan, context: JobContext) -> LoadedRun:
+    if missing := context.store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
         raise StudyError(f"it lacks {', '.join(missing)}")
-    return load(store, run, plan, context)
+    return load(context.store, run, plan, context)
 
 
-def _train(store: Store, job_run_id: str, plan: TrainPlan, context: Context, parent: None) -> LoadedRun:
+def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
 
     start = time.perf_counter()
-    saved = saved_training(store, plan)
+    saved = context.store.saved_training(plan.hash, force=plan.force)
     model = copy.deepcopy(context.model).to(context.device)
     weights, classes = plan.options.weights, context.data.classes
     origin = f", weights of {weights.name}" if weights else ""
     note = f"{plan.options.model} trained on {plan.dataset}{origin}"
-    with store.run(
+    with context.store.run(
         plan.name,
         note=note,
         tags=run_tags(plan, context),
         params=dict(plan.params),
         dataset=context.mlflow_dataset,
-        job_run_id=job_run_id,
+        job_run_id=context.job_run_id,
         child=False,
     ) as run:
         if not weights:
@@ -87,7 +82,7 @@ def _train(store: Store, job_run_id: str, plan: TrainPlan, context: Context, par
         csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
         title = f"{plan.name}: accuracy {predictions.accuracy:.3f}"
         pictures.confusion(confusion_table(predictions, classes), title).savefig(run.folder / schema.CONFUSION_PICTURE)
-        metrics |= _gradient_norms(plan.training, model, gradient)
+        metrics |= _gradient_norms(plan.hyperparameters, model, gradient)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(

@@ -31,8 +31,8 @@ Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 class Follower:
     """Plans the dense networks of runs, and keeps the data set read last, which the next run often needs too."""
 
-    def __init__(self, store: Store, config: TrainConfig) -> None:
-        self._store, self._config = store, config
+    def __init__(self, store: Store, options: TrainConfig) -> None:
+        self._store, self._options = store, options
         self._data: tuple[object, Dataset] | None = None
 
     def follow(self, run: Run) -> tuple[TrainPlan, Context]:
@@ -48,11 +48,11 @@ class Follower:
             if schema.DENSE_RUN_ID not in run.data.tags:
                 raise StudyError(f"run {run.info.run_id} names no dense run")
             root = self._store.get(run.data.tags[schema.DENSE_RUN_ID])
-        config = following(self._config, root, option=None)
-        source = config.dataset, config.image_size, config.test_fraction
-        context = load_context(config, self._data[1] if self._data and self._data[0] == source else None)
+        options = following(self._options, root, option=None)
+        source = options.dataset, options.image_size, options.test_fraction
+        context = load_context(options, self._data[1] if self._data and self._data[0] == source else None)
         self._data = source, context.data
-        return plan_training(config, context), context
+        return plan_training(options, context), context
 
 
 def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
@@ -68,12 +68,12 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
     return run
 
 
-def following(config: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
+def following(options: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
     """Return the options, with the options of the dense model taken from a dense run.
 
     Parameters
     ----------
-    config : TrainConfig, PruneConfig or IterateConfig
+    options : TrainConfig, PruneConfig or IterateConfig
     dense : mlflow.entities.Run
     option : str, optional
         The option that named the run, for errors about it.
@@ -86,18 +86,18 @@ def following(config: Config, dense: Run, option: str | None = "dense_run_id") -
     """
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)
-    if config.weights:
+    if options.weights:
         raise StudyError("the dense run has its weights already", option="weights")
     is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
-        "start": isinstance(config, PruneConfig) and config.starts_anew,
-        "weight_treatment": isinstance(config, IterateConfig) and config.rewinds,
+        "start": isinstance(options, PruneConfig) and options.starts_anew,
+        "weight_treatment": isinstance(options, IterateConfig) and options.rewinds,
     }
     for name, needs in needs_initial_weights.items():
         if needs and is_given:
             raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
     followed = {}
-    for item in fields(config):
+    for item in fields(options):
         if item.name not in FOLLOWED:
             continue
         if item.name in dense.data.params:
@@ -109,7 +109,7 @@ def following(config: Config, dense: Run, option: str | None = "dense_run_id") -
             )
         else:
             continue
-        value = getattr(config, item.name)
+        value = getattr(options, item.name)
         logged_value = datasets.dataset_name(value) if item.name == schema.DATASET else value
         if value != item.default:
             if logged_value != dense_value:
@@ -123,9 +123,9 @@ def following(config: Config, dense: Run, option: str | None = "dense_run_id") -
         followed[item.name] = dense_value
     if schema.IMAGE_SHAPE in dense.data.params:
         _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
-        if config.image_size is None and height == width:
+        if options.image_size is None and height == width:
             followed["image_size"] = height
-    return replace(config, **followed)
+    return replace(options, **followed)
 
 
 def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:

@@ -17,12 +17,11 @@ from pruning_study.options.config import IterateConfig
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.steps import pruned, resolved, selection
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import training_setup
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun, find_or_make, finished, load
-from pruning_study.tracking.store import Store
 from pruning_study.training.loop import Fit, OnEpoch, fit, fit_steps
 
 
@@ -53,7 +52,7 @@ class LevelPlan(PrunePlan):
         ratio, chain = self.level_ratio(iteration), self.chain
         params = {
             **dense,
-            **resolved.pruning_params(self.options, self.training, ratio, iteration),
+            **resolved.pruning_params(self.options, self.hyperparameters, ratio, iteration),
             schema.KEEP: text(chain.keep),
             schema.WEIGHT_TREATMENT: chain.weight_treatment,
             **({schema.REWIND_STEP: text(chain.rewind_step)} if chain.rewinds else {}),
@@ -156,25 +155,22 @@ def rewound(plan: LevelPlan, context: Context) -> nn.Module:
     return copy.deepcopy(context.early_networks[key])
 
 
-def levels(store: Store, job_run_id: str, plan: LevelPlan, context: Context, dense: LoadedRun) -> Iterator[LoadedRun]:
+def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[LoadedRun]:
     """Find or make the levels of a chain, one after the other. `level` has the parameters and errors."""
     parent = dense
     for _ in range(1, plan.chain.iterations):
-        parent = level(store, job_run_id, plan, context, parent)
+        parent = level(plan, context, parent)
         yield parent
 
 
-def level(store: Store, job_run_id: str, plan: LevelPlan, context: Context, parent: LoadedRun) -> LoadedRun:
+def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
     """Find the run that prunes a level once more and trains it again, or make it.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
     plan : LevelPlan
         Of any level of the chain.
-    context : Context
+    context : JobContext
     parent : LoadedRun
         The dense run, or the level before.
 
@@ -187,17 +183,16 @@ def level(store: Store, job_run_id: str, plan: LevelPlan, context: Context, pare
     # If `--dense-run-id` names the dense run, only its levels count. Their parents may be others, for one that was
     # deleted is made again under a new ID, and is the same.
     plan = replace(plan, lineage={schema.DENSE_RUN_ID: parent.dense.run_id} if plan.options.dense_run_id else {})
-    return find_or_make(store, job_run_id, plan, context, parent, read=_read, make=_make)
+    return find_or_make(plan, context, parent, read=_read, make=_make)
 
 
-def _read(store: Store, run: Run, plan: LevelPlan, context: Context) -> LoadedRun:
-    finished(store, run, plan, context)
-    return load(store, run, plan, context)
+def _read(run: Run, plan: LevelPlan, context: JobContext) -> LoadedRun:
+    finished(run, plan, context)
+    return load(context.store, run, plan, context)
 
 
-def _make(store: Store, job_run_id: str, plan: LevelPlan, context: Context, parent: LoadedRun) -> LoadedRun:
-    note = plan.note(parent.run_id)
-    return pruned.write_run(store, job_run_id, plan, context, parent, note=note, train=_train)
+def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
+    return pruned.write_run(plan, context, parent, note=plan.note(parent.run_id), train=_train)
 
 
 def _train(

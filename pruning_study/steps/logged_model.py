@@ -30,7 +30,7 @@ COMPARED = 32  # test images for which ONNX Runtime and torch are compared
 LINKED = (schema.TEST_ACCURACY, schema.TEST_LOSS, schema.ALPHA, schema.RAW_SLOPE, schema.REALIZED_RATIO)
 
 
-def check_installed(config: TrainConfig) -> None:
+def check_installed(options: TrainConfig) -> None:
     """Check that the packages that `--log-model` needs are there, if it is given.
 
     Raises
@@ -38,7 +38,7 @@ def check_installed(config: TrainConfig) -> None:
     StudyError
         If one is missing. The error says how to install it.
     """
-    if config.log_model:
+    if options.log_model:
         onnx_export.check_installed(option=OPTION)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,7 @@ from analysis.statistics import class_metrics
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.steps.context import Context
-from pruning_study.steps.plan import Plan, TrainPlan
-from pruning_study.tracking.store import Store
+from pruning_study.steps.plan import TrainPlan
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit
@@ -31,21 +29,13 @@ def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
     return TrainingSetup(
         context.train,
         context.validation,
-        plan.training,
+        plan.hyperparameters,
         seed=plan.options.seed,
         stream=plan.stream,
         black=context.normalization.black,
-        engine=context.engine_of(plan.training),
+        engine=context.engine_of(plan.hyperparameters),
         released_selection=context.test if plan.options.protocol_record.selects_on_test else None,
     )
-
-
-def saved_training(store: Store, plan: Plan) -> Path:
-    """Return the file that the training of a plan is saved to and goes on from, unless the plan forces a new one."""
-    file = store.saved_training(plan.hash)
-    if plan.force:
-        file.unlink(missing_ok=True)
-    return file
 
 
 def log_fit(run: Writer, fitted: Fit) -> None:
@@ -132,7 +122,7 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
 
 def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
     """Return the tags that every trained run has."""
-    engine = context.engine_of(plan.training)
+    engine = context.engine_of(plan.hyperparameters)
     how = {schema.ENGINE: engine.name, schema.DEVICE: context.device, schema.ARITHMETIC: engine.arithmetic}
     return {schema.KIND: plan.kind, schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
 

@@ -66,7 +66,7 @@ class TrainPlan(Plan):
     options : TrainConfig
     dataset : str
         Name of the data set.
-    training : Hyperparameters
+    hyperparameters : Hyperparameters
         Of the training that the run is.
     stream : str
         Name of this training, by which its random numbers are drawn.
@@ -74,7 +74,7 @@ class TrainPlan(Plan):
 
     options: TrainConfig
     dataset: str
-    training: Hyperparameters
+    hyperparameters: Hyperparameters
     stream: str = "dense"
 
     def named(self, start: str, end: str = "", seed: str = "") -> str:
@@ -84,7 +84,7 @@ class TrainPlan(Plan):
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan(TrainPlan):
-    """What a pruned run will be. Its `training` is the one during or after which weights are pruned.
+    """What a pruned run will be. Its `hyperparameters` are of the training during or after which weights are pruned.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class PrunePlan(TrainPlan):
         How many filters each convolution keeps.
     images : int
         Number of training images.
-    steps : mapping of str to int
+    pruning_times : mapping of str to int
         With `--start initialization`, `begin` and `end`, the first and the last batch at which weights are pruned, and
         `frequency`, the batches from one to the next; else empty.
     kept_numbers : mapping of int to int or sequence of int
@@ -132,7 +132,7 @@ class PrunePlan(TrainPlan):
     filters: Filters | None
     filter_numbers: Mapping[str, int] = field(default_factory=dict)
     images: int
-    steps: Mapping[str, int]
+    pruning_times: Mapping[str, int]
     kept_numbers: Mapping[int, int | Sequence[int]] = field(default_factory=dict)
 
     def at(
@@ -170,16 +170,24 @@ class PrunePlan(TrainPlan):
             If the ratio cannot be attained, keeps no weight, or keeps more than are left.
         """
         dense = self.dense.params if dense is None else dense
+        remaining = self.budget.prunable if remaining is None else remaining
         numbers: Mapping[str, int] = {}
         if self.filters is not None:
             numbers = filters.numbers_at(self.filters, self.budget, self.options.model, ratio, option)
-        n_kept = _finally_kept(self, ratio, numbers, self.budget.prunable)
-        own = resolved.pruning_params(self.options, self.training, ratio, iteration, self.steps)
-        params = {**dense, **own, schema.SPARSITY: text(self.budget.sparsity_of(n_kept))}
+            kept = self.budget.prunable - filters.removed(self.filters, numbers, self.prunable)
+        else:
+            kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
+        if self.filters is None and kept > remaining:
+            raise StudyError(
+                f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
+                "take a larger ratio",
+                option="ratio",
+            )
+        sparsity = self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0
+        own = resolved.pruning_params(self.options, self.hyperparameters, ratio, iteration, self.pruning_times)
+        params = {**dense, **own, schema.SPARSITY: text(sparsity)}
         if self.filters is not None and self.filters.is_coupled:
             params[schema.CHANNEL_GROUPS] = schema.TORCH_PRUNING
-        remaining = self.budget.prunable if remaining is None else remaining
-        kept = _finally_kept(self, ratio, numbers, remaining)
         again = f" iteration {iteration}" if iteration > 1 else ""
         if self.pruner.unit == "channel":
             budget.check_channels(self.prunable, kept, option)
@@ -211,9 +219,9 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
     StudyError
         If the training has fewer epochs or steps than the options ask of it.
     """
-    training = resolved.dense_training(options)
-    resolved.check_decay(training, len(context.train_indices), "decay")
-    resolved.check_average(training, "average_epochs")
+    hyperparameters = resolved.dense_training(options)
+    resolved.check_decay(hyperparameters, len(context.train_indices), "decay")
+    resolved.check_average(hyperparameters, "average_epochs")
     params = resolved.training_params(options, _described(options, context.data))
     if context.data.validation_indices is not None:
         del params[schema.VALIDATION_FRACTION]
@@ -225,18 +233,18 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
         force=options.force,
         options=options,
         dataset=context.data.name,
-        training=training,
+        hyperparameters=hyperparameters,
     )
 
 
-def plan_pruning(options: PruneConfig, context: Context, training: Hyperparameters | None = None) -> PrunePlan:
+def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperparameters | None = None) -> PrunePlan:
     """Work out what the pruned run of some options will be: of several ratios that of the first.
 
     Parameters
     ----------
     options : PruneConfig
     context : Context
-    training : Hyperparameters, optional
+    hyperparameters : Hyperparameters, optional
         Of the training after pruning; by default that of the options.
 
     Raises
@@ -251,9 +259,9 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
     own_budget = options.protocol_record.budget(context.model, names)
     option = "sparsity" if options.sparsity else "ratio"
     options, pruner, images = with_ratios(options, own_budget), options.pruner_record, len(context.train_indices)
-    training = training or resolved.fine_tuning(options)
-    steps = resolved.pruning_steps(options, training, images)
-    check_fine_tuning(options, training, images)
+    hyperparameters = hyperparameters or resolved.fine_tuning(options)
+    pruning_times = resolved.pruning_times(options, hyperparameters, images)
+    check_fine_tuning(options, hyperparameters, images)
     plan = PrunePlan(
         kind=schema.PRUNED,
         name="",
@@ -262,7 +270,7 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
         force=options.force,
         options=options,
         dataset=dense.dataset,
-        training=training,
+        hyperparameters=hyperparameters,
         stream=dense.stream if options.starts_anew else "fine-tuning",
         dense=dense,
         ratio=options.ratio[0],
@@ -275,7 +283,7 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
         prunable={name: tensor.shape for name, tensor in inputs_second(context.model, weights).items()},
         filters=context.filters(names) if pruner.unit == "filter" else None,
         images=images,
-        steps=steps,
+        pruning_times=pruning_times,
     )
     first, *_ = [plan.at(ratio, option=option) for ratio in options.ratio]
     if options.class_offsets != "none":
@@ -284,12 +292,14 @@ def plan_pruning(options: PruneConfig, context: Context, training: Hyperparamete
     return first
 
 
-def check_fine_tuning(options: PruneConfig, training: Hyperparameters, images: int) -> None:
+def check_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> None:
     """Raise a StudyError if the fine-tuning on so many images has too few steps for what the options ask."""
     prefix = options.fine_tuning_choices.prefix
-    resolved.check_ramp(options, training, images)
-    resolved.check_decay(training, images, f"{prefix}decay")
-    resolved.check_average(training, f"{prefix}average_epochs", resolved.final_epochs(options, training, images))
+    resolved.check_ramp(options, hyperparameters, images)
+    resolved.check_decay(hyperparameters, images, f"{prefix}decay")
+    resolved.check_average(
+        hyperparameters, f"{prefix}average_epochs", resolved.final_epochs(options, hyperparameters, images)
+    )
 
 
 def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
@@ -333,30 +343,16 @@ def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> s
     return content.hexdigest()[:32]
 
 
-def _finally_kept(plan: PrunePlan, ratio: float, numbers: Mapping[str, int], remaining: int) -> int:
-    """Return how many of the remaining prunable weights are kept in the end."""
-    if plan.filters is not None:
-        return plan.budget.prunable - filters.removed(plan.filters, numbers, plan.prunable)
-    n_kept = plan.budget.kept_weights(ratio) if plan.pruner.prunes else remaining
-    if n_kept > remaining:
-        raise StudyError(
-            f"{ratio:g} keeps {n_kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
-            "take a larger ratio",
-            option="ratio",
-        )
-    return n_kept
-
-
 def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) -> dict[int, int]:
     """Return from which batch of the training on how many weights are kept."""
-    options, training = plan.options, plan.training
+    options, hyperparameters = plan.options, plan.hyperparameters
     if options.is_sparse_from_start:
-        return sparse_training.exchanges(kept_weights, **plan.steps)
-    if plan.steps:
-        return {0: remaining} | schedules.while_training(remaining, kept_weights, **plan.steps)
-    ramp = options.ramp * training.epochs if options.is_gradual else 0.0
+        return sparse_training.exchanges(kept_weights, **plan.pruning_times)
+    if plan.pruning_times:
+        return {0: remaining} | schedules.while_training(remaining, kept_weights, **plan.pruning_times)
+    ramp = options.ramp * hyperparameters.epochs if options.is_gradual else 0.0
     numbers = schedules.cubic(remaining, kept_weights, ramp=ramp, steps=options.ramp_steps)
-    return schedules.at_batches(numbers, options.ramp_steps, number_of_batches(images, training.batch_size))
+    return schedules.at_batches(numbers, options.ramp_steps, number_of_batches(images, hyperparameters.batch_size))
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:

@@ -3,11 +3,11 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,10 @@ from pruning_study.pruning.scores import magnitude
 from pruning_study.pruning.sparse_training import Exchange
 from pruning_study.steps import runs, selection
 from pruning_study.steps.compared import write_comparison
-from pruning_study.steps.context import Context
-from pruning_study.steps.measured import log_fit, run_tags, saved_training, training_setup, write_evaluation
+from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
 from pruning_study.steps.plan import PrunePlan, check_fine_tuning
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
-from pruning_study.tracking.store import Store
 from pruning_study.training.callbacks import Factors, MaskChanges, Teacher
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
@@ -52,23 +51,16 @@ AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
 Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
 
 
-def prune(
-    store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float
-) -> FinishedRun:
-    """Find the run that prunes a parent's model at a ratio and fine-tunes it, or make it.
+def prune(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
+    """Find the run that prunes a parent's model and fine-tunes it, or make it.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
     plan : PrunePlan
-        Of the same options at any ratio; `plan_for` works out that at this ratio and of this parent.
-    context : Context
+        At the ratio that is wanted, of any parent; `plan_for` works out that of this parent.
+    context : JobContext
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
-    ratio : float
-        Parameters of the dense model / parameters that are left.
 
     Returns
     -------
@@ -79,20 +71,19 @@ def prune(
     StudyError
         If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
-    plan = plan_for(plan, context, parent, ratio)
-    return find_or_make(store, job_run_id, plan, context, parent, read=finished, make=_make)
+    return find_or_make(plan_for(plan, context, parent), context, parent, read=finished, make=_make)
 
 
-def find(store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> FinishedRun | None:
+def find(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun | None:
     """Find the run that `prune` would find; None if it would make it."""
-    return runs.find(store, plan_for(plan, context, parent, ratio), context, read=finished)
+    return runs.find(plan_for(plan, context, parent), context, read=finished)
 
 
-def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> PrunePlan:
-    """Plan the run that prunes a parent's model at a ratio, with the errors of `PrunePlan.at`."""
+def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
+    """Plan the run that prunes a parent's model at the ratio of a plan, with the errors of `PrunePlan.at`."""
     parent_masks = None if plan.filters else weights_left(plan, parent)
     plan = plan.at(
-        ratio,
+        plan.ratio,
         parent.dense.params,
         parent.config_hash,
         iteration=parent.iteration + 1,
@@ -103,34 +94,22 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float)
     return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id} if plan.options.dense_run_id else {})
 
 
-def _make(store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun) -> FinishedRun:
+def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
     """Prune a copy of the parent's model and fine-tune it, in a run."""
-    how = " and fine-tuned" if plan.training.epochs else ""
+    how = " and fine-tuned" if plan.hyperparameters.epochs else ""
     if plan.options.starts_anew:
-        how = " while it was trained again" if plan.steps else ""
+        how = " while it was trained again" if plan.pruning_times else ""
     note = f"Run {parent.run_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
-    return write_run(store, job_run_id, plan, context, parent, note=note, train=_prune_and_fit)
+    return write_run(plan, context, parent, note=note, train=_prune_and_fit)
 
 
-def write_run(
-    store: Store,
-    job_run_id: str,
-    plan: AnyPlan,
-    context: Context,
-    parent: LoadedRun,
-    *,
-    note: str,
-    train: Train[AnyPlan],
-) -> LoadedRun:
+def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: str, train: Train[AnyPlan]) -> LoadedRun:
     """Make a pruned run.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
     plan : PrunePlan
-    context : Context
+    context : JobContext
     parent : LoadedRun
     note : str
         A sentence that says what the run is.
@@ -139,15 +118,15 @@ def write_run(
     """
     start = time.perf_counter()
     context, options = context.normalized_as(parent.normalization), plan.options
-    saved = saved_training(store, plan)
+    saved = context.store.saved_training(plan.hash, force=plan.force)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
-    with store.run(
+    with context.store.run(
         plan.name,
         note=note,
         tags=run_tags(plan, context) | lineage,
         params=dict(plan.params),
         dataset=context.mlflow_dataset,
-        job_run_id=job_run_id,
+        job_run_id=context.job_run_id,
         child=True,
     ) as run:
         model, fitted = train(plan, context, parent, saved, run.epoch)
@@ -181,14 +160,14 @@ def write_run(
     )
 
 
-def trial(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> Predictions:
+def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
     """Predict the validation images with the model that `prune` would make; no run, and no test image.
 
     Each image has class offsets that were fitted without it.
 
     Parameters
     ----------
-    plan, context, parent, ratio
+    plan, context, parent
         As `prune` takes them.
 
     Raises
@@ -197,7 +176,7 @@ def trial(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) ->
         If scores are not finite, or if fine-tuning diverges.
     """
     context, options = context.normalized_as(parent.normalization), plan.options
-    model, _ = _prune_and_fit(plan_for(plan, context, parent, ratio), context, parent)
+    model, _ = _prune_and_fit(plan_for(plan, context, parent), context, parent)
     if options.class_offsets == "none":
         return predict(model, context.validation, context.engine)[0]
     logits = class_offsets.held_out_logits(
@@ -290,7 +269,7 @@ def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weightin
         classes,
         images.labels.device,
         options.dual_step,
-        epoch_steps=number_of_batches(len(context.train), plan.training.batch_size),
+        epoch_steps=number_of_batches(len(context.train), plan.hyperparameters.batch_size),
         each_step=each_step,
         first=max(plan.kept_numbers) if options.is_gradual else 0,
     )
@@ -342,7 +321,7 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -
         seed=options.seed,
         classes=data.classes,
     )
-    check_fine_tuning(options, plan.training, len(indices))
+    check_fine_tuning(options, plan.hyperparameters, len(indices))
     return indices
 
 
@@ -353,15 +332,13 @@ def _prune_while_training(
 
     A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
     """
-    if not plan.steps:
+    if not plan.pruning_times:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(plan, context, parent))
     model = copy.deepcopy(context.model).to(context.device)
     regrows, theta = plan.options.regrows, {name: model.get_parameter(name).detach() for name in plan.prunable}
     ramp: Ramp | Exchange
     if plan.options.is_sparse_from_start:
-        numbers = cast(Mapping[int, int], plan.kept_numbers)
-        masks = selection.random_masks(plan, theta, numbers[0])
-        ramp = selection.exchange(plan, context, numbers)
+        masks, ramp = selection.sparse_from_start(plan, context, theta)
     else:
         masks = selection.select(plan, context, model, theta, plan.kept_numbers[0])
         choose = partial(selection.select, plan, context)

@@ -15,15 +15,13 @@ from analysis.runs import schema
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.latency import latency
-from pruning_study.options.config import TrainConfig
 from pruning_study.steps import logged_model
 from pruning_study.steps.compared import write_comparison
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import normalization_tags, write_predictions
 from pruning_study.steps.plan import Plan
 from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
-from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
 
 if TYPE_CHECKING:
@@ -61,38 +59,37 @@ class QuantizePlan(Plan):
     weight_dtype: str
 
 
-def quantize(
-    store: Store, job_run_id: str, options: TrainConfig, context: Context, parent: Parent, weight_dtype: str
-) -> FinishedRun:
+def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> QuantizePlan:
+    """Work out what the run that has a parent's network in a number format will be."""
+    params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
+    return QuantizePlan(
+        kind=schema.QUANTIZED,
+        name=f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}",
+        params=params,
+        hash=config_hash(schema.QUANTIZED, params, parent.loaded.config_hash),
+        force=force,
+        # Several runs may have the parent's settings, and their networks may differ in the last digits.
+        lineage={schema.PARENT_RUN_ID: parent.loaded.run_id},
+        weight_dtype=weight_dtype,
+    )
+
+
+def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
     """Find the run that has a parent's network in a number format, or make it.
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
-    options : TrainConfig
-    context : Context
+    plan : QuantizePlan
+        Of the same parent.
+    context : JobContext
     parent : Parent
-    weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
 
     Raises
     ------
     StudyError
         If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
     """
-    params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
-    plan = QuantizePlan(
-        kind=schema.QUANTIZED,
-        name=f"{weight_dtype} {(parent.run.info.run_name or '').removeprefix('dense ')}",
-        params=params,
-        hash=config_hash(schema.QUANTIZED, params, parent.loaded.config_hash),
-        force=options.force,
-        # Several runs may have the parent's settings, and their networks may differ in the last digits.
-        lineage={schema.PARENT_RUN_ID: parent.loaded.run_id},
-        weight_dtype=weight_dtype,
-    )
-    return find_or_make(store, job_run_id, plan, context, parent, read=_read, make=_quantize)
+    return find_or_make(plan, context, parent, read=_read, make=_quantize)
 
 
 def export(context: Context, parent: LoadedRun) -> "ModelProto":
@@ -147,14 +144,14 @@ def examples(context: Context, weight_dtype: str) -> np.ndarray:
     return context.data.train_images[calibrating(context.train_indices, context.data.train_labels)]
 
 
-def _read(store: Store, run: Run, plan: QuantizePlan, context: Context) -> FinishedRun:
-    finished_run = finished(store, run, plan, context)
+def _read(run: Run, plan: QuantizePlan, context: JobContext) -> FinishedRun:
+    finished_run = finished(run, plan, context)
     if missing := [name for name in METRICS if name not in finished_run.metrics]:
         raise StudyError(f"it has no metric {missing[0]}")
     return finished_run
 
 
-def _quantize(store: Store, job_run_id: str, plan: QuantizePlan, context: Context, parent: Parent) -> FinishedRun:
+def _quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
     start = time.perf_counter()
     parent_run, dense, weight_dtype = parent.loaded, parent.loaded.dense, plan.weight_dtype
     model = onnx_quantization.quantized(parent.model(), weight_dtype, examples(context, weight_dtype))
@@ -167,13 +164,13 @@ def _quantize(store: Store, job_run_id: str, plan: QuantizePlan, context: Contex
         schema.DENSE_RUN_ID: dense.run_id,
         schema.PARENT_RUN_ID: parent_run.run_id,
     }
-    with store.run(
+    with context.store.run(
         plan.name,
         note=note,
         tags=tags | normalization_tags(parent_run.normalization),
         params=dict(plan.params),
         dataset=context.mlflow_dataset,
-        job_run_id=job_run_id,
+        job_run_id=context.job_run_id,
         child=True,
     ) as run:
         data, held_out = context.data, context.validation_indices

@@ -56,12 +56,12 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
     StudyError
         If a part of the fine-tuning is asked for and there is no fine-tuning.
     """
-    training = dense_training(options)
+    hyperparameters = dense_training(options)
     if not options.starts_anew:
-        training = _resolve(RECIPES[recipe(options)].fine_tuning, options, options.fine_tuning_choices)
+        hyperparameters = _resolve(RECIPES[recipe(options)].fine_tuning, options, options.fine_tuning_choices)
     if options.quantizes:
         quantization = Quantization(options.weight_bits, options.quantizes_while_training)
-        training = replace(training, quantization=quantization)
+        hyperparameters = replace(hyperparameters, quantization=quantization)
     parts = {
         "gradual pruning": options.is_gradual,
         "distillation": options.distill,
@@ -70,9 +70,9 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
         "quantization while training": options.quantizes_while_training,
     }
     part_name = next((part for part, is_wanted in parts.items() if is_wanted), "")
-    if part_name and not training.epochs:
+    if part_name and not hyperparameters.epochs:
         raise StudyError(f"0 epochs leave no fine-tuning, and {part_name} is part of it", option="fine_tune_epochs")
-    return training
+    return hyperparameters
 
 
 def recipe(options: TrainConfig) -> str:
@@ -106,12 +106,12 @@ def epsilon(options: PruneConfig) -> float:
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
 
 
-def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -> None:
+def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) -> None:
     """Check that gradual pruning ends before fine-tuning does.
 
     Parameters
     ----------
-    config : PruneConfig
+    options : PruneConfig
     fine_tuning : Hyperparameters
     images : int
         Number of training images.
@@ -121,17 +121,17 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
     StudyError
         If an epoch has fewer batches than steps of the ramp, or if no step of fine-tuning follows the ramp.
     """
-    if not config.is_gradual or config.starts_anew:
+    if not options.is_gradual or options.starts_anew:
         return
     epochs = fine_tuning.epochs
     batches = number_of_batches(images, fine_tuning.batch_size)
-    if config.ramp_steps > batches:
-        raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="ramp_steps")
-    if schedules.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
-        longest = 1 - 1 / (epochs * config.ramp_steps)
+    if options.ramp_steps > batches:
+        raise StudyError(f"{options.ramp_steps} is above {batches}, the batches of an epoch", option="ramp_steps")
+    if schedules.last_step(options.ramp * epochs, options.ramp_steps) >= epochs * options.ramp_steps:
+        longest = 1 - 1 / (epochs * options.ramp_steps)
         raise StudyError(
-            f"{config.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {config.ramp_steps} steps), and a "
-            f"step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            f"{options.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {options.ramp_steps} steps), and "
+            f"a step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="ramp",
         )
 
@@ -184,26 +184,26 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
         )
 
 
-def final_epochs(config: PruneConfig, training: Hyperparameters, images: int) -> int:
-    """Count the epochs of a training that end with the last masks. `pruning_steps` has the parameters and errors."""
-    if not config.is_gradual:
-        return training.epochs
-    batches = number_of_batches(images, training.batch_size)
-    if config.starts_anew:
-        last = pruning_steps(config, training, images)["end"]
+def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> int:
+    """Count the epochs of a training that end with the last masks. `pruning_times` has the parameters and errors."""
+    if not options.is_gradual:
+        return hyperparameters.epochs
+    batches = number_of_batches(images, hyperparameters.batch_size)
+    if options.starts_anew:
+        last = pruning_times(options, hyperparameters, images)["end"]
     else:
-        steps = schedules.last_step(config.ramp * training.epochs, config.ramp_steps) + 1
-        last = max(schedules.at_batches(range(steps), config.ramp_steps, batches))
-    return training.epochs - last // batches
+        steps = schedules.last_step(options.ramp * hyperparameters.epochs, options.ramp_steps) + 1
+        last = max(schedules.at_batches(range(steps), options.ramp_steps, batches))
+    return hyperparameters.epochs - last // batches
 
 
-def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -> dict[str, int]:
+def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> dict[str, int]:
     """Work out at which steps of the training `--start initialization` prunes.
 
     Parameters
     ----------
-    config : PruneConfig
-    training : Hyperparameters
+    options : PruneConfig
+    hyperparameters : Hyperparameters
     images : int
         Number of training images.
 
@@ -219,14 +219,17 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
         If pruning ends before it begins, or leaves no step of training after it, or if the schedules set and rigl
         exchange nothing.
     """
-    if not (config.starts_anew and config.is_gradual):
+    if not (options.starts_anew and options.is_gradual):
         return {}
-    batches = number_of_batches(images, training.batch_size)
-    steps = batches * training.epochs
-    usual_begin = 0 if config.is_sparse_from_start else _BEGIN
+    batches = number_of_batches(images, hyperparameters.batch_size)
+    steps = batches * hyperparameters.epochs
+    usual_begin = 0 if options.is_sparse_from_start else _BEGIN
     begin, end = (
         value if isinstance(value, int) else round(value * steps)
-        for value in (usual_begin if config.begin is None else config.begin, _END if config.end is None else config.end)
+        for value in (
+            usual_begin if options.begin is None else options.begin,
+            _END if options.end is None else options.end,
+        )
     )
     if steps < 2:
         raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="epochs")
@@ -234,15 +237,15 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
         raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="end")
     if end >= steps:
         raise StudyError(
-            f"{end} leaves no step with the last masks ({training.epochs} epochs of {batches} steps): give at most "
-            f"{steps - 1}, or a smaller share",
+            f"{end} leaves no step with the last masks ({hyperparameters.epochs} epochs of {batches} steps): give "
+            f"at most {steps - 1}, or a smaller share",
             option="end",
         )
-    frequency = config.frequency or _FREQUENCY
-    if config.is_sparse_from_start and begin + frequency >= end:
+    frequency = options.frequency or _FREQUENCY
+    if options.is_sparse_from_start and begin + frequency >= end:
         raise StudyError(
-            f"{frequency} leaves no exchange of weights between the steps {begin} and {end} ({training.epochs} epochs "
-            f"of {batches} steps): give less, or train for more epochs",
+            f"{frequency} leaves no exchange of weights between the steps {begin} and {end} "
+            f"({hyperparameters.epochs} epochs of {batches} steps): give less, or train for more epochs",
             option="frequency",
         )
     return {"begin": begin, "end": end, "frequency": frequency}
@@ -257,44 +260,44 @@ def training_params(options: TrainConfig, described: Mapping[str, str]) -> dict[
     described : mapping of str
         The params that describe the data, the model's source and given weights.
     """
-    training = dense_training(options)
+    hyperparameters = dense_training(options)
     resolved: dict[str, Any] = {
         **dict.fromkeys((schema.DATASET, schema.TEST_FRACTION)),  # the data say them
         schema.RECIPE: recipe(options),
-        schema.WEIGHT_DECAY: training.weight_decay,
-        **_of_steps(training),
-        **_of_epochs(training),
+        schema.WEIGHT_DECAY: hyperparameters.weight_decay,
+        **_of_steps(hyperparameters),
+        **_of_epochs(hyperparameters),
     }
     if schema.WEIGHTS_DIGEST in described:
-        resolved |= dict.fromkeys((*_of_steps(training), *_of_epochs(training)))
+        resolved |= dict.fromkeys((*_of_steps(hyperparameters), *_of_epochs(hyperparameters)))
     return {**described, **_logged(options, _TRAINING, resolved)}
 
 
 def pruning_params(
     options: PruneConfig,
-    training: Hyperparameters,
+    hyperparameters: Hyperparameters,
     ratio: float,
     iteration: int,
-    steps: Mapping[str, int] | None = None,
+    times: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
     """Return every resolved setting of pruning and fine-tuning that can change the pruned model, as canonical text.
 
     Parameters
     ----------
     options : PruneConfig
-    training : Hyperparameters
+    hyperparameters : Hyperparameters
         Of the training during or after which weights are pruned.
     ratio : float
     iteration : int
         Number of prunings since the dense run, this one included.
-    steps : mapping of str to int, optional
-        With `--start initialization`, when weights are pruned (`pruning_steps`). They are unknown before the data are.
+    times : mapping of str to int, optional
+        With `--start initialization`, when weights are pruned (`pruning_times`). They are unknown before the data are.
     """
     pruner, needs = options.pruner_record, options.pruner_record.needs
     objective, batches, mode = gradient(options)
     has_ramp = options.is_gradual and not options.starts_anew
     resolved: dict[str, Any] = {
-        **({} if options.starts_anew else _of_steps(training)),
+        **({} if options.starts_anew else _of_steps(hyperparameters)),
         schema.PRECISION: options.precision,
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
@@ -306,12 +309,12 @@ def pruning_params(
         "gradient_batches": (batches or "all") if "grad" in needs else None,
         "gradient_mode": mode if "grad" in needs else None,
         schema.EPSILON: epsilon(options) if "epsilon" in needs else None,
-        **_of_fine_tuning(options, training),
+        **_of_fine_tuning(options, hyperparameters),
         schema.SCHEDULE: options.logged_schedule,
         **({} if has_ramp else dict.fromkeys((schema.RAMP, "ramp_steps"))),
         "regrow": options.regrows if options.is_gradual and not options.is_sparse_from_start else None,
         **dict.fromkeys(("begin", "end", "frequency")),
-        **(steps or {}),
+        **(times or {}),
         "data_quotas": None if options.data_quotas == "none" else options.data_quotas,
         "constraint_step": options.dual_step,
         schema.QUANTIZATION: options.quantization if options.quantizes else None,
@@ -319,19 +322,19 @@ def pruning_params(
     return _logged(options, _PRUNING, resolved)
 
 
-def _logged(config: TrainConfig, records: Sequence[Option], resolved: Mapping[str, Any]) -> dict[str, str]:
+def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[str, Any]) -> dict[str, str]:
     """Return the params of options, and further ones, as canonical text.
 
     Parameters
     ----------
-    config : TrainConfig
+    options : TrainConfig
     records : sequence of Option
         The options. A detail of what is off has no param.
     resolved : mapping
         Values of options that are not logged as they are given, and further params; None for what is not logged.
     """
-    values = {record.name: getattr(config, record.name) for record in records if record.param} | dict(resolved)
-    details_of_off = {record.name for record in records if record.main_if_off(config)}
+    values = {record.name: getattr(options, record.name) for record in records if record.param} | dict(resolved)
+    details_of_off = {record.name for record in records if record.main_if_off(options)}
     return {name: text(value) for name, value in values.items() if value is not None and name not in details_of_off}
 
 
@@ -363,30 +366,30 @@ def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoic
     )
 
 
-def _of_fine_tuning(options: PruneConfig, training: Hyperparameters) -> dict[str, Any]:
+def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
     """Return the params of fine-tuning; None for those that it has not, or that are the dense model's."""
-    params = {f"fine_tune_{name}": value for name, value in _of_epochs(training).items()}
+    params = {f"fine_tune_{name}": value for name, value in _of_epochs(hyperparameters).items()}
     if options.starts_anew:
         return dict.fromkeys(params)
-    return params if training.epochs else dict.fromkeys(params) | {schema.FINE_TUNE_EPOCHS: 0}
+    return params if hyperparameters.epochs else dict.fromkeys(params) | {schema.FINE_TUNE_EPOCHS: 0}
 
 
-def _of_steps(training: Hyperparameters) -> dict[str, Any]:
+def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
     """Return the params of a training's steps, which a network and its fine-tuning have in common."""
     return {
-        schema.BATCH_SIZE: training.batch_size,
-        schema.MOMENTUM: training.momentum,
-        schema.OPTIMIZER: training.optimizer,
-        schema.AUGMENTATION: training.augmentation,
+        schema.BATCH_SIZE: hyperparameters.batch_size,
+        schema.MOMENTUM: hyperparameters.momentum,
+        schema.OPTIMIZER: hyperparameters.optimizer,
+        schema.AUGMENTATION: hyperparameters.augmentation,
     }
 
 
-def _of_epochs(training: Hyperparameters) -> dict[str, Any]:
+def _of_epochs(hyperparameters: Hyperparameters) -> dict[str, Any]:
     """Return the params of a training's epochs; those of fine-tuning have names of their own."""
     return {
-        schema.EPOCHS: training.epochs,
-        schema.LEARNING_RATE: training.learning_rate if training.epochs else None,
-        "decay": training.decay,
-        "average_epochs": training.average_epochs,
-        schema.PHASES: str(training),
+        schema.EPOCHS: hyperparameters.epochs,
+        schema.LEARNING_RATE: hyperparameters.learning_rate if hyperparameters.epochs else None,
+        "decay": hyperparameters.decay,
+        "average_epochs": hyperparameters.average_epochs,
+        schema.PHASES: str(hyperparameters),
     }

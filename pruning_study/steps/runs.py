@@ -21,7 +21,7 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import own_unit
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import final_metrics
 from pruning_study.steps.plan import Plan, TrainPlan
@@ -104,15 +104,13 @@ class LoadedRun(FinishedRun):
 RunPlan = TypeVar("RunPlan", bound=Plan)
 Parent = TypeVar("Parent")
 Result = TypeVar("Result", bound=FinishedRun)
-Read: TypeAlias = Callable[[Store, Run, RunPlan, Context], Result]
-Make: TypeAlias = Callable[[Store, str, RunPlan, Context, Parent], Result]
+Read: TypeAlias = Callable[[Run, RunPlan, JobContext], Result]
+Make: TypeAlias = Callable[[RunPlan, JobContext, Parent], Result]
 
 
 def find_or_make(
-    store: Store,
-    job_run_id: str,
     plan: RunPlan,
-    context: Context,
+    context: JobContext,
     parent: Parent,
     *,
     read: Read[RunPlan, Result],
@@ -122,38 +120,34 @@ def find_or_make(
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for the run.
     plan : Plan
-    context : Context
+    context : JobContext
     parent : LoadedRun or what else the step starts from
     read : function
         Reads a run that exists, and raises the errors of `find`.
     make : function
         Makes the run.
     """
-    with store.making(plan.hash):
-        return find(store, plan, context, read=read) or make(store, job_run_id, plan, context, parent)
+    with context.store.making(plan.hash):
+        return find(plan, context, read=read) or make(plan, context, parent)
 
 
-def find(store: Store, plan: RunPlan, context: Context, *, read: Read[RunPlan, Result]) -> Result | None:
+def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> Result | None:
     """Find the newest finished run of a plan that can be used; none where the plan forces a new one.
 
     Parameters
     ----------
-    store : Store
     plan : Plan
-    context : Context
+    context : JobContext
     read : function
         Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried. An
         OtherNetworkError is raised, since what is made instead would have the same hash as runs of another network.
     """
-    for run in [] if plan.force else store.find(plan.hash):
+    for run in [] if plan.force else context.store.find(plan.hash):
         if not _descends(run, plan.lineage):
             continue
         try:
-            return read(store, run, plan, context)
+            return read(run, plan, context)
         except OtherNetworkError:
             raise
         except StudyError as error:
@@ -173,24 +167,23 @@ def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
     return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
 
-def finished(store: Store, run: Run, plan: Plan, context: Context) -> FinishedRun:
+def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
     """Return a pruned or quantised run that was found, without loading it.
 
     Parameters
     ----------
-    store : Store
     run : mlflow.entities.Run
     plan : Plan
-    context : Context
+    context : JobContext
 
     Raises
     ------
     StudyError
         If the run lacks an artifact or a metric, or if its predictions are damaged or of other images.
     """
-    if missing := store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
+    if missing := context.store.missing(run.info.run_id, ARTIFACTS[plan.kind]):
         raise StudyError(f"it lacks {', '.join(missing)}")
-    test_predictions(store, run.info.run_id, context.data)
+    test_predictions(context.store, run.info.run_id, context.data)
     metrics = _metrics(run, context.data)
     if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
         raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")

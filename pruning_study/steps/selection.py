@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def select(
     """
     if (kept_weights if isinstance(kept_weights, int) else sum(kept_weights)) == plan.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.training
+    pruner, seed, training = plan.pruner, plan.options.seed, plan.dense.hyperparameters
     arranged = partial(inputs_second, model) if pruner.unit == "channel" else dict
     theta, candidates = arranged(theta), arranged(candidates or {})
     shared: dict[str, object] = {}
@@ -88,27 +89,21 @@ def select(
     return arranged(dict(zip(theta, masks, strict=True)))
 
 
-def random_masks(plan: PrunePlan, theta: Mapping[str, Tensor], kept_weights: int) -> Masks:
-    """Return the random masks with which a network begins that is sparse from the start.
+def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Tensor]) -> tuple[Masks, Exchange]:
+    """Return the random masks with which a network begins that is sparse from the start, and how they change.
 
     Parameters
     ----------
     plan : PrunePlan
         With the scope `layer` every layer keeps the same share, and otherwise as many as `layer_numbers` says.
+    context : Context
     theta : mapping of state-dict names to Tensors
-    kept_weights : int
-        Number of weights to keep, in all layers together.
+        The prunable weights.
     """
+    seed, size = plan.options.seed, plan.dense.hyperparameters.batch_size
+    kept_numbers = cast(Mapping[int, int], plan.kept_numbers)
     numbers = sparse_training.equal_numbers if plan.scope == "layer" else sparse_training.layer_numbers
-    shapes = [weights.shape for weights in theta.values()]
-    return sparse_training.random_masks(
-        theta, numbers(shapes, kept_weights), generator(plan.options.seed, "sparse start")
-    )
-
-
-def exchange(plan: PrunePlan, context: Context, kept_weights: Mapping[int, int]) -> Exchange:
-    """Return how the masks of a network that is sparse from the start change: at which batches, and by what."""
-    seed, size = plan.options.seed, plan.dense.training.batch_size
+    of_layers = numbers([weights.shape for weights in theta.values()], kept_numbers[0])
 
     def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
         """Return the gradient of the loss on random training images, a batch of them, as in evaluation."""
@@ -116,7 +111,10 @@ def exchange(plan: PrunePlan, context: Context, kept_weights: Mapping[int, int])
         images = Examples(*context.train.batch(order[:size].to(context.train.labels.device)))
         return context.engine.gradient(model, images)
 
-    return Exchange(plan.options.schedule, kept_weights, lambda batch: generator(seed, f"exchange {batch}"), gradient)
+    return (
+        sparse_training.random_masks(theta, of_layers, generator(seed, "sparse start")),
+        Exchange(plan.options.schedule, kept_numbers, lambda batch: generator(seed, f"exchange {batch}"), gradient),
+    )
 
 
 def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: Mapping[str, Tensor]) -> Masks:
@@ -193,7 +191,7 @@ def _objective_gradient(
     theta: Mapping[str, Tensor],
     gradient: Mapping[str, Tensor] | None,
 ) -> dict[str, Tensor]:
-    (objective, batches, mode), training = plan.gradient, plan.dense.training
+    (objective, batches, mode), training = plan.gradient, plan.dense.hyperparameters
     if batches or mode == "train":
         gradient = gradients.sampled_gradient(
             model,

@@ -43,7 +43,7 @@ class Shrinking(NamedTuple):
     remaining_channels: int
 
 
-def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
+def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None:
     """Check that the package that shrinks networks is there, if `--shrink` is given.
 
     Raises
@@ -51,7 +51,7 @@ def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
     StudyError
         If it is missing. The error says how to install it.
     """
-    if config.shrink:
+    if options.shrink:
         check_package(option=OPTION)
 
 

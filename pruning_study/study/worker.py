@@ -15,7 +15,7 @@ from analysis.runs import retries, schema
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, iterated, pruned
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import JobContext
 from pruning_study.steps.iterated import LevelPlan
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan
@@ -82,7 +82,7 @@ class Worker:
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
-        self._planned: tuple[Config, PrunePlan, Context] | None = None
+        self._planned: tuple[Config, PrunePlan, JobContext] | None = None
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
@@ -101,46 +101,32 @@ class Worker:
         return StepOutcome(state, run.run_id, metrics=run.metrics, seconds=time.perf_counter() - start)
 
     def _run(self, step: Step) -> FinishedRun:
-        if self._store is None:
-            self._store = Store(retries.client(self._where[0]), *self._where)
-        store, (plan, context) = self._store, self._plan(step.config)
+        plan, context = self._plan(step.config)
         if step.kind == schema.DENSE:
-            run: FinishedRun = dense.train(store, self._study_run_id, plan.dense, context)
+            run: FinishedRun = dense.train(plan.dense, context)
         else:
-            parent = self._parent(store, step.parent_hash, plan, context)
-            run = self._pruned(store, plan, context, parent, step.config)
+            run = self._pruned(plan, context, self._parent(step.parent_hash, plan, context), step.config)
         self._keep(run)
         return run
 
-    def _pruned(
-        self, store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, config: Config
-    ) -> FinishedRun:
+    def _pruned(self, plan: PrunePlan, context: JobContext, parent: LoadedRun, config: Config) -> FinishedRun:
         if isinstance(plan, LevelPlan):
-            return iterated.level(store, self._study_run_id, plan, context, parent)
+            return iterated.level(plan, context, parent)
         assert isinstance(config, PruneConfig)
-        return pruned.prune(store, self._study_run_id, plan, context, parent, config.ratio[0])
+        return pruned.prune(plan.at(config.ratio[0]), context, parent)
 
-    def _parent(self, store: Store, parent_hash: str, plan: PrunePlan, context: Context) -> LoadedRun:
+    def _parent(self, parent_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
         """Return the run that a step starts from, out of memory or the store, or made again.
 
         A dense run that is missing or damaged is trained again, and so is a level of an iteration.
         """
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == plan.dense.hash:
-            parent = dense.train(store, self._study_run_id, plan.dense, context)
-        parent = parent or _load_stored(store, parent_hash, plan, context)
-        parent = parent or self._level(store, parent_hash, plan, context)
+            parent = dense.train(plan.dense, context)
+        parent = parent or _load_stored(parent_hash, plan, context)
+        parent = parent or _level(parent_hash, plan, context)
         self._keep(parent)
         return parent
-
-    def _level(self, store: Store, level_hash: str, plan: PrunePlan, context: Context) -> LoadedRun:
-        """Find or make a level of an iteration, and what it starts from."""
-        if isinstance(plan, LevelPlan):
-            root = dense.train(store, self._study_run_id, plan.dense, context)
-            for run in iterated.levels(store, self._study_run_id, plan, context, root):
-                if run.config_hash == level_hash:
-                    return run
-        raise StudyError("the run that it starts from is gone or damaged: delete it if it is there, and start again")
 
     def _keep(self, run: FinishedRun) -> None:
         """Keep a run in memory as the one used last, and let go of the one that was not used for longest."""
@@ -150,11 +136,14 @@ class Worker:
             while len(self._models) > KEPT_MODELS:
                 del self._models[next(iter(self._models))]
 
-    def _plan(self, config: Config) -> tuple[PrunePlan, Context]:
+    def _plan(self, config: Config) -> tuple[PrunePlan, JobContext]:
         but_ratio = replace(config, ratio=(1.0,)) if isinstance(config, PruneConfig) else config
         if self._planned is None or self._planned[0] != but_ratio:
             self._planned = None
-            context = load_context(but_ratio, self._dataset(source(config)))
+            if self._store is None:
+                self._store = Store(retries.client(self._where[0]), *self._where)
+            in_memory = load_context(but_ratio, self._dataset(source(config)))
+            context = JobContext(in_memory, self._store, self._study_run_id)
             self._planned = (but_ratio, plan_of(but_ratio, context), context)
         return self._planned[1:]
 
@@ -164,12 +153,21 @@ class Worker:
         return self._data[key]
 
 
-def _load_stored(store: Store, config_hash: str, plan: PrunePlan, context: Context) -> LoadedRun | None:
-    for run in store.find(config_hash):
+def _load_stored(config_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun | None:
+    for run in context.store.find(config_hash):
         try:
-            return load(store, run, plan, context)
+            return load(context.store, run, plan, context)
         except OtherNetworkError:
             raise
         except StudyError as error:
             log.warning("run %s cannot be loaded: %s", run.info.run_id, error)
     return None
+
+
+def _level(level_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
+    """Find or make a level of an iteration, and what it starts from."""
+    if isinstance(plan, LevelPlan):
+        for run in iterated.levels(plan, context, dense.train(plan.dense, context)):
+            if run.config_hash == level_hash:
+                return run
+    raise StudyError("the run that it starts from is gone or damaged: delete it if it is there, and start again")

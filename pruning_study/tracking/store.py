@@ -211,9 +211,12 @@ class Store:
         with locks.held(self.lock(config_hash), waiting="another process is making this very run: waiting for it"):
             yield
 
-    def saved_training(self, config_hash: str) -> Path:
-        """Return the file in which an unfinished training is saved."""
-        return self.lock(config_hash).with_suffix(".safetensors")
+    def saved_training(self, config_hash: str, *, force: bool = False) -> Path:
+        """Return the file in which an unfinished training is saved; with `force` there is none to go on from."""
+        file = self.lock(config_hash).with_suffix(".safetensors")
+        if force:
+            file.unlink(missing_ok=True)
+        return file
 
     @property
     def journal(self) -> Path:

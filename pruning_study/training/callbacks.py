@@ -95,12 +95,12 @@ class Factors(Callback):
         """Set the factors, and what is to be called after each step if the rule learns from it."""
         rule, learned, labels = self.rule, state.weighting, training.train.labels
         if not rule.each_step:
-            return replace(steps, weights=rule.weights(learned, labels))
-        weights = torch.zeros(labels.shape, device=labels.device)
-        outcomes = Outcomes(torch.zeros_like(weights), torch.zeros_like(labels, dtype=torch.bool))
+            return replace(steps, factors=rule.factors(learned, labels))
+        factors = torch.zeros(labels.shape, device=labels.device)
+        outcomes = Outcomes(torch.zeros_like(factors), torch.zeros_like(labels, dtype=torch.bool))
 
         def set_factors(images: Tensor) -> None:
-            weights[images] = rule.weights(learned, labels[images])
+            factors[images] = rule.factors(learned, labels[images])
 
         def stepped(number: int) -> None:
             images = steps.batches[number]
@@ -109,7 +109,7 @@ class Factors(Callback):
                 set_factors(steps.batches[number + 1])
 
         set_factors(steps.batches[0])
-        return replace(steps, weights=weights, outcomes=outcomes, stepped=stepped)
+        return replace(steps, factors=factors, outcomes=outcomes, stepped=stepped)
 
     def after_epoch(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
         """Let the rule learn from the network, on the validation images."""

@@ -63,13 +63,13 @@ class Steps:
     withheld : mapping of state-dict names to Tensors, optional
         Values of the pruned weights. They and their momentum are then trained too, by the gradient of the network
         without them, and changed in place.
-    weights : float32 Tensor [len(train)], optional
+    factors : float32 Tensor [len(train)], optional
         Factor on the loss of each training image, with the teacher's part of it; it may be negative. A batch's loss
         is the sum of factor times loss, divided by the number of images. Without them the loss is the plain mean.
     outcomes : Outcomes, optional
         Changed in place for the images of the batches.
     stepped : callable, optional
-        Called after the step of each batch with its number, counted from 0. It may change the weights of the images
+        Called after the step of each batch with its number, counted from 0. It may change the factors of the images
         of later batches in place, by what `outcomes` has. What it raises ends the training.
     """
 
@@ -80,7 +80,7 @@ class Steps:
     augment: FlipCrop | None = None
     distillation: Distillation | None = None
     withheld: Mapping[str, Tensor] | None = None
-    weights: Tensor | None = None
+    factors: Tensor | None = None
     outcomes: Outcomes | None = None
     stepped: Callable[[int], None] | None = None
 
@@ -220,7 +220,7 @@ class Torch:
         images, labels = steps.train.batch(batch)
         images = steps.augment(images) if steps.augment else images
         scores, distillation = self._training_logits(model, images), steps.distillation
-        wanted, on_losses = None, None if steps.weights is None else steps.weights[batch]
+        wanted, on_losses = None, None if steps.factors is None else steps.factors[batch]
         if distillation:
             teacher_logits = distillation.teacher_logits(batch, images)
             wanted, on_losses = distillation.targets(teacher_logits, labels, on_losses, self.probabilities)

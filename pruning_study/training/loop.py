@@ -161,7 +161,7 @@ def _train(
         state.start_optimizer(settings.optimizer, model)
     rates = epoch.learning_rates(settings.decay, number_of_batches(len(training.train), settings.batch_size))
     first, augment = (epoch.number - 1) * len(rates), _augmentation(training, random)
-    with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
+    with _as_study_error(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         changes = sorted(batch - first for batch in training.changes if first < batch < first + len(batches))
         for start, end in pairwise([0, *changes, len(batches)]):
@@ -325,7 +325,7 @@ def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.G
 
 
 @contextmanager
-def _one_line(failure: str) -> Iterator[None]:
+def _as_study_error(failure: str) -> Iterator[None]:
     """Turn an error of torch into a StudyError of one line."""
     try:
         yield

@@ -22,7 +22,7 @@ class Weighting(Protocol):
     def initial_state(self) -> dict[str, Tensor]:
         """Return the state before the first step; the methods below change its tensors in place."""
 
-    def weights(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
+    def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the factors, float32 [N], of images with these labels, int64 [N].
 
         The images are those of a batch where `each_step`, else all training images in their order.

@@ -13,14 +13,13 @@ from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
 from pruning_study.steps.compressed import Parent
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement, Sides, Validated
-from pruning_study.tracking.store import Store
 from pruning_study.training.mitigation import class_offsets
 
 if TYPE_CHECKING:
@@ -34,18 +33,14 @@ class Network:
 
     Parameters
     ----------
-    store : Store
-    job_run_id : str
-        The job that asks for runs.
     plan : PrunePlan
         Of the control; chains differ from it in pruning.
-    context : Context
+    context : JobContext
     dense : LoadedRun
     """
 
-    def __init__(self, store: Store, job_run_id: str, plan: PrunePlan, context: Context, dense: LoadedRun) -> None:
-        self.store, self.plan, self.context, self.dense = store, plan, context, dense
-        self.job_run_id = job_run_id
+    def __init__(self, plan: PrunePlan, context: JobContext, dense: LoadedRun) -> None:
+        self.plan, self.context, self.dense = plan, context, dense
 
     def make(self, chain: Chain) -> FinishedRun:
         """Find or make the compressed run of a chain.
@@ -55,19 +50,14 @@ class Network:
         StudyError
             If a step cannot be made, or if the store does not take it.
         """
-        return compressed.compress(
-            self.store,
-            self.job_run_id,
-            replace(self.plan.options, **chain.options),
-            self.context,
-            Parent(self.dense, self._pruned(chain) if chain.prunes else None),
-            number_format=chain.number_format,
-            name=str(chain),
-        )
+        parent = Parent(self.dense, self._pruned(chain) if chain.prunes else None)
+        options = replace(self.plan.options, **chain.options)
+        plan = compressed.plan_compression(options, parent, number_format=chain.number_format, name=str(chain))
+        return compressed.compress(plan, self.context, parent)
 
     def model(self, run: FinishedRun) -> "ModelProto":
         """Return the ONNX model of a compressed run."""
-        return compressed.onnx_model(self.store, run.run_id)
+        return compressed.onnx_model(self.context.store, run.run_id)
 
     @cached_property
     def dense_model(self) -> "ModelProto":
@@ -77,9 +67,9 @@ class Network:
     def validated(self, chain: Chain) -> Validated:
         """Make a chain, and return which validation images the networks have right."""
         run, control = self.make(chain), self._control(chain)
-        after = runs.val_predictions(self.store, run.run_id, self.context)
+        after = runs.val_predictions(self.context.store, run.run_id, self.context)
         before = self.dense.dense.val_predictions
-        retrained = runs.val_predictions(self.store, control.run_id, self.context) if control else before
+        retrained = runs.val_predictions(self.context.store, control.run_id, self.context) if control else before
         return Validated(self.context.validation_indices, before.right, retrained.right, after.right)
 
     def cost(self, chain: Chain, minimize: str) -> tuple[FinishedRun, float]:
@@ -92,10 +82,10 @@ class Network:
     def tested(self, chain: Chain) -> Sides:
         """Make a chain, and return which test images the networks have right."""
         run, control = self.make(chain), self._control(chain)
-        after = compressed.tested(self.store, self.context.data, run.run_id, self.model(run))
+        after = compressed.tested(self.context.store, self.context.data, run.run_id, self.model(run))
         before = self.dense.dense.predictions
         if control:
-            retrained = runs.test_predictions(self.store, control.run_id, self.context.data)
+            retrained = runs.test_predictions(self.context.store, control.run_id, self.context.data)
         return _sides(before.right, (retrained if control else before).right, after.right)
 
     def _share_of_time(self, run: FinishedRun) -> float:
@@ -110,7 +100,7 @@ class Network:
 
     def _pruned(self, chain: Chain) -> FinishedRun:
         plan = plan_pruning(replace(self.plan.options, **chain.options), self.context)
-        return pruned.prune(self.store, self.job_run_id, plan, self.context, self.dense, chain.ratio)
+        return pruned.prune(plan, self.context, self.dense)
 
 
 def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
@@ -169,7 +159,7 @@ def space_of(plan: PrunePlan, context: Context, minimize: str, more: Mapping[str
     more : mapping of str
         Further params that all chains share.
     """
-    most = plan.training.epochs
+    most = plan.hyperparameters.epochs
     epochs = tuple(sorted({max(most // 2, min(most, 1)), most}))
     params = hashed_params(plan.at(1.0).params)
     space = ChainSpace(minimize, epochs, settings={**params, **more})

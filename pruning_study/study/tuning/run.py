@@ -26,7 +26,7 @@ from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparis
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned, runs
-from pruning_study.steps.context import Context
+from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
@@ -54,7 +54,7 @@ class DenseNetwork:
     """A dense model that every trial prunes, the plan that prunes it, and what is in memory."""
 
     plan: PrunePlan
-    context: Context
+    context: JobContext
     dense: LoadedRun
 
     @property
@@ -68,11 +68,11 @@ class DenseNetwork:
         Class offsets are fitted on validation images too. Each image is predicted with offsets that were fitted without
         it, so that a trial is not judged by the images that it learned from.
         """
-        return pruned.trial(self.with_options(options), self.context, self.dense, ratio)
+        return pruned.trial(self.with_options(options, ratio), self.context, self.dense)
 
-    def with_options(self, options: Mapping[str, Any]) -> PrunePlan:
-        """Return the plan of other options of pruning."""
-        return plan_pruning(replace(self.plan.options, **options), self.context)
+    def with_options(self, options: Mapping[str, Any], ratio: float) -> PrunePlan:
+        """Return the plan of other options of pruning at a ratio."""
+        return plan_pruning(replace(self.plan.options, **options, ratio=(ratio,)), self.context)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -103,13 +103,13 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     space = _space(config, plan, context, store.experiment_id)
     search = TuningSearch(store, config.study_name or _default_name(config, plan, space), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
-        networks = [_network(store, job.run_id, *each) for each in planned]
+        networks = [_network(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
         if config.objective != "accuracy":
             _check_alpha(networks)
         with _parent(store, search, job.run_id, context) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
             _search(store, search, networks, config, parent.run_id)
-            result = _result(store, search, networks, config, job.run_id)
+            result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
@@ -136,7 +136,7 @@ def _space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id:
         # With a gradual schedule and distillation a plan has every param of the trials, such as the temperature.
         plan = plan_pruning(replace(plan.options, schedule=CUBIC, distill=1.0), context)
         searched_params = TRIAL_PARAMS | SCHEDULE_PARAMS
-        longest_ramp = _longest_ramp(plan.training.epochs)
+        longest_ramp = _longest_ramp(plan.hyperparameters.epochs)
     params = hashed_params(plan.params)
     if config.tune_decay:
         _check_decays(plan)
@@ -158,14 +158,14 @@ def _space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id:
         strength_of=strength_of,
         strength=float(params[strength_of]) if strength_of else 0.0,
         decays=DECAYS if config.tune_decay else (),
-        decay=plan.training.decay if config.tune_decay else "",
+        decay=plan.hyperparameters.decay if config.tune_decay else "",
     )
 
 
 def _check_decays(plan: PrunePlan) -> None:
     """Check that the fine-tuning has steps to decay in."""
     for decay in DECAYS:
-        check_decay(replace(plan.training, decay=decay), plan.images, "tune_decay")
+        check_decay(replace(plan.hyperparameters, decay=decay), plan.images, "tune_decay")
 
 
 def _longest_ramp(epochs: int) -> float:
@@ -178,8 +178,8 @@ def _default_name(config: TuneConfig, plan: PrunePlan, space: Space) -> str:
     return f"{plan.dataset}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
 
 
-def _network(store: Store, job_run_id: str, plan: PrunePlan, context: Context) -> DenseNetwork:
-    return DenseNetwork(plan, context, dense.train(store, job_run_id, plan.dense, context))
+def _network(plan: PrunePlan, context: JobContext) -> DenseNetwork:
+    return DenseNetwork(plan, context, dense.train(plan.dense, context))
 
 
 def _check_alpha(networks: Sequence[DenseNetwork]) -> None:
@@ -283,9 +283,7 @@ def _pruned_recalls(
     return recalls, False
 
 
-def _result(
-    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig, job_run_id: str
-) -> Tuning:
+def _result(search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig) -> Tuning:
     """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
     trials = search.trials()
     best = objectives.winner(trials, config.objective)
@@ -294,12 +292,12 @@ def _result(
     )
     winning_point = _point(trials.loc[best.trial])
     points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
-    test_rows = partial(_test, store, job_run_id, search.space, points)
+    test_rows, first = partial(_test, search.space, points), networks[0].context
     rows = [row for network in networks for row in test_rows(network, new=False)]
     start = max(config.seeds) + 1
     for seed in range(start, start + config.confirm_seeds):
-        network = _network(store, job_run_id, *_plan(config, seed, networks[0].context.data))
-        rows += test_rows(network, new=True)
+        plan, in_memory = _plan(config, seed, first.data)
+        rows += test_rows(_network(plan, JobContext(in_memory, first.store, first.job_run_id)), new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
         name=search.name,
@@ -321,13 +319,12 @@ def _point(trial: pd.Series) -> Point:
 
 
 def _test(
-    store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
+    space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     context, data = network.context, network.context.data
     for role, point in points.items():
-        plan = network.with_options(space.options(point))
-        run = pruned.prune(store, job_run_id, plan, context, network.dense, point.ratio)
+        run = pruned.prune(network.with_options(space.options(point), point.ratio), context, network.dense)
         guesses = [runs.is_at_chance(metrics, data) for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,

@@ -30,7 +30,7 @@ class FixedClassWeights:
         """Return no state: nothing is learnt."""
         return {}
 
-    def weights(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
+    def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the weight of each label, float32 [N]."""
         return self.of_classes.to(labels.device)[labels]
 

@@ -101,7 +101,7 @@ class Constrained:
         state = {MULTIPLIERS: zeros, GAPS: zeros.clone(), STEPS: torch.zeros((), dtype=torch.int64)}
         return state | (empty_buffers(self.classes, self.device) if self.each_step else {})
 
-    def weights(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
+    def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the `image_factors` of the multipliers."""
         return image_factors(labels, self.constraint.pull(state[MULTIPLIERS], state[GAPS]))
 

@@ -214,7 +214,7 @@ class Native:
         """Train as `Engine.train_epoch` says."""
         train, batches, optimizer, augment = steps.train, steps.batches, steps.optimizer, steps.augment
         masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
-        weights, outcomes, stepped = steps.weights, steps.outcomes, steps.stepped
+        factors, outcomes, stepped = steps.factors, steps.outcomes, steps.stepped
         if optimizer.name != SGD:
             raise ValueError(f"it trains with {SGD}, not with {optimizer.name}")
         labels = self._checked_labels(train)
@@ -225,7 +225,7 @@ class Native:
             raise ValueError("BatchNorm needs more than one value per channel when training")
         if order.min() < 0 or order.max() >= len(labels):
             raise ValueError(f"batches have indices outside [0, {len(labels)})")
-        _check_of_images(len(labels), weights, outcomes)
+        _check_of_images(len(labels), factors, outcomes)
         parameters, running = self._flat(dict(model.named_parameters())), self._running(model)
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
@@ -243,15 +243,15 @@ class Native:
         for portion in _portions(train, labels, *whole, self._at_once, copied=copied, alone=bool(stepped)):
             images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
-            wanted, entropies, factors = torch.empty(0), torch.empty(0), None if weights is None else weights[there]
+            wanted, entropies, own = torch.empty(0), torch.empty(0), None if factors is None else factors[there]
             if distillation:
-                wanted, entropies, factors = self._teacher_probabilities(distillation, portion, augment, factors)
+                wanted, entropies, own = self._teacher_probabilities(distillation, portion, augment, own)
             seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
             self._run(
                 self._library.train,
                 *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(running.data_ptr(), self._settings.data_ptr()),
-                *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),
+                *(images.data_ptr(), portion.labels.data_ptr(), _pointer(own)),
                 *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
                 *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
                 *(portion.rates.data_ptr(), optimizer.momentum, *optimizer.regularizer.times(optimizer.weight_decay)),
@@ -264,7 +264,7 @@ class Native:
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
-            entropy += _sum_of_entropies(entropies, portion.order, factors) if distillation else 0.0
+            entropy += _sum_of_entropies(entropies, portion.order, own) if distillation else 0.0
         self._copy(parameters, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
         self._copy_running(running, len(batches), model)
@@ -446,9 +446,9 @@ class Native:
             buffers[f"{layer.name}.num_batches_tracked"] += batches
 
 
-def _check_of_images(count: int, weights: Tensor | None, outcomes: Outcomes | None) -> None:
+def _check_of_images(count: int, factors: Tensor | None, outcomes: Outcomes | None) -> None:
     """Raise a ValueError unless what is given of each image fits so many of them."""
-    tensors = [("weights", weights, torch.float32)]
+    tensors = [("factors", factors, torch.float32)]
     if outcomes:
         tensors += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
     for name, tensor, dtype in tensors:

@@ -26,7 +26,7 @@ from pruning_study.steps.resolved import (
     dense_training,
     fine_tuning,
     pruning_params,
-    pruning_steps,
+    pruning_times,
     training_params,
 )
 from pruning_study.training.recipes import RECIPES
@@ -197,7 +197,7 @@ def test_the_command_says_how_training_and_fine_tuning_end(options):
 def assert_asks_for(config):
     def params(config):
         training = fine_tuning(config)
-        steps = pruning_steps(config, training, 54_000)
+        steps = pruning_times(config, training, 54_000)
         pruned = pruning_params(config, training, config.ratio[0], 1, steps)
         return {**training_params(config, {"dataset": config.dataset}), **pruned}
 

@@ -279,7 +279,7 @@ def network_and_setting(tiny, tmp_path_factory):
     np.savez(path, **tiny)
     setting = planned(PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=2, engine="torch"))
     model = copy.deepcopy(setting.context.model)
-    plan = replace(setting.dense[0].training, phases=(Phase(2, 0.05),))
+    plan = replace(setting.dense[0].hyperparameters, phases=(Phase(2, 0.05),))
     fit(
         model,
         TrainingSetup(setting.context.train, setting.context.validation, plan, seed=0, stream="dense", black=BLACK),
@@ -300,7 +300,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._prune_and_fit(steps.plan_for(*setting, dense, 20.0), setting.context, dense)
+    model, fitted = steps._prune_and_fit(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense)
     return model.state_dict(), fitted.masks
 
 
@@ -331,7 +331,7 @@ class TestPruning:
         )
         assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
         at_once = setting_with(setting, pruner=pruner)
-        one_shot = steps.pruning_masks(steps.plan_for(*at_once, dense, 20.0), at_once.context, dense)
+        one_shot = steps.pruning_masks(steps.plan_for(*at_once.at_ratio(20.0), dense), at_once.context, dense)
         differ = any(not torch.equal(masks[name], one_shot[name]) for name in masks)
         assert differ == (pruner != "rp")
 
@@ -348,9 +348,9 @@ class TestPruning:
 
         numbers = setting.kept_numbers(20.0)
         training = TrainingSetup(
-            *(setting.context.train, setting.context.validation, setting.plan.training),
+            *(setting.context.train, setting.context.validation, setting.plan.hyperparameters),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
-            masks=steps.pruning_masks(steps.plan_for(*setting, dense, 20.0), setting.context, dense),
+            masks=steps.pruning_masks(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense),
             callbacks=[MaskChanges(Ramp(setting.plan.at(20.0).kept_numbers, choose, False))],
         )
         fit(copy.deepcopy(dense.model), training)

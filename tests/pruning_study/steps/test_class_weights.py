@@ -14,8 +14,8 @@ OPTIONS = {"epochs": 1, "fine_tune_epochs": 2, "batch_size": 32, "engine": "torc
 
 
 def made(store, data, **options):
-    setting = planned(PruneConfig(dataset=str(data), **OPTIONS, **options))
-    return pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), *setting.plan.options.ratio)
+    setting = planned(PruneConfig(dataset=str(data), **OPTIONS, **options)).in_job(store)
+    return pruned.prune(*setting, dense.train(*setting.dense))
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ def store(store_uri):
 
 
 def made(store, tiny_npz, **options):
-    setting = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options))
-    parent = dense.train(store, "0", *setting.dense)
-    return parent, pruned.prune(store, "0", *setting, parent, *setting.plan.options.ratio)
+    setting = planned(PruneConfig(dataset=str(tiny_npz), **OPTIONS | options)).in_job(store)
+    parent = dense.train(*setting.dense)
+    return parent, pruned.prune(*setting, parent)
 
 
 @pytest.mark.slow

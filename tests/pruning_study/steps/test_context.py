@@ -2,6 +2,8 @@ import pytest
 
 from pruning_study.data.examples import Normalization
 from pruning_study.options.config import PruneConfig
+from pruning_study.steps.context import JobContext
+from pruning_study.tracking.store import Store
 from tests.plans import planned
 
 
@@ -45,3 +47,19 @@ def test_at_another_point_data_and_model_are_shared(setting):
     assert other.context.data is setting.context.data
     assert other.context.model is setting.context.model
     assert other.context.train is setting.context.train
+
+
+def test_the_context_of_a_job_shares_what_is_in_memory(setting):
+    store = Store(None, "sqlite:///of-nothing.db", "1")
+    job = JobContext(setting.context, store, "7")
+    assert job.train is setting.context.train
+    assert job.early_networks is setting.context.early_networks
+    setting.context.forget_images()
+    images = job.images
+    assert setting.context.images is images
+
+
+def test_normalised_in_another_way_the_context_of_a_job_keeps_its_job(setting):
+    store = Store(None, "sqlite:///of-nothing.db", "1")
+    other = JobContext(setting.context, store, "7").normalized_as(Normalization([0.0], [1.0]))
+    assert (other.store, other.job_run_id, other.normalization) == (store, "7", Normalization([0.0], [1.0]))

@@ -313,21 +313,21 @@ def test_steps_are_those_of_torchs_sgd_to_the_last_bit(momentum):
         assert velocity[name].equal(sgd.state[weights]["momentum_buffer"])
 
 
-def two_images(*, weights=None, outcomes=None, **settings):
+def two_images(*, factors=None, outcomes=None, **settings):
     """Train a network of weights 0 for one step on images (1, 0) and (0, 1), of the classes 0 and 1."""
     model = linear_of([[0.0, 0.0], [0.0, 0.0]])
     optimizer = Optimizer(1.0, 0.0, 0.0, {"0.weight": torch.zeros(2, 2)})
     examples = Examples(torch.eye(2), torch.tensor([0, 1]))
     whole = [torch.tensor([1, 0])]
     loss = engines.TORCH.train_epoch(
-        model, engines.Steps(examples, whole, optimizer, {}, **settings, weights=weights, outcomes=outcomes)
+        model, engines.Steps(examples, whole, optimizer, {}, **settings, factors=factors, outcomes=outcomes)
     )
     return loss, model[0].weight.tolist()
 
 
 def test_factors_multiply_the_loss_of_each_image():
     """Each image has the loss ln 2, and the gradient (-1/2, 1/2) for its class; half of both for the mean of two."""
-    loss, weights = two_images(weights=torch.tensor([3.0, -1.0]))
+    loss, weights = two_images(factors=torch.tensor([3.0, -1.0]))
     assert loss == pytest.approx((3 - 1) / 2 * math.log(2))
     assert weights == [[0.75, 0.25], [-0.75, -0.25]]
     assert two_images()[1] == [[0.25, -0.25], [-0.25, 0.25]]
@@ -343,7 +343,7 @@ def test_a_call_after_a_step_sets_the_factors_of_the_next_batch():
         factors.fill_(2.0)
 
     batches, train = [torch.tensor([1]), torch.tensor([0])], Examples(torch.eye(2), torch.tensor([0, 1]))
-    engines.TORCH.train_epoch(model, engines.Steps(train, batches, optimizer, {}, weights=factors, stepped=double))
+    engines.TORCH.train_epoch(model, engines.Steps(train, batches, optimizer, {}, factors=factors, stepped=double))
     assert numbers == [(0, [[0.0, -0.5], [0.0, 0.5]]), (1, model[0].weight.tolist())]
     assert model[0].weight.tolist() == [[1.0, -0.5], [-1.0, 0.5]]
 
@@ -361,7 +361,7 @@ def test_each_step_has_its_own_learning_rate():
 def test_factors_multiply_the_teachers_part_too():
     """The teacher, sure of the other class, alone counts: gradient (1/2, -1/2)."""
     teacher = Distillation(nn.Identity(), 1.0, 1.0, 100 * torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
-    loss, weights = two_images(weights=torch.tensor([3.0, -1.0]), distillation=teacher)
+    loss, weights = two_images(factors=torch.tensor([3.0, -1.0]), distillation=teacher)
     assert loss == pytest.approx((3 - 1) / 2 * math.log(2))
     assert weights == [[-0.75, -0.25], [0.75, 0.25]]
 

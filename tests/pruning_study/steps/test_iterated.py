@@ -40,9 +40,9 @@ def chain_in(store, data):
     """Return a function that makes or finds a chain, and returns its setting and its runs, the dense one first."""
 
     def make(**options):
-        setting = planned(IterateConfig(dataset=str(data), **{**SMALL, **options}))
-        root = dense.train(store, "0", *setting.dense)
-        return setting, [root, *iterated.levels(store, "0", *setting, root)]
+        setting = planned(IterateConfig(dataset=str(data), **{**SMALL, **options})).in_job(store)
+        root = dense.train(*setting.dense)
+        return setting, [root, *iterated.levels(*setting, root)]
 
     return make
 
@@ -112,25 +112,25 @@ def test_twenty_iterations_of_the_paper_end_near_a_sparsity_of_98_6_percent(tiny
     setting = planned(IterateConfig(dataset=str(tiny_npz)))
     assert setting.plan.chain.iterations == 20
     assert setting.plan.level_sparsity(19) == pytest.approx(1 - 0.8**19, abs=5e-5)
-    assert str(setting.plan.training) == "30x0.01"
+    assert str(setting.plan.hyperparameters) == "30x0.01"
 
 
 def test_each_level_ends_as_the_dense_network_does(tiny_npz):
     """It has as many epochs, whatever the recipe's fine-tuning has: 15."""
     setting = planned(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", average_epochs=20))
-    assert (setting.plan.training.epochs, setting.plan.training.average_epochs) == (30, 20)
+    assert (setting.plan.hyperparameters.epochs, setting.plan.hyperparameters.average_epochs) == (30, 20)
     setting = planned(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", decay="cosine"))
-    assert setting.plan.training.decay == "cosine"
+    assert setting.plan.hyperparameters.decay == "cosine"
 
 
 @pytest.mark.parametrize("treatment", ["finetune", "rewind"])
 def test_what_a_level_starts_from(shared_store, treatment):
     """A level that is trained at a rate of next to nothing ends where it starts."""
     store, data = shared_store
-    root = dense.train(store, "0", *planned(IterateConfig(dataset=str(data), learning_rate=0.1, **SMALL)).dense)
+    root = dense.train(*planned(IterateConfig(dataset=str(data), learning_rate=0.1, **SMALL)).in_job(store).dense)
     still = IterateConfig(dataset=str(data), weight_treatment=treatment, learning_rate=1e-30, **SMALL)
     setting = planned(still)
-    level = iterated.level(store, "0", *setting, root)
+    level = iterated.level(*setting.in_job(store), root)
     start = (setting.context.model if treatment == "rewind" else root.model).state_dict()
     assert not torch.equal(setting.context.model.conv1.weight, root.model.conv1.weight)
     for name, weight in level.model.state_dict().items():
@@ -164,7 +164,7 @@ def test_kept_weights_of_every_level_start_from_those_of_the_step(chain, store, 
     assert number_of_batches(len(setting.context.train), 128) == 3
     for iteration, level in enumerate(made[1:], start=1):
         assert store.get(level.run_id).data.params["rewind_step"] == str(STEPS)
-        slow = replace(setting.plan.training, phases=(Phase(1, 1e-30),))
+        slow = replace(setting.plan.hyperparameters, phases=(Phase(1, 1e-30),))
         parent, saved = made[iteration - 1], tiny_npz.with_suffix(".none")
         plan = setting.plan.level(iteration, parent.dense.params, parent.config_hash)
         start, _ = iterated._train(replace(plan, training=slow), setting.context, parent, saved, loop.ignore)
@@ -179,7 +179,7 @@ def test_the_state_of_a_step_is_where_the_training_passes(shared_store, engine):
     store, data = shared_store
     options = SMALL | REWINDING | {"engine": engine, "rewind_step": 3, "epochs": 1}
     setting = planned(IterateConfig(dataset=str(data), **options))
-    dense_run = dense.train(store, "0", *setting.dense)
+    dense_run = dense.train(*setting.in_job(store).dense)
     for name, weight in iterated.rewound(*setting).state_dict().items():
         assert torch.equal(weight, dense_run.model.state_dict()[name])
 
@@ -322,8 +322,8 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
     _, (second, *_) = chain(iterations=2, force=True)
     config = IterateConfig(dataset=str(tiny_npz), dense_run_id=first.run_id, engine="torch", iterations=2)
     setting = planned(following(config, store.get(first.run_id)))
-    assert setting.plan.training.epochs == 1  # as the dense run
-    (level,) = iterated.levels(store, "0", *setting, runs.load(store, store.get(first.run_id), *setting))
+    assert setting.plan.hyperparameters.epochs == 1  # as the dense run
+    (level,) = iterated.levels(*setting.in_job(store), runs.load(store, store.get(first.run_id), *setting))
     assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
 
 

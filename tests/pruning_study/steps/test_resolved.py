@@ -12,7 +12,7 @@ from pruning_study.steps.resolved import (
     fine_tuning,
     gradient,
     pruning_params,
-    pruning_steps,
+    pruning_times,
     recipe,
     training_params,
 )
@@ -232,7 +232,7 @@ FROM_INITIALIZATION = {"start": "initialization", "epochs": "10", "batch_size": 
 def test_steps_are_counted_or_shares_of_the_training(options, steps):
     """Ten epochs of fifty batches."""
     config, _, tuning = resolved(**FROM_INITIALIZATION, **options)
-    found = pruning_steps(config, tuning, 5000)
+    found = pruning_times(config, tuning, 5000)
     assert tuple(found.values()) == steps
     params = pruning_params(config, tuning, 10.0, 1, found)
     assert params.items() >= {"start": "initialization", "schedule": "cubic", "regrow": "true"}.items()
@@ -247,21 +247,21 @@ def test_steps_are_counted_or_shares_of_the_training(options, steps):
 def test_steps_outside_the_training_are_refused(options, option):
     config, _, tuning = resolved(**FROM_INITIALIZATION, **options)
     with pytest.raises(StudyError) as error:
-        pruning_steps(config, tuning, 5000)
+        pruning_times(config, tuning, 5000)
     assert option_name(error.value.option) == option
 
 
 def test_a_training_of_one_batch_leaves_no_room():
     config, _, tuning = resolved(**{**FROM_INITIALIZATION, "epochs": "1"})
     with pytest.raises(StudyError, match="more epochs") as error:
-        pruning_steps(config, tuning, 100)
+        pruning_times(config, tuning, 100)
     assert error.value.option == "epochs"
 
 
 def test_a_network_that_is_not_pruned_has_no_steps():
     for options in ({"pruner": "none", **FROM_INITIALIZATION}, {"schedule": "cubic"}):
         config, _, tuning = resolved(**options)
-        assert pruning_steps(config, tuning, 5000) == {}
+        assert pruning_times(config, tuning, 5000) == {}
 
 
 def test_fine_tuning_decays_as_training_does_unless_it_is_told_otherwise():

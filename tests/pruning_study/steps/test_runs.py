@@ -36,7 +36,7 @@ def made(store, tiny_npz):
     weights = tiny_npz.with_suffix(".safetensors")
     checkpoints.save(weights, planned(config).context.model.state_dict(), {"mean": "[0.25]", "std": "[0.5]"})
     setting = planned(TrainConfig(dataset=str(tiny_npz), weights=weights))
-    return dense.train(store, "0", *setting.dense).run_id
+    return dense.train(*setting.in_job(store).dense).run_id
 
 
 def setting_for(store, run_id, tiny_npz, **options):
@@ -58,7 +58,7 @@ def test_every_pruner_uses_the_normalisation_of_its_parent(store, made, tiny_npz
     settings = [setting_for(store, made, tiny_npz, pruner=pruner) for pruner in ("mp", "rp")]
     parent = runs.load(store, store.get(made), *settings[0])
     for setting in settings:
-        run = pruned.prune(store, "0", *setting, parent, 2.0)
+        run = pruned.prune(*setting.at_ratio(2.0).in_job(store), parent)
         _, metadata = checkpoints.load(artifact(store.get(run.run_id), "checkpoint.safetensors"))
         assert (metadata["mean"], metadata["std"]) == ("[0.25]", "[0.5]")
         assert store.get(run.run_id).data.tags["normalization_mean"] == "[0.25]"
@@ -66,8 +66,8 @@ def test_every_pruner_uses_the_normalisation_of_its_parent(store, made, tiny_npz
 
 def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz):
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="2", **OPTIONS))
-    parent = dense.train(store, "0", *setting.dense)
-    run = pruned.prune(store, "0", *setting, parent, 2.0)
+    parent = dense.train(*setting.in_job(store).dense)
+    run = pruned.prune(*setting.at_ratio(2.0).in_job(store), parent)
     loaded = runs.load(store, store.get(run.run_id), *setting)
     assert (loaded.iteration, loaded.config_hash, loaded.gradient) == (1, run.config_hash, None)
     assert loaded.dense.run_id == parent.run_id
@@ -81,19 +81,19 @@ def test_a_pruned_run_is_loaded_with_its_masks_and_its_dense_run(store, tiny_npz
 def once(store, tiny_npz):
     """Return a network that has been pruned once, to a quarter of its parameters."""
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
-    run = pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), 4.0)
+    run = pruned.prune(*setting.at_ratio(4.0).in_job(store), dense.train(*setting.in_job(store).dense))
     return runs.load(store, store.get(run.run_id), *setting)
 
 
 def test_a_ratio_that_keeps_more_than_is_left_is_an_error(store, tiny_npz, once):
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", **OPTIONS))
     with pytest.raises(StudyError, match="larger ratio"):
-        pruned.prune(store, "0", *setting, once, 2.0)
+        pruned.prune(*setting.at_ratio(2.0).in_job(store), once)
 
 
 def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
     control = planned(PruneConfig(dataset=str(tiny_npz), pruner="none", **OPTIONS))
-    masks = pruned.pruning_masks(pruned.plan_for(*control, once, 1.0), control.context, once)
+    masks = pruned.pruning_masks(pruned.plan_for(*control.at_ratio(1.0), once), control.context, once)
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
 
 
@@ -101,7 +101,7 @@ def test_the_control_keeps_what_its_parent_has_left(tiny_npz, once):
 @pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
 def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
     setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
-    run = store.get(dense.train(store, "0", *setting.dense).run_id)
+    run = store.get(dense.train(*setting.in_job(store).dense).run_id)
     checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
     with pytest.raises(StudyError, match=keyword):
         runs.load(store, run, *setting)
@@ -110,7 +110,7 @@ def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
 @pytest.mark.attack
 def test_a_run_of_other_images__is_refused(store, tiny_npz, tiny, tmp_path):
     setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
-    run = store.get(dense.train(store, "0", *setting.dense).run_id)
+    run = store.get(dense.train(*setting.in_job(store).dense).run_id)
     other = tmp_path / "other.npz"
     np.savez(other, **{**tiny, "test_images": 255 - tiny["test_images"]})
     with pytest.raises(StudyError, match="--dataset"):
@@ -130,7 +130,7 @@ CHAINS = [
 @pytest.mark.parametrize("options", CHAINS, ids=str)
 def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, once, options):
     again = planned(PruneConfig(dataset=str(tiny_npz), ratio="6", **{**OPTIONS, "fine_tune_epochs": 3}, **options))
-    twice = pruned.prune(store, "0", *again, once, 6.0)
+    twice = pruned.prune(*again.at_ratio(6.0).in_job(store), once)
     for name, mask in twice.masks.items():
         assert not (mask & ~once.masks[name]).any()
         assert (twice.model.get_parameter(name)[~once.masks[name]] == 0).all()
@@ -139,10 +139,10 @@ def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, once,
 
 def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_npz):
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", prune_output_layer=True, **OPTIONS))
-    once = pruned.prune(store, "0", *setting, dense.train(store, "0", *setting.dense), 4.0)
+    once = pruned.prune(*setting.at_ratio(4.0).in_job(store), dense.train(*setting.in_job(store).dense))
     without = planned(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
     with pytest.raises(StudyError, match="output layer") as error:
-        pruned.prune(store, "0", *without, once, 8.0)
+        pruned.prune(*without.at_ratio(8.0).in_job(store), once)
     assert error.value.option == "prune_output_layer"
 
 
@@ -150,7 +150,7 @@ def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_n
 def dense_run(store, tiny_npz):
     """Return the setting and the run of a trained network."""
     setting = planned(PruneConfig(dataset=str(tiny_npz), ratio="4", pruner="gp", **OPTIONS))
-    return setting, store.get(dense.train(store, "0", *setting.dense).run_id)
+    return setting, store.get(dense.train(*setting.in_job(store).dense).run_id)
 
 
 def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, tiny_npz, tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_a_network_without_a_prunable_weight_has_no_norm_of_its_gradient(store, 
     (tmp_path / "only_an_output.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     options = {"epochs": 1, "batch_size": 32, "model": "only_an_output:made"}
-    run = dense.train(store, "0", *planned(TrainConfig(dataset=str(tiny_npz), **options)).dense)
+    run = dense.train(*planned(TrainConfig(dataset=str(tiny_npz), **options)).in_job(store).dense)
     assert run.metrics["test_accuracy"] > 0
     assert not [name for name in run.metrics if name.endswith("gradient_norm")]
 
@@ -177,7 +177,7 @@ def test_what_magnitude_pruning_keeps_too_is_measured_where_a_gradient_prunes_at
     setting = dense_run[0].at(**{"fine_tune_learning_rate": 0.02, **options})  # not that of other tests' runs
     parent = runs.load(store, dense_run[1], *dense_run[0])
     parent.gradient.update({name: parent.model.get_parameter(name).detach().clone() for name in parent.gradient})
-    run = pruned.prune(store, "0", *setting, parent, 4.0)
+    run = pruned.prune(*setting.at_ratio(4.0).in_job(store), parent)
     assert run.metrics.get("mp_overlap") == share
 
 
@@ -186,7 +186,7 @@ def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(sto
     parent = runs.load(store, dense_run[1], *dense_run[0])
     weights = {name: parent.model.get_parameter(name).detach() for name in parent.gradient}
     parent.gradient.update({name: 1 / (weight * weight.abs() + 1e-30) for name, weight in weights.items()})
-    run = pruned.prune(store, "0", *dense_run[0].at(fine_tune_learning_rate=0.03), parent, 4.0)
+    run = pruned.prune(*dense_run[0].at(fine_tune_learning_rate=0.03).at_ratio(4.0).in_job(store), parent)
     assert run.metrics["mp_overlap"] == 0
 
 
@@ -194,7 +194,7 @@ def test_a_mask_of_the_weights_that_magnitude_pruning_removes_has_no_overlap(sto
 def pruned_run(store, dense_run):
     """Return the setting and the run of a pruned network."""
     setting, run = dense_run
-    made = pruned.prune(store, "0", *setting, runs.load(store, run, *setting), 4.0)
+    made = pruned.prune(*setting.at_ratio(4.0).in_job(store), runs.load(store, run, *setting))
     return setting, store.get(made.run_id)
 
 
@@ -226,7 +226,7 @@ def changed(run, name, function):
 def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weights(store, dense_run, caplog):
     setting, run = dense_run
     loaded = runs.load(store, run, *setting)
-    plan = pruned.plan_for(*setting, loaded, 4.0)
+    plan = pruned.plan_for(*setting.at_ratio(4.0), loaded)
     masks = pruned.pruning_masks(plan, setting.context, loaded)
     with changed(run, "gradient.safetensors", lambda tensors: tensors["fc1.weight"][3].fill_(float("nan"))):
         again = pruned.pruning_masks(plan, setting.context, runs.load(store, run, *setting))
@@ -322,7 +322,7 @@ def test_a_run_with_a_metric_that_cannot_be__is_refused(store, dense_run):
 def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_run, tiny_npz):
     setting, run = pruned_run
     other = planned(PruneConfig(dataset=str(tiny_npz), seed=1, ratio="4", **OPTIONS))
-    foreign = dense.train(store, "0", *other.dense).run_id
+    foreign = dense.train(*other.in_job(store).dense).run_id
     for named, message in (
         (foreign, "has the seed '1', not 0"),
         (run.info.run_id, "is not one"),
@@ -345,8 +345,8 @@ def test_a_run_of_another_model_with_the_same_shapes__is_refused(store, dense_ru
 @pytest.mark.attack
 def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(store, pruned_run, caplog):
     setting, run = pruned_run
-    parent = dense.train(store, "0", *setting.dense)
-    assert pruned.prune(store, "0", *setting, parent, 4.0).run_id == run.info.run_id
+    parent = dense.train(*setting.in_job(store).dense)
+    assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id == run.info.run_id
     store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
-    assert pruned.prune(store, "0", *setting, parent, 4.0).run_id != run.info.run_id
+    assert pruned.prune(*setting.at_ratio(4.0).in_job(store), parent).run_id != run.info.run_id
     assert "is made again: it has no metric realized_ratio of 1 or more" in caplog.text

@@ -118,7 +118,7 @@ def test_few_other_predictions_are_ties_that_rounding_breaks(tiny_npz, tiny, ima
 def test_a_run_is_compared_once_in_a_process(tiny_npz, store_uri):
     setting = planned(TrainConfig(dataset=str(tiny_npz), epochs=1))
     store = connect()
-    run = store.get(dense.train(store, "0", *setting.dense).run_id)
+    run = store.get(dense.train(*setting.in_job(store).dense).run_id)
     runs.load(store, run, *setting)
     path = artifact(run, "predictions.npz")
     with np.load(path) as arrays:

@@ -34,7 +34,7 @@ def prune(run_command, tmp_path, store_uri):
 def test_the_engine_of_a_training_with_quantised_weights_is_that_of_the_dense_network(tiny_npz, engine):
     def engines(**options):
         setting = planned(PruneConfig(dataset=str(tiny_npz), engine=engine, **options))
-        trainings = setting.dense[0].training, setting.plan.training
+        trainings = setting.dense[0].hyperparameters, setting.plan.hyperparameters
         return setting.context.engine, *(setting.context.engine_of(training) for training in trainings)
 
     own, dense, fine_tuned = engines(weight_bits=4)

@@ -330,8 +330,8 @@ class Recorded:
     def initial_state(self):
         return {"wrong": torch.zeros(3), "epochs": torch.zeros((), dtype=torch.int64)}
 
-    def weights(self, state, labels):
-        self.calls.append(("weights", len(labels)))
+    def factors(self, state, labels):
+        self.calls.append(("factors", len(labels)))
         return 1 + state["wrong"][labels] / 10
 
     def after_step(self, state, labels, loss, right):
@@ -355,20 +355,20 @@ class RecordedAnEpoch(Recorded):
 def test_a_rule_of_each_step_is_asked_and_told_of_every_batch():
     rule = Recorded()
     run(network(), phases((2, 0.05)), callbacks=[Factors(rule)])
-    steps = [(call, size) for size in (16, 16, 16, 16, 6) for call in ("weights", "after_step")]
+    steps = [(call, size) for size in (16, 16, 16, 16, 6) for call in ("factors", "after_step")]
     assert rule.calls == [*steps, ("after_epoch", 30)] * 2
 
 
 def test_a_rule_of_epochs_is_asked_once_an_epoch_for_all_images():
     rule = RecordedAnEpoch()
     run(network(), phases((2, 0.05)), callbacks=[Factors(rule)])
-    assert rule.calls == [("weights", 70), ("after_epoch", 30)] * 2
+    assert rule.calls == [("factors", 70), ("after_epoch", 30)] * 2
 
 
 @pytest.mark.parametrize("each_step", [False, True])
 def test_factors_of_1_are_plain_training_but_for_rounding(each_step):
     class Ones(Recorded):
-        def weights(self, state, labels):
+        def factors(self, state, labels):
             return torch.ones(len(labels))
 
     rule = Ones()

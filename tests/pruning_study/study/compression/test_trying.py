@@ -38,11 +38,11 @@ def test_images_are_judged_with_class_offsets_that_were_fitted_without_them(sett
     """`pruned.trial` makes the same network without offsets, and adds those of the other folds to each image."""
     store, chain = connect.connect(), Chain("mp", 4.0, fine_tune_epochs=2, class_offsets="dense")
     with store.job("job", {}) as job:
-        dense = dense_step.train(store, job.run_id, *setting.dense)
-        network = Network(store, job.run_id, *setting, dense)
+        in_job = setting.in_job(store, job.run_id)
+        network = Network(*in_job, dense_step.train(*in_job.dense))
         made = network.make(chain)
         result = trying.judge([network], chain, "size")
-    wanted = pruned.trial(*setting.at(**chain.options), dense, 4.0)
+    wanted = pruned.trial(*setting.at(**chain.options), network.dense)
     given = runs.val_predictions(store, made.run_id, setting.context)
     assert given.predicted.tolist() == wanted.predicted.tolist()
     of_offsets, control = (

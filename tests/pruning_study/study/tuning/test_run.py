@@ -123,7 +123,7 @@ class TestASearch:
             config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
             setting = planned(config)
             dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), *setting)
-            tried = steps.trial(*setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
+            tried = steps.trial(*setting.at(epsilon=float(params["epsilon"])).at_ratio(10.0), dense)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
 
@@ -135,7 +135,7 @@ class TestASearch:
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
             other = planned(replace(config, pruner=pruner), setting.context.data)
             masks = [
-                steps.pruning_masks(steps.plan_for(*each, dense, 10.0), each.context, dense)
+                steps.pruning_masks(steps.plan_for(*each.at_ratio(10.0), dense), each.context, dense)
                 for each in (setting.at(epsilon=epsilon), other)
             ]
             assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
@@ -267,7 +267,7 @@ class TestASearchOfSchedules:
         row = finalists[finalists["role"] == role].iloc[0]
         store = connect.connect()
         dense = step_runs.load(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), *setting)
-        tried = steps.trial(*setting, dense, 10.0)
+        tried = steps.trial(*setting.at_ratio(10.0), dense)
         run = store.get(row["run_id"])
         assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
         assert tried.accuracy == pytest.approx(trials.loc[trials["anchor"] == role, "accuracy/0"].item())

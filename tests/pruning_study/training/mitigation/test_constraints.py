@@ -65,7 +65,7 @@ def test_a_step_moves_the_multipliers_of_classes_with_full_buffers():
     weighting.after_step(state, *one_class(0, [True] * 40))
     # All right: no gap, and the multiplier falls by .5 * .01.
     assert state["multipliers"].tolist() == pytest.approx([0.11, 0.0])
-    assert weighting.weights(state, tensor([0, 1])).tolist() == pytest.approx([1.11, 0.89])
+    assert weighting.factors(state, tensor([0, 1])).tolist() == pytest.approx([1.11, 0.89])
 
 
 def test_multipliers_of_equalized_loss_never_fall():
@@ -74,10 +74,10 @@ def test_multipliers_of_equalized_loss_never_fall():
     labels, right = tensor([0, 1] * MEMORY), torch.ones(2 * MEMORY, dtype=torch.bool)
     weighting.after_step(state, labels, torch.where(labels == 0, 0.2, 0.6), right)
     assert state["multipliers"].tolist() == pytest.approx([0.1, 0.1])
-    assert weighting.weights(state, tensor([0, 1])).tolist() == pytest.approx([0.8, 1.2])
+    assert weighting.factors(state, tensor([0, 1])).tolist() == pytest.approx([0.8, 1.2])
     weighting.after_step(state, labels, torch.where(labels == 0, 0.6, 0.2), right)
     assert state["multipliers"].tolist() == pytest.approx([0.2, 0.2])
-    assert weighting.weights(state, tensor([0, 1])).tolist() == pytest.approx([1.4, 0.6])
+    assert weighting.factors(state, tensor([0, 1])).tolist() == pytest.approx([1.4, 0.6])
 
 
 def test_the_constraint_begins_with_the_final_masks():
@@ -109,7 +109,7 @@ def test_validation_images_make_one_dual_step_of_an_epoch():
     weighting.after_epoch(state, says_class_0(), TORCH, validation)
     # Recalls 1 and 0, accuracy .75: gaps of -.25 and .75, and a step of .5 * (.75 - .01).
     assert state["multipliers"].tolist() == pytest.approx([0.0, 0.37])
-    assert weighting.weights(state, tensor([0, 1])).tolist() == pytest.approx([0.63, 1.37])
+    assert weighting.factors(state, tensor([0, 1])).tolist() == pytest.approx([0.63, 1.37])
 
 
 def test_validation_losses_are_equalized():

@@ -655,18 +655,18 @@ def test_what_a_call_after_a_step_raises_ends_the_training(error):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda factors: factors[1:], r"weights should be torch.float32 of shape \(10,\)"),
-        (lambda factors: factors.double(), "weights should be torch.float32"),
-        (lambda factors: factors.repeat(2)[::2], "weights should be .* contiguous"),
+        (lambda factors: factors[1:], r"factors should be torch.float32 of shape \(10,\)"),
+        (lambda factors: factors.double(), "factors should be torch.float32"),
+        (lambda factors: factors.repeat(2)[::2], "factors should be .* contiguous"),
     ],
 )
 def test_factors_and_outcomes_that_do_not_fit_are_refused(refusing, change, message):
     engine, model = refusing
     train, (factors, outcomes) = examples("no pools", 10), of_images(10)
     with pytest.raises(ValueError, match=message):
-        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, weights=change(factors)))
+        engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, factors=change(factors)))
     changed = Outcomes(change(outcomes.loss), outcomes.right)
-    with pytest.raises(ValueError, match=message.replace("weights", "losses")):
+    with pytest.raises(ValueError, match=message.replace("factors", "losses")):
         engine.train_epoch(model, Steps(train, whole(train), at_rest(model), {}, outcomes=changed))
     changed = Outcomes(outcomes.loss, change(outcomes.right))
     with pytest.raises(ValueError, match=r"right should be torch\.bool"):
