@@ -331,8 +331,12 @@ def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, p
 def _note(job: Writer, result: Pruned) -> None:
     beyond, have_offsets = result.control is not None, bool(result.offsets)
     how_to_read = reading(result.changes, beyond=beyond, have_offsets=have_offsets)
-    lines = [*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]
-    job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
+    job.note(_list([*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]))
+
+
+def _list(lines: Sequence[str]) -> str:
+    """Return lines as a list in Markdown."""
+    return "\n".join(f"- {markdown_line(line.strip())}" for line in lines)
 
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
@@ -346,7 +350,11 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     for ratio, run in result.pruned.items():
         of_run = controls.measured(store, run.run_id, context, result.predictions[ratio])
         costs[ratio] = controls.largest_cost(classes, of_control, of_run)
-        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio])
+        beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
+        said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
+        parent_id = store.get(run.run_id).data.tags.get(schema.PARENT_RUN_ID, result.dense.run_id)
+        what = pruned_step.description(result.plan, parent_id, ratio)
+        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=_list([*said, what]))
     result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
@@ -391,11 +399,9 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
     # Several dense runs may have the same settings: the control starts from the one that was pruned.
     dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
     is_own = dense_id == result.dense.run_id
-    dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
-    try:
-        plan = controls.plan_control(result.plan, context, dense)
-        if control := pruned_step.find(store, plan, context, dense, 1.0):
-            return control
+
+    def announce() -> None:
+        nonlocal is_made
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
         say(
@@ -403,7 +409,11 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
             "(--control none leaves it out)"
         )
         is_made = True
-        return pruned_step.prune(store, job.run_id, plan, context, dense, 1.0)
+
+    try:
+        dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
+        plan = controls.plan_control(result.plan, context, dense)
+        return pruned_step.prune(store, job.run_id, plan, context, dense, 1.0, announce)
     except KeyboardInterrupt:
         if is_made:
             say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")

@@ -53,7 +53,13 @@ Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch],
 
 
 def prune(
-    store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float
+    store: Store,
+    job_run_id: str,
+    plan: PrunePlan,
+    context: Context,
+    parent: LoadedRun,
+    ratio: float,
+    announce: Callable[[], None] | None = None,
 ) -> FinishedRun:
     """Find the run that prunes a parent's model at a ratio and fine-tunes it, or make it.
 
@@ -69,6 +75,8 @@ def prune(
         A dense run, or a pruned run whose remaining weights are pruned further.
     ratio : float
         Parameters of the dense model / parameters that are left.
+    announce : callable, optional
+        Called before the run is made, unless it is found.
 
     Returns
     -------
@@ -79,13 +87,15 @@ def prune(
     StudyError
         If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
+
+    def make(store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun) -> LoadedRun:
+        if announce:
+            announce()
+        note = description(plan, parent.run_id, plan.ratio)
+        return write_run(store, job_run_id, plan, context, parent, note=note, train=_prune_and_fit)
+
     plan = plan_for(plan, context, parent, ratio)
-    return find_or_make(store, job_run_id, plan, context, parent, read=finished, make=_make)
-
-
-def find(store: Store, plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> FinishedRun | None:
-    """Find the run that `prune` would find; None if it would make it."""
-    return runs.find(store, plan_for(plan, context, parent, ratio), context, read=finished)
+    return find_or_make(store, job_run_id, plan, context, parent, read=finished, make=make)
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float) -> PrunePlan:
@@ -103,13 +113,12 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun, ratio: float)
     return replace(plan, lineage={schema.PARENT_RUN_ID: parent.run_id} if plan.options.dense_run_id else {})
 
 
-def _make(store: Store, job_run_id: str, plan: PrunePlan, context: Context, parent: LoadedRun) -> FinishedRun:
-    """Prune a copy of the parent's model and fine-tune it, in a run."""
+def description(plan: PrunePlan, parent_id: str, ratio: float) -> str:
+    """Say what the run is that prunes the model of another run at a ratio, without a full stop."""
     how = " and fine-tuned" if plan.training.epochs else ""
     if plan.options.starts_anew:
         how = " while it was trained again" if plan.steps else ""
-    note = f"Run {parent.run_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
-    return write_run(store, job_run_id, plan, context, parent, note=note, train=_prune_and_fit)
+    return f"Run {parent_id}, pruned by {plan.method} at ratio {ratio:g}{how}"
 
 
 def write_run(

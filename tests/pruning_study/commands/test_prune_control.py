@@ -1,12 +1,14 @@
 """The control that `prune` makes: one for all, never in the way of the pruned run, and what is logged beyond it."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import pruning_study
 from analysis.common.errors import StudyError
@@ -86,6 +88,32 @@ def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, 
     prune()
     assert lineage() == [("mp", first), ("none", first), ("mp", third), ("none", third)]
     assert second not in dict(lineage()).values()
+
+
+def test_the_description_of_a_pruned_run_says_what_the_terminal_says(prune):
+    """That of a run without a control compares it with its dense network."""
+    prune("--control", "none")
+    (run,) = runs("pruned")
+    assert "largest excess" in run.data.tags[MLFLOW_RUN_NOTE]
+    said = prune()
+    pruned, control = runs("pruned")
+    note = pruned.data.tags[MLFLOW_RUN_NOTE].splitlines()
+    (first,) = (place for place, line in enumerate(note) if "; the control has " in line)
+    assert note[first + 1].startswith("- beyond the control, ")
+    for line in note[first : first + 2]:
+        assert line.removeprefix("- ") in " ".join(said.split())
+    assert note[-1] == f"- Run {runs('dense')[0].info.run_id}, pruned by mp at ratio 10 and fine-tuned"
+    assert not any("largest excess" in line for line in note)
+    assert "largest excess" in control.data.tags[MLFLOW_RUN_NOTE]
+
+
+def test_a_damaged_control_is_said_once_and_made_again(prune, caplog):
+    prune()
+    (_, control) = runs("pruned")
+    Path(artifact(control, "predictions.npz")).write_bytes(b"damaged")
+    assert "control: the same fine-tuning" in prune()
+    assert pruners() == ["mp", "none", "none"]
+    assert len([record for record in caplog.records if "cannot be used" in record.getMessage()]) == 1
 
 
 def test_a_run_of_an_earlier_version_is_given_its_cost_and_is_not_made_again(prune):
