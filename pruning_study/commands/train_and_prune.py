@@ -404,10 +404,8 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
         nonlocal is_made
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
-        say(
-            f"control: the same fine-tuning without pruning, once for all ratios and pruners; takes about {time} "
-            "(--control none leaves it out)"
-        )
+        cost = f"takes about {time} (--control none leaves it out)"
+        say(folded(f"control: the same fine-tuning without pruning, once for all ratios and pruners; {cost}"))
         is_made = True
 
     try:
@@ -416,7 +414,8 @@ def _control(result: Pruned, job: Writer, say: Say) -> FinishedRun:
         return pruned_step.prune(store, job.run_id, plan, context, dense, 1.0, announce)
     except KeyboardInterrupt:
         if is_made:
-            say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")
+            finished = "the pruned run is finished and the control is not"
+            say(folded(f"interrupted: {finished}; the same command goes on with it"))
         raise
     except StudyError as error:
         raise StudyError(f"{error} (this is the control; --control none shows the pruned run without it)") from error

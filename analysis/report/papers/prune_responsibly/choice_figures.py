@@ -83,9 +83,9 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         "As Figures 4a and 4b in print. "
         "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
-        f"intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' accuracy; "
-        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
+        f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
+        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
         "and not in all.",
         narrow=narrow,
     )
@@ -148,7 +148,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
         "As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
-        "Noise in recalls makes the lower panel's values "
+        "Noise in recalls makes differences between classes "
         "too large, those of the dense networks as well.",
         narrow=narrow,
         sharex="col",

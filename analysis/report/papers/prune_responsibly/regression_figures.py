@@ -26,8 +26,8 @@ _COEFFICIENTS = (
 _DIAGNOSTICS = (
     "As Figures 14 and 15 in print. "
     "A fit whose assumptions hold has residuals that are normal (the grey curve) and that have no trend over the "
-    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker is more rows; in the lower "
-    "row each column of squares adds up to 1."
+    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker is more rows; over the "
+    "accuracy each column of squares adds up to 1."
 )
 
 
