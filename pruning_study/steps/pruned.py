@@ -26,7 +26,7 @@ from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.scores import magnitude
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.steps import runs, selection
+from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context
 from pruning_study.steps.measured import log_fit, run_tags, saved_training, training_setup, write_evaluation

@@ -85,8 +85,8 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
         "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
         f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
-        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
-        "and not in all.",
+        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in "
+        "one panel and not in all.",
         narrow=narrow,
     )
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
