@@ -558,7 +558,7 @@ def _at_chance(results: Sequence[Pruned]) -> str:
             *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    return "".join(f"\n{line}" for line in chance_lines(networks, results[0].context.data))
+    return "".join(f"\n{folded(line)}" for line in chance_lines(networks, results[0].context.data))
 
 
 def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str]:
@@ -585,7 +585,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.is_reused else "")
+    return f"{what}: {run.run_id}" + (" (found; --force reruns)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_picture
+from analysis.report.class_order import class_orders
 from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.report.published import rank
 from analysis.report.ratio_plot import (
@@ -183,7 +184,7 @@ def normalised_recall(
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
     Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
-    Classes stand in their order if there are few; many are sorted by their change, and the worst are named.
+    Few classes stand in the report's order; many are sorted by their change, and the worst are named.
 
     Parameters
     ----------
@@ -218,10 +219,14 @@ def normalised_recall(
         narrow=narrow,
         sharey=True,
     )
+    order = [name for name in class_orders(study)[cell[schema.DATASET]] if has_few and name in set(rows["class"])]
     for axes, (of_level, classes) in zip(grid.flat, levels, strict=True):
         _set_changes(axes, of_level, classes)
-        (_draw_classes if has_few else _draw_many_classes)(axes, classes)
-    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if has_few else []
+        if has_few:
+            _draw_classes(axes, classes.set_index("class").loc[order])
+        else:
+            _draw_many_classes(axes, classes)
+    names = [name_in_picture(str(name), _LONGEST_NAME) for name in order]
     grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
