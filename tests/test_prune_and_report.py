@@ -77,4 +77,10 @@ def test_prune_audit_compress_and_report_say_the_same_of_the_same_networks(
     for name, row in audited.iterrows():
         loss, low, high, p = (100 * row["loss"], 100 * row["loss_low"], 100 * row["loss_high"], row["p_holm"])
         line, *_ = re.findall(rf"^{name} +\d.*$", mean, re.MULTILINE)
-        assert line.removeprefix(name).split()[3:8] == [f"{loss + 0:+.1f}", f"{low:+.1f}", "to", f"{high:+.1f}", f"{p:.3f}"]
+        assert line.removeprefix(name).split()[3:8] == [
+            f"{loss + 0:+.1f}",
+            f"{low:+.1f}",
+            "to",
+            f"{high:+.1f}",
+            f"{p:.3f}",
+        ]

@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from analysis.common.points import points
 from analysis.rendering.formats import interval
 
@@ -56,6 +58,29 @@ def largest_cost_is_shown(low: float) -> bool:
         Lower bound of the largest cost, which holds for all classes together; NaN where no answer changed.
     """
     return low > 0
+
+
+def class_shown(name: str, low: float) -> str:
+    """Return the class that costs most for a cell of a table: its name only if that is shown.
+
+    Parameters
+    ----------
+    name : str
+        Empty where no class has a cost.
+    low : float
+        As `largest_cost_is_shown` takes it.
+
+    Examples
+    --------
+    >>> class_shown("Shirt", 0.037), class_shown("Shirt", -0.046), class_shown("", float("nan"))
+    ('Shirt', 'none shown', '')
+    """
+    return name if largest_cost_is_shown(low) else "none shown" if name else ""
+
+
+def classes_shown(frame: pd.DataFrame) -> list[str]:
+    """Return `class_shown` of each row of a frame with the columns worst_class and worst_class_cost_low."""
+    return [class_shown(*row) for row in frame[["worst_class", "worst_class_cost_low"]].itertuples(index=False)]
 
 
 def costliest(name: str, cost: float, low: float, high: float, networks: int, kind: str = "class") -> str:

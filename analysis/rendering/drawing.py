@@ -25,6 +25,7 @@ DPI = 120
 NARROW = 4.6  # inches, of a figure for a telephone; its letters are as large as the page's
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel
+_WORDS = 1.4  # inches, of a page's title, legend and note
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # the box behind words in a panel
 
 
@@ -41,7 +42,13 @@ def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
 
 
 def page(
-    shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    title: str,
+    note: str,
+    *,
+    narrow: bool = False,
+    **subplots: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure with a title, a grid of panels, and a note below, and the grid.
 
@@ -53,11 +60,20 @@ def page(
         Width and height in inches.
     title, note : str
         Text, maybe with names of unknown origin; lines are broken to fit the width.
+    narrow : bool
+        Put the panels one below the other, for a narrow window. The grid then has one column: that of the rows, or that
+        of the columns if `sharex` is `col`; `columns` takes it apart.
     subplots
         Further arguments of `Figure.subplots`.
     """
-    figure = Figure(size, dpi=DPI)
-    grid = figure.subplots(*shape, squeeze=False, **subplots)
+    if narrow:
+        size = _narrow_size(shape, size, title, note)
+        figure = Figure(size, dpi=DPI)
+        grid = _folded(figure, shape, **subplots)
+        subplots = {}
+    else:
+        figure = Figure(size, dpi=DPI)
+        grid = figure.subplots(*shape, squeeze=False, **subplots)
     above = figure.suptitle(
         textwrap.fill(name_in_picture(title, _LONGEST_TITLE), int(10 * size[0]), break_on_hyphens=False),
         x=0.01,
@@ -69,8 +85,39 @@ def page(
         textwrap.fill(printable(note), int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False
     )
     widths = subplots.get("width_ratios")
-    figure.set_layout_engine(_Layout(grid, np.ones(shape[1]) if widths is None else np.array(widths), above, below))
+    across = np.ones(grid.shape[1]) if widths is None else np.array(widths)
+    figure.set_layout_engine(_Layout(grid, across, above, below))
     return figure, grid
+
+
+def columns(grid: np.ndarray, rows: int) -> np.ndarray:
+    """Return the panels of each column, (columns, rows), of a page that has so many rows if it is not narrow."""
+    return grid.T if len(grid) == rows else grid.reshape(-1, rows)
+
+
+def _narrow_size(shape: tuple[int, int], size: tuple[float, float], title: str, note: str) -> tuple[float, float]:
+    """Return the size of a narrow page whose panels are as high as those of a page of this shape and size."""
+    more = [int(len(text) * (1 / NARROW - 1 / size[0]) / letters) for text, letters in ((title, 10), (note, 15))]
+    return NARROW, _WORDS + shape[1] * (size[1] - _WORDS) + max(0.2 * more[0] + 0.13 * more[1], 0)
+
+
+def _folded(
+    figure: Figure,
+    shape: tuple[int, int],
+    *,
+    sharex: bool | str = False,
+    sharey: bool | str = False,
+    **_: Any,
+) -> np.ndarray:
+    """Make the panels of a narrow page, which share axes as those of the wide page do, and have one width."""
+    grid = figure.subplots(shape[0] * shape[1], 1, squeeze=False)
+    wide = columns(grid, shape[0]).T if sharex == "col" else grid.reshape(shape)
+    for share, name in ((sharex, "sharex"), (sharey, "sharey")):
+        groups = {"col": list(wide.T), "row": list(wide), True: [wide.ravel()]}.get(share, [])
+        for first, *others in groups:
+            for axes in others:
+                getattr(axes, name)(first)
+    return grid
 
 
 class _Layout(LayoutEngine):

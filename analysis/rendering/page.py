@@ -2,11 +2,11 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jinja2
 import pandas as pd
@@ -51,6 +51,7 @@ class Items:
     sentences: Sequence[str]
 
 
+Drawn = TypeVar("Drawn")
 Block: TypeAlias = str | Caption | Items | pd.DataFrame | Picture
 
 
@@ -133,12 +134,17 @@ def pictures(figures: Mapping[str, Figure | None], narrow: Mapping[str, Figure] 
     return [Picture(name, figure, (narrow or {}).get(name)) for name, figure in figures.items() if figure is not None]
 
 
-def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure] = ()) -> list[Picture]:
+def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure | None] = ()) -> list[Picture]:
     """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing one has a number too."""
     wide, folded = (
         {picture_name(start, place): figure for place, figure in enumerate(figures)} for figures in (drawn, narrow)
     )
     return pictures(wide, {name: figure for name, figure in folded.items() if figure is not None})
+
+
+def at_both_widths(draw: Callable[..., Drawn], *arguments: Any) -> tuple[Drawn, Drawn]:
+    """Return what a function draws for the page and for a narrow window, which is its argument `narrow`."""
+    return draw(*arguments, narrow=False), draw(*arguments, narrow=True)
 
 
 def picture_name(start: str, place: int) -> str:

@@ -187,7 +187,7 @@ def against_ratio(
     for panels in grid.T if narrow else grid.T[:1]:
         for axes, label in zip(panels, rows, strict=True):
             axes.set_ylabel(label)
-    add_legend(figure, [*method_handles, *handles], size)
+    add_legend(figure, [*method_handles, *handles])
     return figure
 
 
@@ -407,9 +407,9 @@ def draw_stripe(axes: Axes, position: float) -> None:
     axes.axvline(position, color=BELOW, alpha=0.12, linewidth=14)
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
-    """Put a legend below the title of a figure of this size, which grows where the legend has many lines."""
-    width, height = size
+def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Put a legend below the title of a figure, which grows where the legend has many lines."""
+    width, height = figure.get_size_inches()
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
     lines = -(-len(handles) // columns)

@@ -331,13 +331,17 @@ def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, p
 def _note(job: Writer, result: Pruned) -> None:
     beyond, have_offsets = result.control is not None, bool(result.offsets)
     how_to_read = reading(result.changes, beyond=beyond, have_offsets=have_offsets)
-    lines = [*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]
-    job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
+    job.note(_list([*verdict([result], result.changes).splitlines(), how_to_read, *offset_lines(result.offsets)]))
+
+
+def _list(lines: Sequence[str]) -> str:
+    """Return lines as a list in Markdown."""
+    return "\n".join(f"- {markdown_line(line.strip())}" for line in lines)
 
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     """Find or make the control of pruned runs, and add to them and to their job what pruning costs beyond it."""
-    context, classes = result.context, result.context.data.classes
+    context, store, classes = result.context, result.context.store, result.context.data.classes
     control = _control(result, say)
     of_control = controls.measured(control.run_id, context)
     changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
@@ -346,7 +350,11 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     for ratio, run in result.pruned.items():
         of_run = controls.measured(run.run_id, context, result.predictions[ratio])
         costs[ratio] = controls.largest_cost(classes, of_control, of_run)
-        logged[ratio] = controls.log_largest_cost(context.store, run, control, costs[ratio])
+        beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
+        said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
+        parent_id = store.get(run.run_id).data.tags.get(schema.PARENT_RUN_ID, result.dense.run_id)
+        note = _list([*said, pruned_step.description(result.plan.at(ratio), parent_id)])
+        logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
     result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
@@ -391,22 +399,23 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
     # Several dense runs may have the same settings: the control starts from the one that was pruned.
     dense_id = last.data.tags.get(schema.DENSE_RUN_ID, result.dense.run_id)
     is_own = dense_id == result.dense.run_id
-    dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
-    try:
-        plan = controls.plan_control(result.plan, context, dense)
-        if control := pruned_step.find(plan, context, dense):
-            return control
+
+    def announce() -> None:
+        nonlocal is_made
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
-        say(
-            f"control: the same fine-tuning without pruning, once for all ratios and pruners; takes about {time} "
-            "(--control none leaves it out)"
-        )
+        cost = f"takes about {time} (--control none leaves it out)"
+        say(folded(f"control: the same fine-tuning without pruning, once for all ratios and pruners; {cost}"))
         is_made = True
-        return pruned_step.prune(plan, context, dense)
+
+    try:
+        dense = result.dense if is_own else runs.load(store, store.get(dense_id), result.plan, context)
+        plan = controls.plan_control(result.plan, context, dense)
+        return pruned_step.prune(plan, context, dense, announce)
     except KeyboardInterrupt:
         if is_made:
-            say("interrupted: the pruned run is finished and the control is not; the same command goes on with it")
+            finished = "the pruned run is finished and the control is not"
+            say(folded(f"interrupted: {finished}; the same command goes on with it"))
         raise
     except StudyError as error:
         raise StudyError(f"{error} (this is the control; --control none shows the pruned run without it)") from error
@@ -546,7 +555,7 @@ def _at_chance(results: Sequence[Pruned]) -> str:
             *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    return "".join(f"\n{line}" for line in chance_lines(networks, results[0].context.data))
+    return "".join(f"\n{folded(line)}" for line in chance_lines(networks, results[0].context.data))
 
 
 def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str]:
@@ -573,7 +582,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.is_reused else "")
+    return f"{what}: {run.run_id}" + (" (found; --force reruns)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.rendering.cost_text import largest_cost_is_shown
 from analysis.runs import schema
@@ -112,10 +113,25 @@ def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> boo
     return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
 
 
-def log_largest_cost(store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost) -> FinishedRun:
-    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it."""
+def log_largest_cost(
+    store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost, *, note: str
+) -> FinishedRun:
+    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it.
+
+    Parameters
+    ----------
+    store : Store
+    run, control : FinishedRun
+    cost : LargestCost
+    note : str
+        Markdown; it takes the place of the run's description, which compares the run with its dense network.
+    """
     if not is_held_against(store, run, control):
-        tags = {schema.LARGEST_COST_CLASS: cost.name, schema.CONTROL_RUN_ID: control.run_id}
+        tags = {
+            schema.LARGEST_COST_CLASS: cost.name,
+            schema.CONTROL_RUN_ID: control.run_id,
+            MLFLOW_RUN_NOTE: note,
+        }
         store.add_metrics(run.run_id, {schema.LARGEST_COST: cost.cost}, tags)
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})
 

@@ -26,7 +26,7 @@ from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.pruning.scores import magnitude
 from pruning_study.pruning.sparse_training import Exchange
-from pruning_study.steps import runs, selection
+from pruning_study.steps import selection
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.measured import log_fit, run_tags, training_setup, write_evaluation
@@ -51,7 +51,9 @@ AnyPlan = TypeVar("AnyPlan", bound=PrunePlan)
 Train: TypeAlias = Callable[[AnyPlan, Context, LoadedRun, Path | None, OnEpoch], tuple[nn.Module, Fit]]
 
 
-def prune(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
+def prune(
+    plan: PrunePlan, context: JobContext, parent: LoadedRun, announce: Callable[[], None] | None = None
+) -> FinishedRun:
     """Find the run that prunes a parent's model and fine-tunes it, or make it.
 
     Parameters
@@ -61,6 +63,8 @@ def prune(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRu
     context : JobContext
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
+    announce : callable, optional
+        Called before the run is made, unless it is found.
 
     Returns
     -------
@@ -71,12 +75,8 @@ def prune(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRu
     StudyError
         If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
-    return find_or_make(plan_for(plan, context, parent), context, parent, read=finished, make=_make)
-
-
-def find(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun | None:
-    """Find the run that `prune` would find; None if it would make it."""
-    return runs.find(plan_for(plan, context, parent), context, read=finished)
+    plan = plan_for(plan, context, parent)
+    return find_or_make(plan, context, parent, read=finished, make=_make, announce=announce)
 
 
 def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
@@ -96,11 +96,15 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
 
 def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
     """Prune a copy of the parent's model and fine-tune it, in a run."""
+    return write_run(plan, context, parent, note=description(plan, parent.run_id), train=_prune_and_fit)
+
+
+def description(plan: PrunePlan, parent_id: str) -> str:
+    """Say what the run is that prunes the model of another run, without a full stop."""
     how = " and fine-tuned" if plan.hyperparameters.epochs else ""
     if plan.options.starts_anew:
         how = " while it was trained again" if plan.pruning_times else ""
-    note = f"Run {parent.run_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
-    return write_run(plan, context, parent, note=note, train=_prune_and_fit)
+    return f"Run {parent_id}, pruned by {plan.method} at ratio {plan.ratio:g}{how}"
 
 
 def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: str, train: Train[AnyPlan]) -> LoadedRun:

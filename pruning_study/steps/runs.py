@@ -115,6 +115,7 @@ def find_or_make(
     *,
     read: Read[RunPlan, Result],
     make: Make[RunPlan, Parent, Result],
+    announce: Callable[[], None] | None = None,
 ) -> Result:
     """Find the newest finished run of a plan that can be used, or make it. No other process makes it meanwhile.
 
@@ -127,9 +128,15 @@ def find_or_make(
         Reads a run that exists, and raises the errors of `find`.
     make : function
         Makes the run.
+    announce : function, optional
+        Called before the run is made, unless it is found.
     """
     with context.store.making(plan.hash):
-        return find(plan, context, read=read) or make(plan, context, parent)
+        if found := find(plan, context, read=read):
+            return found
+        if announce:
+            announce()
+        return make(plan, context, parent)
 
 
 def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> Result | None:

@@ -647,7 +647,7 @@ class TestFound:
         output = prune()
         (second,) = [run for run in runs() if run.info.run_id not in before]
         assert second.data.tags["kind"] == "job"
-        assert output.count("found, not run again") == 2
+        assert output.count("found; --force reruns") == 2
         assert second.data.tags["found_run_id"] == pruned.info.run_id
         assert "found_run_id" not in first.data.tags
         assert second.data.metrics == first.data.metrics

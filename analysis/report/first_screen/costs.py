@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.rendering.cost_text import largest_cost_is_shown
 from analysis.rendering.drawing import DPI, NARROW, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (
@@ -93,7 +94,7 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
-    add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")], size)
+    add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")])
     return figure
 
 
@@ -181,7 +182,9 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the name of the worst class above each interval, upright, where names have room beside each other."""
+    """Write the name of a class that is shown to cost most above its interval, upright, where names have room."""
+    is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
+    across, values = across[is_shown], values[is_shown]
     if not len(values):
         return
     low, high = axes.get_ylim()

@@ -127,7 +127,7 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow:
     show_beyond(list(grid.flat), group)
     for axes in grid[:, 0]:
         axes.set_ylabel("weakest class's recall")
-    add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")], size)
+    add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")])
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.rendering.cost_text import classes_shown
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
@@ -78,8 +79,8 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "networks": frame["n"].map(str),
         "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
         "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
-        "worst class": frame["worst_class"],
-        "its cost": _with_intervals(frame, "worst_class_cost", decimals(1), scale=100),
+        "costs most": classes_shown(frame),
+        "largest cost": _with_intervals(frame, "worst_class_cost", decimals(1), scale=100),
         "chance movement": (100 * frame["largest_excess"]).map(decimals(1)),
         "by noise alone": (100 * frame["largest_excess_floor"]).map(decimals(1)),
         "significant classes": frame["significant_moderated"].map(decimals(0)),

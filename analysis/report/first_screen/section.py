@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.rendering.cost_text import classes_shown
 from analysis.rendering.drawing import share_scale
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
-from analysis.rendering.page import Block, Caption, Picture, Section, numbered, picture_name
+from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, numbered, picture_name
 from analysis.report.class_order import class_orders
 from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
@@ -24,8 +25,12 @@ _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
     "First: the accuracy; lower is worse. Second: what classes lose beyond the accuracy; higher is worse. Each grey "
     "dot is a class. The mark is the class that costs most, chosen by other networks and images than those that "
-    "measure it, with the interval of the largest cost. Crosses at an edge are networks at chance; triangles are off "
-    "the scale."
+    "measure it, with the interval of the largest cost; it is named if it is shown to cost more than the accuracy. "
+    "Crosses at an edge are networks at chance; triangles are off the scale."
+)
+_OWN_SCALES = (
+    "Each data set and model has a scale of its own, because costs differ tenfold between them: compare numbers across "
+    "rows, and not heights."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks, so that their cost holds what fine-tuning does."
@@ -41,20 +46,21 @@ _SLOPES = (
     "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Beyond proportion is alpha, against the control, divided by what it would be "
-    "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The cost of the worst "
-    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. Chance "
-    "movement is what the worst class of a single network loses, which is another one in each network and above 0 even "
-    "without harm; beside it stands what noise of the test images alone makes of it. Tables are at the verdict's "
-    "ratio; intervals hold for all ratios of a method at once."
+    "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The largest cost of a "
+    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. The "
+    "class is named if it is shown to cost more than the accuracy. Chance movement is what the worst class of a single "
+    "network loses, which is another one in each network and above 0 even without harm; beside it stands what noise of "
+    "the test images alone makes of it. Tables are at the verdict's ratio; intervals hold for all ratios of a method "
+    "at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
-    "dense networks. The cost of the worst class is what the same class loses beyond the accuracy in the mean over "
-    "networks, and chance movement what the worst class of a single network loses, all in points. "
-    "Significant classes changed otherwise than the accuracy at 5 %, by a paired t-test of networks and their own "
-    "dense networks, with moderated variances from ten classes on; beside them stand how many are left after Holm's "
-    "correction, and the largest of their changes in points. Size is that of the model's file. Latency is a median "
-    "time on one thread. number_formats.csv has the numbers."
+    "dense networks. The largest cost is what the same class loses beyond the accuracy in the mean over networks, and "
+    "the class is named if that is shown. It is in points, and so is chance movement, what the worst class of a single "
+    "network loses. Significant classes changed otherwise than the accuracy at 5 %, by a paired t-test of networks and "
+    "their own dense networks, with moderated variances from ten classes on; beside them stand how many are left after "
+    "Holm's correction, and the largest of their changes in points. Size is that of the model's file. Latency is a "
+    "median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
@@ -65,18 +71,19 @@ _FILES = (
 
 def costs(study: StudyData) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
-    pictures_shown = numbered("accuracy", *(cost_figures.costs(study, narrow=narrow) for narrow in (False, True)))
+    pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
     if not pictures_shown:
         return None
     pruned_cells = _pruned_cells(study)
     without = [_COSTS_WITHOUT_CONTROL] if (pruned_cells["n_none"] == 0).any() else []
-    return Section("What pruning costs", [*pictures_shown, _COSTS, *without])
+    several = [_OWN_SCALES] if len(places(pruned_cells)) > 1 else []
+    return Section("What pruning costs", [*pictures_shown, _COSTS, *several, *without])
 
 
 def sizes(study: StudyData) -> Section | None:
     """Return the section on the recall of the weakest class against the size of the model."""
     cells = with_weakest(study)
-    blocks = numbered("model_size", *(figures.sizes(study, cells, narrow=narrow) for narrow in (False, True)))
+    blocks = numbered("model_size", *at_both_widths(figures.sizes, study, cells))
     return Section("Model size", blocks) if blocks else None
 
 
@@ -93,8 +100,8 @@ def class_losses(study: StudyData) -> Section | None:
     losses = _losses_pictures("class_losses", study, leading)
     blocks: list[Block] = [_CLASSES, *([EXPECTATIONS] if any(proportions) else [])]
     for index, (cells, of_proportion) in enumerate(zip(leading, proportions, strict=True)):
-        wide, narrow = (class_figures.class_recalls(study, cells.iloc[0], narrow=narrow) for narrow in (False, True))
-        blocks += [Picture(picture_name("class_recalls", index), wide, narrow), losses[index], *of_proportion]
+        recalls = at_both_widths(class_figures.class_recalls, study, cells.iloc[0])
+        blocks += [Picture(picture_name("class_recalls", index), *recalls), losses[index], *of_proportion]
     return Section("What each class loses", blocks, tables=tables)
 
 
@@ -118,8 +125,7 @@ def slopes(study: StudyData) -> Section | None:
     """Return the section on alpha and the raw slope; None where every network is in another number format."""
     if in_number_format(study.cells).all():
         return None
-    drawn = (figures.slopes(study, narrow=narrow) for narrow in (False, True))
-    blocks: list[Block] = [_SLOPES, *numbered("slopes", *drawn)]
+    blocks: list[Block] = [_SLOPES, *numbered("slopes", *at_both_widths(figures.slopes, study))]
     for workload, rows in places(_pruned_cells(study)):
         cells = at_the_ratio(study, rows)
         blocks += [Caption(_workload_title(workload), f"{_ratios(cells)}."), _slope_table(cells, study)]
@@ -168,8 +174,8 @@ def _slope_table(cells: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "raw spread": cells["raw_spread_ratio"].map(number),
         "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
         "correlation": cells["correlation"].map(number),
-        "worst class": cells["worst_class"],
-        "its cost": _in_points_with_intervals(cells, "worst_class_cost"),
+        "costs most": classes_shown(cells),
+        "largest cost": _in_points_with_intervals(cells, "worst_class_cost"),
         "chance movement": (100 * cells["largest_excess"]).map(decimals(1)),
         "by noise alone": (100 * cells["largest_excess_floor"]).map(decimals(1)),
         "of the control": (100 * cells["largest_excess_none"]).map(decimals(1)),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis.rendering.page import Block, Section, pictures
+from analysis.rendering.page import Block, Section, at_both_widths, pictures
 from analysis.report.methods import compare as methods
 from analysis.report.methods import figures, tables
 from analysis.runs import schema
@@ -44,7 +44,7 @@ def section(study: StudyData) -> Section | None:
     if comparisons.empty:
         return None
     named_comparisons = comparisons.replace({"method": study.names, "baseline": study.names})
-    wide, narrow = (figures.figures(named_comparisons, narrow=narrow) for narrow in (False, True))
+    wide, narrow = at_both_widths(figures.figures, named_comparisons)
     blocks = [*_blocks(named_comparisons), *pictures(wide, narrow)]
     return Section("Methods compared", blocks, tables={"methods.csv": comparisons})
 

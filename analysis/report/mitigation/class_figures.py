@@ -152,7 +152,7 @@ def _figure(
         axes.tick_params(axis="y", left=False)
     colors = {label: color for _, rows in panels for label, (_, color) in rows.items()}
     entries = [handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()]
-    add_legend(figure, entries, size)
+    add_legend(figure, entries)
     return figure
 
 

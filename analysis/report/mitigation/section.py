@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from analysis.rendering.cost_text import class_shown
 from analysis.rendering.formats import decimals, p_value, with_interval
-from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
 from analysis.report.class_order import class_orders
 from analysis.report.mitigation import class_figures, figures
 from analysis.report.mitigation.networks import Cells
@@ -33,13 +34,13 @@ _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
     "networks. Systematic cost is what the class that loses most on average loses beyond the accuracy and beyond the "
     "control, which is the same fine-tuning with the same mitigation and without pruning; it is read on networks and "
-    "images that did not choose the class. Chance movement is what the worst class of a single network loses beyond "
-    "the accuracy. It is another class in each network, and above 0 without pruning too; beside it stand what noise of "
-    "the test images alone makes of it, and that of the control. It says how much a mitigation calms one network. The "
-    "gain is how much smaller the movement is than without the mitigation. Gain beyond the control is that minus the "
-    "gain of the control. Classes worse are those with a lower recall than under the control without a mitigation. All "
-    "values but p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more "
-    "columns."
+    "images that did not choose the class, which is named if it is shown to cost more than the accuracy. Chance "
+    "movement is what the worst class of a single network loses beyond the accuracy. It is another class in each "
+    "network, and above 0 without pruning too; beside it stand what noise of the test images alone makes of it, and "
+    "that of the control. It says how much a mitigation calms one network. The gain is how much smaller the movement "
+    "is than without the mitigation. Gain beyond the control is that minus the gain of the control. Classes worse are "
+    "those with a lower recall than under the control without a mitigation. All values but p are points of 100, on "
+    "test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "
@@ -69,7 +70,7 @@ def section(study: StudyData) -> Section | None:
     drawn = ([figures.survival(rows, columns, narrow=narrow) for rows in with_survival] for narrow in (False, True))
     survival: list[Block] = [_SURVIVAL, *numbered("mitigation", *drawn)] if with_survival else []
     orders = class_orders(study)
-    of_classes = (class_figures.by_class(cells, orders, narrow=narrow) for narrow in (False, True))
+    of_classes = at_both_widths(class_figures.by_class, cells, orders)
     by_class = numbered("mitigation_classes", *of_classes)
     return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": rows_found})
 
@@ -107,8 +108,9 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_class(row: pd.Series) -> str:
-    """Return the class that costs most on average, and what it costs."""
-    return f"{row[WORST_CLASS]} {_in_points(row, WORST_COST)}" if row[WORST_CLASS] else ""
+    """Return the class that costs most on average, if that is shown, and the largest cost."""
+    name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"])
+    return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 
 
 def _in_points(row: pd.Series, name: str) -> str:

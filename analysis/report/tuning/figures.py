@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
+from analysis.rendering.drawing import BELOW, DPI, NARROW, NEUTRAL, axis_limits, columns, draw_edge, page
 from analysis.rendering.picture_text import name_in_picture
 from analysis.study.tuning.results import LAMBDA, Tuning
 
@@ -43,30 +43,38 @@ _NOTE = (
     f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
     "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
 )
-_LEGEND_COLUMNS = 8
+_LEGEND_COLUMNS, _NARROW_COLUMNS = 8, 3
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 
 
-def figures(result: Tuning) -> dict[str, Figure]:
-    """Return the figures for which a search has data, by file name without ending."""
-    drawn = {"epsilon": epsilon(result), "history": history(result)}
+def figures(result: Tuning, *, narrow: bool = False) -> dict[str, Figure]:
+    """Return the figures for which a search has data, by file name without ending.
+
+    Parameters
+    ----------
+    result : Tuning
+    narrow : bool
+        Draw them for a narrow window; so too in the other functions.
+    """
+    drawn = {"epsilon": epsilon(result, narrow=narrow), "history": history(result, narrow=narrow)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
-        drawn["schedule"] = schedule(result)
+        drawn["schedule"] = schedule(result, narrow=narrow)
     if result.trials["strength"].nunique() > 1:
-        drawn["mitigation"] = mitigation(result)
+        drawn["mitigation"] = mitigation(result, narrow=narrow)
     if result.objective == "both":
-        drawn["pareto_front"] = pareto_front(result)
+        drawn["pareto_front"] = pareto_front(result, narrow=narrow)
     return drawn
 
 
-def epsilon(result: Tuning) -> Figure:
+def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
 
     The accuracy is drawn minus that of lambda on the same dense models. The bars then show how uncertain the
     difference is, and not that dense models differ.
     """
     trials = _placed(result.trials)
-    figure, grid = page((2, 1), (9, 8.5), f"What epsilon does on validation images: {result.name}", _NOTE, sharex=True)
+    title = f"What epsilon does on validation images: {result.name}"
+    figure, grid = page((2, 1), (9, 8.5), title, _NOTE, narrow=narrow, sharex=True)
     _draw_panels(grid[:, 0], trials, "place", _PANELS[result.objective])
     _epsilon_axis(grid[1, 0], trials)
     _draw_legend(grid[0, 0])
@@ -74,21 +82,23 @@ def epsilon(result: Tuning) -> Figure:
     return figure
 
 
-def schedule(result: Tuning) -> Figure:
+def schedule(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw accuracy and distortion over the ramp and over the weight of distillation, as in `epsilon`."""
-    return _against(result, _SCHEDULES, f"What schedule and distillation do on validation images: {result.name}")
+    title = f"What schedule and distillation do on validation images: {result.name}"
+    return _against(result, _SCHEDULES, title, narrow=narrow)
 
 
-def mitigation(result: Tuning) -> Figure:
+def mitigation(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw accuracy and distortion over the strength of the mitigation, as in `epsilon`."""
-    return _against(result, _STRENGTH, f"What the strength of the mitigation does on validation images: {result.name}")
+    title = f"What the strength of the mitigation does on validation images: {result.name}"
+    return _against(result, _STRENGTH, title, narrow=narrow)
 
 
-def _against(result: Tuning, labels: Mapping[str, str], title: str) -> Figure:
+def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: bool) -> Figure:
     """Draw accuracy and distortion over some params, a column for each, given how their axes are labelled."""
-    size = (2, len(labels))
-    figure, grid = page(size, (3 + 4.5 * len(labels), 8.5), title, _NOTE, sharex="col", sharey="row")
-    for column, (name, label) in zip(grid.T, labels.items(), strict=True):
+    shape, size = (2, len(labels)), (3 + 4.5 * len(labels), 8.5)
+    figure, grid = page(shape, size, title, _NOTE, narrow=narrow, sharex="col", sharey="row")
+    for column, (name, label) in zip(columns(grid, 2), labels.items(), strict=True):
         _draw_panels(column, result.trials, name, _PANELS[result.objective])
         column[-1].set_xlabel(label)
     for axes in grid[:, 1:].flat:
@@ -98,7 +108,7 @@ def _against(result: Tuning, labels: Mapping[str, str], title: str) -> Figure:
     return figure
 
 
-def history(result: Tuning) -> Figure:
+def history(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw the objective of each trial in turn, and the best so far."""
     names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
     trials = result.trials
@@ -108,6 +118,7 @@ def history(result: Tuning) -> Figure:
         f"The search, trial by trial: {result.name}",
         "Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more than a "
         "point of accuracy below the best anchor. Line: the best so far of the others.",
+        narrow=narrow,
         sharex=True,
     )
     for axes, name in zip(grid[:, 0], names, strict=True):
@@ -123,7 +134,7 @@ def history(result: Tuning) -> Figure:
     return figure
 
 
-def pareto_front(result: Tuning) -> Figure:
+def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw distortion over accuracy of each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
     front = trials[trials["front"]].sort_values("accuracy")
@@ -132,6 +143,7 @@ def pareto_front(result: Tuning) -> Figure:
         (9, 7),
         f"Accuracy against distortion on validation images: {result.name}",
         f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
+        narrow=narrow,
     )
     axes = grid[0, 0]
     axes.step(front["accuracy"], front["distortion"], where="pre", color=NEUTRAL, linewidth=1.2, label="Pareto front")
@@ -275,10 +287,10 @@ def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
 def _draw_legend(axes: Axes) -> None:
     """Draw the legend above a panel, as wide as the panels beside it allow."""
     handles, labels = axes.get_legend_handles_labels()
-    rows = -(-len(labels) // _LEGEND_COLUMNS)
-    columns = -(-len(labels) // rows)
+    rows = -(-len(labels) // (_LEGEND_COLUMNS if axes.figure.bbox.width > NARROW * DPI else _NARROW_COLUMNS))
+    across = -(-len(labels) // rows)
     look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
-    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
+    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=across, **look)
     # The layout would move panels apart to make room for a legend that is wider than one panel. The title below the
     # legend gives it the height alone.
     legend.set_in_layout(False)

@@ -1,6 +1,6 @@
 """The report's section on a search of epsilon."""
 
-from analysis.rendering.page import Items, Section, pictures
+from analysis.rendering.page import Items, Picture, Section, at_both_widths
 from analysis.report.tuning import figures
 from analysis.study.study import StudyData
 from analysis.study.tuning.results import Tuning
@@ -17,6 +17,7 @@ def section(study: StudyData, number: int) -> Section:
     """Return the section on one of the study's searches; the first is number 1."""
     tuning: Tuning = study.tunings[number - 1]
     winner, images, *compared = tuning.sentences
-    drawn = pictures({f"tuning_{number}_{name}": figure for name, figure in figures.figures(tuning).items()})
+    wide, narrow = at_both_widths(figures.figures, tuning)
+    drawn = [Picture(f"tuning_{number}_{name}", figure, narrow[name]) for name, figure in wide.items()]
     blocks = [_TUNING, winner, images, Items(compared), tuning.table(), *drawn]
     return Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)

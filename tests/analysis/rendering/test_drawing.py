@@ -62,3 +62,35 @@ def test_words_stand_at_the_edges_that_have_some():
         ((0.7, 0.985), "more above"),
         ((0.7, 0.015), "below"),
     ]
+
+
+@pytest.mark.parametrize(("sharex", "by_column"), [(True, False), ("col", True)])
+def test_a_narrow_page_has_its_panels_one_below_the_other(sharex, by_column):
+    """They are as high as on a wide page, and share the axes that they share there."""
+    wide, _ = drawing.page((2, 3), (12, 7), "a title", "a note", sharex=sharex, sharey="row")
+    narrow, grid = drawing.page((2, 3), (12, 7), "a title", "a note " * 60, narrow=True, sharex=sharex, sharey="row")
+    assert grid.shape == (6, 1)
+    wide_columns = drawing.columns(grid, 2) if by_column else grid.reshape(2, 3).T
+    wide_columns[0][0].set_xlim(3, 4)
+    assert wide_columns[0][1].get_xlim() == (3, 4)
+    assert (wide_columns[1][0].get_xlim() == (3, 4)) == (sharex is True)
+    wide_columns[0][0].set_ylim(5, 6)
+    assert wide_columns[2][0].get_ylim() == (5, 6) != wide_columns[0][1].get_ylim()
+    for figure in (wide, narrow):
+        figure.draw_without_rendering()
+    assert narrow.get_figwidth() == drawing.NARROW
+    heights = [figure.axes[0].bbox.height for figure in (wide, narrow)]
+    assert heights[1] == pytest.approx(heights[0], rel=0.2)
+    bottoms = [axes.get_position().y0 for axes in grid.flat]
+    assert bottoms == sorted(bottoms, reverse=True)
+    assert bottoms[-1] > 0
+
+
+def test_the_panels_of_a_column_are_found_at_both_widths():
+    for narrow in (False, True):
+        _, grid = drawing.page((2, 2), (8, 6), "", "", narrow=narrow, sharex="col")
+        first, second = drawing.columns(grid, 2)
+        assert len(first) == len(second) == 2
+        assert {*first, *second} == {*grid.flat}
+        assert first[0].get_shared_x_axes().joined(first[0], first[1])
+        assert not first[0].get_shared_x_axes().joined(first[0], second[0])

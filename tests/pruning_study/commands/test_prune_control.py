@@ -1,12 +1,14 @@
 """The control that `prune` makes: one for all, never in the way of the pruned run, and what is logged beyond it."""
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 import pruning_study
 from analysis.common.errors import StudyError
@@ -55,7 +57,7 @@ def test_one_control_serves_every_ratio_and_pruner_and_is_what_the_pruner_none_m
         assert "control: " not in prune(*options, "--ramp", 0)
     assert pruners().count("none") == 1
     output = prune("--pruner", "none")
-    assert output.count("(found, not run again") == 2
+    assert output.count("(found; --force reruns") == 2
     assert pruners().count("none") == 1
     control = next(run for run in runs("pruned") if run.data.params["pruner"] == "none")
     assert f"pruned run, ratio 1: {control.info.run_id} (found" in output
@@ -86,6 +88,32 @@ def test_the_control_is_of_the_very_network_that_was_pruned(prune, run_command, 
     prune()
     assert lineage() == [("mp", first), ("none", first), ("mp", third), ("none", third)]
     assert second not in dict(lineage()).values()
+
+
+def test_the_description_of_a_pruned_run_says_what_the_terminal_says(prune):
+    """That of a run without a control compares it with its dense network."""
+    prune("--control", "none")
+    (run,) = runs("pruned")
+    assert "largest excess" in run.data.tags[MLFLOW_RUN_NOTE]
+    said = prune()
+    pruned, control = runs("pruned")
+    note = pruned.data.tags[MLFLOW_RUN_NOTE].splitlines()
+    (first,) = (place for place, line in enumerate(note) if "; the control has " in line)
+    assert note[first + 1].startswith("- beyond the control, ")
+    for line in note[first : first + 2]:
+        assert line.removeprefix("- ") in " ".join(said.split())
+    assert note[-1] == f"- Run {runs('dense')[0].info.run_id}, pruned by mp at ratio 10 and fine-tuned"
+    assert not any("largest excess" in line for line in note)
+    assert "largest excess" in control.data.tags[MLFLOW_RUN_NOTE]
+
+
+def test_a_damaged_control_is_said_once_and_made_again(prune, caplog):
+    prune()
+    (_, control) = runs("pruned")
+    Path(artifact(control, "predictions.npz")).write_bytes(b"damaged")
+    assert "control: the same fine-tuning" in prune()
+    assert pruners() == ["mp", "none", "none"]
+    assert len([record for record in caplog.records if "cannot be used" in record.getMessage()]) == 1
 
 
 def test_a_run_of_an_earlier_version_is_given_its_cost_and_is_not_made_again(prune):
@@ -129,7 +157,9 @@ def test_ctrl_c_loses_the_control_alone_and_the_same_command_goes_on_with_it(run
     process.send_signal(signal.SIGINT)
     said = process.wait()
     assert process.returncode == 1
-    assert "the pruned run is finished and the control is not; the same command goes on with it" in said
+    assert "the pruned run is finished and the control is not; the same command goes on with it" in " ".join(
+        said.split()
+    )
     assert "Traceback" not in said
     assert (pruners(), pruners("KILLED")) == (["mp"], ["none"])
     (killed,) = runs("job", status="KILLED")

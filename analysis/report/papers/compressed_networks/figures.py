@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.rendering.picture_text import fitted_name, name_in_picture
+from analysis.report.class_order import class_orders
 from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.report.published import rank
 from analysis.report.ratio_plot import (
@@ -177,11 +178,13 @@ def _set_decades(axes: Axes, low: float, high: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
+def normalised_recall(
+    study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame, *, narrow: bool = False
+) -> Figure | None:
     """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
 
     Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
-    Classes stand in their order if there are few; many are sorted by their change, and the worst are named.
+    Few classes stand in the report's order; many are sorted by their change, and the worst are named.
 
     Parameters
     ----------
@@ -190,6 +193,8 @@ def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.Da
         Rows of `study.cells` of one data set and model that are pruned.
     significance : DataFrame
         As `populations.class_significance` returns it.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -211,20 +216,26 @@ def normalised_recall(study: StudyData, cells: pd.DataFrame, significance: pd.Da
         "5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in "
         "twenty."
         f"{naming_note}",
+        narrow=narrow,
         sharey=True,
     )
-    for axes, (of_level, classes) in zip(grid[0], levels, strict=True):
+    order = [name for name in class_orders(study)[cell[schema.DATASET]] if has_few and name in set(rows["class"])]
+    for axes, (of_level, classes) in zip(grid.flat, levels, strict=True):
         _set_changes(axes, of_level, classes)
-        (_draw_classes if has_few else _draw_many_classes)(axes, classes)
-    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if has_few else []
-    grid[0, 0].set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+        if has_few:
+            _draw_classes(axes, classes.set_index("class").loc[order])
+        else:
+            _draw_many_classes(axes, classes)
+    names = [name_in_picture(str(name), _LONGEST_NAME) for name in order]
     grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
-    if not has_few:
-        grid[0, 0].set_ylabel(f"{len(rows):,} classes, the worst on top")
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+        if not has_few:
+            axes.set_ylabel(f"{len(rows):,} classes, the worst on top")
     return figure
 
 
-def accuracies(study: StudyData, populations: pd.DataFrame) -> list[Figure]:
+def accuracies(study: StudyData, populations: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
     """Draw how accuracies are distributed at each level, a figure for each data set and model (Table 1 in print).
 
     Parameters
@@ -232,16 +243,18 @@ def accuracies(study: StudyData, populations: pd.DataFrame) -> list[Figure]:
     study : StudyData
     populations : DataFrame
         As `populations.accuracies` returns it.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
-    return [_draw_accuracies(study, name, rows) for name, rows in places(populations)]
+    return [_draw_accuracies(study, name, rows, narrow=narrow) for name, rows in places(populations)]
 
 
-def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
+def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame, *, narrow: bool) -> Figure:
     labels = [study.method(cell) for cell in rows.to_dict("records")]
     methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
     of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
     most = max(map(len, of_method))
-    columns = min(len(methods), _MOST_COLUMNS)
+    columns = 1 if narrow else min(len(methods), _MOST_COLUMNS)
     lines = -(-len(methods) // columns)
     figure, grid = page(
         (lines, columns),
@@ -250,6 +263,7 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
         "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Networks "
         "that guess are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level "
         "far below the others is a number.",
+        narrow=narrow,
     )
     for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
         _draw_boxes(axes, cells)

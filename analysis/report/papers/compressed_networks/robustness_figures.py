@@ -35,7 +35,9 @@ _NOTE = (
 )
 
 
-def relative_accuracy(study: StudyData, workload: tuple[str, str], means: pd.DataFrame) -> Figure:
+def relative_accuracy(
+    study: StudyData, workload: tuple[str, str], means: pd.DataFrame, *, narrow: bool = False
+) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
     The control is drawn too. Of more than six methods those are drawn that cost most.
@@ -47,11 +49,14 @@ def relative_accuracy(study: StudyData, workload: tuple[str, str], means: pd.Dat
         Data set and model.
     means : DataFrame
         Rows of `robustness.corruptions` of this data set and model: of each corruption the mean over severities.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     methods = _by_method(study, means)
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
     names = [*(name for name in order if name not in _WORDS), *(name for name in _WORDS if name in order)]
-    down, across = -(-len(methods) // _ACROSS), min(len(methods), _ACROSS)
+    across = 1 if narrow else min(len(methods), _ACROSS)
+    down = -(-len(methods) // across)
     levels = max(rows[LEVEL].nunique() for rows in methods.values())
     panel = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
     size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + panel))
@@ -59,7 +64,7 @@ def relative_accuracy(study: StudyData, workload: tuple[str, str], means: pd.Dat
     drawn = pd.concat(methods.values())["top1_norm"]
     low, high = min(drawn.min(), 0), max(drawn.max(), 0)
     pad = 0.1 * (high - low) or 1.0
-    figure, grid = page((down, across), size, title, _NOTE, sharex=True, sharey=True)
+    figure, grid = page((down, across), size, title, _NOTE, narrow=narrow, sharex=True, sharey=True)
     for (method, rows), axes in zip(methods.items(), grid.flat, strict=False):
         _draw(axes, rows, names)
         axes.set_xlim(low - pad, high + pad)

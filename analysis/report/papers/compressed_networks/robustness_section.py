@@ -48,10 +48,12 @@ def section(study: StudyData) -> Section | None:
     if not len(table):
         return None
     means = _means(table)
-    drawn = [
-        robustness_figures.relative_accuracy(study, workload, rows) for workload, rows in places(means) if len(rows) > 1
-    ]
-    blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
+    of_places = [(workload, rows) for workload, rows in places(means) if len(rows) > 1]
+    drawn = (
+        [robustness_figures.relative_accuracy(study, *of_place, narrow=narrow) for of_place in of_places]
+        for narrow in (False, True)
+    )
+    blocks: list[Block] = [_READING, *numbered("corruptions", *drawn)]
     for (dataset, model), rows in places(means):
         blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
     table = file_table(table, ["corruption", "severity"], study.shown)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, rounded, short_ratio, with_interval
-from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
@@ -106,9 +106,8 @@ def accuracies(study: StudyData) -> Section | None:
     table = populations.accuracies(study.arrays)
     if table.empty:
         return None
-    return Section(
-        "Accuracy of each network", [_POPULATIONS, *numbered("populations", figures.accuracies(study, table))]
-    )
+    drawn = at_both_widths(figures.accuracies, study, table)
+    return Section("Accuracy of each network", [_POPULATIONS, *numbered("populations", *drawn)])
 
 
 def normalised_recall(study: StudyData) -> Section | None:
@@ -117,8 +116,12 @@ def normalised_recall(study: StudyData) -> Section | None:
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if not len(tests) or not len(compressed):
         return None
-    drawn = [figures.normalised_recall(study, _pruned_or_all(cells), tests) for _, cells in places(compressed)]
-    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
+    of_places = [_pruned_or_all(cells) for _, cells in places(compressed)]
+    drawn = (
+        [figures.normalised_recall(study, cells, tests, narrow=narrow) for cells in of_places]
+        for narrow in (False, True)
+    )
+    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", *drawn)])
 
 
 def beside_print(study: StudyData) -> Section | None:
@@ -156,7 +159,7 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
         if len(beside):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
             blocks += _group_tables(study, exemplars.groups, beside)
-    drawn = (figures.counts(study, summary, tested(study), narrow=narrow) for narrow in (False, True))
+    drawn = at_both_widths(figures.counts, study, summary, tested(study))
     return [_PIES, *numbered("forgotten", *drawn), *blocks] if blocks else []
 
 

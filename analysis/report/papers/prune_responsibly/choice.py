@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.rendering.formats import decimals, short_ratio
-from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
 from analysis.report.papers.prune_responsibly import choice_figures as figures
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
@@ -39,11 +39,10 @@ def section(study: StudyData) -> Section | None:
     if points.empty:
         return None
     tables = {"pareto.csv": operating_points.table(points)}
-    drawn = [figures.fronts(rows, study) for _, rows in places(points)]
-    blocks = [_READING, *_blocks(points, study), *numbered("pareto", drawn)]
-    return Section(
-        "Fairness against sparsity", [*blocks, *numbered("unfairness", figures.curves(points, study))], tables
-    )
+    fronts = ([figures.fronts(rows, study, narrow=narrow) for _, rows in places(points)] for narrow in (False, True))
+    curves = at_both_widths(figures.curves, points, study)
+    blocks = [_READING, *_blocks(points, study), *numbered("pareto", *fronts), *numbered("unfairness", *curves)]
+    return Section("Fairness against sparsity", blocks, tables)
 
 
 def _blocks(points: pd.DataFrame, study: StudyData) -> Iterator[Block]:

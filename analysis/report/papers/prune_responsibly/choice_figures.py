@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from analysis.rendering.drawing import page
+from analysis.rendering.drawing import columns, page
 from analysis.report.published import rank
 from analysis.report.ratio_plot import (
     TITLE_SIZE,
@@ -59,7 +59,7 @@ _PANELS = (
 )
 
 
-def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
+def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
     """Draw the Pareto front of sparsity and fairness, and that with accuracy in three projections (Figure 4).
 
     Parameters
@@ -67,6 +67,8 @@ def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
     points : DataFrame
         Of one data set and model, as `operating_points.points` returns them.
     study : StudyData
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     first = points.iloc[0]
     dense = points[points[schema.PRUNER] == DENSE]
@@ -74,18 +76,18 @@ def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
     near = near if len(near) > 1 else points
     lines = _lines(near, study)
     styles, handles = styles_of([lines])
-    size = 9.6, 8.2
     figure, grid = page(
         (2, 2),
-        size,
+        (9.6, 8.2),
         f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "As Figures 4a and 4b in print. "
         "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
-        f"intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' accuracy; "
-        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
-        "and not in all.",
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
+        f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
+        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in "
+        "one panel and not in all.",
+        narrow=narrow,
     )
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
         _draw_points(axes, panel, lines, styles, dense)
@@ -95,7 +97,7 @@ def fronts(points: pd.DataFrame, study: StudyData) -> Figure:
         handle("dense", color="black", marker="*", linestyle=""),
     ]
     named = [one for one in handles if "(control)" not in str(one.get_label())]
-    add_legend(figure, [*named, *marks], size)
+    add_legend(figure, [*named, *marks])
     return figure
 
 
@@ -126,32 +128,33 @@ def _draw_points(axes: Axes, panel: _TradeOffPanel, lines: Lines, styles: Styles
     axes.grid(alpha=0.3)
 
 
-def curves(points: pd.DataFrame, study: StudyData) -> list[Figure]:
+def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
 
     As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, of all data sets and models.
     """
     workloads = places(points)
     groups = [workloads[start : start + _PLACES_A_FIGURE] for start in range(0, len(workloads), _PLACES_A_FIGURE)]
-    return [_curves(group, study) for group in groups]
+    return [_curves(group, study, narrow=narrow) for group in groups]
 
 
-def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData) -> Figure:
+def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData, *, narrow: bool) -> Figure:
     lines = [_lines(rows, study) for _, rows in group]
     styles, handles = styles_of(lines)
-    size = figure_width(group), 7.4
     figure, grid = page(
         (2, len(group)),
-        size,
+        (figure_width(group), 7.4),
         "Accuracy and unfairness between classes, by sparsity",
         "As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
-        "Noise in recalls makes the lower panel's values "
+        "Noise in recalls makes differences between classes "
         "too large, those of the dense networks as well.",
+        narrow=narrow,
         sharex="col",
     )
-    for panels, (name, rows), drawn in zip(grid.T, group, lines, strict=True):
+    by_place = columns(grid, 2)
+    for panels, (name, rows), drawn in zip(by_place, group, lines, strict=True):
         shares = {method: _in_points(own) for method, own in drawn.items()}
         dense = _in_points(rows[rows[schema.PRUNER] == DENSE])
         for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
@@ -159,12 +162,13 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
             for value in dense[what]:
                 axes.axhline(value, color="black", linestyle="--", linewidth=1)
             axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
-        name_panel(panels[0], name, title_room(group))
+        name_panel(panels[0], name, title_room(group, narrow=narrow))
         set_sparsities(panels[-1], rows[SPARSITY].max())
         panels[-1].set_xlabel(NAMES[SPARSITY])
-    for axes, what in zip(grid[:, 0], (ACCURACY, UNFAIRNESS), strict=True):
-        axes.set_ylabel(NAMES[what])
-    add_legend(figure, handles, size)
+    for panels in by_place if narrow else by_place[:1]:
+        for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
+            axes.set_ylabel(NAMES[what])
+    add_legend(figure, handles)
     return figure
 
 

@@ -28,7 +28,7 @@ _GAP = 0.15  # inches, between a panel and its colour bar, and the bar's width
 _LETTERS = 9  # points, of the names of classes
 
 
-def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
+def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> Figure:
     """Draw the mean recall of each class against sparsity, a panel for each method (Figures 3a, 5 and 7).
 
     Parameters
@@ -36,6 +36,8 @@ def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
     runs : DataFrame
         Pruned runs of one data set and model.
     study : StudyData
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     _, before, after = arrays.recalls(runs)
     has = ~np.isnan(before).all(axis=0)
@@ -45,7 +47,7 @@ def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
     methods = sorted(labels.unique(), key=lambda label: (rank(label.split()[0]), label))
     dense = np.nanmean(before[~runs.duplicated(schema.DENSE_RUN_ID).to_numpy()][:, has], axis=0)
     colors = Normalize(float(dense.min()), float(dense.max()))
-    across = min(len(methods), _PANELS_A_ROW)
+    across = 1 if narrow else min(len(methods), _PANELS_A_ROW)
     down = -(-len(methods) // across)
     first = runs.iloc[0]
     figure, grid = page(
@@ -55,6 +57,7 @@ def class_curves(runs: pd.DataFrame, study: StudyData) -> Figure:
         "As Figures 3a, 5 and 7 in print. "
         f"Means of test images over networks, a line for each of {int(has.sum()):,} classes; dark: low recall before "
         "pruning. Dashed: the mean of the classes.",
+        narrow=narrow,
         sharex=True,
         sharey=True,
     )

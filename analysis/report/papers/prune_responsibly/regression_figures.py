@@ -17,7 +17,7 @@ from analysis.statistics.regression import OUTCOME, Estimate, clustered_half_wid
 _BINS = 40
 _TICKS = (-10.0, -1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0, 10.0)
 _LINE = 0.25  # inches
-_NAMES = 3.0  # inches of the terms' names
+_NAMES, _NARROW_NAMES = (3.0, 8.0, 1), (1.7, 6.5, 2)  # inches of the terms' names, points, and lines
 _LEVEL = re.compile(r"\w+\[T\.(.*)\]")
 _COEFFICIENTS = (
     "Bars: 95 % intervals; those of this study by standard errors by network. A colon stands for a product. "
@@ -26,12 +26,12 @@ _COEFFICIENTS = (
 _DIAGNOSTICS = (
     "As Figures 14 and 15 in print. "
     "A fit whose assumptions hold has residuals that are normal (the grey curve) and that have no trend over the "
-    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker is more rows; in the lower "
-    "row each column of squares adds up to 1."
+    "prediction. The accuracy is at most 1, so the cloud ends at a slanting edge. Darker is more rows; over the "
+    "accuracy each column of squares adds up to 1."
 )
 
 
-def coefficients(table: pd.DataFrame, networks: int) -> Figure:
+def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) -> Figure:
     """Draw a study's coefficients above those in print, with intervals, one row for each term that is in print.
 
     Parameters
@@ -40,10 +40,13 @@ def coefficients(table: pd.DataFrame, networks: int) -> Figure:
         As `coefficients.Regression` has it.
     networks : int
         Number of networks that the errors rest on.
+    narrow : bool
+        Draw them for a narrow window.
     """
     rows = table[table["published"].notna() & (table["term"] != "Intercept")].iloc[::-1].reset_index(drop=True)
     size = (9.5, 1.6 + _LINE * len(rows))
-    figure, grid = page((1, 1), size, "Regression of class accuracy: coefficients beside those in print", _COEFFICIENTS)
+    title = "Regression of class accuracy: coefficients beside those in print"
+    figure, grid = page((1, 1), size, title, _COEFFICIENTS, narrow=narrow)
     axes, heights = grid[0, 0], np.arange(len(rows))
     half = clustered_half_width(rows["se_network"].fillna(0), networks)
     values = rows["coefficient"]
@@ -56,9 +59,9 @@ def coefficients(table: pd.DataFrame, networks: int) -> Figure:
     axes.set_xticks([tick for tick in _TICKS if _reach(rows, half) >= abs(tick)], minor=False)
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks(
-        heights, [fitted_name(short(term), 72 * _NAMES, 8) for term in rows["term"]], fontsize=8, parse_math=False
-    )
+    room, letters, lines = _NARROW_NAMES if narrow else _NAMES
+    names = [fitted_name(short(term), 72 * room, letters, lines=lines) for term in rows["term"]]
+    axes.set_yticks(heights, names, fontsize=letters, parse_math=False)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.grid(axis="x", alpha=0.3)
     marks = [
@@ -78,17 +81,20 @@ def _reach(rows: pd.DataFrame, half: pd.Series) -> float:
     return float(max((rows["coefficient"].abs() + half).max(), rows["published"].abs().max()))
 
 
-def diagnostics(fit: Estimate) -> Figure:
+def diagnostics(fit: Estimate, *, narrow: bool = False) -> Figure:
     """Draw the residuals, and the prediction against the accuracy.
 
     Parameters
     ----------
     fit : Estimate
         As `regression.estimate` returns it.
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
     accuracy, predicted, residuals = fit.rows[OUTCOME].to_numpy(float), fit.predicted, fit.residuals
-    figure, grid = page((2, 2), (9.5, 7.4), "Regression of class accuracy: diagnostics", _DIAGNOSTICS)
-    (histogram, cloud), (target, spread) = grid
+    title = "Regression of class accuracy: diagnostics"
+    figure, grid = page((2, 2), (9.5, 7.4), title, _DIAGNOSTICS, narrow=narrow)
+    histogram, cloud, target, spread = grid.flat
     _draw_histogram(histogram, residuals)
     cloud.hist2d(predicted, residuals, bins=_BINS, norm=LogNorm(vmin=0.3), cmap="Blues", cmin=1)
     cloud.axhline(0, color=ABOVE, linewidth=1)

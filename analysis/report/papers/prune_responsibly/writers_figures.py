@@ -49,14 +49,14 @@ def accuracies(units: Units, place: str, networks: str) -> Figure:
         _draw_points(axes, 100 * units.before.mean(0), 100 * units.after.mean(0), inside, color, cohort, units)
         _draw_line(axes, 100 * units.before.mean(0)[inside], 100 * units.after[:, inside], color)
     _set_accuracies(axes)
-    _name_cohorts(figure, units, size)
+    _name_cohorts(figure, units)
     return figure
 
 
-def changes(units: Units, place: str, networks: str) -> Figure:
+def changes(units: Units, place: str, networks: str, *, narrow: bool = False) -> Figure:
     """Draw the change of each unit's accuracy against the mean of each measure (Figure 2)."""
     measures = list(units.measures)
-    columns = 2 if len(measures) == 4 else min(len(measures), _COLUMNS)
+    columns = 1 if narrow else 2 if len(measures) == 4 else min(len(measures), _COLUMNS)
     rows = -(-len(measures) // columns)
     size = max(6.4, _PANEL * columns), 3.3 * rows + 1.3
     figure, grid = page(
@@ -64,6 +64,7 @@ def changes(units: Units, place: str, networks: str) -> Figure:
         size,
         _title(f"Change of the accuracy of each {_unit(units)}: {place}", size),
         f"{_points(units, networks)} Lines are least squares; group_lines.csv has them with intervals.",
+        narrow=narrow,
         sharey=True,
     )
     for axes, measure in zip(grid.flat, measures, strict=False):
@@ -78,11 +79,11 @@ def changes(units: Units, place: str, networks: str) -> Figure:
         axes.set_ylabel("change of accuracy, points")
     for axes in grid.flat[len(measures) :]:
         axes.remove()
-    _name_cohorts(figure, units, size)
+    _name_cohorts(figure, units)
     return figure
 
 
-def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
+def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
     """Draw accuracy after pruning against that before, coloured by a measure, and its histogram (Figures 8, 9, 12)."""
     values = units.measures[measure]
     has_value = ~np.isnan(values)
@@ -92,10 +93,11 @@ def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
         size,
         _title(f"Accuracy of each {_unit(units)}, by {measure}: {place}", size),
         f"{_points(units, networks)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
+        narrow=narrow,
         width_ratios=(1.2, 1),
     )
     scale = mpl.colors.Normalize(*np.quantile(values[has_value], [0.02, 0.98]))
-    axes = grid[0, 0]
+    axes, histogram = grid.flat
     _draw_no_change(axes, units)
     axes.scatter(
         100 * units.before.mean(0)[has_value],
@@ -108,13 +110,13 @@ def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
     _set_accuracies(axes)
     counts, edges = np.histogram(values[has_value], _BINS)
     middles = (edges[1:] + edges[:-1]) / 2
-    grid[0, 1].bar(middles, counts, width=np.diff(edges), color=_MAP(scale(middles)), edgecolor="white", linewidth=0.5)
-    grid[0, 1].set_ylabel(f"number of groups ({_unit(units)})", parse_math=False)
-    _name_axis(grid[0, 1], measure)
+    histogram.bar(middles, counts, width=np.diff(edges), color=_MAP(scale(middles)), edgecolor="white", linewidth=0.5)
+    histogram.set_ylabel(f"number of groups ({_unit(units)})", parse_math=False)
+    _name_axis(histogram, measure)
     return figure
 
 
-def distributions(units: Units, measures: list[str], place: str) -> Figure:
+def distributions(units: Units, measures: list[str], place: str, *, narrow: bool = False) -> Figure:
     """Draw how measures are distributed over the units of each cohort (Figure 11)."""
     size = (max(6.4, 4.8 * len(measures)), 4.4)
     figure, grid = page(
@@ -122,8 +124,9 @@ def distributions(units: Units, measures: list[str], place: str) -> Figure:
         size,
         _title(f"Mean {' and '.join(measures)} of each {_unit(units)}: {place}", size),
         "Each histogram has the area 1. Dashed: the mean of the cohort.",
+        narrow=narrow,
     )
-    for axes, measure in zip(grid[0], measures, strict=True):
+    for axes, measure in zip(grid.flat, measures, strict=True):
         values = units.measures[measure]
         edges = np.histogram_bin_edges(values[~np.isnan(values)], _BINS)
         for _, color, inside in _cohorts(units):
@@ -132,12 +135,13 @@ def distributions(units: Units, measures: list[str], place: str) -> Figure:
             axes.hist(own, edges, density=True, histtype="step", color=color, linewidth=1.6)
             axes.axvline(own.mean(), color=color, linestyle="--", linewidth=1.2)
         _name_axis(axes, measure)
-    grid[0, 0].set_ylabel("density")
-    _name_cohorts(figure, units, size)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("density")
+    _name_cohorts(figure, units)
     return figure
 
 
-def against(units: Units, measure: str, place: str, networks: str) -> Figure:
+def against(units: Units, measure: str, place: str, networks: str, *, narrow: bool = False) -> Figure:
     """Draw accuracy before and after pruning against a measure, with a line for each cohort and all (Figure 13)."""
     values, size = units.measures[measure], (9.6, 4.8)
     figure, grid = page(
@@ -145,8 +149,9 @@ def against(units: Units, measure: str, place: str, networks: str) -> Figure:
         size,
         _title(f"Accuracy of each {_unit(units)} and its {measure}: {place}", size),
         f"{_points(units, networks)} Lines are least squares, the black one through all. Each panel has its own scale.",
+        narrow=narrow,
     )
-    for axes, side in zip(grid[0], ("before", "after"), strict=True):
+    for axes, side in zip(grid.flat, ("before", "after"), strict=True):
         accuracy = 100 * units.side[side]
         for cohort, color, inside in _cohorts(units):
             has_value = inside & ~np.isnan(values)
@@ -157,7 +162,7 @@ def against(units: Units, measure: str, place: str, networks: str) -> Figure:
         axes.set_title(f"{side} pruning", fontsize=10)
         axes.set_ylabel("accuracy, %")
         _name_axis(axes, measure)
-    _name_cohorts(figure, units, size, [handle(ALL, color="black")])
+    _name_cohorts(figure, units, [handle(ALL, color="black")])
     return figure
 
 
@@ -234,7 +239,7 @@ def _name_axis(axes: Axes, measure: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def _name_cohorts(figure: Figure, units: Units, size: tuple[float, float], more: list[Line2D] | None = None) -> None:
+def _name_cohorts(figure: Figure, units: Units, more: list[Line2D] | None = None) -> None:
     """Put a legend of the cohorts below the title, where there are any."""
     handles = [
         handle(name_in_picture(cohort, _LONGEST_NAME), color=color, marker=_marker(units, cohort))
@@ -242,4 +247,4 @@ def _name_cohorts(figure: Figure, units: Units, size: tuple[float, float], more:
         if cohort != ALL
     ]
     if handles:
-        add_legend(figure, [*handles, *(more or [])], size)
+        add_legend(figure, [*handles, *(more or [])])

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.rendering.cost_text import class_shown
 from analysis.rendering.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
-from analysis.rendering.page import Block, Caption, Picture, Section, picture_name
+from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, picture_name
 from analysis.report import published
 from analysis.report.papers.prune_responsibly import writers, writers_figures
 from analysis.report.papers.prune_responsibly.writers import ALL, Units
@@ -25,13 +26,13 @@ _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
     "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
     "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
-    "control. Of ten groups or more the variances over networks are moderated. Systematic cost: the group that "
-    "loses most on average over the networks, beyond the accuracy and beyond a control, read on networks and "
-    "images that did not choose it. Chance movement is the largest excess loss in one network, of another group in "
-    "each: of many small groups it is large even if groups mean nothing. So it stands beside that of the control, and "
-    "the spread of the groups' changes beside that of a placebo. The placebo deals the images out to the "
-    "groups anew, within each class. groups.csv has every group of every cell, with intervals; groupings.csv has "
-    "alpha, raw slope, systematic cost and chance movement of every cell."
+    "control. Of ten groups or more the variances over networks are moderated. Systematic cost: the group that loses "
+    "most on average over the networks, beyond the accuracy and beyond a control, read on networks and images that did "
+    "not choose it, and named if it is shown to lose more. Chance movement is the largest excess loss in one network, "
+    "of another group in each: of many small groups it is large even if groups mean nothing. So it stands beside that "
+    "of the control, and the spread of the groups' changes beside that of a placebo. The placebo deals the images out "
+    "to the groups anew, within each class. groups.csv has every group of every cell, with intervals; groupings.csv "
+    "has alpha, raw slope, systematic cost and chance movement of every cell."
 )
 _WORST = (
     "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
@@ -157,7 +158,11 @@ def _blocks(tables: UnitTables, number: int) -> list[Block]:
         return blocks
     blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *tables.named))]
     if units.measures:
-        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *tables.named))]
+        blocks += [
+            Picture(
+                picture_name("group_measures", number), *at_both_widths(writers_figures.changes, units, *tables.named)
+            )
+        ]
     losses = worst_losses(tables.worst, units.before, units.after)
     return [*blocks, _WORST, _describe_worst(losses, units.unit), _worst_table(tables)]
 
@@ -187,11 +192,10 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _systematic(row: pd.Series) -> str:
-    """Return the group that costs most on average, and what it costs, in points."""
-    if not row["worst_group"]:
-        return ""
+    """Return the group that costs most on average, if that is shown, and the largest cost in points."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
-    return f"{row['worst_group']} {with_interval(value, low, high, decimals(1))}"
+    name = class_shown(row["worst_group"], low)
+    return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
 
 
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -279,18 +283,18 @@ def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
     for figure, measure in _COLOURED.items():
         if measure in units.measures:
             text = f"Accuracy after against before, coloured by {measure}, and the distribution of the {measure}."
-            drawings[figure] = text, writers_figures.coloured(units, measure, *tables.named)
+            drawings[figure] = text, at_both_widths(writers_figures.coloured, units, measure, *tables.named)
     tilts = [measure for measure in (_TILT, _ABSOLUTE_TILT) if measure in units.measures]
     if tilts:
         text = f"Distribution of the mean tilt of each {units.unit}."
-        drawings[11] = text, writers_figures.distributions(units, tilts, tables.named[0])
+        drawings[11] = text, at_both_widths(writers_figures.distributions, units, tilts, tables.named[0])
     if _ABSOLUTE_TILT in units.measures:
         text = "Accuracy before and after pruning, against the mean absolute tilt."
-        drawings[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *tables.named)
+        drawings[13] = text, at_both_widths(writers_figures.against, units, _ABSOLUTE_TILT, *tables.named)
     blocks: list[Block] = []
     for figure, (text, drawn) in sorted(drawings.items()):
         name = picture_name(f"writers_figure_{figure:02}", number)
-        blocks += [Caption(f"Figure {figure}.", text), Picture(name, drawn)]
+        blocks += [Caption(f"Figure {figure}.", text), Picture(name, *drawn)]
     return blocks
 
 

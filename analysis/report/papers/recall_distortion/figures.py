@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
+from analysis.rendering.drawing import ABOVE, BELOW, NARROW, NEUTRAL, PAPER, axis_limits, columns, draw_edge, page
 from analysis.rendering.formats import short_ratio
 from analysis.rendering.picture_text import name_in_legend, name_in_picture
 from analysis.report.papers.recall_distortion.comparisons import DATASET, usual, usual_model
@@ -50,7 +50,9 @@ _AXIS_WIDTH = 0.9  # inches
 _TITLE_LETTER_WIDTH = 0.085  # inches
 
 
-def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+def boxplots(
+    alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narrow: bool = False
+) -> Figure | None:
     """Draw box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
 
     Parameters
@@ -64,6 +66,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
         What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` if there is no
         `up`). Every data set comes with its usual model.
     settings : sequence of str
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -81,7 +85,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
         f"mean alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
         f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
-    figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
+    title = f"Alpha of every network, by {_WORDS[by]}: {panels.title}"
+    figure, axes_of = _strip(panels.cells, title, note, limits, narrow=narrow)
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
         _draw_boxes(axes, by_place)
@@ -90,14 +95,14 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     return figure
 
 
-def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw the mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
 
     Parameters
     ----------
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
         And n, n_at_chance, alpha_mean, ci_low, ci_high, mark.
-    by, settings
+    by, settings, narrow
         As for `boxplots`.
 
     Returns
@@ -115,9 +120,8 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
         "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
-    figure, axes_of = _strip(
-        panels.cells, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}", note, limits
-    )
+    title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
+    figure, axes_of = _strip(panels.cells, title, note, limits, narrow=narrow)
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         for index, cell in enumerate(panel.itertuples()):
             _draw_interval(axes, index, cell, limits)
@@ -175,7 +179,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     return figure
 
 
-def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
+def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
     """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
     A column for each data set with its usual model, or for one of them where they are more than four.
@@ -186,6 +190,8 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         dataset, model, pruner, ratio, alpha, accuracy_before, accuracy_after, at_chance, dense_run_id, and
         the settings. Networks whose alpha is undefined are left out.
     settings : sequence of str
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
 
     Returns
     -------
@@ -199,31 +205,31 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         by_dataset = [_usual(cells, schema.DATASET, DATASET)]
     shown = [_without_random(rows) for rows in by_dataset]
     panels = [_panels(rows, "pruner", settings) for rows in shown]
-    columns = [_lines(networks, each) for each in panels]
-    if not columns:
+    by_panels = [_lines(networks, each) for each in panels]
+    if not by_panels:
         return None
     without_random = sum(map(len, shown)) < sum(map(len, by_dataset))
     named = [each.fixed for each in panels]
     several = next((f", {each.which}" for each in panels if each.which), "")
     titles = named if len(named) > 1 else [""]
-    chance_levels = [_describe_chance_level(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
-    width = 8.5 if len(columns) == 1 else 5.5
-    size = width * len(columns), 8.5
+    chance_levels = [_describe_chance_level(lines, title) for title, (lines, _) in zip(titles, by_panels, strict=True)]
+    width = 8.5 if len(by_panels) == 1 else 5.5
     figure, grid = page(
-        (2, len(columns)),
-        size,
+        (2, len(by_panels)),
+        (width * len(by_panels), 8.5),
         f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
         "Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the pruner "
         "was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
         "classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",
+        narrow=narrow,
         sharex="col",
     )
-    styles = _styles([lines for lines, _ in columns])
-    for column, title, (lines, dense) in zip(grid.T, named, columns, strict=True):
+    styles = _styles([lines for lines, _ in by_panels])
+    for column, title, (lines, dense) in zip(columns(grid, 2), named, by_panels, strict=True):
         _draw_tradeoff(column, lines, dense, title, styles)
-    add_legend(figure, [handle(name, **style) for name, style in styles.items()], size)
+    add_legend(figure, [handle(name, **style) for name, style in styles.items()])
     return figure
 
 
@@ -417,19 +423,19 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 
 def _strip(
-    panels: dict[_PanelKey, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+    panels: dict[_PanelKey, pd.DataFrame], title: str, note: str, limits: tuple[float, float], *, narrow: bool
 ) -> tuple[Figure, list[Axes]]:
     """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.values()]
     widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
-    one_row = sum(widths) <= _PAGE_WIDTH
-    columns = len(panels) if one_row else max(int(_PAGE_WIDTH // max(widths)), 1)
-    rows = -(-len(panels) // columns)
-    columns = -(-len(panels) // rows)
-    width = max((sum(widths) if one_row else columns * max(widths)) + 0.6, 6.5)
+    one_row = sum(widths) <= _PAGE_WIDTH and not narrow
+    across = len(panels) if one_row else max(int((NARROW if narrow else _PAGE_WIDTH) // max(widths)), 1)
+    down = -(-len(panels) // across)
+    across = -(-len(panels) // down)
+    width = NARROW if narrow else max((sum(widths) if one_row else across * max(widths)) + 0.6, 6.5)
     figure, grid = page(
-        (rows, columns),
-        (width, 3.4 * rows + 1.4),
+        (down, across),
+        (width, 3.4 * down + 1.4),
         title,
         note,
         sharey=True,
@@ -441,7 +447,7 @@ def _strip(
         axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
         axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
-        share = count / sum(slots) if one_row else 1 / columns
+        share = count / sum(slots) if one_row else 1 / across
         axes.set_title(panel.label((width - _AXIS_WIDTH) * share), fontsize=10, parse_math=False, y=1)
         axes.grid(axis="y", alpha=0.3)
         axes.yaxis.set_major_locator(MaxNLocator(7))
@@ -538,9 +544,9 @@ def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
             axes.set_xlabel("recall balance before", fontsize=9)
 
 
-def _styles(columns: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+def _styles(by_panels: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
     """Return how each pruner is drawn in every column, by its name; controls are last."""
-    is_control = {panel.inline: bool(line["control"].all()) for lines in columns for panel, line in lines.items()}
+    is_control = {panel.inline: bool(line["control"].all()) for lines in by_panels for panel, line in lines.items()}
     pruned = [name for name, control in is_control.items() if not control]
     controls = [name for name, control in is_control.items() if control]
     return {

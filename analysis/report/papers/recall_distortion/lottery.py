@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.rendering.drawing import page
 from analysis.rendering.formats import decimals, short_ratio, three_decimals, with_interval
-from analysis.rendering.page import Block, Caption, Items, Section, numbered
+from analysis.rendering.page import Block, Caption, Items, Section, at_both_widths, numbered
 from analysis.report.papers.recall_distortion import beside_print
 from analysis.report.papers.recall_distortion.beside_print import LEVEL, Printed, minus_control
 from analysis.report.ratio_plot import (
@@ -87,7 +87,7 @@ def section(study: StudyData) -> Section | None:
     blocks: list[Block] = [
         Items([*(_sentence(rows, study) for rows in methods), _in_print()]),
         _READING,
-        *numbered("lottery_tickets", list(figures(all_levels, study))),
+        *numbered("lottery_tickets", *at_both_widths(figures, all_levels, study)),
         _PRINT,
     ]
     for rows in methods:
@@ -216,7 +216,7 @@ def _in_print() -> str:
     return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 
-def figures(rows: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
+def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
     """Draw alpha at every level, ours and print's, at most four data sets and models a figure.
 
     Parameters
@@ -224,27 +224,34 @@ def figures(rows: pd.DataFrame, study: StudyData) -> Iterator[Figure]:
     rows : DataFrame
         As `levels` returns it.
     study : StudyData
+    narrow : bool
+        Draw the panels one below the other, for a narrow window.
     """
+    return list(_figures(rows, study, narrow=narrow))
+
+
+def _figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool) -> Iterator[Figure]:
     printed = _TABLE.values.iloc[1:]
     for group in groups(rows, study):
         styles, named = styles_of([workload.lines for workload in group])
-        size = figure_width(group), 4.6
         note = (
             "Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "
             "set back and trained as often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each level "
             "keeps 0.8 of the weights."
         )
-        figure, grid = page((1, len(group)), size, "Lottery tickets: alpha at each level (Table 12)", note)
+        title = "Lottery tickets: alpha at each level (Table 12)"
+        figure, grid = page((1, len(group)), (figure_width(group), 4.6), title, note, narrow=narrow)
         in_print = {"color": "black", "linestyle": ":"}
-        for axes, (name, _, drawn) in zip(grid[0], group, strict=True):
-            name_panel(axes, name, title_room(group))
+        for axes, (name, _, drawn) in zip(grid.flat, group, strict=True):
+            name_panel(axes, name, title_room(group, narrow=narrow))
             axes.axhline(1, color="black", linewidth=0.8)
             draw_lines(axes, drawn, styles, Drawn("alpha_mean", "ci_low", "ci_high"), _places)
             axes.plot(printed[LEVEL], printed["printed_alpha"], linewidth=1.4, **in_print)
             axes.set_xlabel("level")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        grid[0, 0].set_ylabel("alpha")
-        add_legend(figure, [*named, handle("in print", **in_print)], size)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("alpha")
+        add_legend(figure, [*named, handle("in print", **in_print)])
         yield figure
 
 

@@ -65,7 +65,14 @@ def test_accuracy_and_classes_beside_the_control_network_by_network():
     assert intervals(left) == pytest.approx(np.array([[-1, -1]]))
     assert worst["o"] == [pytest.approx([0, 4])]
     assert worst["."] == [pytest.approx([0, -6]), pytest.approx([0, 4])]
-    assert [text.get_text() for text in right.texts] == ["b"]
+    assert not right.texts
+
+
+@pytest.mark.parametrize(("loss", "names"), [(0.5, ["b"]), (0.05, [])])
+def test_a_class_is_named_only_if_it_is_shown_to_cost_most(loss, names):
+    """Beyond the accuracy class b loses a tenth of `loss` on average, with the same spread of networks."""
+    _, right = panels(runs(alpha=1 + loss, noise=SPREAD), none(noise=np.zeros(8)))
+    assert [text.get_text() for text in right.texts] == names
 
 
 def test_a_mean_over_pairs_has_the_interval_of_t():

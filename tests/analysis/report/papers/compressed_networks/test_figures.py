@@ -223,6 +223,16 @@ def test_the_normalised_change_of_each_class_a_panel_for_each_ratio():
     assert [line.get_xdata()[0] for line in first.lines if line.get_linestyle() == ":"] == [0.0]  # .8 and .8
 
 
+def test_few_classes_stand_in_the_order_of_the_report_those_first_that_lose_most():
+    """Class b is the weaker one, and twice the differences between classes are a loss of b."""
+    cells = [made_up_runs.runs("toy", "net", pruner, 2.0, slope + SPREAD) for pruner, slope in (("mp", 2), (NONE, 1))]
+    made = StudyData(made_up_runs.with_images(made_up_runs.study(*cells)))
+    tests = changed({2.0: [0.1, -0.2]}, statistic=[2.0, -3.0], significant=False)
+    figure = figures.normalised_recall(made, pruned(made), tests)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
+    assert ends(figure.axes[0])[0] == [[-20.0, 0.0], [10.0, 1.0]]
+
+
 def test_six_of_more_ratios_are_drawn_the_first_and_the_last_among_them():
     ratios = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0)
     made = study(ratios=ratios)
