@@ -38,6 +38,8 @@ constexpr int REGISTERS = 32;
 // SUM_LANES lanes, in SHARES registers that take turns, and then over these lanes.
 constexpr int SUM_LANES = 16, SHARES = SUM_LANES / WIDTH;
 
+constexpr int CACHE_LINE = 16 / WIDTH;  // in registers
+
 typedef float Lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));
 typedef int32_t LaneIndex __attribute__((vector_size(WIDTH * sizeof(int32_t))));
 typedef int16_t LaneShort __attribute__((vector_size(WIDTH * sizeof(int16_t))));

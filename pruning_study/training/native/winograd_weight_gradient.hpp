@@ -34,15 +34,17 @@ class WinogradWeightGradient {
     static constexpr int ACROSS = (Input::WIDTH + TILE - 1) / TILE, TILES = part_of(ACROSS, 2);
     static constexpr int LINES = groups_of(FILTERS), LINES_AT_ONCE = part_of(LINES, REGISTERS > 16 ? 4 : 2);
     static constexpr int CHANNELS_AT_ONCE = part_of(CHANNELS, fitting(REGISTERS - LINES_AT_ONCE - 2, LINES_AT_ONCE));
+    // One cache line longer than what a row holds, because rows a power of two apart push each other out of the cache.
+    static constexpr int PADDED = TILES * SUM_LANES * LINES + CACHE_LINE;
 
    public:
     static constexpr int DOWN = (Input::HEIGHT + TILE - 1) / TILE;  // rows of tiles
 
     struct State {
         Lanes sums[POINTS * POINTS][CHANNELS][LINES];
-        Lanes outputs[TILE][TILE][TILES * SUM_LANES * LINES];  // the gradient, filters in lanes, [tile][image][line]
-        Lanes pixels[CHANNELS][PAIR * TILES * SHARES];         // sums, [sum][tile][share]
-        Lanes gradients[PAIR][TILES * SUM_LANES * LINES];      // sums, [tile][image][line]
+        Lanes outputs[TILE][TILE][PADDED];              // the gradient, filters in the lanes, [tile][image][line]
+        Lanes pixels[CHANNELS][PAIR * TILES * SHARES];  // sums, [sum][tile][share]
+        Lanes gradients[PAIR][PADDED];                  // sums, [tile][image][line]
     };
 
     static void clear(State& state) { std::memset(state.sums, 0, sizeof state.sums); }

@@ -56,8 +56,8 @@ def test_clang_gives_the_same_bits_as_gcc(name, tmp_path):
     [
         ("plain", 1, ("clang++", "-O1", "-march=native")),
         ("plain", 2, ("g++", "-O3", "-march=native")),
-        ("plain", 3, ("g++", "-O2", "-march=native")),
-        ("residual", 1, ("clang++", "-O1", "-march=native")),
+        ("plain", 3, ("g++", "-O2", "-march=native", "-DNATIVE_WIDTH=16")),
+        ("residual", 1, ("clang++", "-O1", "-march=native", "-DNATIVE_WIDTH=4")),
     ],
 )
 def test_networks_of_random_layers_give_the_same_bits(kind, seed, command, tmp_path):
