@@ -1,4 +1,4 @@
-"""The pictures of good-et-al/README.md: the estimates of an answer, each with its interval."""
+"""The pictures of good-et-al/details.md: the estimates of an answer, each with its interval."""
 
 from collections.abc import Sequence
 from itertools import chain

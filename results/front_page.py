@@ -27,7 +27,7 @@ GOOD_ET_AL = "good-et-al"
 # The pages, and the names of their tables.
 PAGES = {
     "README.md": ["gradual"],
-    f"{GOOD_ET_AL}/README.md": ["explained", *(f"answer_{question}" for question in range(1, 6)), "mitigations"],
+    f"{GOOD_ET_AL}/details.md": ["explained", *(f"answer_{question}" for question in range(1, 6)), "mitigations"],
     f"{GOOD_ET_AL}/tables.md": [
         "further",
         "lightest",
