@@ -99,7 +99,7 @@ def _has_offsets(runs: pd.DataFrame) -> pd.Series:
 
 
 def trainings(runs: pd.DataFrame) -> np.ndarray:
-    """Return how each run was trained before and after pruning, in the words of README.md."""
+    """Return how each run was trained before and after pruning, in the words of plan.md."""
     decayed = network_measures.param(runs, schema.DECAY, "none").eq(COSINE)
     then_decayed = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
     averaged = network_measures.param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
@@ -119,7 +119,7 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
-    """Return the paired tests of README.md's families, with Holm's correction within each.
+    """Return the paired tests of plan.md's families, with Holm's correction within each.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ _TABLES = {
     "seeds 30 to 59": Path(folders.EQUAL_UNSEEN, "equal_accuracy.csv"),
     "all": Path(folders.EQUAL, "equal_accuracy_pooled.csv"),
 }
-_FEWEST_PAIRS = 10  # as equal-accuracy/README.md says
+_FEWEST_PAIRS = 10  # as equal-accuracy/plan.md says
 NOT_EQUAL = " †"
 
 
