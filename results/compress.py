@@ -1,4 +1,4 @@
-"""Tables of compress*/: which chains accuracy alone would choose, and what they cost the classes."""
+"""Tables and pictures of compress*/: which chains accuracy alone would choose, and what they cost the classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,13 @@ import answer_costs
 import folders
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from pies import CLASSES
 from quantized_training import CIFAR10
 from scipy import stats
 
 from analysis.common.errors import StudyError
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
 from analysis.statistics import limits
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.hypothesis_tests import wilson_interval
@@ -28,6 +30,7 @@ LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
 ESTIMATE, BOUND, EVERY_CLASS = "accuracy, estimated", "accuracy, at most", "every class, at most"
 RULES = (ESTIMATE, BOUND, EVERY_CLASS)
 ALONE, TOGETHER = "one network", "all networks"
+_MARKS = {ESTIMATE: (ABOVE, "o"), BOUND: (DIFFERENT, "s"), EVERY_CLASS: (BELOW, "D")}
 
 
 class Answers(NamedTuple):
@@ -60,7 +63,7 @@ class Measured(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the tables of each study whose answers are there.
+    """Write the tables and the picture of each study whose answers are there.
 
     Raises
     ------
@@ -71,9 +74,14 @@ def write(results: Path) -> None:
         folder = results / study
         if (folder / TEST).is_file():
             measured = read(folder)
-            chosen = choices(measured)
-            tables = {"choices": chosen, "summary": summary(chosen), "losses": losses(measured)}
-            folders.write(folder, {**tables, answer_costs.NAME: class_costs(measured, classes)})
+            chosen, costs = choices(measured), class_costs(measured, classes)
+            tables = {
+                "choices": chosen,
+                "summary": summary(chosen),
+                "losses": losses(measured),
+                answer_costs.NAME: costs,
+            }
+            folders.write(folder, tables, {"chains": picture(costs, chosen, measured.chains["bytes"].iloc[0])})
 
 
 def choices(measured: Measured) -> pd.DataFrame:
@@ -158,6 +166,42 @@ def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
         for place, row in measured.chains.iloc[1:].iterrows()
     )
     return pd.DataFrame(rows)
+
+
+def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figure:
+    """Draw what each chain costs the class that pays most, by its bytes, and mark what all networks choose.
+
+    Parameters
+    ----------
+    costs, chosen : DataFrame
+        As `class_costs` and `choices` return them.
+    dense_bytes : int
+    """
+    highest = 5 * 100 * LIMITS.class_loss
+    figure, grid = page(
+        (1, 1),
+        (8.4, 4.2),
+        "What every chain costs the class that pays most, by its bytes",
+        "A dot is the recall that this class loses beyond the control. Lines end where no class loses more, with 95 % "
+        f"confidence for all classes together. Chains that lose more than {highest:.0f} points are left out.",
+    )
+    axes = grid[0, 0]
+    by_chain = costs.drop_duplicates("chain").set_index("chain")
+    drawn = by_chain[by_chain["loss"] <= highest / 100]
+    share, loss, most = 100 * drawn["bytes"] / dense_bytes, 100 * drawn["loss"], 100 * drawn["loss_upper_all"]
+    axes.vlines(share, loss, most, color=NEUTRAL, linewidth=1)
+    axes.scatter(share, loss, s=14, color=NEUTRAL, zorder=3)
+    for rule, (color, marker) in _MARKS.items():
+        choice = chosen[chosen["rule"].eq(rule) & chosen["judges"].eq(TOGETHER)]["chain"]
+        own = [chain for chain in choice if chain in drawn.index]
+        axes.vlines(share[own], loss[own], most[own], color=color, linewidth=1.5)
+        axes.scatter(share[own], loss[own], s=36, color=color, marker=marker, zorder=4, label=rule)
+    axes.axhline(100 * LIMITS.class_loss, color="black", linestyle="--", linewidth=0.8, label="limit of every class")
+    axes.set_xlabel("bytes, % of the dense network's")
+    axes.set_ylabel("recall lost, points")
+    axes.grid(alpha=0.3)
+    axes.legend(title="chosen by all networks", title_fontsize=8, fontsize=8, frameon=False)
+    return figure
 
 
 def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:

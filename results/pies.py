@@ -165,7 +165,7 @@ def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarr
 
 
 def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the two primary tests of README.md, of the rare networks, with Holm's correction.
+    """Return the two primary tests of the plan, of the rare networks, with Holm's correction.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The tables of compress/, on three chains of four networks whose losses are known by hand."""
+"""The tables and the picture of compress/, on three chains of four networks whose losses are known by hand."""
 
 import re
 import shlex
@@ -88,6 +88,16 @@ def test_the_costliest_class_of_each_chain_is_named(folder):
     assert table.loc["spares", "loss"] == 0
 
 
+def test_the_picture_marks_what_all_networks_choose(folder, chosen):
+    costs = pd.read_csv(folder / "class_costs.csv")
+    (axes,) = compress.picture(costs, chosen, BYTES[0]).axes
+    marks = {drawn.get_label(): drawn.get_offsets().tolist() for drawn in axes.collections}
+    # A mean of 32 images of 400 are 8 points; the chain has 100 of 1,000 bytes.
+    assert marks[compress.ESTIMATE] == [pytest.approx([10, 8])]
+    assert marks[compress.EVERY_CLASS] == [pytest.approx([50, 0])]
+    assert (folder / "figures" / "chains.png").is_file()
+
+
 def test_answers_are_read_as_they_were_saved(folder):
     found, own = compress.read(folder), np.repeat(np.arange(CLASSES), IMAGES)
     for kept in (found.validation, found.test):
@@ -112,8 +122,8 @@ def test_answers_of_networks_that_differ_are_read_as_they_were_saved(tmp_path):
 
 
 @pytest.mark.parametrize("study", [compress.LENET5, compress.RESNET20])
-def test_the_command_of_the_page_is_what_is_collected(study):
-    page = (Path(compress_answers.__file__).parent / study / "README.md").read_text()
+def test_the_command_of_the_plan_is_what_is_collected(study):
+    page = (Path(compress_answers.__file__).parent / study / "plan.md").read_text()
     (line,) = re.findall(r"^pruning-study (.*)$", page, re.MULTILINE)
     name, *arguments = shlex.split(line)
     typed = cli.commands[name].make_context(name, arguments, parent=cli.make_context("pruning-study", [name])).params
