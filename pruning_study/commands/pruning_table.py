@@ -201,7 +201,7 @@ def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> lis
         f"ratio {ratio:g}: {from_control.beside(changes)}",
         f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
         *([f"  {printable(line)}"] if (line := from_control.gains("control")) else []),
-        f"  {printable(_cost(cost))}",
+        *([] if from_control.at_chance else [f"  {printable(_cost(cost))}"]),
         f"  compared with the control, {from_control.differences()}",
         *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),
     ]
@@ -218,7 +218,7 @@ def _cost(cost: LargestCost) -> str:
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:
-        return f"{picked}, and test images show it: it loses {value}."
+        return f"{picked}, and test images show it, by a test of this cost: it loses {value}."
     doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
     return f"{picked}. On test images it loses {value}, {doubt}."
 
