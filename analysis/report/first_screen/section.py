@@ -47,11 +47,10 @@ _SLOPES = (
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Beyond proportion is alpha, against the control, divided by what it would be "
     "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The largest cost of a "
-    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. The "
-    "class is named if it is shown to cost more than the accuracy. Chance movement is what the worst class of a single "
-    "network loses, which is another one in each network and above 0 even without harm; beside it stands what noise of "
-    "the test images alone makes of it. Tables are at the verdict's ratio; intervals hold for all ratios of a method "
-    "at once."
+    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. "
+    "Chance movement is what the worst class of a single network loses, which is another one in each network and above "
+    "0 even without harm; beside it stands what noise of the test images alone makes of it. Tables are at the verdict's "
+    "ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
