@@ -49,8 +49,8 @@ _SLOPES = (
     "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The largest cost of a "
     "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. "
     "Chance movement is what the worst class of a single network loses, which is another one in each network and above "
-    "0 even without harm; beside it stands what noise of the test images alone makes of it. Tables are at the verdict's "
-    "ratio; intervals hold for all ratios of a method at once."
+    "0 even without harm; beside it stands what noise of the test images alone makes of it. Tables are at the "
+    "verdict's ratio; intervals hold for all ratios of a method at once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
