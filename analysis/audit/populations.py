@@ -188,8 +188,8 @@ def _significance_note(table: pd.DataFrame, paired: bool) -> str:
     recall = table[["recall_before", "recall_after"]].mean(axis=1).to_numpy()
     variances = "moderated variances" if enough_classes(recall) else "the variance of each class alone"
     return (
-        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds "
-        f"{table['significant'].sum():,} of {len(table):,} classes that changed more or less than the accuracy, and "
+        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds that "
+        f"{table['significant'].sum():,} of {len(table):,} classes changed more or less than the accuracy, and "
         f"{welch_count:,} after Holm's correction. {reason} t-test with {variances} instead: it finds "
         f"{changed}{_most(table)}, and {changed_holm} after Holm's correction."
     )

@@ -143,7 +143,7 @@ def numbered(start: str, drawn: Sequence[Figure | None], narrow: Sequence[Figure
 
 
 def at_both_widths(draw: Callable[..., Drawn], *arguments: Any) -> tuple[Drawn, Drawn]:
-    """Return what a function draws for the page and for a narrow window, which is its argument `narrow`."""
+    """Draw with a function twice: for the page, and with its argument `narrow` for a narrow window."""
     return draw(*arguments, narrow=False), draw(*arguments, narrow=True)
 
 

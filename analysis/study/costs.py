@@ -183,9 +183,10 @@ def _cell_costs(
 
 def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
     """Return the costs of the classes, as an audit of the same networks does if there are several with predictions."""
-    loss, excess = changes.loss.moderated, changes.excess.moderated
+    loss = changes.loss.moderated
     if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
         return class_table.costs_of_networks(changes.label, *changes.right, loss)
+    excess = changes.excess.moderated
     support = None if changes.label is None else np.bincount(changes.label)
     losses = class_costs.bounds(loss, changes.loss.weights, support=support)
     costs = class_costs.bounds(excess, changes.excess.weights, support=support)

@@ -218,7 +218,7 @@ def _cost(cost: LargestCost) -> str:
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:
-        return f"{picked}, and test images show it, by a test of this cost: it loses {value}."
+        return f"{picked}, and a test of this cost on test images shows it: it loses {value}."
     doubt = "so nothing is shown" if cost.cost < 0 else "which may be chance"
     return f"{picked}. On test images it loses {value}, {doubt}."
 

@@ -62,7 +62,7 @@ class ClassChanges(NamedTuple):
         Parameters
         ----------
         reference : str
-            What the changes start from.
+            Name of the networks that the changes start from.
         """
         if self.at_chance:
             return ""

@@ -155,7 +155,7 @@ class JobContext(Context):
     Parameters
     ----------
     context : Context
-        What is in memory, which both share.
+        Its memory is shared.
     store : Store
         Where runs go.
     job_run_id : str

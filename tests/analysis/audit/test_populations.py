@@ -58,7 +58,7 @@ def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():
     found = audited(before, after)
     (said,) = (note for note in found.notes if note.startswith("Hooker et al"))
     assert said.startswith(
-        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds 0 of 2 classes"
+        "Hooker et al.'s class test of the networks before and after (Welch's t-test, 5 %) finds that 0 of 2 classes"
     )
     assert "trust the paired t-test with the variance of each class alone instead: it finds 2 (" in said
     p = stats.ttest_1samp([-0.05] * 5 + [-0.1], 0).pvalue

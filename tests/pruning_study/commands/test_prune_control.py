@@ -241,7 +241,7 @@ def test_a_class_is_named_as_harmed_only_if_its_corrected_p_is_small():
     _, lines = table_and_lines(good, good, weak, LargestCost("dog", 0.275, True))
     assert lines[1] == "  beyond the control, 1 of 2 classes is shown to have lost recall (dog)"
     assert lines[2] == (
-        "  Validation images pick dog as the class that costs most, and test images show it, by a test of this cost: "
+        "  Validation images pick dog as the class that costs most, and a test of this cost on test images shows it: "
         "it loses 27.5 points more than the accuracy."
     )
     _, lines = table_and_lines(good, network([38, 19], 40), weak, LargestCost("dog", 0.0375, False))
