@@ -157,7 +157,8 @@ def figure(compared: pd.DataFrame) -> Figure:
         (len(COMPARED), len(datasets)),
         (3.0 * len(datasets) + 0.6, 5.6),
         "Differences of alpha, with a constant learning rate and with one that decays to zero",
-        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it decays to zero, 20 other networks.",
+        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it decays to zero, 20 other "
+        "networks.",
         sharex=True,
     )
     of_alpha = compared[compared["outcome"].eq("alpha") & compared[schema.RATIO].isin(_DRAWN)]
