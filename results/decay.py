@@ -264,7 +264,7 @@ def recalls(networks: pd.DataFrame) -> Figure:
         (1, len(present)),
         (3.6 * len(present) + 0.6, 3.6),
         "Each class's recall minus the accuracy, before pruning",
-        "A dot is a network. Grey: constant learning rate. Blue: it falls to 0. Classes are sorted by their mean.",
+        "A dot is a network. Grey: constant learning rate. Blue: it decays to zero. Classes are sorted by their mean.",
     )
     for axes, dataset in zip(grid.flat, present, strict=True):
         _draw_gaps(axes, controls[controls[schema.DATASET].eq(dataset)])

@@ -1,4 +1,4 @@
-"""Tables and picture of decay-pruners/: three findings of the paper with a learning rate that falls to 0."""
+"""Tables and picture of decay-pruners/: three findings of the paper with a learning rate that decays to zero."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -156,8 +156,9 @@ def figure(compared: pd.DataFrame) -> Figure:
     drawn, grid = page(
         (len(COMPARED), len(datasets)),
         (3.0 * len(datasets) + 0.6, 5.6),
-        "Differences of alpha, with a constant learning rate and with one that falls to 0",
-        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it falls to 0, 20 other networks.",
+        "Differences of alpha, with a constant learning rate and with one that decays to zero",
+        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it decays to zero, 20 other "
+        "networks.",
         sharex=True,
     )
     of_alpha = compared[compared["outcome"].eq("alpha") & compared[schema.RATIO].isin(_DRAWN)]

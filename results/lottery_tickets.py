@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-tickets/: alpha of pruned networks that are trained anew, beside that of a control."""
+"""Tables and picture of lottery-tickets/: alpha of pruned networks that are trained again, beside that of a control."""
 
 from collections.abc import Iterator
 from pathlib import Path

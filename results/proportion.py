@@ -63,9 +63,9 @@ def write(results: Path) -> None:
 
 
 def stored(results: Path) -> pd.DataFrame:
-    """Return two rows for each cell with quiet controls of the studies that were there before the plan.
+    """Return two rows for each cell with stable controls of the studies that were there before the plan.
 
-    A control is quiet if its learning rate falls, so that further training hardly moves its classes.
+    A control counts as stable if its learning rate falls, so that further training hardly changes its classes.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def stored(results: Path) -> pd.DataFrame:
     cells = [
         row
         for study in _stored(results)
-        for arrays, predictions in _quiet(results, study)
+        for arrays, predictions in _stable_runs(results, study)
         for rows in arrays.cells()
         if (cell := proportions.cell_proportion(arrays, rows, predictions)) and cell.n > 1
         for row in cell_rows({"study": study, **_key(arrays, rows)}, cell)
@@ -96,7 +96,7 @@ def _stored(results: Path) -> list[str]:
     return [study for study in studies if study not in _PLANNED]
 
 
-def _quiet(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
+def _stable_runs(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
     """Yield the runs of a study whose learning rate falls after pruning, if there are any."""
     runs, read = folders.runs(results, study)
     falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
@@ -134,7 +134,7 @@ def _writers(results: Path) -> Iterator[dict[str, Any]]:
     table = pd.read_csv(results / "prune-responsibly" / "groups" / "mnist.csv")
     series = np.unique(table["series"], return_inverse=True)[1]
     for study in decay.STUDIES if folders.has_frames(results, decay.STUDIES[0]) else ():
-        for arrays, predictions in _quiet(results, study):
+        for arrays, predictions in _stable_runs(results, study):
             for rows in arrays.cells():
                 row = arrays.runs.iloc[rows[0]]
                 run_ids, controls = arrays.runs[frames.RUN_ID].iloc, arrays.controls[rows]
@@ -193,7 +193,7 @@ def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
         [
             {"study": study, schema.DATASET: dataset, schema.MODEL: model, "smallest_growth": smallest, **row}
             for study in studies
-            for arrays, _ in _quiet(results, study)
+            for arrays, _ in _stable_runs(results, study)
             for (dataset, model), cells in _plain_cells(arrays)
             for smallest in (0.0, _SMALLEST_GROWTH)
             if (row := _explained(arrays, cells, smallest))
@@ -253,7 +253,7 @@ def relative_recall(results: Path) -> pd.DataFrame:
         [
             {"study": study, **_key(arrays, rows), **row}
             for study in _stored(results)
-            for arrays, _ in _quiet(results, study)
+            for arrays, _ in _stable_runs(results, study)
             for rows in arrays.cells()
             if (row := _relative_recall(arrays, arrays.with_sloped_control(arrays.sloped(rows))))
         ]

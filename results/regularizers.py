@@ -179,7 +179,7 @@ def overlap(networks: pd.DataFrame) -> Figure:
     figure, grid = page(
         (1, len(RATIOS)),
         (8.4, 3.4),
-        "How much of what undecayed pruning keeps, magnitude pruning keeps too",
+        "Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
         "A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the share "
         "that chance gives.",
         sharey=True,

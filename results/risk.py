@@ -213,14 +213,14 @@ _COMPARED = {
 
 
 def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
-    """Draw what each class pays by its recall, and below how well each score tells the images that pay."""
+    """Draw what each class pays by its recall, and below how well each score predicts the images that pay."""
     figure, grid = page(
         (2, len(cosine)),
         (3.6 * len(cosine) + 0.6, 7.2),
-        "What dense networks say of classes and images before pruning",
+        "How well dense networks predict which classes and images pruning costs most",
         "Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % interval "
         "over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: images lost by "
-        "the control. Orange: PIEs. The ceiling is what pruned networks of other seeds say.",
+        "the control. Orange: PIEs. Ceiling: scores from pruned networks of other seeds.",
     )
     for column, (dataset, risk_study) in enumerate(cosine.items()):
         _draw_classes(grid[0, column], risk_study)

@@ -133,7 +133,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
             raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
         if epochs and decay != "none":
             raise StudyError(
-                f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
+                f"{epochs} epochs are averaged at a constant learning rate, and {decay} decays it to 0: give 0, or "
                 f"{option_name(choices.prefix)}decay none",
                 option=option,
             )
@@ -429,7 +429,7 @@ class TuneConfig(
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
-                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay lets it fall to 0: "
+                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay decays it to 0: "
                 "give 0, or leave --tune-decay out",
                 option="fine_tune_average_epochs",
             )

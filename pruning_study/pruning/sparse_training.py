@@ -120,7 +120,7 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
 
 
 def share_at(schedule: str, batch: int, end: int) -> float:
-    """Return the share of a layer's weights that is exchanged: RigL's falls to 0 along a cosine (Evci et al., 2020).
+    """Return the share of a layer's weights that is exchanged: RigL's decays to 0 along a cosine (Evci et al., 2020).
 
     Examples
     --------

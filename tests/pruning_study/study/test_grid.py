@@ -162,7 +162,7 @@ def test_lists_say_how_trainings_end(read):
     found = read("{decays: [none, cosine], average_epochs: [0, 7]}")
     assert len(found.cells) == 3
     assert found.faults == (
-        "average_epochs[1]: 7 epochs are averaged at a constant learning rate, and cosine lets it fall to 0: give 0, "
+        "average_epochs[1]: 7 epochs are averaged at a constant learning rate, and cosine decays it to 0: give 0, "
         "or --decay none",
     )
 
