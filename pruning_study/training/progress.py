@@ -37,6 +37,12 @@ class Lines:
     advice = ""
 
 
+def say(line: str) -> None:
+    """Print a line at once where there is no terminal for a bar, such as in a pipe, if the command wants lines."""
+    if Lines.shown and not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def named(what: str, later: int = 0) -> Iterator[None]:
     """Name what is trained in the block, and say how many epochs the command trains after it."""
@@ -60,6 +66,7 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
     start = last = time.monotonic()
     stream = f"{stream}, {Lines.what}" if Lines.what else stream
     is_first = True
+    say(f"{stream}: training starts, {epochs} epochs")
     with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -73,11 +80,9 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
                 rest = f"{now - start:.0f} s, and the command about {seconds / 60:.0f} min more"
                 tqdm.write(folded(f"{stream}: an epoch takes {rest}{Lines.advice}"), file=sys.stderr)
             is_first = False
-            if Lines.shown and bar.disable and now - last > SECONDS_BETWEEN_LINES:
+            if now - last > SECONDS_BETWEEN_LINES:
                 last = now
                 values = ", ".join(f"{name} {value}" for name, value in shown.items())
-                print(
-                    f"{stream}: epoch {epoch} of {epochs}, {values}, {now - start:.0f} s", file=sys.stderr, flush=True
-                )
+                say(f"{stream}: epoch {epoch} of {epochs}, {values}, {now - start:.0f} s")
 
         yield report

@@ -14,9 +14,11 @@ def test_a_command_shows_a_line_now_and_then__and_a_worker_of_a_study_none(monke
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(progress.Lines, "shown", shown)
     with progress.reporting("dense", 4) as report:
+        first = capsys.readouterr().err
         for epoch in range(1, 5):
             report(epoch, METRICS)
     lines = capsys.readouterr().err.splitlines()
+    assert first == ("dense: training starts, 4 epochs\n" if shown else "")
     assert lines == [
         f"dense: epoch {epoch} of 4, train_loss 0.500, val_accuracy 0.750, {seconds} s"
         for epoch, seconds in ([(2, 25), (4, 50)] if shown else [])
@@ -32,7 +34,7 @@ def test_a_slow_command_is_said_to_be_after_its_first_epoch_with_what_comes_late
     with progress.named("ratio 4", 16), progress.reporting("fine-tune", 4) as report:
         for epoch in range(1, 5):
             report(epoch, METRICS)
-    first, *others = capsys.readouterr().err.splitlines()
+    _, first, *others = capsys.readouterr().err.splitlines()
     said = "fine-tune, ratio 4: an epoch takes 30 s, and the command about 10 min more; take a smaller one"
     assert " ".join([first, others[0]]) == said
     assert len(others) == 5
