@@ -9,10 +9,10 @@ ARG PIP_EXTRA_INDEX_URL
 COPY . /source
 RUN pip install --no-cache-dir -c /source/constraints.txt '/source[train]' && rm -r /source
 
-# Runs, data, reports and the compiled engine are in the folder where a command is called. `docker run --user` may give
-# a user whom the image does not know: MLflow asks for a name.
+# Runs, data, reports and the compiled engine are in the folder where a command is called, which is the home of every
+# user, also of one whom `docker run --user` names and the image does not know.
 RUN useradd --home-dir /work --create-home pruning
-ENV HOME=/work USER=pruning
+ENV HOME=/work
 USER pruning
 WORKDIR /work
 VOLUME /work

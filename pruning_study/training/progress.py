@@ -66,7 +66,7 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
     start = last = time.monotonic()
     stream = f"{stream}, {Lines.what}" if Lines.what else stream
     is_first = True
-    say(f"{stream}: training starts, {epochs} epochs")
+    say(f"{stream}: training starts, {epochs} {'epoch' if epochs == 1 else 'epochs'}")
     with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
