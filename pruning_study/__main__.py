@@ -403,10 +403,9 @@ def _begin(config: TrainConfig | TuneConfig) -> None:
     from pruning_study.options.idle_options import idle_options
     from pruning_study.training import progress
 
-    progress.Lines.shown = True
     for line in idle_options(config):
         click.echo(f"Warning: {printable(line)}", err=True)
-    progress.say("importing PyTorch takes a few seconds")
+    progress.begin("importing PyTorch takes a few seconds")
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:
