@@ -11,8 +11,7 @@ from typing import Any
 
 TUTORIALS = sorted(Path(__file__).with_name("tutorials").glob("*.md"))
 CELL = re.compile(r"^```(python|console)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
-# Paths in a tutorial start at the folder of the repository, and a notebook at its own.
-START = "%cd {_dh[0]}/../.."
+START = "# Work in the folder of the repository, which is two above that of this notebook.\n%cd {_dh[0]}/../.."
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

@@ -29,7 +29,7 @@ def test_blocks_of_python_and_of_commands_become_cells():
     cells = json.loads(notebooks.notebook(page))["cells"]
     assert [(cell["cell_type"], "".join(cell["source"])) for cell in cells] == [
         ("markdown", "# A page\n\nIt says this."),
-        ("code", "%cd {_dh[0]}/../.."),
+        ("code", notebooks.START),
         ("markdown", "## A part"),
         ("code", "x = 1"),
         ("markdown", "Then:"),
