@@ -399,13 +399,13 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
 
 
 def _begin(config: TrainConfig | TuneConfig) -> None:
-    """Warn of options without an effect, and let long trainings show their progress."""
+    """Warn of options without an effect, let trainings show their progress, and say what takes time first."""
     from pruning_study.options.idle_options import idle_options
     from pruning_study.training import progress
 
-    progress.Lines.shown = True
     for line in idle_options(config):
         click.echo(f"Warning: {printable(line)}", err=True)
+    progress.begin("importing PyTorch takes a few seconds")
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:

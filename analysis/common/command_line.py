@@ -3,6 +3,7 @@
 import copy
 import gc
 import io
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ COMMANDS = {
     ),
     "pruning-analysis": ("audit", "power", "risk", "offsets", "recommend", "export", "report", "compare"),
 }
+_PROJECT = "is called by `mlflow run`"
 _DID_YOU_MEAN = re.compile(r"[:,.]? *(did you mean .+\?)$", re.IGNORECASE)
 
 
@@ -39,6 +41,22 @@ def completion(program: str) -> str:
         f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; zsh and fish have '
         "zsh_source and fish_source."
     )
+
+
+def as_typed(option: str, value: str | None = None) -> str:
+    """Return an option as this call takes it: `--seed 0-4`, under `mlflow run` `-P seed=0-4`.
+
+    Parameters
+    ----------
+    option : str
+        The name of its field.
+    value : str, optional
+        A flag has none.
+    """
+    context = click.get_current_context(silent=True)
+    if context and context.meta.get(_PROJECT):
+        return f"-P {option}={value or 'true'}"
+    return f"{option_name(option)} {value}" if value else option_name(option)
 
 
 class Command(click.Command):
@@ -195,6 +213,8 @@ class CommandGroup(click.Group):
             raise _MendableError.of(error) from error
 
     def invoke(self, ctx: click.Context) -> Any:
+        # The first job of several takes the variable away.
+        ctx.meta[_PROJECT] = bool(os.environ.get("MLFLOW_RUN_ID"))
         try:
             return super().invoke(ctx)
         except click.ClickException as error:

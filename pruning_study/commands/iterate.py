@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.command_line import as_typed
 from analysis.common.errors import option_name
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
@@ -50,7 +51,11 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 "",
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
-                *([f"{n_reused} of {len(result.levels) + 1} found, not run again; --force does"] if n_reused else []),
+                *(
+                    [f"{n_reused} of {len(result.levels) + 1} found, not run again; {as_typed('force')} does"]
+                    if n_reused
+                    else []
+                ),
                 *train_and_prune.what_next(result.context.store, last.run_id, result.plan.options),
             ]
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.command_line import as_typed
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.rendering.cost_text import costliest
@@ -19,9 +20,9 @@ from pruning_study.steps.controls import LargestCost
 from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
-ALONE = "One network cannot tell pruning from retraining: compare it with --pruner none, and use several --seed."
-TOGETHER = "What is shown is the work of pruning and of retraining: --pruner none shows that of retraining alone."
-ONE_NETWORK = "One network: another seed may lose on other classes. --seed 0-4 prunes five."
+ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
+TOGETHER = "What is shown is the work of pruning and of retraining: {control} shows that of retraining alone."
+ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
@@ -153,6 +154,7 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool, beyond:
     networks = max(changes.networks for changes in all_changes)
     alone, together = (ONE_NETWORK, "") if beyond else (ALONE, TOGETHER)
     cause = UNPRUNED if not prunes else alone if networks == 1 else together
+    cause = cause.format(control=as_typed("pruner", "none"), seeds=as_typed("seed", "0-4"))
     return "\n".join(line for line in (printable(weak), *lines, cause) if line)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from mlflow.entities import Run
 
+from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.common.terminal import folded
@@ -33,7 +34,7 @@ from pruning_study.tracking.store import Store
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
     "Chance movement is what the worst class of one network lost beyond the accuracy. Much of it may be noise.\n"
-    "Only several networks tell the two apart: --seed 0-4 quantises five.\n"
+    "Only several networks tell the two apart: {seeds} quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
@@ -184,7 +185,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = " (found, not trained again; --force does)" if parent.is_reused and not is_named else ""
+    found = f" (found, not trained again; {as_typed('force')} does)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
@@ -192,12 +193,12 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
             "",
             text_table(["number format", "bytes", "1 image, ms", batch], savings),
             "",
-            folded(*_READING.splitlines()),
+            folded(*_READING.format(seeds=as_typed("seed", "0-4")).splitlines()),
             "",
             f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
-                + (" (found, not made again; --force does)" if run.is_reused else "")
+                + (f" (found, not made again; {as_typed('force')} does)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from analysis.common import csv_text
+from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
 from analysis.rendering.markdown_text import markdown_line
@@ -404,7 +405,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
         nonlocal is_made
         seconds = last.data.metrics.get(schema.DURATION)
         time = "as long as a pruned network" if seconds is None else duration(seconds)
-        cost = f"takes about {time} (--control none leaves it out)"
+        cost = f"takes about {time} ({as_typed('control', 'none')} leaves it out)"
         say(folded(f"control: the same fine-tuning without pruning, once for all ratios and pruners; {cost}"))
         is_made = True
 
@@ -418,7 +419,9 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
             say(folded(f"interrupted: {finished}; the same command goes on with it"))
         raise
     except StudyError as error:
-        raise StudyError(f"{error} (this is the control; --control none shows the pruned run without it)") from error
+        raise StudyError(
+            f"{error} (this is the control; {as_typed('control', 'none')} shows the pruned run without it)"
+        ) from error
 
 
 def opened(
@@ -582,7 +585,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
 
 
 def _how_found(what: str, run: FinishedRun) -> str:
-    return f"{what}: {run.run_id}" + (" (found; --force reruns)" if run.is_reused else "")
+    return f"{what}: {run.run_id}" + (f" (found; {as_typed('force')} reruns)" if run.is_reused else "")
 
 
 def trained_by(store: Store, run_id: str) -> str:

@@ -83,7 +83,9 @@ def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) ->
     )
     place = int(np.nanargmax(on_validation))
     p = costs(*_answers([control.test], [pruned.test])).columns["cost_p"][place]
-    return LargestCost(classes[place], float(on_test[place]), bool(p <= LEVEL))
+    # Twelve places hold the round-off of the subtractions, and no image.
+    cost = round(float(on_test[place]), 12) + 0.0
+    return LargestCost(classes[place], cost, bool(p <= LEVEL))
 
 
 def largest_mean_cost(

@@ -124,7 +124,9 @@ def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
     """Return the tags that every trained run has."""
     engine = context.engine_of(plan.hyperparameters)
     how = {schema.ENGINE: engine.name, schema.DEVICE: context.device, schema.ARITHMETIC: engine.arithmetic}
-    return {schema.KIND: plan.kind, schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
+    is_control = plan.params.get(schema.PRUNER) == schema.CONTROL
+    what = {schema.KIND: plan.kind, schema.NETWORK: "control" if is_control else plan.kind}
+    return what | {schema.CONFIG_HASH: plan.hash} | how | normalization_tags(context.normalization)
 
 
 def normalization_tags(normalization: Normalization) -> dict[str, str]:

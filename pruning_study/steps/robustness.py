@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
@@ -128,7 +129,11 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
 
 
 def _how_found(count: int, number_reused: int) -> str:
-    again = f", {number_reused:,} of them before (found, not measured again; --force does)" if number_reused else ""
+    again = (
+        f", {number_reused:,} of them before (found, not measured again; {as_typed('force')} does)"
+        if number_reused
+        else ""
+    )
     return f"{count:,} {'run' if count == 1 else 'runs'} measured{again}: {schema.CORRUPTIONS} of each run"
 
 

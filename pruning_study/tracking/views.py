@@ -24,14 +24,15 @@ DESCRIPTION = (
     "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
-    "above opens, and *Searches*. The pruner `none` is the control, which was fine-tuned and not pruned, and a network "
-    "without a pruner is dense. The column `largest_cost` is how much more recall a class lost "
+    "above opens, and *Searches*. The column `network` says which networks are dense, which are pruned, and which are "
+    "the control, fine-tuned and not pruned. The column `largest_cost` is how much more recall a class lost "
     "than the control and the accuracy did, and `largest_excess` the same from the dense network on. `alpha` and "
     "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
-_CELL = (schema.PRUNER, schema.RATIO, schema.SCHEDULE, schema.CLASS_OFFSETS)
+_TASK = (schema.DATASET, schema.MODEL)  # means over several would tell nothing
+_HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
 _COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
 
@@ -172,20 +173,21 @@ BY_PRUNER_AND_RATIO = View(
     "Networks by pruner and ratio",
     {
         "searchFilter": _NETWORKS,
-        **_groups(_CELL, schema.KIND),
+        **_groups((schema.PRUNER, schema.RATIO, *_TASK, *_HOW), schema.NETWORK),
         **_table(
-            {_column("params", name): 65 for name in _CELL[:2]}
+            {_column("tags", schema.NETWORK): 80}
+            | {_column("params", name): 65 for name in (schema.PRUNER, schema.RATIO)}
             | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}
             | {_column("tags", schema.LARGEST_COST_CLASS): 145}
             | {_column("metrics", name): width for name, width in zip(_COMPARED[2:], (85, 95, 125), strict=True)}
-            | {_column("params", name): 110 for name in (*_CELL[2:], schema.SEED)},
+            | {_column("params", name): 110 for name in (*_TASK, *_HOW, schema.SEED)},
             order=_BY_ACCURACY,
             ascending=False,
         ),
     },
 )
 # The list of runs beside charts is narrow, and shows little more of a group's name than the first param.
-_IN_CHARTS = (schema.RATIO, schema.PRUNER, *_CELL[2:])
+_IN_CHARTS = (schema.RATIO, schema.PRUNER, *_TASK, *_HOW)
 ACCURACY_AND_COST = View(
     "accuracy-and-cost",
     "Accuracy and cost",
