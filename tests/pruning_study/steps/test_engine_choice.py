@@ -61,7 +61,7 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
     model = models.build("wrn16-4", num_classes=10, in_channels=1, image_size=(28, 28))
     assert choose(model, name) is engines.TORCH
     (line,) = caplog.messages
-    assert "not native: it stops at layer1.0.shortcut: it does not know Conv2d(16, 64, " in line
+    assert "not native: it stops at layer1.0.shortcut: it does not support Conv2d(16, 64, " in line
 
 
 def test_adam_is_trained_by_torch_and_one_line_says_why(lenet5, caplog):
