@@ -79,10 +79,10 @@ def _timed(call: Callable[[], object]) -> float:
 def median_interval(values: list[float]) -> Latency:
     """Return the median of independent times, or shares of times, and the 95 % interval of the median.
 
-    The ends are two of the times: the binomial distribution says between which of them, in order, the median lies
-    (Conover 1999, Section 3.2).
+    The ends are two of the sorted times; by the binomial distribution the median lies between them (Conover 1999,
+    Section 3.2).
     """
-    from scipy import stats  # the command line must not wait for it
+    from scipy import stats  # imported here, so that the command line need not wait for it
 
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Latency(float(np.median(values)), float(interval.low), float(interval.high))

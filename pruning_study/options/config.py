@@ -40,7 +40,7 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon = lambda, and as magnitude and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 # Chains that a search of the smallest network always tries: the network as it is, in integers, pruned, and both
 FIRST_CHAINS = 4
@@ -82,7 +82,7 @@ def check_fields(config: Any) -> None:
     """
     for item in fields(config):
         value = getattr(config, item.name)
-        if value is not item.default:  # a default is as its check returns it
+        if value is not item.default:  # a default is checked already
             object.__setattr__(config, item.name, checked_value(item, value))
     if config.data_dir is None:
         object.__setattr__(config, "data_dir", Path(default_data_dir()))
@@ -127,7 +127,7 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
-        """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
+        """Raise a StudyError if the mean of some epochs is kept although other options contradict it."""
         option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
         if epochs == 1:
             raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
@@ -161,7 +161,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
     def _set_ratio(self) -> None:
-        """Set the default ratio. With a sparsity there is none until the network is known, and the ratio is empty."""
+        """Set the default ratio. With a sparsity the ratio is empty, because it is not known before the network is."""
         if self.sparsity and self.ratio:
             raise StudyError("give a ratio or a sparsity, not both", option="sparsity")
         prunes = pruners.prunes(self.pruner)
@@ -222,7 +222,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def fine_tuning_choices(self) -> TrainingChoices:
         """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
 
-        With `--start initialization` the training of the dense network is what pruning accompanies.
+        With `--start initialization` they are those of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices
@@ -237,7 +237,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def pruner_record(self) -> Pruner:
-        """What the protocol puts in place of the pruner that the option names; errors as in `pruners.pruner`."""
+        """The pruner that the protocol uses for the named one; raises a StudyError as `pruners.pruner` does."""
         return self.protocol_record.pruner(self.pruner)
 
     @property
@@ -257,12 +257,12 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def is_gradual(self) -> bool:
-        """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
+        """Whether weights are pruned step by step; a ramp of 0 prunes at once."""
         return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
 
     @property
     def logged_schedule(self) -> str:
-        """The schedule as runs log it; to prune while a network is trained from its initial weights is cubic."""
+        """The schedule as runs log it; pruning while a network is trained from its initial weights counts as cubic."""
         if not self.is_gradual:
             return ONE_SHOT
         return self.schedule if self.is_sparse_from_start else CUBIC
@@ -296,7 +296,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return " ".join([self.pruner, *scope, *gradual, *distilled, *quantized, *mitigated])
 
     def _mitigated(self, name: str) -> list[str]:
-        """Return a mitigation in words, with its details that differ from the defaults; nothing without it."""
+        """Return a mitigation in words, with its details that differ from the defaults; empty without it."""
         if getattr(self, name) == "none":
             return []
         auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
@@ -405,7 +405,7 @@ class TuneConfig(
             self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
-        """Raise a StudyError unless there is one strength to search, and an objective that it may serve."""
+        """Raise a StudyError unless a searched mitigation has one strength and a suitable objective."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
             which = " and ".join(strengths) or "none is given"

@@ -79,7 +79,7 @@ def connect_to_runs(experiment: str | None = None) -> Store:
     Raises
     ------
     StudyError
-        Also if the experiment does not exist.
+        As `connect` does, and if the experiment does not exist.
     """
     if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
         named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"

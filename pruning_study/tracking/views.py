@@ -59,7 +59,7 @@ class View(NamedTuple):
 
     @property
     def query(self) -> str:
-        """What the address of the experiment's runs ends with to open the view."""
+        """The end of the address of the experiment's runs that opens the view."""
         mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
         return f"&viewStateShareKey={self.key}{mode}"
 
@@ -76,7 +76,7 @@ class View(NamedTuple):
 
 
 def write(store: Store, opening: View) -> None:
-    """Write the views and the description that an experiment lacks, and let the store's address open on one view.
+    """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
     What is there stays as it is, since a user may have changed it. If the store does not take a tag, a warning says so.
 
@@ -153,7 +153,7 @@ _DEFAULTS = {
     "runsHiddenMode": "SHOW_ALL",
 }
 _PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
-# Dense and pruned networks, the controls among them: MLflow's filters know no `or`.
+# Dense and pruned networks, the controls among them: MLflow's filters have no `or`.
 _NETWORKS = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (

@@ -1,4 +1,4 @@
-"""Collect what one run should hold, and send it to MLflow."""
+"""Collect the content of one run, and send it to MLflow."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ METRICS_PER_BATCH = 1000
 
 
 class Writer:
-    """Collects what a run should hold, and sends it.
+    """Collects the content of a run, and sends it.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Writer:
     def abort(self, status: str, reason: str) -> None:
         """End the run as FAILED or KILLED, with the metrics so far.
 
-        A run that the store does not end stays RUNNING. The next command ends it, so that this is only logged, as info.
+        If the store does not end the run, it stays RUNNING until the next command ends it; this is only logged as info.
         """
         try:
             reach.ensure(self._uri)

@@ -40,7 +40,7 @@ class Optimizer:
     steps: dict[str, Tensor] = field(default_factory=dict)
 
     def learning_rates(self, steps: int) -> Sequence[float]:
-        """Return a learning rate for each of the steps, whose number is `steps`.
+        """Return the learning rate of each of `steps` steps.
 
         Raises
         ------

@@ -64,7 +64,7 @@ class Hyperparameters:
     augmentation : {"none", "flip-crop"}
         `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
-        How the learning rate falls from step to step, to 0 at the end of each phase.
+        How the learning rate decays from step to step, to 0 at the end of each phase.
     keeps_last_epoch : bool
         Whether the weights of the last epoch are kept instead of those of the epoch with the lowest validation loss.
     average_epochs : int

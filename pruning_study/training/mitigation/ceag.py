@@ -16,9 +16,9 @@ TOLERANCE = 0.01
 class Ceag:
     """The constraint (dense R_c - R_c) - (dense A - A) <= tolerance, for the recall R_c of class c and the accuracy A.
 
-    Because recall has no gradient, the weights descend on losses instead: the constraint of class c adds lambda_c (L_c
-    - L) to the Lagrangian, up to a constant. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses
-    the recalls. The paper calls this proxy constraints.
+    Because recall has no gradient, the weights descend on losses instead: the Lagrangian has lambda_c (L_c - L) for the
+    constraint of class c, up to a constant. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses
+    the recalls. The paper calls these proxy constraints.
 
     Parameters
     ----------
