@@ -154,7 +154,7 @@ def _version() -> str:
 
 
 def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
-    """Yield parts of the corrupted images in their order; several processes make them where there are many."""
+    """Yield parts of the corrupted images in their order; several processes make them if there are many."""
     from joblib import Parallel, cpu_count, delayed  # commands that corrupt nothing do not wait for it
 
     parts = np.split(sample.indices, range(_AT_ONCE, len(sample.indices), _AT_ONCE))

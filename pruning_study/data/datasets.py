@@ -260,7 +260,7 @@ def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]
     if missing := [
         f"{part}_{kind}" for part in parts for kind in ("images", "labels") if f"{part}_{kind}" not in arrays
     ]:
-        raise StudyError(f"{path}: no {missing[0]} in it, which the images for validation need")
+        raise StudyError(f"{path} has no {missing[0]}, which the images for validation need")
     return parts
 
 

@@ -93,7 +93,7 @@ def read(
         Height and width that the images are resized to.
     limit : SizeLimit
     test_fraction : float, optional
-        Share of each class that is held out for testing, where the folder has only classes; by default .2.
+        Share of each class that is held out for testing, if the folder has only classes; by default .2.
     decoded : Path
         Beginning of the path of the file that images are decoded into if they take more than a gibibyte.
 

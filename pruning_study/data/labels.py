@@ -44,7 +44,7 @@ def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float]
     ----------
     labels : int64 [N]
     indices : int64 [n]
-        The images of which some are left out.
+        Indices of the images, of which some are left out.
     shares : mapping of int to float
         Share of a class's images that is kept, by label, from 0 to 1. Classes without a share keep all.
     seed : int

@@ -172,8 +172,8 @@ def _check_logits(name: str, logits: Any, num_classes: int) -> None:
         raise StudyError(": ".join([message, *lines[:1]]), *lines[1:], option=OPTION)
     if not logits.is_meta and num_classes > 1 and (logits >= 0).all() and (abs(logits.sum(1) - 1) < _ROUNDING).all():
         log.warning(
-            "%s returns numbers that sum to 1 for each image, as after a softmax, and training takes them for logits, "
-            "so that it hardly learns: return what the last layer computes, without softmax",
+            "%s returns numbers that sum to 1 for each image, as after a softmax; training takes them for logits, so "
+            "that the network will hardly learn: return what the last layer computes, without softmax",
             name,
         )
 

@@ -120,7 +120,7 @@ def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size:
 def _check_known(name: str, model: str, names: list[str]) -> None:
     library = name.partition(":")[0]
     if model not in names:
-        hint = did_you_mean(model, names, f"{len(names):,} names are there, such as {', '.join(names[:3])}")
+        hint = did_you_mean(model, names, f"{len(names):,} names exist, such as {', '.join(names[:3])}")
         raise StudyError(
             f"{library} has no network {model[:100]!r} for the classification of images: {hint}", option=OPTION
         )

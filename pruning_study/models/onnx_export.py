@@ -27,7 +27,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
-# Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
 TOLERANCE = 1e-4
 # Images that ONNX Runtime takes at once
 BATCH_SIZE = 128

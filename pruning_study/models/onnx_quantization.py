@@ -77,7 +77,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     integers, floats = layers(quantized_model)
     if not integers:
         raise StudyError(
-            f"the network has no convolution and no matrix product that ONNX Runtime has as {weight_dtype}"
+            f"the network has no convolution and no matrix product that ONNX Runtime can quantise as {weight_dtype}"
         )
     if floats:
         log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)

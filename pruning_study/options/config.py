@@ -139,7 +139,8 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
             )
         if epochs and self.kept_epoch == "best":
             raise StudyError(
-                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}", option="kept_epoch"
+                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}: leave one of them out",
+                option="kept_epoch",
             )
 
 
@@ -279,7 +280,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def amounts(self) -> list[str]:
-        """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
+        """How much is pruned, in words: each ratio, or each sparsity if ratios are not known yet."""
         return [f"ratio {ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
 
     @property
@@ -350,9 +351,9 @@ class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.executor == "ray" and self.workers:
-            raise StudyError("a Ray cluster has as many workers as it has cores", option="workers")
+            raise StudyError("a Ray cluster has one worker for each of its cores: leave it out", option="workers")
         if self.executor != "ray" and self.gpus_per_step:
-            raise StudyError("it takes --executor ray", option="gpus_per_step")
+            raise StudyError("it needs --executor ray", option="gpus_per_step")
 
 
 @command("verify")
@@ -425,7 +426,7 @@ class TuneConfig(
                 f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="fine_tune_decay"
             )
         if self.fine_tune_epochs == 0:
-            raise StudyError("0 epochs leave --tune-decay no fine-tuning", option="fine_tune_epochs")
+            raise StudyError("0 epochs leave --tune-decay no fine-tuning: give 1 or more", option="fine_tune_epochs")
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(

@@ -18,7 +18,7 @@ from pruning_study.pruning.filters import NONE, Filters, Tie
 
 log = logging.getLogger(__name__)
 _OPTION = "pruner"
-_SAME = 1e-4  # difference of outputs that are equal but for rounding, as a share of the largest
+_SAME = 1e-4  # largest difference of outputs that counts as rounding, as a share of the largest
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
@@ -79,7 +79,7 @@ def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.
     """Return the removable filters by torch-pruning's groups, after a check of the network without half of them."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
-            f"to remove channels of {kinds} it needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
+            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
             "of weights, such as mp",
             option=_OPTION,
         )

@@ -272,7 +272,7 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 
 
 NONE, _OPTION = -1, "pruner"  # no filter
-_SAME = 1e-4  # difference of numbers that are equal but for rounding, as a share of the largest
+_SAME = 1e-4  # largest difference that counts as rounding, as a share of the largest number
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stages, and 3.33
 

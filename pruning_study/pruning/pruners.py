@@ -226,9 +226,7 @@ def check_gradual(name: str, option: str) -> None:
         If it can only prune at once.
     """
     if name in PRUNERS and PRUNERS[name].at_once:
-        raise StudyError(
-            f"the pruner {name} prunes a trained network at once, and in no other way: take another", option=option
-        )
+        raise StudyError(f"the pruner {name} can only prune a trained network at once: take another", option=option)
 
 
 @cache
@@ -238,8 +236,7 @@ def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):
         raise StudyError(
-            f"{name!r} does not say what its parameters are: wrap it in a function that takes some of "
-            f"{', '.join(ARGUMENTS)}",
+            f"{name!r} has no readable signature: wrap it in a function that takes some of {', '.join(ARGUMENTS)}",
             option=OPTION,
         ) from None
     if unknown := [parameter for parameter in parameters if parameter not in ARGUMENTS]:
@@ -253,6 +250,7 @@ def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
             raise StudyError(f"{name!r} takes {parameter.name!r} by position only: leave out the '/'", option=OPTION)
         if parameter.default is not parameter.empty:
             raise StudyError(
-                f"{name!r} sets {parameter.name!r} itself, and the run gives it: leave out that value", option=OPTION
+                f"{name!r} has a default for {parameter.name!r}, which the run gives: leave out the default",
+                option=OPTION,
             )
     return Pruner(name, score, digest=imports.source_digest(score, name))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning.coupled import LAYERS, Coupling, by_group, couple, cut, is_transposed
 
-# Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
 TOLERANCE = 1e-5
 
 

@@ -53,7 +53,7 @@ class UnsentRun:
         numbers = [number for _, *values in self.metrics for number in values]
         texts += [name for name, *_ in self.metrics]
         if not all(isinstance(text, str) for text in [*texts, self.job_run_id or ""]):
-            raise TypeError("a name or a tag is no text")
+            raise TypeError("a name or a tag is no string")
         if not all(isinstance(number, int | float) for number in [*numbers, *self.sizes.values()]):
             raise TypeError("a metric or a size is no number")
         if any(len(metric) != 4 for metric in self.metrics):

@@ -25,8 +25,8 @@ DESCRIPTION = (
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
     "above opens, and *Searches*. The pruner `none` is the control, which was fine-tuned and not pruned, and a network "
-    "without a pruner is dense. The column `largest_cost` is how much more recall a class lost "
-    "than the control and the accuracy did, and `largest_excess` the same from the dense network on. `alpha` and "
+    "without a pruner is dense. The column `largest_cost` is the most recall that a class lost beyond the loss of "
+    "accuracy, against the control, and `largest_excess` is the same against the dense network. `alpha` and "
     "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
@@ -78,7 +78,8 @@ class View(NamedTuple):
 def write(store: Store, opening: View) -> None:
     """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    What is there stays as it is, since a user may have changed it. If the store does not take a tag, a warning says so.
+    Existing ones stay as they are, since a user may have changed them. If the store does not take a tag, a warning says
+    so.
 
     Parameters
     ----------

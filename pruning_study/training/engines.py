@@ -189,11 +189,11 @@ class Torch:
         return f"{name} on threads: {torch.get_num_threads()}"
 
     def with_weight_bits(self, bits: int) -> "Torch":
-        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
         return Torch(self._precision, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
-        """Train as `Engine.train_epoch` says."""
+        """Train a model in place, as in `Engine.train_epoch`."""
         model.train()
         masked = {model.get_parameter(name): mask for name, mask in steps.masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
@@ -245,7 +245,7 @@ class Torch:
         return partial(functional_call, model, weights, tie_weights=False)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
-        """Return the logits as `Engine.logits` says."""
+        """Return the logits as in `Engine.logits`."""
         training = model.training
         model.eval()
         with torch.inference_mode():
@@ -267,7 +267,7 @@ class Torch:
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Measure as `Engine.measure_statistics` says."""
+        """Set BatchNorm's running statistics as in `Engine.measure_statistics`."""
         layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, _BatchNorm)}
         for layer in layers:
             layer.reset_running_stats()
@@ -282,15 +282,15 @@ class Torch:
             layer.momentum = momentum
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the softmax of logits as `Engine.probabilities` says."""
+        """Return the softmax of logits as in `Engine.probabilities`."""
         return scores.softmax(1)
 
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
-        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        """Return the mean cross-entropy as in `Engine.cross_entropy`."""
         return F.cross_entropy(scores, labels).item()
 
     def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        """Return the cross-entropies as in `Engine.cross_entropies`."""
         return F.cross_entropy(scores, labels, reduction="none")
 
 

@@ -209,7 +209,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
 
 
 def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
-    """Read a saved training, and set the model and all random generators to where they were.
+    """Read a saved training, and restore the model and all random generators.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     try:
         return _load(path, made_by, model, order)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise StudyError(f"{path} holds no saved training ({first_line(error)})") from error
+        raise StudyError(f"{path} is no saved training ({first_line(error)})") from error
 
 
 def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:

@@ -14,7 +14,7 @@ from pruning_study.pruning import budget
 from pruning_study.training.engines import TORCH, Engine
 
 OPTION = "class_offsets"
-# Largest difference between logits that are equal but for rounding, relative to the largest of them.
+# Largest difference between logits that counts as rounding, relative to the largest of them.
 _ROUNDING = 1e-4
 
 

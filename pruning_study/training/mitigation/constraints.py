@@ -81,8 +81,8 @@ class Constrained:
     epoch_steps : int
         Training steps in an epoch.
     each_step : bool
-        Make a dual step after each training step, on the last training images of each class. Else make one after each
-        epoch, on the validation images.
+        Make a dual step after each training step, on the last training images of each class; otherwise make one after
+        each epoch, on the validation images.
     first : int
         Training step, from 0, with which the constraint begins: the first one with the final masks.
     """

@@ -36,7 +36,7 @@ def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
 def targets(
     logits: Tensor, labels: Tensor, softmax: Callable[[Tensor], Tensor], *, theta: float, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the corrected logits and the weights of images, as `pruning_study.training.distillation.Targets` says."""
+    """Return the corrected logits and the weights of images, for `pruning_study.training.distillation.Targets`."""
     return corrected(logits, labels), image_weights(softmax(logits), labels, theta, gamma)
 
 

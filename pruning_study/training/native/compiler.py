@@ -78,7 +78,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     except StudyError as error:
         raise NativeError(str(error)) from error
     except OSError as error:
-        raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
+        raise NativeError(f"its library cannot be written to {path.parent}: {error.strerror or error}") from error
     return path
 
 
@@ -121,7 +121,7 @@ def _compiler() -> list[str]:
     except ValueError as error:
         raise NativeError(f"$CXX is no command: {error}") from error
     if unfit := next((flag for flag in named if flag in UNFIT_FLAGS), None):
-        raise NativeError(f"$CXX has {unfit}, with which every compiler rounds otherwise: leave this flag out")
+        raise NativeError(f"$CXX has {unfit}, which changes how results are rounded: leave this flag out")
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command

@@ -208,11 +208,11 @@ class Native:
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
     def with_weight_bits(self, bits: int) -> "Native":
-        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
         return Native(self._stack, self._library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
-        """Train as `Engine.train_epoch` says."""
+        """Train a model in place, as in `Engine.train_epoch`."""
         train, batches, optimizer, augment = steps.train, steps.batches, steps.optimizer, steps.augment
         masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
         factors, outcomes, stepped = steps.factors, steps.outcomes, steps.stepped
@@ -274,7 +274,7 @@ class Native:
         return (loss.item() - weight * temperature**2 * entropy) / len(order)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
-        """Return the logits as `Engine.logits` says."""
+        """Return the logits as in `Engine.logits`."""
         parameters: dict[str, Tensor] = dict(model.named_parameters())
         if self._weight_bits:
             parameters |= quantized_weights(model, self._weight_bits)
@@ -295,15 +295,15 @@ class Native:
         return scores
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the softmax of logits as `Engine.probabilities` says."""
+        """Return the softmax of logits as in `Engine.probabilities`."""
         return self._softmax(scores)[0]
 
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
-        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        """Return the mean cross-entropy as in `Engine.cross_entropy`."""
         return math.fsum(self.cross_entropies(scores, labels).tolist()) / len(labels)
 
     def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        """Return the cross-entropies as in `Engine.cross_entropies`."""
         return self._softmax(scores, labels)[1]
 
     def _softmax(self, scores: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -360,7 +360,7 @@ class Native:
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Measure as `Engine.measure_statistics` says, by an epoch whose steps have the length 0."""
+        """Set BatchNorm's running statistics as in `Engine.measure_statistics`, by an epoch of steps of length 0."""
         measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
         for number, batch in enumerate(batches, start=1):
             engine._settings[:, 1] = 1 / number  # the mean of all batches

@@ -92,7 +92,7 @@ def test_a_compiler_that_is_missing_or_broken__gives_one_line_and_torch_trains(
 ):
     monkeypatch.setenv("CXX", cxx)
     if cxx == "true":  # says that it compiled, and wrote nothing
-        reason = f"{tmp_path / 'pruning-study'} cannot hold its library: No such file or directory"
+        reason = f"its library cannot be written to {tmp_path / 'pruning-study'}: No such file or directory"
     assert choose(lenet5) is engines.TORCH
     assert reason in caplog.text
     (line,) = reasons(caplog)

@@ -76,7 +76,7 @@ class Bottleneck(nn.Module):
 
 
 NAMED = {
-    "0: without BatchNorm it knows": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
+    "0: without BatchNorm it supports": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
     "2: it does not support GELU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)),
     r"1\.1: it does not support Tanh": lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 8), nn.Tanh())),
     r"3\.conv3: it does not support Conv2d": lambda: residual(block(conv3=nn.Conv2d(4, 4, 1))),
