@@ -267,7 +267,7 @@ def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]
 def _with_validation(
     path: Path, part: str, images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the training images and labels with those for validation behind, and the indices of these."""
+    """Append the images and labels for validation to those for training; return both, and the indices of validation."""
     shapes = [images[each].shape[1:] for each in ("train", part)]
     if shapes[0] != shapes[1]:
         raise StudyError(f"{path}: train_images and {part}_images differ in shape, {shapes[0]} and {shapes[1]}")

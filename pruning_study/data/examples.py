@@ -250,7 +250,7 @@ class FlipCrop(NamedTuple):
         return self.cropped(images, self.drawn([len(images)]))
 
     def cropped(self, images: Tensor, crops: Tensor) -> Tensor:
-        """Return images flipped and shifted as `drawn` says."""
+        """Return images flipped and shifted by crops that `drawn` returned."""
         flipped, rows, columns = crops.to(images.device, torch.int64).unbind(1)
         black = self.black.to(images).view(1, -1, 1, 1)
         padded = F.pad(images - black, (PADDING,) * 4).add_(black)

@@ -211,7 +211,7 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
 
 
 def _check_header(path: Path) -> None:
-    """Refuse what safetensors would wait for, or would read at the cost of gigabytes."""
+    """Raise an error for files that would block safetensors, or whose header would take gigabytes."""
     if not path.is_file():
         raise OSError("it is a folder or a device" if path.exists() else "no such file")
     with path.open("rb") as file:
@@ -272,7 +272,7 @@ def check_fit(
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return the advice on a weight that would fit data of other classes or channels."""
+    """Return advice on a weight that fits data of other classes or channels; empty for any other weight."""
     if not has or not needs:
         return ""
     if needs == (num_classes, *has[1:]):
@@ -388,7 +388,7 @@ def image_shape(text: str, where: str, *, option: str | None = None) -> tuple[in
 
 
 def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Return a shape that a file or a run names, as channels, height and width.
+    """Return the shape in a file or a run as channels, height and width.
 
     Raises
     ------
@@ -415,7 +415,7 @@ def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
 
 
 def _json(value: str) -> Any:
-    """Parse a string as JSON; None if it is not JSON."""
+    """Parse a string as JSON; return None if it is not JSON."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):

@@ -547,7 +547,7 @@ def _training(config: Any) -> TrainConfig:
 
 
 def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
-    """Return the checked value of an option of `prune` or another command, given as text or as it is.
+    """Return the checked value of an option of `prune` or another command, given as text or as a value.
 
     Raises
     ------

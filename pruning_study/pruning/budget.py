@@ -1,4 +1,4 @@
-"""Which weights may be pruned, and how many are kept at a ratio."""
+"""Find the weights that may be pruned, and how many of them are kept at a ratio."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def _prune_repeatedly(
 
 
 def _channel_size(shape: Sequence[int]) -> int:
-    """Weights of an input channel."""
+    """Return the number of weights of an input channel."""
     return math.prod(shape) // shape[1]
 
 
@@ -446,7 +446,7 @@ class Budget:
 
     @property
     def _weights(self) -> int:
-        """The weights that a sparsity is a share of."""
+        """Number of weights of which a sparsity is a share."""
         return self.counted or self.prunable
 
     def largest_ratio_with(self, fewest: int) -> float:

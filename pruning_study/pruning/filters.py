@@ -278,7 +278,7 @@ _SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stage
 
 
 class _Path(NamedTuple):
-    """What arrives at the inputs of a module.
+    """The channels that arrive at the inputs of a module.
 
     Attributes
     ----------

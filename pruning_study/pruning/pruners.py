@@ -218,7 +218,7 @@ def check_scope(name: str, scope: str) -> None:
 
 
 def check_gradual(name: str, option: str) -> None:
-    """Check that a pruner can prune step by step, or again and again.
+    """Check that a pruner can prune gradually or iteratively.
 
     Raises
     ------

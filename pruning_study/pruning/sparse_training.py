@@ -54,13 +54,13 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
 
 
 def equal_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
-    """Return the number of weights of each layer if all keep the same share. `layer_numbers` has the parameters."""
+    """Return how many weights each layer keeps if all keep the same share; the parameters are as in `layer_numbers`."""
     sizes = [math.prod(shape) for shape in shapes]
     return _rounded([size * kept_weights / sum(sizes) for size in sizes], kept_weights)
 
 
 def _rounded(exact: Sequence[float], total: int) -> list[int]:
-    """Return whole numbers that add up to a total, those with the largest remainders rounded up."""
+    """Round numbers so that they add up to a total: those with the largest remainders up, the others down."""
     numbers = [math.floor(number) for number in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: numbers[place] - exact[place])
     for place in by_remainder[: total - sum(numbers)]:

@@ -55,7 +55,7 @@ class Writer:
         self._flushed = time.monotonic()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch; metrics are sent once a minute."""
+        """Add the metrics of one epoch; all metrics are sent at most once a minute."""
         self.metrics(metrics, step=epoch)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()

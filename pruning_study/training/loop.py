@@ -140,7 +140,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
 
 
 def _start(model: nn.Module, training: TrainingSetup, resumed: TrainingState | None = None) -> TrainingState:
-    """Return the state of a training that starts or goes on, after its callbacks have begun."""
+    """Return the state of a new or resumed training, after all callbacks have started."""
     state = resumed or TrainingState(masks=dict(training.masks))
     for callback in training.callbacks:
         callback.start(training, model, state)

@@ -1,4 +1,4 @@
-"""Regularisers: what pulls the weights towards 0 while a network is trained."""
+"""Regularisers, which pull the weights towards 0 while a network is trained."""
 
 from typing import NamedTuple
 

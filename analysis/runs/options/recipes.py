@@ -56,5 +56,5 @@ _OWN_RECIPES = {
 
 
 def recipe_of(model: str) -> str:
-    """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
+    """Return the name of a model's default recipe, which `--recipe` overrides."""
     return _OWN_RECIPES.get(model, "lenet5")

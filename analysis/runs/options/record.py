@@ -1,4 +1,4 @@
-"""What the record of an option holds."""
+"""The record of an option, and how sections of records are declared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ParamRole:
-    """What a param means for a study.
+    """The role of a param in a study.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Prerequisite:
 
 @dataclass(frozen=True)
 class Option:
-    """The record of an option: all that is known of it, apart from the code that uses its value.
+    """The record of an option: everything about it except the code that uses its value.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def default_text(item: Any) -> str:
 
 
 def checked_value(item: Any, value: Any) -> Any:
-    """Return the value of a dataclass field, given as typed or as it is.
+    """Return the value of a dataclass field, given as typed or as a value.
 
     Raises
     ------

@@ -519,7 +519,7 @@ class IterationOptions:
 
 @section("Fine-tuning and gradual pruning")
 class FineTuningOptions:
-    """How a network is trained after pruning or meanwhile, and what spares its classes."""
+    """How a network is trained during or after pruning, and the mitigations that spare its classes."""
 
     fine_tune_epochs: int | None = option(
         AUTO,
@@ -800,7 +800,7 @@ class NumberFormatOptions:
 
 @section("Machine and runs")
 class MachineOptions:
-    """What trains, and which runs are made."""
+    """Where networks are trained, and which runs are made."""
 
     device: str | None = option(
         AUTO,

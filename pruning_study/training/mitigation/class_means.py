@@ -47,7 +47,7 @@ def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
 
 
 def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
-    """Return buffers for the last values of each class, as the training batches bring them.
+    """Return empty buffers for the last values of each class in the training batches.
 
     These are the replay buffers of Hashemizadeh et al. (2024), with the size of their released code.
     """

@@ -69,7 +69,7 @@ def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Constrained:
-    """A `pruning_study.training.weighting.Weighting` by a constraint.
+    """The `pruning_study.training.weighting.Weighting` that a constraint determines.
 
     Parameters
     ----------

@@ -518,7 +518,7 @@ class _Calls:
         self._by_library = STEPPED(self._call) if stepped else STEPPED()
 
     def pointer(self, portion: "_Portion") -> Any:
-        """Return the function that the library calls while it trains on a portion."""
+        """Return the function that the library calls after each step on a portion; null for a copy."""
         return self._by_library if portion.places is None else STEPPED()
 
     def after(self, portion: "_Portion") -> None:
