@@ -93,8 +93,8 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps so that every layer keeps the same share.
 
-    A layer of n weights keeps round(n * kept_weights / all weights), half to even, which is 0 for a small layer at a
-    high ratio.
+    A layer of n weights keeps round(n * kept_weights / all weights), half to even, which may be 0 for a small layer at
+    a high ratio.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
     """Return how many weights each layer keeps so that every layer keeps the same share of its input channels.
 
     With s the share of all weights that is pruned, a layer of c input channels keeps round(c * (1 - s)) of them, half
-    to even, each with all its weights. That is 0 in a layer of few channels at a high sparsity.
+    to even, each with all its weights. That may be 0 in a layer of few channels at a high sparsity.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
 
     The channels of a convolution are followed by setting them to NaN and looking where NaN arrives. Its filters can be
     removed if each arrives at certain inputs of prunable layers, where nothing else arrives. That excludes channels
-    behind a shortcut, whose sum has to keep its width, and the output of the network. Left out are transposed
+    behind a shortcut, whose sum has to keep its width, and those of the network's output. Left out are transposed
     convolutions, layers that share a weight or are called more than once, and layers with an effect that NaN does not
     show but random numbers do, such as by a comparison. Linear layers count only if no convolution is left.
 

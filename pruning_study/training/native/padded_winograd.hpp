@@ -156,7 +156,7 @@ class WinogradProduct {
     }
 
     // Finds what one row of sums and some channels add to the columns of each tile's outputs: the sum and the
-    // difference of the products of sums 0 and 1, plus the products of sums 2 and 3.
+    // difference of the products of sums 0 and 1, plus the product of sum 2 or 3 respectively.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void find_columns(const float* kernels, const Lanes* sums, int channel,
                                                                    Lanes (&block)[Filters][2][Count]) {
