@@ -25,8 +25,8 @@ DESCRIPTION = (
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
     "above opens, and *Searches*. The column `network` says which networks are dense, which are pruned, and which are "
-    "the control, fine-tuned and not pruned. The column `largest_cost` is how much more recall a class lost "
-    "than the control and the accuracy did, and `largest_excess` the same from the dense network on. `alpha` and "
+    "the control, fine-tuned and not pruned. The column `largest_cost` is the most recall that a class lost beyond the "
+    "loss of accuracy, against the control, and `largest_excess` is the same against the dense network. `alpha` and "
     "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
@@ -60,7 +60,7 @@ class View(NamedTuple):
 
     @property
     def query(self) -> str:
-        """What the address of the experiment's runs ends with to open the view."""
+        """The end of the address of the experiment's runs that opens the view."""
         mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
         return f"&viewStateShareKey={self.key}{mode}"
 
@@ -77,9 +77,10 @@ class View(NamedTuple):
 
 
 def write(store: Store, opening: View) -> None:
-    """Write the views and the description that an experiment lacks, and let the store's address open on one view.
+    """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    What is there stays as it is, since a user may have changed it. If the store does not take a tag, a warning says so.
+    Existing ones stay as they are, since a user may have changed them. If the store does not take a tag, a warning says
+    so.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ _DEFAULTS = {
     "runsHiddenMode": "SHOW_ALL",
 }
 _PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
-# Dense and pruned networks, the controls among them: MLflow's filters know no `or`.
+# Dense and pruned networks, the controls among them: MLflow's filters have no `or`.
 _NETWORKS = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (

@@ -1,4 +1,4 @@
-"""Show how a training goes: a bar on a terminal, and elsewhere a line now and then if the command wants lines."""
+"""Show a training's progress: a bar on a terminal, and elsewhere a line now and then if the command wants lines."""
 
 import sys
 import time
@@ -11,20 +11,20 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
-SLOW_SECONDS = 60  # a command that takes longer is said to, after its first epoch
-BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar gets the room that is left
+SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch says so
+BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar fills the rest of the line
 
 Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Lines:
-    """What the trainings of this process show. Those of a study's workers show no lines: the study shows its own.
+    """Which lines the trainings of this process print; in a study's workers none, because the study prints its own.
 
     Attributes
     ----------
     shown : bool
     what : str
-        What is trained, such as a ratio, beside the name of the training.
+        What is trained, such as a ratio; it is printed after the name of the training.
     later : int
         Epochs that the command trains after this training.
     advice : str

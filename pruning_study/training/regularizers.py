@@ -1,4 +1,4 @@
-"""Regularisers: what pulls the weights towards 0 while a network is trained."""
+"""Regularisers, which pull the weights towards 0 while a network is trained."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Regularizer(NamedTuple):
-    """Shares of a weight decay w in what pulls a weight theta towards 0.
+    """How a weight decay w is shared among the terms that pull a weight theta towards 0.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class Regularizer(NamedTuple):
     def gradient(self, theta: Tensor, momentum: float) -> Tensor:
         """Return the gradient of the penalty that training minimises beside the data loss, for a weight decay of 1.
 
-        Decoupled decay has no penalty of its own. But momentum m multiplies all steps by 1 / (1 - m), and leaves the
-        decay as it is. So training rests where the gradient of the data loss is -(1 - m) * w * theta, as it would with
-        the penalty (1 - m) * w / 2 * theta^2. Adam divides the step of each weight by another number, so that no
-        penalty explains its decoupled decay: there this one is a convention.
+        Decoupled decay has no penalty of its own. Because momentum m multiplies gradient steps by 1 / (1 - m) but not
+        the decay, training comes to rest where the gradient of the data loss is -(1 - m) * w * theta, as with the
+        penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so that no penalty equals
+        its decoupled decay; there this penalty is a convention.
 
         Parameters
         ----------

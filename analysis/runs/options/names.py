@@ -1,4 +1,4 @@
-"""Names that options take. What they stand for is in `pruning_study`."""
+"""Names that options take; `pruning_study` defines what they stand for."""
 
 # Pruners, and the scope of each: what `--scope` overrides
 PRUNERS = {
@@ -45,6 +45,6 @@ CORRUPTIONS = (
 SEVERITIES = (1, 2, 3, 4, 5)
 # Schedules of networks that are sparse from their initial weights on
 SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")
-# What short names of pruners stand for, and what others call them
+# Long names of pruners, and the short ones for names that others use
 PRUNINGS = {"mp": "magnitude pruning", "gp": "gradient pruning", "up": "undecayed pruning", "rp": "random pruning"}
 OTHER_NAMES = {"magnitude": "mp", "gradient": "gp", "taylor": "gp", "undecayed": "up", "random": "rp", "l1": "mp"}

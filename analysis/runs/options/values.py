@@ -38,7 +38,7 @@ def nonempty_text(value: str) -> str:
 
 
 def utf8_text(value: str) -> str:
-    """Return a text that MLflow can store; raise ValueError if there is none that is the same."""
+    """Return a text unchanged if MLflow can store it; otherwise raise a ValueError."""
     if "\0" in value or value != value.encode(errors="replace").decode():
         raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
     return value
@@ -99,7 +99,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
 
 @dataclass(frozen=True)
 class Choice:
-    """Check of one of some names."""
+    """Check that a value is one of some names."""
 
     names: tuple[str, ...]
 
@@ -194,7 +194,7 @@ def seeds(value: str) -> tuple[int, ...]:
 
 
 def duration(value: str) -> float:
-    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is of seconds."""
+    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is in seconds."""
     number, unit = value.strip(), 1
     if number[-1:] in _SECONDS:
         number, unit = number[:-1], _SECONDS[number[-1]]
