@@ -18,12 +18,14 @@ from analysis.runs import (
     robustness,
     schema,
     study_archives,
+    tunings,
     validation_counts,
 )
 from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
+from analysis.runs.tunings import Tuning
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
@@ -43,8 +45,6 @@ from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
-from analysis.study.tuning import exports as tunings
-from analysis.study.tuning.results import Tuning
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from optuna import Trial
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
-from analysis.report.tuning import figures as tuning_figures
+from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
+from analysis.runs.tunings import WINNER, Tuning
 from analysis.statistics.new_images import alpha_new
-from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
+from analysis.statistics.winner_comparisons import comparisons
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned, runs
@@ -114,7 +115,15 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
-    said = ["", _table(result), "", folded(*ANCHORS_NOTE.splitlines()), "", folded(*result.summary.splitlines()), ""]
+    said = [
+        "",
+        _table(result),
+        "",
+        folded(*tuning_text.ANCHORS_NOTE.splitlines()),
+        "",
+        folded(*tuning_text.summary(result).splitlines()),
+        "",
+    ]
     return "\n".join([*said, *next_steps, *other_engine])
 
 
@@ -355,7 +364,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
 
 
 def _table(result: Tuning) -> str:
-    table = result.table()
+    table = tuning_text.table(result)
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 

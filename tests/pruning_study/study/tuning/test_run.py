@@ -14,8 +14,8 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.common.errors import StudyError
-from analysis.runs import stores
-from analysis.study.tuning import exports as tuning_exports
+from analysis.rendering import tuning_text
+from analysis.runs import stores, tunings
 from pruning_study.__main__ import cli
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
@@ -163,8 +163,8 @@ class TestASearch:
         assert all(trial.info.run_id in listed for trial in runs("trial"))
 
     def test_the_analysis_reads_what_was_printed(self, output):
-        (found,) = tuning_exports.pulled()
-        assert " ".join(found.summary.split()) in " ".join(output.split())
+        (found,) = tunings.pulled()
+        assert " ".join(tuning_text.summary(found).split()) in " ".join(output.split())
 
     def test_the_store_and_its_api_name_the_same_runs(self, output):
         (parent,) = runs("tuning")
