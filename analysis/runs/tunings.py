@@ -12,6 +12,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema, study_archives
+from analysis.runs.sources import Source
 
 WINNER, LAMBDA = "winner", "lambda"
 SEARCHED_PARAMS = ("ramp", "distill", "strength")
@@ -123,6 +124,9 @@ def read(folders: Iterable[Path]) -> list[Tuning]:
             for folder in unpacked
             for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
         ]
+
+
+SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
 
 
 def _exported(folder: Path) -> Tuning:

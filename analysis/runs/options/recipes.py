@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from analysis.runs.options.registry import MODELS
+
 
 class RecipeValues(NamedTuple):
     """Phases of training and of fine-tuning, written `epochs x learning rate`, and the other hyperparameters."""
@@ -47,13 +49,8 @@ RECIPES = {
 # Kingma and Ba (2015), "Adam", Algorithm 1: the learning rate, here of the first phase of training and of fine-tuning,
 # and beta1. Adam steps by other rates than SGD, which the recipes have.
 ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
-# Models of this project that have another recipe than `lenet5`
-_OWN_RECIPES = {
-    **{f"resnet{depth}": "resnet-cifar" for depth in (18, 20, 32, 44, 56, 110)},
-    **dict.fromkeys(("wrn16-4", "wrn22-8", "wrn28-10"), "wide-resnet"),
-}
 
 
 def recipe_of(model: str) -> str:
     """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
-    return _OWN_RECIPES.get(model, "lenet5")
+    return MODELS[model].recipe if model in MODELS else "lenet5"
