@@ -41,7 +41,6 @@ from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
 from pruning_study.study.searched_networks import new_networks, of_seed
-from pruning_study.study.shared_search import default_name
 from pruning_study.tracking import logged_models, reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -145,8 +144,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
     space, notes = trying.space_of(plan, context, config.minimize, more)
-    name = config.study_name or default_name(plan, config.minimize, space.digest)
-    search = ChainSearch(store, name, space)
+    search = ChainSearch(store, config.study_name or space.default_name(plan, config.minimize), space)
     return Task(store, plans, contexts, dense_run, limits, search, [*notes, *_on_networks(configs)])
 
 

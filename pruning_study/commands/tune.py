@@ -34,7 +34,6 @@ from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.resolved import check_decay
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
-from pruning_study.study.shared_search import default_name
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Space, TuningSearch
@@ -97,7 +96,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     plan = plan_pruning(options_of_first, context)
     planned = [(plan, context), *(of_seed(plan, context, seed) for seed in config.seeds[1:])]
     space = _space(config, plan, context, store.experiment_id)
-    search = TuningSearch(store, config.study_name or default_name(plan, config.objective, space.digest), space)
+    search = TuningSearch(store, config.study_name or space.default_name(plan, config.objective), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
         if config.objective != "accuracy":

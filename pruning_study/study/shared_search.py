@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import optuna
 from optuna import Trial
@@ -42,25 +42,35 @@ log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def digest(params: Mapping[str, str]) -> str:
-    """Return the SHA-256 of a space of options; searches with the same digest search the same space."""
-    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+class SearchSpace(ABC):
+    """What a search chooses from."""
+
+    @property
+    @abstractmethod
+    def params(self) -> dict[str, str]:
+        """The whole space as canonical text."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the params; searches with the same digest search the same space."""
+        return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
+
+    def default_name(self, plan: PrunePlan, goal: str) -> str:
+        """Return what a search of this space is called without `--study-name`."""
+        return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
 
 
-def default_name(plan: PrunePlan, goal: str, space_digest: str) -> str:
-    """Return what a search is called without `--study-name`."""
-    return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{space_digest[:8]}"
+Space = TypeVar("Space", bound=SearchSpace)
 
 
-class SharedSearch(ABC):
+class SharedSearch(ABC, Generic[Space]):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
     ----------
     store : Store
     name : str
-    params : mapping of str
-        The space that is searched, as canonical text.
+    space : SearchSpace
     objectives : mapping of str to StudyDirection
         The numbers that a trial ends with, by the names that Optuna shows.
     pruner : BasePruner, optional
@@ -86,15 +96,14 @@ class SharedSearch(ABC):
         self,
         store: Store,
         name: str,
-        params: Mapping[str, str],
+        space: Space,
         objectives: Mapping[str, StudyDirection],
         pruner: BasePruner | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.space, params = name, space, space.params
         self.journal = store.journal.absolute()
         self.config_hash = hashlib.sha256(f"{store.experiment_id} {name}".encode()).hexdigest()
         self._store = store
-        self._digest = digest(params)
         with self._alone(), _readable(self.journal):
             storage = JournalStorage(_Journal(self.journal))
             self._study = optuna.create_study(
@@ -106,7 +115,7 @@ class SharedSearch(ABC):
             )
             stored_params = self._study.user_attrs.get(_SPACE)
             if stored_params is None:
-                self._study.set_user_attr(_SPACE, dict(params))
+                self._study.set_user_attr(_SPACE, params)
                 _name_objectives(self._study, list(objectives))
         if stored_params not in (None, params):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
@@ -202,7 +211,7 @@ class SharedSearch(ABC):
     def _suggest(self, trial: Trial) -> None:
         """Have Optuna choose the options of a trial."""
 
-    def _enqueue_again(self, trial: FrozenTrial) -> None:  # noqa: B027
+    def _enqueue_again(self, trial: FrozenTrial) -> None:
         """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
 
     def _enqueue_proposal(self) -> bool:
@@ -257,7 +266,7 @@ class SharedSearch(ABC):
 
     def _sampler(self) -> TPESampler:
         """Return a sampler with the random numbers of the next trial."""
-        seed = hashlib.sha256(f"{self._digest} {self._draws}".encode()).digest()
+        seed = hashlib.sha256(f"{self.space.digest} {self._draws}".encode()).digest()
         return TPESampler(seed=int.from_bytes(seed[:4], "big"))
 
 

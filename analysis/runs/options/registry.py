@@ -55,7 +55,7 @@ class ModelRecord(NamedTuple):
 _of_layer = partial(PrunerRecord, scope="layer")
 _of_channels = partial(_of_layer, unit="channel", choose="structured:largest_channels")
 
-PRUNERS: Mapping[str, PrunerRecord] = {
+PRUNERS: dict[str, PrunerRecord] = {
     "mp": PrunerRecord("scores:magnitude", stands_for="magnitude pruning", other_names=("magnitude", "l1")),
     "gp": PrunerRecord("scores:gradient", stands_for="gradient pruning", other_names=("gradient", "taylor")),
     "up": PrunerRecord("scores:undecayed", stands_for="undecayed pruning", other_names=("undecayed",)),
@@ -75,13 +75,13 @@ PRUNERS: Mapping[str, PrunerRecord] = {
     "none": PrunerRecord("scores:unpruned", prunes=False),
 }
 # Fields of `pruning_study.training.regularizers.Regularizer`; `elastic` has half of each term of the elastic net.
-REGULARIZERS: Mapping[str, Mapping[str, float]] = {
+REGULARIZERS: dict[str, Mapping[str, float]] = {
     "l2": {"squared": 1.0},
     "l1": {"absolute": 1.0},
     "elastic": {"squared": 0.5, "absolute": 0.5},
     "decoupled": {"decoupled": 1.0},
 }
-MODELS: Mapping[str, ModelRecord] = {
+MODELS: dict[str, ModelRecord] = {
     "lenet5": ModelRecord("lenet:lenet5"),
     "lenet5-half": ModelRecord("lenet:lenet5_half"),
     "lenet5-double": ModelRecord("lenet:lenet5_double"),

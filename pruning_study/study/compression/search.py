@@ -22,7 +22,7 @@ _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
 _DRAWN = 20
 
 
-class ChainSearch(SharedSearch):
+class ChainSearch(SharedSearch[ChainSpace]):
     """A search of chains with two objectives: what is minimised, and the worst class's upper bound.
 
     Parameters
@@ -40,8 +40,7 @@ class ChainSearch(SharedSearch):
     anchored_by = (_FIRST,)
 
     def __init__(self, store: Store, name: str, space: ChainSpace) -> None:
-        self.space = space
-        super().__init__(store, name, space.params, dict.fromkeys(_MINIMIZED, StudyDirection.MINIMIZE))
+        super().__init__(store, name, space, dict.fromkeys(_MINIMIZED, StudyDirection.MINIMIZE))
 
     def chain(self, trial: Trial | FrozenTrial) -> Chain:
         """Return the chain that a trial tries."""

@@ -18,7 +18,7 @@ from analysis.runs import schema
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
-from pruning_study.study.shared_search import SharedSearch, digest
+from pruning_study.study.shared_search import SearchSpace, SharedSearch
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
@@ -96,7 +96,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(SearchSpace):
     """The options that a search chooses from.
 
     Parameters
@@ -190,13 +190,8 @@ class Space:
             params |= {schema.FINE_TUNE_DECAYS: text(self.decays), schema.ANCHORS_FINE_TUNE_DECAY: self.decay}
         return params
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the params; searches with the same digest search the same space."""
-        return digest(self.params)
 
-
-class TuningSearch(SharedSearch):
+class TuningSearch(SharedSearch[Space]):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
@@ -215,8 +210,7 @@ class TuningSearch(SharedSearch):
     needs_anchors = True
 
     def __init__(self, store: Store, name: str, space: Space) -> None:
-        self.space = space
-        super().__init__(store, name, space.params, OPTUNA_OBJECTIVES[space.objective], MedianPruner())
+        super().__init__(store, name, space, OPTUNA_OBJECTIVES[space.objective], MedianPruner())
 
     def point(self, trial: Trial | FrozenTrial) -> Point:
         """Return the options that a trial tries."""
