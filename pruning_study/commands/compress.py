@@ -197,14 +197,13 @@ def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: 
     try:
         result = trying.judge(networks, chain, search.space.minimize)
         search.record(trial, result)
-        line = report.progress(chain, result, search.space.minimize)
+        return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
             raise
         reach.ensure(store.uri)  # nor is a store that is gone
         search.refuse(trial, str(error))
-        line = f"{chain} cannot be made: {error}"
-    return line
+        return f"{chain} cannot be made: {error}"
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
