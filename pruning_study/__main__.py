@@ -221,9 +221,9 @@ def tune(**typed: Any) -> None:
     """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
     config = TuneConfig(**typed)
     _begin(config)
-    from pruning_study.study.tuning import run as tuning
+    from pruning_study.commands import tune as tune_command
 
-    click.echo(tuning.tune(config, _as_typed(typed)))
+    click.echo(tune_command.tune(config, _as_typed(typed)))
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["compress"])

@@ -16,9 +16,10 @@ import pandas as pd
 from analysis.rendering.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.names import ADAM, PRUNERS, SPARSE_SCHEDULES
+from analysis.runs.options.names import ADAM, SPARSE_SCHEDULES
 from analysis.runs.options.recipes import RECIPES, RecipeValues, recipe_of
 from analysis.runs.options.record import Option
+from analysis.runs.options.registry import PRUNERS
 from analysis.runs.store_errors import STORE_ERRORS
 
 EMBEDDED = "fashion-mnist-mini"
@@ -121,11 +122,12 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
     weight_decay, batch_size, momentum = (
         (recipe.weight_decay, recipe.batch_size, recipe.momentum) if recipe else (0.0, 128, 0.9)
     )
+    pruner = values.get(schema.PRUNER, "")
     defaults |= {
         schema.RECIPE: _own_recipe(records, values),
         schema.BATCH_SIZE: schema.text(batch_size),
         schema.MOMENTUM: schema.text(momentum),
-        schema.SCOPE: PRUNERS.get(values.get(schema.PRUNER, ""), ""),  # a pruner from elsewhere may have any
+        schema.SCOPE: PRUNERS[pruner].scope if pruner in PRUNERS else "",  # a pruner from elsewhere may have any
         "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
     }
     source_of = {name: record.auto_follows for name, record in records.items() if record.auto_follows}

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -54,56 +54,46 @@ SECTIONS: tuple[SectionFunction, ...] = (
 )
 
 
-@cache
-def _on_ratios(section: SectionFunction) -> SectionFunction:
-    """Return a section that leaves out number formats and iterative pruning, which its paper has none of."""
+class PaperSection(NamedTuple):
+    """A section that a report has only where it is asked for the paper.
 
-    @wraps(section)
-    def on_ratios(study: StudyData) -> Section | None:
-        return section(study.with_ratios) if len(study.with_ratios.runs) else None
+    Attributes
+    ----------
+    section : callable
+    ratios_alone : bool
+        Whether it leaves out number formats and iterative pruning, which its paper has none of.
+    pictures_alone : bool
+        Whether it has pictures and nothing else.
+    """
 
-    return on_ratios
+    section: SectionFunction
+    ratios_alone: bool = False
+    pictures_alone: bool = False
+
+    def __call__(self, study: StudyData) -> Section | None:
+        if not self.ratios_alone:
+            return self.section(study)
+        return self.section(study.with_ratios) if len(study.with_ratios.runs) else None
 
 
-# Only where a report is asked for the paper.
-PAPER_SECTIONS: tuple[SectionFunction, ...] = (
-    *map(
-        _on_ratios,
-        (
-            recall_distortion.tradeoff,
-            recall_distortion.metrics,
-            recall_distortion.boxplots,
-            recall_distortion.intervals,
-            recall_distortion.scatter,
-            recall_distortion.paper_tables,
-        ),
-    ),
-    recall_distortion.paper_claims,
-    *map(_on_ratios, (recall_distortion.mean_ratios, recall_distortion.published_values)),
-    recall_distortion.lottery_tickets,
-    recall_distortion.removed_channels,
-    compressed_networks.normalised_recall,
-    compressed_networks.accuracies,
-    compressed_networks.paper_claims,
-    compressed_networks.beside_print,
-    robustness.published_values,
-    *prune_responsibly.PAPER_SECTIONS,
-)
-# Those of them that have pictures and nothing else.
-PAPER_PICTURES = frozenset(
-    [
-        *map(
-            _on_ratios,
-            (
-                recall_distortion.tradeoff,
-                recall_distortion.boxplots,
-                recall_distortion.intervals,
-                recall_distortion.scatter,
-            ),
-        ),
-        compressed_networks.normalised_recall,
-        compressed_networks.accuracies,
-    ]
+PAPER_SECTIONS = (
+    PaperSection(recall_distortion.tradeoff, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.metrics, ratios_alone=True),
+    PaperSection(recall_distortion.boxplots, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.intervals, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.scatter, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.paper_tables, ratios_alone=True),
+    PaperSection(recall_distortion.paper_claims),
+    PaperSection(recall_distortion.mean_ratios, ratios_alone=True),
+    PaperSection(recall_distortion.published_values, ratios_alone=True),
+    PaperSection(recall_distortion.lottery_tickets),
+    PaperSection(recall_distortion.removed_channels),
+    PaperSection(compressed_networks.normalised_recall, pictures_alone=True),
+    PaperSection(compressed_networks.accuracies, pictures_alone=True),
+    PaperSection(compressed_networks.paper_claims),
+    PaperSection(compressed_networks.beside_print),
+    PaperSection(robustness.published_values),
+    *map(PaperSection, prune_responsibly.PAPER_SECTIONS),
 )
 
 
@@ -133,7 +123,7 @@ def report(study: StudyData, options: ReportOptions) -> Report:
         *(partial(tuning.section, number=1 + index) for index in range(len(study.tunings))),
         *(partial(compression.section, number=1 + index) for index in range(len(study.chain_searches))),
     ]
-    of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
+    of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or not section.pictures_alone]
     to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]
     results = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
     sections = [section for section in results if section]

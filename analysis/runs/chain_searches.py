@@ -13,6 +13,7 @@ from analysis.common import files
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema, study_archives
 from analysis.runs.options.names import NUMBER_FORMATS
+from analysis.runs.sources import Source
 
 GOALS = ("size", "latency", "macs")
 NOTHING = "none"  # the pruner of a chain that leaves the trained network as it is
@@ -85,6 +86,9 @@ def read(folders: Sequence[Path]) -> list[ChainTrials]:
     """
     with study_archives.unpacked(folders) as unpacked:
         return _together(map(_exported, unpacked))
+
+
+SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
 
 
 def _exported(folder: Path) -> list[ChainTrials]:

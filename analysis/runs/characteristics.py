@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.runs import schema
 from analysis.runs.run_tables import RunTable
+from analysis.runs.sources import Source
 
 MOST_BITS = 8  # of an entropy: pixels have 256 values
 
@@ -50,3 +51,6 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
 
     dense_run_ids = list(dict.fromkeys(runs[schema.DENSE_RUN_ID]))
     return TABLE.join(pull.artifacts_of(dense_run_ids, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri))
+
+
+SOURCE = Source(lambda runs, _, uri: pulled(runs, tracking_uri=uri), TABLE.read, TABLE.export)

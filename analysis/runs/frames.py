@@ -16,15 +16,10 @@ ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 RUN_ID = "run_id"
-# What quantised runs measure besides: the size of the model's file, and the time that it takes in milliseconds, median
-# and interval, for one image and for a batch.
-SIZE_AND_LATENCY = (
-    schema.MODEL_BYTES,
-    *(f"{schema.LATENCY}{images}{end}" for images in ("one", "batch") for end in ("", "_low", "_high")),
-)
-# Metrics that a run may lack, each a column of the frame.
-OPTIONAL_OF_PRUNED = (schema.REALIZED_RATIO, *SIZE_AND_LATENCY, schema.MP_OVERLAP)
-OPTIONAL_OF_DENSE = schema.GRADIENT_NORMS
+# Metrics of whole networks that a run may lack, each a column of the frame.
+_OPTIONAL = [metric for metric in schema.METRICS if not (metric.needed or metric.by_class)]
+OPTIONAL_OF_PRUNED = tuple(each.name for each in _OPTIONAL if {schema.PRUNED, schema.QUANTIZED} & {*each.kinds})
+OPTIONAL_OF_DENSE = tuple(each.name for each in _OPTIONAL if schema.DENSE in each.kinds)
 # Statistics take memory for every class up to the greatest.
 MOST_CLASSES = 1_000_000
 

@@ -11,6 +11,7 @@ from analysis.common import files
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
 from analysis.runs import schema, study_archives
+from analysis.runs.sources import Source
 
 # Outcomes of a comparison.
 ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
@@ -182,6 +183,9 @@ def read(folders: Iterable[Path]) -> list[Primary]:
     with study_archives.unpacked(folders) as unpacked:
         paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]
         return _different(_read(path.read_bytes(), str(path))[1] for path in paths)
+
+
+SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
 
 
 def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:

@@ -32,6 +32,7 @@ from analysis.runs.frames import (
     Study,
 )
 from analysis.runs.retries import download_artifacts, list_artifacts
+from analysis.runs.schema import Metric
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 
 _METRIC = "metrics."
@@ -361,7 +362,9 @@ def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame
 
 def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
     """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
-    required_columns = [PARAM + name for name in required] + [_ACCURACY]
+    needed = [metric for metric in schema.METRICS if metric.needed]
+    required_columns = [PARAM + name for name in required]
+    required_columns += [_METRIC + metric.name for metric in needed if not metric.by_class]
     sound = run_rows.reindex(columns=list(dict.fromkeys([*run_rows.columns, *required_columns])))
     for column in required_columns:
         sound = _drop(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
@@ -374,8 +377,9 @@ def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[st
 
     recalls = _columns(sound, schema.RECALL)
     sound = _drop(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
+    shares = [column for metric in needed for column in _columns_of_metric(sound, metric)]
     for is_wrong, meaning in _FAULTS:
-        wrong = is_wrong(sound[[_ACCURACY, *recalls]])
+        wrong = is_wrong(sound[shares])
         metrics = checks.some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
         sound = _drop(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
     return _drop(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
@@ -424,21 +428,16 @@ def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd
 def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     """Remove impossible values of optional metrics, and keep their runs."""
     columns = {}
-    for prefix, largest in (
-        (schema.SUPPORT, NO_NUMBER),
-        (schema.BOTH_RIGHT, np.nextafter(1, 2)),
-        (schema.MP_OVERLAP, np.nextafter(1, 2)),
-        *((name, NO_NUMBER) for name in (schema.REALIZED_RATIO, schema.MODEL_BYTES, schema.LATENCY)),
-        *((name, NO_NUMBER) for name in schema.GRADIENT_NORMS),
-    ):
-        for column in _columns(run_rows, prefix):
-            wrong = (run_rows[column] < 0) | (run_rows[column] >= largest)
+    for metric in schema.METRICS:
+        for column in [] if metric.needed else _columns_of_metric(run_rows, metric):
+            values = run_rows[column]
+            wrong = (values < 0) | (values > metric.largest) | (values >= NO_NUMBER)
             if wrong.any():
-                metric = column.removeprefix(_METRIC)
+                name = column.removeprefix(_METRIC)
                 left_out.append(
-                    f"{metric} left out of {checks.counted(run_rows.loc[wrong, 'kind'])}, no number in its range"
+                    f"{name} left out of {checks.counted(run_rows.loc[wrong, 'kind'])}, no number in its range"
                 )
-                columns[column] = run_rows[column].mask(wrong)
+                columns[column] = values.mask(wrong)
     return run_rows.assign(**columns)
 
 
@@ -563,6 +562,12 @@ def _classes(*frames: pd.DataFrame) -> list[str]:
 
 def _columns(run_rows: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[str]:
     return [column for column in run_rows.columns if column.startswith(group + prefix)]
+
+
+def _columns_of_metric(run_rows: pd.DataFrame, metric: Metric) -> list[str]:
+    if metric.by_class:
+        return _columns(run_rows, metric.name)
+    return [_METRIC + metric.name] if _METRIC + metric.name in run_rows else []
 
 
 def _metrics(run_rows: pd.DataFrame, prefix: str, names: Sequence[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
+from analysis.runs.sources import Source
 
 # The corruption of images as they are, whose severity is 0. A folder of images has its own name and severity 0.
 CLEAN = "none"
@@ -61,3 +62,6 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     )
     run_ids = {*dense_run_ids, *runs[RUN_ID]}
     return TABLE.join({run_id: content for run_id, content in contents.items() if run_id in run_ids})
+
+
+SOURCE = Source(lambda runs, experiment, uri: pulled(runs, experiment, tracking_uri=uri), TABLE.read, TABLE.export)

@@ -7,9 +7,10 @@ in no other module.
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from analysis.runs.options.names import PRUNERS
 from analysis.runs.options.record import ParamRole
+from analysis.runs.options.registry import PRUNERS
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.options.values import text
 
@@ -43,9 +44,9 @@ NORMALIZATION_STD = "normalization_std"
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
 # Pruners whose own value of the param `scope` is `layer`; that of the others is `global`
-BY_LAYER = tuple(name for name, scope in PRUNERS.items() if scope == "layer")
+BY_LAYER = tuple(name for name, record in PRUNERS.items() if record.scope == "layer")
 # Pruners that choose the weights so that no group of images is harmed.
-MITIGATING_PRUNERS = ("fairgrape",)
+MITIGATING_PRUNERS = tuple(name for name, record in PRUNERS.items() if record.spares_groups)
 # The value of the param `start` of a network that is pruned while it is trained from its initial weights.
 INITIALIZATION = "initialization"
 # Values of the param `weight_treatment`: what becomes of the weights that a level of iterative pruning keeps.
@@ -243,10 +244,11 @@ MP_OVERLAP = "mp_overlap"
 BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"
+# Of a quantised run: the size of the model's file, and the time that it takes in milliseconds, median and interval, of
+# single images and of batches
 MODEL_BYTES = "model_bytes"
-# Medians and their intervals, in milliseconds: `latency_ms/one`, `one_low`, `one_high` of single images, and `batch`,
-# `batch_low`, `batch_high` of batches
 LATENCY = "latency_ms/"
+LATENCIES = tuple(f"{LATENCY}{images}{end}" for images in ("one", "batch") for end in ("", "_low", "_high"))
 # Of a pruned network as it is, and without the channels that no layer reads: `unshrunk/parameters`, `shrunk/parameters`
 # and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`. `shrunk/zeroed_channels` are those of
 # `unshrunk/zeroed_channels` that are left.
@@ -256,6 +258,51 @@ PARAMETERS = "parameters"
 MACS = "macs"
 LATENCY_MS = "latency_ms"
 ZEROED_CHANNELS = "zeroed_channels"
+
+
+class Metric(NamedTuple):
+    """A final metric that the analysis reads.
+
+    Attributes
+    ----------
+    name : str
+        As it is logged. A name that ends in `/` is that of a metric of each class, which follows it.
+    kinds : tuple of str
+        The kinds of run that have it. A metric of the whole network is a column of the frame of pruned runs, where
+        quantised ones are too, or of that of dense runs; what becomes of those of each class, `frames` says.
+    largest : float
+        A value above this, or below 0, is left out as impossible.
+    needed : bool
+        Whether it is a share without which a run is left out, as it is with an impossible value; else the value alone
+        is left out.
+    mean_in_cells : bool
+        Whether `cells.csv` has the mean over the runs of each cell, where runs have it.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    largest: float = math.inf
+    needed: bool = False
+    mean_in_cells: bool = False
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each class has a value."""
+        return self.name.endswith("/")
+
+
+_KINDS = (DENSE, PRUNED, QUANTIZED)
+# In the order of the frames' columns. Reading, checks, frames, exports and the tables of cells follow these records.
+METRICS = (
+    Metric(TEST_ACCURACY, _KINDS, largest=1, needed=True),
+    Metric(RECALL, _KINDS, largest=1, needed=True),
+    Metric(SUPPORT, _KINDS),
+    Metric(BOTH_RIGHT, (PRUNED, QUANTIZED), largest=1),
+    Metric(REALIZED_RATIO, (PRUNED, QUANTIZED), mean_in_cells=True),
+    *(Metric(name, (QUANTIZED,)) for name in (MODEL_BYTES, *LATENCIES)),
+    Metric(MP_OVERLAP, (PRUNED,), largest=1),
+    *(Metric(name, (DENSE,)) for name in GRADIENT_NORMS),
+)
 
 # Metrics of a study, with the number of runs done as step
 RUNS_FOUND = "runs_found"

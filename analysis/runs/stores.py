@@ -34,10 +34,8 @@ from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"
 NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
-METRICS = (
-    *(schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT),
-    *(schema.MODEL_BYTES, schema.LATENCY, schema.MP_OVERLAP, *schema.GRADIENT_NORMS),
-)
+_WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by_class)
+_METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 BUSY_SECONDS = 30
 RUNS_PER_PAGE = 1000  # the API gives no more at once, and so short a read keeps no writer waiting
@@ -55,7 +53,7 @@ class Page(NamedTuple):
         images are normalised by. The state is the run's status, or `deleted`. A missing dense_run_id, arithmetic or
         normalization is "".
     params, metrics : Table
-        Columns run_id, name and value; the value of a param is text. Only the metrics in `METRICS` are read.
+        Columns run_id, name and value; the value of a param is text. Only the metrics in `schema.METRICS` are read.
     """
 
     runs: pa.Table
@@ -188,7 +186,7 @@ _LISTING = f"""
     LEFT JOIN tags std ON std.run_uuid = kind.run_uuid AND std.key = '{schema.NORMALIZATION_STD}'
     WHERE kind.key = '{schema.KIND}' AND kind.value IN {KINDS} AND
 """
-_WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
+_WANTED = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for name in _METRICS_BY_CLASS)])
 
 
 class TableReader:
@@ -402,7 +400,7 @@ def _api_page(candidates: Sequence[Run]) -> Page:
                 (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
                 for run in finished
                 for name, value in run.data.metrics.items()
-                if name.startswith(METRICS)
+                if name in _WHOLE_METRICS or name.startswith(_METRICS_BY_CLASS)
             ],
             _METRICS,
         ),

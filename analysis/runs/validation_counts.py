@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
+from analysis.runs.sources import Source
 
 # A method with fewer ratios has none at a given accuracy, but for luck.
 FEWEST_RATIOS = 4
@@ -95,6 +96,9 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     predictions = pull.predictions(run_ids, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
     counts = [counted(run_id, run[schema.LABEL], run[schema.PREDICTED]) for run_id, run in predictions.items()]
     return pd.concat(counts, ignore_index=True) if counts else TABLE.nothing()
+
+
+SOURCE = Source(lambda runs, _, uri: pulled(runs, tracking_uri=uri), TABLE.read, TABLE.export)
 
 
 class ValidationRecalls:

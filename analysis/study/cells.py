@@ -108,7 +108,7 @@ def cells(
           accuracy_loss_upper: what the accuracy loses at most. They are against the reference of `classes.csv`, and
           networks at chance count.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
-        - realized_ratio: the mean over the runs, if they have it.
+        - realized_ratio, and other metrics that the schema says so of: the mean over the runs, if they have it.
 
         alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
@@ -120,9 +120,10 @@ def cells(
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
-    if schema.REALIZED_RATIO in study.runs:
-        realized = study.runs[schema.REALIZED_RATIO]
-        frame = frame.assign(**{schema.REALIZED_RATIO: [realized.iloc[rows].mean() for rows in rows_of_cells]})
+    for metric in schema.METRICS:
+        if metric.mean_in_cells and metric.name in study.runs:
+            values = study.runs[metric.name]
+            frame = frame.assign(**{metric.name: [values.iloc[rows].mean() for rows in rows_of_cells]})
     if study.shown:
         notes.append(f"cells are told apart by {', '.join(map(frames.param, study.shown))} too")
     if repeated := sum(_has_dense_twice(study, rows) for rows in rows_of_cells):

@@ -1,10 +1,10 @@
 """One study: its runs, what belongs to them, and the frames that follow, each of which is worked out once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +18,15 @@ from analysis.runs import (
     robustness,
     schema,
     study_archives,
+    tunings,
     validation_counts,
 )
 from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
+from analysis.runs.sources import Source
+from analysis.runs.tunings import Tuning
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
@@ -43,8 +46,6 @@ from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
-from analysis.study.tuning import exports as tunings
-from analysis.study.tuning.results import Tuning
 
 
 @dataclass(frozen=True)
@@ -91,53 +92,9 @@ class ReportOptions:
         return operating_points.preference(self.min_accuracy, self.fairness_value)
 
 
-class _Source(NamedTuple):
-    """Where a field of a study comes from.
-
-    Attributes
-    ----------
-    pull : callable
-        Takes the runs, the experiment and the tracking URI.
-    read : callable
-        Takes the folders of exports.
-    write : callable
-        Takes the field's value and a folder; returns the files written, relative to the folder.
-    """
-
-    pull: Callable[[pd.DataFrame, str | None, str | None], Any]
-    read: Callable[[Sequence[Path]], Any]
-    write: Callable[[Any, Path], list[Path]]
-
-
-# Of every field of a study beside its runs and their predictions.
-_SOURCES = {
-    "tunings": _Source(
-        lambda _, experiment, uri: tunings.pulled(experiment, tracking_uri=uri), tunings.read, tunings.write
-    ),
-    "chain_searches": _Source(
-        lambda _, experiment, uri: chain_searches.pulled(experiment, tracking_uri=uri),
-        chain_searches.read,
-        chain_searches.write,
-    ),
-    "primaries": _Source(
-        lambda _, experiment, uri: primaries.pulled(experiment, tracking_uri=uri), primaries.read, primaries.write
-    ),
-    "corrupted": _Source(
-        lambda runs, experiment, uri: robustness.pulled(runs, experiment, tracking_uri=uri),
-        robustness.TABLE.read,
-        robustness.TABLE.export,
-    ),
-    "characteristics": _Source(
-        lambda runs, _, uri: characteristics.pulled(runs, tracking_uri=uri),
-        characteristics.TABLE.read,
-        characteristics.TABLE.export,
-    ),
-    "validation": _Source(
-        lambda runs, _, uri: validation_counts.pulled(runs, tracking_uri=uri),
-        validation_counts.TABLE.read,
-        validation_counts.TABLE.export,
-    ),
-}
+def _from(source: Source, default: Any = None) -> Any:
+    """Return a field of a study that is pulled, read and exported as its source says."""
+    return field(default=default, metadata={"source": source})
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +129,12 @@ class StudyData:
     runs: pd.DataFrame
     predictions: ReadPredictions | None = None
     _: KW_ONLY
-    tunings: Sequence[Tuning] = ()
-    chain_searches: Sequence[ChainTrials] = ()
-    primaries: Sequence[Primary] = ()
-    corrupted: pd.DataFrame | None = None
-    characteristics: pd.DataFrame | None = None
-    validation: pd.DataFrame | None = None
+    tunings: Sequence[Tuning] = _from(tunings.SOURCE, ())
+    chain_searches: Sequence[ChainTrials] = _from(chain_searches.SOURCE, ())
+    primaries: Sequence[Primary] = _from(primaries.SOURCE, ())
+    corrupted: pd.DataFrame | None = _from(robustness.SOURCE)
+    characteristics: pd.DataFrame | None = _from(characteristics.SOURCE)
+    validation: pd.DataFrame | None = _from(validation_counts.SOURCE)
     dense_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     options: ReportOptions = field(default_factory=ReportOptions)
 
@@ -210,7 +167,7 @@ class StudyData:
         if dataset is not None:
             study = exports.select_dataset(study, dataset)
         predictions = partial(pull.predictions, names=frames.PREDICTED_ARRAYS, tracking_uri=tracking_uri)
-        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in _SOURCES.items()}
+        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in cls._sources().items()}
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     @classmethod
@@ -224,7 +181,7 @@ class StudyData:
         """
         with study_archives.unpacked(folders) as unpacked:
             study, predictions = exports.read(unpacked)
-            sides = {name: source.read(unpacked) for name, source in _SOURCES.items()}
+            sides = {name: source.read(unpacked) for name, source in cls._sources().items()}
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
@@ -250,13 +207,18 @@ class StudyData:
         with study_archives.packed(path) as folder:
             return self._write(folder)
 
+    @classmethod
+    def _sources(cls) -> dict[str, Source]:
+        """Return the sources of the fields that have one, by the name of the field."""
+        return {item.name: item.metadata["source"] for item in fields(cls) if item.metadata}
+
     def _write(self, folder: Path) -> list[Path]:
         predictions = self.predictions or (lambda _: {})
         written = exports.write(frames.Study(self.runs, self.dense_runs), predictions, folder)
         run_ids = self.runs[frames.RUN_ID]
         own = [search for search in self.tunings if search.finalists[frames.RUN_ID].isin(run_ids).any()]
         exported = replace(self, tunings=own)
-        for name, source in _SOURCES.items():
+        for name, source in self._sources().items():
             if (value := getattr(exported, name)) is not None:
                 written += source.write(value, folder)
         return written

@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import mlflow
@@ -32,9 +32,7 @@ from pruning_study.commands.train_and_prune import dense_run, opened
 from pruning_study.models import onnx_export
 from pruning_study.options.config import CompressConfig
 from pruning_study.steps import compressed, logged_model, shrunk
-from pruning_study.steps import dense as dense_step
 from pruning_study.steps.context import Context, JobContext
-from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.study.compression import figures, judgement, report, trying
@@ -42,12 +40,10 @@ from pruning_study.study.compression.chains import Chain, chain_of
 from pruning_study.study.compression.report import BATCHES, Outcome, Tested
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.study.compression.trying import Network
-from pruning_study.study.trial_lines import TrialLines
+from pruning_study.study.searched_networks import new_networks, of_seed
 from pruning_study.tracking import logged_models, reach
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
-
-WAIT_SECONDS = 1
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +90,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     with store.job(f"compress {search.name}", options) as job:
         networks = dense_networks(task, job)
         _check_new_networks(config, networks[0].dense)
-        _search(store, search, networks, config, start)
+        attempt = partial(_try, store, search, networks)
+        search.make_trials(config.n_trials, attempt, deadline=start + (config.budget or math.inf))
         trials = _trials(search, config, time.monotonic() - start)
         notes = [*task.notes, *_implied(networks, task.limits)]
         outcome = _outcome(search, networks, config, task.limits, trials, notes)
@@ -140,15 +137,14 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
     store, plan, context, dense_run = opened(config.pruning, plan_pruning)
-    others = [_of_seed(plan, context, other.seed) for other in configs[1:]]
+    others = [of_seed(plan, context, other.seed) for other in configs[1:]]
     plans, contexts = [plan, *(own for own, _ in others)], [context, *(own for _, own in others)]
     judgement.check_images(*_images_for_validation(contexts), context.data.classes, limits)
     more = {"experiment": store.experiment_id, "dense_run": dense_run.info.run_id if dense_run else ""}
     if len(configs) > 1:
         more["seeds"] = schema.text(tuple(each.seed for each in configs))
     space, notes = trying.space_of(plan, context, config.minimize, more)
-    default_name = f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{config.minimize}-{space.digest[:8]}"
-    search = ChainSearch(store, config.study_name or default_name, space)
+    search = ChainSearch(store, config.study_name or space.default_name(plan, config.minimize), space)
     return Task(store, plans, contexts, dense_run, limits, search, [*notes, *_on_networks(configs)])
 
 
@@ -157,18 +153,15 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
     networks: list[Network] = []
     for plan, in_memory in zip(task.plans, task.contexts, strict=True):
         context = JobContext(in_memory, task.store, job.run_id)
-        dense = dense_step.train(plan.dense, context) if networks else dense_run(plan, context, job, task.given_run)
-        trying.check_better_than_chance(dense)
-        networks.append(Network(plan, context, dense))
+        network = (
+            Network.trained(plan, context)
+            if networks
+            else Network(plan, context, dense_run(plan, context, job, task.given_run))
+        )
+        trying.check_better_than_chance(network.dense)
+        networks.append(network)
         context.forget_images()
     return networks
-
-
-def _of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Context]:
-    """Return the plan and the context of another network, with the same data in memory."""
-    options = replace(plan.options, seed=seed, dense_run_id=None)
-    other = load_context(options, context.data)
-    return plan_pruning(options, other), other
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
@@ -198,37 +191,19 @@ def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
         )
 
 
-def _search(
-    store: Store, search: ChainSearch, networks: Sequence[Network], config: CompressConfig, start: float
-) -> None:
-    """Make the chains that are missing, and wait for those that other processes are making."""
-    trial_lines = TrialLines(config.n_trials)
-    while time.monotonic() - start < (config.budget or math.inf):
-        with search.trial(config.n_trials, late=False) as trial:
-            if trial:
-                line = _try(store, search, networks, trial)
-                trial_lines.ended(search.count(), line)
-                continue
-        if not search.running():
-            return
-        time.sleep(WAIT_SECONDS)
-
-
 def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> str:
     """Make a chain, and return a line on it; one that cannot be made counts too."""
     chain = search.chain(trial)
     try:
         result = trying.judge(networks, chain, search.space.minimize)
         search.record(trial, result)
-        line = report.progress(chain, result, search.space.minimize)
+        return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
         if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
             raise
         reach.ensure(store.uri)  # nor is a store that is gone
         search.refuse(trial, str(error))
-        line = f"{chain} cannot be made: {error}"
-    search.end(trial.number)
-    return line
+        return f"{chain} cannot be made: {error}"
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
@@ -298,14 +273,7 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
     """Make the chain of new dense networks, and test them together."""
     if not config.confirm_seeds:
         return None
-    first = networks[0]
-    next_seed = max(network.plan.options.seed for network in networks) + 1
-    new = []
-    for seed in range(next_seed, next_seed + config.confirm_seeds):
-        plan, in_memory = _of_seed(first.plan, first.context, seed)
-        context = JobContext(in_memory, first.context.store, first.context.job_run_id)
-        new.append(Network(plan, context, dense_step.train(plan.dense, context)))
-        context.forget_images()
+    new = list(trying.in_turn(new_networks(networks, config.confirm_seeds)))
     return _tested(new, chain, limits)
 
 

@@ -15,23 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
+from analysis.runs.options import registry
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 # The import path of the function that makes each model.
-MODELS = {
-    "lenet5": "pruning_study.models.lenet:lenet5",
-    "lenet5-half": "pruning_study.models.lenet:lenet5_half",
-    "lenet5-double": "pruning_study.models.lenet:lenet5_double",
-    "lenet-300-100": "pruning_study.models.lenet:lenet_300_100",
-    **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
-    "wrn16-4": "pruning_study.models.wide_resnet:wrn16_4",
-    "wrn22-8": "pruning_study.models.wide_resnet:wrn22_8",
-    "wrn28-10": "pruning_study.models.wide_resnet:wrn28_10",
-    **{name: f"pruning_study.models.small_images:{name}" for name in ("alexnet", "vgg11", "resnet18")},
-}
+MODELS = {name: f"pruning_study.models.{record.factory}" for name, record in registry.MODELS.items()}
 # Their networks are written `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
 

@@ -1,4 +1,4 @@
-"""Pruners by name: each is one record of a score function and how its scores become masks."""
+"""Pruners by name: each has a score function, and says how its scores become masks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from analysis.common import imports
 from analysis.common.errors import StudyError
+from analysis.runs.options import registry
 from analysis.runs.options.values import choice_or_import_path
-from pruning_study.pruning import budget, channels, fairgrape, masks, scores, structured
+from pruning_study.pruning import budget, masks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,29 +125,24 @@ class Pruner:
         return self.unit == "filter"
 
 
-_of_channels = partial(Pruner, scope="layer", unit="channel", choose=structured.largest_channels)
+def _function(path: str) -> Callable[..., Any]:
+    """Return a function of this package that a record names, such as `scores:magnitude`."""
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(import_module(f"pruning_study.pruning.{module}"), name)
+    return function
+
 
 PRUNERS = {
-    pruner.name: pruner
-    for pruner in (
-        Pruner("mp", scores.magnitude),
-        Pruner("gp", scores.gradient),
-        Pruner("up", scores.undecayed),
-        Pruner("rp", scores.random),
-        Pruner("up-signed", scores.undecayed_signed, choose=masks.signed_quantile),
-        Pruner("up-sum", scores.undecayed_sum),
-        Pruner("l1-unstructured", scores.magnitude, scope="layer"),
-        Pruner("random-unstructured", scores.random, scope="layer"),
-        Pruner("global-unstructured", scores.magnitude),
-        _of_channels("l1-structured", structured.l1_norm),
-        _of_channels("l2-structured", structured.l2_norm),
-        _of_channels("linf-structured", structured.linf_norm),
-        _of_channels("random-structured", structured.random_channel),
-        Pruner("fairgrape", fairgrape.keeping_shares, scope="layer", ordinal=True),
-        Pruner("chip", channels.independence, scope="layer", unit="filter"),
-        Pruner("l1-filter", structured.filter_l1_norm, scope="layer", unit="filter"),
-        Pruner("none", scores.unpruned, prunes=False),
+    name: Pruner(
+        name,
+        _function(record.score),
+        scope=record.scope,
+        unit=record.unit,
+        choose=_function(record.choose),
+        ordinal=record.ordinal,
+        prunes=record.prunes,
     )
+    for name, record in registry.PRUNERS.items()
 }
 
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from analysis.runs.options import registry
+
 
 class Regularizer(NamedTuple):
     """How a weight decay w is shared among the terms that pull a weight theta towards 0.
@@ -19,9 +21,9 @@ class Regularizer(NamedTuple):
         Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 1).
     """
 
-    squared: float
-    absolute: float
-    decoupled: float
+    squared: float = 0.0
+    absolute: float = 0.0
+    decoupled: float = 0.0
 
     def times(self, weight_decay: float) -> "Regularizer":
         """Return the shares times a weight decay."""
@@ -60,10 +62,4 @@ class Regularizer(NamedTuple):
         return (self.squared + self.decoupled * (1 - momentum)) * theta + self.absolute * theta.sign()
 
 
-# By name; `elastic` has half of each term of the elastic net.
-REGULARIZERS = {
-    "l2": Regularizer(1.0, 0.0, 0.0),
-    "l1": Regularizer(0.0, 1.0, 0.0),
-    "elastic": Regularizer(0.5, 0.5, 0.0),
-    "decoupled": Regularizer(0.0, 0.0, 1.0),
-}
+REGULARIZERS = {name: Regularizer(**shares) for name, shares in registry.REGULARIZERS.items()}

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.rendering.cost_text import classes_shown
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
-from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
+from analysis.runs.frames import NUMBER_FORMATS
 from analysis.statistics.populations import FEWEST_TESTED, class_significance, significance_counts
 from analysis.study.joins import join
 from analysis.study.labels import method_label
@@ -42,7 +42,7 @@ def number_formats(study: StudyData) -> pd.DataFrame:
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
     key = study.cell_key
-    measures = [name for name in SIZE_AND_LATENCY if name in study.runs]
+    measures = [name for name in (schema.MODEL_BYTES, *schema.LATENCIES) if name in study.runs]
     means = study.runs.groupby(key, dropna=False)[measures].mean().reset_index()
     cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
     frame = join(join(cells, _significant_classes(study, key), key, how="left"), means, key, how="left")

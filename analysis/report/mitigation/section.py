@@ -37,8 +37,8 @@ _READING = (
     "images that did not choose the class, which is named if it is shown to cost more than the accuracy. Chance "
     "movement is what the worst class of a single network loses beyond the accuracy. It is another class in each "
     "network, and above 0 without pruning too; beside it stand what noise of the test images alone makes of it, and "
-    "that of the control. It says how well a mitigation protects the worst class of a single network. The gain is how much smaller the movement "
-    "is than without the mitigation. Gain beyond the control is that minus the gain of the control. Classes worse are "
+    "that of the control. It shows how well a mitigation protects the worst class of a single network. The gain is how "
+    "much smaller the movement is than without the mitigation. Gain beyond the control is that minus the gain of the control. Classes worse are "
     "those with a lower recall than under the control without a mitigation. All values but p are points of 100, on "
     "test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )

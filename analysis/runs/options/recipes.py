@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from analysis.runs.options.registry import MODELS
+
 
 class RecipeValues(NamedTuple):
     """Phases of training and of fine-tuning, written `epochs x learning rate`, and the other hyperparameters."""
@@ -48,13 +50,8 @@ RECIPES = {
 # Kingma and Ba (2015), "Adam", Algorithm 1: the learning rate, here of the first phase of training and of fine-tuning,
 # and beta1. Adam needs other learning rates than SGD, for which the recipes are.
 ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
-# Models of this project that have another recipe than `lenet5`
-_OWN_RECIPES = {
-    **{f"resnet{depth}": "resnet-cifar" for depth in (18, 20, 32, 44, 56, 110)},
-    **dict.fromkeys(("wrn16-4", "wrn22-8", "wrn28-10"), "wide-resnet"),
-}
 
 
 def recipe_of(model: str) -> str:
     """Return the name of a model's default recipe, which `--recipe` overrides."""
-    return _OWN_RECIPES.get(model, "lenet5")
+    return MODELS[model].recipe if model in MODELS else "lenet5"

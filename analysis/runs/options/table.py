@@ -15,14 +15,13 @@ from analysis.runs.options.names import (
     NUMBER_FORMATS,
     OPTIMIZERS,
     PROTOCOLS,
-    PRUNERS,
     QUANTIZATIONS,
-    REGULARIZERS,
     SEVERITIES,
     SPARSE_SCHEDULES,
 )
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
+from analysis.runs.options.registry import PRUNERS, REGULARIZERS
 from analysis.runs.options.values import (
     assignments,
     boolean,

@@ -212,8 +212,8 @@ def test_runs_that_failed_or_were_deleted_or_hold_impossible_numbers__are_left_o
         f"1 pruned run left out, seed is no whole number below 2^53: {ids.seed}",
         f"1 pruned run left out, ratio is no number: {ids.ratio}",
         f"both_right/{CAT} left out of 1 pruned run, no number in its range",
-        "mp_overlap left out of 1 pruned run, no number in its range",
         "realized_ratio left out of 1 pruned run, no number in its range",
+        "mp_overlap left out of 1 pruned run, no number in its range",
         f"2 pruned runs left out, no number in test_accuracy, recall/{SHIRT}: {no_numbers}",
         f"1 pruned run left out, a value outside [0, 1] in recall/{CAT}: {ids.above}",
         f"1 pruned run left out, test_accuracy is 0: {ids.nothing_right}",
@@ -224,6 +224,31 @@ def test_runs_that_failed_or_were_deleted_or_hold_impossible_numbers__are_left_o
         f"1 pruned run left out, the supports are not those of the dense run: {ids.supports}",
         f"1 pruned run left out, a newer run has the same settings and seed: {ids.older}",
     ]
+
+
+NEW_METRIC = """
+import sys
+from pathlib import Path
+from analysis.runs import schema
+schema.METRICS += (schema.Metric("emptiest_layer", (schema.PRUNED,), largest=1, mean_in_cells=True),)
+from analysis.study.study import StudyData
+pulled = StudyData.from_store("with a new metric", tracking_uri=sys.argv[1])
+pulled.export(Path(sys.argv[2]))
+for study in (pulled, StudyData.from_frames([Path(sys.argv[2])])):
+    print(study.runs["emptiest_layer"].tolist(), study.cells["emptiest_layer"].tolist(), study.runs.attrs["left_out"])
+"""
+
+
+def test_a_metric_is_read_checked_exported_and_averaged_in_cells_by_its_record_alone(tmp_path):
+    """Modules make what they know of metrics from the records when they are imported: a new Python has one more."""
+    writer = Writer(empty_store(tmp_path / "store.db"))
+    experiment = writer.client.create_experiment("with a new metric")
+    for seed, share in enumerate((0.25, 0.75, 1.5)):
+        writer.pruned(experiment, writer.dense(experiment, seed), seed, metrics={"emptiest_layer": share})
+    command = [sys.executable, "-c", NEW_METRIC, writer.uri, str(tmp_path / "export")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    left_out = ["emptiest_layer left out of 1 pruned run, no number in its range"]
+    assert said == 2 * [f"[0.25, 0.75, nan] [0.5] {left_out}"]
 
 
 @pytest.mark.attack

@@ -21,11 +21,10 @@ from analysis.__main__ import cli
 from analysis.common import files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
-from analysis.runs import chain_searches, exports, primaries, study_archives, validation_counts
+from analysis.runs import chain_searches, exports, primaries, study_archives, tunings, validation_counts
 from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.primaries import Primary
 from analysis.study.study import StudyData
-from analysis.study.tuning import exports as tuning_exports
 from tests import deadline, made_up_levels, made_up_runs, made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
@@ -100,7 +99,7 @@ def test_an_archive_is_read_as_its_folder_is(sound):
     # Each part alone is read from the archive too.
     path = sound.with_suffix(".zip")
     assert primaries.read([path]) == of_folder.primaries
-    assert [search.files for search in tuning_exports.read([path])] == [search.files for search in of_folder.tunings]
+    assert [search.files for search in tunings.read([path])] == [search.files for search in of_folder.tunings]
     pd.testing.assert_frame_equal(validation_counts.TABLE.read([path]), of_folder.validation)
     assert [search.name for search in chain_searches.read([path])] == ["a search"]
     run_id = of_folder.runs["run_id"].iloc[0]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.rendering.drawing import BELOW, DPI, NARROW, NEUTRAL, axis_limits, columns, draw_edge, page
 from analysis.rendering.picture_text import name_in_picture
-from analysis.study.tuning.results import LAMBDA, Tuning
+from analysis.runs.tunings import LAMBDA, Tuning
 
 _WON = "#009e73"
 _SHAPES = "osD^vPX"

@@ -1,17 +1,21 @@
-"""Searches pulled from a tracking store, written as small files, and read back."""
+"""Searches by `tune`: what each trial measured, what won, and its tests, as the search's run and exports keep them."""
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from analysis.common import csv_text, files
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema, study_archives
-from analysis.study.tuning.results import SEARCHED_PARAMS, Tuning
+from analysis.runs.sources import Source
 
+WINNER, LAMBDA = "winner", "lambda"
+SEARCHED_PARAMS = ("ramp", "distill", "strength")
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
 # Field of `Tuning` -> its key in the summary; and for each table the columns of truth values, and those of numbers.
@@ -22,6 +26,64 @@ _NUMBERS = (
     ("epsilon", "ratio", *SEARCHED_PARAMS, "seed", "accuracy", "alpha"),
     ("difference", "difference_low", "difference_high", "p", "p_holm", "n"),
 )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The result of a search.
+
+    Parameters
+    ----------
+    name : str
+    objective : {"accuracy", "alpha", "both"}
+    reason : str
+        The reason why the winner won.
+    trials : DataFrame, a row for each trial that ended
+        number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
+        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the mitigation, 0
+        if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on validation images,
+        with their standard errors over the seeds (`_error`) and their values for each seed (`accuracy/<place>`,
+        `distortion/<place>`); eligible (complete, and within a point of the best anchor's accuracy); front (on the
+        Pareto front); winner.
+    finalists : DataFrame, a row for each network of the winner and the anchors
+        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
+        fine_tune_decay (only if it is searched), seed; new (whether the search never saw its dense model); accuracy and
+        alpha on test images; at_chance; run_id.
+    comparisons : DataFrame
+        As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
+    files : mapping of str to bytes
+        The files that the search was read from, if it was.
+    """
+
+    name: str
+    objective: str
+    reason: str
+    trials: pd.DataFrame
+    finalists: pd.DataFrame
+    comparisons: pd.DataFrame
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def winner(self) -> pd.Series:
+        """The trial that won."""
+        return self.trials[self.trials["winner"]].iloc[0]
+
+    @property
+    def further(self) -> list[str]:
+        """The params beside epsilon, of schedule, mitigation and decay, that any trial has."""
+        return [name for name in searched(self.trials) if self.trials[name].any()]
+
+    def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
+        """Yield the role of the winner and of each anchor, its trial, and its networks among the finalists."""
+        won = self.winner
+        whole = self.trials[self.trials["complete"] & (self.trials["ratio"] == won["ratio"])]
+        for role, networks in self.finalists.groupby("role", sort=False):
+            yield str(role), won if role == WINNER else whole[whole["anchor"] == role].iloc[0], networks
+
+
+def searched(frame: pd.DataFrame) -> list[str]:
+    """Return the params beside epsilon that trials or finalists have as columns."""
+    return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
@@ -64,6 +126,9 @@ def read(folders: Iterable[Path]) -> list[Tuning]:
         ]
 
 
+SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
+
+
 def _exported(folder: Path) -> Tuning:
     try:
         contents = {name: (folder / name).read_bytes() for name in _FILES}
@@ -76,7 +141,7 @@ def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
     """Parse the files of a search, or raise a StudyError that names `where` and the remedy."""
     try:
         tuning = _parsed(contents)
-        tuning.table()  # each finalist needs its trial, and the search a winner
+        list(tuning.finals())  # each finalist needs its trial, and the search a winner
     # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
