@@ -20,12 +20,12 @@ from analysis.common import csv_text, files
 from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
-from analysis.rendering.cost_text import costliest, gain, points_with_interval
+from analysis.compare.cost_text import costliest, gain, points_with_interval
+from analysis.compare.proportion_text import beyond_proportion, growth, in_proportion
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL, with_legend
 from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
-from analysis.rendering.proportion_text import beyond_proportion, growth, in_proportion
 from analysis.statistics.class_table import LOSS
 from analysis.statistics.gap_changes import gap_change
 from analysis.statistics.gap_changes import sentence as gap_sentence

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
+from analysis.compare.proportion_text import implied_loss
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.proportion_text import implied_loss
 from analysis.report.verdict import on_workload, to_know, why_not
 from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions

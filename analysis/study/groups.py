@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.rendering.cost_text import costliest
+from analysis.compare.cost_text import costliest
 from analysis.rendering.formats import decimals, with_interval
 from analysis.runs import schema
 from analysis.runs.checks import some

@@ -17,9 +17,9 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
-from analysis.rendering.proportion_text import implied_loss
 from analysis.runs import chain_searches, schema
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.common.points import points
 from analysis.common.printable import printable
-from analysis.rendering.cost_text import costliest
+from analysis.compare.cost_text import costliest
 from analysis.rendering.formats import p_value
 from analysis.runs import schema
 from analysis.statistics.resampling import Interval

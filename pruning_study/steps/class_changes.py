@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.cost_text import gain
-from analysis.rendering.proportion_text import beyond_proportion, growth
+from analysis.compare.cost_text import gain
+from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.statistics import class_table, gap_changes
 from analysis.statistics.guessing import ChanceLevelCounts, chance_level
 from analysis.statistics.hypothesis_tests import LEVEL

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from analysis.rendering.cost_text import largest_cost_is_shown
+from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.runs import schema
 from analysis.statistics.class_table import costs, worst_class
 from analysis.statistics.hypothesis_tests import LEVEL

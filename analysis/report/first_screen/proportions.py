@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.rendering.page import Block, Caption
-from analysis.rendering.proportion_text import beyond_proportion, growth
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis.rendering.cost_text import class_shown
+from analysis.compare.cost_text import class_shown
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
 from analysis.report.class_order import class_orders

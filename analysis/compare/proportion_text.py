@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.cost_text import points_with_interval
+from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals
 
 _points = decimals(1)
