@@ -18,6 +18,7 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
+from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
@@ -28,7 +29,6 @@ from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_table import Table, pruning_table
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps import pictures
-from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table
 
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, CompressConfig, StudyConfig)
@@ -100,7 +100,7 @@ class Pruning:
         Recall and recall balance before and after, as PNG, of each ratio.
     shown : Table
         The cells of the table that a notebook and the command line show.
-    changes : dict of float to ClassChanges
+    changes : dict of float to Comparison
         What `plot` draws, by ratio.
     """
 
@@ -110,7 +110,7 @@ class Pruning:
     runs: pd.DataFrame
     pictures: dict[float, bytes]
     shown: Table
-    changes: dict[float, ClassChanges]
+    changes: dict[float, Comparison]
 
     def plot(self, ratio: float | None = None, ax: Axes | None = None) -> Figure:
         """Draw the recall of each class before and after pruning, with the interval of its change.
@@ -294,14 +294,14 @@ def iterate(options: Mapping[str, Any]) -> Iterating:
     )
 
 
-def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
+def _class_rows(ratio: float, changes: Comparison) -> pd.DataFrame:
     columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
     rows = changes.table[columns].sort_values("change", kind="stable")
     rows.insert(0, schema.RATIO, ratio)
     return rows
 
 
-def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict[str, float]:
+def _summary(ratio: float, realized_ratio: float, changes: Comparison) -> dict[str, float]:
     accuracy, slopes = changes.accuracy, changes.slopes
     row = {
         schema.RATIO: ratio,

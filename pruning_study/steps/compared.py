@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis.common import csv_text
+from analysis.compare import sentences
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
@@ -43,8 +44,8 @@ def write_comparison(
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
     changes = class_changes(context.data.classes, [dense.predictions], [predictions])
-    outcome = "; ".join(filter(None, [changes.outcome(), changes.chance()]))
-    run.note(markdown_line(f"{outcome}. {note}"))
+    said = [f"{sentences.outcome(changes)}.", sentences.at_chance(changes), note]
+    run.note(markdown_line(" ".join(filter(None, said))))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )

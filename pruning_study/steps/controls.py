@@ -1,15 +1,14 @@
 """The control of a pruned network, and what pruning costs a class beyond it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from analysis.compare.comparison import Comparison
 from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.runs import schema
-from analysis.statistics.class_table import costs, worst_class
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import runs
@@ -71,41 +70,27 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     return plan_pruning(options, context)
 
 
-def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
+def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
     The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
-    images would have lost most there by chance too.
+    images would have lost most there by chance too. `comparison` is that of the control with the pruned network.
     """
+    classes = comparison.names
     on_validation, on_test = (
         excess_loss(*recalls_and_accuracies(before, after, len(classes)))
         for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
     )
     place = int(np.nanargmax(on_validation))
-    p = costs(*_answers([control.test], [pruned.test])).columns["cost_p"][place]
-    return LargestCost(classes[place], float(on_test[place]), bool(p <= LEVEL))
+    is_shown = bool(comparison.costs["cost_p"][place] <= LEVEL)
+    return LargestCost(classes[place], float(on_test[place]), is_shown)
 
 
-def largest_mean_cost(
-    classes: Sequence[str], control: Sequence[Predictions], pruned: Sequence[Predictions]
-) -> LargestCost:
-    """Find the class that pruning costs most in several networks, each class chosen by the other networks.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        Each has a test image.
-    control, pruned : sequences of Predictions
-        For the test images; two networks or more, in the same order.
-    """
-    worst = worst_class(*_answers(control, pruned))
-    is_shown = largest_cost_is_shown(worst.low)
-    return LargestCost(classes[worst.place], worst.cost, is_shown, worst.low, worst.high, len(pruned))
-
-
-def _answers(control: Sequence[Predictions], pruned: Sequence[Predictions]) -> tuple[np.ndarray, ...]:
-    """Return the labels of the images, and whether each network of both sides is right, (networks, images)."""
-    return pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned))
+def largest_mean_cost(comparison: Comparison) -> LargestCost:
+    """Find the class that pruning costs most in several networks, each class chosen by the other networks."""
+    worst = comparison.worst.iloc[0]
+    low, high = float(worst["cost_low"]), float(worst["cost_high"])
+    return LargestCost(worst["name"], float(worst["cost"]), largest_cost_is_shown(low), low, high, comparison.networks)
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
