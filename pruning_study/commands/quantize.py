@@ -18,6 +18,7 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
 from pruning_study.steps.controls import largest_mean_cost
 from pruning_study.steps.followed import Follower, finished_run
@@ -243,7 +244,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    cost = largest_mean_cost(data.classes, before, after)
+    cost = largest_mean_cost(class_changes(data.classes, before, after))
     if cost.low is None or cost.high is None or np.isnan(cost.low):  # no answer changed
         return points(cost.cost)
     if not cost.is_shown:

@@ -18,7 +18,6 @@ from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import (
     LONGEST_TABLE,
@@ -578,7 +577,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions
-    recall = class_metrics(before.label, before.predicted, len(names)).recall
+    recall = before.counts(len(names)).recall
     after = [run.metrics[schema.RECALL + name] for name in names]
     return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
 

@@ -6,7 +6,7 @@ from analysis.common import csv_text
 from analysis.compare import sentences
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
-from analysis.statistics import class_metrics, intensification
+from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context
@@ -89,7 +89,5 @@ def recalls_and_accuracies(
     before: Predictions, after: Predictions, classes: int
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Return the recalls of the classes before and after, and the accuracies."""
-    first, second = (
-        class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)
-    )
+    first, second = (part.counts(classes).recall for part in (before, after))
     return first, second, before.accuracy, after.accuracy
