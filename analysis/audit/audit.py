@@ -29,12 +29,12 @@ from analysis.common import class_arrays
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
+from analysis.compare import group_text
 from analysis.compare.comparison import Comparison
 from analysis.runs.checks import some
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import LOSS
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
-from analysis.study.groups import sentence
 
 _PLAIN_TEST = (
     "Each class, or group, is tested with its own variance over networks alone, because fewer than "
@@ -300,15 +300,7 @@ def audit_predictions(
         comparison,
         [*notes, *_on_variances(comparison)],
         two_populations,
-        metrics.table(
-            names,
-            display_names,
-            class_index,
-            networks,
-            {side: values[places[side]] for side, values in sureness.items()},
-            groupings,
-            paired=comparison.are_pairs,
-        ),
+        metrics.table(comparison, names, networks, {side: each[places[side]] for side, each in sureness.items()}),
     )
 
 
@@ -317,7 +309,7 @@ def _notes_on(comparison: Comparison) -> Iterator[str]:
     if comparison.chance_level.any_at_chance:
         yield WHAT_IS_CHANCE
     for _, row in comparison.groupings.iterrows():
-        yield sentence(row)
+        yield group_text.grouping(row)
     if "before" not in comparison.pairs:
         yield "Alpha is n/a: it is of a network before and the same network after."
     yield from comparison.slope_notes

@@ -119,13 +119,25 @@ class Comparison:
         return float(self._right[side].mean())
 
     @cached_property
+    def parts(self) -> list[Part]:
+        """The groupings that are compared: those of the groups, or the classes alone."""
+        if not self.groups:
+            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._right)]
+        parts = []
+        for name, group in self.groups.items():
+            names, images, of_image = image_groups.members(group)
+            answers = {side: each[:, images] for side, each in self._right.items()}
+            parts.append(Part(name, list(map(str, names)), images, of_image, answers))
+        return parts
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         """A row for each class, in their order, or for each group of each grouping.
 
         The columns are those of `class_table.class_table`, p_holm and damaged as `class_table.marked` has them, and
         those of `proportion.disproportionate_losses`. A grouping is named where there are several.
         """
-        return class_table.marked(pd.concat(map(self._tested, self._parts), ignore_index=True))
+        return class_table.marked(pd.concat(map(self._tested, self.parts), ignore_index=True))
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
@@ -196,7 +208,7 @@ class Comparison:
         parts = [class_limits.losses(list(map(str, self.names)), self.label, self._right, self.are_pairs)]
         if self.groups:
             of_groups = (
-                class_limits.losses(self._titles(part), part.label, part.right, self.are_pairs) for part in self._parts
+                class_limits.losses(self._titles(part), part.label, part.right, self.are_pairs) for part in self.parts
             )
             parts = [parts[0][:1], *(losses[1:] for losses in of_groups)]
         return pd.concat(parts, ignore_index=True)
@@ -204,10 +216,10 @@ class Comparison:
     @cached_property
     def gross_losses(self) -> pd.DataFrame:
         """The classes or groups of which a network alone lost most, as `network_losses.gross_losses` returns them."""
-        tests = self.networks * sum(len(part.names) for part in self._parts)
+        tests = self.networks * sum(len(part.names) for part in self.parts)
         tables = [
             gross_losses(self._titles(part), part.label, part.right, paired=self.are_pairs, tests=tests)
-            for part in self._parts
+            for part in self.parts
         ]
         table = pd.concat(tables).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
         places = np.arange(self.networks) if self.places is None else self.places
@@ -222,7 +234,7 @@ class Comparison:
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
-            for part, costs in zip(self._parts, self._costs, strict=True)
+            for part, costs in zip(self.parts, self._costs, strict=True)
             if costs.worst.place >= 0
         ]
         return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high"])
@@ -243,7 +255,7 @@ class Comparison:
                     control_paired="control" in self.pairs,
                 ),
             }
-            for part in self._parts
+            for part in self.parts
         ]
         return pd.DataFrame(rows)
 
@@ -257,17 +269,6 @@ class Comparison:
         if "before" in self.right:
             return self.right
         return {"before": self.right["control"], "after": self.right["after"]}
-
-    @cached_property
-    def _parts(self) -> list[Part]:
-        if not self.groups:
-            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._right)]
-        parts = []
-        for name, group in self.groups.items():
-            names, images, of_image = image_groups.members(group)
-            answers = {side: each[:, images] for side, each in self._right.items()}
-            parts.append(Part(name, list(map(str, names)), images, of_image, answers))
-        return parts
 
     def _titles(self, part: Part) -> list[str]:
         return [f"{part.grouping}: {name}" for name in part.names] if len(self.groups) > 1 else part.names
@@ -308,7 +309,7 @@ class Comparison:
 
     @cached_property
     def _costs(self) -> list[class_table.Costs]:
-        return [class_table.costs(part.label, *self._sides(part.right), paired=self.are_pairs) for part in self._parts]
+        return [class_table.costs(part.label, *self._sides(part.right), paired=self.are_pairs) for part in self.parts]
 
     @cached_property
     def _chance(self) -> tuple[ChanceLevelCounts, SoundPairs]:

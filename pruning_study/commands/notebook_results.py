@@ -23,7 +23,7 @@ from analysis.rendering.drawing import with_legend
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
-from analysis.statistics.class_table import class_table
+from analysis.statistics.class_table import recalls, with_ends
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_table import Table, pruning_table
@@ -246,12 +246,12 @@ def train(options: Mapping[str, Any]) -> Training:
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
     classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
-    right = np.array([each.right for each in predictions])
-    table = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
-    table.columns = table.columns.str.replace("recall_before", "recall")
+    label = predictions[0].label
+    recall = with_ends("recall", *recalls(label, np.array([each.right for each in predictions])))
+    table = pd.DataFrame({"class": list(classes), **recall, "support": np.bincount(label)})
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
-        table[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
+        table.sort_values("recall", ignore_index=True),
         pd.DataFrame(
             {
                 "seed": [result.plan.options.seed for result in results],
