@@ -143,8 +143,7 @@ def costliest(comparison: Comparison) -> str:
     if comparison.groups or comparison.worst.empty:
         return ""
     row = comparison.worst.iloc[0]
-    networks = int(comparison.losses["networks"].iloc[0])
-    return costliest_class(row["name"], row["cost"], row["cost_low"], row["cost_high"], networks)
+    return costliest_class(row["name"], row["cost"], row["cost_low"], row["cost_high"], comparison.networks)
 
 
 def proportion(comparison: Comparison) -> str:

@@ -10,7 +10,6 @@ from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.compare import sentences
 from analysis.compare.comparison import Comparison
-from analysis.compare.cost_text import costliest
 from analysis.rendering.formats import p_value
 from analysis.runs import schema
 from analysis.statistics.resampling import Interval
@@ -47,6 +46,7 @@ class Beyond(NamedTuple):
     changes : mapping of float to Comparison
         From the control to the networks of each ratio.
     costs : mapping of float to LargestCost
+        Of one network, whose class that costs most is chosen on validation images; empty of several.
     """
 
     changes: Mapping[float, Comparison]
@@ -193,11 +193,12 @@ def _describe(ratio: float, changes: Comparison, cause: str) -> list[str]:
 
 def _describe_beyond(ratio: float, changes: Comparison, beyond: Beyond) -> list[str]:
     """Return lines on what is beyond the control, which name no class that the table has no test of."""
-    from_control, cost = beyond.changes[ratio], beyond.costs[ratio]
+    from_control = beyond.changes[ratio]
+    cost = _cost(beyond.costs[ratio]) if beyond.costs else sentences.costliest(from_control)
     return [
         f"ratio {ratio:g}: {sentences.beside(changes, from_control)}",
         *_on_classes(from_control),
-        *([] if from_control.at_chance else [_cost(cost)]),
+        *([] if from_control.at_chance else [cost]),
         f"Compared with the control, {sentences.differences(from_control)}.",
         sentences.proportion(from_control),
     ]
@@ -214,9 +215,7 @@ def _differences(changes: Comparison) -> str:
 
 
 def _cost(cost: LargestCost) -> str:
-    """Say which class pruning costs most, if that is shown, and where it was chosen and read."""
-    if cost.low is not None and cost.high is not None:
-        return costliest(cost.name, cost.cost, cost.low, cost.high, cost.networks)
+    """Say which class pruning costs most, and where it was chosen and read."""
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:

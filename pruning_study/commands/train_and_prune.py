@@ -528,8 +528,7 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
         return of_networks[0].beyond if of_networks else None
     classes, control = results[0].context.data.classes, [each.predictions for each in of_networks]
     after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
-    changes = {ratio: class_changes(classes, control, own, side="control") for ratio, own in after.items()}
-    return Beyond(changes, {ratio: controls.largest_mean_cost(each) for ratio, each in changes.items()})
+    return Beyond({ratio: class_changes(classes, control, own, side="control") for ratio, own in after.items()}, {})
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:

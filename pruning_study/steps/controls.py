@@ -7,7 +7,6 @@ import numpy as np
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.compare.comparison import Comparison
-from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
@@ -28,26 +27,19 @@ class Measured(NamedTuple):
 
 
 class LargestCost(NamedTuple):
-    """What pruning costs a class beyond the control and the accuracy, as a share of its test images.
+    """What pruning costs a class of one network beyond the control and the accuracy, as a share of its test images.
 
     Attributes
     ----------
     name : str
     cost : float
     is_shown : bool
-        Whether the class is shown to cost more than the accuracy, corrected for all classes. Of a single network the
-        test is over images.
-    low, high : float, optional
-        95 % interval over networks and images of the largest cost of a class; None of a single network.
-    networks : int
+        Whether a test over images shows that the class costs more than the accuracy, corrected for all classes.
     """
 
     name: str
     cost: float
     is_shown: bool
-    low: float | None = None
-    high: float | None = None
-    networks: int = 1
 
 
 def has_control(plan: PrunePlan) -> bool:
@@ -84,13 +76,6 @@ def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) ->
     place = int(np.nanargmax(on_validation))
     is_shown = bool(comparison.costs["cost_p"][place] <= LEVEL)
     return LargestCost(classes[place], float(on_test[place]), is_shown)
-
-
-def largest_mean_cost(comparison: Comparison) -> LargestCost:
-    """Find the class that pruning costs most in several networks, each class chosen by the other networks."""
-    worst = comparison.worst.iloc[0]
-    low, high = float(worst["cost_low"]), float(worst["cost_high"])
-    return LargestCost(worst["name"], float(worst["cost"]), largest_cost_is_shown(low), low, high, comparison.networks)
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
