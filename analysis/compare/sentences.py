@@ -159,7 +159,7 @@ def proportion(comparison: Comparison) -> str:
     errors_after, errors_before = (table["support"] @ (1 - table[recall]) for recall in ("recall_after", of_start))
     if not errors_before:
         return ""
-    beyond = beyond_proportion(table[table["disproportionate_p"] < LEVEL], row_names(table), comparison.one_kind)
+    beyond = beyond_proportion(table, row_names(table), comparison.one_kind)
     return f"{growth(errors_after / errors_before, REFERENCE[start])}. {beyond}"
 
 
