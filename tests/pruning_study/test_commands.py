@@ -180,7 +180,7 @@ class TestPrune:
         note = pruned.data.tags["mlflow.note.content"]
         accuracy = f"accuracy went from {100 * accuracies[0]:.1f} to {100 * accuracies[1]:.1f} %, largest excess: "
         assert note.startswith(accuracy)
-        assert f"points; the network is at chance. Run {dense.info.run_id}, " in note
+        assert f" points. The network is at chance after compression. Run {dense.info.run_id}, " in note
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("drawn_pictures")
