@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
+from analysis.compare import group_text
+from analysis.compare.proportion_text import implied_loss
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import short_ratio
-from analysis.rendering.proportion_text import implied_loss
 from analysis.report.verdict import on_workload, to_know, why_not
 from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
@@ -25,7 +26,7 @@ from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.costs import promised
 from analysis.study.decay_advice import decay_advice
 from analysis.study.decision import Decision, Judged, class_rows, decision, rows_of
-from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
+from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups
 from analysis.study.groups import groups as by_group
 from analysis.study.joins import join
 from analysis.study.labels import method_label
@@ -113,7 +114,7 @@ def _recommendation(
             notes.append("No single command makes the recommended networks: they were pruned several times.")
         group_results = asked.on_groups(best_runs, runs)
         of_groups = group_results.groups
-        sentences += map(sentence, group_results.groupings.to_dict("records"))
+        sentences += map(group_text.grouping, group_results.groupings.to_dict("records"))
     preference = operating_points.wanted_of(runs, asked.preference)
     choice, pareto = _choice(runs, study.shown, preference, asked.on_validation) if preference else ("", pd.DataFrame())
     rows = rows_of(decided.cell, study.arrays.runs, study).index.to_numpy()

@@ -83,10 +83,23 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     >>> found["p_holm"].tolist(), found["damaged"].tolist()
     ([0.03, 0.04, 0.03], [True, True, False])
     """
-    loss = table[LOSS if LOSS in table else "change"]
+    return ranked(marked(table))
+
+
+def marked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the columns of `with_losses`, in its own order."""
     p_holm = corrected(table["p"], len(table))[1]
-    table = table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (loss < 0))
-    return table.sort_values([loss.name, "p"], kind="stable", ignore_index=True)
+    return table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (table[loss_column(table)] < 0))
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table, the class that lost most first."""
+    return table.sort_values([loss_column(table), "p"], kind="stable", ignore_index=True)
+
+
+def loss_column(table: pd.DataFrame) -> str:
+    """Return the column of what is tested: the change beyond the control, or without one the change."""
+    return LOSS if LOSS in table else "change"
 
 
 def _columns_without_control(

@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import StudyError
-from analysis.rendering.cost_text import costliest
-from analysis.rendering.formats import decimals, with_interval
 from analysis.runs import schema
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
@@ -269,39 +267,3 @@ def _excess_losses(name: str, group_index: np.ndarray, *sides: np.ndarray) -> _L
     for ending, each in excess.items():
         columns |= {f"{name}{ending}_low": each.low, f"{name}{ending}_high": each.high}
     return _Losses(excess, columns)
-
-
-def sentence(row: Mapping[str, Any]) -> str:
-    """Describe the changes of the groups of a grouping, in a sentence or two.
-
-    Parameters
-    ----------
-    row : mapping
-        grouping, and what `grouping.summary` returns.
-    """
-    write, points = decimals(2), decimals(1)
-    low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
-    largest = with_interval(100 * row["largest_excess"], low, high, points)
-    control = row["largest_excess_control"]
-    beside = f", {points(100 * control)} in the control" if np.isfinite(control) else ""
-    floor = points(100 * row["largest_excess_floor"])
-    alpha, raw = (
-        with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
-    )
-    single = row.get("single_image_groups")
-    left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
-    who = row["largest_excess_group"] if row["n"] == 1 else "the worst group of one network, another one in each,"
-    return (
-        f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
-        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
-        f"than the accuracy{beside}; noise of the test images alone would make it {floor}.{left_out}"
-    )
-
-
-def _systematic(row: Mapping[str, Any]) -> str:
-    """Say which group costs most on average, if that is shown; nothing of one network."""
-    if not row["worst_group"]:
-        return ""
-    cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
-    beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
-    return f"Systematic cost{beyond}: {costliest(row['worst_group'], cost, low, high, row['n'], 'group')} "

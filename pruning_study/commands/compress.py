@@ -17,14 +17,13 @@ from optuna import Trial
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.compare.proportion_text import implied_loss
 from analysis.rendering import chain_front
 from analysis.rendering.markdown_text import markdown_line
-from analysis.rendering.proportion_text import implied_loss
 from analysis.runs import chain_searches, schema
 from analysis.runs.chain_searches import ChainTrials
 from analysis.statistics import limits as class_limits
 from analysis.statistics.chain_choice import choose, on_front
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import expected_losses
 from pruning_study import __version__
@@ -258,7 +257,7 @@ def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
     """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
-    recall = np.mean([class_metrics(each.label, each.predicted, len(classes)).recall for each in dense], axis=0)
+    recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
     accuracy = float(np.mean([each.accuracy for each in dense]))
     if np.isfinite(limits.accuracy_loss) and accuracy < 1:
         yield implied_loss(classes, expected_losses(recall, accuracy, limits.accuracy_loss), limits.accuracy_loss)

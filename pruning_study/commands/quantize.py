@@ -12,6 +12,7 @@ from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.common.terminal import folded
+from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.rendering.formats import interval
 from analysis.runs import schema
 from analysis.runs.schema import text
@@ -19,8 +20,8 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.controls import largest_mean_cost
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
@@ -244,12 +245,12 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    cost = largest_mean_cost(data.classes, before, after)
-    if cost.low is None or cost.high is None or np.isnan(cost.low):  # no answer changed
-        return points(cost.cost)
-    if not cost.is_shown:
-        return f"not shown, at most {points(cost.high)}"
-    return f"{cost.name} {points(cost.cost)} ({interval(cost.low, cost.high, points)})"
+    _, name, cost, low, high = class_changes(data.classes, before, after).worst.iloc[0]
+    if np.isnan(low):  # no answer changed
+        return points(cost)
+    if not largest_cost_is_shown(low):
+        return f"not shown, at most {points(high)}"
+    return f"{name} {points(cost)} ({interval(low, high, points)})"
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:

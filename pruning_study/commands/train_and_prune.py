@@ -14,11 +14,11 @@ from analysis.common import csv_text
 from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
+from analysis.compare.comparison import Comparison
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.schema import text
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import excess_loss, raw_slope
 from pruning_study.commands.pruning_table import (
     LONGEST_TABLE,
@@ -35,7 +35,7 @@ from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps import controls, logged_model, runs, shrunk
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
-from pruning_study.steps.class_changes import ClassChanges, class_changes
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.followed import following
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
@@ -90,7 +90,7 @@ class Pruned(NamedTuple):
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
-    changes: Mapping[float, ClassChanges]
+    changes: Mapping[float, Comparison]
     sizes: Mapping[float, Mapping[str, float]]
     picture: str
     offsets: Mapping[float, pd.DataFrame]
@@ -345,12 +345,15 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     context, store, classes = result.context, result.context.store, result.context.data.classes
     control = _control(result, say)
     of_control = controls.measured(control.run_id, context)
-    changes = {ratio: class_changes(classes, [of_control.test], [after]) for ratio, after in result.predictions.items()}
+    changes = {
+        ratio: class_changes(classes, [of_control.test], [after], side="control")
+        for ratio, after in result.predictions.items()
+    }
     _draw_beside_control(result, changes, control, job)
     costs, logged = {}, {}
     for ratio, run in result.pruned.items():
         of_run = controls.measured(run.run_id, context, result.predictions[ratio])
-        costs[ratio] = controls.largest_cost(classes, of_control, of_run)
+        costs[ratio] = controls.largest_cost(changes[ratio], of_control, of_run)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
         said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
         parent_id = store.get(run.run_id).data.tags.get(schema.PARENT_RUN_ID, result.dense.run_id)
@@ -367,7 +370,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 
 
 def _draw_beside_control(
-    result: Pruned, from_control: Mapping[float, ClassChanges], control: FinishedRun, job: Writer
+    result: Pruned, from_control: Mapping[float, Comparison], control: FinishedRun, job: Writer
 ) -> None:
     """Draw the picture of the job anew, and those of the pruned runs that were not yet held against this control."""
     from pruning_study.steps import pictures
@@ -510,7 +513,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     )
 
 
-def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, ClassChanges]:
+def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
     """Compare the networks of several seeds with what was pruned from them, at each ratio."""
     if len(results) == 1:
         return results[0].changes
@@ -528,10 +531,7 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
         return of_networks[0].beyond if of_networks else None
     classes, control = results[0].context.data.classes, [each.predictions for each in of_networks]
     after = {ratio: [result.predictions[ratio] for result in results] for ratio in results[0].pruned}
-    return Beyond(
-        {ratio: class_changes(classes, control, networks) for ratio, networks in after.items()},
-        {ratio: controls.largest_mean_cost(classes, control, networks) for ratio, networks in after.items()},
-    )
+    return Beyond({ratio: class_changes(classes, control, own, side="control") for ratio, own in after.items()}, {})
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
@@ -542,7 +542,7 @@ def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
     }
 
 
-def verdict(results: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
+def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> str:
     """Return the sentences above the table of `prune`."""
     prunes = results[0].plan.pruner.prunes
     return what_is_shown(changes, prunes=prunes, beyond=beyond_control(results))
@@ -579,7 +579,7 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions
-    recall = class_metrics(before.label, before.predicted, len(names)).recall
+    recall = before.counts(len(names)).recall
     after = [run.metrics[schema.RECALL + name] for name in names]
     return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
 

@@ -3,9 +3,10 @@
 import numpy as np
 
 from analysis.common import csv_text
+from analysis.compare import sentences
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
-from analysis.statistics import class_metrics, intensification
+from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context
@@ -43,8 +44,8 @@ def write_comparison(
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
     changes = class_changes(context.data.classes, [dense.predictions], [predictions])
-    outcome = "; ".join(filter(None, [changes.outcome(), changes.chance()]))
-    run.note(markdown_line(f"{outcome}. {note}"))
+    said = [f"{sentences.outcome(changes)}.", sentences.at_chance(changes), note]
+    run.note(markdown_line(" ".join(filter(None, said))))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )
@@ -88,7 +89,5 @@ def recalls_and_accuracies(
     before: Predictions, after: Predictions, classes: int
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Return the recalls of the classes before and after, and the accuracies."""
-    first, second = (
-        class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)
-    )
+    first, second = (part.counts(classes).recall for part in (before, after))
     return first, second, before.accuracy, after.accuracy

@@ -15,7 +15,6 @@ from mlflow.entities import Run
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import in_layout
 from pruning_study.models import onnx_export, onnx_quantization
@@ -124,7 +123,7 @@ def tested(store: Store, data: Dataset, run_id: str, model: "ModelProto") -> Pre
         return runs.test_predictions(store, run_id, data)
     logits = onnx_export.logits(model, data.test_images)
     predictions, loss = from_logits(torch.from_numpy(logits), torch.from_numpy(np.array(data.test_labels)))
-    counts = class_metrics(predictions.label, predictions.predicted, len(data.classes))
+    counts = predictions.counts(len(data.classes))
     recalls = zip(schema.metric_names(data.classes), counts.recall, strict=True)
     metrics = {schema.RECALL + name: float(recall) for name, recall in recalls}
     store.add_metrics(run_id, metrics | {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: loss})

@@ -1,15 +1,13 @@
 """The control of a pruned network, and what pruning costs a class beyond it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from analysis.rendering.cost_text import largest_cost_is_shown
+from analysis.compare.comparison import Comparison
 from analysis.runs import schema
-from analysis.statistics.class_table import costs, worst_class
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import runs
@@ -29,26 +27,19 @@ class Measured(NamedTuple):
 
 
 class LargestCost(NamedTuple):
-    """What pruning costs a class beyond the control and the accuracy, as a share of its test images.
+    """What pruning costs a class of one network beyond the control and the accuracy, as a share of its test images.
 
     Attributes
     ----------
     name : str
     cost : float
     is_shown : bool
-        Whether the class is shown to cost more than the accuracy, corrected for all classes. Of a single network the
-        test is over images.
-    low, high : float, optional
-        95 % interval over networks and images of the largest cost of a class; None of a single network.
-    networks : int
+        Whether a test over images shows that the class costs more than the accuracy, corrected for all classes.
     """
 
     name: str
     cost: float
     is_shown: bool
-    low: float | None = None
-    high: float | None = None
-    networks: int = 1
 
 
 def has_control(plan: PrunePlan) -> bool:
@@ -71,43 +62,21 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     return plan_pruning(options, context)
 
 
-def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
+def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
     The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
-    images would have lost most there by chance too.
+    images would have lost most there by chance too. `comparison` is that of the control with the pruned network.
     """
+    classes = comparison.names
     on_validation, on_test = (
         excess_loss(*recalls_and_accuracies(before, after, len(classes)))
         for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
     )
     place = int(np.nanargmax(on_validation))
-    p = costs(*_answers([control.test], [pruned.test])).columns["cost_p"][place]
+    is_shown = bool(comparison.costs["cost_p"][place] <= LEVEL)
     # Twelve places hold the round-off of the subtractions, and no image.
-    cost = round(float(on_test[place]), 12) + 0.0
-    return LargestCost(classes[place], cost, bool(p <= LEVEL))
-
-
-def largest_mean_cost(
-    classes: Sequence[str], control: Sequence[Predictions], pruned: Sequence[Predictions]
-) -> LargestCost:
-    """Find the class that pruning costs most in several networks, each class chosen by the other networks.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        Each has a test image.
-    control, pruned : sequences of Predictions
-        For the test images; two networks or more, in the same order.
-    """
-    worst = worst_class(*_answers(control, pruned))
-    is_shown = largest_cost_is_shown(worst.low)
-    return LargestCost(classes[worst.place], worst.cost, is_shown, worst.low, worst.high, len(pruned))
-
-
-def _answers(control: Sequence[Predictions], pruned: Sequence[Predictions]) -> tuple[np.ndarray, ...]:
-    """Return the labels of the images, and whether each network of both sides is right, (networks, images)."""
-    return pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned))
+    return LargestCost(classes[place], round(float(on_test[place]), 12) + 0.0, is_shown)
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:

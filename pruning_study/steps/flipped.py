@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.compare.comparison import Comparison
 from analysis.rendering.picture_text import fitted_name
-from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 from pruning_study.training.evaluation import Predictions
 
@@ -17,7 +17,7 @@ _GREY = "#767676"
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: ClassChanges, title: str) -> Figure:
+def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
     """Draw test images that were right before pruning and are wrong after.
 
     There is a row for each of the classes that lost most recall, and in it the images that the network before was
@@ -29,7 +29,7 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
         All test images, in memory or mapped; only those drawn are read.
     before, after : Predictions
         Of these images.
-    changes : ClassChanges
+    changes : Comparison
         From before to after.
     title : str
     """

@@ -10,7 +10,6 @@ from torch import nn
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.statistics import class_metrics
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.steps.context import Context
@@ -96,7 +95,7 @@ def write_predictions(
     (predictions, test_loss), (val_predictions, val_loss) = test, validation
     if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
         raise StudyError(f"{name}: the loss on test or validation images is NaN or infinite")
-    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    counts = predictions.counts(len(classes))
     predictions.save(run.folder / schema.PREDICTIONS)
     val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
     csv_text.write(per_class_table(predictions, classes), run.folder / schema.PER_CLASS)
@@ -109,14 +108,14 @@ def write_predictions(
 
 def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return a row for each class: class, index, support, recall, precision, f1."""
-    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    counts = predictions.counts(len(classes))
     columns = {name: getattr(counts, name) for name in ("support", "recall", "precision", "f1")}
     return pd.DataFrame({"class": classes, "index": range(len(classes)), **columns})
 
 
 def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return numbers of images, rows by true class, columns by predicted class."""
-    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    counts = predictions.counts(len(classes))
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
 

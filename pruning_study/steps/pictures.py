@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from analysis.compare import sentences
+from analysis.compare.comparison import Comparison
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
-from pruning_study.steps.class_changes import ClassChanges
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
@@ -86,26 +87,28 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recall_change(
-    changes: ClassChanges, *, alpha: float, title: str, from_control: ClassChanges | None = None
-) -> Figure:
+def recall_change(changes: Comparison, *, alpha: float, title: str, from_control: Comparison | None = None) -> Figure:
     """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
     ----------
-    changes : ClassChanges
+    changes : Comparison
         Of several networks recalls are means.
     alpha : float
         NaN if it is undefined.
     title : str
-    from_control : ClassChanges, optional
+    from_control : Comparison, optional
         Changes of the same networks from their control on. Losses, balances and their slope are then beyond it.
     """
     count = min(len(changes.table), MOST_CLASSES)
     figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
-    said = from_control.beside(changes) if from_control else "change since the dense network, not beside a control"
+    said = (
+        sentences.beside(changes, from_control)
+        if from_control
+        else "change since the dense network, not beside a control"
+    )
     figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}")
     recalls(left, changes, from_control)
     if from_control:
@@ -119,15 +122,15 @@ def recall_change(
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None = None) -> None:
+def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = None) -> None:
     """Draw the recall of each class before and after pruning; the class that lost most is always coloured.
 
     Parameters
     ----------
     axes : Axes
-    changes : ClassChanges
+    changes : Comparison
         Of several networks recalls are means.
-    from_control : ClassChanges, optional
+    from_control : Comparison, optional
         As `recall_change` takes it. The recall of the control is then drawn too, and losses are beyond it.
     """
     judged = from_control or changes
@@ -156,7 +159,7 @@ def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    said = ",\n".join(filter(None, [judged.losses(), judged.gains("control" if from_control else "network before")]))
+    said = ",\n".join(filter(None, [sentences.lost_count(judged), sentences.gains(judged).removesuffix(".")]))
     axes.set_title(f"{_capital(what)} of {selection}{beyond} in points:\n{said}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
@@ -182,7 +185,7 @@ def _capital(sentence: str) -> str:
 
 
 def _balances(
-    axes: Axes, changes: ClassChanges, alpha: float, *, before: str = "before", slope: str = "slope alpha"
+    axes: Axes, changes: Comparison, alpha: float, *, before: str = "before", slope: str = "slope alpha"
 ) -> None:
     accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
     start, end = (
@@ -205,7 +208,7 @@ def _balances(
         xlabel=f"recall balance {before}, (R - A) / A",
         ylabel="recall balance after",
     )
-    statement = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
+    statement = sentences.differences(changes) if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
     axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
@@ -224,7 +227,7 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
         axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
 
 
-def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
+def _slope_label(changes: Comparison, alpha: float, name: str) -> str:
     new, raw = changes.slopes.new, changes.slopes.raw_new
     if not changes.identified or new is None or raw is None:
         return f"{name} = {alpha:.2f}, which may be noise"
@@ -236,7 +239,7 @@ def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def over_ratios(
-    changes: Mapping[float, ClassChanges], title: str, from_control: Mapping[float, ClassChanges] | None = None
+    changes: Mapping[float, Comparison], title: str, from_control: Mapping[float, Comparison] | None = None
 ) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
@@ -244,10 +247,10 @@ def over_ratios(
 
     Parameters
     ----------
-    changes : mapping of float to ClassChanges
+    changes : mapping of float to Comparison
         By ratio, all of the same networks before.
     title : str
-    from_control : mapping of float to ClassChanges, optional
+    from_control : mapping of float to Comparison, optional
         Of the same ratios, from one control on. Its recalls are then drawn too, and losses are beyond it.
     """
     control = ["control"] if from_control else []
@@ -256,17 +259,17 @@ def over_ratios(
 
 
 @mpl.rc_context({"text.parse_math": False})
-def over_iterations(changes: Mapping[int, ClassChanges], title: str) -> Figure:
+def over_iterations(changes: Mapping[int, Comparison], title: str) -> Figure:
     """Draw what `over_ratios` does against the iterations of iterative pruning; iteration 0 is the dense network."""
     return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
 
 
 def _over(
-    changes: Mapping[Any, ClassChanges],
+    changes: Mapping[Any, Comparison],
     ticks: list[str],
     axis: str,
     title: str,
-    from_control: Mapping[Any, ClassChanges] | None = None,
+    from_control: Mapping[Any, Comparison] | None = None,
 ) -> Figure:
     first, *_ = changes.values()
     starts = [first, *list((from_control or {}).values())[:1]]

@@ -17,7 +17,6 @@ from torch import nn
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import number_of_batches
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig
@@ -297,7 +296,7 @@ def _fold_offsets(options: PruneConfig, context: Context, parent: LoadedRun, mod
 
 def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
     dense = parent.dense.val_predictions
-    return class_metrics(dense.label, dense.predicted, len(context.data.classes)).recall
+    return dense.counts(len(context.data.classes)).recall
 
 
 def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -> np.ndarray:

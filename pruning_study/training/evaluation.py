@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from analysis.common import archives
 from analysis.common.errors import StudyError
+from analysis.statistics.class_metrics import ClassMetrics, class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.predicted import most_probable, predicted_classes
@@ -44,6 +45,13 @@ class Predictions:
     def accuracy(self) -> float:
         """Share of the images that are predicted right."""
         return float(self.right.mean())
+
+    def counts(self, classes: int) -> ClassMetrics:
+        """Return the confusion matrix, and recall, precision and F1 of each class; they are counted once."""
+        kept: dict[int, ClassMetrics] = vars(self).setdefault("_counts", {})
+        if classes not in kept:
+            kept[classes] = class_metrics(self.label, self.predicted, classes)
+        return kept[classes]
 
     def save(self, path: Path) -> None:
         """Write the arrays to a compressed .npz file."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.cost_text import largest_cost_is_shown
+from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.rendering.drawing import DPI, NARROW, NEUTRAL, page
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.rendering.page import Block, Caption
-from analysis.rendering.proportion_text import beyond_proportion, growth
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
-from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
@@ -53,7 +52,7 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     rows : DataFrame
         Its rows of `study.classes`.
     """
-    return [_growth(cell), beyond_proportion(rows[rows["disproportionate_p"] < LEVEL], rows["class"])]
+    return [_growth(cell), beyond_proportion(rows, rows["class"])]
 
 
 def _growth(cell: pd.Series) -> str:

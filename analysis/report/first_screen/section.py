@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.rendering.cost_text import classes_shown
+from analysis.compare.cost_text import classes_shown
 from analysis.rendering.drawing import share_scale
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals, with_interval
 from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, numbered, picture_name

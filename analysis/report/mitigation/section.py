@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis.rendering.cost_text import class_shown
+from analysis.compare.cost_text import class_shown
 from analysis.rendering.formats import decimals, p_value, with_interval
 from analysis.rendering.page import Block, Caption, Section, at_both_widths, numbered
 from analysis.report.class_order import class_orders
@@ -38,7 +38,8 @@ _READING = (
     "movement is what the worst class of a single network loses beyond the accuracy. It is another class in each "
     "network, and above 0 without pruning too; beside it stand what noise of the test images alone makes of it, and "
     "that of the control. It shows how well a mitigation protects the worst class of a single network. The gain is how "
-    "much smaller the movement is than without the mitigation. Gain beyond the control is that minus the gain of the control. Classes worse are "
+    "much smaller the movement is than without the mitigation. Gain beyond the control is that minus the gain of the "
+    "control. Classes worse are "
     "those with a lower recall than under the control without a mitigation. All values but p are points of 100, on "
     "test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )

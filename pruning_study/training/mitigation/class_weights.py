@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import Engine
 from pruning_study.training.evaluation import Predictions
@@ -59,7 +58,7 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
     DataFrame
         class, support (its validation images), recall, weight; in the order of the classes.
     """
-    metrics = class_metrics(dense.label, dense.predicted, len(classes))
+    metrics = dense.counts(len(classes))
     images = np.bincount(labels.cpu(), minlength=len(classes))
     weights = class_weights(metrics.confusion.diagonal(), metrics.support, images, power)
     return pd.DataFrame({"class": classes, "support": metrics.support, "recall": metrics.recall, "weight": weights})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.cost_text import class_shown
+from analysis.compare.cost_text import class_shown
 from analysis.rendering.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
 from analysis.rendering.page import Block, Caption, Picture, Section, at_both_widths, picture_name
 from analysis.report import published
