@@ -76,4 +76,4 @@ def check_names(where: object, names: Iterable[str], what: str = "a class") -> N
         if "\0" in name:  # NumPy would cut the NUL off the end of a name, which could merge two classes
             raise StudyError(f"{where}: {what} has a NUL character in its name")
         if any("\ud800" <= char <= "\udfff" for char in name):
-            raise StudyError(f"{where}: {what} has half a character (a lone surrogate) in its name, which UTF-8 cannot encode")
+            raise StudyError(f"{where}: {what} has half a character in its name, which UTF-8 cannot encode")
