@@ -227,7 +227,7 @@ def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions |
 
 
 def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """Return the kind of reference, the rows of the networks that have one, and the references' rows (None if dense)."""
+    """Return the kind of reference, the rows that have one, and the references' rows (None if dense)."""
     controls = study.controls[rows]
     if (controls >= 0).any():
         return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]

@@ -29,7 +29,7 @@ from analysis.study.settings import CONTROL
 
 OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
-# A file, files as `DATASET=FILE.csv`, or a file for each data set.
+# One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
 
 
@@ -82,7 +82,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     Parameters
     ----------
     files : path, sequence of str, or mapping of str to path
-        A file, files as `DATASET=FILE.csv`, or a file for each data set.
+        One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
     datasets : sequence of str
         The data sets of the runs.
 
@@ -171,7 +171,7 @@ def groups(
 ) -> Grouped:
     """Compute the effect of pruning on groups of test images, in every cell of pruned networks.
 
-    Networks that guess are left out. Intervals and p are over networks and images. For a single network, the intervals
+    Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
     of changes are Tango's for paired counts, which suit groups of few images.
 
     Parameters

@@ -1,6 +1,6 @@
-"""Names that options take. What they stand for is in `pruning_study`."""
+"""Names that options accept. `pruning_study` defines their meanings."""
 
-# Pruners, and the scope of each: what `--scope` overrides
+# Pruners, and the scope of each unless `--scope` overrides it
 PRUNERS = {
     "mp": "global",
     "gp": "global",
@@ -27,7 +27,7 @@ SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 # When the weights of a fine-tuned network are quantised
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
-# As in the tables of Hooker et al.
+# Names as in the tables of Hooker et al.
 CORRUPTIONS = (
     "brightness",
     "contrast",
@@ -43,8 +43,8 @@ CORRUPTIONS = (
     "zoom_blur",
 )
 SEVERITIES = (1, 2, 3, 4, 5)
-# Schedules of networks that are sparse from their initial weights on
+# Schedules of networks that are sparse from their initial weights
 SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")
-# What short names of pruners stand for, and what others call them
+# Long forms of pruners' short names, and names used elsewhere
 PRUNINGS = {"mp": "magnitude pruning", "gp": "gradient pruning", "up": "undecayed pruning", "rp": "random pruning"}
 OTHER_NAMES = {"magnitude": "mp", "gradient": "gp", "taylor": "gp", "undecayed": "up", "random": "rp", "l1": "mp"}

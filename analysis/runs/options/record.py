@@ -1,4 +1,4 @@
-"""What the record of an option holds."""
+"""Define the record of an option."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,36 +9,36 @@ from analysis.common.errors import StudyError
 from analysis.runs.options.values import Check, Choice, text
 
 AUTO = "auto"
-# The key of a study's file that holds all options without a key of their own
+# The key in a study's file for all options that have no key of their own
 OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
-_LONGEST_CHOICE = 40  # characters of names that the help has room for
+_LONGEST_CHOICE = 40  # characters of names that fit into the help
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ParamRole:
-    """What a param means for a study.
+    """The meaning of a param for a study.
 
     Parameters
     ----------
     role : {"setting", "seed", "consequence"}
-        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
+        A setting distinguishes cells. A seed distinguishes the networks of one cell. A consequence follows from other
         params.
     legacy_default : str, optional
-        What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
-        has this value.
+        Value for all pruned runs that lack the param, because they were made before it existed. It is also the papers'
+        value.
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
     value : {"text", "integer", "float", "floats", "boolean"}
-        What the param's text says; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
-        are the same setting.
+        Type that the param's text is read as; `floats` are separated by commas. Two spellings of one value, such as
+        `.1` and `0.1`, are the same setting.
     concerns : {"network", "mitigation", "pruner", "pruning"}
-        `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
-        classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
-        epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
-        control have to agree in the params of `network`. The control has the same mitigation if there is such a one,
-        and else none.
+        `network`: the param applies whether or not a network is pruned, such as the epochs. `mitigation`: it spares
+        classes, whether or not a network is pruned, such as class offsets. `pruner`: it belongs to some pruners only,
+        such as epsilon. `pruning`: it belongs to pruning by any pruner, such as the schedule. A pruned network and its
+        control must agree in the params of `network`. The control has the same mitigation if there is such a control,
+        else none.
     """
 
     role: Literal["setting", "seed", "consequence"] = "setting"
@@ -50,14 +50,15 @@ class ParamRole:
 
 @dataclass(frozen=True)
 class Prerequisite:
-    """What an option needs to have an effect.
+    """A condition under which an option has an effect.
 
     Parameters
     ----------
     otherwise : str
-        What follows on `--option has no effect` where the prerequisite is not met; `{pruner}` stands for the pruner.
+        Text that follows `--option has no effect` if the condition is not met; `{pruner}` is replaced by the pruner.
     is_met : callable
-        Whether the options of a command, as `TrainConfig` and `PruneConfig` hold them, meet it.
+        Takes a command's options, such as a `TrainConfig` or `PruneConfig`, and returns whether they meet the
+        condition.
     """
 
     otherwise: str
@@ -66,35 +67,34 @@ class Prerequisite:
 
 @dataclass(frozen=True)
 class Option:
-    """The record of an option: all that is known of it, apart from the code that uses its value.
+    """The record of an option, with all its properties.
 
     Parameters
     ----------
     default : str
-        As it is typed. `auto` stands for None: a value that is worked out from other options or the data.
+        The default as typed. `auto` means None: a value that is derived from other options or the data.
     check : callable
-        Turns typed text into the value, and raises ValueError with what the option takes.
+        Converts typed text into the value, or raises a ValueError that states the accepted values.
     help : str
         The text that `--help` shows.
     commands : tuple of str
-        The commands that have the option.
+        Commands that have the option.
     typed : callable, optional
-        Check of what may be typed where a command takes several values, each of which passes `check`.
+        Check of the typed text if a command accepts several values, each of which passes `check`.
     grid : str, optional
-        The key of a study's file that lists values of the option; None where the file has no place for the option.
+        The key in a study's file that lists values of the option, or None if the file cannot set it.
     param : ParamRole, optional
-        What the param of this name means that runs log. An option without one changes no result.
+        Meaning of the logged param of this name. An option without one does not affect results.
     needs : tuple of Prerequisite
-        What the option needs to have an effect. The first that is not met is named.
+        Conditions under which the option has an effect. An error names the first that is not met.
     auto_follows : str
-        The option whose value `auto` stands for, if it stands for that of another one.
+        The option from which `auto` copies the value, if any.
     search_range : (float, float), optional
-        Smallest and largest value that `tune` tries of an option that says how strong the mitigation is that it is a
-        detail of.
+        Smallest and largest value that `tune` tries, for an option that is the strength of a mitigation.
     in_command : mapping, optional
-        Fields of the record that differ in a command, by the command's name.
+        Fields of the record that differ in some commands, by the command's name.
     heading : str
-        What `--help` shows the option below; by default the heading of the section that holds the record.
+        Heading of the option in `--help`; by default that of the record's section.
     name, type
         Name and type of the field, which `section` fills in.
     """
@@ -115,26 +115,26 @@ class Option:
     type: Any = None
 
     def __get__(self, config: object, owner: type) -> Any:
-        """Refuse to be read as the value of an option that a command does not have."""
+        """Raise an AttributeError if code reads an option that the command does not have."""
         raise AttributeError(f"{owner.__name__} has no option {self.name}")
 
     def of(self, command: str) -> Self:
-        """Return the record as a command has it."""
+        """Return the record with the fields that apply to a command."""
         return replace(self, **(self.in_command or {}).get(command, {}))
 
     def main_if_off(self, config: Any) -> str:
-        """Return the option that this one is a detail of, if that is off: none or 0; else an empty text."""
+        """Return the option that this one is a detail of if that is off (none or 0), else an empty string."""
         main = self.param.detail_of if self.param else None
         return main if main and getattr(config, main, None) in ("none", 0) else ""
 
     @property
     def is_auto(self) -> bool:
-        """Whether the default is worked out from other options or the data."""
+        """Whether the default is derived from other options or the data."""
         return self.default == AUTO
 
     @property
     def takes_several(self) -> bool:
-        """Whether it takes any number of values between commas."""
+        """Whether the option accepts any number of values, separated by commas."""
         return self.typed is not None or any(Ellipsis in get_args(kind) for kind in (self.type, *get_args(self.type)))
 
     @property
@@ -150,7 +150,7 @@ def option(default: str, check: Check, help: str, commands: tuple[str, ...], **m
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def section(heading: str) -> Callable[[type[T]], type[T]]:
-    """Return a decorator of a class whose fields are the records of options, which `--help` shows below a heading."""
+    """Make a decorator for a class whose fields are records of options under one heading of `--help`."""
 
     def decorate(cls: type[T]) -> type[T]:
         for name, type_ in cls.__annotations__.items():
@@ -163,7 +163,7 @@ def section(heading: str) -> Callable[[type[T]], type[T]]:
 
 
 def metavar(item: Any) -> str:
-    """Return the name of a field's value in the help: its type, or the names that it takes."""
+    """Return the placeholder of a field's value in the help: its type, or the accepted names."""
     check, kinds = item.metadata["check"], (item.type, *get_args(item.type))
     if isinstance(check, Choice) and len(" ".join(check.names)) <= _LONGEST_CHOICE:
         return f"[{'|'.join(check.names)}]"
@@ -179,12 +179,12 @@ def default_text(item: Any) -> str:
 
 
 def checked_value(item: Any, value: Any) -> Any:
-    """Return the value of a dataclass field, given as typed or as it is.
+    """Check and convert a value of a dataclass field, which may be given as text.
 
     Raises
     ------
     StudyError
-        If the option does not take the value.
+        If the option does not accept the value.
     """
     if value is None or (value == AUTO and item.metadata["auto"]):
         return None if item.metadata["auto"] else item.default

@@ -1,4 +1,4 @@
-"""The result of a search of epsilon, schedule, mitigation and decay: what won, and whether it holds on test images."""
+"""Result of a search of epsilon, schedule, mitigation and decay: its winner, and comparisons on test images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,20 +29,20 @@ class Tuning:
     reason : str
         The reason why the winner won.
     trials : DataFrame, a row for each trial that ended
-        number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
-        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the mitigation, 0
-        if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on validation images,
-        with their standard errors over the seeds (`_error`) and their values for each seed (`accuracy/<place>`,
-        `distortion/<place>`); eligible (complete, and within a point of the best anchor's accuracy); front (on the
-        Pareto front); winner.
+        number; complete (False if the trial was stopped after some seeds); anchor (empty if the trial is none);
+        epsilon, ratio, ramp (share of the fine-tuning; 0 is one-shot), distill (weight of distillation), strength (of
+        the mitigation, 0 if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on
+        validation images, with their standard errors over the seeds (`_error`) and their values for each seed
+        (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and within a point of the best anchor's
+        accuracy); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
         role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
-        fine_tune_decay (only if it is searched), seed; new (whether the search never saw its dense model); accuracy and
-        alpha on test images; at_chance; run_id.
+        fine_tune_decay (only if it is searched), seed; new (whether the search did not use its dense model); accuracy
+        and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `comparisons` returns it.
     files : mapping of str to bytes
-        The files that the search was read from, if it was.
+        The files that the search was read from, if any.
     """
 
     name: str
@@ -60,22 +60,22 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params beside epsilon, of schedule, mitigation and decay, that any trial has."""
+        """The searched params other than epsilon that are nonzero in any trial."""
         return [name for name in _searched(self.trials) if self.trials[name].any()]
 
     @property
     def sentences(self) -> list[str]:
-        """What won and why, on which images it is compared, and then a sentence for each comparison."""
+        """Sentences on the winner and why it won, on the images of the comparisons, and on each comparison."""
         return [_winner(self), _images(self), *_comparisons(self)]
 
     @property
     def summary(self) -> str:
-        """The sentences for a terminal: a line each, those on comparisons as a list."""
+        """The sentences for a terminal, one per line, with comparisons as a list."""
         winner, images, *compared = self.sentences
         return "\n".join([winner, images, *(f"- {sentence}" for sentence in compared)])
 
     def table(self) -> pd.DataFrame:
-        """Return the winner and the anchors on validation and on test images, a row each, as text."""
+        """Tabulate the winner and the anchors on validation and test images, as text."""
         won = self.winner
         whole = self.trials[self.trials["complete"] & (self.trials["ratio"] == won["ratio"])]
         rows = []
@@ -95,7 +95,7 @@ class Tuning:
 
 
 def _searched(frame: pd.DataFrame) -> list[str]:
-    """Return the params beside epsilon that trials or finalists have as columns."""
+    """Return the searched params other than epsilon that are columns of trials or finalists."""
     return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
 
 
@@ -104,7 +104,7 @@ def _value(value: float | str) -> str:
 
 
 def _epsilon(trial: pd.Series) -> str:
-    """Return the epsilon of a trial: that of the anchor MP is no number that anybody would type."""
+    """Write the epsilon of a trial; that of the anchor MP is too large to be a useful number."""
     return "same as mp" if trial["anchor"].startswith("MP") else f"{trial['epsilon']:.3g}"
 
 
@@ -126,9 +126,9 @@ def _mean_alpha(networks: pd.DataFrame) -> str:
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     """Compare the winner with each anchor, paired by dense model, on test images.
 
-    The comparison is on the dense models that the search never saw, if there are any. Else it is on those of the
-    search, which flatter the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was
-    the objective. The p-values of the others are corrected together.
+    The comparison uses dense models that the search did not use, if there are any, else those of the search, which
+    flatter the winner. The primary comparison is with lambda, in accuracy if that was the objective, else in alpha. The
+    p-values of the other comparisons are corrected together.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     -------
     DataFrame
         against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
-        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor that
-        has won is left out. Networks at chance have no alpha.
+        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor with
+        the winner's values is left out. Networks at chance have no alpha.
     """
     tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
     sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))
@@ -166,7 +166,7 @@ _TEST = ("difference", "difference_low", "difference_high", "p", "n")
 
 
 def _anchors(tested: pd.DataFrame) -> list[str]:
-    """Return the anchors that differ from the winner."""
+    """Return the roles of the anchors that differ from the winner."""
     points = tested.drop_duplicates("role").set_index("role")[["epsilon", *_searched(tested)]]
     return [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]
 
