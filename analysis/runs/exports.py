@@ -290,7 +290,7 @@ def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.D
 
 
 def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
-    return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # "object" is the type of strings in pandas 2
+    return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # object in pandas 2
 
 
 # Predictions for all test images by all networks of a data set.

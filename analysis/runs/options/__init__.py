@@ -1,1 +1,1 @@
-"""Options of `pruning-study`: a table with a record for each option, and the types of these records. No torch needed."""
+"""Options of `pruning-study`: a table of records, and the types of these. Importing them does not import torch."""

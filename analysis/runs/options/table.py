@@ -1,9 +1,9 @@
-"""The table of options: one record for each option of `pruning-study`.
+"""The table of options, with one record for each option of `pruning-study`.
 
-A record says all that is known of an option: its type, default, check and help, the commands that have it, its key in a
-study's file, what it needs to have an effect, and what its param means. From these records are made the dataclasses of
-the commands, click's options, the sections of the help, the warnings of options without effect, the keys of studies,
-the params that runs log, and the command that `pruning-analysis recommend` prints.
+A record has all properties of an option: its type, default, check and help, the commands that have it, its key in a
+study's file, the conditions under which it has an effect, and the meaning of its param. The dataclasses of the
+commands, click's options, the sections of the help, the warnings about options without effect, the keys of studies, the
+params that runs log, and the command that `pruning-analysis recommend` prints are made from these records.
 """
 
 import math
@@ -45,7 +45,7 @@ from analysis.runs.options.values import (
     within,
 )
 
-# The headings of the help, in its order
+# The headings of the help, in order
 HEADINGS = (
     "Search",
     "Images",
@@ -57,15 +57,15 @@ HEADINGS = (
     "Training",
     "Machine and runs",
 )
-# The options that `-h` shows, in the order of their use
+# The options that `-h` shows, in order of use
 MAIN_OPTIONS = (
     *("dataset", "model", "image_size", "weights", "seed", "seeds", "epochs", "decay"),
     *("pruner", "ratio", "iterations", "weight_treatment", "schedule", "fine_tune_epochs", "class_offsets", "control"),
     *("objective", "max_class_loss", "max_accuracy_loss", "minimize", "n_trials", "timeout", "budget", "confirm_seeds"),
     *("number_format", "all", "device", "experiment", "force"),
 )
-MOST_SHOWN = 15  # a command that has no more options shows them all
-# Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
+MOST_SHOWN = 15  # `-h` shows all options of a command that has at most this many
+# Sets of commands that have an option. The configs of `prune` and `iterate` inherit all options from that of `train`.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (
     *TRAINING_COMMANDS,
@@ -104,7 +104,7 @@ HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: co
 
 @section("Data and network")
 class DataOptions:
-    """Which network is trained, how, and on what."""
+    """Options for data, network and recipe."""
 
     dataset: str = option(
         "fashion-mnist-mini",
@@ -196,7 +196,7 @@ class DataOptions:
 
 @section("Data and network")
 class ReadingOptions:
-    """How images are found and read."""
+    """Options for finding and reading images."""
 
     test_fraction: float | None = option(
         AUTO,
@@ -231,7 +231,7 @@ class ReadingOptions:
 
 @section("Training")
 class TrainingOptions:
-    """How a network is trained."""
+    """Options for training a network."""
 
     seed: int = option(
         "0",
@@ -351,7 +351,7 @@ class TrainingOptions:
 
 @section("Pruning")
 class PruningOptions:
-    """What is pruned."""
+    """Options for the choice of weights to prune."""
 
     pruner: str = option(
         "mp",
@@ -480,7 +480,7 @@ class PruningOptions:
 
 @section("Pruning")
 class IterationOptions:
-    """How a network is pruned again and again."""
+    """Options for iterative pruning."""
 
     iterations: int = option(
         "20",
@@ -519,7 +519,7 @@ class IterationOptions:
 
 @section("Fine-tuning and gradual pruning")
 class FineTuningOptions:
-    """How a network is trained after pruning or meanwhile, and what spares its classes."""
+    """Options for training during and after pruning, and for mitigations that spare classes."""
 
     fine_tune_epochs: int | None = option(
         AUTO,
@@ -768,7 +768,7 @@ class FineTuningOptions:
 
 @section("Number format")
 class NumberFormatOptions:
-    """In which numbers networks are trained and stored."""
+    """Options for the number formats in which networks are trained and stored."""
 
     precision: str = option(
         "float32",
@@ -800,7 +800,7 @@ class NumberFormatOptions:
 
 @section("Machine and runs")
 class MachineOptions:
-    """What trains, and which runs are made."""
+    """Options for the hardware, and for the runs to make."""
 
     device: str | None = option(
         AUTO,
@@ -858,7 +858,7 @@ class MachineOptions:
 
 @section("Machine and runs")
 class StudyOptions:
-    """How a study is run."""
+    """Options for running a study."""
 
     workers: int | None = option(
         AUTO,
@@ -899,7 +899,7 @@ class StudyOptions:
 
 @section("Search")
 class SearchOptions:
-    """What `tune` searches."""
+    """Options for the search of `tune`."""
 
     seeds: tuple[int, ...] = option(
         "0,1,2",
@@ -978,7 +978,7 @@ class SearchOptions:
 
 @section("Search")
 class CompressionOptions:
-    """What `compress` aims at, and when it stops."""
+    """Options for the goal and the end of `compress`."""
 
     max_class_loss: float = option(
         "3",
@@ -1017,7 +1017,7 @@ class CompressionOptions:
 
 @section("Images")
 class ExemplarsOptions:
-    """Which cell `exemplars` shows, and what it writes."""
+    """Options for the cell and the output of `exemplars`."""
 
     study: str | None = option(
         AUTO,
@@ -1101,7 +1101,7 @@ class ExemplarsOptions:
 
 @section("Training")
 class VerifyOptions:
-    """Which networks of a study `verify` trains again."""
+    """Options for the networks that `verify` trains again."""
 
     seed: int | None = option(
         AUTO,
@@ -1114,7 +1114,7 @@ class VerifyOptions:
 
 @section("Files")
 class GroupsOptions:
-    """Which files `groups` writes."""
+    """Options for the files that `groups` writes."""
 
     output: Path = option(
         "groups.csv",
@@ -1132,7 +1132,7 @@ class GroupsOptions:
 
 @section("Images")
 class RobustnessOptions:
-    """On which images `robustness` measures which networks."""
+    """Options for the images and networks of `robustness`."""
 
     corruptions: tuple[str, ...] | None = option(
         AUTO,
@@ -1178,7 +1178,7 @@ class RobustnessOptions:
 
 @section("Number format")
 class ExportOptions:
-    """What `export` writes."""
+    """Options for the files that `export` writes."""
 
     format: str = option(
         "onnx",

@@ -1,4 +1,4 @@
-"""Values of options: from typed text, with its checks, and back to text."""
+"""Convert values of options from typed text, with checks, and back to text."""
 
 import math
 import re
@@ -14,14 +14,14 @@ from analysis.runs.options.names import OTHER_NAMES, PRUNINGS
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
-LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
+LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, so that the run would not be found again
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-# Turns typed text into a value, and raises ValueError with what the option takes.
+# Converts typed text into a value, or raises a ValueError that states the accepted values.
 Check = Callable[[str], Any]
 
 
 def text(value: Any) -> str:
-    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
+    """Write a value in its canonical text: floats by `repr`, booleans as `true` and `false`, tuples with commas."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -38,9 +38,9 @@ def nonempty_text(value: str) -> str:
 
 
 def utf8_text(value: str) -> str:
-    """Return a text that MLflow can store; raise ValueError if there is none that is the same."""
+    """Return the text unchanged if MLflow can store it, else raise a ValueError."""
     if "\0" in value or value != value.encode(errors="replace").decode():
-        raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
+        raise ValueError(f"{shortened(value)} is not text in UTF-8: rename it")
     return value
 
 
@@ -67,7 +67,7 @@ def integer(minimum: int, maximum: int = LARGEST) -> Check:
 
 
 def weight_bits(value: str) -> int:
-    """Return the bits of a weight: 2 to 8 of an integer, or the 32 of float32."""
+    """Parse the bits of a weight: 2 to 8 for an integer, or 32 for float32."""
     number: int = integer(-LARGEST)(value)
     if number != 32 and not 2 <= number <= 8:
         raise ValueError(f"{_start(value)} is neither 2 to 8 nor 32")
@@ -99,7 +99,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
 
 @dataclass(frozen=True)
 class Choice:
-    """Check of one of some names."""
+    """Check that a value is one of some names."""
 
     names: tuple[str, ...]
 
@@ -114,7 +114,7 @@ def choice(names: Iterable[str]) -> Choice:
 
 
 def choice_or_import_path(names: Collection[str], kind: str) -> Check:
-    """Return a check of a name or an import path; nothing is imported. `kind` is what the name stands for."""
+    """Make a check of a name or an import path, without importing; `kind` is a noun for the name."""
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
@@ -136,7 +136,7 @@ def boolean(value: str) -> bool:
 
 
 def several(check: Check) -> Check:
-    """Return a check of values between commas, no two the same."""
+    """Make a check of distinct values separated by commas."""
 
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
@@ -149,7 +149,7 @@ def several(check: Check) -> Check:
 
 
 def assignments(value: str) -> tuple[str, ...]:
-    """Return settings that are written name=value, between commas."""
+    """Parse settings written name=value, separated by commas."""
     settings = tuple(item.strip() for item in value.split(","))
     names = [item.partition("=")[0] for item in settings]
     for name, item in zip(names, settings, strict=True):
@@ -161,26 +161,26 @@ def assignments(value: str) -> tuple[str, ...]:
 
 
 def class_fractions(value: str) -> tuple[str, ...] | None:
-    """Return shares of classes that are written class=share, between commas, by name; a share of 1 is left out."""
+    """Parse class=share items separated by commas; sort them by name and omit shares of 1."""
     shares: dict[str, float] = {}
     for item in value.split(","):
         name, equals, share = item.rpartition("=")
         if not equals or not name.strip():
-            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, of classes without a comma")
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, for classes without a comma")
         if name.strip() in shares:
             raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
         shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
     settings = tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1)
     if (length := len(text(settings))) > LONGEST_PARAM:
         raise ValueError(
-            f"{_start(value)} has {length:,} characters, and a run can log {LONGEST_PARAM:,}: name fewer classes, or "
+            f"{_start(value)} has {length:,} characters, but a run can log {LONGEST_PARAM:,}: name fewer classes, or "
             "make a data set of the images to train on"
         )
     return settings or None
 
 
 def seeds(value: str) -> tuple[int, ...]:
-    """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
+    """Parse seeds written as 3, 0,2,5 or 0-4."""
     numbers: list[int] = []
     for item in value.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
@@ -194,18 +194,18 @@ def seeds(value: str) -> tuple[int, ...]:
 
 
 def duration(value: str) -> float:
-    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is of seconds."""
+    """Parse a time written as 90s, 30m or 2h into seconds; a number without a unit is in seconds."""
     number, unit = value.strip(), 1
     if number[-1:] in _SECONDS:
         number, unit = number[:-1], _SECONDS[number[-1]]
     try:
         return unit * within(0, math.inf)(number)
     except ValueError:
-        raise ValueError(f"{shortened(value)} is no time above 0: write 90s, 30m or 2h") from None
+        raise ValueError(f"{shortened(value)} is not a time above 0: write 90s, 30m or 2h") from None
 
 
 def registered_name(value: str) -> str:
-    """Return a name of MLflow's model registry, with or without an alias behind `@`, as it is typed."""
+    """Check a name for MLflow's model registry, perhaps with an alias after `@`, and return it as typed."""
     name, at, alias = utf8_text(value.strip()).partition("@")
     if not name or re.search("[/:.%\"']", name):
         raise ValueError(f"{shortened(value)}: MLflow takes no / : . % and no quotes in the name of a model")
@@ -222,7 +222,7 @@ def gpu_share(value: str) -> float:
 
 
 def steps_or_share(value: str) -> int | float:
-    """Return a whole number of training steps, or a share of the training, which is written with a point."""
+    """Parse a whole number of training steps, or a share of the training written with a decimal point."""
     if value.strip().isdecimal():
         return integer(0)(value)
     share = finite_number(value)
@@ -232,7 +232,7 @@ def steps_or_share(value: str) -> int | float:
 
 
 def theta_and_gamma(value: str) -> str:
-    """Return `none`, or the two numbers of --performance-weighted as canonical text."""
+    """Check `none` or the two numbers of --performance-weighted, and return them as canonical text."""
     if value.strip() == "none":
         return "none"
     theta, comma, gamma = value.partition(",")
