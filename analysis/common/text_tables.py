@@ -94,7 +94,9 @@ def number(where: str, text: str, what: str = "value") -> float:
     try:
         return float(text) if text else math.nan
     except ValueError as error:
-        raise StudyError(f"{where} has the {what} {shortened(text)}, which is not a number{decimal_hint(text)}") from error
+        raise StudyError(
+            f"{where} has the {what} {shortened(text)}, which is not a number{decimal_hint(text)}"
+        ) from error
 
 
 def decimal_hint(text: str) -> str:

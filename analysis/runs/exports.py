@@ -445,6 +445,6 @@ def _content(folder: Path, name: str, digest: str) -> bytes:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise StudyError(
-            f"{path}: damaged, or from another export than the {CONTENTS} beside it; restore it or export the study again"
+            f"{path}: damaged, or from another export than the {CONTENTS} beside it; restore it or export again"
         )
     return content

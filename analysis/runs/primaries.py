@@ -215,7 +215,8 @@ def checked(primary: Primary) -> Primary:
 
     Raises
     ------
-    ValueError If one of them is invalid.
+    ValueError
+        If one of them is invalid.
     """
     MethodSelector.from_label(primary.method)
     MethodSelector.from_label(primary.baseline)

@@ -62,7 +62,7 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     computed = rows(
         "SELECT name FROM sqlite_master part"
         f" WHERE lower(name) IN ({names}) AND (type <> 'table' OR sql LIKE 'CREATE VIRTUAL%'"
-        "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: a column computed on reading
+        "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: computed on reading
     )
     if computed:
         raise StudyError(damaged(uri, f"{computed[0][0]} holds no plain data"))

@@ -243,7 +243,8 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 
     Returns
     -------
-    (classes,) NaN if no variance is known.
+    (classes,)
+        NaN if no variance is known.
 
     Examples
     --------

@@ -67,7 +67,7 @@ def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) 
     ----------
     before, after : (networks, classes)
     paired : bool
-        Whether the networks after are those before, in the same order.
+        Whether both arrays have the same networks, in the same order.
     """
     nothing = np.zeros(before.shape[1])
     if not paired:
@@ -85,7 +85,9 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
     before, after : (networks, images), bool
         Whether each network is right about each image.
     paired : bool
-        Whether both arrays have the same networks, in the same order. Examples
+        Whether both arrays have the same networks, in the same order.
+
+    Examples
     --------
     Each class has two images. One of the first class is lost:
 

@@ -1,4 +1,4 @@
-"""What single classes lost: recalls, their changes with intervals, and which classes lost beyond doubt."""
+"""Tabulate recalls of classes and their changes with intervals, and mark the classes shown to have lost recall."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from analysis.statistics import class_costs, class_losses, retraining, two_way
 from analysis.statistics.class_sums import Weights, each_class, excess_weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
 
-# Column of the losses that retraining does not explain.
+# Column of the changes that retraining does not explain.
 LOSS = "beyond_control"
 
 
@@ -25,7 +25,7 @@ def class_table(
     paired: bool = True,
     control_paired: bool = True,
 ) -> pd.DataFrame:
-    """Return a row for each class.
+    """Tabulate recalls and their changes, with a row for each class.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. Other than equal numbers are independent networks.
+        Whether each network is right about each image. If their numbers differ, the networks are independent.
     control : (networks, images), bool, optional
         The same of networks that were retrained without being compressed.
     paired, control_paired : bool
@@ -44,7 +44,7 @@ def class_table(
     DataFrame
         class, support; recall_before, recall_after, change (of recall) and excess (change of recall minus change of
         accuracy), each with the ends of its 95 % interval (`_low`, `_high`); with a control also recall_control and
-        beyond_control (recall after minus recall of the control). p is of `beyond_control`, or of `change` without a
+        beyond_control (recall after minus recall of the control). p tests `beyond_control`, or `change` if there is no
         control.
 
     Examples
@@ -65,7 +65,7 @@ def class_table(
 
 
 def with_losses(table: pd.DataFrame) -> pd.DataFrame:
-    """Mark the classes that lost recall beyond doubt.
+    """Mark the classes that are shown to have lost recall.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _excess(
 
 
 class Costs(NamedTuple):
-    """What compression cost the classes, against the control if there is one.
+    """Costs of compression for classes, against the control if there is one.
 
     Attributes
     ----------
@@ -156,8 +156,8 @@ def costs(
 ) -> Costs:
     """Return the estimates of `class_costs` for each class, of single networks too, and where a class has no variance.
 
-    Of single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
-    level makes the bounds hold together.
+    For single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
+    level makes the bounds hold jointly.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _costs(
 def worst_class(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
 ) -> class_costs.WorstClass:
-    """Return the class that costs most, of pairs of networks; parameters are those of `class_table`."""
+    """Find the class with the largest cost in pairs of networks; parameters are as for `class_table`."""
     start, weights = (before if control is None else control), excess_weights(_shares(label))
     return _worst(_changes(label, start, after, True), weights, label, start, after)
 
@@ -260,7 +260,7 @@ def _p_of_cost(
     value: np.ndarray,
     n_changed: np.ndarray,
 ) -> np.ndarray:
-    """Return p of the costs; without any variance, those of coins that are thrown for the images that changed."""
+    """Compute p of the costs; without any variance, by a sign test on the images that changed."""
     p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
     of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
     return np.where(np.isnan(p), of_coins, p)
@@ -373,14 +373,15 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
 def losses_on_own_images(
     label: np.ndarray, control: np.ndarray, after: np.ndarray, *, levels: Sequence[float] = (LEVEL,)
 ) -> Losses:
-    """Return the losses of two networks or more that were each asked about images of their own, as `losses` does.
+    """Compute losses, as `losses` does, of at least two networks that were each tested on their own images.
 
     Parameters
     ----------
     label : (images,), integers
-        Class of each image that a network was asked about, from 0.
+        Class of each image, from 0.
     control, after : (networks, images)
-        1 where a network is right, 0 where it is not, and NaN where it was not asked. Row i of both is one network.
+        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both is one
+        network.
     levels : sequence of float
         1 minus the confidence of each interval.
 
@@ -491,7 +492,7 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return recalls, (classes,), and their bounds, (2, classes), as `class_table` does.
 
-    They are Wilson's of one network, and where networks and images show no variance.
+    The bounds are Wilson's if there is one network, or if networks and images show no variance.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
