@@ -75,7 +75,7 @@ def new_image_sums(
     support : (classes,)
         Number of test images of each class.
     raw : bool
-        Whether the balances are not divided by the accuracies, as for `raw_slope`.
+        Whether to leave balances undivided by the accuracies, as for `raw_slope`.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def slope_parts(
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
     raw : bool
-        Whether the balances are not divided by the accuracies, as for `raw_slope`.
+        Whether to leave balances undivided by the accuracies, as for `raw_slope`.
     paired : bool
         Whether to compute `pairs`, which take most of the time.
 

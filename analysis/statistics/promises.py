@@ -24,7 +24,7 @@ def spreads(changes: Changes) -> list[Spread]:
     Parameters
     ----------
     changes : Changes
-        Of paired networks, two or more.
+        Changes of at least two paired networks.
     """
     variances = changes.variances(each_class(len(changes.images)))
     ((over_networks, dof),) = variances.networks
@@ -41,7 +41,7 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
         As for `class_costs.bounds`.
     limit : float
     level : float
-        1 minus the confidence of all bounds together.
+        1 minus the joint confidence of all bounds.
 
     Returns
     -------
@@ -82,13 +82,13 @@ def promises(
     Parameters
     ----------
     changes : Changes
-        Of paired networks, two or more.
+        Changes of at least two paired networks.
     images : float
-        Images of a class.
+        Number of images of each class.
     limits : sequence of float
         Losses of recall.
     level : float
-        1 minus the confidence of all bounds together.
+        1 minus the joint confidence of all bounds.
 
     Returns
     -------
