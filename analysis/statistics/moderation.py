@@ -211,15 +211,15 @@ def moderated(
     least : (classes,) or float
         Smallest moderated variance of each class.
     second : (classes,), optional
-        Independent estimates of another variance of the same networks, with the same degrees of freedom. from the
-        first. A class that varies more than the others in either is not taken as one of them.
+        Estimates of another variance of the same networks, with the same degrees of freedom and an independent error.
+        A class that varies more than the others in either estimate does not count as one of the population.
 
     Returns
     -------
     Moderated
-        If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by 0.25
-        quarter. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half as
-        many vary.
+        If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by
+        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half as many
+        vary.
 
     Examples
     --------
