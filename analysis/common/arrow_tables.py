@@ -27,7 +27,7 @@ def read(
     Parameters
     ----------
     path : Path
-        A file with one of the `SUFFIXES`, or a folder for which `is_saved_dataset` holds.
+        A file with one of the `SUFFIXES`, or a folder that `is_saved_dataset` accepts.
     wanted : callable
         Takes the names of all columns and returns those to read.
     limit : SizeLimit

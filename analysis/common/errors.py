@@ -33,8 +33,8 @@ class StudyError(Exception):
     Parameters
     ----------
     *lines : str
-        One line that says what is wrong, where, and what to do; further lines if several things are wrong. Secrets in
-        the lines are masked.
+        One line with the fault, its place and the remedy; further lines if there are several faults. Secrets in the
+        lines are masked.
     option : str, optional
         The option whose value is wrong, by the name of its field (`batch_size`), or an argument in capitals (`FILE`).
         If it is given, the error is a usage error with exit code 2.

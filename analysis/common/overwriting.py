@@ -68,7 +68,7 @@ def check_inputs(
     inputs : iterable of Path or None
         Files and folders that are read. Those that do not exist are skipped.
     read : str
-        Plural noun for what is read from the inputs, for the error.
+        Plural noun for the contents of the inputs, for the error.
     names : sequence of str
         Files that are always written to an output folder.
     option : str

@@ -112,7 +112,7 @@ class Recommendations(list[Recommendation]):
         Returns
         -------
         list of str
-            Sentences on what the regression leaves out.
+            Sentences on data that the regression leaves out.
 
         Raises
         ------

@@ -140,7 +140,8 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
             own_values, dense_values = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
             differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
             if name in _SHARED_IF_GIVEN:
-                # A pruned run needs the protocol if that of its dense run is `released`, because reports explain it.
+                # A pruned run must have the param if its dense run has protocol `released`, because reports explain
+                # this.
                 differ &= (own_values.notna() & dense_values.notna()) | (
                     own_values.isna() & (dense_values == _RELEASED)
                 )

@@ -192,7 +192,7 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
 
 
 def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> dict[str, str]:
-    """Return the dense run of each known run; that of a dense run is itself.
+    """Return the dense run of each known run; a dense run is its own.
 
     Raises
     ------

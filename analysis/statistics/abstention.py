@@ -59,7 +59,8 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
 
     Examples
     --------
-    The third of three networks differs. The other two of it agree, but for each of the others the remaining two differ:
+    The third of three networks differs from the other two. For it these two agree, but for each of them the remaining
+    two differ:
 
     >>> disputes(np.array([[0], [0], [1]])).ravel().tolist()
     [1.0, 1.0, 0.0]

@@ -126,7 +126,7 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
 
 
 # Columns of tables: the first four fields of `Bounds` for losses, all for costs. Losses have no p, because a loss of
-# accuracy alone makes some class lose.
+# accuracy already implies that some class loses.
 LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
 COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 

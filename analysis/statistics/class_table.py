@@ -75,7 +75,8 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, the class that lost most first
-        With p_holm, p corrected for all rows, and damaged: whether p_holm is at most .05 and recall was lost.
+        The table with p_holm (p corrected for all rows) and damaged (whether p_holm is at most .05 and recall was
+        lost).
 
     Examples
     --------
@@ -116,9 +117,9 @@ def _excess(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the excess of each class and its bounds, (2, classes), given the changes of recall and their bounds.
 
-    Where all images of a class change alike, as where none changes, its change has no variance that images could show.
-    The distances to the bounds of such changes are squared and added, as Zou and Donner (2008, Statistics in Medicine
-    27, 1693-1702) do. `variances` are those of the excess, and `level` is that of the bounds.
+    If all images of a class change alike, for example because none changes, its change has no variance over images. For
+    such classes, the squared distances to the bounds are added instead (Zou and Donner 2008, Statistics in Medicine 27,
+    1693-1702). `variances` are the excess's, and `level` is the bounds'.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0
@@ -154,7 +155,7 @@ def costs(
     *,
     paired: bool = True,
 ) -> Costs:
-    """Return the estimates of `class_costs` for each class, of single networks too, and where a class has no variance.
+    """Compute the estimates of `class_costs`, also for single networks and for classes without variance.
 
     For single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
     level makes the bounds hold jointly.
@@ -189,15 +190,15 @@ def costs(
 
 
 def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, changes: class_losses.Changes) -> Costs:
-    """Return the costs of several networks, of which changes are known.
+    """Compute the costs of several networks from their changes.
 
     Parameters
     ----------
     label : (images,), integers
     start, after : (networks, images), bool
-        Whether the networks are right: the references, and those after.
+        Whether each reference network, and each network after, is right about each image.
     changes : Changes
-        From one to the other, moderated, and of classes with few images as `class_losses.of_few_images` has them.
+        Changes from the references to those after, moderated, and widened by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
@@ -247,7 +248,7 @@ def _with_retraining(
     control: np.ndarray,
     after: np.ndarray,
 ) -> two_way.Variances:
-    """Return variances of the costs of a single network, with what retraining alone does to classes."""
+    """Add the variance due to retraining alone to the variances of a single network's costs."""
     pairs = ((before, control), (control, after))
     of_shift, dof = retraining.shift_variances(*(retraining.changed(label, *pair) for pair in pairs))
     return variances._replace(networks=[(np.square(weights) @ of_shift, dof)]) if dof else variances
@@ -278,7 +279,7 @@ def _worst(
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
 
-    Without p, which takes long for hundreds of classes, and with a variance over networks of each class's own.
+    p is omitted, because it takes long for hundreds of classes, and variances over networks are not moderated.
     """
     return _change(label, before, after, paired=True, with_p=False, moderated=False)[:2]
 
@@ -286,7 +287,7 @@ def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same from the control on, `beyond_control` of `class_table`."""
+    """Compute `beyond_control` of `class_table` and its bounds, as `recall_changes` does."""
     return _beyond_control(label, before, after, control, with_p=False, moderated=False)[:2]
 
 
@@ -301,7 +302,7 @@ class Losses(NamedTuple):
     variances : Variances, optional
         None of single networks.
     upper : (classes,)
-        One-sided 95 % bounds that hold for all classes together.
+        One-sided 95 % bounds that hold for all classes jointly.
     level : float
         1 minus the confidence of the one-sided bound of one class.
     """
@@ -387,7 +388,7 @@ def losses_on_own_images(
 
     Examples
     --------
-    Each network has two images of its own, and the first loses one of them:
+    Each network has its own two images, and the first network loses one of them:
 
     >>> nan = np.nan
     >>> control = np.array([[1, 1, nan, nan], [nan, nan, 1, 1]])
@@ -409,7 +410,7 @@ def accuracy_loss(
     *,
     paired: bool = True,
 ) -> Losses:
-    """Return the loss of the accuracy as that of one class, as `losses` does."""
+    """Compute the loss of accuracy as `losses` does, treating all images as one class."""
     if control is None or len(after) > 1:
         return losses(np.zeros_like(label), before, after, control, paired=paired)
     alone = retraining.changed(label, before[0], control[0])
@@ -447,7 +448,7 @@ def _change(
     if not with_p:
         return value, bounds, np.full(len(value), np.nan)
     n_changed = _changed_images(label, before, after)
-    # No p is below that of an exact test in which all changed images of a class change in the same direction.
+    # p is at least that of an exact test in which all changed images of a class change in the same direction.
     p = class_losses.p_of_either_test(changes, each_class(len(value)))
     return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
 
@@ -469,7 +470,7 @@ def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Vari
 
 
 def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how many images of each class have another share of right networks after, (classes,)."""
+    """Count images of each class whose share of right networks differs before and after, (classes,)."""
     return np.bincount(label, before.mean(0) != after.mean(0))
 
 

@@ -51,8 +51,8 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
 
     Examples
     --------
-    The baseline has alpha 1 at accuracy .9 and alpha 2 at .7. The method has alpha 1.6 at .8, where the baseline has
-    1.5:
+    The baseline has alpha 1 at accuracy .9 and alpha 2 at .7. At accuracy .8 the method has alpha 1.6, and the baseline
+    is interpolated to 1.5:
 
     >>> baseline = Curve(np.array([[0.9], [0.7]]), np.array([[1.0], [2.0]]), np.ones((2, 1)))
     >>> method = Curve(np.array([[0.8]]), np.array([[1.6]]), np.ones((1, 1)))

@@ -32,8 +32,8 @@ def excess_losses(
 ) -> Excess:
     """Estimate each group's loss of accuracy beyond that of all images, for new networks and new images.
 
-    The variance over images of a group is at least that of as many images drawn from all. Otherwise a few images that
-    happen to change alike would seem to have variance 0.
+    The variance over images of a group is taken as at least that of an equal number of images drawn from all. Otherwise
+    a few images that happen to change alike would seem to have variance 0.
 
     Parameters
     ----------

@@ -314,7 +314,7 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     -------
     label, votes : (images, populations), integers
     tied : (images, populations), bool
-        Whether another class has as many votes.
+        Whether another class has equally many votes.
 
     Examples
     --------

@@ -199,7 +199,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN where `before` is 0 for every class.
+        NaN if `before` is 0 for every class.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def raw_slope(
     Returns
     -------
     (...)
-        NaN where every class has the accuracy as its recall.
+        NaN if the recall of every class equals the accuracy before.
 
     Examples
     --------

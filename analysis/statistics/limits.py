@@ -313,7 +313,7 @@ def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = No
 
 
 def _reason(decided: Decided, classes: int) -> str:
-    """Explain why losses are within their limits, beyond them, or undecided, and what would decide."""
+    """Explain why losses are within limits, beyond them, or undecided, and how to decide."""
     state, worst, _, open_rows = decided
     if worst is None:
         return (

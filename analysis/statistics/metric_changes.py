@@ -46,7 +46,7 @@ class _Metric(NamedTuple):
     Attributes
     ----------
     value : (networks, cells)
-        NaN where it is undefined.
+        NaN if undefined.
     cell : (networks, images), integers
         The cell to which each image contributes; -1 for none.
     part : (networks, images)

@@ -22,7 +22,7 @@ class Modes(NamedTuple):
     share : (..., images)
         Share of networks that predict the modal label.
     tied : (..., images), bool
-        Whether another class has as many votes.
+        Whether another class has equally many votes.
     """
 
     label: np.ndarray

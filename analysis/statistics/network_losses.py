@@ -17,7 +17,7 @@ _GAINS, _MOST = 2, 0.75
 def gross_losses(
     names: Sequence[str], label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool, tests: int
 ) -> pd.DataFrame:
-    """Find classes of which a single network is shown to have lost more than `GROSS_LOSS`.
+    """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
     A network is compared with its control or, if there is none, with the network before from which it was made. If that
     is unknown, it is compared with the one that has the lowest recall of the class. Because retraining alone moves

@@ -44,7 +44,7 @@ class Shift(NamedTuple):
     Attributes
     ----------
     variance : float
-        Variance of (lost - won) / (lost + won) over classes, minus that of independent coin tosses for each image.
+        Variance of (lost - won) / (lost + won) over classes, minus the variance under a coin toss per image.
     dof : int
         Number of classes in the estimate; 0 if retraining changed no image.
     """

@@ -50,7 +50,7 @@ class RunArrays:
         Whether a network of the run is at chance, before or after pruning. Such runs have no slopes, but count in all
         other statistics.
     notes : list of str
-        Sentences on what was left out.
+        Sentences on runs that were left out.
     """
 
     runs: pd.DataFrame

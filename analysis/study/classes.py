@@ -44,7 +44,7 @@ def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | 
           moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes jointly
           (`_upper_all`).
         - cost_p: p of the cost, one-sided and corrected for all classes.
-        - disproportionate: the loss minus what it would be if every class's error had grown by one factor, with the
+        - disproportionate: the loss minus the expected loss if every class's error had grown by one factor, with the
           same intervals and p as the cost (`proportion.disproportionate_losses`). It needs controls of the same
           networks, and predictions.
 

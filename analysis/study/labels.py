@@ -71,7 +71,7 @@ def method_label(
 
 
 def has_several_teachers(runs: pd.DataFrame) -> bool:
-    """Return whether a study has more than one weight of distillation, apart from no distillation."""
+    """Return whether a study has more than one nonzero weight of distillation."""
     weights = set(runs.get(frames.column(schema.DISTILL), pd.Series(dtype=str)).dropna())
     return len(weights - {schema.FORMERLY[schema.DISTILL]}) > 1
 

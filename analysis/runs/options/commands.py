@@ -16,7 +16,7 @@ STRENGTHS = {str(record.param.detail_of): record.name for record in OPTIONS if r
 def command(name: str) -> Callable[[type[T]], type[T]]:
     """Make a decorator that turns a class into the frozen dataclass of a command's options.
 
-    The class inherits from the sections of the options, so that a type checker knows their types.
+    The class inherits from the sections of the options, so that a type checker can find their types.
     """
 
     def decorate(cls: type[T]) -> type[T]:
