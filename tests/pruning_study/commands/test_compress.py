@@ -82,7 +82,7 @@ class TestRefused:
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
             ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: it names one network, and there are several seeds"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 should be above 0 and below 100"),
-            ({"budget": "soon"}, "--budget: 'soon' is no time above 0: write 90s, 30m or 2h"),
+            ({"budget": "soon"}, "--budget: 'soon' is not a time above 0: write 90s, 30m or 2h"),
             ({"register": "a/b"}, "--register: 'a/b': MLflow takes no / : . %"),
             ({"register": "a@v1"}, "--register: 'a@v1': an alias has letters"),
             ({"minimize": "bytes"}, "--minimize: 'bytes' is not known: it takes size, latency, macs"),
