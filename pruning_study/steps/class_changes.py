@@ -1,4 +1,4 @@
-"""What became of the recall of each class, and how much of it the number of test images cannot explain."""
+"""Change of each class's recall, and tests of whether it exceeds the sampling noise of the test images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,24 +18,24 @@ from pruning_study.training.evaluation import Predictions
 
 
 class ClassChanges(NamedTuple):
-    """Changes of recall between networks and what was made of them, in the same order.
+    """Changes of recall and accuracy from some networks to the networks made from them.
 
     Attributes
     ----------
     table : DataFrame, a row for each class, in the order of the classes
-        class, support, recall_before, recall_after, change, change_low, change_high, damaged: whether the loss is
-        beyond the noise of the test images, corrected for the number of classes (Holm); and the columns of
+        class, support, recall_before, recall_after, change, change_low, change_high; damaged, whether the loss exceeds
+        the noise of the test images, corrected for the number of classes (Holm); and the columns of
         `proportion.disproportionate_losses`.
     accuracy : Series
         The same columns for all test images together.
     slopes : Slopes
         Alpha and raw slope, on new images too.
     networks : int
-        Pairs of networks. Those with a network at chance count in all numbers but the slopes.
+        Number of pairs of networks. Pairs with a network at chance count everywhere except in the slopes.
     chance_level : ChanceLevelCounts
         Networks at chance.
     dense : WeakDense
-        What makes the networks before weak.
+        Why the networks before are weak, if they are.
     """
 
     table: pd.DataFrame
@@ -52,12 +52,12 @@ class ClassChanges(NamedTuple):
 
     @property
     def damaged_classes(self) -> list[str]:
-        """Names of the classes that are shown to have lost recall, the one that lost most first."""
+        """Names of the classes that are shown to have lost recall, largest loss first."""
         table = self.table[self.table["damaged"]]
         return list(table.sort_values("change", kind="stable")["class"])
 
     def gains(self, reference: str = "network before") -> str:
-        """Say which classes are shown to have more recall; the empty text if none is, or if networks guess.
+        """Say which classes are shown to gain recall; return an empty string if none is, or at chance.
 
         Parameters
         ----------
@@ -74,32 +74,32 @@ class ClassChanges(NamedTuple):
 
     @property
     def identified(self) -> bool:
-        """Whether the classes differ enough, for so many test images, to speak of a slope."""
+        """Whether recalls differ by more than the noise of the test images, so that slopes mean something."""
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
     def outcome(self) -> str:
-        """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
+        """Describe the change of the accuracy, and the class whose recall fell most beyond the accuracy."""
         before, after = (f"{100 * self.accuracy[f'recall_{side}']:.1f}" for side in ("before", "after"))
         excess = 100 * (self.accuracy["change"] - self.table["change"])
         worst = self.table["class"][excess.idxmax()]
         return f"accuracy {before} -> {after} %, largest excess: {worst} {excess.max():.1f} points"
 
     def losses(self) -> str:
-        """Say which classes lost recall."""
+        """Say how many classes are shown to have lost recall."""
         if not self.damaged_classes:
             return "no class is shown to have lost recall"
         verb = "is" if len(self.damaged_classes) == 1 else "are"
         return f"{len(self.damaged_classes)} of {len(self.table)} classes {verb} shown to have lost recall"
 
     def chance(self) -> str:
-        """Say how many networks are at chance after pruning; the empty text if none is."""
+        """Say how many networks are at chance after pruning; return an empty string if none is."""
         guess, networks = self.chance_level.counts["after"]
         if not guess:
             return ""
         return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
 
     def differences(self) -> str:
-        """Say what became of the differences between the classes, by slope and spread on new images."""
+        """Say whether the differences between classes grew or shrank, by slope and spread on new images."""
         raw, spread = self.slopes.raw_new, self.slopes.spread_new
         if self.at_chance:
             return "slopes mean nothing at chance"
@@ -111,7 +111,7 @@ class ClassChanges(NamedTuple):
         return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
 
     def beside(self, from_dense: "ClassChanges") -> str:
-        """Say what became of the accuracy since the dense network; these changes are those from the control on."""
+        """Describe the change of the accuracy from the dense network; `self` holds the changes from the control."""
         before, control, after = (
             f"{100 * accuracy:.1f}"
             for accuracy in (
@@ -123,7 +123,7 @@ class ClassChanges(NamedTuple):
         return f"accuracy {before} -> {after} %; the control has {control} %"
 
     def proportion(self) -> str:
-        """Say by which factor the error grew, and which class is shown to lose more than that factor explains."""
+        """Describe the growth factor of the error, and the classes shown to lose more than it explains."""
         before, after = (1 - self.accuracy[f"recall_{side}"] for side in ("before", "after"))
         if not before:
             return ""
@@ -132,7 +132,7 @@ class ClassChanges(NamedTuple):
 
 
 def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:
-    """Compare networks with what was made of them, on the same test images.
+    """Compare networks with the networks made from them, on the same test images.
 
     Pairs with a network at chance have no slopes and count in all else.
 
@@ -141,7 +141,7 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     classes : sequence of str
         Each has a test image.
     before, after : sequences of Predictions
-        One of each network; the first after was made of the first before.
+        One of each network, in the same order: the first of `after` was made from the first of `before`.
     """
     label = before[0].label
     sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}

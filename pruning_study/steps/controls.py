@@ -1,4 +1,4 @@
-"""The control of a pruned network, and what pruning costs a class beyond it."""
+"""The control of a pruned network, and the cost of pruning for a class beyond that control."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,17 +29,17 @@ class Measured(NamedTuple):
 
 
 class LargestCost(NamedTuple):
-    """What pruning costs a class beyond the control and the accuracy, as a share of its test images.
+    """The class that pruning costs most beyond the control and the accuracy; costs are shares of its test images.
 
     Attributes
     ----------
     name : str
     cost : float
     is_shown : bool
-        Whether the class is shown to cost more than the accuracy, corrected for all classes. Of a single network the
-        test is over images.
+        Whether the class is shown to lose more than the accuracy, corrected for all classes. For a single network, the
+        test is over images only.
     low, high : float, optional
-        95 % interval over networks and images of the largest cost of a class; None of a single network.
+        95 % interval of the largest cost of a class, over networks and images; None for a single network.
     networks : int
     """
 
@@ -52,7 +52,7 @@ class LargestCost(NamedTuple):
 
 
 def has_control(plan: PrunePlan) -> bool:
-    """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
+    """Return whether a pruned network can be compared with a control, fine-tuned equally long without pruning."""
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
@@ -62,11 +62,11 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     Parameters
     ----------
     plan : PrunePlan
-        Of the pruned network; it has a control.
+        Plan of the pruned network, for which `has_control` is true.
     context : Context
     dense : LoadedRun
     """
-    # With the id of the dense run the control of another network with the same options does not count.
+    # The id of the dense run excludes controls of other dense networks with the same options.
     options = replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
     return plan_pruning(options, context)
 
@@ -74,8 +74,8 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
 def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
-    The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
-    images would have lost most there by chance too.
+    The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
+    images, its cost there would be biased upward.
     """
     on_validation, on_test = (
         excess_loss(*recalls_and_accuracies(before, after, len(classes)))
@@ -89,14 +89,14 @@ def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) ->
 def largest_mean_cost(
     classes: Sequence[str], control: Sequence[Predictions], pruned: Sequence[Predictions]
 ) -> LargestCost:
-    """Find the class that pruning costs most in several networks, each class chosen by the other networks.
+    """Find the class that pruning costs most; measure the cost on networks and images that did not choose it.
 
     Parameters
     ----------
     classes : sequence of str
         Each has a test image.
     control, pruned : sequences of Predictions
-        For the test images; two networks or more, in the same order.
+        For the test images; at least two networks, in the same order on both sides.
     """
     worst = worst_class(*_answers(control, pruned))
     is_shown = largest_cost_is_shown(worst.low)
@@ -104,19 +104,19 @@ def largest_mean_cost(
 
 
 def _answers(control: Sequence[Predictions], pruned: Sequence[Predictions]) -> tuple[np.ndarray, ...]:
-    """Return the labels of the images, and whether each network of both sides is right, (networks, images)."""
+    """Return the images' labels and, for both sides, whether each network is right about each image."""
     return pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned))
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
-    """Return whether a pruned run has its largest cost beyond this control."""
+    """Return whether the largest cost stored with a pruned run was measured against this control."""
     return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
 
 
 def log_largest_cost(
     store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost, *, note: str
 ) -> FinishedRun:
-    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it.
+    """Add the largest cost to a pruned run, unless it is stored already for this control; return the run with it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def log_largest_cost(
     run, control : FinishedRun
     cost : LargestCost
     note : str
-        Markdown; it takes the place of the run's description, which compares the run with its dense network.
+        Markdown that replaces the run's description, which compares the run with its dense network.
     """
     if not is_held_against(store, run, control):
         tags = {
