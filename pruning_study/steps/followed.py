@@ -87,7 +87,7 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)
     if options.weights:
-        raise StudyError("the dense run has its weights already", option="weights")
+        raise StudyError("the dense run already has weights: leave this option out", option="weights")
     is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
         "start": isinstance(options, PruneConfig) and options.starts_anew,
@@ -114,7 +114,9 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         if value != item.default:
             if logged_value != dense_value:
                 has = "none" if dense_value is None else text(dense_value)
-                raise StudyError(f"{text(value)} is not what {where} has: {has}", option=item.name)
+                raise StudyError(
+                    f"{text(value)} contradicts {where}, which has {has}: leave this option out", option=item.name
+                )
             continue
         if item.name == schema.MODEL:
             models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
