@@ -165,7 +165,7 @@ class TestFolder:
         sound = path.read_bytes()
         path.write_bytes(sound[: len(sound) // 2])
         assert set(robustness.pulled(pull.runs())["run_id"]) == {runs("dense")[0].info.run_id}
-        assert "1 of them before" in measure("--folder", tmp_path / "hard_photos")
+        assert "1 of them earlier" in measure("--folder", tmp_path / "hard_photos")
         assert "it is measured anew" in caplog.text
         assert path.read_bytes() == sound
 
