@@ -46,8 +46,8 @@ def audit_predictions(
     class_names : sequence or mapping, optional
         Names of the labels, by number or by label, all different.
     keep_class_order : bool
-        Whether to accept predictions that would fit the labels, or the networks before, better with their classes in
-        another order. Without it they are refused.
+        Whether to accept predictions that agree with the labels, or with the networks before, only if their classes are
+        renumbered. By default they are refused.
     unpaired : collection of str
         `before`, `control` or both, if their networks have other seeds than those of `after`, so rows are not pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
