@@ -94,8 +94,8 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     -------
     DataFrame
         As `cells.alphas` returns it, with variances of recall, and further slopes: the mean ratio, slopes of weak and
-        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean is the slope of
-        all networks of a cell together, for all points (`pooled`), for the half of the points nearest to the origin
+        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean is the slope
+        of all networks of a cell together, for all points (`pooled`), for the half of the points nearest to the origin
         (`near`), and for the others (`far`). Alpha, spread ratio and further slopes are NaN for a network at chance.
     """
     study, shared = run_arrays(runs), StudyPredictions.shared(predictions)
