@@ -108,7 +108,7 @@ def cells(
           losses of all classes; accuracy_loss_upper: upper bound for the loss of accuracy. All are against the
           reference of `classes.csv`, and networks at chance count.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
-        - realized_ratio, and each other metric with `mean_in_cells` in its record in the schema: its mean over the runs.
+        - realized_ratio, and each metric with `mean_in_cells` in its record in the schema: its mean over the runs.
 
         alpha_shared and alpha_other_seed are NaN if several runs of the cell have the same dense network.
     """

@@ -342,7 +342,7 @@ def test_what_are_no_seeds_is_one_line_of_the_command_line(run_command, typed, m
 def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command, option, values):
     result = run_command(command, option, values[0], f"{option}={values[1]}")
     assert result.exit_code == 2
-    assert f"{option} is given 2 times: write all values behind one {option}, between commas" in result.output
+    assert f"{option} is given 2 times: give all values with one {option}, separated by commas" in result.output
 
 
 def test_a_flag_may_have_a_value_or_none(run_command):
