@@ -38,8 +38,8 @@ class Recommendation(NamedTuple):
         network. Columns: pruner, settings, ratio; n, the number of networks that have a reference; then shares of test
         images, against the reference: loss, the loss of accuracy; worst_class, the class that may lose most, and
         worst_class_loss; largest_excess, the largest mean loss of a class beyond the loss of accuracy, and
-        largest_excess_class; then alpha, raw_slope and alpha_new. Columns that end in `_high` are upper bounds, those
-        of classes for all classes jointly. fails says which bounds are outside the limits, and is empty if none is.
+        largest_excess_class; then alpha, raw_slope and alpha_new. Columns that end in `_high` are upper bounds; those
+        of class losses hold for all classes jointly. fails lists the bounds outside the limits.
     notes : list of str
         Sentences on runs that were left out, and advice.
     command : str

@@ -288,7 +288,7 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
 def _in_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
 ) -> dict[str, Any]:
-    """Compute how proportionally errors grew, compared with the controls."""
+    """Estimate the growth of errors from the controls, and how proportional it is."""
     found = proportions.cell_proportion(study, rows, predictions)
     return {
         "odds_ratio": found.odds_ratio if found else np.nan,

@@ -141,7 +141,7 @@ def mostly_sound(cells: pd.DataFrame) -> pd.Series:
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
     """Compute each cell's loss of accuracy from the control, or from the dense networks if it has no control."""
     loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
-    return loss.round(9)  # so that a loss of exactly one point is not above a limit of one point
+    return loss.round(9)  # rounding errors must not lift a loss of one point above a limit of one point
 
 
 def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:

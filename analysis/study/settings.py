@@ -1,4 +1,4 @@
-"""Find the params that distinguish cells, and those of them to show."""
+"""Find the params that distinguish cells, and select those to show."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -151,7 +151,7 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
             return column in telling_details(runs, main, within)
         return _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
-        runs = runs[~starts_anew(runs)]  # these are not fine-tuned, as the start already tells
+        runs = runs[~starts_anew(runs)]  # these are not fine-tuned, as their start implies
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _parts_dense_networks(param) else CELL)

@@ -95,7 +95,7 @@ def test_an_archive_that_promises_64_tebibytes__is_refused_before_memory_is_take
     content = npy(header("'|u1'", f"({2**46},)"))
     size = len(content) - 80 + 2**46
     with memory_limit(20):
-        assert "promises 70,368,744,177," in refusal(archive_of(tmp_path / "a.npz", content))
+        assert "implies 70,368,744,177," in refusal(archive_of(tmp_path / "a.npz", content))
         said = refusal(archive_of(tmp_path / "b.npz", content, claimed=size))
         assert re.search(r"b\.npz: 6\.55e\+04 GiB of memory are needed, but the limit is 16 GiB", said)
         whole = SizeLimit(1e6, "max_data_gib")
