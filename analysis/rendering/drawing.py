@@ -194,9 +194,9 @@ def with_legend(axes: Axes) -> Figure:
     return figure
 
 
-def share_scale(figures: Iterable[Figure]) -> None:
-    """Give the horizontal axes of all panels of some figures the same ends, so that all that is drawn has room."""
-    panels = [axes for figure in figures for axes in figure.axes]
+def share_scale(panels: Iterable[Axes]) -> None:
+    """Give the horizontal axes of some panels the same ends, so that all that is drawn has room."""
+    panels = list(panels)
     ends = [axes.get_xlim() for axes in panels]
     for axes in panels:
         axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))

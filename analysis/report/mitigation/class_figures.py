@@ -56,7 +56,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
         model, _, label = labels[workload]
         title = f"What each class loses beyond the accuracy: {model}, {label}"
         drawn.append(_figure(kinds[workload], title, orders, narrow=narrow))
-    share_scale(drawn)
+    share_scale(axes for figure in drawn for axes in figure.axes)
     return drawn
 
 
