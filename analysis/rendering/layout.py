@@ -28,7 +28,7 @@ _PAD = 0.04  # inches, around a panel and between the words above and below the 
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, of a line of the title, the legend and the note
 _LETTER, _MARK = 0.085, 0.6  # inches, of a letter and of a mark of a legend
 _DOT = 25  # square points, of a dot in a legend
-_BESIDE_TITLE = 0.5  # inches of a panel that its title leaves free
+_BESIDE_TITLE = 0.2  # inches of a panel that its title leaves free
 
 _Place: TypeAlias = tuple[int, int]  # row and column
 
@@ -107,7 +107,7 @@ def draw(
         panel.draw(axes, panel.rows)
         _name(axes, panel, room)
     if not narrow:
-        _write_once(grid, sharex=bool(sharex), sharey=bool(sharey))
+        _write_once(grid)
     above: list[Text | Legend] = [figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)]
     below = figure.supxlabel(note, x=0.01, ha="left", fontsize=8, parse_math=False)
     if entries := _labelled(figure.axes) if legend is None else legend:
@@ -149,26 +149,27 @@ def _share(grid: Mapping[_Place, Axes], sharex: bool | str, sharey: bool | str) 
 
 def _name(axes: Axes, panel: Panel, room: float) -> None:
     if panel.title:
-        lines = (fitted_name(line, room, TITLE_SIZE, lines=2) for line in panel.title.split("\n"))
+        lines = (fitted_name(line, room, TITLE_SIZE, lines=3) for line in panel.title.split("\n"))
         axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
     for name, write in ((panel.across, axes.set_xlabel), (panel.up, axes.set_ylabel)):
         if name:
             write(name, fontsize=9, parse_math=False)
 
 
-def _write_once(grid: Mapping[_Place, Axes], *, sharex: bool, sharey: bool) -> None:
-    """Leave a label to the outermost of the panels that have it in a row or a column, and the numbers if shared."""
+def _write_once(grid: Mapping[_Place, Axes]) -> None:
+    """Leave what panels of a row or a column have in common to the outermost: labels, and numbers of shared axes."""
     for (row, column), axes in grid.items():
-        below = [other for (r, c), other in grid.items() if c == column and r > row]
-        left = [other for (r, c), other in grid.items() if r == row and c < column]
-        if sharex and below:
-            axes.tick_params(axis="x", labelbottom=False)
-        if sharey and left:
-            axes.tick_params(axis="y", labelleft=False, left=False)
-        if any(other.get_xlabel() == axes.get_xlabel() for other in below):
-            axes.set_xlabel("")
-        if any(other.get_ylabel() == axes.get_ylabel() for other in left):
-            axes.set_ylabel("")
+        for (other_row, other_column), other in grid.items():
+            if other_column == column and other_row > row:
+                if axes.get_shared_x_axes().joined(axes, other):
+                    axes.tick_params(axis="x", labelbottom=False)
+                if other.get_xlabel() == axes.get_xlabel():
+                    axes.set_xlabel("")
+            if other_row == row and other_column < column:
+                if axes.get_shared_y_axes().joined(axes, other):
+                    axes.tick_params(axis="y", labelleft=False, left=False)
+                if other.get_ylabel() == axes.get_ylabel():
+                    axes.set_ylabel("")
 
 
 def _labelled(panels: Sequence[Axes]) -> list[Any]:
