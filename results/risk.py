@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.common import archives
 from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
-from analysis.rendering.layout import Panel, draw
+from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.panels import intervals, name_rows, side_by_side
 from analysis.runs import frames, schema
 from analysis.runs.characteristics import TABLE
@@ -228,7 +228,7 @@ def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
         note="Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % "
         "interval over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: "
         "images lost by the control. Orange: PIEs. The ceiling is what pruned networks of other seeds say.",
-        legend=[],
+        legend=[handle(name, color=color, marker="o") for name, color in _LEGEND.items()],
     )
 
 
@@ -250,6 +250,7 @@ def _draw_classes(axes: Axes, risk_study: RiskStudy) -> None:
         )
 
 
+_LEGEND = {"images lost by pruning": BELOW, "images lost by the control": NEUTRAL, "PIEs": ABOVE}
 _ESTIMATE = ("value", "low", "high")
 _COLORS = {risk_judgement.LOST: BELOW, risk_judgement.LOST_BY_CONTROL: NEUTRAL, risk_judgement.EXEMPLARS: ABOVE}
 

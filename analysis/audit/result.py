@@ -21,8 +21,9 @@ from analysis.common.points import points
 from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS, cut, folded
 from analysis.rendering.cost_text import costliest, gain, points_with_interval
-from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL, with_legend
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, with_legend
 from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
+from analysis.rendering.layout import DPI
 from analysis.rendering.markdown_text import markdown_line
 from analysis.rendering.picture_text import name_in_picture
 from analysis.rendering.proportion_text import beyond_proportion, growth, in_proportion

@@ -80,7 +80,7 @@ def draw(
     title, note : str
         Text above and below, maybe with names of unknown origin; lines are broken to fit the width.
     legend : sequence of Line2D, optional
-        As `handle` makes them; by default of what the panels draw with a label, each label once.
+        As `handle` makes them; by default of what panels without a legend draw with a label, each label once.
     beside : float
         Inches for the names on the left.
     narrow : bool
@@ -94,7 +94,10 @@ def draw(
     cells = _cells(list(present), narrow=narrow, by_column=sharex == "col")
     shape = 1 + max(row for row, _ in cells.values()), 1 if narrow else columns
     width = NARROW if narrow else max(size[0] * columns + beside, _NARROWEST)
-    title = textwrap.fill(name_in_picture(title, _LONGEST_TITLE), int(10 * width), break_on_hyphens=False)
+    title = "\n".join(
+        textwrap.fill(name_in_picture(line, _LONGEST_TITLE), int(10 * width), break_on_hyphens=False)
+        for line in title.split("\n")
+    )
     note = textwrap.fill(printable(note), int(15 * width))
     height = size[1] * shape[0] + _TITLE * _lines(title) + _NOTE * _lines(note) + 2 * _PAD
     figure = Figure((width, height), dpi=DPI)
@@ -173,8 +176,8 @@ def _write_once(grid: Mapping[_Place, Axes]) -> None:
 
 
 def _labelled(panels: Sequence[Axes]) -> list[Any]:
-    """Return what panels draw with a label, each label once."""
-    pairs = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels)
+    """Return what panels without a legend of their own draw with a label, each label once."""
+    pairs = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels if not axes.get_legend())
     return list({label: drawn for of_panel in pairs for drawn, label in of_panel}.values())
 
 

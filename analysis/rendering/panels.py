@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import BboxTransformTo, ScaledTranslation, blended_transform_factory
 
@@ -163,11 +162,11 @@ def name_rows(axes: Axes, names: Sequence[str], *, size: float = 9) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def color_bar(axes: Axes, colors: Normalize, label: str) -> None:
-    """Put a bar of `SHADES` right of a panel, of a width in inches: it has room before panels have their width."""
+def color_bar(axes: Axes, colors: ScalarMappable, label: str) -> None:
+    """Put a bar of colours right of a panel, of a width in inches: it has room before panels have their width."""
     figure = axes.figure.figure  # of a part of a figure, the whole
     inches_beside = figure.dpi_scale_trans + ScaledTranslation(1, 0, BboxTransformTo(axes.bbox))
     across = blended_transform_factory(inches_beside, axes.transAxes)
     beside = axes.inset_axes((_GAP, 0, _GAP, 1), transform=across)
     ticks = MaxNLocator(5)  # as many in every height, so that the layout measures those that are drawn
-    figure.colorbar(ScalarMappable(colors, SHADES), cax=beside, label=label, ticks=ticks)
+    figure.colorbar(colors, cax=beside, label=label, ticks=ticks)

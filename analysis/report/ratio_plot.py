@@ -175,8 +175,8 @@ def against_ratio(
         narrow=narrow,
         sharex="col",
     )
-    for row in np.reshape(figure.axes, (len(rows), len(group))):
-        show_beyond(row, group)
+    for start in range(0, len(figure.axes), len(group)):
+        show_beyond(figure.axes[start : start + len(group)], group)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,7 +82,9 @@ def _draw_recalls(
     ends = [("accuracy", accuracy[-1], _STRONG)]
     for place, (index, row) in enumerate(named.iterrows()):
         color = ABOVE if row["is_shown"] or not place else _STRONG
-        look = {"linewidth": 2.2, "markersize": 5} if row["is_shown"] else {"linewidth": 1.2, "markersize": 3.5}
+        look: dict[str, Any] = (
+            {"linewidth": 2.2, "markersize": 5} if row["is_shown"] else {"linewidth": 1.2, "markersize": 3.5}
+        )
         face = color if row["is_shown"] else "white"
         axes.plot(recalls.loc[index].to_numpy(), color=color, marker="o", markerfacecolor=face, **look)
         ends.append((f"{row['name']}  {-100 * row['loss']:+.1f}", row["recall_after"], color))

@@ -140,7 +140,7 @@ def _draw(
     by_outcome = dict(list(frame.groupby("outcome")))
     panels = [
         Panel(
-            partial(_draw_forest, labels=labels, letters=_LETTERS if narrow else 8),
+            partial(_draw_forest, labels=labels.tolist(), letters=_LETTERS if narrow else 8),
             pd.DataFrame([_interval(row) for row in by_outcome[outcome].to_dict("records")]).assign(place=heights),
             TITLES[outcome].replace(" beyond ", "\nbeyond "),
         )

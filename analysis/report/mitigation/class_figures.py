@@ -154,7 +154,7 @@ def _figure(
     )
 
 
-def _panel_title(plain: MitigationCell, order: Sequence[int]) -> str:
+def _panel_title(plain: MitigationCell, order: np.ndarray) -> str:
     of_all = f"\n{len(order)} of {len(plain.classes)} classes" if len(order) < len(plain.classes) else ""
     return f"{plain.run[schema.DATASET]}{of_all}"
 

@@ -173,7 +173,8 @@ def _draw_curves(axes: Axes, rows_and_lines: tuple[pd.DataFrame, Lines], what: s
     draw_lines(axes, in_points, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
     for value in _in_points(rows[rows[schema.PRUNER] == DENSE])[what]:
         axes.axhline(value, color="black", linestyle="--", linewidth=1)
-    axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -_BEYOND), min(high, 100 + _BEYOND))
     set_sparsities(axes, rows[SPARSITY].max())
 
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -65,7 +66,7 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
         sharex=True,
         sharey=True,
     )
-    color_bar(figure.axes[0 if narrow else across - 1], colors, "recall before pruning")
+    color_bar(figure.axes[0 if narrow else across - 1], ScalarMappable(colors, SHADES), "recall before pruning")
     return figure
 
 
@@ -106,7 +107,7 @@ def _draw_images(axes: Axes, classes: pd.DataFrame, room: float) -> None:
     _name_classes(axes, classes[CLASS].astype(str), room)
     axes.set_xlim(-0.7, len(classes) - 0.3)
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    color_bar(axes, colors, "recall before pruning")
+    color_bar(axes, ScalarMappable(colors, SHADES), "recall before pruning")
 
 
 def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:

@@ -134,7 +134,7 @@ def distributions(units: Units, measures: list[str], place: str, *, narrow: bool
 
 
 def _draw_distribution(axes: Axes, units: Units, values: np.ndarray) -> None:
-    edges = np.histogram_bin_edges(values[~np.isnan(values)], _BINS)
+    edges = np.histogram_bin_edges(values[~np.isnan(values)], _BINS).tolist()
     for _, color, inside in _cohorts(units):
         own = values[inside & ~np.isnan(values)]
         axes.hist(own, edges, density=True, color=color, alpha=0.25)

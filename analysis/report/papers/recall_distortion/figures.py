@@ -466,7 +466,7 @@ def _strip(
             for (panel, cells), count in zip(panels.cells.items(), slots, strict=True)
         ],
         -(-len(panels.cells) // down),
-        size=(np.mean(widths) if one_row else max(widths), 3.4),
+        size=(float(np.mean(widths)) if one_row else max(widths), 3.4),
         title=title,
         note=note,
         narrow=narrow,
