@@ -217,6 +217,7 @@ def _balances(axes: Axes, changes: ClassChanges, *, alpha: float, before: str, s
     )
     statement = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
     axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
+    axes.locator_params(nbins=5)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -230,8 +231,10 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
     ends = np.column_stack([np.full(len(order), 1.04 * reach), heights])
     segments = np.stack([points[order], ends], axis=1)
     axes.add_collection(LineCollection(list(segments), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
-    for index, (x, y) in zip(order, ends, strict=True):
-        axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(heights, [names[index] for index in order], fontsize=_NAME_SIZE)
+    beside.tick_params(length=0, pad=6)
+    beside.spines[:].set_visible(False)
 
 
 def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
