@@ -27,8 +27,8 @@ _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel and between the words above and below the panels
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, of a line of the title, the legend and the note
 _LETTER, _MARK = 0.085, 0.6  # inches, of a letter and of a mark of a legend
-_DOT = 25  # square points, of a dot in a legend
-_BESIDE_TITLE = 0.2  # inches of a panel that its title leaves free
+_DOT = 25  # square points, at least, of a dot in a legend
+_BESIDE_TITLE = 14  # points of a panel that its title leaves free
 
 _Place: TypeAlias = tuple[int, int]  # row and column
 
@@ -104,7 +104,7 @@ def draw(
     spec = figure.add_gridspec(*shape)
     grid = {place: figure.add_subplot(spec[cells[place]]) for place in present}
     _share(grid, sharex, sharey)
-    room = 72 * ((width if narrow else size[0]) - _BESIDE_TITLE)
+    room = 72 * (width if narrow else (width - beside) / columns) - _BESIDE_TITLE
     for axes, panel in zip(grid.values(), present.values(), strict=True):
         axes.tick_params(labelsize=8)
         panel.draw(axes, panel.rows)
@@ -193,7 +193,7 @@ def _add_legend(figure: Figure, entries: Sequence[Any], across: int) -> Legend:
     for text, mark in zip(legend.get_texts(), legend.legend_handles, strict=True):
         text.set_parse_math(False)
         if isinstance(mark, PathCollection):
-            mark.set_sizes([_DOT])
+            mark.set_sizes(np.maximum(mark.get_sizes(), _DOT))
     return legend
 
 

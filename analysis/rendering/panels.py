@@ -48,7 +48,7 @@ def intervals(
     if no_effect is not None:
         rule(no_effect, color="black", linewidth=0.8)
     axes.grid(axis="y" if upright else "x", alpha=0.3)
-    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     rows = _complete(rows, limits)
     known = rows.dropna(subset=["value", "low"])
     if len(known):

@@ -198,7 +198,7 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
             for cell, rows in panels
         ],
         len(panels),
-        size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.75),
+        size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.9),
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         note=f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "

@@ -161,7 +161,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     return draw(
         panels_of_page,
         len(panels.cells),
-        size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.2),
+        size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.5),
         title=f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
         note="A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
         "points of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
@@ -466,7 +466,7 @@ def _strip(
             for (panel, cells), count in zip(panels.cells.items(), slots, strict=True)
         ],
         -(-len(panels.cells) // down),
-        size=(float(np.mean(widths)) if one_row else max(widths), 3.4),
+        size=(float(np.mean(widths)) if one_row else max(widths), 3.8),
         title=title,
         note=note,
         narrow=narrow,
@@ -525,8 +525,9 @@ def _draw_means(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float]) ->
     """Draw the mean of each cell with its interval, and the values of means beyond the ends of the axis."""
     colors = [{"<": BELOW, ">": ABOVE}.get(mark, NEUTRAL) for mark in cells["mark"]]
     faces = np.where(cells["ci_low"].notna(), colors, "white")
-    ends = {"value": cells["alpha_mean"], "low": cells["ci_low"], "high": cells["ci_high"]}
-    intervals_of(axes, cells.assign(**ends, color=colors, face=faces), no_effect=None, upright=True)
+    look = {"color": colors, "face": faces}
+    rows = pd.DataFrame({"value": cells["alpha_mean"], "low": cells["ci_low"], "high": cells["ci_high"], **look})
+    intervals_of(axes, rows, no_effect=None, upright=True)
     for place, mean in enumerate(cells["alpha_mean"]):
         above, below = f"▲\n{mean:.1f}" if mean > limits[1] else "", f"{mean:.1f}\n▼" if mean < limits[0] else ""
         draw_edge(axes, place, above, below)
