@@ -264,7 +264,6 @@ def recalls(networks: pd.DataFrame) -> Figure:
     by_dataset = {name: rows for name, rows in controls.groupby(schema.DATASET, observed=True) if len(rows)}
     return draw(
         [Panel(_draw_gaps, rows, DATASETS[name], "", "points") for name, rows in by_dataset.items()],
-        len(by_dataset),
         size=(3.6, 2.9),
         title="Each class's recall minus the accuracy, before pruning",
         note="A dot is a network. Classes are sorted by their mean.",

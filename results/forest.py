@@ -49,7 +49,7 @@ def forest(answer: Answer, title: str, note: str) -> Figure:
         limits = interval_limits(same, answer.no_effect)
         panels.append(Panel(partial(_draw, names=names, no_effect=answer.no_effect, limits=limits), rows[of], of))
     size = (_PANEL_WIDTH, _ROW_HEIGHT * len(names) + 0.7)
-    return draw(panels, len(lines[0]), size=size, title=title, note=note, beside=2, sharey=True)
+    return draw(panels, len(lines[0]), size=size, title=title, note=note, sharey=True)
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str], no_effect: float, limits: tuple[float, float]) -> None:

@@ -233,12 +233,10 @@ def indices_figure(indices: pd.DataFrame) -> Figure:
             Panel(_draw_indices, rows[rows["networks"].eq(name)], title, "share of PIEs / share of images")
             for name, title in _TITLES.items()
         ],
-        len(_TITLES),
         size=(3.7, 2.9),
         title="Which classes have more than their share of the images that pruning changes",
         note="Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
         "networks. In bold, the classes that keep a twentieth of their training images on the left.",
-        beside=1.0,
         sharex=True,
         sharey=True,
     )
@@ -262,7 +260,6 @@ def abstention_figure(abstentions: pd.DataFrame) -> Figure:
             Panel(_draw_abstention, rows[rows["networks"].eq(name)], title, "images left, %", "points")
             for name, title in _TITLES.items()
         ],
-        len(_TITLES),
         size=(3.9, 2.6),
         title="Accuracy on the images that are left, minus that of a network that abstains by its own confidence",
         note="Means of twenty pruned networks. Bands: 95 % intervals over networks.",

@@ -268,7 +268,6 @@ def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
     ]
     figure = draw(
         [Panel(_draw_networks, measured, "movement of one network's worst class, points"), *of_classes],
-        1 + len(BITS),
         size=(3.8, 3.1),
         title="Rounded to 4 bits after training, a network's worst class moves most",
         note="Left: each dot a network, the bar their mean. Others: means of ten networks, each with its own 95 % "

@@ -162,7 +162,6 @@ def differences(compared: pd.DataFrame) -> Figure:
     }
     return draw(
         [Panel(_draw_differences, own, title, "", "points") for title, own in by_title.items()],
-        len(by_title),
         size=(3.9, 2.5),
         title="Undecayed minus magnitude pruning, after fine-tuning",
         note="Means of ten networks with 95 % intervals, paired by the dense network, in points.",
@@ -182,7 +181,6 @@ def overlap(networks: pd.DataFrame) -> Figure:
             Panel(partial(_draw_overlaps, ratio=ratio), measured, f"ratio {ratio}", across, "overlap")
             for ratio in RATIOS
         ],
-        len(RATIOS),
         size=(2.6, 2.6),
         title="How much of what undecayed pruning keeps, magnitude pruning keeps too",
         note="A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the "

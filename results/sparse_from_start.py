@@ -134,12 +134,10 @@ def figure(compared: pd.DataFrame) -> Figure:
     ]
     return draw(
         panels,
-        len(panels),
         size=(3.7, 3.6),
         title="Accuracy on corrupted images: sparse from the start minus the network named above",
         note="Means over ten seeds with 95 % intervals, paired by seed, in points. The first row is the mean of the "
         "others.",
-        beside=1.0,
         sharey=True,
     )
 

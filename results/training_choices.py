@@ -219,7 +219,6 @@ def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> F
         size=(5.5, 3.3),
         title="What a class's share of the training images is worth after pruning",
         note="Points of accuracy per point of the training images. 95 % intervals by class.",
-        beside=2.5,
     )
 
 

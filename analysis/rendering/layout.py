@@ -14,10 +14,11 @@ from matplotlib.layout_engine import LayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox
 
 from analysis.common.printable import printable
-from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
+from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture, width_in_picture
 
 DPI = 120
 NARROW = 4.6  # inches, of a figure for a telephone; its letters are as large as the page's
@@ -56,13 +57,12 @@ class Panel(NamedTuple):
 
 def draw(
     panels: Sequence[Panel | None],
-    columns: int = 1,
+    columns: int | None = None,
     *,
     size: tuple[float, float],
     title: str = "",
     note: str = "",
     legend: Sequence[Line2D] | None = None,
-    beside: float = 0.6,
     narrow: bool = False,
     sharex: bool | str = False,
     sharey: bool | str = False,
@@ -74,15 +74,14 @@ def draw(
     ----------
     panels : sequence of Panel or None
         Row by row; None leaves its place empty.
-    columns : int
+    columns : int, optional
+        By default all panels are in one row.
     size : (float, float)
-        Width and height of a panel with its words, in inches.
+        Width and height of a panel with its words, in inches; names on its left take more.
     title, note : str
         Text above and below, maybe with names of unknown origin; lines are broken to fit the width.
     legend : sequence of Line2D, optional
         As `handle` makes them; by default of what panels without a legend draw with a label, each label once.
-    beside : float
-        Inches for the names on the left.
     narrow : bool
         Put the panels one below the other, for a narrow window: row by row, or column by column if `sharex` is `col`.
     sharex, sharey : bool, "col" or "row"
@@ -90,37 +89,51 @@ def draw(
     widths : sequence of float
         Widths of the columns in proportion, equal by default.
     """
+    columns = columns or len(panels)
     present = {divmod(index, columns): panel for index, panel in enumerate(panels) if panel}
     cells = _cells(list(present), narrow=narrow, by_column=sharex == "col")
     shape = 1 + max(row for row, _ in cells.values()), 1 if narrow else columns
-    width = NARROW if narrow else max(size[0] * columns + beside, _NARROWEST)
+    width = NARROW if narrow else max(size[0] * columns, _NARROWEST)
+    figure = Figure((width, size[1] * shape[0]), dpi=DPI)
+    spec = figure.add_gridspec(*shape)
+    grid = {place: figure.add_subplot(spec[cells[place]]) for place in present}
+    _share(grid, sharex, sharey)
+    for axes, panel in zip(grid.values(), present.values(), strict=True):
+        axes.tick_params(labelsize=8)
+        panel.draw(axes, panel.rows)
+        _name(axes, panel, 72 * width / shape[1] - _BESIDE_TITLE)
+    if not narrow:
+        _write_once(grid)
+        width += sum(
+            max(_names_room(axes) for (_, at), axes in grid.items() if at == column) for column in range(columns)
+        )
+    above, below, height = _write_words(
+        figure, width, title, note, _labelled(figure.axes) if legend is None else legend
+    )
+    figure.set_size_inches(width, size[1] * shape[0] + height)
+    ratios = np.array(widths if widths and not narrow else [1.0] * shape[1])
+    in_cells = {cells[place]: axes for place, axes in grid.items()}
+    figure.set_layout_engine(_Layout(in_cells, ratios, above, below))
+    return figure
+
+
+def _write_words(
+    figure: Figure, width: float, title: str, note: str, entries: Sequence[Any]
+) -> tuple[list[Text | Legend], Text, float]:
+    """Write the words above and below the panels, and return them, and the height that they take, in inches."""
     title = "\n".join(
         textwrap.fill(name_in_picture(line, _LONGEST_TITLE), int(10 * width), break_on_hyphens=False)
         for line in title.split("\n")
     )
     note = textwrap.fill(printable(note), int(15 * width))
-    height = size[1] * shape[0] + _TITLE * _lines(title) + _NOTE * _lines(note) + 2 * _PAD
-    figure = Figure((width, height), dpi=DPI)
-    spec = figure.add_gridspec(*shape)
-    grid = {place: figure.add_subplot(spec[cells[place]]) for place in present}
-    _share(grid, sharex, sharey)
-    room = 72 * (width if narrow else (width - beside) / columns) - _BESIDE_TITLE
-    for axes, panel in zip(grid.values(), present.values(), strict=True):
-        axes.tick_params(labelsize=8)
-        panel.draw(axes, panel.rows)
-        _name(axes, panel, room)
-    if not narrow:
-        _write_once(grid)
+    height = _TITLE * _lines(title) + _NOTE * _lines(note) + 2 * _PAD
     above: list[Text | Legend] = [figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)]
     below = figure.supxlabel(note, x=0.01, ha="left", fontsize=8, parse_math=False)
-    if entries := _labelled(figure.axes) if legend is None else legend:
+    if entries:
         across = _entries_across(entries, width)
         above.append(_add_legend(figure, entries, across))
-        figure.set_figheight(height + _ENTRY * -(-len(entries) // across))
-    ratios = np.array(widths if widths and not narrow else [1.0] * shape[1])
-    in_cells = {cells[place]: axes for place, axes in grid.items()}
-    figure.set_layout_engine(_Layout(in_cells, ratios, above, below))
-    return figure
+        height += _ENTRY * -(-len(entries) // across)
+    return above, below, height
 
 
 def handle(label: str, **style: Any) -> Line2D:
@@ -173,6 +186,15 @@ def _write_once(grid: Mapping[_Place, Axes]) -> None:
                     axes.tick_params(axis="y", labelleft=False, left=False)
                 if other.get_ylabel() == axes.get_ylabel():
                     axes.set_ylabel("")
+
+
+def _names_room(axes: Axes) -> float:
+    """Return the inches that names on the left of a panel take."""
+    axis = axes.yaxis
+    if not isinstance(axis.get_major_locator(), FixedLocator) or not axis.get_tick_params()["labelleft"]:
+        return 0
+    labels = ((line, label.get_fontsize()) for label in axes.get_yticklabels() for line in label.get_text().split("\n"))
+    return max((width_in_picture(text, size) / 72 for text, size in labels), default=0)
 
 
 def _labelled(panels: Sequence[Axes]) -> list[Any]:

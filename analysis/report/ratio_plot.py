@@ -171,7 +171,6 @@ def against_ratio(
         title=title,
         note=note,
         legend=[*method_handles, *handles],
-        beside=0,
         narrow=narrow,
         sharex="col",
     )

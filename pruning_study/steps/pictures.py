@@ -43,7 +43,6 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
             Panel(_draw_shares, after, "after pruning", *_matrix_labels(after)),
             Panel(partial(_draw_change, reach=reach), change, "change: where lost images went", *_matrix_labels(after)),
         ],
-        2,
         size=(_matrix_side(after) + 1, _matrix_side(after)),
         title=title,
     )
@@ -123,7 +122,6 @@ def recall_change(
     )
     return draw(
         [Panel(partial(recalls, from_control=from_control), changes), Panel(balances, from_control or changes)],
-        2,
         size=(5.7, max(4.7, 0.16 * count + 0.7)),
         title=f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}",
         widths=(3, 2),

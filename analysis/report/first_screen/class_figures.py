@@ -68,7 +68,6 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
         size=_NARROW_SIZE if narrow else _SIZE,
         title=_recalls_title(study, cell),
         note=_recalls_note(cell, largest_losses, class_test(rows)),
-        beside=0,
         narrow=narrow,
     )
 
@@ -197,7 +196,6 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
             Panel(partial(_draw_losses, labels=labels), rows.loc[names], study.method(cell), "loss, points")
             for cell, rows in panels
         ],
-        len(panels),
         size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.9),
         title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         note=f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
@@ -205,7 +203,6 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
         "corrected over the classes; others are not, of which white with an orange edge is the class that loses most."
         f"{left_out}{choice_note}",
-        beside=1.5,
         narrow=narrow,
         sharex=True,
         sharey=True,

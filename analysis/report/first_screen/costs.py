@@ -100,7 +100,6 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
         len(outcomes),
         size=(_WIDTH / len(outcomes), _HEIGHT),
         legend=[*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")],
-        beside=0,
         narrow=narrow,
     )
 

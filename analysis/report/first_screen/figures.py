@@ -112,12 +112,10 @@ def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow:
     )
     figure = draw(
         [_size_panel(workload, styles, study) for workload in group],
-        len(group),
         size=(panel_width(group), 3.3),
         title="Model size against the recall of the weakest class",
         note=note,
         legend=[*handles, handle("dense", color="black", marker="*", linestyle="--")],
-        beside=0,
         narrow=narrow,
     )
     show_beyond(figure.axes, group)

@@ -147,7 +147,7 @@ def _draw(
         for outcome in _outcomes(frame)
     ]
     size = _PANEL_WIDTH, _ROW_HEIGHT * len(labels) + 0.6
-    return draw(panels, len(panels), size=size, title=title, note=note, beside=1.8, narrow=narrow, sharey=True)
+    return draw(panels, size=size, title=title, note=note, narrow=narrow, sharey=True)
 
 
 def _draw_forest(axes: Axes, rows: pd.DataFrame, labels: Sequence[str], letters: float) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.rendering.drawing import ABOVE, BELOW, share_scale
 from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.panels import name_rows
-from analysis.rendering.picture_text import name_in_picture, width_in_picture
+from analysis.rendering.picture_text import name_in_picture
 from analysis.report.mitigation.figures import by_ratio, kind_label
 from analysis.report.mitigation.networks import NOTHING, Cells, MitigationCell
 from analysis.report.published import rank
@@ -136,7 +136,6 @@ def _figure(
         [name_in_picture(plain.classes[label], _LONGEST) for label in order]
         for (plain, _), order in zip(panels, orders, strict=True)
     ]
-    beside = sum(max(width_in_picture(name, _LETTERS) for name in of) for of in names) / 72
     most = max(map(len, names))
     colors = {label: color for _, rows in panels for label, (_, color) in rows.items()}
     return draw(
@@ -144,12 +143,10 @@ def _figure(
             Panel(partial(_draw, order=order, names=of), rows, _panel_title(plain, order), "excess loss, points")
             for (plain, rows), order, of in zip(panels, orders, names, strict=True)
         ],
-        len(panels),
         size=(_PANEL, _ROW * most + _WORDS),
         title=title,
         note=_NOTE,
         legend=[handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()],
-        beside=beside,
         narrow=narrow,
     )
 

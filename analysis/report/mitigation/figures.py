@@ -80,7 +80,6 @@ def survival(rows: pd.DataFrame, columns: list[str], *, narrow: bool = False) ->
         ),
         title=f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
         note=_NOTE,
-        beside=max(width_in_picture(name, letters) for name in names) / 72 + 0.2,
         narrow=narrow,
         sharex=True,
         sharey=True,

@@ -20,12 +20,12 @@ def legend(figure):
 
 
 def test_a_page_has_its_panels_title_and_note():
-    figure = draw(panels(5), 3, size=(2, 2), title="a title " * 12, note="costs $5 or $6", beside=0.5)
+    figure = draw(panels(5), 3, size=(2, 2), title="a title " * 12, note="costs $5 or $6")
     assert [axes.get_title() for axes in figure.axes] == [f"panel {index}" for index in range(5)]
     assert [axes.lines[0].get_ydata().tolist() for axes in figure.axes] == [[0, 1]] * 5
-    assert figure.get_figwidth() == 6.5
-    # Sixty-five letters a line.
-    assert [len(part) for part in figure.get_suptitle().split("\n")] == [65, 29]
+    assert figure.get_figwidth() == 6
+    # Sixty letters a line.
+    assert [len(part) for part in figure.get_suptitle().split("\n")] == [57, 37]
     assert figure.get_supxlabel() == "costs $5 or $6"
     assert hidden_texts(figure) == []
 

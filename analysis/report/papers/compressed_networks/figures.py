@@ -211,14 +211,12 @@ def normalised_recall(
     draw_panel = partial(_draw_changes, order=order)
     return draw(
         [Panel(draw_panel, of_level, _level_title(of_level[1]), "change, %") for of_level in levels],
-        len(levels),
         size=(_PANEL, 0.24 * len(rows) + 0.7 if has_few else 3.4),
         title=f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
         note="Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. "
         "Each panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant "
         "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class "
         f"in twenty.{naming_note}",
-        beside=1.2,
         narrow=narrow,
         sharey=True,
     )
@@ -295,7 +293,6 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
         note="A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. "
         "Networks that guess are left out. Grey: the dense networks of the first cell. Each panel has its own "
         "scale; a level far below the others is a number.",
-        beside=0,
         narrow=narrow,
     )
 

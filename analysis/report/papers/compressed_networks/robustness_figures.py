@@ -70,7 +70,6 @@ def relative_accuracy(
         size=(max(_WIDTH, _NARROWEST / across), lines + 0.7),
         title=f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks",
         note=_NOTE,
-        beside=_NAMES,
         narrow=narrow,
         sharex=True,
         sharey=True,

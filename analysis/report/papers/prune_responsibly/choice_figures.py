@@ -161,7 +161,6 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyD
         "Noise in recalls makes differences between classes "
         "too large, those of the dense networks as well.",
         legend=handles,
-        beside=0,
         narrow=narrow,
         sharex="col",
     )

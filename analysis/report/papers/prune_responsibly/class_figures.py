@@ -61,7 +61,6 @@ def class_curves(runs: pd.DataFrame, study: StudyData, *, narrow: bool = False) 
         note="As Figures 3a, 5 and 7 in print. "
         f"Means of test images over networks, a line for each of {int(has.sum()):,} classes; dark: low recall before "
         "pruning. Dashed: the mean of the classes.",
-        beside=1.2,
         narrow=narrow,
         sharex=True,
         sharey=True,

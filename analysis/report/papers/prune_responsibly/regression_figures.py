@@ -56,7 +56,6 @@ def coefficients(table: pd.DataFrame, networks: int, *, narrow: bool = False) ->
         size=(9.5 - _NAMES[0], 0.5 + _LINE * len(rows)),
         title="Regression of class accuracy: coefficients beside those in print",
         note=_COEFFICIENTS,
-        beside=_NAMES[0],
         narrow=narrow,
     )
 

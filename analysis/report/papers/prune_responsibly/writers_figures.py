@@ -93,7 +93,6 @@ def coloured(units: Units, measure: str, place: str, networks: str, *, narrow: b
                 f"number of groups ({_unit(units)})",
             ),
         ],
-        2,
         size=(4.7, 3.8),
         title=f"Accuracy of each {_unit(units)}, by {measure}: {place}",
         note=f"{_points(units, networks)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
@@ -124,7 +123,6 @@ def distributions(units: Units, measures: list[str], place: str, *, narrow: bool
             Panel(partial(_draw_distribution, values=units.measures[name]), units, "", _mean(name), "density")
             for name in measures
         ],
-        len(measures),
         size=(4.8, 3.4),
         title=f"Mean {' and '.join(measures)} of each {_unit(units)}: {place}",
         note="Each histogram has the area 1. Dashed: the mean of the cohort.",
@@ -150,7 +148,6 @@ def against(units: Units, measure: str, place: str, networks: str, *, narrow: bo
             Panel(partial(_draw_against, measure=measure, side=side), units, f"{side} pruning", _mean(measure), up)
             for side, up in (("before", "accuracy, %"), ("after", "accuracy, %"))
         ],
-        2,
         size=(4.5, 3.8),
         title=f"Accuracy of each {_unit(units)} and its {measure}: {place}",
         note=f"{_points(units, networks)} Lines are least squares, the black one through all. Each panel has its own "

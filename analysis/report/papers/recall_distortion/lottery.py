@@ -239,14 +239,12 @@ def _figure(group: Sequence[PlottedWorkload], *, narrow: bool) -> Figure:
     draw_panel = partial(_draw, styles=styles)
     return draw(
         [Panel(draw_panel, workload.lines, ", ".join(workload.name), "level", "alpha") for workload in group],
-        len(group),
         size=(panel_width(group), 3.4),
         title="Lottery tickets: alpha at each level (Table 12)",
         note="Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "
         "set back and trained as often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each level "
         "keeps 0.8 of the weights.",
         legend=[*named, handle("in print", **_IN_PRINT)],
-        beside=0,
         narrow=narrow,
     )
 
