@@ -284,10 +284,14 @@ def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
     """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
-    sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
-    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)
+
+
+def by_method(cells: pd.DataFrame, study: StudyData) -> Lines:
+    """Return the cells of each method, in the order of print; the control is last."""
+    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
-    return {each: sound[[method == each for method in methods]] for each in order}
+    return {each: cells[[method == each for method in methods]] for each in order}
 
 
 def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:

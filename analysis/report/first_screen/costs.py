@@ -17,9 +17,9 @@ from analysis.rendering.layout import DPI, TITLE_SIZE, Panel, draw, handle
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (
     Lines,
-    PlottedMethod,
     PlottedWorkload,
     Styles,
+    by_method,
     groups,
     ratio_labels,
     styles_of,
@@ -113,11 +113,11 @@ def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
 def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
     """Return the cells of each method of a place by ratio, those at chance too."""
     cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
-    of_cells = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
+    lines = by_method(cells, study)
     methods = [method for method in workload.lines if method.pruner != CONTROL]
     if len(workload.name) == 2:  # the place has all its methods
-        methods += sorted(set(of_cells) - set(methods))
-    return {each: cells[[method == each for method in of_cells]] for each in methods}
+        methods += sorted(lines.keys() - set(methods))
+    return {each: lines[each] for each in methods}
 
 
 def _title(workload: PlottedWorkload, lines: Lines) -> str:

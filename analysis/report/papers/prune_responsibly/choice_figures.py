@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from analysis.rendering.layout import Panel, draw, handle
-from analysis.report.published import rank
 from analysis.report.ratio_plot import (
     Drawn,
     Lines,
-    PlottedMethod,
     Styles,
+    by_method,
     draw_lines,
     panel_width,
     styles_of,
@@ -187,10 +186,7 @@ def set_sparsities(axes: Axes, greatest: float) -> None:
 
 def _lines(points: pd.DataFrame, study: StudyData) -> Lines:
     """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
-    rows = points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable")
-    methods = [PlottedMethod(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]
-    order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
-    return {each: rows[[method == each for method in methods]] for each in order}
+    return by_method(points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable"), study)
 
 
 def _in_points(rows: pd.DataFrame) -> pd.DataFrame:

@@ -580,11 +580,12 @@ def _draw_lines(
     styles: dict[str, dict[str, Any]],
 ) -> None:
     """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
-    reach = _reach(lines, name, centre)
+    reach = 0.0
     for index, (panel, line) in enumerate(lines.items()):
         style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
         drawn = line[2 * line["chance"] <= line["n"]]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
+        reach = max([reach, *((values - centre).abs() + errors)])
         if line["control"].all():
             for value, error in zip(values, errors, strict=True):
                 axes.axhline(value, linewidth=1.5, **style)
@@ -595,22 +596,13 @@ def _draw_lines(
             axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):
         axes.axhline(centre, color="black", linestyle="--", linewidth=1)
-        axes.set_ylim(centre - reach, centre + reach)
+        room = 1.1 * reach or 0.01
+        axes.set_ylim(centre - room, centre + room)
     axes.grid(alpha=0.3)
     ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
     axes.set_xscale("log")
     axes.set_xticks(ratios, ratio_labels(ratios))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _reach(lines: dict[_PanelKey, pd.DataFrame], name: str, centre: float) -> float:
-    """Return how far the axis extends from its centre, to include every mean that is drawn."""
-    ends = [centre]
-    for line in lines.values():
-        line = line[2 * line["chance"] <= line["n"]]
-        errors = line[f"{name}_error"].fillna(0)
-        ends += [end for side in (-errors, errors) for end in line[name] + side]
-    return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
 
 
 def _crosses(chance: pd.Series) -> str:
