@@ -247,9 +247,7 @@ def _draw_indices(axes: Axes, rows: pd.DataFrame) -> None:
     for column, color, shift in (("index", ABOVE, -0.15), ("index_placebo", NEUTRAL, 0.15)):
         places = np.arange(len(rows)) + shift
         intervals(axes, estimates(rows, column).assign(place=places, color=color), no_effect=1)
-    name_rows(axes, CLASSES)
-    for text in axes.get_yticklabels():
-        text.set_fontweight("bold" if text.get_text() in RARE_CLASSES else "normal")
+    name_rows(axes, CLASSES, bold=RARE_CLASSES)
 
 
 def abstention_figure(abstentions: pd.DataFrame) -> Figure:

@@ -156,10 +156,24 @@ def diagonal(axes: Axes, values: Collection[float], **style: Any) -> None:
     axes.plot(ends, ends, **{"color": "black", "linewidth": 0.8, **style})
 
 
-def name_rows(axes: Axes, names: Sequence[str], *, size: float = 9) -> None:
-    """Write the names of rows, the first on top, beside a panel with rows at 0, 1, ..."""
-    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+def name_rows(axes: Axes, names: Sequence[str], *, size: float = 9, bold: Collection[str] = ()) -> None:
+    """Write the names of rows, some in bold, the first on top, beside a panel with rows at 0, 1, ...
+
+    A panel on the left that shares the axis has them already.
+    """
+    if not _has_names_on_its_left(axes):
+        axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        for label in axes.get_yticklabels() if bold else ():
+            label.set_fontweight("bold" if label.get_text() in bold else "normal")
+
+
+def _has_names_on_its_left(axes: Axes) -> bool:
+    own = axes.get_subplotspec()
+    places = (other.get_subplotspec() for other in axes.get_shared_y_axes().get_siblings(axes))
+    return any(
+        own and place and place.rowspan == own.rowspan and place.colspan.start < own.colspan.start for place in places
+    )
 
 
 def color_bar(axes: Axes, colors: ScalarMappable, label: str) -> None:

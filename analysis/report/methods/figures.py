@@ -140,7 +140,7 @@ def _draw(
     by_outcome = dict(list(frame.groupby("outcome")))
     panels = [
         Panel(
-            partial(_draw_forest, labels=labels.tolist(), letters=_LETTERS if narrow else 8),
+            partial(_draw_forest, labels=labels.tolist(), headings=headings, letters=_LETTERS if narrow else 8),
             pd.DataFrame([_interval(row) for row in by_outcome[outcome].to_dict("records")]).assign(place=heights),
             TITLES[outcome].replace(" beyond ", "\nbeyond "),
         )
@@ -150,11 +150,11 @@ def _draw(
     return draw(panels, size=size, title=title, note=note, narrow=narrow, sharey=True)
 
 
-def _draw_forest(axes: Axes, rows: pd.DataFrame, labels: Sequence[str], letters: float) -> None:
+def _draw_forest(
+    axes: Axes, rows: pd.DataFrame, labels: Sequence[str], headings: Sequence[str], letters: float
+) -> None:
     intervals(axes, rows, limits=interval_limits(rows, 0))
-    name_rows(axes, labels, size=letters)
-    for index in set(range(len(labels))) - set(rows["place"]):
-        axes.get_yticklabels()[index].set_fontweight("bold")
+    name_rows(axes, labels, size=letters, bold=headings)
 
 
 def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:

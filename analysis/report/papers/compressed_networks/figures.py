@@ -311,8 +311,8 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
         line: dict[str, Any] = {"color": BELOW if height else NEUTRAL, "linewidth": 1.4}
         axes.plot([lower, lower, upper, upper, lower], height + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
         axes.hlines([height] * 2, [low, upper], [lower, high], **line)
-        for end, half in ((low, 0.15), (median, 0.3), (high, 0.15)):
-            axes.vlines(end, height - half, height + half, **line)
+        halves = np.array([0.15, 0.3, 0.15])
+        axes.vlines([low, median, high], height - halves, height + halves, **line)
     name_rows(axes, [label for _, label, _ in rows], size=8)
     axes.set_ylim(most + 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(4))

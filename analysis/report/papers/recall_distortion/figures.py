@@ -553,7 +553,8 @@ def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _Squar
     if outside := _outside(points["after"], limits[1]):
         text += f"\n{outside} outside"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
-    axes.set(xlim=limits[0], ylim=limits[1])
+    if (axes.get_xlim(), axes.get_ylim()) != limits:  # which panels that share them have set already
+        axes.set(xlim=limits[0], ylim=limits[1])
     for draw_zero, axis in ((axes.axvline, axes.xaxis), (axes.axhline, axes.yaxis)):
         draw_zero(0, color=NEUTRAL, alpha=0.3, linewidth=0.8, zorder=0)
         axis.set_major_locator(MaxNLocator(4))
