@@ -49,7 +49,7 @@ def intervals(
         rule(no_effect, color="black", linewidth=0.8)
     axes.grid(axis="y" if upright else "x", alpha=0.3)
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    rows = _complete(rows, limits)
+    rows = _complete(rows, limits, beyond="v^" if upright else "<>")
     known = rows.dropna(subset=["value", "low"])
     if len(known):
         span(known["place"], known["low"], known["high"], colors=list(known["color"]), linewidth=1.6)
@@ -62,13 +62,13 @@ def intervals(
     for row in rows[rows["value"].isna()].itertuples():
         text = axes.text(0.03, row.place, row.words, va="center", fontsize=7.5, color=NEUTRAL)
         text.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
-    if rows["value"].isna().all():
+    if len(rows) and rows["value"].isna().all():
         axis.set_ticks([])
     elif limits:
         (axes.set_ylim if upright else axes.set_xlim)(limits)
 
 
-def _complete(rows: pd.DataFrame, limits: tuple[float, float] | None) -> pd.DataFrame:
+def _complete(rows: pd.DataFrame, limits: tuple[float, float] | None, *, beyond: str) -> pd.DataFrame:
     """Return rows with all columns that `intervals` draws, and those beyond the ends of the axis at its ends."""
     usual = {"place": np.arange(len(rows)), "color": BELOW, "mark": "o", "label": "", "words": ""}
     rows = rows.assign(**{name: value for name, value in usual.items() if name not in rows})
@@ -76,7 +76,7 @@ def _complete(rows: pd.DataFrame, limits: tuple[float, float] | None) -> pd.Data
     if limits is None:
         return rows
     low, high = limits
-    mark = np.select([rows["value"] < low, rows["value"] > high], ["<", ">"], rows["mark"])
+    mark = np.select([rows["value"] < low, rows["value"] > high], list(beyond), rows["mark"])
     return rows.assign(mark=mark, value=rows["value"].clip(low, high))
 
 

@@ -71,7 +71,6 @@ def relative_accuracy(
         title=f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks",
         note=_NOTE,
         narrow=narrow,
-        sharex=True,
         sharey=True,
     )
 
@@ -100,7 +99,6 @@ def _draw(
     name_rows(axes, shown, size=_LETTERS)
     axes.axhline(sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)
     axes.set_xlim(limits)
-    axes.tick_params(axis="x", labelbottom=True)
     # Below the numbers of the axis, so that it hides no mark
     axes.legend(
         loc="upper center",
