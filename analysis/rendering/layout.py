@@ -29,7 +29,7 @@ _PAD = 0.04  # inches, around a panel and between the words above and below the 
 _TITLE, _ENTRY, _NOTE = 0.22, 0.2, 0.14  # inches, of a line of the title, the legend and the note
 _LETTER, _MARK = 0.085, 0.6  # inches, of a letter and of a mark of a legend
 _DOT = 25  # square points, at least, of a dot in a legend
-_BESIDE_TITLE = 14  # points of a panel that its title leaves free
+_BESIDE_TITLE, _BESIDE_NUMBERS = 14, 36  # points of a panel that its title leaves free; with numbers on its left
 
 _Place: TypeAlias = tuple[int, int]  # row and column
 
@@ -98,10 +98,11 @@ def draw(
     spec = figure.add_gridspec(*shape)
     grid = {place: figure.add_subplot(spec[cells[place]]) for place in present}
     _share(grid, sharex, sharey)
+    beside = _BESIDE_TITLE if sharey in (True, "row") else _BESIDE_NUMBERS
     for axes, panel in zip(grid.values(), present.values(), strict=True):
         axes.tick_params(labelsize=8)
         panel.draw(axes, panel.rows)
-        _name(axes, panel, 72 * width / shape[1] - _BESIDE_TITLE)
+        _name(axes, panel, 72 * width / shape[1] - beside)
     if not narrow:
         _write_once(grid)
         width += sum(
