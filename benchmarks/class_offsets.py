@@ -5,7 +5,7 @@
 For each seed a LeNet5 is pruned by magnitude (cubic, ratio 20) on Fashion-MNIST, unless the tracking store has it.
 Offsets are fitted on validation images, of which so many of each class are drawn. The root mean square of the classes'
 excesses is measured on test images, in points. The difference has its standard error over networks.
-docs/concepts/sparing-classes.md discusses the table. Training takes a minute for each seed on one core.
+results/validation/README.md discusses the table. Training takes a minute for each seed on one core.
 """
 
 import math

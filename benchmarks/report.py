@@ -51,10 +51,12 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
     seconds, said = timed(lambda: verdict(study))
     yield "verdict", seconds
     sections = []
-    for section in (*report.SECTIONS, *(report.PAPER_SECTIONS if paper else ())):
+    to_make = [(section.__name__, section) for section in report.SECTIONS]
+    to_make += [(each.section.__name__, each) for each in report.PAPER_SECTIONS if paper]
+    for name, section in to_make:
         seconds, made = timed(lambda section=section: section(study))
         sections += [made] if made else []
-        yield section.__name__, seconds
+        yield name, seconds
     with tempfile.TemporaryDirectory() as output:
         yield "writing", timed(lambda: page.write(page.Report("", said, [], sections), Path(output)))[0]
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from analysis.study.tuning.results import Tuning, comparisons
+from analysis.runs.tunings import Tuning
+from analysis.statistics.winner_comparisons import comparisons
 
 TEST = {
     # accuracy of each dense model, alpha of each
@@ -75,6 +77,14 @@ def tuning(objective: str = "accuracy") -> Tuning:
     )
     tested = finalists()
     return Tuning("made up", objective, "the best", trials, tested, comparisons(tested, objective))
+
+
+def decayed() -> Tuning:
+    made = tuning()
+    finalists = made.finalists.assign(fine_tune_decay="none")
+    finalists.loc[finalists["role"] == "winner", "fine_tune_decay"] = "cosine"
+    trials = made.trials.assign(fine_tune_decay=["none", "none", "none", "linear", "cosine"])
+    return replace(made, trials=trials, finalists=finalists)
 
 
 def files(made: Tuning, *, without: Sequence[str] = ()) -> dict[str, bytes]:

@@ -45,7 +45,7 @@ def leave_pictures_blank(patch):
     # The native engine's tests under sanitizers load this module, and those stop at Matplotlib's import.
     from matplotlib.figure import Figure
 
-    from analysis.report.tuning import figures
+    from analysis.rendering import tuning_figures
     from pruning_study.steps import flipped, pictures
 
     def blank(draw):
@@ -59,7 +59,7 @@ def leave_pictures_blank(patch):
     for name in ("pruned_confusion", "confusion", "recall_change", "over_ratios", "over_iterations"):
         patch.setattr(pictures, name, blank(getattr(pictures, name)))
     for name in ("epsilon", "schedule", "mitigation", "history", "pareto_front", "importance"):
-        patch.setattr(figures, name, blank(getattr(figures, name)))
+        patch.setattr(tuning_figures, name, blank(getattr(tuning_figures, name)))
     patch.setattr(flipped, "flipped", blank(flipped.flipped))
     leave_undrawn(patch)
 

@@ -183,18 +183,3 @@ def test_the_audit_of_the_readme_runs_as_it_stands(capsys):
     (block,) = re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out == "['shoe']\n"
-
-
-@pytest.mark.slow
-def test_the_first_audit_prints_what_the_tutorial_quotes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").symlink_to(ROOT / "results")
-    tutorial = (PAGE.parents[1] / "tutorials" / "first-audit.md").read_text()
-    exec(compile(re.search("```python\n(.*?)```", tutorial, re.DOTALL)[1], str(PAGE), "exec"), {})
-    quotes = re.findall("```console\npruning-analysis ([^\n]*)\n```.*?```text\n(.*?)```", tutorial, re.DOTALL)
-    assert len(quotes) == 3
-    for command, quoted in quotes:
-        result = click.testing.CliRunner().invoke(analysis, shlex.split(command))
-        assert result.exit_code == 0
-        printed = result.output.splitlines()
-        assert [line for line in quoted.splitlines() if line != "..." and line not in printed] == []

@@ -13,9 +13,13 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 
 from analysis.__main__ import cli
+from analysis.compare import sentences
 from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
+from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
-from pruning_study.study.compression.judgement import Sides, losses
+from pruning_study.study.compression import report
+from pruning_study.study.compression.chains import Chain
+from pruning_study.study.compression.judgement import Sides
 
 
 def test_reports_what_prune_made_and_logs_it(run_command, tiny_npz, store_uri, tmp_path):
@@ -70,10 +74,15 @@ def test_prune_audit_compress_and_report_say_the_same_of_the_same_networks(
     right = Sides(
         **{side: np.array([each["predicted"] == each["label"] for each in own]) for side, own in sides.items()}
     )
-    compressed = losses(tiny["class_names"], sides["after"][0]["label"], right).set_index("name")
-    assert compressed["upper"].drop("accuracy").to_dict() == pytest.approx(audited["loss_upper_all"].to_dict())
+    limits = Limits(class_loss=0.05)
+    compressed = report.tested(Chain(), tiny["class_names"], sides["after"][0]["label"], right, limits)
+    uppers = compressed.losses.set_index("name")["upper"].drop("accuracy")
+    assert uppers.to_dict() == pytest.approx(audited["loss_upper_all"].to_dict())
 
     mean = printed.output.partition("mean of 3 seeds")[2]
+    lost = sentences.losses(compressed.comparison)
+    assert lost in (tmp_path / "audit" / "audit.md").read_text(encoding="utf-8")
+    assert f"{lost}." in " ".join(mean.split())
     for name, row in audited.iterrows():
         loss, low, high, p = (100 * row["loss"], 100 * row["loss_low"], 100 * row["loss_high"], row["p_holm"])
         line, *_ = re.findall(rf"^{name} +\d.*$", mean, re.MULTILINE)

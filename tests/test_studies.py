@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from analysis.report import published
-from analysis.runs import exports, primaries
+from analysis.runs import exports, primaries, tunings
 from analysis.runs.options.recipes import RECIPES
-from analysis.study.tuning import exports as tuning_exports
 from pruning_study.study import grid
 
 STUDIES = Path(__file__).parent.parent / "studies"
@@ -127,7 +126,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
         asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
     assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
-    searches = tuning_exports.read([RESULTS / "lenet5-up" / "frames.zip"])
+    searches = tunings.read([RESULTS / "lenet5-up" / "frames.zip"])
     for dataset in ("fashion-mnist", "mnist"):
         (search,) = (each for each in searches if each.name.startswith(f"{dataset}-"))
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}

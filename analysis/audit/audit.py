@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,24 +24,17 @@ from analysis.audit import (
 )
 from analysis.audit.class_counts import ClassCounts
 from analysis.audit.prediction_columns import USUAL, ColumnNames
-from analysis.audit.result import REFERENCES, WHAT_IS_CHANCE, Audit, some
+from analysis.audit.result import WHAT_IS_CHANCE, Audit
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
-from analysis.statistics import grouping, limits
+from analysis.compare import group_text
+from analysis.compare.comparison import Comparison
+from analysis.runs.checks import some
 from analysis.statistics import groups as image_groups
-from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS, WorstClass
-from analysis.statistics.class_table import LOSS, class_table, costs, with_losses
-from analysis.statistics.guessing import SoundPairs, chance_level
+from analysis.statistics.class_table import LOSS
 from analysis.statistics.moderation import FEWEST_CLASSES, enough_classes
-from analysis.statistics.network_losses import gross_losses
-from analysis.statistics.pair_slopes import Slopes, slopes
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
-from analysis.statistics.weak_dense import weak_from_answers
-from analysis.study.groups import sentence
-
-Groups = Mapping[str, np.ndarray]
 
 _PLAIN_TEST = (
     "Each class, or group, is tested with its own variance over networks alone, because fewer than "
@@ -289,46 +282,37 @@ def audit_predictions(
     pairs = _pairs(networks, unpaired)
     networks, places, notes = copies.without_copies(label, networks, {*networks} - pairs)
     _check_independent(networks, pairs)
-    paired, reference_paired = "before" in pairs, _reference(networks) in pairs
-    notes = [*order_notes, *notes, *_notes(names, networks, pairs)]
-    right = {side: predicted == label for side, predicted in networks.items()}
-    chance_counts, sound_pairs = chance_level(class_index, right, paired=paired, control_paired="control" in pairs)
-    if chance_counts.any_at_chance:
-        notes.append(WHAT_IS_CHANCE)
-    accuracies = {side: float(answers.mean()) for side, answers in right.items()}
-    display_names = _display_names(names, class_names)
     groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
-    tables, worst = _tables(display_names, class_index, groupings, right, pairs)
-    summaries = _grouping_summaries(groupings, class_index, right, pairs) if paired else []
-    notes += map(sentence, summaries)
-    comparison = populations.compare(
-        label, networks["before"], networks["after"], display_names, groupings, paired=paired
+    display_names = _display_names(names, class_names)
+    comparison = Comparison(
+        list(map(str, display_names)),
+        class_index,
+        {side: predicted == label for side, predicted in networks.items()},
+        frozenset(pairs),
+        groupings,
+        places["after"],
     )
+    two_populations = populations.compare(
+        label, networks["before"], networks["after"], display_names, groupings, paired="before" in pairs
+    )
+    notes = [*order_notes, *notes, *_notes(names, networks, pairs), *_notes_on(comparison), *two_populations.notes]
     return Audit(
-        table=_with_costs_last(with_losses(pd.concat(tables, ignore_index=True))),
-        accuracy_before=accuracies["before"],
-        accuracy_after=accuracies["after"],
-        slopes=_slopes(class_index, sound_pairs, paired, notes),
-        notes=[*notes, *comparison.notes, *_on_variances(right, tables)],
-        basis=_basis(right),
-        accuracy_control=accuracies.get("control"),
-        chance_level=chance_counts,
-        populations=comparison,
-        groupings=pd.DataFrame(summaries),
-        losses=_all_losses(display_names, class_index, groupings, right, reference_paired),
-        gross_losses=_gross_losses(display_names, class_index, groupings, right, reference_paired, places["after"]),
-        worst=worst,
-        dense=weak_from_answers(display_names.astype(str).tolist(), class_index, networks["before"] == label),
-        metrics=metrics.table(
-            names,
-            display_names,
-            class_index,
-            networks,
-            {side: values[places[side]] for side, values in sureness.items()},
-            groupings,
-            paired=reference_paired,
-        ),
+        comparison,
+        [*notes, *_on_variances(comparison)],
+        two_populations,
+        metrics.table(comparison, names, networks, {side: each[places[side]] for side, each in sureness.items()}),
     )
+
+
+def _notes_on(comparison: Comparison) -> Iterator[str]:
+    """Yield what chance is, what has no alpha, and what the groupings as a whole show."""
+    if comparison.chance_level.any_at_chance:
+        yield WHAT_IS_CHANCE
+    for _, row in comparison.groupings.iterrows():
+        yield group_text.grouping(row)
+    if "before" not in comparison.pairs:
+        yield "Alpha is n/a: it is of a network before and the same network after."
+    yield from comparison.slope_notes
 
 
 def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set[str]:
@@ -338,14 +322,14 @@ def _pairs(networks: Mapping[str, np.ndarray], unpaired: Collection[str]) -> set
     return alike | ({"before"} if len(networks["before"]) == 1 else set())
 
 
-def _reference(networks: Mapping[str, np.ndarray]) -> str:
-    """Return the side that losses are held against."""
-    return "control" if "control" in networks else "before"
-
-
-def _on_variances(right: Mapping[str, np.ndarray], tables: Sequence[pd.DataFrame]) -> list[str]:
+def _on_variances(comparison: Comparison) -> list[str]:
     """Return the sentence on what limits the test of several networks a side, if anything does."""
-    several = min(map(len, right.values())) > 1
+    several = min(map(len, comparison.right.values())) > 1
+    tables = (
+        [comparison.table]
+        if "grouping" not in comparison.table
+        else [table for _, table in comparison.table.groupby("grouping", sort=False)]
+    )
     return [_PLAIN_TEST] if several and not all(map(_enough, tables)) else []
 
 
@@ -353,18 +337,6 @@ def _enough(table: pd.DataFrame) -> bool:
     """Return whether the classes of a table are enough for moderated variances of what is tested."""
     start = table["recall_control" if LOSS in table else "recall_before"]
     return enough_classes(((start + table["recall_after"]) / 2).to_numpy())
-
-
-def _slopes(class_index: np.ndarray, sound_pairs: SoundPairs, paired: bool, notes: list[str]) -> Slopes:
-    if not paired:
-        notes.append("Alpha is n/a: it is of a network before and the same network after.")
-    return slopes(class_index, *sound_pairs, notes)
-
-
-def _basis(right: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:
-    if "control" in right:
-        return "control"
-    return "networks" if min(map(len, right.values())) > 1 else "pair"
 
 
 def _networks(side: str, predictions: ArrayLike, label: np.ndarray) -> np.ndarray:
@@ -466,121 +438,3 @@ def _display_names(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, 
             f"class_names has {len(names_by_label):,} names and none for label {missing[0]}: name every class"
         )
     return np.array([names_by_label[name] for name in names.tolist()])
-
-
-def _grouping_summaries(
-    groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray], pairs: Collection[str]
-) -> list[dict[str, Any]]:
-    """Describe each grouping as a whole, by the images that are in one of its groups."""
-    summaries = []
-    for name, group in groupings.items():
-        names, images, group_index = image_groups.members(group)
-        answers = {side: each[:, images] for side, each in right.items()}
-        found = grouping.summary(names, group_index, label[images], **answers, control_paired="control" in pairs)
-        summaries.append({"grouping": name, **found})
-    return summaries
-
-
-def _tables(
-    names: np.ndarray,
-    class_index: np.ndarray,
-    groupings: Groups,
-    right: Mapping[str, np.ndarray],
-    pairs: Collection[str],
-) -> tuple[list[pd.DataFrame], pd.DataFrame]:
-    """Return a table of the classes, or of the groups of each grouping, and the worst class or group of each table."""
-    if not groupings:
-        table, worst = _table(names, class_index, right, pairs)
-        return [table], _worst_rows({"": (table, worst)})
-    parts = {}
-    for name, group in groupings.items():
-        group_names, images, of_group = image_groups.members(group)
-        answers = {side: each[:, images] for side, each in right.items()}
-        table, worst = _table(group_names, of_group, answers, pairs)
-        parts[name] = table.rename(columns={"class": "group"}), worst
-    tables = [table for table, _ in parts.values()]
-    if len(parts) > 1:
-        for name, table in zip(parts, tables, strict=True):
-            table.insert(0, "grouping", name)
-    return tables, _worst_rows(parts)
-
-
-def _table(
-    names: np.ndarray, class_index: np.ndarray, right: Mapping[str, np.ndarray], pairs: Collection[str]
-) -> tuple[pd.DataFrame, WorstClass]:
-    """Return the table of classes, with what each lost and costs, and the class that costs most."""
-    sides = class_index, right["before"], right["after"], right.get("control")
-    side = _reference(right)
-    paired = side in pairs
-    found = costs(*sides, paired=paired)
-    table = class_table(names, *sides, paired="before" in pairs, control_paired="control" in pairs)
-    table = table.assign(reference=REFERENCES[side, paired], **found.columns)
-    return table.assign(**_disproportionate(class_index, right, paired)), found.worst
-
-
-def _disproportionate(class_index: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> dict[str, Any]:
-    """Estimate the loss of each class beyond its proportion; NaN where networks are independent."""
-    if not paired:
-        return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
-    losses = disproportionate_losses(class_index, right.get("control", right["before"]), right["after"])
-    return dict(zip(DISPROPORTIONATE_COLUMNS, losses, strict=True))
-
-
-def _worst_rows(parts: Mapping[str, tuple[pd.DataFrame, WorstClass]]) -> pd.DataFrame:
-    """Return a row for each table that has a worst class."""
-    rows = [
-        (grouping, table["group" if "group" in table else "class"].iloc[worst.place], *worst[1:])
-        for grouping, (table, worst) in parts.items()
-        if worst.place >= 0
-    ]
-    return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high"])
-
-
-def _with_costs_last(table: pd.DataFrame) -> pd.DataFrame:
-    columns = ["reference", *LOSS_COLUMNS, *COST_COLUMNS, *DISPROPORTIONATE_COLUMNS]
-    return table[[*table.columns.drop(columns), *columns]]
-
-
-def _all_losses(
-    names: np.ndarray, class_index: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
-) -> pd.DataFrame:
-    """Return the losses of the accuracy and of each class, or of each group in place of classes."""
-    class_losses = limits.losses(list(map(str, names)), class_index, right, paired)
-    if not groupings:
-        return class_losses
-    parts = [class_losses[:1]]
-    for titles, images, of_group in _titled(groupings):
-        answers = {side: each[:, images] for side, each in right.items()}
-        parts.append(limits.losses(titles, of_group, answers, paired)[1:])
-    return pd.concat(parts, ignore_index=True)
-
-
-def _gross_losses(
-    names: np.ndarray,
-    class_index: np.ndarray,
-    groupings: Groups,
-    answers: Mapping[str, np.ndarray],
-    paired: bool,
-    places: np.ndarray,
-) -> pd.DataFrame:
-    """Return the classes, or groups in place of classes, of which a network alone lost most.
-
-    `places` says which of the networks given those after are, from 0.
-    """
-    parts = [(list(map(str, names)), class_index, answers)]
-    if groupings:
-        parts = [
-            (titles, of_group, {side: each[:, images] for side, each in answers.items()})
-            for titles, images, of_group in _titled(groupings)
-        ]
-    tests = len(answers["after"]) * sum(len(titles) for titles, *_ in parts)
-    tables = [gross_losses(*each, paired=paired, tests=tests) for each in parts]
-    table = pd.concat(tables).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
-    return table.assign(network=places[table["network"] - 1] + 1)
-
-
-def _titled(groupings: Groups) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
-    """Yield the names of the groups of each grouping, the images that are in one, and the group of each of these."""
-    for name, group in groupings.items():
-        group_names, images, of_group = image_groups.members(group)
-        yield [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in group_names], images, of_group

@@ -25,6 +25,7 @@ from analysis.audit import audit
 from analysis.audit import result as audit_result
 from analysis.audit.result import Audit
 from analysis.common.errors import StudyError
+from analysis.statistics.class_table import loss_column
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 def _metrics(result: Audit) -> dict[str, float]:
     """Return the numbers of an audit that are defined."""
-    loss = -result.table["beyond_control" if result.basis == "control" else "change"]
+    loss = -result.table[loss_column(result.table)]
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,

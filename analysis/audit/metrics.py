@@ -11,49 +11,40 @@ from analysis.audit import confidences
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.points import points
+from analysis.compare.comparison import Comparison
 from analysis.rendering.formats import interval
-from analysis.statistics import groups as image_groups
 from analysis.statistics.metric_changes import Answers, metric_table
 from analysis.statistics.risk_scores import CONFIDENCE
 
 
 def table(
-    names: np.ndarray,
-    display_names: np.ndarray,
-    class_index: np.ndarray,
+    comparison: Comparison,
+    classes: np.ndarray,
     networks: Mapping[str, np.ndarray],
     confidences: Mapping[str, np.ndarray],
-    groupings: Mapping[str, np.ndarray],
-    *,
-    paired: bool,
 ) -> pd.DataFrame:
     """Return `metric_table` of the classes, or of the classes in the groups of each grouping.
 
     Parameters
     ----------
-    names, display_names : (classes,)
-        The classes as they are predicted, sorted, and as they are shown.
-    class_index : (images,), integers
-        The label of each image.
+    comparison : Comparison
+    classes : (classes,)
+        As they are predicted, sorted.
     networks : mapping of str to (networks, images)
         Predictions, by side.
     confidences : mapping of str to (networks, images)
         The probability of each predicted class, by side; empty if it is not known.
-    groupings : mapping of str to (images,) text
-    paired : bool
-        Whether networks after are those that losses are held against.
     """
-    sides = {side: Answers(_places(names, each), confidences.get(side)) for side, each in networks.items()}
-    shown = list(map(str, display_names))
-    if not groupings:
-        return metric_table(shown, class_index, sides, paired=paired)
+    sides = {side: Answers(_places(classes, each), confidences.get(side)) for side, each in networks.items()}
+    names, label, paired = list(comparison.names), comparison.label, comparison.are_pairs
+    if not comparison.groups:
+        return metric_table(names, label, sides, paired=paired)
     tables = []
-    for name, group in groupings.items():
-        group_names, images, of_group = image_groups.members(group)
-        own = {side: answers.of_images(images) for side, answers in sides.items()}
-        found = metric_table(shown, class_index[images], own, (list(map(str, group_names)), of_group), paired=paired)
-        if len(groupings) > 1:
-            found.insert(1, "grouping", name)
+    for part in comparison.parts:
+        own = {side: answers.of_images(part.images) for side, answers in sides.items()}
+        found = metric_table(names, label[part.images], own, (part.names, part.label), paired=paired)
+        if len(comparison.groups) > 1:
+            found.insert(1, "grouping", part.grouping)
         tables.append(found)
     return pd.concat(tables, ignore_index=True)
 

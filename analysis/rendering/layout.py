@@ -22,7 +22,7 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 
 DPI = 120
 NARROW = 4.6  # inches, of a figure for a telephone; its letters are as large as the page's
-TITLE_SIZE = 10  # points, of the letters above a panel
+TITLE_SIZE = 10  # points, font size above a panel
 _NARROWEST = 5.6  # inches, of a page
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel and between the words above and below the panels
@@ -138,7 +138,7 @@ def _write_words(
 
 
 def handle(label: str, **style: Any) -> Line2D:
-    """Return an entry of a legend."""
+    """Return a legend entry."""
     return Line2D([], [], label=name_in_legend(label), **{"markersize": 5, **style})
 
 

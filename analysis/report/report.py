@@ -1,11 +1,11 @@
-"""The report of a study: which sections it has, and in which order."""
+"""The report of a study: its sections, in their order."""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -54,73 +54,64 @@ SECTIONS: tuple[SectionFunction, ...] = (
 )
 
 
-@cache
-def _on_ratios(section: SectionFunction) -> SectionFunction:
-    """Return a section that leaves out number formats and iterative pruning, which its paper has none of."""
+class PaperSection(NamedTuple):
+    """A section of reports with `--paper true` alone.
 
-    @wraps(section)
-    def on_ratios(study: StudyData) -> Section | None:
-        return section(study.with_ratios) if len(study.with_ratios.runs) else None
+    Attributes
+    ----------
+    section : callable
+    ratios_alone : bool
+        Whether it is restricted to pruning at single ratios, because its paper has no number formats or iterative
+        pruning.
+    pictures_alone : bool
+        Whether it consists of pictures alone.
+    """
 
-    return on_ratios
+    section: SectionFunction
+    ratios_alone: bool = False
+    pictures_alone: bool = False
+
+    def __call__(self, study: StudyData) -> Section | None:
+        if not self.ratios_alone:
+            return self.section(study)
+        return self.section(study.with_ratios) if len(study.with_ratios.runs) else None
 
 
-# Only where a report is asked for the paper.
-PAPER_SECTIONS: tuple[SectionFunction, ...] = (
-    *map(
-        _on_ratios,
-        (
-            recall_distortion.tradeoff,
-            recall_distortion.metrics,
-            recall_distortion.boxplots,
-            recall_distortion.intervals,
-            recall_distortion.scatter,
-            recall_distortion.paper_tables,
-        ),
-    ),
-    recall_distortion.paper_claims,
-    *map(_on_ratios, (recall_distortion.mean_ratios, recall_distortion.published_values)),
-    recall_distortion.lottery_tickets,
-    recall_distortion.removed_channels,
-    compressed_networks.normalised_recall,
-    compressed_networks.accuracies,
-    compressed_networks.paper_claims,
-    compressed_networks.beside_print,
-    robustness.published_values,
-    *prune_responsibly.PAPER_SECTIONS,
-)
-# Those of them that have pictures and nothing else.
-PAPER_PICTURES = frozenset(
-    [
-        *map(
-            _on_ratios,
-            (
-                recall_distortion.tradeoff,
-                recall_distortion.boxplots,
-                recall_distortion.intervals,
-                recall_distortion.scatter,
-            ),
-        ),
-        compressed_networks.normalised_recall,
-        compressed_networks.accuracies,
-    ]
+PAPER_SECTIONS = (
+    PaperSection(recall_distortion.tradeoff, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.metrics, ratios_alone=True),
+    PaperSection(recall_distortion.boxplots, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.intervals, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.scatter, ratios_alone=True, pictures_alone=True),
+    PaperSection(recall_distortion.paper_tables, ratios_alone=True),
+    PaperSection(recall_distortion.paper_claims),
+    PaperSection(recall_distortion.mean_ratios, ratios_alone=True),
+    PaperSection(recall_distortion.published_values, ratios_alone=True),
+    PaperSection(recall_distortion.lottery_tickets),
+    PaperSection(recall_distortion.removed_channels),
+    PaperSection(compressed_networks.normalised_recall, pictures_alone=True),
+    PaperSection(compressed_networks.accuracies, pictures_alone=True),
+    PaperSection(compressed_networks.paper_claims),
+    PaperSection(compressed_networks.beside_print),
+    PaperSection(robustness.published_values),
+    *map(PaperSection, prune_responsibly.PAPER_SECTIONS),
 )
 
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
+    """Return runs with Python strings in place of Arrow's, from which small frames are made faster."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
         with_texts = runs.astype(dict.fromkeys(texts, "str"))
-    return with_texts.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
+    return with_texts.copy()  # `astype` fragments the blocks of numbers, and `copy` consolidates them
 
 
 @pd.option_context("mode.string_storage", "python")
-# Several threads per matrix product gain a seventh on an idle machine. Beside other programs the threads wait for each
-# other, and the report takes six times as long.
+# Several threads per matrix product save a seventh of the time on an idle machine. If other programs run, the threads
+# wait for each other, and the report takes six times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def report(study: StudyData, options: ReportOptions) -> Report:
-    """Analyse a study.
+    """Analyse a study and return its report.
 
     Raises
     ------
@@ -128,12 +119,12 @@ def report(study: StudyData, options: ReportOptions) -> Report:
         If a table of groups cannot be read.
     """
     study = replace(study, runs=with_python_texts(study.runs), options=options)
-    _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
+    _ = study.image_groups  # so that a fault in a table of groups is raised before any analysis
     searches: list[SectionFunction] = [
         *(partial(tuning.section, number=1 + index) for index in range(len(study.tunings))),
         *(partial(compression.section, number=1 + index) for index in range(len(study.chain_searches))),
     ]
-    of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or section not in PAPER_PICTURES]
+    of_paper = [section for section in PAPER_SECTIONS if options.paper_pictures or not section.pictures_alone]
     to_make = [*SECTIONS, *searches, *(of_paper if options.paper else ())]
     results = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
     sections = [section for section in results if section]
@@ -154,7 +145,7 @@ def _left_out(study: StudyData, sections: Sequence[Section]) -> Section:
 
 
 def check_output(output: Path, groups: GivenGroups) -> None:
-    """Raise a usage error if a report would take the place of a table of groups that it reads."""
+    """Raise a usage error if a report would overwrite a table of groups that it reads."""
     check_inputs(
         output, named_files(groups), "groups", names=["report.html", "report.md", "groups.csv", "groupings.csv"]
     )
@@ -170,7 +161,7 @@ def log(
 ) -> str:
     """Send a report's files to the tracking store as a run of kind `report`.
 
-    Under `mlflow run` it is the run that MLflow has made, else a new one.
+    Under `mlflow run`, this is the run that MLflow has made; otherwise a new run.
 
     Parameters
     ----------
@@ -179,7 +170,7 @@ def log(
     output : Path
         The folder of the report.
     experiment, tracking_uri : str, optional
-        As `pull.runs` takes them.
+        As in `pull.runs`.
     verdict : sequence of str
         The report's first sentences. They become the note of the run, and of the newest study in its experiment.
 
@@ -213,8 +204,8 @@ def log(
         client.set_terminated(run_id)
     except STORE_ERRORS as error:
         raise StudyError(
-            f"the report is in {output}, but the tracking store did not take it ({reason(error)}); --no-log leaves "
-            "it out"
+            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)}); with --no-log "
+            "it is not sent"
         ) from error
     return run_id
 

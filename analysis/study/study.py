@@ -1,10 +1,10 @@
-"""One study: its runs, what belongs to them, and the frames that follow, each of which is worked out once."""
+"""One study: its runs, data on them, and frames computed from them, each computed once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +18,15 @@ from analysis.runs import (
     robustness,
     schema,
     study_archives,
+    tunings,
     validation_counts,
 )
 from analysis.runs.chain_searches import ChainTrials
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
+from analysis.runs.sources import Source
+from analysis.runs.tunings import Tuning
 from analysis.runs.validation_counts import ValidationRecalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
@@ -43,28 +46,26 @@ from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
-from analysis.study.tuning import exports as tunings
-from analysis.study.tuning.results import Tuning
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How to analyse a study, and what its report has.
+    """Options for the analysis of a study and the contents of its report.
 
     Parameters
     ----------
     confidence : float, above 0 and below 1
-        Joint confidence of the intervals of one data set, model and pruner over its ratios.
+        Joint confidence of the intervals at all ratios of one data set, model and pruner.
     variance : {"welch", "pooled"}
-        Variance of the tests between independent groups of networks.
+        Variance in tests between independent groups of networks.
     paper : bool
-        Whether the report has the sections on the papers too: their tables, figures and sentences.
+        Whether the report includes the sections on the papers: their tables, figures and sentences.
     paper_pictures : bool
-        Whether those sections include the ones that have pictures and nothing else.
+        Whether those include the sections that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as `groups.files_of_datasets` takes them.
     min_accuracy, fairness_value : float, optional
-        What a choice among the networks takes into account, as `operating_points.preference` takes them.
+        Criteria for a choice among the networks, as `operating_points.preference` takes them.
 
     Raises
     ------
@@ -82,69 +83,25 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
-            raise StudyError(f"{self.confidence} should be above 0 and below 1", option="confidence")
+            raise StudyError(f"{self.confidence} must be above 0 and below 1", option="confidence")
         operating_points.preference(self.min_accuracy, self.fairness_value)
 
     @property
     def preference(self) -> Preference | None:
-        """What a choice among the networks takes into account; None if nobody said."""
+        """Criteria for a choice among the networks; None if no option gives them."""
         return operating_points.preference(self.min_accuracy, self.fairness_value)
 
 
-class _Source(NamedTuple):
-    """Where a field of a study comes from.
-
-    Attributes
-    ----------
-    pull : callable
-        Takes the runs, the experiment and the tracking URI.
-    read : callable
-        Takes the folders of exports.
-    write : callable
-        Takes the field's value and a folder; returns the files written, relative to the folder.
-    """
-
-    pull: Callable[[pd.DataFrame, str | None, str | None], Any]
-    read: Callable[[Sequence[Path]], Any]
-    write: Callable[[Any, Path], list[Path]]
-
-
-# Of every field of a study beside its runs and their predictions.
-_SOURCES = {
-    "tunings": _Source(
-        lambda _, experiment, uri: tunings.pulled(experiment, tracking_uri=uri), tunings.read, tunings.write
-    ),
-    "chain_searches": _Source(
-        lambda _, experiment, uri: chain_searches.pulled(experiment, tracking_uri=uri),
-        chain_searches.read,
-        chain_searches.write,
-    ),
-    "primaries": _Source(
-        lambda _, experiment, uri: primaries.pulled(experiment, tracking_uri=uri), primaries.read, primaries.write
-    ),
-    "corrupted": _Source(
-        lambda runs, experiment, uri: robustness.pulled(runs, experiment, tracking_uri=uri),
-        robustness.TABLE.read,
-        robustness.TABLE.export,
-    ),
-    "characteristics": _Source(
-        lambda runs, _, uri: characteristics.pulled(runs, tracking_uri=uri),
-        characteristics.TABLE.read,
-        characteristics.TABLE.export,
-    ),
-    "validation": _Source(
-        lambda runs, _, uri: validation_counts.pulled(runs, tracking_uri=uri),
-        validation_counts.TABLE.read,
-        validation_counts.TABLE.export,
-    ),
-}
+def _from(source: Source, default: Any = None) -> Any:
+    """Return a field of a study that is pulled, read and exported as its source says."""
+    return field(default=default, metadata={"source": source})
 
 
 @dataclass(frozen=True, eq=False)
 class StudyData:
-    """The runs of a study, what belongs to them, and the frames that follow.
+    """The runs of a study, data on them, and frames computed from them.
 
-    Whatever follows from a study is worked out `once`, by its properties and by the functions of its sections.
+    Results of its properties, and of functions marked `once`, are cached.
 
     Parameters
     ----------
@@ -157,27 +114,27 @@ class StudyData:
     chain_searches : sequence of ChainTrials
         Searches of chains by `compress`.
     primaries : sequence of Primary
-        The comparisons that the study was made for.
+        The comparisons declared as the purpose of the study.
     corrupted : DataFrame, optional
-        What the networks have right on corrupted images, as `robustness.pulled` returns it.
+        Results of the networks on corrupted images, as `robustness.pulled` returns them.
     characteristics : DataFrame, optional
-        What is known of each class before training, as `characteristics.pulled` returns it.
+        Characteristics of each class before training, as `characteristics.pulled` returns them.
     validation : DataFrame, optional
-        How many validation images of each class networks have right, as `validation_counts.pulled` returns it.
+        Counts of right validation images per class, as `validation_counts.pulled` returns them.
     dense_runs : DataFrame
-        As `pull.study` returns it; only an export needs it.
+        Dense runs as `pull.study` returns them, needed only for exports.
     options : ReportOptions
     """
 
     runs: pd.DataFrame
     predictions: ReadPredictions | None = None
     _: KW_ONLY
-    tunings: Sequence[Tuning] = ()
-    chain_searches: Sequence[ChainTrials] = ()
-    primaries: Sequence[Primary] = ()
-    corrupted: pd.DataFrame | None = None
-    characteristics: pd.DataFrame | None = None
-    validation: pd.DataFrame | None = None
+    tunings: Sequence[Tuning] = _from(tunings.SOURCE, ())
+    chain_searches: Sequence[ChainTrials] = _from(chain_searches.SOURCE, ())
+    primaries: Sequence[Primary] = _from(primaries.SOURCE, ())
+    corrupted: pd.DataFrame | None = _from(robustness.SOURCE)
+    characteristics: pd.DataFrame | None = _from(characteristics.SOURCE)
+    validation: pd.DataFrame | None = _from(validation_counts.SOURCE)
     dense_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     options: ReportOptions = field(default_factory=ReportOptions)
 
@@ -197,12 +154,12 @@ class StudyData:
         experiment, tracking_uri, ignore_params
             As `pull.runs` takes them.
         dataset : str, optional
-            Take the runs of this data set alone.
+            Take only the runs of this data set.
 
         Raises
         ------
         StudyError
-            If the experiment cannot be read, as `pull.runs` says, or has no run of the data set.
+            If `pull.runs` cannot read the experiment, or if it has no run of the data set.
         """
         from analysis.runs import pull  # folders need no MLflow, which takes seconds to import
 
@@ -210,30 +167,30 @@ class StudyData:
         if dataset is not None:
             study = exports.select_dataset(study, dataset)
         predictions = partial(pull.predictions, names=frames.PREDICTED_ARRAYS, tracking_uri=tracking_uri)
-        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in _SOURCES.items()}
+        sides = {name: source.pull(study.runs, experiment, tracking_uri) for name, source in cls._sources().items()}
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     @classmethod
     def from_frames(cls, folders: Sequence[Path]) -> "StudyData":
-        """Read folders or archives that `export` has written, as if one experiment held all their runs.
+        """Read folders or archives written by `export`, as one experiment with all their runs.
 
         Raises
         ------
         StudyError
-            If they cannot be read, as `exports.read` says.
+            If `exports.read` cannot read them.
         """
         with study_archives.unpacked(folders) as unpacked:
             study, predictions = exports.read(unpacked)
-            sides = {name: source.read(unpacked) for name, source in _SOURCES.items()}
+            sides = {name: source.read(unpacked) for name, source in cls._sources().items()}
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files; of the searches, those that have one of its runs as a finalist.
+        """Write the study to a folder of small files, with only the searches of epsilon that have a finalist in it.
 
         Parameters
         ----------
         path : Path
-            The folder. A name that ends in `.zip` is that of one archive, which holds the same files.
+            The folder, or an archive with the same files if the name ends in `.zip`.
 
         Returns
         -------
@@ -243,12 +200,17 @@ class StudyData:
         Raises
         ------
         StudyError
-            As `exports.write` and `study_archives.packed` do.
+            If `exports.write` or `study_archives.packed` raises it.
         """
         if path.suffix != study_archives.SUFFIX:
             return self._write(path)
         with study_archives.packed(path) as folder:
             return self._write(folder)
+
+    @classmethod
+    def _sources(cls) -> dict[str, Source]:
+        """Return the sources of the fields that have one, by the name of the field."""
+        return {item.name: item.metadata["source"] for item in fields(cls) if item.metadata}
 
     def _write(self, folder: Path) -> list[Path]:
         predictions = self.predictions or (lambda _: {})
@@ -256,7 +218,7 @@ class StudyData:
         run_ids = self.runs[frames.RUN_ID]
         own = [search for search in self.tunings if search.finalists[frames.RUN_ID].isin(run_ids).any()]
         exported = replace(self, tunings=own)
-        for name, source in _SOURCES.items():
+        for name, source in self._sources().items():
             if (value := getattr(exported, name)) is not None:
                 written += source.write(value, folder)
         return written
@@ -264,10 +226,10 @@ class StudyData:
     @property
     @once
     def with_ratios(self) -> "StudyData":
-        """The study without networks that have no pruning ratio of their own choice.
+        """The study without networks whose pruning ratio was not chosen.
 
-        These are networks that keep all weights in another number format, and levels of iterative pruning, whose ratios
-        follow from the iteration.
+        These are networks with all their weights in another number format, and levels of iterative pruning, whose
+        ratios follow from the iteration.
         """
         others = in_number_format(self.runs) | is_iterated(self.runs)
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
@@ -286,12 +248,12 @@ class StudyData:
     @property
     @once
     def shown(self) -> list[str]:
-        """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
+        """Columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return shown_settings(self.runs)
 
     @property
     def cell_key(self) -> list[str]:
-        """The columns that tell cells apart in tables, as in `arrays`."""
+        """The columns that identify a cell in tables, as in `arrays`."""
         return [*CELL, *self.shown]
 
     @property
@@ -303,26 +265,26 @@ class StudyData:
     @property
     @once
     def has_several_teachers(self) -> bool:
-        """Whether labels name the weight of a teacher."""
+        """Whether labels must give the weight of a teacher."""
         return has_several_teachers(self.runs)
 
     def method(self, params: Mapping[str, Any]) -> str:
-        """Return the name of a method in tables and pictures: its pruner, and its setting or the letter of it."""
+        """Return a method's name in tables and pictures: its pruner, with its setting or the setting's letter."""
         return in_words(method_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def setting(self, params: Mapping[str, Any]) -> str:
-        """Return what tables and pictures call a method's setting; the empty text if it is the papers'."""
+        """Return a setting's name in tables and pictures, or an empty string for the papers' setting."""
         return in_words(setting_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
-        """Return whether any two of some cells have a dense network in common, as `settings` says."""
+        """Return whether every two of some cells have a dense network in common."""
         key = self.cell_key
         return share_dense_networks(join(self.runs, rows[key], key), key)
 
     @property
     @once
     def names(self) -> dict[str, str]:
-        """What tables and pictures call each method, by its label without letters."""
+        """Name of each method in tables and pictures, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
         return {method_label(row, self.shown, exact=self.arrays.exact): self.method(row) for row in rows}
 
@@ -334,7 +296,7 @@ class StudyData:
     @property
     @once
     def predicted(self) -> StudyPredictions | None:
-        """What the networks predicted, without what contradicts their runs."""
+        """Predictions of the networks, without those that contradict their runs."""
         return StudyPredictions.shared(self._checked)
 
     @property
@@ -360,7 +322,7 @@ class StudyData:
     @property
     @once
     def on_validation(self) -> ValidationRecalls:
-        """What the networks have right on validation images."""
+        """Recalls of the networks on validation images."""
         return ValidationRecalls(self.validation)
 
     @property
@@ -373,10 +335,10 @@ class StudyData:
     @property
     @once
     def groups(self) -> groups.Grouped:
-        """What pruning did to groups of test images, as `groups.groups` returns it."""
+        """Effects of pruning on groups of test images, as `groups.groups` returns them."""
         return groups.groups(self.arrays, self.predicted, self.image_groups)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:
-    """Return the sentences that frames carry on what they lack, in the order of the frames."""
+    """Collect the frames' notes on what they lack, in the order of the frames."""
     return [note for frame in frames for kind in ("left_out", "notes") for note in frame.attrs.get(kind, [])]

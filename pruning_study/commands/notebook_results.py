@@ -18,18 +18,18 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.common.terminal import folded
+from analysis.compare.comparison import Comparison
 from analysis.rendering.drawing import with_legend
 from analysis.rendering.layout import DPI
 from analysis.runs import schema
 from analysis.runs.options.record import default_text
 from analysis.runs.options.values import seeds
-from analysis.statistics.class_table import class_table
+from analysis.statistics.class_table import recalls, with_ends
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_table import Table, pruning_table
 from pruning_study.options.config import CompressConfig, IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps import pictures
-from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table
 
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, CompressConfig, StudyConfig)
@@ -101,7 +101,7 @@ class Pruning:
         Recall and recall balance before and after, as PNG, of each ratio.
     shown : Table
         The cells of the table that a notebook and the command line show.
-    changes : dict of float to ClassChanges
+    changes : dict of float to Comparison
         What `plot` draws, by ratio.
     """
 
@@ -111,7 +111,7 @@ class Pruning:
     runs: pd.DataFrame
     pictures: dict[float, bytes]
     shown: Table
-    changes: dict[float, ClassChanges]
+    changes: dict[float, Comparison]
 
     def plot(self, ratio: float | None = None, ax: Axes | None = None) -> Figure:
         """Draw the recall of each class before and after pruning, with the interval of its change.
@@ -247,12 +247,12 @@ def train(options: Mapping[str, Any]) -> Training:
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
     classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
-    right = np.array([each.right for each in predictions])
-    table = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
-    table.columns = table.columns.str.replace("recall_before", "recall")
+    label = predictions[0].label
+    recall = with_ends("recall", *recalls(label, np.array([each.right for each in predictions])))
+    table = pd.DataFrame({"class": list(classes), **recall, "support": np.bincount(label)})
     confusion = sum(confusion_table(each, classes) for each in predictions)
     return Training(
-        table[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
+        table.sort_values("recall", ignore_index=True),
         pd.DataFrame(
             {
                 "seed": [result.plan.options.seed for result in results],
@@ -295,14 +295,14 @@ def iterate(options: Mapping[str, Any]) -> Iterating:
     )
 
 
-def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
+def _class_rows(ratio: float, changes: Comparison) -> pd.DataFrame:
     columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
     rows = changes.table[columns].sort_values("change", kind="stable")
     rows.insert(0, schema.RATIO, ratio)
     return rows
 
 
-def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict[str, float]:
+def _summary(ratio: float, realized_ratio: float, changes: Comparison) -> dict[str, float]:
     accuracy, slopes = changes.accuracy, changes.slopes
     row = {
         schema.RATIO: ratio,

@@ -6,22 +6,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common.command_line import as_typed
 from analysis.common.points import points
 from analysis.common.printable import printable
-from analysis.rendering.cost_text import costliest
+from analysis.compare import sentences
+from analysis.compare.comparison import Comparison
 from analysis.rendering.formats import p_value
 from analysis.runs import schema
 from analysis.statistics.resampling import Interval
-from analysis.statistics.weak_dense import sentence
-from pruning_study.data.labels import some
-from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.controls import LargestCost
 from pruning_study.steps.text_tables import text_table
 
 LONGEST_TABLE = 25
-ALONE = "One network cannot tell pruning from retraining: compare it with --pruner none, and use several --seed."
-TOGETHER = "What is shown is the work of pruning and of retraining: --pruner none shows that of retraining alone."
-ONE_NETWORK = "One network: another seed may lose on other classes. --seed 0-4 prunes five."
+ALONE = "One network cannot tell pruning from retraining: compare it with {control}, and use {seeds}."
+TOGETHER = "What is shown is the work of pruning and of retraining: {control} shows that of retraining alone."
+ONE_NETWORK = "One network: another seed may lose on other classes. {seeds} prunes five."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
 READING = "Changes are in points. Intervals hold with 95 % confidence, each for itself."
 READING_BEYOND = (
@@ -45,12 +44,13 @@ class Beyond(NamedTuple):
 
     Attributes
     ----------
-    changes : mapping of float to ClassChanges
+    changes : mapping of float to Comparison
         From the control to the networks of each ratio.
     costs : mapping of float to LargestCost
+        Of one network, whose class that costs most is chosen on validation images; empty of several.
     """
 
-    changes: Mapping[float, ClassChanges]
+    changes: Mapping[float, Comparison]
     costs: Mapping[float, LargestCost]
 
 
@@ -75,7 +75,7 @@ class Table(NamedTuple):
 
 
 def pruning_table(
-    ratios: Mapping[float, ClassChanges],
+    ratios: Mapping[float, Comparison],
     realized_ratios: Mapping[float, float],
     *,
     details: bool = True,
@@ -85,7 +85,7 @@ def pruning_table(
 
     Parameters
     ----------
-    ratios : mapping of float to ClassChanges
+    ratios : mapping of float to Comparison
         All of the same networks before. Of several networks recalls are means.
     realized_ratios : mapping of float to float
         Of the same ratios.
@@ -132,31 +132,35 @@ def pruning_table(
     )
 
 
-def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool, beyond: Beyond | None = None) -> str:
+def what_is_shown(ratios: Mapping[float, Comparison], *, prunes: bool, beyond: Beyond | None = None) -> str:
     """Describe weak dense networks, each ratio, and how much one network or several can show.
 
     Parameters
     ----------
-    ratios : mapping of float to ClassChanges
+    ratios : mapping of float to Comparison
     prunes : bool
         Whether anything was pruned.
     beyond : Beyond, optional
         Of the same ratios. The lines are then about what is beyond the control.
     """
     all_changes = list(ratios.values())
-    weak = sentence(all_changes[0].dense)
-    lines = [
-        line
-        for ratio, changes in ratios.items()
-        for line in (_describe_beyond(ratio, changes, beyond) if beyond else _describe(ratio, changes))
-    ]
+    weak = sentences.weak(all_changes[0])
+    lines = []
+    for ratio, changes in ratios.items():
+        first, *more = (
+            _describe_beyond(ratio, changes, beyond)
+            if beyond
+            else _describe(ratio, changes, "" if prunes else "retraining")
+        )
+        lines += [printable(first), *(f"  {printable(line)}" for line in more if line)]
     networks = max(changes.networks for changes in all_changes)
     alone, together = (ONE_NETWORK, "") if beyond else (ALONE, TOGETHER)
     cause = UNPRUNED if not prunes else alone if networks == 1 else together
+    cause = cause.format(control=as_typed("pruner", "none"), seeds=as_typed("seed", "0-4"))
     return "\n".join(line for line in (printable(weak), *lines, cause) if line)
 
 
-def reading(ratios: Mapping[float, ClassChanges], *, beyond: bool, have_offsets: bool = False) -> str:
+def reading(ratios: Mapping[float, Comparison], *, beyond: bool, have_offsets: bool = False) -> str:
     """Return how to read the table; `have_offsets` says whether the networks have class offsets."""
     shown = MARKED if len(ratios) > 1 else P if beyond else LOST
     if not beyond:
@@ -185,36 +189,35 @@ def _describe_offsets(table: pd.DataFrame) -> str:
     )
 
 
-def _describe(ratio: float, changes: ClassChanges) -> list[str]:
-    return [
-        f"ratio {ratio:g}: {printable(changes.outcome())}",
-        f"  {_chance(changes)}{changes.losses()}{_named(changes.damaged_classes)}",
-        *([f"  {printable(line)}"] if (line := changes.gains()) else []),
-        f"  {changes.differences()}",
-    ]
+def _describe(ratio: float, changes: Comparison, cause: str) -> list[str]:
+    return [f"ratio {ratio:g}: {sentences.outcome(changes)}", *_on_classes(changes, cause), _differences(changes)]
 
 
-def _describe_beyond(ratio: float, changes: ClassChanges, beyond: Beyond) -> list[str]:
+def _describe_beyond(ratio: float, changes: Comparison, beyond: Beyond) -> list[str]:
     """Return lines on what is beyond the control, which name no class that the table has no test of."""
-    from_control, cost = beyond.changes[ratio], beyond.costs[ratio]
+    from_control = beyond.changes[ratio]
+    cost = _cost(beyond.costs[ratio]) if beyond.costs else sentences.costliest(from_control)
     return [
-        f"ratio {ratio:g}: {from_control.beside(changes)}",
-        f"  beyond the control, {_chance(from_control)}{from_control.losses()}{_named(from_control.damaged_classes)}",
-        *([f"  {printable(line)}"] if (line := from_control.gains("control")) else []),
-        *([] if from_control.at_chance else [f"  {printable(_cost(cost))}"]),
-        f"  compared with the control, {from_control.differences()}",
-        *([f"  {printable(line)}"] if (line := from_control.proportion()) else []),
+        f"ratio {ratio:g}: {sentences.beside(changes, from_control)}",
+        *_on_classes(from_control),
+        *([] if from_control.at_chance else [cost]),
+        f"Compared with the control, {sentences.differences(from_control)}.",
+        sentences.proportion(from_control),
     ]
 
 
-def _chance(changes: ClassChanges) -> str:
-    return f"{chance}; " if (chance := changes.chance()) else ""
+def _on_classes(changes: Comparison, cause: str = "") -> list[str]:
+    """Say which networks are at chance, and which classes lost and gained recall."""
+    return [sentences.at_chance(changes), f"{sentences.losses(changes, cause)}.", sentences.gains(changes)]
+
+
+def _differences(changes: Comparison) -> str:
+    said = sentences.differences(changes)
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _cost(cost: LargestCost) -> str:
-    """Say which class pruning costs most, if that is shown, and where it was chosen and read."""
-    if cost.low is not None and cost.high is not None:
-        return costliest(cost.name, cost.cost, cost.low, cost.high, cost.networks)
+    """Say which class pruning costs most, and where it was chosen and read."""
     value = f"{points(abs(cost.cost))} points {'less' if cost.cost < 0 else 'more'} than the accuracy"
     picked = f"Validation images pick {cost.name} as the class that costs most"
     if cost.is_shown:
@@ -230,10 +233,6 @@ def shortened(rows: list[list[str]]) -> list[list[str]]:
         return rows
     rest = [f"... and {remainder} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
     return [*rows[:LONGEST_TABLE], rest]
-
-
-def _named(classes: list[str]) -> str:
-    return f" ({printable(some(classes))})" if classes else ""
 
 
 def _cells_of_one(after: Sequence[pd.Series], *, is_loss: bool) -> list[str]:
@@ -277,14 +276,14 @@ def _row(names: list[str], values: Sequence[tuple[str, str]], width: int) -> lis
     return [*cells, *[""] * (width - len(cells))]
 
 
-def _mean(changes: ClassChanges, value: float, low: float, high: float) -> tuple[str, str]:
+def _mean(changes: Comparison, value: float, low: float, high: float) -> tuple[str, str]:
     """Return a mean over networks and its interval, which one network does not have."""
     if np.isnan(value):
         return "at chance" if changes.at_chance else "undefined", ""
     return f"{value:.3f}", "" if np.isnan(low) else _interval(low, high)
 
 
-def _estimate(changes: ClassChanges, slope: Interval | None) -> tuple[str, str]:
+def _estimate(changes: Comparison, slope: Interval | None) -> tuple[str, str]:
     if slope is None or not slope.identified:
         return "", "" if changes.at_chance else "not identified"
     return f"{slope.estimate:.3f}", _interval(slope.low, slope.high)
@@ -294,21 +293,21 @@ def _interval(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
-def _alpha(changes: ClassChanges) -> tuple[str, str]:
+def _alpha(changes: Comparison) -> tuple[str, str]:
     return _mean(changes, changes.slopes.alpha, changes.slopes.low, changes.slopes.high)
 
 
-def _raw_slope(changes: ClassChanges) -> tuple[str, str]:
+def _raw_slope(changes: Comparison) -> tuple[str, str]:
     slopes = changes.slopes
     return _mean(changes, slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high)
 
 
 # What the rows of slopes show of each ratio: a value and an interval.
-_SLOPES: dict[str, Callable[[ClassChanges], tuple[str, str]]] = {
+_SLOPES: dict[str, Callable[[Comparison], tuple[str, str]]] = {
     "alpha": _alpha,
     "raw slope": _raw_slope,
 }
-_NEW_SLOPES: dict[str, Callable[[ClassChanges], tuple[str, str]]] = {
+_NEW_SLOPES: dict[str, Callable[[Comparison], tuple[str, str]]] = {
     "new images: alpha": lambda changes: _estimate(changes, changes.slopes.new),
     "new images: raw slope": lambda changes: _estimate(changes, changes.slopes.raw_new),
 }

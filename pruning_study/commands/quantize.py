@@ -1,4 +1,4 @@
-"""The command `quantize`: quantise networks, and say what it costs and what it saves."""
+"""The command `quantize`: quantise networks, and report costs and savings."""
 
 import functools
 import logging
@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from mlflow.entities import Run
 
+from analysis.common.command_line import as_typed
 from analysis.common.errors import StudyError
 from analysis.common.points import points
 from analysis.common.terminal import folded
+from analysis.compare.cost_text import largest_cost_is_shown
 from analysis.rendering.formats import interval
 from analysis.runs import schema
 from analysis.runs.schema import text
@@ -18,8 +20,8 @@ from pruning_study.models import onnx_export
 from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import JobContext
-from pruning_study.steps.controls import largest_mean_cost
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.loaded import load_context
@@ -32,14 +34,14 @@ from pruning_study.tracking.store import Store
 
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
-    "Chance movement is what the worst class of one network lost beyond the accuracy. Much of it may be noise.\n"
-    "Only several networks tell the two apart: --seed 0-4 quantises five.\n"
+    "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
+    "Only several networks can tell noise from a real loss: {seeds} quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
     'One part of the networks and images picks the class, and the rest measures its loss. "Not shown, at most 2.0" '
-    "means that the networks are too few to name that class, and that on average none loses over 2.0 points more than "
+    "means that the networks are too few to name a class, but that on average no class loses over 2.0 points more than "
     "the accuracy.\n"
     "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
     "picked afterwards, much of it is noise."
@@ -51,7 +53,7 @@ log = logging.getLogger(__name__)
 class Quantized(NamedTuple):
     """A network and its quantised runs, by number format.
 
-    `float32` holds the metrics of the network's ONNX model before it is quantised; it is empty where a run was found.
+    `float32` holds the metrics of the network's ONNX model before quantisation; it is empty if a run was found.
     """
 
     plan: TrainPlan
@@ -73,17 +75,17 @@ def quantize_each(
     run_ids : sequence of str
         Dense or pruned runs.
     options : mapping of str
-        The options as typed, for the params of the jobs: each network has a job of its own.
+        The options as typed, for the params of the jobs; each network has a job of its own.
 
     Raises
     ------
     StudyError
-        If several seeds are asked for of runs, or if a run or a network cannot be quantised. Of several networks the
-        others are quantised first.
+        If several seeds are given with runs, or if a network cannot be quantised. If there are several networks, the
+        others are quantised before the error is raised.
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
-        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="seed")
+        raise StudyError("named runs have seeds already: leave the runs out to train several networks", option="seed")
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
@@ -101,7 +103,7 @@ def quantize_each(
             log.warning("[%s/%s] not quantised: %s", index, count, error)
             continue
         finally:
-            store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
+            store.job_run_id = None  # the run that `mlflow run` made is the first network's job only
         results.append(result)
         yield (
             _lines(store, result, is_named=bool(named_runs))
@@ -119,9 +121,9 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the runs that are named, or all dense ones; those of a data set beside each other."""
+    """Return the named runs, or, with `--all`, the newest dense run of each setting, sorted by data set."""
     if config.all and run_ids:
-        raise StudyError("it stands for every dense network of the experiment: name no run", option="all")
+        raise StudyError("it quantises every dense network of the experiment, so name no run", option="all")
     if run_ids:
         return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
     if not config.all:
@@ -162,7 +164,7 @@ def _quantized(
             runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
-        # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
+        # Latencies measured now are not comparable with those of runs found, perhaps measured on a busier machine.
         float32 = quantized.measured(context, model()) if not reuse_tag else {}
         result = Quantized(plan, context, loaded, float32, runs_of_dtypes)
         job.note(f"Run {loaded.run_id}: {_line(result)}")
@@ -175,7 +177,7 @@ def _quantized(
 
 
 def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
-    """Return the table of one network, and where its runs are; `is_named` if a run id names the network."""
+    """Return the table of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
     parent = result.parent
     classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
     savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
@@ -184,7 +186,7 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
         classes.append([number_format, _percent(run.metrics), _signed(change), _of_class(excess, worst)])
         savings.append([number_format, *_costs(run.metrics)])
     batch = f"{min(onnx_export.BATCH_SIZE, len(result.context.data.test_images))} images, ms"
-    found = " (found, not trained again; --force does)" if parent.is_reused and not is_named else ""
+    found = f" (found, not trained again; {as_typed('force')} does)" if parent.is_reused and not is_named else ""
     return "\n".join(
         [
             "",
@@ -192,12 +194,12 @@ def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
             "",
             text_table(["number format", "bytes", "1 image, ms", batch], savings),
             "",
-            folded(*_READING.splitlines()),
+            folded(*_READING.format(seeds=as_typed("seed", "0-4")).splitlines()),
             "",
             f"network: run {parent.run_id}{found}",
             *(
                 f"{number_format}: run {run.run_id}"
-                + (" (found, not made again; --force does)" if run.is_reused else "")
+                + (f" (found, not made again; {as_typed('force')} does)" if run.is_reused else "")
                 for number_format, run in result.runs.items()
             ),
             "",
@@ -232,9 +234,9 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Return the class that a number format costs most and its cost, if that is shown, or else an upper bound.
+    """Return the class that a number format costs most, with its cost, if it is shown; otherwise an upper bound.
 
-    Nothing is returned for networks of several data sets.
+    The string is empty for networks of several data sets.
     """
     data = networks[0][0].context.data
     if len({result.parent.dense.params.get(schema.DATASET_DIGEST) for result, _ in networks}) > 1:
@@ -243,16 +245,16 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
         [runs.test_predictions(store, run_id, data) for run_id in run_ids]
         for run_ids in zip(*((result.parent.run_id, run.run_id) for result, run in networks), strict=True)
     )
-    cost = largest_mean_cost(data.classes, before, after)
-    if cost.low is None or cost.high is None or np.isnan(cost.low):  # no answer changed
-        return points(cost.cost)
-    if not cost.is_shown:
-        return f"not shown, at most {points(cost.high)}"
-    return f"{cost.name} {points(cost.cost)} ({interval(cost.low, cost.high, points)})"
+    _, name, cost, low, high = class_changes(data.classes, before, after).worst.iloc[0]
+    if np.isnan(low):  # no answer changed
+        return points(cost)
+    if not largest_cost_is_shown(low):
+        return f"not shown, at most {points(high)}"
+    return f"{name} {points(cost)} ({interval(low, high, points)})"
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
-    """Return the change of accuracy from the network before, and the largest excess loss and its class."""
+    """Return the change of accuracy from the network before, the largest excess loss, and its class."""
     before, after = result.parent.metrics, run.metrics
     change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
     names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]

@@ -91,7 +91,7 @@ def check_images(source: str, images: np.ndarray) -> None:
 
 
 def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
-    """Return the places of a seeded sample of images in which each class has its share; a larger one holds it.
+    """Return the indices of a seeded sample of images in which each class has its share; a larger sample includes it.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     ----------
     sample : Sample
     corruption : str
-        One of `CORRUPTIONS`.
+        One of `analysis.runs.options.names.CORRUPTIONS`.
     severity : int, 1 to 5
     folder : Path
         Folder of the data sets; the file is in `corrupted` below it.
@@ -154,7 +154,7 @@ def _version() -> str:
 
 
 def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
-    """Yield parts of the corrupted images in their order; several processes make them where there are many."""
+    """Yield parts of the corrupted images in their order; several processes make them if there are many."""
     from joblib import Parallel, cpu_count, delayed  # commands that corrupt nothing do not wait for it
 
     parts = np.split(sample.indices, range(_AT_ONCE, len(sample.indices), _AT_ONCE))

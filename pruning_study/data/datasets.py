@@ -139,17 +139,17 @@ def load(
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
-    """Return whether a data set can be read without a download; parameters and errors are those of `load`."""
+    """Return whether a data set can be read without a download; raise a StudyError if there is none of this name."""
     return _located(dataset, data_dir) is not None
 
 
 def source(dataset: str, *, data_dir: Path) -> Path:
-    """Return the file or folder that `load` reads; if it has to be downloaded first, there is no such file yet."""
+    """Return the file or folder that `load` reads; it does not exist yet if it has to be downloaded."""
     return _located(dataset, data_dir) or _named(dataset, data_dir)
 
 
 def is_path(name: str) -> bool:
-    """Return whether the name of a data set that a run has is a path, which a stranger could have chosen."""
+    """Return whether a run's name of a data set is a path, which a stranger could have chosen."""
     return Path(name).name != name or name == ".."
 
 
@@ -175,13 +175,13 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     """
     indices = np.arange(len(images)) if indices is None else indices
     counts = np.zeros((images.shape[1], 256), np.int64)
-    # bincount makes eight bytes of each pixel.
+    # bincount takes eight bytes for each pixel.
     for part in portions(indices, images[:1].nbytes * 8 // images.shape[1]):
         for channel, count in enumerate(counts):
             count += np.bincount(images[part, channel].ravel(), minlength=256)
     means, deviations = [], []
     for histogram in counts.tolist():
-        # Whole numbers are exact, where sums of NumPy's are rounded otherwise on other processors.
+        # Whole numbers are exact, whereas NumPy's sums are rounded differently on different processors.
         pixels, total = sum(histogram), sum(value * number for value, number in enumerate(histogram))
         squares = sum(value**2 * number for value, number in enumerate(histogram))
         means.append(total / (255 * pixels))
@@ -260,14 +260,14 @@ def _validation_parts(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]
     if missing := [
         f"{part}_{kind}" for part in parts for kind in ("images", "labels") if f"{part}_{kind}" not in arrays
     ]:
-        raise StudyError(f"{path}: no {missing[0]} in it, which the images for validation need")
+        raise StudyError(f"{path} has no {missing[0]}, which the images for validation need")
     return parts
 
 
 def _with_validation(
     path: Path, part: str, images: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the training images and labels with those for validation behind, and the indices of these."""
+    """Append the images and labels for validation to those for training; return both, and the indices of validation."""
     shapes = [images[each].shape[1:] for each in ("train", part)]
     if shapes[0] != shapes[1]:
         raise StudyError(f"{path}: train_images and {part}_images differ in shape, {shapes[0]} and {shapes[1]}")
@@ -308,7 +308,7 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
-    if images.shape[2:] == (image_size, image_size):  # of any channels, as `--dense-run-id` asks for
+    if images.shape[2:] == (image_size, image_size):  # with any number of channels, as a dense run may have
         return images
     if images.shape[1] not in (1, 3):
         raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")

@@ -1,4 +1,4 @@
-"""How varied the pixels of an image are."""
+"""Measure how varied the pixels of an image are, by their entropy."""
 
 import numpy as np
 

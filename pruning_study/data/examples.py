@@ -13,7 +13,7 @@ from torch import Tensor
 
 PADDING = 4
 # Images of at most so many numbers each, and so many bytes together as float32, are normalised once and kept. Others
-# are normalised whenever they are taken, since as float32 they need four times the memory.
+# are kept as bytes, since float32 needs four times the memory, and are normalised whenever they are taken.
 SMALL_IMAGE = 64 * 64 * 3
 MOST_BYTES = 2**32
 # Bytes of consecutive images that are normalised at once.
@@ -48,13 +48,13 @@ class Normalization(NamedTuple):
 
 
 class PackedImages:
-    """Images [N, C, H, W] of which the bytes are in memory, or in a mapped file. They are normalised when taken.
+    """Images [N, C, H, W] as bytes, in memory or in a mapped file, which are normalised when taken.
 
     Parameters
     ----------
     pixels : uint8 Tensor [M, C, H, W]
     places : int64 Tensor [N], on the device of `pixels`
-        Which of the pixels are these images.
+        Indices of these images in `pixels`.
     normalization : Normalization
     device : str
         Where normalised images go.
@@ -169,7 +169,7 @@ def to_device(
 
 
 def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Tensor]:
-    """Return bytes, and the places of the images among them. A GPU gets a copy of its own, unless they are mapped."""
+    """Return bytes, and the indices of the images in them; a GPU gets a copy of the images unless they are mapped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the array may be read-only, and nothing writes to it
         pixels = torch.from_numpy(images)
@@ -250,7 +250,7 @@ class FlipCrop(NamedTuple):
         return self.cropped(images, self.drawn([len(images)]))
 
     def cropped(self, images: Tensor, crops: Tensor) -> Tensor:
-        """Return images flipped and shifted as `drawn` says."""
+        """Return images flipped and shifted by crops that `drawn` returned."""
         flipped, rows, columns = crops.to(images.device, torch.int64).unbind(1)
         black = self.black.to(images).view(1, -1, 1, 1)
         padded = F.pad(images - black, (PADDING,) * 4).add_(black)

@@ -34,10 +34,10 @@ MAPPED_FROM = 2**30
 # Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
-# What Windows writes into folders that somebody looks at.
+# Files that Windows writes into folders that somebody looks at.
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 OPTION = "folder"
-# What people call the parts, in any capitals.
+# Names of the parts, in upper or lower case.
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 HOLDS = "a data set folder holds images in train/<class>/ and test/<class>/"
 
@@ -88,14 +88,14 @@ def read(
     ----------
     folder : Path
         It holds images in `train/<class>/`, `test/<class>/` and perhaps `val/<class>/`, or only in `<class>/`. The
-        parts may also be called as in `_PARTS`, in any capitals.
+        parts may also have the other names in `_PARTS`, in upper or lower case.
     image_size : int, optional
         Height and width that the images are resized to.
     limit : SizeLimit
     test_fraction : float, optional
-        Share of each class that is held out for testing, where the folder has only classes; by default .2.
+        Share of each class that is held out for testing, if the folder has only classes; by default .2.
     decoded : Path
-        Start of the name of the file that more than a gibibyte of images is decoded into.
+        Beginning of the path of the file that images are decoded into if they take more than a gibibyte.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _classes_of(folder: Path, parts: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
-    """Return a hint if a class that is gone from a part is there with other capitals, or with other accents' bytes."""
+    """Return a hint if a missing class is there in another case, or with its accents in another encoding."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
     return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
@@ -288,15 +288,15 @@ def _measured(pictures: Iterable[Image.Image], measured: list[float]) -> Iterato
 def _entropies_once(
     file: Path, pictures: Callable[[], Iterable[np.ndarray]], measured: list[float], count: int
 ) -> list[float]:
-    """Return the entropies that a file has; if it is not there, it is written first.
+    """Return the entropies in a file, which is written first if it does not exist.
 
     Parameters
     ----------
     file : Path
     pictures : callable
-        Decodes the pictures. As it does so it measures them.
+        Decodes the pictures, and puts their entropies into `measured`.
     measured : list of float
-        What was measured last: all pictures, or only the first.
+        The entropies measured last: of all pictures, or only of the first.
     count : int
         How many pictures there are.
     """
@@ -328,7 +328,7 @@ def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
 
 
 def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
-    """Return the file that these images are decoded into; another one if the bytes of an image change."""
+    """Return the file that these images are decoded into; its name changes if the bytes of an image change."""
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
         with opened(path) as file:
@@ -373,11 +373,11 @@ def mapped(
     ----------
     file : Path
     pictures : callable
-        Makes the images, or arrays of several, in their order. It is called if they have to be written.
+        Returns the images, or arrays of several, in their order. It is called only if they have to be written.
     shape : tuple of int
         Shape in which they are written.
     shapes : collection of tuple of int, optional
-        Shapes that a file may have which is there already; by default `shape`.
+        Shapes that an existing file may have; by default `shape`.
     what : str
         What was done to the images, for errors.
 
@@ -437,7 +437,7 @@ class _DamagedError(StudyError):
 
 
 def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Iterator[Image.Image]:
-    """Yield pictures. Files that are none are listed together, after all others have been read."""
+    """Yield pictures; after the last, raise a StudyError that lists the files which are no images."""
     faults: list[str] = []
     for path in paths:
         try:
@@ -456,7 +456,7 @@ def _read_pictures(folder: Path, paths: Sequence[Path], limit: SizeLimit) -> Ite
 
 def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of a palette's transparency
+        warnings.simplefilter("ignore")  # such as about a palette's transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
@@ -483,7 +483,7 @@ def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:
 
 
 def _on_white(path: Path, picture: Image.Image) -> Image.Image:
-    """Return a picture with transparent pixels before white; the colours that they hide may be anything."""
+    """Return a picture with its transparent pixels on white, because the colours that they hide may be anything."""
     mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
     picture = picture.convert("RGBA")
     if picture.getchannel("A").getextrema() == (255, 255):
@@ -515,7 +515,7 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
 
 
 def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures as long as all of them together, with the channels of the most colourful, are within the limit."""
+    """Yield pictures as long as all so far, each with the most channels of any, are within the limit."""
     pixels = channels = 0
     for picture in pictures:
         pixels += picture.width * picture.height

@@ -35,9 +35,9 @@ def groups(data: Dataset) -> pd.DataFrame:
     -------
     DataFrame
         A row for each test image, in their order. The groupings are `writer` and `series` (of forms that were filled
-        in, such as `hsf4`), if the data set's file says so, else `class`. Each measure is a column whose name begins
-        with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation, the mean pixel,
-        and distance, as `distances` returns it.
+        in, such as `hsf4`), if the data set's file has them; otherwise `class`. Each measure is a column whose name
+        begins with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation, the mean
+        pixel, and distance, as `distances` returns it.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def groups(data: Dataset) -> pd.DataFrame:
         "activation": data.test_images.mean((1, 2, 3)),
         "distance": distances(data),
     }
-    # Rounding makes -0.0 of a small negative number, and adding 0 makes 0.0 of that.
+    # Rounding turns a small negative number into -0.0, and adding 0 turns that into 0.0.
     rounded = {f"{MEASURE}{name}": values.round(_DECIMALS[name]) + 0.0 for name, values in measures.items()}
     return pd.DataFrame({**_groupings(data), **rounded})
 
@@ -59,8 +59,8 @@ def groups(data: Dataset) -> pd.DataFrame:
 def tilts(images: np.ndarray) -> np.ndarray:
     """Return the slope of the least-squares line through the ink of each image, column on row.
 
-    Ink is a pixel above 127, of the mean over channels. Rows count downwards, so that the slope of an upright digit is
-    0, and that of a digit which leans to the right is negative.
+    A pixel is ink if its mean over channels is above 127. Rows count downwards, so that the slope of an upright digit
+    is 0, and that of a digit which leans to the right is negative.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Class names and labels: what is wrong with them, and how they are split at random."""
+"""Check class names and labels, and split labels at random."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -38,15 +38,15 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
 def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float], seed: int) -> np.ndarray:
     """Leave out images of some classes, at random.
 
-    Of a class, the images that a smaller share keeps are among those that a larger share keeps.
+    A larger share of a class keeps all images that a smaller share keeps.
 
     Parameters
     ----------
     labels : int64 [N]
     indices : int64 [n]
-        The images of which some are left out.
+        Indices of the images, of which some are left out.
     shares : mapping of int to float
-        Share of a class's images that is kept, by label, above 0 and at most 1. Classes without a share keep all.
+        Share of a class's images that is kept, by label, from 0 to 1. Classes without a share keep all.
     seed : int
 
     Returns
@@ -63,7 +63,7 @@ def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float]
 
 
 def check_class_names(source: str, classes: tuple[str, ...]) -> None:
-    """Check that each name can be a class's, and that no two are the same; `source` is what errors name."""
+    """Check that class names are valid, and that no two are the same; errors name `source`."""
     for name in classes:
         if fault := fault_of_name(name):
             raise StudyError(f"{source}: the class name {shortened(name)} {fault}; rename the class")

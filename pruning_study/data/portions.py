@@ -9,7 +9,7 @@ PORTION = 2**24
 
 
 def portions(array: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
-    """Yield consecutive parts of an array, so that what each entry needs, in bytes, is `PORTION` for a part."""
+    """Yield consecutive parts of an array that take about `PORTION` bytes each, by `size` bytes for an entry."""
     size = size or array[:1].nbytes
     count = max(1, PORTION // max(size, 1))
     return (array[start : start + count] for start in range(0, len(array), count))

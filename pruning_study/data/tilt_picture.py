@@ -69,7 +69,7 @@ def _draw_line(axes: Axes, ink: np.ndarray, slope: float, first_column: float) -
 
 
 def in_words(tilt: float) -> str:
-    """Return where an image leans.
+    """Say in words where an image leans.
 
     Examples
     --------

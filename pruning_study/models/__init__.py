@@ -1,4 +1,4 @@
-"""Models by name: a module is imported when one of its models is built."""
+"""Models by name; a module is imported only when one of its models is built."""
 
 from __future__ import annotations
 
@@ -15,23 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.common import imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
+from analysis.runs.options import registry
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 # The import path of the function that makes each model.
-MODELS = {
-    "lenet5": "pruning_study.models.lenet:lenet5",
-    "lenet5-half": "pruning_study.models.lenet:lenet5_half",
-    "lenet5-double": "pruning_study.models.lenet:lenet5_double",
-    "lenet-300-100": "pruning_study.models.lenet:lenet_300_100",
-    **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
-    "wrn16-4": "pruning_study.models.wide_resnet:wrn16_4",
-    "wrn22-8": "pruning_study.models.wide_resnet:wrn22_8",
-    "wrn28-10": "pruning_study.models.wide_resnet:wrn28_10",
-    **{name: f"pruning_study.models.small_images:{name}" for name in ("alexnet", "vgg11", "resnet18")},
-}
+MODELS = {name: f"pruning_study.models.{record.factory}" for name, record in registry.MODELS.items()}
 # Their networks are written `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
 
@@ -83,14 +74,14 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     named_by : str
         The file or the run, as the subject of a sentence.
     how_to_allow : callable
-        Returns what the user types to name the model of that import path.
+        Returns what the user types to allow the model of an import path.
     option : str, optional
         As `StudyError` takes it.
 
     Raises
     ------
     StudyError
-        If `is_built_in` says no.
+        If the model is not built in.
     """
     if not is_built_in(name):
         import_path = name if re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name, re.ASCII) else "package.module:factory"
@@ -162,7 +153,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
 
 
 def _check_logits(name: str, logits: Any, num_classes: int) -> None:
-    """Raise a StudyError if a model returns no logits for two images, and say if it returns probabilities."""
+    """Raise a StudyError if a model returns no logits for two images, and warn if it returns probabilities."""
     if getattr(logits, "shape", None) != (2, num_classes):
         lines = []
         if hasattr(getattr(logits, "logits", None), "shape"):  # as the models of Hugging Face have them
@@ -172,8 +163,8 @@ def _check_logits(name: str, logits: Any, num_classes: int) -> None:
         raise StudyError(": ".join([message, *lines[:1]]), *lines[1:], option=OPTION)
     if not logits.is_meta and num_classes > 1 and (logits >= 0).all() and (abs(logits.sum(1) - 1) < _ROUNDING).all():
         log.warning(
-            "%s returns numbers that sum to 1 for each image, as after a softmax, and training takes them for logits, "
-            "so that it hardly learns: return what the last layer computes, without softmax",
+            "%s returns numbers that sum to 1 for each image, as after a softmax; training takes them for logits, so "
+            "that the network will hardly learn: return what the last layer computes, without softmax",
             name,
         )
 
@@ -220,7 +211,7 @@ def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, im
 
 
 def _check_plain(name: str, model: nn.Module) -> None:
-    """Raise a StudyError if a layer computes its weight from others, which no pruner could reach."""
+    """Raise a StudyError if a weight is computed from others or is no plain tensor, since no pruner could prune it."""
     from torch import Tensor, nn
     from torch.nn.utils import parametrize, prune
     from torch.nn.utils.spectral_norm import SpectralNorm

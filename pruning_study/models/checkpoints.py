@@ -28,7 +28,7 @@ Metadata = dict[str, str]
 # In bytes. The header of ResNet-110 has 60,000; safetensors allows 100 million and takes gigabytes to read them.
 LONGEST_HEADER = 4 * 2**20
 _LENGTH = 8  # bytes in front of the header, which tell its length
-# Numbers in an image that a checkpoint or a run may claim; no memory is taken for a larger one.
+# Most numbers in an image of a checkpoint or a run; if one claims more, no memory is allocated for it.
 LARGEST_IMAGE = 2**22
 # A weights file may hold these in place of the model's own type of numbers.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -54,8 +54,8 @@ _STATES = (
 class Classifier(nn.Module):
     """A network that normalises its images itself.
 
-    `torch.export` takes it: what depends on the values of the images is checked before `forward`, and only if the call
-    is not traced.
+    `torch.export` can export it, because the values of the images are checked before `forward`, and only if the call is
+    not traced.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _check_images(classifier: Classifier, arguments: tuple[Tensor, ...], named: 
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:
-    """Write tensors by name, always in the same order, so that equal contents are equal bytes.
+    """Write tensors by name, always in the same order, so that equal contents give equal bytes.
 
     Parameters
     ----------
@@ -122,11 +122,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
 
 
 def _with_metadata(content: bytes, metadata: Metadata | None) -> bytes:
-    """Put metadata into a safetensors file, in the order of their names; safetensors writes them in a random one."""
+    """Put metadata into a safetensors file, sorted by name, because safetensors writes them in random order."""
     behind = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     header = ({"__metadata__": metadata} if metadata else {}) | json.loads(content[_LENGTH:behind])
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _LENGTH)  # what follows begins at a multiple, as the format recommends
+    text += b" " * (-len(text) % _LENGTH)  # the tensors begin at a multiple, as the format recommends
     return len(text).to_bytes(_LENGTH, "little") + text + content[behind:]
 
 
@@ -189,15 +189,15 @@ def _is_pickle(path: Path) -> bool:
 
 
 def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
-    """Return weights without what wrappers such as DataParallel put in front of all their names, and log that.
+    """Remove the prefix that wrappers such as DataParallel put in front of all names of weights, and log this.
 
     Parameters
     ----------
     weights : mapping of names to Tensors
     model : nn.Module
-        Where a module of its own has a wrapper's name, that is not taken off.
+        If one of its own modules has a wrapper's name, this prefix is not removed.
     where : str
-        The file, which the line names.
+        The file, for the log.
     """
     wrappers = [wrapper for wrapper in WRAPPERS if not hasattr(model, wrapper[:-1])]
     start = ""
@@ -211,7 +211,7 @@ def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str)
 
 
 def _check_header(path: Path) -> None:
-    """Refuse what safetensors would wait for, or would read at the cost of gigabytes."""
+    """Raise an error for files that would block safetensors, or whose header would take gigabytes."""
     if not path.is_file():
         raise OSError("it is a folder or a device" if path.exists() else "no such file")
     with path.open("rb") as file:
@@ -223,7 +223,7 @@ def _check_header(path: Path) -> None:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, num_classes: int | None = None) -> None:
-    """Put weights into a model; an error says what to do if they are for another number than `num_classes` of classes.
+    """Put weights into a model; if they are not for `num_classes` classes, the error says what to do.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def check_fit(
     Parameters
     ----------
     contents, wanted : mapping of state-dict names to Tensors
-        Numbers of 16, 32 and 64 bits with a fraction are of one type.
+        Floating-point numbers of 16, 32 and 64 bits count as one type.
     where : str
         The file of the given tensors, which errors name.
     num_classes : int, optional
@@ -272,7 +272,7 @@ def check_fit(
 
 
 def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
-    """Return the advice on a weight that would fit data of other classes or channels."""
+    """Return advice on a weight that fits data of other classes or channels; empty for any other weight."""
     if not has or not needs:
         return ""
     if needs == (num_classes, *has[1:]):
@@ -326,7 +326,7 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
 
 
 def own_normalization(metadata: Metadata, where: str, channels: int) -> Normalization:
-    """Return the normalisation in a run's checkpoint; errors as in `normalization`, and if there is none."""
+    """Return the normalisation in a run's checkpoint; raise a StudyError if it is missing or invalid."""
     own = normalization(metadata, where, channels)
     if own is None:
         raise StudyError(f"{where}: its metadata name no mean and std, by which the images were normalised")
@@ -344,9 +344,9 @@ def classifier(
     run_id : str
         The run, which errors name.
     model : str, optional
-        Import path of the model, where the user names it. By default the checkpoint names a model that is built in.
+        Import path of the model, if the user names it. Otherwise the checkpoint must name a built-in model.
     params : mapping of str
-        The run's params. If they have a digest of the model's source, and the source is another one now, a warning
+        The run's params. If they have a digest of the model's source, and the source has changed since, a warning
         says so.
 
     Raises
@@ -382,13 +382,13 @@ def classifier(
 
 
 def image_shape(text: str, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Return the image shape that a run's param holds, such as 3x32x32, as `check_image_shape` does."""
+    """Return the image shape in a run's param, such as 3x32x32, after the check of `check_image_shape`."""
     sides = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in text.split("x")]
     return check_image_shape(sides, where, option=option)
 
 
 def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
-    """Return a shape that a file or a run names, as channels, height and width.
+    """Return the shape in a file or a run as channels, height and width.
 
     Raises
     ------
@@ -410,12 +410,12 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
 def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
     classes = _json(metadata["classes"])
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two texts or more")
+        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two strings or more")
     return tuple(classes)
 
 
 def _json(value: str) -> Any:
-    """Parse a text as JSON; None if it is not JSON."""
+    """Parse a string as JSON; return None if it is not JSON."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
 """Initial weights that are the same to the last bit on every machine, from torch's global random generator.
 
-torch draws whole numbers alike everywhere. What it makes of them differs: normal numbers by each machine's logarithm,
-and uniform ones by whether a product is rounded before a number is added to it. Here every operation is one that
-IEEE 754 defines to the last bit.
+torch draws the same whole numbers on every machine, but converts them differently: normal numbers depend on the
+machine's logarithm, and uniform ones on whether a product is rounded before a number is added to it. Here IEEE 754
+defines every operation to the last bit.
 """
 
 import math
@@ -26,14 +26,14 @@ _FAR_TAIL = (
     (0.017337203997, 0.42868294337, 3.0812263860, 6.6579051150),
     (0.012258202635, 0.24197894225, 1.0),
 )
-_CENTRE, _FAR = 0.425, 5.0  # where one function follows the other
+_CENTRE, _FAR = 0.425, 5.0  # where one function ends and the next begins
 _LN_2 = 0.6931471805599453
 
 
 def draw_normal(network: nn.Module) -> None:
     """Draw the weights of convolutions and linear layers as He et al. (2015) do, and biases as torch does."""
     for layer in _layers(network):
-        # What `nn.init.kaiming_normal_` takes for the standard deviation.
+        # The standard deviation is that of `nn.init.kaiming_normal_`.
         _set(layer.weight, normal(layer.weight.shape) * (math.sqrt(2) / math.sqrt(_inputs(layer))))
         _draw_bias(layer)
 
@@ -55,13 +55,13 @@ def normal(shape: Sequence[int]) -> Tensor:
     >>> normal((3,)).tolist()
     [1.8815732540156476, 0.5470268901360749, -0.10198839778013079]
     """
-    # In the middle of its interval a number is never 0 or 1.
+    # Moved to the middle of its interval, a number is never 0 or 1.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
     return share if share.is_meta else torch.from_numpy(_quantile(share.numpy()))
 
 
 def uniform(shape: Sequence[int], bound: float) -> Tensor:
-    """Return the numbers that `Tensor.uniform_(-bound, bound)` draws where it rounds once, float32.
+    """Return the numbers that `Tensor.uniform_(-bound, bound)` draws on machines that round once, float32.
 
     A float64 holds the product and the sum of float32 numbers without rounding.
     """
@@ -89,7 +89,7 @@ def _set(parameter: Tensor, values: Tensor) -> None:
 
 
 def _quantile(share: np.ndarray) -> np.ndarray:
-    """Return the numbers below which these shares of a standard normal distribution are."""
+    """Return the quantiles of the standard normal distribution at these shares."""
     centred = share - 0.5
     near = centred * _ratio(_CENTRAL, _CENTRE**2 - np.square(centred))
     distance = np.sqrt(-_logarithm(np.minimum(share, 1 - share)))
@@ -110,7 +110,7 @@ def _polynomial(factors: Sequence[float], x: np.ndarray) -> np.ndarray:
 
 
 def _logarithm(x: np.ndarray) -> np.ndarray:
-    """Return ln x by the series of its area tangent; NumPy's own differs between processors in the last digit."""
+    """Return ln x by the series of artanh; NumPy's own logarithm differs between processors in the last digit."""
     mantissa, exponent = np.frexp(x)
     slope = (mantissa - 1) / (mantissa + 1)  # from -1/3 to 0
     series = _polynomial([1 / power for power in range(29, 0, -2)], np.square(slope))

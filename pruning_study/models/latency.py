@@ -1,4 +1,4 @@
-"""How long a network takes for an image, or for a batch of them."""
+"""Measure how long a network takes for an image, or for a batch of them."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A measurement ends after so many calls, or after so many seconds if it has the fewest calls by then.
+# A measurement ends after MOST_CALLS, or after SECONDS if it has FEWEST_CALLS by then.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
 # Calls that are not counted: in the first ones memory is allocated.
 WARM_UP = 3
@@ -58,7 +58,7 @@ def latency(call: Callable[[], object]) -> Latency:
 
 
 def _seconds(*calls: Callable[[], object]) -> list[tuple[float, ...]]:
-    """Return the seconds that each call takes, again and again, the calls in turns."""
+    """Time the calls in turns, again and again; return the seconds of each call in each turn."""
     for _ in range(WARM_UP):
         for call in calls:
             call()
@@ -79,10 +79,10 @@ def _timed(call: Callable[[], object]) -> float:
 def median_interval(values: list[float]) -> Latency:
     """Return the median of independent times, or shares of times, and the 95 % interval of the median.
 
-    The ends are two of the times: the binomial distribution says between which of them, in order, the median lies
-    (Conover 1999, Section 3.2).
+    The ends are two of the sorted times; by the binomial distribution the median lies between them (Conover 1999,
+    Section 3.2).
     """
-    from scipy import stats  # the command line must not wait for it
+    from scipy import stats  # imported here, so that the command line need not wait for it
 
     interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return Latency(float(np.median(values)), float(interval.low), float(interval.high))

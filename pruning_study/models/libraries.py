@@ -27,7 +27,7 @@ def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[
         Outputs of the network's own last layer.
     in_channels : int
         Channels of an image. A network of torchvision is made for 3; for another number its first convolution is
-        replaced by one of the same kind with that many input channels. timm's networks do the like themselves.
+        replaced by one of the same kind with that many input channels. timm's networks do this themselves.
     image_size : (height, width)
         Given to the networks that are made for one size, such as vision transformers.
 
@@ -110,7 +110,7 @@ def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size:
     of_one_size = timm.get_pretrained_cfg(model).fixed_input_size
     sizes = {"img_size": image_size} if of_one_size else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that timm is going to change
+        warnings.simplefilter("ignore")  # about names that timm is going to change
         network: nn.Module = timm.create_model(
             model, pretrained=False, num_classes=num_classes, in_chans=in_channels, **sizes
         )
@@ -120,7 +120,7 @@ def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size:
 def _check_known(name: str, model: str, names: list[str]) -> None:
     library = name.partition(":")[0]
     if model not in names:
-        hint = did_you_mean(model, names, f"{len(names):,} names are there, such as {', '.join(names[:3])}")
+        hint = did_you_mean(model, names, f"{len(names):,} names exist, such as {', '.join(names[:3])}")
         raise StudyError(
             f"{library} has no network {model[:100]!r} for the classification of images: {hint}", option=OPTION
         )

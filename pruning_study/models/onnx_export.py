@@ -27,7 +27,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20
 INPUT = "images"
 OUTPUT = "logits"
-# Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
 TOLERANCE = 1e-4
 # Images that ONNX Runtime takes at once
 BATCH_SIZE = 128
@@ -54,7 +54,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     example : Tensor [N, ...]
         Images as the network takes them. The model takes the same type of numbers and the same size.
     properties : mapping of str
-        Texts to keep in the model, such as the names of the classes.
+        Strings to keep in the model, such as the names of the classes.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     """
     import onnx
 
-    # torch takes a number of 1 for a constant.
+    # torch would take a number of 1 image for a constant.
     images = torch.cat([example, example])[: max(2, len(example))].cpu()
     shapes = {INPUT: {0: torch.export.Dim("batch")}}
     try:
@@ -176,10 +176,11 @@ def _for_export(module: nn.Module) -> nn.Module:
 
 
 def with_plain_layers(module: nn.Module) -> nn.Module:
-    """Put the sequence of layers that a network's `stack` returns in its place, where it has one.
+    """Return the sequence of layers that a network's `stack` returns, or the network itself if it has none.
 
     LeNet5 computes its convolutions by slices and matrix products, which train fast. ONNX Runtime would take longer for
-    them than for convolutions, and could not quantise them. Nor could its channels be followed from layer to layer.
+    these than for convolutions, and could not quantise them. Nor could the network's channels be followed from layer to
+    layer.
     """
     if isinstance(module, Classifier):
         module.network = with_plain_layers(module.network)
@@ -205,14 +206,14 @@ def session(model: "ModelProto", *, threads: int | None = None, optimized: Path 
     if optimized:
         options.optimized_model_filepath = str(optimized)
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    # Threads that wait do not keep a core from other processes.
+    # Waiting threads must not keep a core from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what torch and ONNX Runtime print, warn of and log about a network, which can be hundreds of lines."""
+    """Hide what torch and ONNX Runtime print, warn of and log about a network, which can be hundreds of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -48,7 +48,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
         As `onnx_export.to_onnx` returns it. It is not changed.
     weight_dtype : {"float16", "dynamic-int8", "fixed-int8"}
     examples : array [N, ...]
-        Images from which `fixed-int8` learns the range of each activation. The other formats do not use them.
+        Images from which `fixed-int8` takes the range of each activation. The other formats do not use them.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     copied = onnx.ModelProto.FromString(model.SerializeToString())
     if weight_dtype == schema.FLOAT16:
         return _float16(copied)
-    # ONNX Runtime transposes weights, and would find the shapes noted here wrong.
+    # ONNX Runtime transposes weights, after which the shapes that are noted here would be wrong.
     copied.graph.ClearField("value_info")
     integer = {schema.DYNAMIC_INT8: _dynamic_int8, schema.FIXED_INT8: _fixed_int8}[weight_dtype]
     try:
@@ -77,7 +77,7 @@ def quantized(model: "ModelProto", weight_dtype: str, examples: np.ndarray) -> "
     integers, floats = layers(quantized_model)
     if not integers:
         raise StudyError(
-            f"the network has no convolution and no matrix product that ONNX Runtime has as {weight_dtype}"
+            f"the network has no convolution and no matrix product that ONNX Runtime can quantise as {weight_dtype}"
         )
     if floats:
         log.warning("%s: %s of %s layers stay in float32", weight_dtype, floats, integers + floats)

@@ -21,7 +21,7 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.bn1(x), inplace=True)
         y = self.conv2(F.relu(self.bn2(self.conv1(activated)), inplace=True))
-        # The first activation belongs to both branches where the shortcut has weights, as in the authors' code.
+        # The first activation belongs to both branches if the shortcut has weights, as in the authors' code.
         return y.add_(x if self.shortcut is None else self.shortcut(activated))
 
 

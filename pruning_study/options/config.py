@@ -40,7 +40,7 @@ from pruning_study.training.mitigation import constraint_names
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 MAGNITUDE = "mp"
-# Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
+# Reference trials of a search: undecayed pruning with epsilon = lambda, and as magnitude and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 # Chains that a search of the smallest network always tries: the network as it is, in integers, pruned, and both
 FIRST_CHAINS = 4
@@ -82,7 +82,7 @@ def check_fields(config: Any) -> None:
     """
     for item in fields(config):
         value = getattr(config, item.name)
-        if value is not item.default:  # a default is as its check returns it
+        if value is not item.default:  # a default is checked already
             object.__setattr__(config, item.name, checked_value(item, value))
     if config.data_dir is None:
         object.__setattr__(config, "data_dir", Path(default_data_dir()))
@@ -127,19 +127,20 @@ class TrainConfig(DataOptions, ReadingOptions, TrainingOptions, NumberFormatOpti
         return PROTOCOLS[self.protocol]
 
     def _check_average(self, choices: TrainingChoices) -> None:
-        """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
+        """Raise a StudyError if the mean of some epochs is kept although other options contradict it."""
         option, epochs, decay = f"{choices.prefix}average_epochs", choices.average_epochs, choices.decay
         if epochs == 1:
             raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
         if epochs and decay != "none":
             raise StudyError(
-                f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
+                f"{epochs} epochs are averaged at a constant learning rate, and {decay} decays it to 0: give 0, or "
                 f"{option_name(choices.prefix)}decay none",
                 option=option,
             )
         if epochs and self.kept_epoch == "best":
             raise StudyError(
-                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}", option="kept_epoch"
+                f"best keeps one epoch, and {option_name(option)} the mean of {epochs}: leave one of them out",
+                option="kept_epoch",
             )
 
 
@@ -161,7 +162,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
             pruners.check_gradual(self.pruner, "start" if self.starts_anew else "schedule")
 
     def _set_ratio(self) -> None:
-        """Set the default ratio. With a sparsity there is none until the network is known, and the ratio is empty."""
+        """Set the default ratio. With a sparsity the ratio is empty, because it is not known before the network is."""
         if self.sparsity and self.ratio:
             raise StudyError("give a ratio or a sparsity, not both", option="sparsity")
         prunes = pruners.prunes(self.pruner)
@@ -222,7 +223,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
     def fine_tuning_choices(self) -> TrainingChoices:
         """Options of the fine-tuning. If no decay or averaged epochs are given, those of the dense training apply.
 
-        With `--start initialization` the training of the dense network is what pruning accompanies.
+        With `--start initialization` they are those of the dense training, during which the network is pruned.
         """
         if self.starts_anew:
             return self.training_choices
@@ -237,7 +238,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def pruner_record(self) -> Pruner:
-        """What the protocol puts in place of the pruner that the option names; errors as in `pruners.pruner`."""
+        """The pruner that the protocol uses for the named one; raises a StudyError as `pruners.pruner` does."""
         return self.protocol_record.pruner(self.pruner)
 
     @property
@@ -257,12 +258,12 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def is_gradual(self) -> bool:
-        """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
+        """Whether weights are pruned step by step; a ramp of 0 prunes at once."""
         return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
 
     @property
     def logged_schedule(self) -> str:
-        """The schedule as runs log it; to prune while a network is trained from its initial weights is cubic."""
+        """The schedule as runs log it; pruning while a network is trained from its initial weights counts as cubic."""
         if not self.is_gradual:
             return ONE_SHOT
         return self.schedule if self.is_sparse_from_start else CUBIC
@@ -279,7 +280,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
 
     @property
     def amounts(self) -> list[str]:
-        """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
+        """How much is pruned, in words: each ratio, or each sparsity if ratios are not known yet."""
         return [f"ratio {ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
 
     @property
@@ -296,7 +297,7 @@ class PruneConfig(TrainConfig, PruningOptions, FineTuningOptions):
         return " ".join([self.pruner, *scope, *gradual, *distilled, *quantized, *mitigated])
 
     def _mitigated(self, name: str) -> list[str]:
-        """Return a mitigation in words, with its details that differ from the defaults; nothing without it."""
+        """Return a mitigation in words, with its details that differ from the defaults; empty without it."""
         if getattr(self, name) == "none":
             return []
         auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
@@ -350,9 +351,9 @@ class StudyConfig(StudyOptions, ReadingOptions, MachineOptions):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.executor == "ray" and self.workers:
-            raise StudyError("a Ray cluster has as many workers as it has cores", option="workers")
+            raise StudyError("a Ray cluster has one worker for each of its cores: leave it out", option="workers")
         if self.executor != "ray" and self.gpus_per_step:
-            raise StudyError("it takes --executor ray", option="gpus_per_step")
+            raise StudyError("it needs --executor ray", option="gpus_per_step")
 
 
 @command("verify")
@@ -405,7 +406,7 @@ class TuneConfig(
             self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
-        """Raise a StudyError unless there is one strength to search, and an objective that it may serve."""
+        """Raise a StudyError unless a searched mitigation has one strength and a suitable objective."""
         strengths = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
         if self.tune_mitigation and len(strengths) != 1:
             which = " and ".join(strengths) or "none is given"
@@ -425,11 +426,11 @@ class TuneConfig(
                 f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="fine_tune_decay"
             )
         if self.fine_tune_epochs == 0:
-            raise StudyError("0 epochs leave --tune-decay no fine-tuning", option="fine_tune_epochs")
+            raise StudyError("0 epochs leave --tune-decay no fine-tuning: give 1 or more", option="fine_tune_epochs")
         averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
         if averaged:
             raise StudyError(
-                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay lets it fall to 0: "
+                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay decays it to 0: "
                 "give 0, or leave --tune-decay out",
                 option="fine_tune_average_epochs",
             )
@@ -546,7 +547,7 @@ def _training(config: Any) -> TrainConfig:
 
 
 def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
-    """Return the checked value of an option of `prune` or another command, given as text or as it is.
+    """Return the checked value of an option of `prune` or another command, given as text or as a value.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
     """Return the options of the trainings that a command makes, as `train` or `prune` has them."""
     if isinstance(config, TuneConfig):
         return config.pruning(config.seeds[0])
-    # The iterations of given weights are trained, as if there were none.
+    # Iterations are trained even if weights are given, so their options count as if there were none.
     return replace(config.pruning, weights=None) if isinstance(config, IterateConfig) else config
 
 

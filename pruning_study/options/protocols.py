@@ -22,7 +22,7 @@ class Protocol:
     Parameters
     ----------
     name : str
-        The text that `--protocol` takes and that runs log.
+        The name that `--protocol` takes and that runs log.
     gradient_objective : {"regularized", "data"}
         Whether the gradient is that of the loss with weight decay, or of the data loss alone.
     gradient_batches : int or None
@@ -34,7 +34,7 @@ class Protocol:
     epsilon : float or None
         Weight of the undecay term; None for the weight decay, or `schema.PAPERS_EPSILON` if that is 0.
     budget : callable
-        Given a model and the names of its prunable weights, how many of them a ratio keeps.
+        Returns the `Budget` of a model, given the names of its prunable weights.
     selects_on_test : bool
         Whether the epoch that is kept is chosen by the test loss within the last phase, not by the validation loss.
     replaces : mapping of str to str
@@ -52,7 +52,7 @@ class Protocol:
     replaces: Mapping[str, str] = field(default_factory=dict)
 
     def pruner(self, name: str) -> Pruner:
-        """Return the pruner that the protocol uses where `--pruner` names this one; errors as in `pruners.pruner`."""
+        """Return the pruner that the protocol uses for a name; raise a StudyError as `pruners.pruner` does."""
         return pruners.pruner(self.replaces.get(name, name))
 
 

@@ -1,4 +1,4 @@
-"""Which weights may be pruned, and how many are kept at a ratio."""
+"""Find the weights that may be pruned, and how many of them are kept at a ratio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.common.printable import shortened
 if TYPE_CHECKING:
     from torch import nn
 
-# Halvings of the share of filters that is kept, until no layer's number of filters is left between the two.
+# Bisection steps for the share of filters that is kept, enough that no number of filters lies between the two bounds.
 _BISECTIONS = 40
 
 
@@ -30,7 +30,8 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     output_layer : bool
         Whether the output layer's weights may be pruned too.
     keep : sequence of str
-        Names of layers or of their weights that may not be pruned, or patterns of them, in which `*` is any text.
+        Names of layers or of their weights that may not be pruned, or patterns of them, in which `*` matches any
+        string.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
     ['0.weight']
     """
     layers = [(f"{name}.weight", module) for name, module in _layers(model)]
-    parameters = dict(model.named_parameters())  # a weight that layers share stands there once
+    parameters = dict(model.named_parameters())  # a weight that layers share is listed once
     output = layers[-1][1].weight if layers else None
     names = [name for name, module in layers if name in parameters and (output_layer or module.weight is not output)]
     if not names:
@@ -67,7 +68,7 @@ def prunable(model: nn.Module, *, output_layer: bool = False, keep: Sequence[str
 
 
 def _kept(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Return the weights whose name, or whose layer's name, a pattern fits; an error if one fits none."""
+    """Return the weights whose name or layer's name fits a pattern; raise a StudyError if a pattern fits none."""
     kept: set[str] = set()
     for pattern in patterns:
         fitting = [name for name in names if _fits(name, pattern) or _fits(name.removesuffix(".weight"), pattern)]
@@ -92,7 +93,8 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 def layer_counts(sizes: Sequence[int], kept_weights: int) -> list[int]:
     """Return how many weights each layer keeps so that every layer keeps the same share.
 
-    A layer of n weights keeps round(n * kept_weights / all weights), half to even: 0 in a small layer at a high ratio.
+    A layer of n weights keeps round(n * kept_weights / all weights), half to even, which may be 0 for a small layer at
+    a high ratio.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
     """Return how many weights each layer keeps so that every layer keeps the same share of its input channels.
 
     With s the share of all weights that is pruned, a layer of c input channels keeps round(c * (1 - s)) of them, half
-    to even, each with all its weights: 0 in a layer of few channels at a high sparsity.
+    to even, each with all its weights. That may be 0 in a layer of few channels at a high sparsity.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept_weights: int) -> list[i
 
 
 def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, option: str) -> None:
-    """Check that every layer keeps an input channel where each keeps the same share of its channels.
+    """Check that every layer keeps an input channel if each keeps the same share of its channels.
 
     Parameters
     ----------
@@ -173,7 +175,7 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept_weights: int, optio
 def kept_after(
     shapes: Mapping[str, Sequence[int]], *, keep: float, prunings: int, unit: str, scope: str
 ) -> int | tuple[int, ...]:
-    """Return how many weights are left after some prunings that each remove a share of those before.
+    """Return how many weights are left after some prunings, each of which removes a share of the remaining weights.
 
     Of n units a pruning removes round(n * (1 - keep)), half to even, as `torch.nn.utils.prune` does.
 
@@ -219,7 +221,7 @@ def kept_after(
 
 
 def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], share: float) -> dict[str, int]:
-    """Return how many filters each convolution keeps: at least one, and else its share of them, rounded down.
+    """Return how many filters each convolution keeps: its share of them, rounded down, but at least one.
 
     Parameters
     ----------
@@ -228,7 +230,7 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
     shares : mapping of state-dict names to float
         Largest share that a convolution keeps; those of all convolutions stay in proportion.
     share : float, 0 to 1
-        Part of these that is kept.
+        Part of these largest shares that is kept.
 
     Examples
     --------
@@ -237,7 +239,7 @@ def filter_numbers(numbers: Mapping[str, int], shares: Mapping[str, float], shar
     >>> filter_numbers({"a": 6}, {"a": 1.0}, share=0.1)
     {'a': 1}
     """
-    share += 1e-9  # what is whole but for rounding is not rounded down
+    share += 1e-9  # a number that is whole but for its last digit is not rounded down
     return {name: max(1, int(number * shares[name] * share)) for name, number in numbers.items()}
 
 
@@ -249,15 +251,15 @@ def nearest_filters(
 ) -> dict[str, int]:
     """Return the numbers of filters that come nearest to a ratio, found by bisection of the share that is kept.
 
-    One filter of each convolution if even these leave more.
+    If even one filter of each convolution leaves more, return one of each.
 
     Parameters
     ----------
     numbers, shares : as `filter_numbers` takes them
     count_parameters : callable
-        Returns how many parameters numbers of filters leave; more filters leave more.
+        Returns how many parameters are left with some numbers of filters; more filters leave more.
     wanted : int
-        Parameters that should be left. The nearest is that of the ratio, whose inverse these are.
+        Parameters that should be left. Nearest means nearest in the ratio, to which these are inversely proportional.
 
     Examples
     --------
@@ -278,12 +280,12 @@ def nearest_filters(
 
 
 def check_scope(unit: str, scope: str) -> None:
-    """Check that a unit can be compared over a scope: channels and filters of layers of several sizes are not.
+    """Check that units can be compared over a scope; channels and filters are only compared within their layer.
 
     Raises
     ------
     StudyError
-        If channels are to be compared over all layers.
+        If channels or filters are to be compared over all layers.
     """
     if unit != "weight" and scope == "global":
         units = {"channel": "input channels", "filter": "output channels"}[unit]
@@ -296,7 +298,7 @@ def check_scope(unit: str, scope: str) -> None:
 def _prune_repeatedly(
     numbers: Mapping[str, int], keep: float, prunings: int, what: str, least: int = 1
 ) -> tuple[int, ...]:
-    """Return the numbers that are left after some prunings; an error names the first that falls below the least."""
+    """Return the numbers that are left after some prunings; raise a StudyError if one falls below `least`."""
     share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
     remaining = tuple(numbers.values())
     for iteration in range(1, prunings + 1):
@@ -314,7 +316,7 @@ def _prune_repeatedly(
 
 
 def _channel_size(shape: Sequence[int]) -> int:
-    """Weights of an input channel."""
+    """Return the number of weights of an input channel."""
     return math.prod(shape) // shape[1]
 
 
@@ -329,7 +331,7 @@ class Budget:
     prunable : int
         Prunable weights.
     counted : int, optional
-        Prunable weights and biases of their layers, where biases are counted as prunable though none is ever pruned.
+        Prunable weights and biases of their layers, if biases count as prunable although none is ever pruned.
 
     Examples
     --------
@@ -345,7 +347,7 @@ class Budget:
 
     @classmethod
     def exact(cls, model: nn.Module, names: Sequence[str]) -> Budget:
-        """Return the budget whose parameters before / parameters after is the ratio.
+        """Return the budget for which a ratio is parameters before / parameters after.
 
         Parameters
         ----------
@@ -381,8 +383,8 @@ class Budget:
     def kept_weights(self, ratio: float) -> int:
         """Return the number of prunable weights that are kept at a pruning ratio.
 
-        It is round(total / ratio) - nonprunable. Where biases are counted, the share of the counted parameters that
-        would be kept, (total / ratio - nonprunable) / counted, is applied to the weights alone.
+        It is round(total / ratio) - nonprunable. If biases are counted, the share of the counted parameters that would
+        be kept, (total / ratio - nonprunable) / counted, is applied to the weights alone.
 
         Parameters
         ----------
@@ -410,7 +412,7 @@ class Budget:
         return k
 
     def check_filters(self, ratio: float, fewest: int, option: str) -> None:
-        """Check that a ratio is attained where every convolution keeps a filter.
+        """Check that a ratio can be attained if every convolution keeps a filter.
 
         Parameters
         ----------
@@ -424,7 +426,7 @@ class Budget:
         Raises
         ------
         StudyError
-            If it is not. The message names the largest that the option takes, rounded down.
+            If it cannot. The message names the largest value of the option that can, rounded down.
 
         Examples
         --------
@@ -444,11 +446,11 @@ class Budget:
 
     @property
     def _weights(self) -> int:
-        """The weights that a sparsity is a share of."""
+        """Number of weights of which a sparsity is a share."""
         return self.counted or self.prunable
 
     def largest_ratio_with(self, fewest: int) -> float:
-        """Return the largest ratio that leaves so many parameters, rounded down to two decimals.
+        """Return the largest ratio that leaves `fewest` parameters, rounded down to two decimals.
 
         Examples
         --------
@@ -458,7 +460,7 @@ class Budget:
         return self.total * 100 // fewest / 100
 
     def largest_sparsity_with(self, fewest: int) -> float:
-        """Return the largest sparsity that leaves so many parameters, rounded down to four decimals.
+        """Return the largest sparsity that leaves `fewest` parameters, rounded down to four decimals.
 
         Examples
         --------
@@ -494,7 +496,7 @@ class Budget:
         return self.total / (self.total - counted + k * counted / self.prunable)
 
     def sparsity_of(self, kept_weights: int) -> float:
-        """Return the share of the prunable weights that is pruned, with as few decimals as give this number kept.
+        """Return the share of the prunable weights that is pruned, with the fewest decimals that give `kept_weights`.
 
         Parameters
         ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The integral below is cut where its rest is 1e-8 of the largest singular value, and summed at so many points.
+# Bounds of the integral below, beyond which 1e-8 of the largest singular value is left, and the number of its points.
 _RANGE, _POINTS = 16 * math.log(10), 80
 # Eigenvalues that are 0 but for rounding, as a share of the largest.
 _ROUNDING = 1e-14
@@ -34,8 +34,8 @@ def independence(maps: Tensor) -> Tensor:
     Returns
     -------
     float64 Tensor (images, channels), >= 0
-        Each is off by less than 1e-7 of the image's nuclear norm. It is 0 for dead channels. It is NaN for all channels
-        of an image where a map is NaN or infinite.
+        The error is less than 1e-7 of the image's nuclear norm. Dead channels have the score 0. All channels of an
+        image have the score NaN if one of its maps is NaN or infinite.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def independence(maps: Tensor) -> Tensor:
 def _spectrum(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Return the eigenvalues of A A^T (images, n), and the squared entries of its eigenvectors (images, channels, n).
 
-    Where pixels are fewer than channels, the smaller A^T A is decomposed, and all eigenvectors of 0 are one column.
+    With fewer pixels than channels, the smaller A^T A is decomposed, and all eigenvectors of 0 share one column.
     """
     import torch
 

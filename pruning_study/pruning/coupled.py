@@ -1,4 +1,4 @@
-"""Channels that have to go together, as torch-pruning's dependency graph and the groups of layers say."""
+"""Channels that must be removed together, by torch-pruning's dependency graph and the groups of layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _End = tuple[str, str]  # name of a module, and which of its channels
 
 
 class Coupling(NamedTuple):
-    """Which unit each channel of a network belongs to: channels of a unit go together, or none does.
+    """The unit of each channel of a network; all channels of a unit are removed, or none is.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Coupling(NamedTuple):
     inputs : dict of str to int64 Tensors (channels,)
         The units of the channels that other layers read.
     stays : bool Tensor (units,)
-        Whether a unit cannot go, whatever reads it.
+        Whether a unit cannot be removed, whatever layers read it.
     """
 
     outputs: dict[str, Tensor]
@@ -41,12 +41,13 @@ class Coupling(NamedTuple):
 
 
 def couple(network: nn.Module, image: Tensor) -> Coupling:
-    """Find which channels of a network have to go together.
+    """Find the channels of a network that must be removed together.
 
-    torch-pruning says which channels arrive where. Groups say more. In every group of a convolution as many channels
-    have to be left, so that those of one place in each group go together. GroupNorm normalises the channels of a group
-    together, so that these do. Layers that share a weight share its channels. A unit stays if torch-pruning does not
-    know all that makes and reads it, or if its channels are the images' or the network's own outputs.
+    torch-pruning finds which channels arrive where. Groups couple more channels: all groups of a convolution must keep
+    equally many channels, so that the channels at the same place in each group go together. GroupNorm normalises the
+    channels of a group together, so that they go together too. Layers that share a weight share its channels. A unit
+    stays if torch-pruning does not find all layers that make and read it, or if its channels are those of the images or
+    of the network's output.
 
     Parameters
     ----------
@@ -57,11 +58,11 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
     Raises
     ------
     ValueError
-        If it computes with the weight of a layer, and does not call that layer.
+        If the network computes with the weight of a layer that it does not call.
     """
     import torch_pruning
 
-    with warnings.catch_warnings():  # on parameters outside layers, whose channels stay
+    with warnings.catch_warnings():  # about parameters outside layers, whose channels stay
         warnings.filterwarnings("ignore", "Unwrapped parameters", UserWarning)
         graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=(image,))
     modules = {
@@ -85,7 +86,7 @@ def couple(network: nn.Module, image: Tensor) -> Coupling:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Return whether a module is a convolution that makes each channel of one channel alone."""
+    """Return whether a module is a convolution that computes each channel from one channel alone."""
     if not isinstance(module, nn.modules.conv._ConvNd):
         return False
     return module.groups == module.in_channels == module.out_channels > 1
@@ -97,9 +98,9 @@ def is_transposed(module: nn.Module) -> bool:
 
 
 def inputs_second(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Exchange axes 0 and 1 of tensors of weights where a transposed convolution has its inputs along 0.
+    """Exchange axes 0 and 1 of the tensors of transposed convolutions, which have their inputs along axis 0.
 
-    Called twice, it changes nothing.
+    A second call undoes the first.
     """
     transposed = {f"{name}.weight" for name, module in model.named_modules() if is_transposed(module)}
     return {
@@ -108,7 +109,7 @@ def inputs_second(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, 
 
 
 def by_group(layer: nn.Module) -> Tensor:
-    """Return the weights of a convolution or linear layer as (groups, outputs, inputs, pixels), both of a group."""
+    """Return a convolution's or linear layer's weights as (groups, outputs of a group, inputs of a group, pixels)."""
     weight: Tensor = layer.weight.detach()  # type: ignore[operator]
     groups: int = getattr(layer, "groups", 1)
     if is_transposed(layer):
@@ -151,7 +152,7 @@ def _gone(units: Tensor, stays: Tensor) -> list[int]:
 
 
 def _ends(name: str, module: nn.Module) -> dict[_End, int]:
-    """Return the axis and the number of a module's own channels."""
+    """Return the number of a module's output channels, and of its input channels if it reads them."""
     if isinstance(module, nn.Linear):
         return {(name, _OUTPUTS): module.out_features, (name, _INPUTS): module.in_features}
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -175,7 +176,7 @@ def _check_called(network: nn.Module, image: Tensor, called: Iterable[nn.Module]
 def _arrivals(
     graph: DependencyGraph, modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """Return pairs of places that torch-pruning says go together, each (2, pairs), and the places that stay."""
+    """Return pairs of places that torch-pruning couples, each (2, pairs), and the places that stay."""
     names = {module: name for name, module in modules.items()}
     pairs, stays, written = [], [], []
     for name, module in modules.items():
@@ -203,7 +204,7 @@ def _arrivals(
 
 
 def _reads(graph: DependencyGraph, item: GroupItem) -> bool:
-    """Return whether a layer reads the channels of an item, and does not pass them on."""
+    """Return whether a layer reads the channels of an item, rather than passing them on."""
     module = item.dep.target.module
     return (
         isinstance(module, LAYERS)
@@ -213,11 +214,11 @@ def _reads(graph: DependencyGraph, item: GroupItem) -> bool:
 
 
 def _is_understood(graph: DependencyGraph, group: Group) -> bool:
-    """Return whether a group has all channels that its convolutions and linear layers make, and layers read them all.
+    """Return whether a group has all output channels of its convolutions and linear layers, and layers read them all.
 
-    A layer that reads them, and a norm before it, may have other channels too, as behind a concatenation. Where
-    attention takes queries, keys and values apart, torch-pruning knows the readers of a part of the channels alone, or
-    names channels that the reader does not have.
+    A layer that reads them, and a norm before it, may have other channels too, as behind a concatenation. If attention
+    splits queries, keys and values, torch-pruning finds the readers of only some channels, or names channels that the
+    reader does not have.
     """
     from torch_pruning.ops import OPTYPE
 
@@ -248,7 +249,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _within_modules(modules: Mapping[str, nn.Module], places: Mapping[_End, Tensor]) -> list[Tensor]:
-    """Return pairs of places that go together because of groups, and of weights that layers share."""
+    """Return pairs of places that go together because of groups, or because layers share a weight."""
     pairs = []
     shared: defaultdict[tuple[int, str], list[Tensor]] = defaultdict(list)
     for (name, side), at in places.items():

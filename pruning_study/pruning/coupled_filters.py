@@ -1,4 +1,4 @@
-"""The removable filters of networks whose channels torch-pruning couples: in groups, transposed, or with one weight."""
+"""The removable filters of networks with grouped or transposed convolutions, GroupNorm, or shared weights."""
 
 import copy
 import importlib.util
@@ -18,15 +18,15 @@ from pruning_study.pruning.filters import NONE, Filters, Tie
 
 log = logging.getLogger(__name__)
 _OPTION = "pruner"
-_SAME = 1e-4  # difference of outputs that are equal but for rounding, as a share of the largest
+_SAME = 1e-4  # largest difference of outputs that counts as rounding, as a share of the largest
 
 
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module) -> Filters:
     """Find the filters that can be removed: those of `filters.removable`, unless layers couple channels.
 
-    Where a convolution has groups or is transposed, where GroupNorm normalises channels, and where layers share a
-    weight, torch-pruning's groups say what can be removed. A filter then is a unit of `coupled`, which may be several
-    channels. If it knows of none, the filters are those of `filters.removable`.
+    If a convolution has groups or is transposed, if GroupNorm normalises channels, or if layers share a weight,
+    torch-pruning's groups determine what can be removed. A filter then is a unit of `coupled`, which may be several
+    channels. If torch-pruning finds no filters, those of `filters.removable` are returned.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ def _coupled_kinds(network: nn.Module) -> str:
 
 
 def _followed(model: nn.Module, images: Tensor, names: Sequence[str], calls: nn.Module, kinds: str) -> Filters:
-    """Return the filters that torch-pruning's groups say can be removed, and check that the network bears it."""
+    """Return the removable filters by torch-pruning's groups, after a check of the network without half of them."""
     if importlib.util.find_spec("torch_pruning") is None:
         raise StudyError(
-            f"to remove channels of {kinds} it needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
+            f"removing channels of {kinds} needs torch-pruning: {extras.pip_line('structured')}; or take a pruner "
             "of weights, such as mp",
             option=_OPTION,
         )
@@ -105,7 +105,7 @@ def _refusal(model: nn.Module, kinds: str, reason: str) -> StudyError:
 
 
 class _Place(NamedTuple):
-    """The units along an axis of a parameter, what it does with their channels, and whether a layer has it."""
+    """The units along an axis of a parameter, its role for their channels, and whether it is the weight of a layer."""
 
     name: str
     shape: torch.Size
@@ -116,7 +116,7 @@ class _Place(NamedTuple):
 
 
 def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str]) -> Iterator[_Place]:
-    """Yield where the parameters of each module have channels, in the order of the network."""
+    """Yield the axes along which each module's parameters have channels, in the order of the network."""
     for module_name, outputs in coupling.outputs.items():
         module: Any = network.get_submodule(module_name)
         weight, bias, is_layer = module.weight, module.bias, isinstance(module, LAYERS)
@@ -133,7 +133,7 @@ def _places(network: nn.Module, coupling: Coupling, parameters: Mapping[int, str
 
 
 def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str]) -> Filters:
-    """Return the families of units that convolutions make, of which any unit can go as well as any other."""
+    """Return the removable filters: families of units that convolutions make, of which any unit can be removed."""
     found = Filters({}, {}, {}, {}, is_coupled=True)
     for family in _families(places):
         if len(family) < 2 or coupling.stays[sorted(family)].any():
@@ -153,7 +153,7 @@ def _filters(places: Sequence[_Place], coupling: Coupling, names: Collection[str
 
 
 def _families(places: Sequence[_Place]) -> list[set[int]]:
-    """Return sets of units that layers make side by side."""
+    """Return sets of units that the same layers make."""
     families: list[set[int]] = []
     for place in places:
         if place.role == "makes":
@@ -168,7 +168,7 @@ def _add(found: Filters, layer: str, places: Sequence[_Place], numbers: Tensor, 
     for place in places:
         ties = found.ties.setdefault(place.name, [])
         if (layer, place.axis) in [(tie.layer, tie.axis) for tie in ties]:
-            continue  # the weight of another layer too
+            continue  # another layer shares the weight
         found.shapes[place.name] = place.shape
         ties.append(Tie(layer, place.axis, numbers[place.units], place.role))
         if place.role == "reads":
@@ -183,7 +183,7 @@ def _difference(
     images: Tensor,
     parameters: Mapping[int, str],
 ) -> float:
-    """Return how far outputs differ, as a share of the largest, where half of the filters are 0 and where they go."""
+    """Return how far outputs with half of the filters at 0, and without these, differ; as a share of the largest."""
     kept = {layer: torch.arange(count) % 2 == 0 for layer, count in found.numbers.items()}
     masks, stays = filters.masks(found, kept), torch.ones_like(coupling.stays)
     for place in places:

@@ -16,10 +16,10 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     images: an estimate of the squared change of that loss without the weight. A class's share of the layer is its
     importance summed over all weights, divided by that of all classes.
 
-    Weights are selected one after the other. At first all classes count as having equal shares of what is selected.
-    Each time, the class whose share of what is selected is furthest below its share of the layer takes the most
-    important weight for it that is left. Of equal ones the first is taken. The k weights selected first are the same
-    for every larger k, and so the order is a score.
+    Weights are selected one after the other. Each time, the class whose share of the selected importance is furthest
+    below its share of the layer selects the remaining weight that is most important to it. Before the first selection
+    all classes count as having equal shares. Ties go to the first class or weight. Because a larger k only adds weights
+    to the selection, the order is a score.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def keeping_shares(theta: Tensor, class_grads: Tensor) -> Tensor:
     Returns
     -------
     float64 Tensor, shaped as `theta`
-        The number of weights for the one that is selected first, and 1 for the last. NaN everywhere if a weight or a
-        gradient is not finite.
+        The number of weights for the weight that is selected first, down to 1 for the last. NaN everywhere if a weight
+        or a gradient is not finite.
 
     Examples
     --------

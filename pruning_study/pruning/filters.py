@@ -1,7 +1,7 @@
 """The filters of a network that can be removed, each with every parameter that makes, scales or reads its channel.
 
-A filter is one output channel of a convolution. In a network of which no convolution's channels can be removed, such as
-a vision transformer, it is one hidden unit between two linear layers.
+A filter is one output channel of a convolution. In a network without removable channels of convolutions, such as a
+vision transformer, it is one hidden unit between two linear layers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Tie(NamedTuple):
-    """Which filters of a layer the places along an axis of a parameter belong to.
+    """The filters of a layer to which the places along an axis of a parameter belong.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Tie(NamedTuple):
         State-dict name of the filters' weights.
     axis : int
     filters : int64 Tensor, one for each place
-        The filter that the place goes with; -1 where it goes with none of this layer.
+        The filter to which the place belongs; -1 if it belongs to none of this layer.
     role : {"makes", "scales", "reads"}
         What the parameter does with the filters' channels. Biases, norms and depthwise weights scale them.
     """
@@ -53,11 +53,12 @@ class Filters(NamedTuple):
     ties : dict of state-dict names to lists of Tie
         What goes with the filters: weights, biases and BatchNorm of the convolution, and the weights that read it.
     shapes : dict of state-dict names to shapes
-        Of these parameters.
+        Shapes of these parameters.
     readers : dict of state-dict names to str
         State-dict name of the first weights that read each convolution.
     is_coupled : bool
-        Whether torch-pruning's groups say what goes together, so that a filter may be several channels (`coupled`).
+        Whether torch-pruning's groups determine what goes together, so that a filter may be several channels
+        (`coupled`).
     """
 
     numbers: dict[str, int]
@@ -71,10 +72,10 @@ def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: 
     """Find the layers whose filters can be removed without a change of any other channel.
 
     The channels of a convolution are followed by setting them to NaN and looking where NaN arrives. Its filters can be
-    removed if each arrives at certain inputs of prunable layers, where nothing else arrives: not behind a shortcut,
-    whose sum has to keep its width, and not at the output of the network. Left out are transposed convolutions, layers
-    that share a weight or are called more than once, and layers of which something passes that NaN does not show, such
-    as a comparison: random numbers show it. Linear layers count only where no convolution is left.
+    removed if each arrives at certain inputs of prunable layers, where nothing else arrives. That excludes channels
+    behind a shortcut, whose sum has to keep its width, and those of the network's output. Left out are transposed
+    convolutions, layers that share a weight or are called more than once, and layers with an effect that NaN does not
+    show but random numbers do, such as by a comparison. Linear layers count only if no convolution is left.
 
     Parameters
     ----------
@@ -123,11 +124,12 @@ def _removable(model: nn.Module, images: Tensor, names: Sequence[str], network: 
 
 
 def shares(model: str, layers: Iterable[str], ratio: float) -> dict[str, float]:
-    """Return the shares of their filters that convolutions keep, as parts of the largest of these shares.
+    """Return the share of its filters that each convolution keeps, as a part of the largest of these shares.
 
-    They are the same for all, except in ResNet-56 at ratios above 2.5. There the stages keep theirs as 5 : 4 : 3: Sui
-    et al. (2021, released settings) keep .5, .4 and .3 of the filters inside the blocks of the three stages at the
-    ratio 3.33, and .6 of all at 1.75. Good et al. (2022, Table 13) do not print the shares of their larger ratios.
+    They are the same for all, except in ResNet-56 at ratios above 2.5. There the shares of the stages are as 5 : 4 : 3,
+    because Sui et al. (2021, released settings) keep .5, .4 and .3 of the filters inside the blocks of the three stages
+    at the ratio 3.33, and .6 of all at 1.75. Good et al. (2022, Table 13) do not print the shares of their larger
+    ratios.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def masks(filters: Filters, kept_filters: Mapping[str, Tensor]) -> Masks:
 
 
 def removed(filters: Filters, numbers: Mapping[str, int], names: Collection[str] | None = None) -> int:
-    """Return how many parameters go if each convolution keeps so many of its filters, whichever these are.
+    """Return how many parameters are removed if each convolution keeps a number of filters, whichever these are.
 
     Parameters
     ----------
@@ -234,9 +236,9 @@ def weights(filters: Filters, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps of convolutions as the layers that read them get them.
+    """Collect the feature maps of convolutions as the next layers read them.
 
-    That is after BatchNorm, activation and pooling.
+    They have passed BatchNorm, activation and pooling.
 
     Parameters
     ----------
@@ -270,22 +272,22 @@ def feature_maps(model: nn.Module, filters: Filters) -> Iterator[dict[str, Tenso
 
 
 NONE, _OPTION = -1, "pruner"  # no filter
-_SAME = 1e-4  # difference of numbers that are equal but for rounding, as a share of the largest
+_SAME = 1e-4  # largest difference that counts as rounding, as a share of the largest number
 _STAGES = {"resnet56": {"layer1": 1.0, "layer2": 0.8, "layer3": 0.6}}
 _SAME_IN_ALL_BELOW = 2.5  # between 1.75, whose shares are the same in all stages, and 3.33
 
 
 class _Path(NamedTuple):
-    """What arrives at the inputs of a module.
+    """The channels that arrive at the inputs of a module.
 
     Attributes
     ----------
     layers : bool Tensor (layers, inputs)
         Whether channels of each layer arrive at each input.
     filters : int64 Tensor (inputs,)
-        The channel that arrives, where it is one.
+        The channel that arrives, if it is only one.
     single : bool Tensor (inputs,)
-        Whether it is at most one of each layer.
+        Whether at most one channel of each layer arrives.
     """
 
     layers: Tensor
@@ -302,7 +304,7 @@ def _is_layer(module: nn.Module) -> bool:
 def _candidates(
     network: nn.Module, images: Tensor, prunable: Collection[int], kind: type[Any]
 ) -> list[tuple[nn.Module, dict[Any, Tensor]]]:
-    """Return the layers of a kind that seem removable, each with the filter that arrives at each input of modules.
+    """Return the layers whose filters seem removable, each with the filter that arrives at each input of modules.
 
     `prunable` has the ids of the prunable weights.
     """
@@ -331,7 +333,7 @@ def _candidates(
 
 
 def _is_alone(path: _Path, layer: int, filters: int) -> bool:
-    """Return whether each filter of a layer arrives, all at equally many inputs, and nothing else at any of these."""
+    """Return whether all filters of a layer arrive, at equally many inputs each, and nothing else arrives there."""
     here = path.layers[layer]
     if (path.layers[:, here].sum(0) > 1).any() or not path.single[here].all():
         return False
@@ -382,13 +384,13 @@ def _by_channel(layer: nn.Module, tensor: Tensor) -> Tensor:
 
 
 def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_tensor: bool) -> dict[Any, _Path]:
-    """Collect the tensors that arrive at each module which channels of layers reach before another layer reads them.
+    """Find which channels of layers arrive at each module before another layer reads them.
 
-    In one pass: for each layer there is an image in which all its channels are NaN. The number of a channel is written
-    in binary, and for each digit there are two images: in one the channels with a 1 there are NaN, in the other those
-    with a 0. An input that one channel reaches is NaN in one of the two. Behind a layer that reads it, NaN is removed.
-    The channels of the network's output arrive at the network. What a linear layer reads is known if it has two axes,
-    or if `any_tensor` is true.
+    One pass finds all. For each layer there is an image in which all its channels are NaN. The number of a channel is
+    written in binary, and for each digit there are two images: in one the channels with a 1 there are NaN, in the other
+    those with a 0. An input that only one channel reaches is NaN in just one of the two. A layer that reads NaN gets 0
+    instead. The network's output counts as an input of the network itself. The channels that a linear layer reads are
+    known if its input has two axes, or if `any_tensor` is true.
     """
     import torch
     from torch import nn
@@ -427,7 +429,7 @@ def _follow(network: nn.Module, layers: Sequence[Any], images: Tensor, *, any_te
 
 
 def _in_calls(calls: Sequence[_Path]) -> _Path:
-    """Join the tensors of several calls of a module into one input of which no more is known."""
+    """Join the inputs of several calls of a module into one input, of which only the layers are known."""
     import torch
 
     layers = torch.stack([path.layers.any(1) for path in calls]).any(0)
@@ -435,10 +437,10 @@ def _in_calls(calls: Sequence[_Path]) -> _Path:
 
 
 def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tensor]]], images: Tensor) -> list[bool]:
-    """Return for each layer whether its channels change what layers read anywhere but where they are said to arrive.
+    """Return for each layer whether its channels change other inputs than those at which they are said to arrive.
 
-    In one pass over copies of a random image. Each layer has two: in one every other channel is set to 0, in the other
-    those between. Layers that read these channels get them as they are in the first copy, where nothing is set to 0.
+    One pass computes copies of a random image, two for each layer: in one every other channel is set to 0, in the other
+    those between. Layers that should read these channels get them from the first copy, where nothing is set to 0.
     """
     import torch
 
@@ -488,7 +490,7 @@ def _marked(layer: int, layers: int, channels: int, digits: int) -> Tensor:
 
 
 def _decoded(arrived: Tensor, layers: int) -> _Path:
-    """Return the path that NaN in the images of `_marked` shows, bool (images, inputs)."""
+    """Return the path for the inputs that are NaN in the images of `_marked`, bool (images, inputs)."""
     import torch
 
     ones, zeros = arrived[layers:].chunk(2)

@@ -1,6 +1,6 @@
 """Make masks from scores and a number of weights to keep."""
 
-# The command line reads the registry of pruners, and with it this module: numpy and torch are imported when used.
+# The command line imports this module with the registry of pruners, so numpy and torch are imported only when used.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def exact_k(scores: Sequence[Tensor], k: int, candidates: Sequence[Tensor] | Non
     ----------
     scores : sequence of Tensor, any shapes
     k : int, >= 0
-        All scores are kept where there are fewer to choose from.
+        If there are fewer to choose from, all are kept.
     candidates : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 
@@ -62,7 +62,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int, candidates: Sequence[Tenso
     """Return the masks of the released code of Good et al. (2022), which may keep more than k.
 
     A weight is pruned where |s| < tau, with tau the quantile of the signed scores s above which k of them lie. No
-    weight is pruned where tau <= 0.
+    weight is pruned if tau <= 0.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def in_each_layer(
         Makes the masks of one layer, as `exact_k` does.
     scores : sequence of Tensor, one for each layer
     counts : sequence of int
-        Weights to keep of each layer. A layer that has fewer weights to choose from keeps all of those.
+        Weights to keep of each layer. A layer with fewer weights to choose from keeps them all.
     candidates : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 

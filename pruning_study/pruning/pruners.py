@@ -1,4 +1,4 @@
-"""Pruners by name: each is one record of a score function and how its scores become masks."""
+"""Pruners by name: each has a score function, and says how its scores become masks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from analysis.common import imports
 from analysis.common.errors import StudyError
+from analysis.runs.options import registry
 from analysis.runs.options.values import choice_or_import_path
-from pruning_study.pruning import budget, channels, fairgrape, masks, scores, structured
+from pruning_study.pruning import budget, masks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +30,13 @@ class Pruner:
     Parameters
     ----------
     name : str
-        The text that `--pruner` takes and that runs log.
+        The name that `--pruner` takes and that runs log.
     score : callable
-        A pure function that scores the weights of one layer. Its parameters, `theta` and others of `ARGUMENTS`, say
-        what it needs. It may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1,
-        and `class_grads`, the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter`
-        it takes `theta` and returns the score of each filter, or it takes `maps`, the layer's feature maps of some
-        images, and returns the score of each filter for each image.
+        A pure function that scores the weights of one layer. Its parameters are `theta` and others of `ARGUMENTS` that
+        it needs. It may also take `penalty_grad`, the gradient of the training's penalty for a weight decay of 1, and
+        `class_grads`, the gradients of the classes' mean losses (classes, *shape of theta). With the unit `filter` it
+        takes `theta` and returns the score of each filter, or it takes `maps`, the layer's feature maps of some images,
+        and returns the score of each filter for each image.
     scope : {"global", "layer"}
         Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel", "filter"}
@@ -43,7 +45,7 @@ class Pruner:
     choose : callable
         Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
     ordinal : bool
-        Whether scores are places in an order of the layer's weights, which cannot be compared with another layer's.
+        Whether scores are ranks within the layer, which cannot be compared with another layer's.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
     digest : str, optional
@@ -76,7 +78,7 @@ class Pruner:
         *,
         scope: str | None = None,
     ) -> list[Tensor]:
-        """Return the masks that the scores of all layers become.
+        """Turn the scores of all layers into masks.
 
         Parameters
         ----------
@@ -86,7 +88,7 @@ class Pruner:
         candidates : sequence of bool Tensor, shaped as `scores`, optional
             The scores to choose from; all by default.
         scope : {"global", "layer"}, optional
-            The pruner's own by default. With numbers of each layer it is `layer`.
+            The pruner's own by default. If `k` has a number for each layer, it is always `layer`.
 
         Returns
         -------
@@ -111,7 +113,7 @@ class Pruner:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the score takes beside the weights.
+        """The parameters of the score beside the weights.
 
         Some of `grad`, `penalty_grad`, `class_grads`, `epsilon` and `generator`; or `maps`.
         """
@@ -119,33 +121,28 @@ class Pruner:
 
     @property
     def at_once(self) -> bool:
-        """Whether it prunes a trained network at once and no other way, since filters are followed through it."""
+        """Whether it can only prune a trained network at once, because filters are followed through that network."""
         return self.unit == "filter"
 
 
-_of_channels = partial(Pruner, scope="layer", unit="channel", choose=structured.largest_channels)
+def _function(path: str) -> Callable[..., Any]:
+    """Return a function of this package that a record names, such as `scores:magnitude`."""
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(import_module(f"pruning_study.pruning.{module}"), name)
+    return function
+
 
 PRUNERS = {
-    pruner.name: pruner
-    for pruner in (
-        Pruner("mp", scores.magnitude),
-        Pruner("gp", scores.gradient),
-        Pruner("up", scores.undecayed),
-        Pruner("rp", scores.random),
-        Pruner("up-signed", scores.undecayed_signed, choose=masks.signed_quantile),
-        Pruner("up-sum", scores.undecayed_sum),
-        Pruner("l1-unstructured", scores.magnitude, scope="layer"),
-        Pruner("random-unstructured", scores.random, scope="layer"),
-        Pruner("global-unstructured", scores.magnitude),
-        _of_channels("l1-structured", structured.l1_norm),
-        _of_channels("l2-structured", structured.l2_norm),
-        _of_channels("linf-structured", structured.linf_norm),
-        _of_channels("random-structured", structured.random_channel),
-        Pruner("fairgrape", fairgrape.keeping_shares, scope="layer", ordinal=True),
-        Pruner("chip", channels.independence, scope="layer", unit="filter"),
-        Pruner("l1-filter", structured.filter_l1_norm, scope="layer", unit="filter"),
-        Pruner("none", scores.unpruned, prunes=False),
+    name: Pruner(
+        name,
+        _function(record.score),
+        scope=record.scope,
+        unit=record.unit,
+        choose=_function(record.choose),
+        ordinal=record.ordinal,
+        prunes=record.prunes,
     )
+    for name, record in registry.PRUNERS.items()
 }
 
 
@@ -193,7 +190,7 @@ def prunes(name: str) -> bool:
 
 
 def own_scope(name: str) -> str:
-    """Return a pruner's scope unless `--scope` overrides it; the scope of the user's own score function is global."""
+    """Return a pruner's default scope; that of the user's own score function is global."""
     return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
 
 
@@ -203,12 +200,12 @@ def own_unit(name: str) -> str:
 
 
 def check_scope(name: str, scope: str) -> None:
-    """Check that a pruner can compare what it scores over a scope.
+    """Check that a pruner's scores can be compared over a scope.
 
     Raises
     ------
     StudyError
-        If channels, or places in the orders of layers, are to be compared over all layers.
+        If channels, filters or ranks within layers are to be compared over all layers.
     """
     budget.check_scope(own_unit(name), scope)
     if scope == "global" and name in PRUNERS and PRUNERS[name].ordinal:
@@ -218,17 +215,15 @@ def check_scope(name: str, scope: str) -> None:
 
 
 def check_gradual(name: str, option: str) -> None:
-    """Check that a pruner can prune step by step, or again and again.
+    """Check that a pruner can prune gradually or iteratively.
 
     Raises
     ------
     StudyError
-        If it prunes at once and no other way.
+        If it can only prune at once.
     """
     if name in PRUNERS and PRUNERS[name].at_once:
-        raise StudyError(
-            f"the pruner {name} prunes a trained network at once, and in no other way: take another", option=option
-        )
+        raise StudyError(f"the pruner {name} can only prune a trained network at once: take another", option=option)
 
 
 @cache
@@ -238,8 +233,7 @@ def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
         parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):
         raise StudyError(
-            f"{name!r} does not say what its parameters are: wrap it in a function that takes some of "
-            f"{', '.join(ARGUMENTS)}",
+            f"{name!r} has no readable signature: wrap it in a function that takes some of {', '.join(ARGUMENTS)}",
             option=OPTION,
         ) from None
     if unknown := [parameter for parameter in parameters if parameter not in ARGUMENTS]:
@@ -253,6 +247,7 @@ def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
             raise StudyError(f"{name!r} takes {parameter.name!r} by position only: leave out the '/'", option=OPTION)
         if parameter.default is not parameter.empty:
             raise StudyError(
-                f"{name!r} sets {parameter.name!r} itself, and the run gives it: leave out that value", option=OPTION
+                f"{name!r} has a default for {parameter.name!r}, which the run gives: leave out the default",
+                option=OPTION,
             )
     return Pruner(name, score, digest=imports.source_digest(score, name))

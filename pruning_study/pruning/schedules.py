@@ -48,12 +48,12 @@ def last_step(ramp: float, steps: int) -> int:
     >>> last_step(1.5, steps=4)
     6
     """
-    # Rounded, so that a share of the epochs, such as .1 of 30, does not end a step late because of its last digit.
+    # Rounded, so that the last digit of a share of the epochs, such as .1 of 30, does not end the ramp a step late.
     return math.ceil(round(ramp * steps, 9))
 
 
 def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[int, int]:
-    """Return from which batch of the training on each number of weights is kept.
+    """Return the number of weights that is kept from each batch of the training on.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def at_batches(kept_weights: Sequence[int], steps: int, batches: int) -> dict[in
 
 
 def while_training(total: int, kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
-    """Return how many weights are kept from which batch on, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Return how many weights are kept from each batch on, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     With s_f the share of the weights that is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3,
     with p = (b - begin) / (end - begin).
@@ -121,7 +121,7 @@ class Ramp:
         Whether a weight that the ramp has pruned may come back, with the value that it had.
     trains_pruned : bool
         Whether pruned weights go on receiving gradients until the last masks, so that they come back with another
-        value. The gradient is that of the network without them. Takes `regrow`.
+        value. The gradient is that of the network without them. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
         The weights that were not pruned before the ramp began; no other may come back. All by default.
     """
@@ -151,9 +151,9 @@ class Ramp:
         model : nn.Module
             The model that is trained; its weights are changed in place.
         masks : mapping of state-dict names to bool Tensors
-            The masks before it.
+            The masks before this batch.
         withheld : mapping of state-dict names to Tensors
-            Values of the pruned weights, and 0 for the others. They are changed in place. All are 0 without regrowth.
+            Values of the pruned weights, and 0 for the others, changed in place. Without regrowth they are not used.
         batch : int
             One of the batches of `kept_numbers`.
 

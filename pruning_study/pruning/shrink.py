@@ -1,4 +1,4 @@
-"""Remove for real the channels that no layer reads, which is what pruning input channels leaves behind."""
+"""Remove the channels that no layer reads from a network, which are left after input channels have been pruned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, first_line
 from pruning_study.pruning.coupled import LAYERS, Coupling, by_group, couple, cut, is_transposed
 
-# Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
+# Largest difference between logits that counts as rounding; if logits are above 1, as a share of the largest.
 TOLERANCE = 1e-5
 
 
@@ -26,10 +26,10 @@ class Shrunk(NamedTuple):
 def shrink(network: nn.Module, images: Tensor) -> Shrunk:
     """Remove the output channels of layers that no other layer reads, with what belongs to them.
 
-    A channel goes where its input channel in each layer that reads it is 0. With it go the biases, the norms and the
-    depthwise weights of the channel. The channels of a residual sum go where every layer that reads the sum has a 0
-    there, and those of a group where all that go together can (`coupled`). Left alone are channels that a shortcut
-    pads, and those of the images.
+    A channel is removed if each layer that reads it has only weights of 0 for it. The biases, norms and depthwise
+    weights of the channel are removed too. A channel of a residual sum is removed if every layer that reads the sum has
+    only weights of 0 for it, and channels that go together (`coupled`) are removed if all of them can be. Channels that
+    a shortcut pads, and those of the images, stay.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
 
 
 def macs(network: nn.Module, image: Tensor) -> int:
-    """Return the products of a weight and an input (multiply-accumulates) that convolutions and linear layers compute.
+    """Return the number of multiply-accumulates of a network's convolutions and linear layers for an image.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def macs(network: nn.Module, image: Tensor) -> int:
 
     Examples
     --------
-    Four pixels of each of 2 channels, from 9 weights each, and then 8 inputs of 3 units:
+    Four pixels of 2 channels from 9 weights each, and 3 units from 8 inputs each:
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     >>> macs(network, torch.zeros(1, 1, 4, 4))
@@ -101,7 +101,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
     """Return the units that stay: those that have to, and those of which a layer reads a channel."""
     layers = {name: network.get_submodule(name) for name in coupling.inputs}
     stays = torch.ones_like(coupling.stays)
-    while True:  # for a layer without some outputs may read less
+    while True:  # since a layer that loses outputs may read fewer inputs
         now = coupling.stays.clone()
         for name, layer in layers.items():
             now[coupling.inputs[name][_used(layer, stays[coupling.outputs[name]])]] = True
@@ -113,7 +113,7 @@ def _read(network: nn.Module, coupling: Coupling) -> Tensor:
 
 
 def _used(layer: nn.Module, outputs: Tensor | None = None) -> Tensor:
-    """Find the input channels of a layer that have a weight other than 0, to one of the outputs if they are given."""
+    """Find the input channels of a layer that have a weight other than 0, to one of `outputs` if given."""
     weights = by_group(layer) != 0
     if outputs is not None:
         weights &= outputs.view(len(weights), -1, 1, 1)

@@ -54,13 +54,13 @@ def layer_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
 
 
 def equal_numbers(shapes: Sequence[torch.Size], kept_weights: int) -> list[int]:
-    """Return the number of weights of each layer if all keep the same share. `layer_numbers` has the parameters."""
+    """Return how many weights each layer keeps if all keep the same share; the parameters are as in `layer_numbers`."""
     sizes = [math.prod(shape) for shape in shapes]
     return _rounded([size * kept_weights / sum(sizes) for size in sizes], kept_weights)
 
 
 def _rounded(exact: Sequence[float], total: int) -> list[int]:
-    """Return whole numbers that add up to a total, those with the largest remainders rounded up."""
+    """Round numbers so that they add up to a total: those with the largest remainders up, the others down."""
     numbers = [math.floor(number) for number in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: numbers[place] - exact[place])
     for place in by_remainder[: total - sum(numbers)]:
@@ -69,7 +69,7 @@ def _rounded(exact: Sequence[float], total: int) -> list[int]:
 
 
 def random_masks(theta: Mapping[str, Tensor], numbers: Sequence[int], generator: torch.Generator) -> Masks:
-    """Return masks that keep so many random weights of each layer.
+    """Return masks that keep a number of random weights of each layer.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def random_masks(theta: Mapping[str, Tensor], numbers: Sequence[int], generator:
 
 
 def _random(candidates: Tensor, number: int, generator: torch.Generator) -> Tensor:
-    """Return a mask of so many random ones among the candidates."""
+    """Return a mask of `number` random candidates."""
     scores = torch.rand(candidates.shape, generator=generator).to(candidates.device)
     return exact_k([scores], number, [candidates])[0]
 
@@ -100,13 +100,14 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
         True where kept.
     weights : Tensor
     share : float
-        Share of the kept weights that are dropped, the smallest ones; no more than there are others.
+        Share of the kept weights that is dropped, the smallest first; at most as many as there are other weights.
     growth : callable
-        Takes the weights that are not kept, those just dropped included, and a number, and returns a mask of so many.
+        Takes a mask of the weights that are not kept, the dropped ones included, and a number, and returns a mask of
+        this number of them.
 
     Examples
     --------
-    Half of the four kept weights are dropped, and the first of those not kept grow:
+    Half of the four kept weights are dropped, and the last of those not kept grow:
 
     >>> mask = torch.tensor([True, True, True, True, False, False])
     >>> weights = torch.tensor([4.0, -3.0, 0.1, 0.2, 0.0, 0.0])
@@ -120,7 +121,7 @@ def exchanged(mask: Tensor, weights: Tensor, share: float, growth: Callable[[Ten
 
 
 def share_at(schedule: str, batch: int, end: int) -> float:
-    """Return the share of a layer's weights that is exchanged: RigL's falls to 0 along a cosine (Evci et al., 2020).
+    """Return the share of the kept weights that is exchanged; RigL's decays to 0 along a cosine (Evci et al., 2020).
 
     Examples
     --------
@@ -131,7 +132,7 @@ def share_at(schedule: str, batch: int, end: int) -> float:
 
 
 def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
-    """Return the batches of the exchanges, and the number of weights kept, which is always the same.
+    """Return batch 0 and the batches of the exchanges, each with the number of weights kept, which never changes.
 
     Examples
     --------
@@ -143,7 +144,7 @@ def exchanges(kept_weights: int, *, begin: int, end: int, frequency: int) -> dic
 
 @dataclass(frozen=True)
 class Exchange:
-    """Training from sparse masks, some of which are exchanged at some batches; a `Ramp` that always keeps as many.
+    """Sparse training that exchanges weights at some batches; a `Ramp` that always keeps equally many.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ class Exchange:
     generator : callable
         Takes a batch and returns a generator on the CPU, the same for the same batch.
     gradient : callable
-        Takes the model and a batch, and returns the gradient of the loss for every weight, of those pruned too.
+        Takes the model and a batch, and returns the gradient of the loss for every weight, pruned ones included.
     """
 
     schedule: str

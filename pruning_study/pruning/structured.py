@@ -81,8 +81,8 @@ def linf_norm(theta: Tensor) -> Tensor:
 def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
     """Uniform random score of a channel, as `torch.nn.utils.prune.random_structured` with dim=1 draws it.
 
-    Both prune the channels with the smallest of uniform random numbers, which are not the same numbers. So the number
-    of channels and the distribution are the same, and the channels are where both are given the same numbers.
+    Both prune the channels with the smallest uniform random numbers, but draw different numbers. They prune equally
+    many channels with the same distribution, and the same channels if they are given the same numbers.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def largest_channels(scores: Sequence[Tensor], k: int, candidates: Sequence[Tens
     ----------
     scores : sequence of one Tensor, (outputs, inputs, ...)
     k : int, >= 0
-        Weights to keep, rounded down to whole channels. All are kept where there are fewer to choose from.
+        Weights to keep, rounded down to whole channels. If there are fewer to choose from, all are kept.
     candidates : sequence of one bool Tensor, shaped as `scores`, optional
         The weights to choose from; all by default. A channel can be chosen if any of its weights can.
 

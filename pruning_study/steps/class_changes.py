@@ -1,165 +1,26 @@
-"""What became of the recall of each class, and how much of it the number of test images cannot explain."""
+"""What became of the recall of each class between networks of this project."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from analysis.rendering.cost_text import gain
-from analysis.rendering.proportion_text import beyond_proportion, growth
-from analysis.statistics import class_table, gap_changes
-from analysis.statistics.guessing import ChanceLevelCounts, chance_level
-from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.pair_slopes import Slopes, slopes
-from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
-from analysis.statistics.weak_dense import WeakDense, weak_from_answers
+from analysis.compare.comparison import Comparison
 from pruning_study.training.evaluation import Predictions
 
 
-class ClassChanges(NamedTuple):
-    """Changes of recall between networks and what was made of them, in the same order.
-
-    Attributes
-    ----------
-    table : DataFrame, a row for each class, in the order of the classes
-        class, support, recall_before, recall_after, change, change_low, change_high, damaged: whether the loss is
-        beyond the noise of the test images, corrected for the number of classes (Holm); and the columns of
-        `proportion.disproportionate_losses`.
-    accuracy : Series
-        The same columns for all test images together.
-    slopes : Slopes
-        Alpha and raw slope, on new images too.
-    networks : int
-        Pairs of networks. Those with a network at chance count in all numbers but the slopes.
-    chance_level : ChanceLevelCounts
-        Networks at chance.
-    dense : WeakDense
-        What makes the networks before weak.
-    """
-
-    table: pd.DataFrame
-    accuracy: pd.Series
-    slopes: Slopes
-    networks: int
-    chance_level: ChanceLevelCounts
-    dense: WeakDense
-
-    @property
-    def at_chance(self) -> bool:
-        """Whether a network of every pair is at chance, so that slopes mean nothing."""
-        return self.chance_level.are_all_at_chance
-
-    @property
-    def damaged_classes(self) -> list[str]:
-        """Names of the classes that are shown to have lost recall, the one that lost most first."""
-        table = self.table[self.table["damaged"]]
-        return list(table.sort_values("change", kind="stable")["class"])
-
-    def gains(self, reference: str = "network before") -> str:
-        """Say which classes are shown to have more recall; the empty text if none is, or if networks guess.
-
-        Parameters
-        ----------
-        reference : str
-            Name of the networks that the changes start from.
-        """
-        if self.at_chance:
-            return ""
-        table = self.table[(self.table["p_holm"] <= LEVEL) & (self.table["change"] > 0)]
-        if table.empty:
-            return ""
-        most = table.loc[table["change"].idxmax()]
-        return gain(str(most["class"]), most["change"], len(table), reference)
-
-    @property
-    def identified(self) -> bool:
-        """Whether the classes differ enough, for so many test images, to speak of a slope."""
-        return self.slopes.raw_new is not None and self.slopes.raw_new.identified
-
-    def outcome(self) -> str:
-        """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
-        before, after = (f"{100 * self.accuracy[f'recall_{side}']:.1f}" for side in ("before", "after"))
-        excess = 100 * (self.accuracy["change"] - self.table["change"])
-        worst = self.table["class"][excess.idxmax()]
-        return f"accuracy {before} -> {after} %, largest excess: {worst} {excess.max():.1f} points"
-
-    def losses(self) -> str:
-        """Say which classes lost recall."""
-        if not self.damaged_classes:
-            return "no class is shown to have lost recall"
-        verb = "is" if len(self.damaged_classes) == 1 else "are"
-        return f"{len(self.damaged_classes)} of {len(self.table)} classes {verb} shown to have lost recall"
-
-    def chance(self) -> str:
-        """Say how many networks are at chance after pruning; the empty text if none is."""
-        guess, networks = self.chance_level.counts["after"]
-        if not guess:
-            return ""
-        return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
-
-    def differences(self) -> str:
-        """Say what became of the differences between the classes, by slope and spread on new images."""
-        raw, spread = self.slopes.raw_new, self.slopes.spread_new
-        if self.at_chance:
-            return "slopes mean nothing at chance"
-        if not self.identified or raw is None or spread is None:
-            sample = f"{self.accuracy['support']:,} test images" + (
-                f" and {self.networks} networks" if self.networks > 1 else ""
-            )
-            return f"the differences between classes are too small for {sample} to say what became of them"
-        return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
-
-    def beside(self, from_dense: "ClassChanges") -> str:
-        """Say what became of the accuracy since the dense network; these changes are those from the control on."""
-        before, control, after = (
-            f"{100 * accuracy:.1f}"
-            for accuracy in (
-                from_dense.accuracy["recall_before"],
-                self.accuracy["recall_before"],
-                self.accuracy["recall_after"],
-            )
-        )
-        return f"accuracy {before} -> {after} %; the control has {control} %"
-
-    def proportion(self) -> str:
-        """Say by which factor the error grew, and which class is shown to lose more than that factor explains."""
-        before, after = (1 - self.accuracy[f"recall_{side}"] for side in ("before", "after"))
-        if not before:
-            return ""
-        beyond = beyond_proportion(self.table[self.table["disproportionate_p"] < LEVEL], self.table["class"])
-        return f"{growth(after / before, 'control')}. {beyond}"
-
-
-def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:
-    """Compare networks with what was made of them, on the same test images.
-
-    Pairs with a network at chance have no slopes and count in all else.
+def class_changes(
+    classes: Sequence[str], start: Sequence[Predictions], after: Sequence[Predictions], *, side: str = "before"
+) -> Comparison:
+    """Compare networks with what was made of them, or with their controls, on the same test images.
 
     Parameters
     ----------
     classes : sequence of str
         Each has a test image.
-    before, after : sequences of Predictions
-        One of each network; the first after was made of the first before.
+    start, after : sequences of Predictions
+        One of each network, in the same order.
+    side : {"before", "control"}
+        What `start` is.
     """
-    label = before[0].label
-    sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}
-    chance_counts, sound_pairs = chance_level(label, sides, paired=True)
-    right_before, right_after = sides["before"], sides["after"]
-    table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
-        place=range(len(classes))
-    )
-    beyond = disproportionate_losses(label, right_before, right_after)
-    together = class_table.class_table(np.array(["accuracy"]), np.zeros_like(label), right_before, right_after)
-    return ClassChanges(
-        class_table.with_losses(table)
-        .sort_values("place", ignore_index=True)
-        .drop(columns="place")
-        .assign(**dict(zip(DISPROPORTIONATE_COLUMNS, beyond, strict=True))),
-        together.iloc[0],
-        slopes(label, *sound_pairs, notes=[]),
-        len(right_after),
-        chance_counts,
-        weak_from_answers(classes, label, right_before),
-    )
+    right = {name: np.array([each.right for each in own]) for name, own in ((side, start), ("after", after))}
+    return Comparison(classes, after[0].label, right)

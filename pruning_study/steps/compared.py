@@ -1,11 +1,12 @@
-"""Compare a compressed network with the dense one at its root, and write what the comparison shows."""
+"""Compare a compressed network with the dense network that it comes from, and write pictures, a table and metrics."""
 
 import numpy as np
 
 from analysis.common import csv_text
+from analysis.compare import sentences
 from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
-from analysis.statistics import class_metrics, intensification
+from analysis.statistics import intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.context import Context
@@ -32,19 +33,19 @@ def write_comparison(
     context : Context
     dense : DenseRun
     predictions, val_predictions : Predictions
-        Of the compressed network, for the test images and for the validation images.
+        Predictions of the compressed network for the test images and for the validation images.
     name : str
-        The run's name, which the pictures have as their title.
+        The run's name, used as the title of the pictures.
     note : str
-        What the run is; the run's description says the outcome first.
+        Description of the run; the outcome is written before it.
     """
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
     from pruning_study.steps.flipped import flipped
 
     metrics = _distortion(dense, predictions, val_predictions, context.data.classes)
     changes = class_changes(context.data.classes, [dense.predictions], [predictions])
-    outcome = "; ".join(filter(None, [changes.outcome(), changes.chance()]))
-    run.note(markdown_line(f"{outcome}. {note}"))
+    said = [f"{sentences.outcome(changes)}.", sentences.at_chance(changes), note]
+    run.note(markdown_line(" ".join(filter(None, said))))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )
@@ -59,7 +60,7 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return slopes if defined, the largest excess loss and its floor, and shares right both times."""
+    """Return the defined slopes, the largest excess loss and its floor, and the shares of images right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
@@ -88,7 +89,5 @@ def recalls_and_accuracies(
     before: Predictions, after: Predictions, classes: int
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Return the recalls of the classes before and after, and the accuracies."""
-    first, second = (
-        class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)
-    )
+    first, second = (part.counts(classes).recall for part in (before, after))
     return first, second, before.accuracy, after.accuracy

@@ -1,15 +1,13 @@
-"""The control of a pruned network, and what pruning costs a class beyond it."""
+"""The control of a pruned network, and the cost of pruning for a class beyond that control."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from analysis.rendering.cost_text import largest_cost_is_shown
+from analysis.compare.comparison import Comparison
 from analysis.runs import schema
-from analysis.statistics.class_table import costs, worst_class
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
 from pruning_study.steps import runs
@@ -29,30 +27,23 @@ class Measured(NamedTuple):
 
 
 class LargestCost(NamedTuple):
-    """What pruning costs a class beyond the control and the accuracy, as a share of its test images.
+    """The class that pruning costs most beyond the control and the accuracy; the cost is a share of its test images.
 
     Attributes
     ----------
     name : str
     cost : float
     is_shown : bool
-        Whether the class is shown to cost more than the accuracy, corrected for all classes. Of a single network the
-        test is over images.
-    low, high : float, optional
-        95 % interval over networks and images of the largest cost of a class; None of a single network.
-    networks : int
+        Whether a test over images shows that the class loses more than the accuracy, corrected for all classes.
     """
 
     name: str
     cost: float
     is_shown: bool
-    low: float | None = None
-    high: float | None = None
-    networks: int = 1
 
 
 def has_control(plan: PrunePlan) -> bool:
-    """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
+    """Return whether a pruned network can be compared with a control, fine-tuned equally long without pruning."""
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
@@ -62,61 +53,41 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     Parameters
     ----------
     plan : PrunePlan
-        Of the pruned network; it has a control.
+        Plan of the pruned network, for which `has_control` is true.
     context : Context
     dense : LoadedRun
     """
-    # With the id of the dense run the control of another network with the same options does not count.
+    # The id of the dense run excludes controls of other dense networks with the same options.
     options = replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
     return plan_pruning(options, context)
 
 
-def largest_cost(classes: Sequence[str], control: Measured, pruned: Measured) -> LargestCost:
+def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
-    The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
-    images would have lost most there by chance too.
+    The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
+    images, its cost there would be biased upward. `comparison` is that of the control with the pruned network.
     """
+    classes = comparison.names
     on_validation, on_test = (
         excess_loss(*recalls_and_accuracies(before, after, len(classes)))
         for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
     )
     place = int(np.nanargmax(on_validation))
-    p = costs(*_answers([control.test], [pruned.test])).columns["cost_p"][place]
-    return LargestCost(classes[place], float(on_test[place]), bool(p <= LEVEL))
-
-
-def largest_mean_cost(
-    classes: Sequence[str], control: Sequence[Predictions], pruned: Sequence[Predictions]
-) -> LargestCost:
-    """Find the class that pruning costs most in several networks, each class chosen by the other networks.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        Each has a test image.
-    control, pruned : sequences of Predictions
-        For the test images; two networks or more, in the same order.
-    """
-    worst = worst_class(*_answers(control, pruned))
-    is_shown = largest_cost_is_shown(worst.low)
-    return LargestCost(classes[worst.place], worst.cost, is_shown, worst.low, worst.high, len(pruned))
-
-
-def _answers(control: Sequence[Predictions], pruned: Sequence[Predictions]) -> tuple[np.ndarray, ...]:
-    """Return the labels of the images, and whether each network of both sides is right, (networks, images)."""
-    return pruned[0].label, *(np.array([each.right for each in side]) for side in (control, pruned))
+    is_shown = bool(comparison.costs["cost_p"][place] <= LEVEL)
+    # Twelve places hold the round-off of the subtractions, and no image.
+    return LargestCost(classes[place], round(float(on_test[place]), 12) + 0.0, is_shown)
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
-    """Return whether a pruned run has its largest cost beyond this control."""
+    """Return whether the largest cost stored with a pruned run was measured against this control."""
     return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
 
 
 def log_largest_cost(
     store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost, *, note: str
 ) -> FinishedRun:
-    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it.
+    """Add the largest cost to a pruned run, unless it is stored already for this control; return the run with it.
 
     Parameters
     ----------
@@ -124,7 +95,7 @@ def log_largest_cost(
     run, control : FinishedRun
     cost : LargestCost
     note : str
-        Markdown; it takes the place of the run's description, which compares the run with its dense network.
+        Markdown that replaces the run's description, which compares the run with its dense network.
     """
     if not is_held_against(store, run, control):
         tags = {

@@ -1,4 +1,4 @@
-"""Pictures among the artifacts of a run. Each is a function of tables that returns a Figure."""
+"""Pictures among the artifacts of a run. Each function takes tables and returns a Figure."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,25 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from analysis.compare import sentences
+from analysis.compare.comparison import Comparison
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import color_bar
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
-from pruning_study.steps.class_changes import ClassChanges
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
+LARGEST_ANNOTATED = 20  # most classes of a confusion matrix that has a number in each cell
 MOST_NAMED = 4
-MOST_CLASSES = 100  # with a name in a picture
+MOST_CLASSES = 100  # most classes that are named in a picture
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
-_NAME_SIZE, _NAME_ROOM = 8, 80.0  # points, of the names beside the recall balances
-_NAME_GAP = 0.1  # of half a panel's height, from one of these names to the next
+_NAME_SIZE, _NAME_ROOM = 8, 80.0  # font size and width, in points, of the names beside the recall balances
+_NAME_GAP = 0.1  # distance from one of these names to the next, as a share of half the panel's height
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> Figure:
-    """Draw the confusion matrix of a pruned network, and beside it how it differs from that of the network before.
+    """Draw the confusion matrix of a pruned network, and beside it the difference from the network before.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a confusion matrix whose rows are shares of their true class.
+    """Draw a confusion matrix in which each row shows shares of its true class.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def _draw_change(axes: Axes, change: pd.DataFrame, reach: int) -> None:
 
 
 def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
-    """Draw a matrix of classes, with a number in each cell if the classes are few; shares have two decimals."""
+    """Draw a matrix of classes; if the classes are few, with a number in each cell."""
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
     color_bar(axes, axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), meaning)
@@ -98,24 +99,26 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recall_change(
-    changes: ClassChanges, *, alpha: float, title: str, from_control: ClassChanges | None = None
-) -> Figure:
+def recall_change(changes: Comparison, *, alpha: float, title: str, from_control: Comparison | None = None) -> Figure:
     """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
     ----------
-    changes : ClassChanges
-        Of several networks recalls are means.
+    changes : Comparison
+        If there are several networks, recalls are means over them.
     alpha : float
         NaN if it is undefined.
     title : str
-    from_control : ClassChanges, optional
-        Changes of the same networks from their control on. Losses, balances and their slope are then beyond it.
+    from_control : Comparison, optional
+        Changes of the same networks from their control. The losses, balances and slope drawn are then those from it.
     """
     count = min(len(changes.table), MOST_CLASSES)
     means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
-    said = from_control.beside(changes) if from_control else "change since the dense network, not beside a control"
+    said = (
+        sentences.beside(changes, from_control)
+        if from_control
+        else "change since the dense network, not beside a control"
+    )
     before, slope = ("of the control", "slope from the control") if from_control else ("before", "slope alpha")
     balances = partial(
         _balances, alpha=from_control.slopes.alpha if from_control else alpha, before=before, slope=slope
@@ -129,16 +132,16 @@ def recall_change(
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None = None) -> None:
+def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = None) -> None:
     """Draw the recall of each class before and after pruning; the class that lost most is always coloured.
 
     Parameters
     ----------
     axes : Axes
-    changes : ClassChanges
-        Of several networks recalls are means.
-    from_control : ClassChanges, optional
-        As `recall_change` takes it. The recall of the control is then drawn too, and losses are beyond it.
+    changes : Comparison
+        If there are several networks, recalls are means over them.
+    from_control : Comparison, optional
+        As in `recall_change`. The recall of the control is then drawn too, and losses are those from the control.
     """
     judged = from_control or changes
     start, what, beyond = (
@@ -166,14 +169,14 @@ def recalls(axes: Axes, changes: ClassChanges, from_control: ClassChanges | None
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    said = ",\n".join(filter(None, [judged.losses(), judged.gains("control" if from_control else "network before")]))
+    said = ",\n".join(filter(None, [sentences.lost_count(judged), sentences.gains(judged).removesuffix(".")]))
     axes.set_title(f"{_capital(what)} of {selection}{beyond} in points:\n{said}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 
 
 def _draw_changes(axes: Axes, table: pd.DataFrame, start_label: str, interval_label: str) -> None:
-    """Draw the recalls that changes start from, those after, and the intervals of the changes."""
+    """Draw the recalls before and after, and the intervals of the changes."""
     positions, start, end = np.arange(len(table)), table["recall_before"], table["recall_after"]
     is_significant = (table["p_holm"] <= LEVEL).to_numpy()
     is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
@@ -191,7 +194,7 @@ def _capital(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def _balances(axes: Axes, changes: ClassChanges, *, alpha: float, before: str, slope: str) -> None:
+def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slope: str) -> None:
     accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
     start, end = (
         (changes.table[f"recall_{name}"].to_numpy() - mean) / mean if mean else np.zeros(len(changes.table))
@@ -213,7 +216,7 @@ def _balances(axes: Axes, changes: ClassChanges, *, alpha: float, before: str, s
         xlabel=f"recall balance {before}, (R - A) / A",
         ylabel="recall balance after",
     )
-    statement = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
+    statement = sentences.differences(changes) if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
     axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
     axes.locator_params(nbins=5)
     axes.legend(loc="best", fontsize=8)
@@ -221,7 +224,7 @@ def _balances(axes: Axes, changes: ClassChanges, *, alpha: float, before: str, s
 
 
 def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
-    """Write names to the right of a panel from -reach to reach, one above the other, each joined to its point."""
+    """Write names in a column right of a panel, each joined to its point; the panel's axes span -reach to reach."""
     order = np.argsort(points[:, 1], kind="stable")
     steps = _NAME_GAP * reach * np.arange(len(order))
     highest = reach - _NAME_GAP * reach * (len(order) - 1)
@@ -235,7 +238,7 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
     beside.spines[:].set_visible(False)
 
 
-def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
+def _slope_label(changes: Comparison, alpha: float, name: str) -> str:
     new, raw = changes.slopes.new, changes.slopes.raw_new
     if not changes.identified or new is None or raw is None:
         return f"{name} = {alpha:.2f}, which may be noise"
@@ -247,19 +250,19 @@ def _slope_label(changes: ClassChanges, alpha: float, name: str) -> str:
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def over_ratios(
-    changes: Mapping[float, ClassChanges], title: str, from_control: Mapping[float, ClassChanges] | None = None
+    changes: Mapping[float, Comparison], title: str, from_control: Mapping[float, Comparison] | None = None
 ) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
-    The class that lost most and those that were weakest are named.
+    The class that lost most is named, and so is each class that is the weakest anywhere.
 
     Parameters
     ----------
-    changes : mapping of float to ClassChanges
+    changes : mapping of float to Comparison
         By ratio, all of the same networks before.
     title : str
-    from_control : mapping of float to ClassChanges, optional
-        Of the same ratios, from one control on. Its recalls are then drawn too, and losses are beyond it.
+    from_control : mapping of float to Comparison, optional
+        Changes from one control, at the same ratios. Its recalls are then drawn too, and losses are those from it.
     """
     control = ["control"] if from_control else []
     ticks = ["before", *control, *(f"{ratio:g}" for ratio in changes)]
@@ -267,17 +270,17 @@ def over_ratios(
 
 
 @mpl.rc_context({"text.parse_math": False})
-def over_iterations(changes: Mapping[int, ClassChanges], title: str) -> Figure:
-    """Draw what `over_ratios` does against the iterations of iterative pruning; iteration 0 is the dense network."""
+def over_iterations(changes: Mapping[int, Comparison], title: str) -> Figure:
+    """Draw accuracy and recalls against the iterations of iterative pruning; iteration 0 is the dense network."""
     return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
 
 
 def _over(
-    changes: Mapping[Any, ClassChanges],
+    changes: Mapping[Any, Comparison],
     ticks: list[str],
     axis: str,
     title: str,
-    from_control: Mapping[Any, ClassChanges] | None = None,
+    from_control: Mapping[Any, Comparison] | None = None,
 ) -> Figure:
     first, *_ = changes.values()
     beyond = " beyond the control" if from_control else ""

@@ -1,4 +1,4 @@
-"""Searches by Optuna on which several processes may work at once.
+"""Searches by Optuna on which several processes may work at once: `tune` and `compress` are two of them.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -7,13 +7,15 @@ makes. If the process dies, the kernel frees the lock, and the trial is ended as
 import hashlib
 import json
 import logging
+import math
 import os
+import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import optuna
 from optuna import Trial
@@ -26,31 +28,49 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.common.errors import StudyError, first_line
+from pruning_study.steps.plan import PrunePlan
+from pruning_study.study.trial_lines import TrialLines
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 COUNTED = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
+WAIT_SECONDS = 1
 _SPACE = "space"  # attribute of Optuna's study
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def digest(params: Mapping[str, str]) -> str:
-    """Return the SHA-256 of a space of options; searches with the same digest search the same space."""
-    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+class SearchSpace(ABC):
+    """What a search chooses from."""
+
+    @property
+    @abstractmethod
+    def params(self) -> dict[str, str]:
+        """The whole space as canonical text."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the params; searches with the same digest search the same space."""
+        return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
+
+    def default_name(self, plan: PrunePlan, goal: str) -> str:
+        """Return what a search of this space is called without `--study-name`."""
+        return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
 
 
-class SharedSearch(ABC):
+Space = TypeVar("Space", bound=SearchSpace)
+
+
+class SharedSearch(ABC, Generic[Space]):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
     ----------
     store : Store
     name : str
-    params : mapping of str
-        The space that is searched, as canonical text.
+    space : SearchSpace
     objectives : mapping of str to StudyDirection
         The numbers that a trial ends with, by the names that Optuna shows.
     pruner : BasePruner, optional
@@ -60,21 +80,30 @@ class SharedSearch(ABC):
     ------
     StudyError
         If the journal cannot be read, or if it holds a search of this name in another space.
+
+    Attributes
+    ----------
+    anchored_by : tuple of str
+        The attributes of Optuna's trials that tell anchors apart.
+    needs_anchors : bool
+        Whether anchors that are missing are made past the deadline too.
     """
+
+    anchored_by: ClassVar[tuple[str, ...]]
+    needs_anchors: ClassVar[bool] = False
 
     def __init__(
         self,
         store: Store,
         name: str,
-        params: Mapping[str, str],
+        space: Space,
         objectives: Mapping[str, StudyDirection],
         pruner: BasePruner | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.space, params = name, space, space.params
         self.journal = store.journal.absolute()
         self.config_hash = hashlib.sha256(f"{store.experiment_id} {name}".encode()).hexdigest()
         self._store = store
-        self._digest = digest(params)
         with self._alone(), _readable(self.journal):
             storage = JournalStorage(_Journal(self.journal))
             self._study = optuna.create_study(
@@ -86,10 +115,34 @@ class SharedSearch(ABC):
             )
             stored_params = self._study.user_attrs.get(_SPACE)
             if stored_params is None:
-                self._study.set_user_attr(_SPACE, dict(params))
+                self._study.set_user_attr(_SPACE, params)
                 _name_objectives(self._study, list(objectives))
         if stored_params not in (None, params):
             raise StudyError(_other_space(name, stored_params, params), option="study_name")
+
+    def make_trials(self, total: int, attempt: Callable[[Trial], str], *, deadline: float = math.inf) -> None:
+        """Make the trials that are missing, and wait for those that other processes are making.
+
+        Parameters
+        ----------
+        total : int
+            Number of trials that the search is to have.
+        attempt : callable
+            Makes a trial, records its numbers, and returns a line on it.
+        deadline : float
+            When to stop, as `time.monotonic` counts. A trial that has begun is made to its end.
+        """
+        trial_lines = TrialLines(total)
+        while not (late := time.monotonic() > deadline) or self.needs_anchors:
+            with self.trial(total, late=late) as trial:
+                if trial:
+                    line = attempt(trial)
+                    self.end(trial.number)
+                    trial_lines.ended(self.count(), line)
+                    continue
+            if not self.running():
+                return
+            time.sleep(WAIT_SECONDS)
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
@@ -134,23 +187,31 @@ class SharedSearch(ABC):
         """Return how many trials have ended, those included that were stopped or whose chain cannot be made."""
         return len(self._study.get_trials(states=FINISHED))
 
-    @abstractmethod
     def end(self, number: int) -> None:
         """End a trial with the numbers that are recorded of it."""
+        values = self._values(self._study.get_trials(deepcopy=False)[number].user_attrs)
+        if values is None:
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, values)
+
+    @abstractmethod
+    def _values(self, recorded: Mapping[str, Any]) -> Sequence[float] | None:
+        """Return what Optuna is told of a trial by its attributes; None if it has been stopped or cannot be made."""
 
     @abstractmethod
     def _is_recorded(self, trial: FrozenTrial) -> bool:
         """Return whether the numbers of a trial are known, so that `end` can end it."""
 
     @abstractmethod
-    def _enqueue_anchors(self) -> None:
-        """Make Optuna begin with the anchors that are neither made nor queued."""
+    def _anchors(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Yield the params and the attributes of the trials that every search begins with."""
 
     @abstractmethod
     def _suggest(self, trial: Trial) -> None:
         """Have Optuna choose the options of a trial."""
 
-    def _enqueue_again(self, trial: FrozenTrial) -> None:  # noqa: B027
+    def _enqueue_again(self, trial: FrozenTrial) -> None:
         """Make Optuna repeat a trial that was cut off. By default it chooses anew."""
 
     def _enqueue_proposal(self) -> bool:
@@ -182,6 +243,14 @@ class SharedSearch(ABC):
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 self._enqueue_again(trial)
 
+    def _enqueue_anchors(self) -> None:
+        """Make Optuna begin with the anchors that are neither made nor queued."""
+        trials = self._study.get_trials(states=COUNTED)
+        begun = {tuple(trial.user_attrs.get(name) for name in self.anchored_by) for trial in trials}
+        for params, attributes in self._anchors():
+            if tuple(attributes[name] for name in self.anchored_by) not in begun:
+                self._study.enqueue_trial(dict(params), user_attrs=dict(attributes))
+
     def _next(self, total: int, late: bool) -> Trial | None:
         self._enqueue_anchors()
         trials = self._study.get_trials(states=COUNTED)
@@ -197,7 +266,7 @@ class SharedSearch(ABC):
 
     def _sampler(self) -> TPESampler:
         """Return a sampler with the random numbers of the next trial."""
-        seed = hashlib.sha256(f"{self._digest} {self._draws}".encode()).digest()
+        seed = hashlib.sha256(f"{self.space.digest} {self._draws}".encode()).digest()
         return TPESampler(seed=int.from_bytes(seed[:4], "big"))
 
 

@@ -79,7 +79,7 @@ def connect_to_runs(experiment: str | None = None) -> Store:
     Raises
     ------
     StudyError
-        Also if the experiment does not exist.
+        As `connect` does, and if the experiment does not exist.
     """
     if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
         named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"
@@ -107,8 +107,10 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     if tags.get(schema.KIND) == schema.JOB:
         names = (schema.COMPRESSED_RUN_ID, schema.QUANTIZED_RUN_IDS, schema.PRUNED_RUN_IDS, schema.DENSE_RUN_ID)
         results = next((tags[name] for name in names if tags.get(name)), "").split(",")
-        if len(results) > 1 or not results[0]:
-            raise StudyError(f"run {run_id} is a job with several results or none: name one of {', '.join(results)}")
+        if not results[0]:
+            raise StudyError(f"run {run_id} is a job that made no network: name a run that has one")
+        if len(results) > 1:
+            raise StudyError(f"run {run_id} is a job with several results: name one of {', '.join(results)}")
         run = store.get(results[0])
     if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
         raise StudyError(
@@ -174,7 +176,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
         return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
     match = client.get_experiment_by_name(name) or _created(client, name)
     if match is None or not match.experiment_id:
-        raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
+        raise MlflowException("the server's answer is not from MLflow: it lists no experiment")
     if match.lifecycle_stage != "active":
         raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
     return match.experiment_id

@@ -61,7 +61,7 @@ def log(
     Raises
     ------
     StudyError
-        If the store does not take the model. Its next logging goes on with what is there.
+        If the store does not take the model. The next call goes on with what is there.
     """
     with one_line_errors(store.uri), scratch.folder() as folder:
         logged = _unfinished(store, run, tags)
@@ -158,7 +158,7 @@ def _link(store: Store, run: Run, model: LoggedModel, names: Iterable[str], data
     if model.model_id not in [each.model_id for each in (outputs.model_outputs if outputs else [])]:
         store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     logged = [store.client.get_metric_history(run_id, name)[-1] for name in names if name in run.data.metrics]
-    # With the same time and step MLflow takes each for the run's metric that it is.
+    # With the same time and step, MLflow recognises each as the run's own metric.
     linked = [
         Metric(
             *(metric.key, metric.value, metric.timestamp, metric.step),

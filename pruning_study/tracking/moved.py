@@ -56,13 +56,13 @@ def move(old: Path, new: Path) -> int:
 
 
 def _places(old: Path, new: Path) -> list[tuple[str, str]]:
-    """Return both folders as paths and as addresses, which MLflow mixes."""
+    """Return both folders as paths and as URLs, because MLflow stores either."""
     paths = str(old.absolute()), str(new.absolute())
     return [paths, (f"file://{quote(paths[0])}", f"file://{quote(paths[1])}")]
 
 
 def _replaced(connection: sqlite3.Connection, table: str, column: str, old: str, new: str) -> int:
-    """Replace the start of the values in a column, and return how many had it."""
+    """Replace the start of the values in a column, and return how many values had it."""
     cursor = connection.execute(
         f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
         (new, len(old) + 1, old, len(old) + 1, f"{old}/"),

@@ -86,7 +86,7 @@ def _make_sqlite(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
-    """Refuse another MLflow's database, which the installed one would change without a question."""
+    """Refuse the database of another MLflow version, which the installed one would change without asking."""
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         if sqlalchemy.inspect(connection).has_table("alembic_version"):
@@ -108,7 +108,7 @@ def _check(uri: str, path: Path) -> None:
 
 
 def _make_tables(path: Path) -> None:
-    """Make a store aside, because MLflow cannot use a file for which a full disk or a kill has left half the tables."""
+    """Make a store aside, since MLflow cannot use a file in which a full disk or a kill has left half the tables."""
     for remnant in path.parent.glob(f"{glob.escape(path.name)}.making-*"):
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.making-") as folder:

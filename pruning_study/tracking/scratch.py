@@ -17,7 +17,7 @@ RUN_FILE = "run.json"  # a folder with this file holds a run that its store did 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder, which exists while the block runs, and afterwards if it has come to hold `RUN_FILE`."""
+    """Yield a new folder, which is removed after the block unless it holds `RUN_FILE`."""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     # The lock is held before the folder exists, so that the folder never seems to belong to a dead process.
     with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process checks whether it is in use"):

@@ -90,7 +90,7 @@ class Store:
             raise StudyError(f"no run {run_id} in {without_password(self.uri)} ({first_line(error)})") from error
 
     def find(self, config_hash: str) -> list[Run]:
-        """Return the FINISHED runs with a config hash, the newest first; none whose dense run is gone."""
+        """Return the FINISHED runs with a config hash, the newest first, except those whose dense run is gone."""
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
         with one_line_errors(self.uri):
             runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
@@ -111,7 +111,7 @@ class Store:
         return [run for run in runs if run.data.tags.get(schema.KIND) in kinds]
 
     def newest_finished(self, kinds: Collection[str], most: int) -> list[Run]:
-        """Return those of the newest FINISHED runs that are of some kinds, of so many at most."""
+        """Return the runs of some kinds among the `most` newest FINISHED runs."""
         newest = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"])
         return [run for run in islice(newest, most) if run.data.tags.get(schema.KIND) in kinds]
 
@@ -176,7 +176,7 @@ class Store:
         with scratch.folder() as folder:
             try:
                 where = self._artifact_folder(run_id)
-                if not where:  # it would stand for the current folder
+                if not where:  # an empty path would mean the current folder
                     raise FileNotFoundError("the store does not say where its artifacts are")
                 if is_local_uri(where, is_tracking_or_registry_uri=False):
                     path = (moved_folders.local_folder(where, self.uri) / name).resolve(strict=True)
@@ -212,7 +212,7 @@ class Store:
             yield
 
     def saved_training(self, config_hash: str, *, force: bool = False) -> Path:
-        """Return the file in which an unfinished training is saved; with `force` there is none to go on from."""
+        """Return the file in which an unfinished training is saved; with `force` an old one is deleted first."""
         file = self.lock(config_hash).with_suffix(".safetensors")
         if force:
             file.unlink(missing_ok=True)

@@ -53,7 +53,7 @@ class UnsentRun:
         numbers = [number for _, *values in self.metrics for number in values]
         texts += [name for name, *_ in self.metrics]
         if not all(isinstance(text, str) for text in [*texts, self.job_run_id or ""]):
-            raise TypeError("a name or a tag is no text")
+            raise TypeError("a name or a tag is no string")
         if not all(isinstance(number, int | float) for number in [*numbers, *self.sizes.values()]):
             raise TypeError("a metric or a size is no number")
         if any(len(metric) != 4 for metric in self.metrics):
@@ -62,14 +62,14 @@ class UnsentRun:
 
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
-    """Hold the room that a run's record may need while the run is made, since the run's own files may fill the disk.
+    """Reserve disk space for a run's record while the run is made, since the run's own files may fill the disk.
 
     Until the block ends, `opened` refuses the folder.
 
     Raises
     ------
     OSError
-        If there is no room.
+        If there is no space.
     """
     with (folder / RESERVED).open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -101,7 +101,7 @@ def keep(run: UnsentRun, folder: Path) -> Path:
         If the record cannot be written, or if the disk has lost an artifact; the run is then not kept.
     """
     record = {**asdict(run), "sizes": _sizes(folder)}
-    # The reserved file is written over and then cut, so that the record lies in the reserved room.
+    # The record overwrites the reserved file, which is then cut, so that it takes the reserved space.
     with os.fdopen(os.open(folder / RESERVED, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         file.write(json.dumps(record).encode())
         file.truncate()
@@ -165,7 +165,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _moved(folder: Path, run_id: str) -> Path:
-    """Rename a folder that is safe where it is, if this is possible, to a place where a user will look."""
+    """Move a folder to a place where a user will look, if this is possible; it is safe where it is."""
     try:
         location = FOLDER.absolute()  # fails where the current folder has been deleted
         location.mkdir(exist_ok=True)

@@ -24,14 +24,15 @@ DESCRIPTION = (
     "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
     "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
     "The menu *Views* has the results: *Networks by pruner and ratio*, *Accuracy and cost*, whose charts the link "
-    "above opens, and *Searches*. The pruner `none` is the control, which was fine-tuned and not pruned, and a network "
-    "without a pruner is dense. The column `largest_cost` is how much more recall a class lost "
-    "than the control and the accuracy did, and `largest_excess` the same from the dense network on. `alpha` and "
+    "above opens, and *Searches*. The column `network` says which networks are dense, which are pruned, and which are "
+    "the control, fine-tuned and not pruned. The column `largest_cost` is the most recall that a class lost beyond the "
+    "loss of accuracy, against the control, and `largest_excess` is the same against the dense network. `alpha` and "
     "`raw_slope` are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in "
     "points.\n\n"
     "`pruning-analysis report` compares the methods with intervals and tests."
 )
-_CELL = (schema.PRUNER, schema.RATIO, schema.SCHEDULE, schema.CLASS_OFFSETS)
+_TASK = (schema.DATASET, schema.MODEL)  # means over several would tell nothing
+_HOW = (schema.SCHEDULE, schema.CLASS_OFFSETS)
 _COMPARED = (schema.TEST_ACCURACY, schema.LARGEST_COST, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
 
 
@@ -59,7 +60,7 @@ class View(NamedTuple):
 
     @property
     def query(self) -> str:
-        """What the address of the experiment's runs ends with to open the view."""
+        """The end of the address of the experiment's runs that opens the view."""
         mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
         return f"&viewStateShareKey={self.key}{mode}"
 
@@ -76,9 +77,10 @@ class View(NamedTuple):
 
 
 def write(store: Store, opening: View) -> None:
-    """Write the views and the description that an experiment lacks, and let the store's address open on one view.
+    """Write the views and the description that an experiment lacks, and make the store's address open one view.
 
-    What is there stays as it is, since a user may have changed it. If the store does not take a tag, a warning says so.
+    Existing ones stay as they are, since a user may have changed them. If the store does not take a tag, a warning says
+    so.
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ _DEFAULTS = {
     "runsHiddenMode": "SHOW_ALL",
 }
 _PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
-# Dense and pruned networks, the controls among them: MLflow's filters know no `or`.
+# Dense and pruned networks, the controls among them: MLflow's filters have no `or`.
 _NETWORKS = " and ".join(
     f"tags.{schema.KIND} != '{kind}'"
     for kind in (
@@ -172,20 +174,21 @@ BY_PRUNER_AND_RATIO = View(
     "Networks by pruner and ratio",
     {
         "searchFilter": _NETWORKS,
-        **_groups(_CELL, schema.KIND),
+        **_groups((schema.PRUNER, schema.RATIO, *_TASK, *_HOW), schema.NETWORK),
         **_table(
-            {_column("params", name): 65 for name in _CELL[:2]}
+            {_column("tags", schema.NETWORK): 80}
+            | {_column("params", name): 65 for name in (schema.PRUNER, schema.RATIO)}
             | {_BY_ACCURACY: 125, _column("metrics", schema.LARGEST_COST): 115}
             | {_column("tags", schema.LARGEST_COST_CLASS): 145}
             | {_column("metrics", name): width for name, width in zip(_COMPARED[2:], (85, 95, 125), strict=True)}
-            | {_column("params", name): 110 for name in (*_CELL[2:], schema.SEED)},
+            | {_column("params", name): 110 for name in (*_TASK, *_HOW, schema.SEED)},
             order=_BY_ACCURACY,
             ascending=False,
         ),
     },
 )
 # The list of runs beside charts is narrow, and shows little more of a group's name than the first param.
-_IN_CHARTS = (schema.RATIO, schema.PRUNER, *_CELL[2:])
+_IN_CHARTS = (schema.RATIO, schema.PRUNER, *_TASK, *_HOW)
 ACCURACY_AND_COST = View(
     "accuracy-and-cost",
     "Accuracy and cost",

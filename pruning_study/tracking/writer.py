@@ -1,4 +1,4 @@
-"""Collect what one run should hold, and send it to MLflow."""
+"""Collect the content of one run, and send it to MLflow."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ METRICS_PER_BATCH = 1000
 
 
 class Writer:
-    """Collects what a run should hold, and sends it.
+    """Collects the content of a run, and sends it.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Writer:
         self._flushed = time.monotonic()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch; metrics are sent once a minute."""
+        """Add the metrics of one epoch; all metrics are sent at most once a minute."""
         self.metrics(metrics, step=epoch)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()
@@ -137,7 +137,7 @@ class Writer:
     def abort(self, status: str, reason: str) -> None:
         """End the run as FAILED or KILLED, with the metrics so far.
 
-        A run that the store does not end stays RUNNING. The next command ends it, so that this is only logged, as info.
+        If the store does not end the run, it stays RUNNING until the next command ends it; this is only logged as info.
         """
         try:
             reach.ensure(self._uri)

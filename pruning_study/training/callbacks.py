@@ -1,4 +1,4 @@
-"""What takes part in trainings beside their steps: changes of the masks, a teacher, factors on the losses of images."""
+"""Callbacks of the training loop: changes of the masks, a teacher, factors on the loss of each image."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -16,7 +16,7 @@ from pruning_study.training.weighting import Weighting
 
 
 class MaskChanges(Callback):
-    """Other masks at some batches: gradual pruning, or sparse training.
+    """Change the masks at some batches, for gradual pruning or sparse training.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class MaskChanges(Callback):
 
     @property
     def changes(self) -> Collection[int]:
-        """Batch -> number of weights kept from it on; batch 0 is where the first masks apply."""
+        """The batches at which the masks change; at batch 0 the first masks apply."""
         return self.schedule.kept_numbers
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
@@ -39,7 +39,7 @@ class MaskChanges(Callback):
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Change the masks if the schedule does at this batch."""
+        """Change the masks if the schedule has a change at this batch."""
         trains_pruned = self.schedule.trains_pruned_at(batch)
         if batch and batch in self.schedule.kept_numbers:
             state.masks = self.schedule.follow(model, state.masks, state.withheld, batch)
@@ -49,7 +49,7 @@ class MaskChanges(Callback):
 
 
 class Teacher(Callback):
-    """A network whose predictions are learned from.
+    """A teacher network, whose predictions the trained network learns.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Teacher(Callback):
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
         """Compute the teacher's logits once, if no augmentation changes the images."""
         if not training.augments:
-            # The engine may round weights while it trains, and the teacher keeps its own.
+            # The engine may quantise weights while it trains, but the teacher's must stay as they are.
             engine = TORCH if training.hyperparameters.quantization else training.engine
             logits = engine.logits(self.distillation.teacher, training.train.images)
             self.distillation = replace(self.distillation, logits=logits)
@@ -70,12 +70,12 @@ class Teacher(Callback):
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Let the loss come from the teacher too."""
+        """Add the teacher's part to the loss."""
         return replace(steps, distillation=self.distillation)
 
 
 class Factors(Callback):
-    """Factors on the losses of images, which a rule may set again after each step, by what it learned from the step.
+    """Factors on the loss of each image, which a rule may update after each step.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ class Factors(Callback):
         self.rule = rule
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Give the rule its state."""
+        """Create the rule's state, unless the training is resumed and has one."""
         state.weighting = state.weighting or self.rule.initial_state()
 
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Set the factors, and what is to be called after each step if the rule learns from it."""
+        """Set the factors, and the function to call after each step if the rule learns from steps."""
         rule, learned, labels = self.rule, state.weighting, training.train.labels
         if not rule.each_step:
             return replace(steps, factors=rule.factors(learned, labels))
@@ -112,5 +112,5 @@ class Factors(Callback):
         return replace(steps, factors=factors, outcomes=outcomes, stepped=stepped)
 
     def after_epoch(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Let the rule learn from the network, on the validation images."""
+        """Let the rule learn from the network's outputs for the validation images."""
         self.rule.after_epoch(state.weighting, model, training.engine, training.validation)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Softmax: TypeAlias = Callable[[Tensor], Tensor]
-# What makes, of a teacher's logits [n, classes], the labels [n] of images and an engine's softmax, the logits to learn
-# from and a factor on the loss of each image, float32 [n].
+# A function of a teacher's logits [n, classes], the labels [n] of images and an engine's softmax, which returns the
+# logits to learn from and a factor on the loss of each image, float32 [n].
 Targets: TypeAlias = Callable[[Tensor, Tensor, Softmax], tuple[Tensor, Tensor]]
 
 
@@ -29,7 +29,7 @@ class Distillation:
     logits : Tensor [N, classes], optional
         The teacher's logits of all training images, computed beforehand if no image is augmented.
     own_targets : callable, optional
-        What is learned in place of the teacher's logits, as `Targets` says.
+        Computes the logits to learn from in place of the teacher's (see `Targets`).
     """
 
     teacher: nn.Module
@@ -46,7 +46,7 @@ class Distillation:
         batch : int64 Tensor [n]
             Indices of the images among the training images.
         images : Tensor [n, C, H, W]
-            The images as the network is given them, augmented or not.
+            The images that the network gets, augmented or not.
 
         Returns
         -------
@@ -61,7 +61,7 @@ class Distillation:
     def targets(
         self, teacher_logits: Tensor, labels: Tensor, weights: Tensor | None, softmax: Softmax
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the logits to learn from, and the factors on the losses of images, of which `weights` are a part.
+        """Return the logits to learn from, and the factor on the loss of each image, which includes `weights`.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class Distillation:
         Returns
         -------
         logits : Tensor [n, classes]
-        factors : float32 Tensor [n], or None where all are 1
+        factors : float32 Tensor [n], or None if all are 1
         """
         if self.own_targets is None:
             return teacher_logits, weights
@@ -84,7 +84,8 @@ class Distillation:
     def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)), mean over images.
 
-        The gradient of the teacher's part falls with T^2; the factor T^2 keeps it as large as that of the labels' part.
+        The gradient of the teacher's part shrinks by 1 / T^2, so the factor T^2 keeps it comparable to that of the
+        labels' part.
 
         Parameters
         ----------

@@ -30,14 +30,14 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What training steps saw of each training image: augmented, in train mode, before the step.
+    """Loss and correctness of each training image in a training step: augmented, in train mode, before the update.
 
     Parameters
     ----------
     loss : float32 Tensor [N]
         Cross-entropy, without the image's factor.
     right : bool Tensor [N]
-        Whether the label was predicted.
+        Whether the prediction was right.
     """
 
     loss: Tensor
@@ -46,7 +46,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps of a training: those of an epoch, or of a part of one.
+    """The training steps of an epoch, or of a part of one.
 
     Parameters
     ----------
@@ -55,22 +55,22 @@ class Steps:
         Indices of the images of each batch.
     optimizer : Optimizer
     masks : mapping of state-dict names to bool Tensors
-        Where a mask is False, the weight, which is 0, and its momentum stay 0.
+        Where a mask is False, the weight is 0, and it and its momentum stay 0.
     augment : FlipCrop, optional
-        What flips and shifts the images of a batch.
+        Flips and shifts the images of a batch.
     distillation : Distillation, optional
-        Source of the loss; without it the loss is the cross-entropy.
+        Adds a teacher's part to the loss; without it the loss is the cross-entropy.
     withheld : mapping of state-dict names to Tensors, optional
-        Values of the pruned weights. They and their momentum are then trained too, by the gradient of the network
-        without them, and changed in place.
+        Values of the pruned weights. If given, they and their momentum are trained too, in place, by the gradient of
+        the network without them.
     factors : float32 Tensor [len(train)], optional
-        Factor on the loss of each training image, with the teacher's part of it; it may be negative. A batch's loss
-        is the sum of factor times loss, divided by the number of images. Without them the loss is the plain mean.
+        Factor on the loss of each training image, the teacher's part included; it may be negative. A batch's loss is
+        the sum of factor times loss, divided by the number of images. Without factors the loss is the plain mean.
     outcomes : Outcomes, optional
-        Changed in place for the images of the batches.
+        Updated in place for the images of the batches.
     stepped : callable, optional
-        Called after the step of each batch with its number, counted from 0. It may change the factors of the images
-        of later batches in place, by what `outcomes` has. What it raises ends the training.
+        Called after the step of each batch with its number, counted from 0. It may read `outcomes`, and change the
+        factors of images in later batches in place. An exception ends the training.
     """
 
     train: Examples
@@ -95,7 +95,7 @@ class Engine(Protocol):
     name : str
         Name of the engine, as the option `--engine` takes it.
     layout : torch.memory_format, optional
-        Memory layout that the images must have; None where any layout will do.
+        Memory layout that the images must have; None if any layout will do.
     """
 
     name: str
@@ -107,14 +107,14 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str:
-        """Text that differs if results differ in the last bit, on the same device and version of torch."""
+        """String that is equal only for engines with bit-identical results, on the same device and version of torch."""
 
     def with_weight_bits(self, bits: int) -> Self:
         """Return this engine with quantised weights.
 
-        Training and evaluation of any network then compute with its quantised weights. The optimizer changes the
-        float32 weights behind them, by the gradient of the quantised ones. The gradient for scores and the logits of a
-        teacher are those of float32.
+        Training and evaluation then compute with a network's quantised weights, while the optimizer updates the float32
+        weights behind them by the gradient at the quantised ones. The gradient for pruning scores and a teacher's
+        logits are computed with float32 weights.
         """
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
@@ -130,7 +130,7 @@ class Engine(Protocol):
         """Return the logits [N, classes] in eval mode; the model's own mode is left as it was."""
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return the gradient of the data, as `gradients.data_gradient` does."""
+        """Return the gradient of the data loss, as `gradients.data_gradient` does."""
 
     def mean_gradient(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
@@ -140,7 +140,7 @@ class Engine(Protocol):
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Set BatchNorm's running statistics to the mean of those of batches of augmented images, and train nothing.
+        """Set BatchNorm's running statistics to their mean over batches of augmented images, without training.
 
         The parameters are as in `Steps`.
         """
@@ -159,19 +159,19 @@ class Torch:
     """The engine for any model on any device.
 
     With the precision bf16, a training step computes under torch's autocast. Convolutions and matrix products round
-    their factors to bfloat16, in the forward and the backward pass, and return bfloat16; so do the layers between them.
-    Everything else is float32: the weights and the step of the optimizer with weight decay and velocity, masks, the
+    their inputs to bfloat16, in the forward and the backward pass, and return bfloat16, as the layers between them do.
+    Everything else is float32: the weights, the optimizer's step with weight decay and velocity, the masks, the
     statistics of BatchNorm, and the loss, for which the logits are converted.
 
-    Only training has this precision. Evaluation, the gradient for scores and a teacher's logits are float32. So a dense
-    network and those that are pruned from it are measured alike, and as any other program measures the stored weights:
-    rounding in the evaluation would be a number format of its own, whose errors would count as errors of pruning.
+    Only training has this precision. Evaluation, the gradient for pruning scores and a teacher's logits are float32, so
+    that a dense network and the networks pruned from it are measured alike, and as any other program would measure the
+    stored weights. Rounding errors of the evaluation would otherwise count as errors of pruning.
 
     Parameters
     ----------
     precision : {"float32", "bf16"}
     weight_bits : int, optional
-        Bits of a quantised weight; without them no weight is quantised.
+        Bits of a quantised weight; by default no weight is quantised.
     """
 
     name = "torch"
@@ -183,17 +183,17 @@ class Torch:
 
     @property
     def identity(self) -> str:
-        """Name, precision, bits and number of threads: sums over more threads are rounded otherwise."""
+        """Name, precision, bits and number of threads, since the number of threads changes how sums are rounded."""
         name = self.name if self._precision == schema.FLOAT32 else f"{self.name} in {self._precision}"
         name = f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
         return f"{name} on threads: {torch.get_num_threads()}"
 
     def with_weight_bits(self, bits: int) -> "Torch":
-        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
         return Torch(self._precision, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
-        """Train as `Engine.train_epoch` says."""
+        """Train a model in place, as in `Engine.train_epoch`."""
         model.train()
         masked = {model.get_parameter(name): mask for name, mask in steps.masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
@@ -245,7 +245,7 @@ class Torch:
         return partial(functional_call, model, weights, tie_weights=False)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
-        """Return the logits as `Engine.logits` says."""
+        """Return the logits as in `Engine.logits`."""
         training = model.training
         model.eval()
         with torch.inference_mode():
@@ -255,7 +255,7 @@ class Torch:
         return torch.cat(scores)
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return the gradient of the data, as `gradients.data_gradient` does."""
+        """Return the gradient of the data loss, as `gradients.data_gradient` does."""
         return gradients.data_gradient(model, train)
 
     def mean_gradient(
@@ -267,7 +267,7 @@ class Torch:
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Measure as `Engine.measure_statistics` says."""
+        """Set BatchNorm's running statistics as in `Engine.measure_statistics`."""
         layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, _BatchNorm)}
         for layer in layers:
             layer.reset_running_stats()
@@ -282,15 +282,15 @@ class Torch:
             layer.momentum = momentum
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the softmax of logits as `Engine.probabilities` says."""
+        """Return the softmax of logits as in `Engine.probabilities`."""
         return scores.softmax(1)
 
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
-        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        """Return the mean cross-entropy as in `Engine.cross_entropy`."""
         return F.cross_entropy(scores, labels).item()
 
     def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        """Return the cross-entropies as in `Engine.cross_entropies`."""
         return F.cross_entropy(scores, labels, reduction="none")
 
 
@@ -305,7 +305,7 @@ def _loss(
     teacher_logits: Tensor | None,
     weights: Tensor | None,
 ) -> Tensor:
-    """Return the loss of a batch; without weights torch's own mean, which rounds otherwise than `mean` does."""
+    """Return a batch's loss; without weights it is torch's own mean, which rounds differently from `mean`."""
     if distillation is None or teacher_logits is None:
         if weights is None:
             return F.cross_entropy(scores, labels)
@@ -330,14 +330,14 @@ def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
 def step(
     weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
 ) -> None:
-    """Step as `torch.optim.SGD` or `Adam` does, which imports torch's compiler when it is made: seconds in a process.
+    """Step as `torch.optim.SGD` or `Adam` does, without their import of torch's compiler, which takes seconds.
 
     Parameters
     ----------
     weights, gradients : mapping of names to Tensors
         Both are changed in place.
     optimizer : Optimizer
-        What it remembers of each name is changed in place.
+        Its buffers for these names are changed in place.
     learning_rate : float
         Learning rate of this step.
     """
@@ -409,7 +409,7 @@ def _step_with_withheld(
     masks: Mapping[str, Tensor],
     withheld: Mapping[str, Tensor],
 ) -> None:
-    """Step with all weights in place, and then take the pruned ones out again."""
+    """Put the pruned weights in, take a step, and take them out again."""
     for name in masks:
         model.get_parameter(name).add_(withheld[name])
     _step(model, optimizer, learning_rate)

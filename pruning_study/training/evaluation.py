@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from analysis.common import archives
 from analysis.common.errors import StudyError
+from analysis.statistics.class_metrics import ClassMetrics, class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.predicted import most_probable, predicted_classes
@@ -22,7 +23,7 @@ class Predictions:
     label : int64 [N]
         True class of each image.
     predicted : int64 [N]
-        Most probable class of each image, the first of equal ones.
+        Most probable class of each image, the first one in a tie.
     top5 : int64 [N, min(5, classes)]
         Most probable classes of each image, the most probable first.
     confidence : float32 [N]
@@ -45,6 +46,13 @@ class Predictions:
         """Share of the images that are predicted right."""
         return float(self.right.mean())
 
+    def counts(self, classes: int) -> ClassMetrics:
+        """Return the confusion matrix, and recall, precision and F1 of each class; they are counted once."""
+        kept: dict[int, ClassMetrics] = vars(self).setdefault("_counts", {})
+        if classes not in kept:
+            kept[classes] = class_metrics(self.label, self.predicted, classes)
+        return kept[classes]
+
     def save(self, path: Path) -> None:
         """Write the arrays to a compressed .npz file."""
         np.savez_compressed(path, allow_pickle=False, **asdict(self))
@@ -56,7 +64,7 @@ class Predictions:
         Raises
         ------
         StudyError
-            If the file is damaged, or its arrays are of other types or shapes, or differ in length.
+            If the file is damaged, if an array has an unexpected type or shape, or if the arrays differ in length.
         """
         arrays = archives.read(path, [field.name for field in fields(cls)])
         for name, array in arrays.items():
@@ -69,7 +77,7 @@ class Predictions:
 
 
 def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
-    """Return the share of each class's images that are predicted right both times.
+    """Return the share of each class's images that both predictions get right.
 
     Parameters
     ----------
@@ -99,7 +107,7 @@ def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tup
 
 
 def from_logits(scores: Tensor, labels: Tensor, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Return the predictions that logits say, and the mean cross-entropy.
+    """Return the predictions from logits, and the mean cross-entropy.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ BATCH_SIZE = 128
 
 
 class MeanGradient(Protocol):
-    """`mean_gradient`, or what an engine has in its place."""
+    """The type of `mean_gradient` and of an engine's own version of it."""
 
     def __call__(
         self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
@@ -58,14 +58,14 @@ def sampled_gradient(
     black: Tensor,
     seed: int,
 ) -> dict[str, Tensor]:
-    """Return the gradient of the mean cross-entropy over some random batches, as the released code takes it.
+    """Return the gradient of the mean cross-entropy over some random batches, as the released code does.
 
     Parameters
     ----------
     model : nn.Module
     train : Examples
     gradient_of : callable
-        Takes what `mean_gradient` takes, and returns the same.
+        Has the parameters and the result of `mean_gradient`.
     batches : int, optional
         Number of random batches; by default all.
     mode : {"eval", "train"}

@@ -28,7 +28,7 @@ from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState
 from pruning_study.training.setup import TrainingSetup
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
 SAVE_SECONDS = 60
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -45,13 +45,13 @@ class Fit:
     Parameters
     ----------
     best_epoch : int
-        Epoch whose weights were kept, counted from 1; 0 after no epochs. The last one where epochs are averaged.
+        Epoch whose weights were kept, counted from 1; the last one if epochs are averaged, and 0 if there are none.
     images_per_second : float
         Training speed; evaluation is not counted. NaN after no epochs.
     masks : dict of state-dict names to bool Tensors
         The last masks; the weights outside them are 0.
     weighting : dict of str to Tensors
-        State after the last epoch of the rule that multiplies losses by factors; empty without one.
+        State of the rule that sets the factors on losses (`Weighting`) after the last epoch; empty without one.
     """
 
     best_epoch: int
@@ -61,7 +61,7 @@ class Fit:
 
 
 class _Epoch(NamedTuple):
-    """An epoch's number, counted from 1, and its place among the phases.
+    """An epoch and its place among the phases.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class _Epoch(NamedTuple):
 
     @property
     def starts_phase(self) -> bool:
-        """Whether a new optimiser starts with the epoch."""
+        """Whether the epoch is the first of its phase, and starts a new optimizer."""
         return self.place == 0
 
     def learning_rates(self, decay: str, batches: int) -> list[float]:
@@ -92,10 +92,10 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
     """Train a model in place, and leave it with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
-    weights before the first epoch do not compete, nor does an epoch that ends before the masks are final. Where the
-    hyperparameters average epochs, the model is left with the mean of the weights after the last ones, and with
-    BatchNorm's statistics of the training images for it. With no epochs, the model is masked, and quantised where the
-    hyperparameters say so, and nothing else.
+    initial weights are no candidate, nor is an epoch that ends before the masks are final. If the hyperparameters
+    average epochs, the model gets the mean of the weights after the last epochs, and BatchNorm's statistics are
+    measured again on the training images. With no epochs, the model is only masked and, if the hyperparameters say so,
+    quantised.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
         File that the training is saved to once a minute, between two epochs. If the file exists, the training resumes
         from it, with the same result to the last bit. The file is not deleted at the end.
     on_epoch : callable
-        Called with the number, from 1, and the metrics of each epoch, those of a resumed training included.
+        Called with the number, from 1, and the metrics of each epoch, including those from before a resumption.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def fit(model: nn.Module, training: TrainingSetup, *, saved: Path | None = None,
 
 
 def _start(model: nn.Module, training: TrainingSetup, resumed: TrainingState | None = None) -> TrainingState:
-    """Return the state of a training that starts or goes on, after its callbacks have begun."""
+    """Return the state of a new or resumed training, after all callbacks have started."""
     state = resumed or TrainingState(masks=dict(training.masks))
     for callback in training.callbacks:
         callback.start(training, model, state)
@@ -155,7 +155,7 @@ def _train(
     random: torch.Generator,
     most: int | None = None,
 ) -> float:
-    """Train an epoch, or at most so many of its first batches, and return its mean loss."""
+    """Train an epoch, or at most its first `most` batches, and return the mean loss."""
     settings, began, total = training.hyperparameters, time.perf_counter(), 0.0
     if epoch.starts_phase:
         state.start_optimizer(settings.optimizer, model)
@@ -207,7 +207,7 @@ def _evaluate(model: nn.Module, training: TrainingSetup, epoch: _Epoch, train_lo
 
 
 def _competes(training: TrainingSetup, epoch: _Epoch) -> bool:
-    """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
+    """Return whether an epoch may be the best one: whether its masks are final and its phase counts."""
     settings = training.hyperparameters
     if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs
@@ -223,9 +223,9 @@ def _selection_loss(model: nn.Module, training: TrainingSetup, metrics: dict[str
 
 
 def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, random: torch.Generator) -> None:
-    """Leave a model with the weights that its training is for: those of the best epoch, or the mean of the last ones.
+    """Set a model's final weights: those of the best epoch, or the mean over the last epochs.
 
-    Where the hyperparameters say so, they are quantised.
+    They are quantised if the hyperparameters say so.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _leave(model: nn.Module, training: TrainingSetup, state: TrainingState, rand
 
 
 def fit_steps(model: nn.Module, training: TrainingSetup, steps: int) -> None:
-    """Train a model in place for the first steps of a training, to where `fit` passes after them, to the last bit.
+    """Train a model in place for the first steps of a training; the result is that of `fit` at this step, bit by bit.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def _augmentation(training: TrainingSetup, random: torch.Generator) -> FlipCrop 
 
 
 def _made_by(model: nn.Module, training: TrainingSetup) -> str:
-    """Return a text of everything that the result depends on besides the settings, for `TrainingFile`."""
+    """Return a string of everything that the result depends on besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -314,10 +314,10 @@ def _quantize(model: nn.Module, training: TrainingSetup) -> None:
 
 
 def _renew_statistics(model: nn.Module, training: TrainingSetup, random: torch.Generator) -> None:
-    """Set BatchNorm's running statistics to the mean of those of the batches of one more epoch, which trains nothing.
+    """Set BatchNorm's running statistics to their mean over the batches of one more epoch, without training.
 
-    As Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2, do. The images are augmented as
-    those of the training are.
+    This follows Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2. The images are
+    augmented as in the training.
     """
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
         batches = shuffled(training.train, training.hyperparameters.batch_size, random)

@@ -1,4 +1,4 @@
-"""Settings and memory of an optimizer, in the form that every engine takes."""
+"""Settings and buffers of an optimizer, in the form that every engine takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ class Optimizer:
     momentum, weight_decay : float
         The momentum of Adam is its beta1.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter, all that SGD remembers. Of Adam, the running mean of the gradients. A
-        training epoch changes it in place.
+        Momentum buffer of every parameter, or Adam's running mean of its gradients. A training epoch changes it in
+        place.
     regularizer : Regularizer
-        What the weight decay does.
+        How the weight decay acts.
     name : {"sgd", "adam"}
     squares, steps : dict of state-dict names to Tensors
-        What Adam remembers besides, changed in place too: the running mean of the squared gradients of every parameter,
-        and the number of its steps, a float32 Tensor without dimensions. Empty with SGD.
+        Adam's further buffers, changed in place too: the running mean of every parameter's squared gradients, and the
+        number of its steps, a float32 Tensor without dimensions. Empty with SGD.
     """
 
     learning_rate: float | Sequence[float]
@@ -40,12 +40,12 @@ class Optimizer:
     steps: dict[str, Tensor] = field(default_factory=dict)
 
     def learning_rates(self, steps: int) -> Sequence[float]:
-        """Return the learning rate of each of so many steps.
+        """Return the learning rate of each of `steps` steps.
 
         Raises
         ------
         ValueError
-            If the rates are those of another number of steps.
+            If there are rates for another number of steps.
         """
         rates = [self.learning_rate] * steps if isinstance(self.learning_rate, float | int) else self.learning_rate
         if len(rates) != steps:

@@ -1,7 +1,7 @@
-"""Which class logits predict: that of the largest logit, and of equal logits the first.
+"""Predicted classes from logits: the class of the largest logit, and the first one in a tie.
 
-Logits of integers are equal in a few of a hundred images. `topk` then orders them at will, which the file that ships,
-read by anybody's `argmax`, does not.
+In networks of integers, the largest logits tie in a few percent of images. `topk` orders ties arbitrarily, while a user
+of the exported file will take `argmax`, which returns the first.
 """
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Show how a training goes: a bar on a terminal, and elsewhere a line now and then if the command wants lines."""
+"""Show a training's progress: a bar on a terminal, and elsewhere a line now and then if the command wants lines."""
 
 import sys
 import time
@@ -11,30 +11,46 @@ from analysis.common.terminal import folded
 from analysis.runs import schema
 
 SECONDS_BETWEEN_LINES = 20
-SLOW_SECONDS = 60  # a command that takes longer is said to, after its first epoch
-BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar gets the room that is left
+SLOW_SECONDS = 60  # if a command will take longer, a line after its first epoch says so
+BAR = "{desc}: {n_fmt}/{total_fmt} epochs, {remaining} left{postfix} |{bar}|"  # the bar fills the rest of the line
 
 Report = Callable[[int, Mapping[str, float]], None]
 
 
 class Lines:
-    """What the trainings of this process show. Those of a study's workers show no lines: the study shows its own.
+    """Which lines the trainings of this process print; in a study's workers none, because the study prints its own.
 
     Attributes
     ----------
     shown : bool
     what : str
-        What is trained, such as a ratio, beside the name of the training.
+        What is trained, such as a ratio; it is printed after the name of the training.
     later : int
         Epochs that the command trains after this training.
     advice : str
         What to do about a slow training.
+    last : float
+        When the command last showed a line, on the monotonic clock.
     """
 
     shown = False
     what = ""
     later = 0
     advice = ""
+    last = 0.0
+
+
+def begin(line: str) -> None:
+    """Let the trainings of this command show lines, and show what takes time before the first training."""
+    Lines.shown = True
+    _show(line, time.monotonic())
+
+
+def _show(line: str, now: float) -> None:
+    """Print a line where there is no terminal for a bar, such as in a pipe."""
+    Lines.last = now
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -57,13 +73,13 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
         Name of the training.
     epochs : int
     """
-    start = last = time.monotonic()
+    start = time.monotonic()
     stream = f"{stream}, {Lines.what}" if Lines.what else stream
     is_first = True
     with tqdm(total=epochs, desc=stream, disable=None, leave=False, dynamic_ncols=True, bar_format=BAR) as bar:
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:
-            nonlocal last, is_first
+            nonlocal is_first
             shown = {name: f"{metrics[name]:.3f}" for name in (schema.TRAIN_LOSS, schema.VAL_ACCURACY)}
             bar.set_postfix({schema.VAL_ACCURACY: shown[schema.VAL_ACCURACY]}, refresh=False)
             bar.update()
@@ -73,11 +89,8 @@ def reporting(stream: str, epochs: int) -> Iterator[Report]:
                 rest = f"{now - start:.0f} s, and the command about {seconds / 60:.0f} min more"
                 tqdm.write(folded(f"{stream}: an epoch takes {rest}{Lines.advice}"), file=sys.stderr)
             is_first = False
-            if Lines.shown and bar.disable and now - last > SECONDS_BETWEEN_LINES:
-                last = now
+            if Lines.shown and now - Lines.last > SECONDS_BETWEEN_LINES:
                 values = ", ".join(f"{name} {value}" for name, value in shown.items())
-                print(
-                    f"{stream}: epoch {epoch} of {epochs}, {values}, {now - start:.0f} s", file=sys.stderr, flush=True
-                )
+                _show(f"{stream}: epoch {epoch} of {epochs}, {values}, {now - start:.0f} s", now)
 
         yield report

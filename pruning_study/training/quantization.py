@@ -1,4 +1,4 @@
-"""Weights on a grid of few values, which integers of few bits can store. Their numbers stay float32."""
+"""Round weights to a grid of few values, which integers of few bits can store; the rounded weights stay float32."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Quantization(NamedTuple):
     bits : int, >= 2
         Bits of a weight.
     while_training : bool
-        Whether training steps already compute with the quantised weights, or only the network that is kept has them.
+        Whether training steps compute with the quantised weights; otherwise only the kept network is quantised.
     """
 
     bits: int
@@ -25,11 +25,10 @@ class Quantization(NamedTuple):
 
 
 def fake_quantized(weights: Tensor, bits: int) -> Tensor:
-    """Return weights rounded to multiples of a scale, one for each output channel.
+    """Round weights to multiples of a scale; each output channel has its own scale.
 
-    The scale makes the largest absolute weight of a channel the largest integer of so many bits, 2^(bits - 1) - 1. The
-    smallest one is its negative, so that 0 stays 0. In the backward pass the rounding counts as no change: the gradient
-    passes straight through.
+    The scale maps the largest absolute weight of a channel to the largest integer, 2^(bits - 1) - 1. The smallest
+    integer is its negative, so that 0 stays 0. In the backward pass the gradient passes straight through the rounding.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ def fake_quantized(weights: Tensor, bits: int) -> Tensor:
 
 
 def largest_integer(bits: int) -> int:
-    """Return the largest integer of so many bits, of which one is the sign."""
+    """Return the largest signed integer of `bits` bits."""
     return (1 << (bits - 1)) - 1
 
 
@@ -64,10 +63,10 @@ def quantized_weights(model: nn.Module, bits: int) -> dict[str, Tensor]:
 
 
 def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of some parameters for each module that has such a parameter: modules may share one.
+    """Return weights under the name of every module that has their parameter, since modules may share one.
 
-    A module has one name here, even if the model has it under several. `functional_call` by itself takes them for
-    modules that share a parameter, and then leaves the weights in the model.
+    A module gets one name here, even if the model has it under several. With its own tying, `functional_call` would
+    treat several names as modules that share a parameter, and would leave the new weights in the model.
     """
     of_parameter = {model.get_parameter(name): values for name, values in weights.items()}
     return {
@@ -80,6 +79,6 @@ def at_all_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, T
 
 @torch.no_grad()
 def quantize(model: nn.Module, bits: int) -> None:
-    """Put the weights of a model's convolutions and linear layers on their grid, in place."""
+    """Quantise the weights of a model's convolutions and linear layers, in place."""
     for name, weights in quantized_weights(model, bits).items():
         model.get_parameter(name).copy_(weights)

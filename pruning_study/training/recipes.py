@@ -24,7 +24,7 @@ class Phase:
 
 
 def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
-    """Return the learning rate of a step within a phase that ends at a rate of 0.
+    """Return the learning rate of a step in a phase; with cosine or linear decay it falls to 0 at the phase's end.
 
     Parameters
     ----------
@@ -58,22 +58,22 @@ class Hyperparameters:
     phases : tuple of Phase
     batch_size : int
     momentum : float
-        Momentum of SGD, Nesterov momentum where it is above 0; or beta1 of Adam.
+        Nesterov momentum of SGD, or beta1 of Adam.
     weight_decay : float
         Weight decay, for every parameter.
     augmentation : {"none", "flip-crop"}
         `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
     decay : {"none", "cosine", "linear"}
-        How the learning rate falls from step to step, to 0 at the end of each phase.
+        How the learning rate decays from step to step, to 0 at the end of each phase.
     keeps_last_epoch : bool
-        Whether the weights of the last epoch are kept, and not those of the epoch of the lowest validation loss.
+        Whether the weights of the last epoch are kept instead of those of the epoch with the lowest validation loss.
     average_epochs : int
-        If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
+        If above 0, the number of last epochs whose weights are averaged, instead of keeping the weights of one epoch.
     regularizer : Regularizer
-        What the weight decay does.
+        How the weight decay acts.
     optimizer : {"sgd", "adam"}
     quantization : Quantization, optional
-        How the weights of the network that is kept are quantised; by default not at all.
+        How the kept network's weights are quantised; by default not at all.
     """
 
     phases: tuple[Phase, ...]
@@ -99,11 +99,11 @@ class Hyperparameters:
         return self.phases[0].learning_rate
 
     def penalty_gradient(self, theta: Tensor) -> Tensor:
-        """Return the gradient at some weights of the penalty of this training, for a weight decay of 1."""
+        """Return the gradient of this training's penalty at the weights `theta`, for a weight decay of 1."""
         return self.regularizer.gradient(theta, self.momentum)
 
     def make_optimizer(self, learning_rate: float | Sequence[float], state: TrainingState) -> Optimizer:
-        """Return the optimizer of this training at a learning rate, or at one for each step, with a state's memory."""
+        """Return this training's optimizer, with one learning rate or one for each step, and a state's buffers."""
         memory = {"velocity": state.velocity, "squares": state.squares, "steps": state.steps}
         return Optimizer(
             learning_rate, self.momentum, self.weight_decay, regularizer=self.regularizer, name=self.optimizer, **memory

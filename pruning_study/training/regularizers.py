@@ -1,12 +1,14 @@
-"""Regularisers: what pulls the weights towards 0 while a network is trained."""
+"""Regularisers, which pull the weights towards 0 while a network is trained."""
 
 from typing import NamedTuple
 
 from torch import Tensor
 
+from analysis.runs.options import registry
+
 
 class Regularizer(NamedTuple):
-    """Shares of a weight decay w in what pulls a weight theta towards 0.
+    """How a weight decay w is shared among the terms that pull a weight theta towards 0.
 
     Attributes
     ----------
@@ -19,9 +21,9 @@ class Regularizer(NamedTuple):
         Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 1).
     """
 
-    squared: float
-    absolute: float
-    decoupled: float
+    squared: float = 0.0
+    absolute: float = 0.0
+    decoupled: float = 0.0
 
     def times(self, weight_decay: float) -> "Regularizer":
         """Return the shares times a weight decay."""
@@ -30,10 +32,10 @@ class Regularizer(NamedTuple):
     def gradient(self, theta: Tensor, momentum: float) -> Tensor:
         """Return the gradient of the penalty that training minimises beside the data loss, for a weight decay of 1.
 
-        Decoupled decay has no penalty of its own. But momentum m multiplies all steps by 1 / (1 - m), and leaves the
-        decay as it is. So training rests where the gradient of the data loss is -(1 - m) * w * theta, as it would with
-        the penalty (1 - m) * w / 2 * theta^2. Adam divides the step of each weight by another number, so that no
-        penalty explains its decoupled decay: there this one is a convention.
+        Decoupled decay has no penalty of its own. Because momentum m multiplies gradient steps by 1 / (1 - m) but not
+        the decay, training comes to rest where the gradient of the data loss is -(1 - m) * w * theta, as with the
+        penalty (1 - m) * w / 2 * theta^2. Adam scales the step of each weight differently, so that no penalty equals
+        its decoupled decay; there this penalty is a convention.
 
         Parameters
         ----------
@@ -60,10 +62,4 @@ class Regularizer(NamedTuple):
         return (self.squared + self.decoupled * (1 - momentum)) * theta + self.absolute * theta.sign()
 
 
-# By name; `elastic` has half of each term of the elastic net.
-REGULARIZERS = {
-    "l2": Regularizer(1.0, 0.0, 0.0),
-    "l1": Regularizer(0.0, 1.0, 0.0),
-    "elastic": Regularizer(0.5, 0.5, 0.0),
-    "decoupled": Regularizer(0.0, 0.0, 1.0),
-}
+REGULARIZERS = {name: Regularizer(**shares) for name, shares in registry.REGULARIZERS.items()}

@@ -20,7 +20,7 @@ from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)
 
-# What a file has of a training, beside numbers
+# Groups of tensors in the file of a training
 _GROUPS = ("weights", "best", "velocity", "squares", "steps", "masks", "withheld", "weighting", "summed", "random")
 ASIDE = ".saving"  # suffix of the folder in which a training's file is written
 
@@ -36,21 +36,21 @@ class TrainingState:
     seconds : float
         Time spent on training; evaluation is not counted.
     best_loss : float
-        Lowest loss so far by which the epoch is chosen.
+        Lowest loss so far of the images that choose the best epoch.
     best_epoch : int
-        Epoch of that loss, counted from 1; 0 where no epoch has competed yet.
+        Epoch of that loss, counted from 1; 0 if no epoch has been a candidate yet.
     best_weights : dict of state-dict names to Tensors
         Weights after that epoch.
     velocity : dict of state-dict names to Tensors
-        Momentum buffer of every parameter; of Adam, the running mean of the gradients.
+        Momentum buffer of every parameter, or Adam's running mean of its gradients.
     squares, steps : dict of state-dict names to Tensors
-        What Adam remembers besides, as `Optimizer` says; empty with SGD.
+        Adam's further buffers, as in `Optimizer`; empty with SGD.
     masks : dict of state-dict names to bool Tensors
         True where a weight is kept.
     withheld : dict of state-dict names to Tensors
-        Values of the pruned weights, where gradual pruning may regrow them; else empty.
+        Values of the pruned weights, if gradual pruning may regrow them; otherwise empty.
     weighting : dict of str to Tensors
-        State of the rule that multiplies the loss of each image by a factor; empty without one.
+        State of the rule that sets the factors on losses (`Weighting`); empty without one.
     summed : dict of state-dict names to float64 Tensors
         Sum of the parameters after each epoch so far that is averaged; empty before the first.
     """
@@ -69,14 +69,14 @@ class TrainingState:
     summed: dict[str, Tensor] = field(default_factory=dict)
 
     def start_optimizer(self, optimizer: str, model: nn.Module) -> None:
-        """Start with an optimizer of this name that remembers no step."""
+        """Reset the buffers for a new optimizer of this name."""
         self.velocity = zeros(model)
         if optimizer == ADAM:
             self.squares = zeros(model)
             self.steps = {name: torch.zeros((), device=own.device) for name, own in model.named_parameters()}
 
     def forget_pruned(self) -> None:
-        """Forget what the optimizer remembers of weights outside the masks."""
+        """Set the optimizer's buffers to 0 for weights outside the masks."""
         for name, mask in self.masks.items():
             for memory in (self.velocity, self.squares):
                 if name in memory:
@@ -89,7 +89,7 @@ class TrainingState:
             self.best_weights = copy.deepcopy(model.state_dict())
 
     def add_to_sum(self, model: nn.Module) -> None:
-        """Add the model's parameters to the sum of those that are averaged."""
+        """Add the model's parameters to the sum for the average."""
         for name, parameter in model.named_parameters():
             weights = parameter.detach().double()
             self.summed[name] = self.summed[name] + weights if name in self.summed else weights
@@ -98,17 +98,17 @@ class TrainingState:
 class TrainingFile:
     """The file of one training, which is rewritten at a fixed interval.
 
-    A fault of the file never ends a training. The fault is logged as a warning, and training starts over or goes on.
+    A faulty file never ends a training: the fault is logged as a warning, and the training starts over or goes on.
 
     Parameters
     ----------
     path : Path, optional
-        Without a path nothing is saved and nothing is found.
+        Without a path, nothing is saved or resumed.
     made_by : str
-        Text that names everything that the result depends on besides the settings: the engine, the device, the first
-        weights. A file with another text is not used, because resuming from it would give another result.
+        String of everything that the result depends on besides the settings: the engine, the device, the initial
+        weights. A file with another string is not used, because resuming from it would give another result.
     seconds : float
-        Shortest time between two savings.
+        Shortest time between two saves.
     """
 
     def __init__(self, path: Path | None, made_by: str, seconds: float) -> None:
@@ -128,7 +128,7 @@ class TrainingFile:
 
         Returns
         -------
-        TrainingState, or None where no file can be used; model and generators are then unchanged
+        TrainingState, or None if no file can be used; model and generators are then unchanged
         """
         if not (self._path and self._path.is_file()):
             return None
@@ -152,7 +152,7 @@ class TrainingFile:
 
 
 def zeros(model: nn.Module) -> dict[str, Tensor]:
-    """Return a Tensor of zeros for every parameter: its momentum, and its withheld value, at the start."""
+    """Return a Tensor of zeros for every parameter, such as its initial momentum or withheld value."""
     return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
 
 
@@ -195,11 +195,11 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "best_epoch": state.best_epoch,
     }
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    # A folder, because safetensors itself writes to a file of another name first, which a kill would leave behind.
+    # In a folder of its own, which `Store.end_dead` removes if a kill has left it behind.
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        # A file has its tensors in an order of its own, and scores are drawn and compared in the order of the masks.
+        # The file does not keep the order of the masks, in which scores are drawn and ties broken.
         metadata = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
         checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **metadata})
         files.sync(aside / path.name)
@@ -209,7 +209,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
 
 
 def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
-    """Read a saved training, and set the model and all random generators to where they were.
+    """Read a saved training, and restore the model and all random generators.
 
     Parameters
     ----------
@@ -227,13 +227,13 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     Raises
     ------
     StudyError
-        If the file is damaged, belongs to another user or another model, or was saved by another maker. Model and
-        generators are then unchanged.
+        If the file is damaged, belongs to another user or another model, or has another `made_by`. Model and generators
+        are then unchanged.
     """
     try:
         return _load(path, made_by, model, order)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise StudyError(f"{path} holds no saved training ({first_line(error)})") from error
+        raise StudyError(f"{path} is no saved training ({first_line(error)})") from error
 
 
 def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
@@ -277,7 +277,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
 
 
 def _shaped_as_parameters(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of a Tensor for every parameter, on its device and in its memory layout."""
+    """Copy a Tensor for every parameter to the parameter's device and memory layout."""
     copies = zeros(model)
     for name, copy_of in copies.items():
         copy_of.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""A training: its data and settings, and what takes part in it beside its steps."""
+"""Data and settings of a training, and its callbacks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class TrainingSetup:
     Parameters
     ----------
     train, validation : Examples
-        Images to train on, and images whose loss chooses the epoch.
+        Images to train on, and images whose loss chooses the best epoch.
     hyperparameters : Hyperparameters
     seed : int
         Seed of batch order, augmentation and layers such as dropout; the draws do not depend on the masks.
@@ -30,9 +30,9 @@ class TrainingSetup:
     masks : mapping of state-dict names to bool Tensors
         Where a mask is False, the weight and its momentum stay exactly 0.
     callbacks : sequence of Callback
-        What takes part beside the steps, in this order: changes of the masks, a teacher, factors on losses.
+        They change the masks, add a teacher or set factors on losses, and are called in this order.
     released_selection : Examples, optional
-        Images whose loss chooses the epoch, within the last phase, as the released code does it.
+        Images whose loss chooses the best epoch of the last phase, as in the released code.
     """
 
     train: Examples
@@ -48,7 +48,7 @@ class TrainingSetup:
 
     @property
     def augments(self) -> bool:
-        """Whether the images of each batch are changed at random."""
+        """Whether the images of each batch are flipped and shifted at random."""
         return self.hyperparameters.augmentation == "flip-crop"
 
     @property
@@ -58,23 +58,23 @@ class TrainingSetup:
 
 
 class Callback:
-    """What takes part in a training beside its steps; this one does nothing.
+    """Base class of what a training calls beside its steps; it does nothing.
 
-    What it learns from step to step lives in the training's state, which is saved and resumed.
+    A callback keeps what it learns in the training's state, which is saved and resumed.
     """
 
     @property
     def changes(self) -> Collection[int]:
-        """The batches, counted from 0 over all epochs, before which it changes the masks. An epoch is parted there."""
+        """The batches, counted from 0 over all epochs, before which the masks change; epochs are split there."""
         return ()
 
     def start(self, training: TrainingSetup, model: nn.Module, state: TrainingState) -> None:
-        """Begin, before the first epoch or that with which a training is resumed."""
+        """Prepare for the first epoch, or for the first one after a resumption."""
 
     def before_steps(
         self, training: TrainingSetup, model: nn.Module, state: TrainingState, steps: Steps, batch: int
     ) -> Steps:
-        """Return the steps of an epoch, or of a part of one, as they are to be.
+        """Return the steps of an epoch, or of a part of one, with this callback's changes.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Callback:
         model : nn.Module
         state : TrainingState
         steps : Steps
-            As the callbacks before it left them.
+            With the changes of the callbacks before this one.
         batch : int
             Number of the first batch, counted from 0 over all epochs.
         """

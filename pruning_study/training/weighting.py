@@ -1,4 +1,4 @@
-"""Factors on the loss of each training image, as methods that spare classes set them."""
+"""Factors on the loss of each training image, which methods that spare classes set."""
 
 from typing import Protocol
 
@@ -11,13 +11,13 @@ from pruning_study.training.engines import Engine
 class Weighting(Protocol):
     """A rule that multiplies the loss of each training image by a factor.
 
-    What a rule learns during the training, such as dual variables, lives in a state of tensors. The training loop holds
-    this state, and saves and resumes it. The rule itself never changes.
+    A rule keeps what it learns, such as dual variables, in a state of tensors, which the training loop saves and
+    resumes. The rule itself never changes.
     """
 
     @property
     def each_step(self) -> bool:
-        """Whether the factors change at each step, by what the step saw; else they change after each epoch at most."""
+        """Whether the factors change after each step; otherwise they change after each epoch at most."""
 
     def initial_state(self) -> dict[str, Tensor]:
         """Return the state before the first step; the methods below change its tensors in place."""
@@ -25,11 +25,11 @@ class Weighting(Protocol):
     def factors(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
         """Return the factors, float32 [N], of images with these labels, int64 [N].
 
-        The images are those of a batch where `each_step`, else all training images in their order.
+        If `each_step` is true, the images are those of a batch; otherwise they are all training images in their order.
         """
 
     def after_step(self, state: dict[str, Tensor], labels: Tensor, loss: Tensor, right: Tensor) -> None:
-        """Learn from a step, where `each_step`; else this is never called.
+        """Learn from a step; called only if `each_step` is true.
 
         Parameters
         ----------

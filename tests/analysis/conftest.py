@@ -3,10 +3,10 @@
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.audit import result
+from analysis.compare import picture
 
 
 @pytest.fixture
 def blank_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the picture of every audit blank, because drawing it takes longer than the audit."""
-    monkeypatch.setattr(result, "figure", lambda audit: Figure((1, 1)))
+    monkeypatch.setattr(picture, "figure", lambda comparison: Figure((1, 1)))

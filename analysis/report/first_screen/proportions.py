@@ -1,28 +1,27 @@
-"""What each class would lose if the error of every class grew by one factor, beside what it loses."""
+"""Compare each class's loss with its loss if the error of every class grew by the same factor."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.compare.proportion_text import beyond_proportion, growth
 from analysis.rendering.page import Block, Caption
-from analysis.rendering.proportion_text import beyond_proportion, growth
 from analysis.report.verdict import class_rows
 from analysis.runs import schema
-from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
-    "Two expectations stand beside each loss. Equal losses: every class loses as much recall as the accuracy. "
-    "Proportional errors: the error of every class (1 minus its recall) grows by one factor, so that a class with "
-    "twice the error loses twice as much. Which of them is fair is your choice. What a class loses beyond its "
-    "proportion is 0 in the mean over all images, so that some class always loses more: only the size and the test "
-    "say something. In the picture, black ticks are the second expectation; classes.csv has what is beyond it."
+    "Each loss can be compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
+    "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
+    "twice the error loses twice as much. Which of them is fair is your choice. The loss beyond proportion averages 0 "
+    "over all images, so some class always loses more than its proportion: only the size and the test are informative. "
+    "In the picture, black ticks are the second expectation; classes.csv has the loss beyond it."
 )
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
-    """Describe the most accurate of some cells whose classes are known to lose by their proportion.
+    """Describe the most accurate cell for which the losses beyond proportion are known.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
 
 
 def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
-    """Tell whether errors grew by one factor, and which class is shown to lose more than that.
+    """Describe the growth of the error, and the classes shown to lose more than it explains.
 
     Parameters
     ----------
@@ -53,14 +52,14 @@ def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
     rows : DataFrame
         Its rows of `study.classes`.
     """
-    return [_growth(cell), beyond_proportion(rows[rows["disproportionate_p"] < LEVEL], rows["class"])]
+    return [_growth(cell), beyond_proportion(rows, rows["class"])]
 
 
 def _growth(cell: pd.Series) -> str:
     start = growth(cell["error_growth"], "control")
     ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
     if np.isnan(ends[0]):
-        return f"{start}, which does not tell the two expectations apart."
+        return f"{start}, which is too little to distinguish the two expectations."
     share, low, high = ends
     if high < 0 and cell["error_growth"] > 1:
         return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."

@@ -1,1 +1,1 @@
-"""Searches of epsilon: their figures and section."""
+"""The section on searches of epsilon."""

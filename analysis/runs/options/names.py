@@ -1,28 +1,7 @@
-"""Names that options take. What they stand for is in `pruning_study`."""
+"""Names that options take; `registry` beside has those of pruners, regularisers and models."""
 
-# Pruners, and the scope of each: what `--scope` overrides
-PRUNERS = {
-    "mp": "global",
-    "gp": "global",
-    "up": "global",
-    "rp": "global",
-    "up-signed": "global",
-    "up-sum": "global",
-    "l1-unstructured": "layer",
-    "random-unstructured": "layer",
-    "global-unstructured": "global",
-    "l1-structured": "layer",
-    "l2-structured": "layer",
-    "linf-structured": "layer",
-    "random-structured": "layer",
-    "fairgrape": "layer",
-    "chip": "layer",
-    "l1-filter": "layer",
-    "none": "global",
-}
 PROTOCOLS = ("paper", "released")
 DECAYS = ("none", "cosine", "linear")  # of the learning rate
-REGULARIZERS = ("l2", "l1", "elastic", "decoupled")
 SGD, ADAM = OPTIMIZERS = ("sgd", "adam")
 # When the weights of a fine-tuned network are quantised
 WHILE_TRAINING, AFTER_TRAINING = QUANTIZATIONS = ("while-training", "after-training")
@@ -45,6 +24,3 @@ CORRUPTIONS = (
 SEVERITIES = (1, 2, 3, 4, 5)
 # Schedules of networks that are sparse from their initial weights on
 SET, RIGL = SPARSE_SCHEDULES = ("set", "rigl")
-# What short names of pruners stand for, and what others call them
-PRUNINGS = {"mp": "magnitude pruning", "gp": "gradient pruning", "up": "undecayed pruning", "rp": "random pruning"}
-OTHER_NAMES = {"magnitude": "mp", "gradient": "gp", "taylor": "gp", "undecayed": "up", "random": "rp", "l1": "mp"}

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from analysis.runs.options.registry import MODELS
+
 
 class RecipeValues(NamedTuple):
     """Phases of training and of fine-tuning, written `epochs x learning rate`, and the other hyperparameters."""
@@ -27,8 +29,8 @@ RECIPES = {
     "wide-resnet": RecipeValues("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
     # ResNet-50 of the same paper: its batch of 1,024 and its 90 epochs, with the learning rates and weight decay of
     # save_checkpoint/imagenet_train_eval.py: 0.1 for 256 images and in proportion for more, a tenth after epochs 30, 60
-    # and 80. Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs of
-    # 1,024 images; they are 102 of the 4,096 that the code trains with, and it evaluates with 1,024.
+    # and 80. Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs in
+    # batches of 1,024 images, or 102 in the batches of 4,096 with which the code trains; it evaluates with 1,024.
     "imagenet": RecipeValues(
         "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
     ),
@@ -38,22 +40,18 @@ RECIPES = {
     # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
     "prune-responsibly": RecipeValues("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
     # Good et al. (2022), Supplement H: `resnet-cifar` for 30,000 steps a level, which are 80 epochs of 48,000 images in
-    # batches of 128. So many are left of MNIST or Fashion-MNIST if .2 is held out for validation, of CIFAR if .04 is.
-    # Print does not say when the learning rate changes in these steps: here at the same shares of the training.
+    # batches of 128. That many are left of MNIST or Fashion-MNIST if .2 is held out for validation, and of CIFAR if .04
+    # is. The paper does not say when the learning rate changes in these steps; here it changes at the same shares of
+    # the training.
     "lottery": RecipeValues(
         "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
     ),
 }
 # Kingma and Ba (2015), "Adam", Algorithm 1: the learning rate, here of the first phase of training and of fine-tuning,
-# and beta1. Adam steps by other rates than SGD, which the recipes have.
+# and beta1. Adam needs other learning rates than SGD, for which the recipes are.
 ADAM_LEARNING_RATE, ADAM_MOMENTUM = 0.001, 0.9
-# Models of this project that have another recipe than `lenet5`
-_OWN_RECIPES = {
-    **{f"resnet{depth}": "resnet-cifar" for depth in (18, 20, 32, 44, 56, 110)},
-    **dict.fromkeys(("wrn16-4", "wrn22-8", "wrn28-10"), "wide-resnet"),
-}
 
 
 def recipe_of(model: str) -> str:
-    """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
-    return _OWN_RECIPES.get(model, "lenet5")
+    """Return the name of a model's default recipe, which `--recipe` overrides."""
+    return MODELS[model].recipe if model in MODELS else "lenet5"

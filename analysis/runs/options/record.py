@@ -1,4 +1,4 @@
-"""What the record of an option holds."""
+"""The record of an option, and how sections of records are declared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ AUTO = "auto"
 # The key of a study's file that holds all options without a key of their own
 OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
-_LONGEST_CHOICE = 40  # characters of names that the help has room for
+_LONGEST_CHOICE = 40  # most characters of names for which the help has room
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ParamRole:
-    """What a param means for a study.
+    """The role of a param in a study.
 
     Parameters
     ----------
@@ -26,19 +26,19 @@ class ParamRole:
         A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
         params.
     legacy_default : str, optional
-        What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
+        The value of all pruned runs from before the param existed, and of the papers. A pruned run that lacks the param
         has this value.
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
     value : {"text", "integer", "float", "floats", "boolean"}
-        What the param's text says; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
+        Type of the param's value; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
         are the same setting.
     concerns : {"network", "mitigation", "pruner", "pruning"}
         `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
         classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
         epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
-        control have to agree in the params of `network`. The control has the same mitigation if there is such a one,
-        and else none.
+        control must agree in the params of `network`. If there is a control with the same mitigation, that is the one;
+        otherwise the control has none.
     """
 
     role: Literal["setting", "seed", "consequence"] = "setting"
@@ -55,7 +55,8 @@ class Prerequisite:
     Parameters
     ----------
     otherwise : str
-        What follows on `--option has no effect` where the prerequisite is not met; `{pruner}` stands for the pruner.
+        End of the sentence `--option has no effect ...` if the prerequisite is not met; `{pruner}` stands for the
+        pruner.
     is_met : callable
         Whether the options of a command, as `TrainConfig` and `PruneConfig` hold them, meet it.
     """
@@ -66,7 +67,7 @@ class Prerequisite:
 
 @dataclass(frozen=True)
 class Option:
-    """The record of an option: all that is known of it, apart from the code that uses its value.
+    """The record of an option: everything about it except the code that uses its value.
 
     Parameters
     ----------
@@ -79,18 +80,17 @@ class Option:
     commands : tuple of str
         The commands that have the option.
     typed : callable, optional
-        Check of what may be typed where a command takes several values, each of which passes `check`.
+        Check of what may be typed if a command takes several values, each of which passes `check`.
     grid : str, optional
-        The key of a study's file that lists values of the option; None where the file has no place for the option.
+        The key of a study's file that lists values of the option; None if the file has no place for the option.
     param : ParamRole, optional
-        What the param of this name means that runs log. An option without one changes no result.
+        Role of the param of this name, which runs log. An option without one changes no result.
     needs : tuple of Prerequisite
         What the option needs to have an effect. The first that is not met is named.
     auto_follows : str
-        The option whose value `auto` stands for, if it stands for that of another one.
+        The option whose value `auto` stands for, if there is one.
     search_range : (float, float), optional
-        Smallest and largest value that `tune` tries of an option that says how strong the mitigation is that it is a
-        detail of.
+        Smallest and largest value that `tune` tries, if the option is the strength of a mitigation.
     in_command : mapping, optional
         Fields of the record that differ in a command, by the command's name.
     heading : str
@@ -115,7 +115,7 @@ class Option:
     type: Any = None
 
     def __get__(self, config: object, owner: type) -> Any:
-        """Refuse to be read as the value of an option that a command does not have."""
+        """Raise an AttributeError, because the command does not have this option."""
         raise AttributeError(f"{owner.__name__} has no option {self.name}")
 
     def of(self, command: str) -> Self:
@@ -123,7 +123,7 @@ class Option:
         return replace(self, **(self.in_command or {}).get(command, {}))
 
     def main_if_off(self, config: Any) -> str:
-        """Return the option that this one is a detail of, if that is off: none or 0; else an empty text."""
+        """Return the option that this one is a detail of if that is off (none or 0); otherwise an empty string."""
         main = self.param.detail_of if self.param else None
         return main if main and getattr(config, main, None) in ("none", 0) else ""
 
@@ -179,7 +179,7 @@ def default_text(item: Any) -> str:
 
 
 def checked_value(item: Any, value: Any) -> Any:
-    """Return the value of a dataclass field, given as typed or as it is.
+    """Return the value of a dataclass field, given as typed or as a value.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The table of options: one record for each option of `pruning-study`.
 
-A record says all that is known of an option: its type, default, check and help, the commands that have it, its key in a
+A record has everything about an option: its type, default, check and help, the commands that have it, its key in a
 study's file, what it needs to have an effect, and what its param means. From these records are made the dataclasses of
 the commands, click's options, the sections of the help, the warnings of options without effect, the keys of studies,
 the params that runs log, and the command that `pruning-analysis recommend` prints.
@@ -15,14 +15,13 @@ from analysis.runs.options.names import (
     NUMBER_FORMATS,
     OPTIMIZERS,
     PROTOCOLS,
-    PRUNERS,
     QUANTIZATIONS,
-    REGULARIZERS,
     SEVERITIES,
     SPARSE_SCHEDULES,
 )
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
+from analysis.runs.options.registry import PRUNERS, REGULARIZERS
 from analysis.runs.options.values import (
     assignments,
     boolean,
@@ -64,7 +63,7 @@ MAIN_OPTIONS = (
     *("objective", "max_class_loss", "max_accuracy_loss", "minimize", "n_trials", "timeout", "budget", "confirm_seeds"),
     *("number_format", "all", "device", "experiment", "force"),
 )
-MOST_SHOWN = 15  # a command that has no more options shows them all
+MOST_SHOWN = 15  # a command with at most so many options shows them all
 # Commands that have an option. The configs of `prune` and `iterate` inherit that of `train`, and so all of its options.
 TRAINING_COMMANDS = ("train", "prune", "iterate")
 EVERY_COMMAND = (
@@ -137,16 +136,16 @@ class DataOptions:
     count_zeros: bool = option(
         "false",
         boolean,
-        "Take weights that are exactly 0 in the file of --weights for kept ones, as those of a network that was "
-        "quantised. A file whose layers are pruned already is refused otherwise, because ratios would count its zeros.",
+        "Count weights that are exactly 0 in the file of --weights as kept, as in a network that was quantised. "
+        "Otherwise a file whose layers are pruned already is refused, because ratios would count its zeros.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
     )
     class_names: Path | None = option(
         AUTO,
         path,
-        "Text file with a name of a class a line, in the order of the outputs of the network of --weights, if that is "
-        "not the order of the data's classes. Auto: it is.",
+        "Text file with one class name a line, in the order of the outputs of the network of --weights. Auto: the "
+        "order of the data's classes.",
         (*TRAINING_COMMANDS, "compress", "quantize"),
         grid=None,
         needs=(GIVEN_WEIGHTS,),
@@ -187,8 +186,8 @@ class DataOptions:
         AUTO,
         class_fractions,
         "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
-        "5=0.2,8=0.5, by the names of classes, which have no comma. Each seed leaves out other images. Validation and "
-        "test images stay. Auto: all images are kept.",
+        "5=0.2,8=0.5, by class names without a comma. Each seed leaves out other images. Validation and test images "
+        "stay. Auto: all images are kept.",
         TRAINING_COMMANDS,
         param=ParamRole(legacy_default="none"),
     )
@@ -288,8 +287,8 @@ class TrainingOptions:
     optimizer: str = option(
         "sgd",
         choice(OPTIMIZERS),
-        "Optimizer of the training and of the fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam), which "
-        "PyTorch alone trains with.",
+        "Optimizer of the training and of the fine-tuning: SGD with Nesterov momentum (sgd), or Adam (adam), only with "
+        "the engine torch.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="sgd"),
         needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
@@ -321,8 +320,8 @@ class TrainingOptions:
     decay: str = option(
         "none",
         choice(DECAYS),
-        "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
-        "cosine, or in a line (linear).",
+        "How the learning rate decays from step to step, to 0 at the end of each phase: along a cosine (cosine) or a "
+        "line (linear), or not at all (none).",
         (*TRAINING_COMMANDS, "tune", "compress"),
         grid="decays",
         param=ParamRole(legacy_default="none"),
@@ -331,8 +330,8 @@ class TrainingOptions:
     kept_epoch: str | None = option(
         AUTO,
         choice(("best", "last")),
-        "Keep the network of the epoch with the lowest validation loss (best), or of the last one. Auto: the last "
-        "where the learning rate decays to 0, else the best.",
+        "Keep the network of the epoch with the lowest validation loss (best), or of the last epoch (last). Auto: last "
+        "if the learning rate decays to 0, else best.",
         (*TRAINING_COMMANDS, "tune"),
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
@@ -340,8 +339,8 @@ class TrainingOptions:
     average_epochs: int = option(
         "0",
         integer(0),
-        "Keep the mean of the weights after each of the last so many epochs, in place of the network of one epoch; the "
-        "statistics of BatchNorm are made again. 0: no mean.",
+        "Number of last epochs whose mean weights are kept, in place of the network of one epoch; the statistics of "
+        "BatchNorm are measured again. 0: no mean.",
         (*TRAINING_COMMANDS, "tune"),
         grid="average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
@@ -374,8 +373,8 @@ class PruningOptions:
         in_command={
             "tune": {
                 "default": "10",
-                "help": "Pruning ratio: parameters before / parameters after. Of several, written 5,10, the search "
-                "chooses one too.",
+                "help": "Pruning ratio: parameters before / parameters after. If several are given, written 5,10, the "
+                "search also chooses one of them.",
             }
         },
     )
@@ -401,8 +400,8 @@ class PruningOptions:
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum: with l2 that of the "
-        "squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
+        "Weight of the penalty in the scores of the undecayed pruners up, up-signed and up-sum; with l2 the penalty is "
+        "the squared weights. Auto: the weight decay, or 5e-4 if that is 0.",
         ("prune", "iterate"),
         param=ParamRole(concerns="pruner", value="float"),
         needs=(TAKES_EPSILON,),
@@ -436,7 +435,7 @@ class PruningOptions:
         "make",
         choice(("make", "none")),
         "Also make the control, the same network fine-tuned as long without pruning, and show what each class lost "
-        "beyond it (make), or compare with the network before pruning alone (none). A control that exists is found: "
+        "beyond it (make), or compare only with the network before pruning (none). An existing control is used again: "
         "one serves all ratios and pruners.",
         ("prune",),
         grid=None,
@@ -492,8 +491,8 @@ class IterationOptions:
     keep: float = option(
         "0.8",
         within(0, 1),
-        "Share of the weights left that an iteration keeps, between 0 and 1; pruners of channels keep this share of "
-        "each layer's channels.",
+        "Share of the remaining weights that each iteration keeps, between 0 and 1; pruners of channels keep this "
+        "share of each layer's channels.",
         ("iterate",),
         grid="keep",
         param=ParamRole(legacy_default="none", value="float"),
@@ -501,8 +500,8 @@ class IterationOptions:
     weight_treatment: str = option(
         "finetune",
         choice(("finetune", "rewind")),
-        "Train the weights that are kept on from their values (finetune), or from the network's initial values or "
-        "those of --rewind-step (rewind).",
+        "Train the kept weights on from their present values (finetune), or from the network's initial values or those "
+        "of --rewind-step (rewind).",
         ("iterate",),
         grid="weight_treatments",
         param=ParamRole(detail_of="keep"),
@@ -519,7 +518,7 @@ class IterationOptions:
 
 @section("Fine-tuning and gradual pruning")
 class FineTuningOptions:
-    """How a network is trained after pruning or meanwhile, and what spares its classes."""
+    """How a network is trained during or after pruning, and the mitigations that spare its classes."""
 
     fine_tune_epochs: int | None = option(
         AUTO,
@@ -545,7 +544,7 @@ class FineTuningOptions:
     fine_tune_decay: str | None = option(
         AUTO,
         choice(DECAYS),
-        "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay.",
+        "How the learning rate of fine-tuning decays (see --decay). Auto: the value of --decay.",
         ("prune", "tune", "compress"),
         grid="fine_tune_decays",
         param=ParamRole(legacy_default="none"),
@@ -554,7 +553,7 @@ class FineTuningOptions:
         in_command={
             "compress": {
                 "default": "cosine",
-                "help": "How the learning rate of fine-tuning falls, as --decay says. At a constant rate training ends "
+                "help": "How the learning rate of fine-tuning decays (see --decay). At a constant rate training ends "
                 "with one class or another ahead by chance, which widens the bounds of all losses.",
             }
         },
@@ -562,7 +561,7 @@ class FineTuningOptions:
     fine_tune_average_epochs: int | None = option(
         AUTO,
         integer(0),
-        "Epochs of fine-tuning whose mean is kept, as --average-epochs says. Auto: the value of --average-epochs.",
+        "Number of last epochs of fine-tuning whose mean weights are kept. Auto: the value of --average-epochs.",
         ("prune", "tune"),
         grid="fine_tune_average_epochs",
         param=ParamRole(legacy_default="0", value="integer"),
@@ -598,7 +597,7 @@ class FineTuningOptions:
     regrow: bool | None = option(
         AUTO,
         boolean,
-        "Let weights that were pruned step by step come back while others are still pruned. Auto: true where a network "
+        "Let weights that were pruned step by step come back while others are still pruned. Auto: true if a network "
         "is pruned while it is trained from its initial weights, else false.",
         ("prune", "tune"),
         param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
@@ -684,7 +683,7 @@ class FineTuningOptions:
     offset_shrinkage: float = option(
         "1",
         within(0, math.inf, low_too=True),
-        "How much noise counts for --class-offsets: with 1 a class that changed no more than chance allows is hardly "
+        "How strongly noise shrinks --class-offsets: with 1 a class that changed no more than by chance is hardly "
         "moved, with 0 every change is taken for real.",
         ("prune", "tune"),
         grid="offset_shrinkages",
@@ -731,8 +730,8 @@ class FineTuningOptions:
     constraint_step: float | None = option(
         AUTO,
         within(0, math.inf),
-        "How much the multiplier of a class grows when its constraint is measured and broken by 1. Auto: 0.01 for "
-        "ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
+        "Growth of a class's multiplier each time that its constraint is measured, for a constraint that is broken by "
+        "1. Auto: 0.01 for ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
         ("prune", "tune"),
         grid="constraint_steps",
         param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
@@ -750,8 +749,8 @@ class FineTuningOptions:
     data_quotas: str = option(
         "none",
         choice(("none", "recall")),
-        "Fine-tune on a part of the training images, with a larger part of the classes of which the dense network gets "
-        "more validation images wrong (recall).",
+        "Fine-tune on a part of the training images, with a larger part of a class if the dense network gets more of "
+        "its validation images wrong (recall).",
         ("prune",),
         grid="data_quotas",
         param=ParamRole(legacy_default="none", concerns="mitigation"),
@@ -773,7 +772,7 @@ class NumberFormatOptions:
     precision: str = option(
         "float32",
         choice(("float32", "bf16")),
-        "Numbers that layers compute with in training: float32, or bf16 (bfloat16, by the engine torch alone). "
+        "Numbers that layers compute with in training: float32, or bf16 (bfloat16, only with the engine torch). "
         "Weights, loss, evaluation and the gradient for scores are float32 with both.",
         (*TRAINING_COMMANDS, "tune"),
         grid="precisions",
@@ -800,7 +799,7 @@ class NumberFormatOptions:
 
 @section("Machine and runs")
 class MachineOptions:
-    """What trains, and which runs are made."""
+    """Where networks are trained, and which runs are made."""
 
     device: str | None = option(
         AUTO,
@@ -884,7 +883,7 @@ class StudyOptions:
     dry_run: bool = option(
         "false",
         boolean,
-        "Only show the grid, how much of it exists, and how long finished runs let expect the rest to take.",
+        "Only show the grid, how much of it exists, and how long the rest will take, estimated from finished runs.",
         ("study",),
         grid=None,
     )
@@ -923,20 +922,20 @@ class SearchOptions:
     tune_schedule: bool = option(
         "false",
         boolean,
-        "Search the ramp of the schedule cubic and the share of distillation too.",
+        "Also search the ramp of the schedule cubic and the share of distillation.",
         ("tune",),
     )
     tune_mitigation: bool = option(
         "false",
         boolean,
-        "Search how strong the mitigation is that every trial has: --offset-shrinkage of --class-offsets, "
+        "Also search the strength of the mitigation that every trial has: --offset-shrinkage of --class-offsets, "
         "--class-weight-power of --class-weights, or --constraint-step of --constraint.",
         ("tune",),
     )
     tune_decay: bool = option(
         "false",
         boolean,
-        "Search how the learning rate of fine-tuning falls (--fine-tune-decay) too.",
+        "Also search how the learning rate of fine-tuning decays (--fine-tune-decay).",
         ("tune",),
     )
     n_trials: int = option(
@@ -947,7 +946,7 @@ class SearchOptions:
         in_command={
             "compress": {
                 "default": "40",
-                "help": "Number of chains to try, the first four included, which are always tried.",
+                "help": "Number of chains to try, including the first four, which are always tried.",
             }
         },
     )
@@ -984,20 +983,21 @@ class CompressionOptions:
         "3",
         within(0, 100),
         "Most recall, in percentage points, that any class may lose beyond the control. A chain is chosen only if the "
-        "upper bound of the loss of every class is below.",
+        "upper bound of every class's loss is below this.",
         ("compress",),
     )
     max_accuracy_loss: float = option(
         "1",
         within(0, 100),
-        "Most accuracy, in percentage points, that may be lost beyond the control. Its upper bound has to be below.",
+        "Most accuracy, in percentage points, that may be lost beyond the control. The upper bound of the loss must be "
+        "below this.",
         ("compress",),
     )
     minimize: str = option(
         "size",
         choice(("size", "latency", "macs")),
-        "What the choice has least of: bytes of the ONNX file (size), time for an image in ONNX Runtime on one thread "
-        "(latency), or products of a weight and an input (macs).",
+        "What to minimise: bytes of the ONNX file (size), time for an image in ONNX Runtime on one thread (latency), "
+        "or products of a weight and an input (macs).",
         ("compress",),
     )
     budget: float | None = option(
@@ -1065,7 +1065,7 @@ class ExemplarsOptions:
     sparsity: float | None = option(
         AUTO,
         within(0, 1, low_too=True),
-        "Share of the prunable weights that is pruned, where the runs say it. Auto: the only one of the runs.",
+        "Share of the prunable weights that is pruned, if the runs log it. Auto: the only one of the runs.",
         ("exemplars",),
         heading="Pruning",
     )
@@ -1125,7 +1125,7 @@ class GroupsOptions:
     picture: Path | None = option(
         AUTO,
         path,
-        "Write a picture too, to this file, which shows the tilt of a few test images. Auto: no picture.",
+        "File for a picture that shows the tilt of a few test images. Auto: no picture.",
         ("groups",),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.options.names import OTHER_NAMES, PRUNINGS
+from analysis.runs.options.registry import PRUNERS
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
@@ -38,7 +38,7 @@ def nonempty_text(value: str) -> str:
 
 
 def utf8_text(value: str) -> str:
-    """Return a text that MLflow can store; raise ValueError if there is none that is the same."""
+    """Return a text unchanged if MLflow can store it; otherwise raise a ValueError."""
     if "\0" in value or value != value.encode(errors="replace").decode():
         raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
     return value
@@ -99,7 +99,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
 
 @dataclass(frozen=True)
 class Choice:
-    """Check of one of some names."""
+    """Check that a value is one of some names."""
 
     names: tuple[str, ...]
 
@@ -113,14 +113,18 @@ def choice(names: Iterable[str]) -> Choice:
     return Choice(tuple(names))
 
 
+# What others call pruners
+_OTHER_NAMES = {other: name for name, record in PRUNERS.items() for other in record.other_names}
+
+
 def choice_or_import_path(names: Collection[str], kind: str) -> Check:
     """Return a check of a name or an import path; nothing is imported. `kind` is what the name stands for."""
 
     def check(value: str) -> str:
         if ":" not in value and value not in names:
-            named = OTHER_NAMES.get(value.lower(), "")
+            named = _OTHER_NAMES.get(value.lower(), "")
             otherwise = f"it takes {', '.join(names)}, or package.module:name"
-            meant = f"did you mean {named} ({PRUNINGS.get(named, named)})?" if named in names else ""
+            meant = f"did you mean {named} ({PRUNERS[named].stands_for or named})?" if named in names else ""
             hint = meant or did_you_mean(value, names, otherwise)
             raise ValueError(f"{value!r} is not a {kind}: {hint}")
         return value
@@ -194,7 +198,7 @@ def seeds(value: str) -> tuple[int, ...]:
 
 
 def duration(value: str) -> float:
-    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is of seconds."""
+    """Return the seconds of a time that is written as 90s, 30m or 2h; a number alone is in seconds."""
     number, unit = value.strip(), 1
     if number[-1:] in _SECONDS:
         number, unit = number[:-1], _SECONDS[number[-1]]

@@ -14,7 +14,7 @@ from analysis.runs.chain_searches import FILTERS, FORMATS, NOTHING, WEIGHTS
 from analysis.runs.schema import text
 from pruning_study.options.config import CUBIC, ONE_SHOT
 from pruning_study.pruning.pruners import own_unit
-from pruning_study.study.shared_search import digest
+from pruning_study.study.shared_search import SearchSpace
 
 # Magnitude pruning leaves hardly a unit without any weight below the first, and small networks guess above the second.
 WEIGHT_RATIOS = (2.0, 50.0)
@@ -79,7 +79,7 @@ def chain_of(row: Mapping[str, Any]) -> Chain:
 
 
 @dataclass(frozen=True)
-class ChainSpace:
+class ChainSpace(SearchSpace):
     """The chains that a search chooses from.
 
     Parameters
@@ -187,8 +187,3 @@ class ChainSpace:
         own = {name: value for name, value in asdict(self).items() if name != "settings"}
         searched = {"pruners": self.pruners, "formats": FORMATS} | own
         return {**self.settings, **{name: text(value) for name, value in searched.items()}}
-
-    @property
-    def digest(self) -> str:
-        """Digest of the params; searches with the same one search the same space."""
-        return digest(self.params)

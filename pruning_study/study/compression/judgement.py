@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
+from analysis.compare.comparison import Comparison
 from analysis.statistics import limits as class_limits
 from analysis.statistics.class_costs import unchanged_bound
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -58,8 +59,8 @@ class Sides(NamedTuple):
 
 
 def losses(classes: Sequence[str], label: np.ndarray, sides: Sides) -> pd.DataFrame:
-    """Return the losses of the accuracy and each class beyond the control, as `limits.losses` of the analysis does."""
-    return class_limits.losses(list(classes), label, sides._asdict(), paired=True)
+    """Return the losses of the accuracy and each class beyond the control, as `Comparison.losses` has them."""
+    return Comparison(classes, label, sides._asdict()).losses
 
 
 class Validated(NamedTuple):

@@ -8,11 +8,13 @@ import pandas as pd
 
 from analysis.common.points import points
 from analysis.common.terminal import folded
+from analysis.compare import sentences as told
+from analysis.compare.comparison import Comparison
 from analysis.rendering import chain_table
 from analysis.rendering.markdown_text import markdown_cell, markdown_line
 from analysis.runs import schema
 from analysis.statistics.chain_choice import Choice, keeps, shown
-from analysis.statistics.limits import Gate, Limits, gate
+from analysis.statistics.limits import Gate, Limits
 from pruning_study.models.latency import Compared
 from pruning_study.models.onnx_export import INPUT, OUTPUT
 from pruning_study.steps.text_tables import text_table
@@ -35,13 +37,22 @@ _COSTS = {"size": "{} bytes", "latency": "{} of the dense network's time", "macs
 
 
 class Tested(NamedTuple):
-    """A chain on test images: its losses as `judgement.losses` returns them, whether they are within the limits, and
-    the recalls of each class."""
+    """A chain on test images: its comparison, whether losses are within the limits, and the recalls of each class."""
 
     chain: Chain
-    losses: pd.DataFrame
+    comparison: Comparison
     gate: Gate
     classes: pd.DataFrame
+
+    @property
+    def losses(self) -> pd.DataFrame:
+        """The losses of the accuracy and each class, as `judgement.losses` returns them."""
+        return self.comparison.losses
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The share of the test images that each side has right, in the order of `SIDES`."""
+        return [self.comparison.accuracy_of(side) for side in SIDES]
 
 
 class Outcome(NamedTuple):
@@ -95,16 +106,16 @@ def tested(chain: Chain, classes: Sequence[str], label: np.ndarray, sides: Sides
         Of one network, or of several.
     limits : Limits
     """
-    table = judgement.losses(classes, label, sides)
+    comparison = Comparison(classes, label, sides._asdict())
     support = np.bincount(label, minlength=len(classes))
     recalls = {
         f"recall_{name}": np.bincount(label, right.mean(0), len(classes)) / support
         for name, right in sides._asdict().items()
     }
-    of_classes = table.iloc[1:].reset_index(drop=True)
+    of_classes = comparison.losses.iloc[1:].reset_index(drop=True)
     rows = pd.DataFrame({"class": list(classes), "support": support, **recalls})
     rows = rows.assign(loss=of_classes["loss"], loss_upper=of_classes["upper"])
-    return Tested(chain, table, gate(table, limits), rows)
+    return Tested(chain, comparison, comparison.gate(limits), rows)
 
 
 def progress(chain: Chain, result: Judgement, minimize: str) -> str:
@@ -212,7 +223,7 @@ def model_card(
 def _class_table(tested: Tested) -> list[str]:
     """Return the lines of a table in Markdown: all images, then each class, that which may lose most first."""
     whole, classes = tested.losses.iloc[0], tested.classes
-    rows = [("**all images**", classes["support"].sum(), _accuracies(tested), whole["loss"], whole["upper"])]
+    rows = [("**all images**", classes["support"].sum(), tested.accuracies, whole["loss"], whole["upper"])]
     for _, row in classes.sort_values("loss_upper", ascending=False, kind="stable").iterrows():
         recalls = [row[f"recall_{side}"] for side in SIDES]
         rows.append((markdown_cell(row["class"]), row["support"], recalls, row["loss"], row["loss_upper"]))
@@ -279,19 +290,15 @@ def _on_test(outcome: Outcome) -> list[str]:
     tested = outcome.tested
     if not tested:
         return []
-    dense, control, accuracy = (f"{POINTS * share:.1f} %" for share in _accuracies(tested))
+    dense, control, accuracy = tested.accuracies
     worst_class = judgement.worst(tested.losses)
     return [
         f"{_VERDICTS[outcome.state]} {tested.gate.reason}",
-        f"Accuracy on test images: {accuracy}; the dense network has {dense}, the control {control}. The worst "
-        f"class, {worst_class['name']}, loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} "
-        f"points (limit {POINTS * outcome.limits.class_loss:g}).",
+        f"On test images the {told.accuracies(dense, accuracy, control)}. The worst class, {worst_class['name']}, "
+        f"loses {points(worst_class['loss'])}, at most {points(worst_class['upper'])} points (limit "
+        f"{POINTS * outcome.limits.class_loss:g}).",
+        f"{told.losses(tested.comparison, 'compression')}.",
     ]
-
-
-def _accuracies(tested: Tested) -> list[float]:
-    """Return the share of the test images that each side has right, in the order of `Sides`."""
-    return [float(np.average(tested.classes[f"recall_{side}"], weights=tested.classes["support"])) for side in SIDES]
 
 
 def _sizes(outcome: Outcome, best: int) -> list[str]:

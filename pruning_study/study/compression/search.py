@@ -22,7 +22,7 @@ _MINIMIZED = ("cost", "class_loss_upper")  # fields of `Judgement`
 _DRAWN = 20
 
 
-class ChainSearch(SharedSearch):
+class ChainSearch(SharedSearch[ChainSpace]):
     """A search of chains with two objectives: what is minimised, and the worst class's upper bound.
 
     Parameters
@@ -37,9 +37,10 @@ class ChainSearch(SharedSearch):
         If the journal cannot be read, or if it holds a search of this name in another space.
     """
 
+    anchored_by = (_FIRST,)
+
     def __init__(self, store: Store, name: str, space: ChainSpace) -> None:
-        self.space = space
-        super().__init__(store, name, space.params, dict.fromkeys(_MINIMIZED, StudyDirection.MINIMIZE))
+        super().__init__(store, name, space, dict.fromkeys(_MINIMIZED, StudyDirection.MINIMIZE))
 
     def chain(self, trial: Trial | FrozenTrial) -> Chain:
         """Return the chain that a trial tries."""
@@ -52,15 +53,6 @@ class ChainSearch(SharedSearch):
     def refuse(self, trial: Trial, reason: str) -> None:
         """Keep why a chain cannot be made, for `end`."""
         trial.set_user_attr(_REFUSED, reason)
-
-    def end(self, number: int) -> None:
-        """End a trial with what is recorded of it; one that cannot be made counts as worse than any other."""
-        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
-        if _REFUSED in recorded:
-            self._study.tell(number, state=TrialState.PRUNED)
-        else:
-            judgement = Judgement(**recorded[_JUDGEMENT])
-            self._study.tell(number, [getattr(judgement, name) for name in _MINIMIZED])
 
     def trials(self) -> pd.DataFrame:
         """Return a row for each chain that could be made.
@@ -92,15 +84,15 @@ class ChainSearch(SharedSearch):
         pruned = self._study.get_trials(states=[TrialState.PRUNED])
         return {self.chain(trial): trial.user_attrs[_REFUSED] for trial in pruned}
 
+    def _values(self, recorded: Mapping[str, Any]) -> list[float] | None:
+        return None if _REFUSED in recorded else [recorded[_JUDGEMENT][name] for name in _MINIMIZED]
+
     def _is_recorded(self, trial: FrozenTrial) -> bool:
         return bool({_JUDGEMENT, _REFUSED} & trial.user_attrs.keys())
 
-    def _enqueue_anchors(self) -> None:
-        trials = self._study.get_trials(states=COUNTED)
-        first_names = {trial.user_attrs.get(_FIRST) for trial in trials}
+    def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for name, params in self.space.first.items():
-            if name not in first_names:
-                self._study.enqueue_trial(params, user_attrs={_FIRST: name})
+            yield params, {_FIRST: name}
 
     def _enqueue_again(self, trial: FrozenTrial) -> None:
         """Try the same chain again: its training goes on from the last saved epoch."""

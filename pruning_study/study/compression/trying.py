@@ -1,6 +1,6 @@
 """Make chains of a dense network, and say which images each network has right."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,13 +13,14 @@ from analysis.statistics.intensification import networks_at_chance
 from pruning_study.pruning import filters
 from pruning_study.steps import compressed, pruned, runs, shrunk
 from pruning_study.steps.compressed import Parent
-from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.context import Context
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.study.compression import judgement
 from pruning_study.study.compression.chains import LEAST_FILTER_RATIO, WEIGHT_RATIOS, Chain, ChainSpace
 from pruning_study.study.compression.judgement import Judgement, Sides, Validated
+from pruning_study.study.searched_networks import SearchedNetwork
 from pruning_study.training.mitigation import class_offsets
 
 if TYPE_CHECKING:
@@ -28,19 +29,8 @@ if TYPE_CHECKING:
 LATENCY, MACS = "latency", "macs"
 
 
-class Network:
-    """A dense network, from which chains are made.
-
-    Parameters
-    ----------
-    plan : PrunePlan
-        Of the control; chains differ from it in pruning.
-    context : JobContext
-    dense : LoadedRun
-    """
-
-    def __init__(self, plan: PrunePlan, context: JobContext, dense: LoadedRun) -> None:
-        self.plan, self.context, self.dense = plan, context, dense
+class Network(SearchedNetwork):
+    """A dense network, from which chains are made. Its plan is that of the control."""
 
     def make(self, chain: Chain) -> FinishedRun:
         """Find or make the compressed run of a chain.
@@ -103,7 +93,7 @@ class Network:
         return pruned.prune(plan, self.context, self.dense)
 
 
-def in_turn(networks: Sequence[Network]) -> Iterator[Network]:
+def in_turn(networks: Iterable[Network]) -> Iterator[Network]:
     """Yield networks, and free the images of each after its turn: those of thirty would fill the memory."""
     for network in networks:
         try:

@@ -1,7 +1,7 @@
 """Searches of epsilon, schedule, mitigation and decay by Optuna, on which several processes may work at once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from analysis.runs import schema
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
-from pruning_study.study.shared_search import COUNTED, SharedSearch, digest
+from pruning_study.study.shared_search import SearchSpace, SharedSearch
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.tracking.store import Store
@@ -96,7 +96,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(SearchSpace):
     """The options that a search chooses from.
 
     Parameters
@@ -190,13 +190,8 @@ class Space:
             params |= {schema.FINE_TUNE_DECAYS: text(self.decays), schema.ANCHORS_FINE_TUNE_DECAY: self.decay}
         return params
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the params; searches with the same digest search the same space."""
-        return digest(self.params)
 
-
-class TuningSearch(SharedSearch):
+class TuningSearch(SharedSearch[Space]):
     """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
@@ -211,9 +206,11 @@ class TuningSearch(SharedSearch):
         If the journal cannot be read, or if it holds a search of this name in another space.
     """
 
+    anchored_by = (schema.ANCHOR, schema.RATIO)
+    needs_anchors = True
+
     def __init__(self, store: Store, name: str, space: Space) -> None:
-        self.space = space
-        super().__init__(store, name, space.params, OPTUNA_OBJECTIVES[space.objective], MedianPruner())
+        super().__init__(store, name, space, OPTUNA_OBJECTIVES[space.objective], MedianPruner())
 
     def point(self, trial: Trial | FrozenTrial) -> Point:
         """Return the options that a trial tries."""
@@ -263,17 +260,6 @@ class TuningSearch(SharedSearch):
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         return values
 
-    def end(self, number: int) -> None:
-        """End a trial with the numbers that `record` kept."""
-        attributes = self._study.get_trials(deepcopy=False)[number].user_attrs
-        if attributes[STOPPED]:
-            self._study.tell(number, state=TrialState.PRUNED)
-            return
-        values = attributes[MEASURED]
-        if values["distortion"] is None:
-            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
-        self._study.tell(number, [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]])
-
     def trials(self) -> pd.DataFrame:
         """Return a row for each trial that has ended.
 
@@ -310,16 +296,21 @@ class TuningSearch(SharedSearch):
             for trial in trials
         ]
 
+    def _values(self, recorded: Mapping[str, Any]) -> list[float] | None:
+        if recorded[STOPPED]:
+            return None
+        values = recorded[MEASURED]
+        if values["distortion"] is None:
+            values = {**values, "distortion": math.inf}  # undefined, which is worse than any other
+        return [values[name] for name in OPTUNA_OBJECTIVES[self.space.objective]]
+
     def _is_recorded(self, trial: FrozenTrial) -> bool:
         return STOPPED in trial.user_attrs and bool(self._store.find(self.trial_hash(trial.number)))
 
-    def _enqueue_anchors(self) -> None:
-        trials = self._study.get_trials(states=COUNTED)
-        enqueued = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
+    def _anchors(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for ratio in self.space.ratios:
             for anchor, point in self.space.anchors(ratio).items():
-                if (anchor, ratio) not in enqueued:
-                    self._study.enqueue_trial(point.values, user_attrs={schema.ANCHOR: anchor, **point.values})
+                yield point.values, {schema.ANCHOR: anchor, **point.values}
 
     def _suggest(self, trial: Trial) -> None:
         if len(self.space.ratios) > 1:

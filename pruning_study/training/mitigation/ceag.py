@@ -14,11 +14,11 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Ceag:
-    """The constraint (R_c of the dense network - R_c) - (A of it - A) <= tolerance, for recalls R_c and accuracy A.
+    """The constraint (dense R_c - R_c) - (dense A - A) <= tolerance, for the recall R_c of class c and the accuracy A.
 
-    A recall has no gradient in the weights. So the Lagrangian descends on the loss in its place: for the constraint of
-    class c it has lambda_c (L_c - L), up to a constant, while the dual step lambda_c <- max(0, lambda_c + step (gap_c -
-    tolerance)) is made on the recalls: the paper's proxy constraints.
+    Because recall has no gradient, the weights descend on losses instead: the Lagrangian has lambda_c (L_c - L) for the
+    constraint of class c, up to a constant. The dual step lambda_c <- max(0, lambda_c + step (gap_c - tolerance)) uses
+    the recalls. The paper calls these proxy constraints.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Ceag:
         return (self.dense.each - means.each) - (self.dense.overall - means.overall)
 
     def violations(self, gaps: Tensor) -> Tensor:
-        """Return by how much each gap is above the tolerance; below it the value is negative."""
+        """Return each gap minus the tolerance."""
         return gaps - TOLERANCE
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def over_images(labels: Tensor, values: Tensor, classes: int) -> ClassMeans:
 
 
 def empty_buffers(classes: int, device: torch.device) -> dict[str, Tensor]:
-    """Return buffers for the last values of each class, as the training batches bring them.
+    """Return empty buffers for the last values of each class in the training batches.
 
     These are the replay buffers of Hashemizadeh et al. (2024), with the size of their released code.
     """
@@ -78,9 +78,9 @@ def remember(buffers: dict[str, Tensor], labels: Tensor, values: Tensor) -> None
 
 
 def over_buffers(buffers: dict[str, Tensor]) -> ClassMeans:
-    """Return the means over the buffers; a class has one if its buffer is full, and only such classes count overall.
+    """Return the mean of each class whose buffer is full, and the mean of these means.
 
-    Until a buffer is full, the mean overall is NaN.
+    `overall` is NaN until a buffer is full.
     """
     has_mean = buffers[SEEN] >= MEMORY
     each = buffers[VALUES].new_tensor([exact_sum(values) / MEMORY for values in buffers[VALUES]])

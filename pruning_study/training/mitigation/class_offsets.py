@@ -14,7 +14,7 @@ from pruning_study.pruning import budget
 from pruning_study.training.engines import TORCH, Engine
 
 OPTION = "class_offsets"
-# Largest difference between logits that are equal but for rounding, relative to the largest of them.
+# Largest difference between logits that counts as rounding, relative to the largest of them.
 _ROUNDING = 1e-4
 
 
@@ -48,7 +48,7 @@ def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarr
 def fold(
     model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, classes: tuple[str, ...], shrinkage: float
 ) -> pd.DataFrame:
-    """Add offsets to a network in place, with which each class's recall changes from the dense network's as accuracy.
+    """Add offsets to a network in place, so that each class's recall changes from the dense network's as accuracy does.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def fold(
     Raises
     ------
     StudyError
-        If the logits are not those without offsets plus the offsets. The network is then as it was.
+        If the offsets are not simply added to the logits. The network is then unchanged.
     """
     before, after, label = _logits(model, dense, validation, engine)
     table = class_offsets.table(before, after, label, classes, shrinkage=shrinkage)
@@ -97,7 +97,7 @@ def cross_fitted(
     engine: Engine,
     shrinkage: float,
 ) -> np.ndarray:
-    """Return logits of the validation images with the offsets of each image's own fold in the place of those folded in.
+    """Return validation logits in which offsets that were fitted without the image replace the folded-in ones.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _logits(
 
 
 def _rescaled(model: nn.Module) -> nn.Module:
-    """Return a copy with smaller parameters: a layer after the output layer may start with a factor of 1."""
+    """Return a copy with smaller parameters, since a layer after the output layer may start with a factor of 1."""
     rescaled = copy.deepcopy(model)
     with torch.no_grad():
         for value in rescaled.parameters():

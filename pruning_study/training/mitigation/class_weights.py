@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import Engine
 from pruning_study.training.evaluation import Predictions
@@ -16,7 +15,7 @@ from pruning_study.training.evaluation import Predictions
 
 @dataclass(frozen=True)
 class FixedClassWeights:
-    """A `Weighting` whose factor of an image is the weight of its class, from the first step to the last.
+    """A `Weighting` that multiplies the loss of each image by the weight of its class, which never changes.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
     Parameters
     ----------
     dense : Predictions
-        Of the dense network for at least one validation image of each class, as every split has.
+        Of the dense network, for validation images, of which every split has at least one of each class.
     labels : int64 Tensor [N]
         Labels of the training images.
     classes : tuple of str
@@ -59,7 +58,7 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
     DataFrame
         class, support (its validation images), recall, weight; in the order of the classes.
     """
-    metrics = class_metrics(dense.label, dense.predicted, len(classes))
+    metrics = dense.counts(len(classes))
     images = np.bincount(labels.cpu(), minlength=len(classes))
     weights = class_weights(metrics.confusion.diagonal(), metrics.support, images, power)
     return pd.DataFrame({"class": classes, "support": metrics.support, "recall": metrics.recall, "weight": weights})
@@ -68,9 +67,9 @@ def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], pow
 def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, power: float) -> np.ndarray:
     """Return (1 / recall)^power for each class, divided by the mean of this over the training images.
 
-    So the mean factor of the training images is 1, and the loss stays as large as it was. A class of n validation
-    images of which none is right counts as if half an image were right: its recall is 1 / (2 n), and no weight is
-    infinite. The formula is this project's own.
+    The mean factor over the training images is therefore 1, so that the loss keeps its scale. If none of a class's n
+    validation images is right, its recall counts as 1 / (2 n), so that no weight is infinite. The formula is this
+    project's own.
 
     Parameters
     ----------
@@ -94,5 +93,5 @@ def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, po
 
 
 def weighting(table: pd.DataFrame) -> FixedClassWeights:
-    """Return the rule of weights that `from_dense` has found."""
+    """Return the weighting by a table of `from_dense`."""
     return FixedClassWeights(torch.tensor(table["weight"].to_numpy(), dtype=torch.float32))

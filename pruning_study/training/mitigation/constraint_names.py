@@ -1,8 +1,8 @@
-"""Names of constraints and their usual dual steps, apart from the constraints, which take long to import."""
+"""Names of constraints and their default dual steps, kept apart from the constraints, which are slow to import."""
 
 CEAG, EQUALIZED_LOSS = "ceag", "equalized-loss"
 TRAIN, VALIDATION = "train", "validation"
-# Sizes of dual steps by constraint and images: those of the released code, and for validation images ours.
+# Dual step sizes by constraint and images: for training images those of the released code, for validation images ours.
 DUAL_STEPS = {
     (CEAG, TRAIN): 0.01,
     (CEAG, VALIDATION): 0.5,

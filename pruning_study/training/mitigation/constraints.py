@@ -1,6 +1,6 @@
 """Fine-tuning under constraints on what each class loses, by gradient descent and ascent on their Lagrangian.
 
-Descent on the weights is the training. Ascent raises the multiplier of a class while its constraint is broken.
+The training descends on the weights. The ascent raises the multiplier of a class while its constraint is broken.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ class Constraint(Protocol):
     """One constraint for each class, on a mean over its images."""
 
     def values(self, loss: Tensor, right: Tensor) -> Tensor:
-        """Return the value of each image that is averaged, [n], given its loss and whether it is predicted right."""
+        """Return the value of each image that the constraint averages, [n], given its loss and whether it is right."""
 
     def gaps(self, means: ClassMeans) -> Tensor:
-        """Return how far each class is from what the constraint wants, [classes]."""
+        """Return the gap between each class and the constraint's target, [classes]."""
 
     def violations(self, gaps: Tensor) -> Tensor:
-        """Return the change of each multiplier by a dual step of size 1, [classes]; none falls below 0."""
+        """Return the change of each multiplier by a dual step of size 1, [classes]; multipliers stay at 0 or above."""
 
     def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
-        """Return the weight of each class's loss beyond the mean loss in the Lagrangian, [classes]."""
+        """Return the Lagrangian's weight on each class's loss minus the mean loss, [classes]."""
 
 
 def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
-    """Return the factors whose weighted mean loss is the Lagrangian.
+    """Return a factor for each image, so that the mean of factor times loss is the Lagrangian.
 
     With L the mean loss of the n images, L_c that of the n_c images of class c, and v_c the pull, the Lagrangian is
     L + sum_c v_c (L_c - L) over the classes that have an image here, up to constants. It is the mean of factor times
@@ -69,7 +69,7 @@ def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Constrained:
-    """The weighting by a constraint: `pruning_study.training.weighting.Weighting` says what its methods do.
+    """The `pruning_study.training.weighting.Weighting` that a constraint determines.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ class Constrained:
     epoch_steps : int
         Training steps in an epoch.
     each_step : bool
-        Make a dual step after each training step, on the last training images of each class. Else make one after each
-        epoch, on the validation images.
+        Make a dual step after each training step, on the last training images of each class; otherwise make one after
+        each epoch, on the validation images.
     first : int
         Training step, from 0, with which the constraint begins: the first one with the final masks.
     """
@@ -96,7 +96,7 @@ class Constrained:
     first: int = 0
 
     def initial_state(self) -> dict[str, Tensor]:
-        """Return multipliers of 0, the gaps of the last dual step, and buffers where training images count."""
+        """Return multipliers and gaps of 0 and, if the constraint is on training images, empty buffers."""
         zeros = torch.zeros(self.classes, device=self.device)
         state = {MULTIPLIERS: zeros, GAPS: zeros.clone(), STEPS: torch.zeros((), dtype=torch.int64)}
         return state | (empty_buffers(self.classes, self.device) if self.each_step else {})
@@ -112,7 +112,7 @@ class Constrained:
             self._ascend(state, over_buffers(state))
 
     def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
-        """Make a dual step on the validation images, unless training images count."""
+        """Make a dual step on the validation images, unless the constraint is on training images."""
         if not self.each_step and self._begun(state, self.epoch_steps):
             scores = engine.logits(model, validation.images)
             loss = engine.cross_entropies(scores, validation.labels)
@@ -120,7 +120,7 @@ class Constrained:
             self._ascend(state, over_images(validation.labels, values, self.classes))
 
     def _begun(self, state: dict[str, Tensor], steps: int) -> bool:
-        """Count training steps, and return whether the last of them was one with the final masks."""
+        """Count training steps, and return whether the constraint has begun."""
         state[STEPS] += steps
         return int(state[STEPS]) > self.first
 
@@ -132,7 +132,7 @@ class Constrained:
 
 
 def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:
-    """Return a constraint by its name, with what it asks about the dense network on the images that it counts.
+    """Return a constraint by its name; ceag measures the dense network on the images of the constraint.
 
     Parameters
     ----------

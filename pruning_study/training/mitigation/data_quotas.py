@@ -15,8 +15,8 @@ OPTION = "data_quotas"
 def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:
     """Return the share of each class's images that DRoP keeps (Vysogorets, Ahuja and Kempe 2025, Algorithm 1).
 
-    Shares are proportional to 1 - recall, and keep `density` of all images together. A class that would have to keep
-    more than all its images keeps all, and the others share what is missing in the same proportions.
+    Shares are proportional to 1 - recall, and keep `density` of all images together. A class whose share would exceed 1
+    keeps all its images, and the other classes make up for the rest in the same proportions.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarr
 
     Examples
     --------
-    Of 30 images 15 are to be kept. Recalls of 0.6, 0.9 and 0.9 share them as 4 : 1 : 1, but the first class has only
-    ten. The other five are shared equally:
+    Of 30 images, 15 are kept. Recalls of 0.6, 0.9 and 0.9 share them as 4 : 1 : 1, so the first class keeps all of its
+    ten images, and each of the others 2.5:
 
     >>> densities(np.array([10, 10, 10]), np.array([0.6, 0.9, 0.9]), 0.5).round(6).tolist()
     [1.0, 0.25, 0.25]
@@ -66,7 +66,7 @@ def chosen(
     indices : int64 [n]
         The training images.
     recall : (classes,)
-        Recall of each class on validation images, of which every split has one of each class.
+        Recall of each class on validation images; every split has at least one of each class.
     density : float in (0, 1]
         Share of the training images that is kept.
     seed : int
@@ -83,8 +83,8 @@ def chosen(
     for label, number in enumerate(np.bincount(train_labels[indices_chosen], minlength=len(classes))):
         if not number:
             raise StudyError(
-                f"the quota of class {shortened(classes[label])} is no training image, for the dense network gets "
-                f"{recall[label]:.2%} of its validation images right: take more of them (--validation-fraction)",
+                f"the quota of class {shortened(classes[label])} is 0 training images, because the dense network gets "
+                f"{recall[label]:.2%} of its validation images right: hold out more of these (--validation-fraction)",
                 option=OPTION,
             )
     return indices_chosen

@@ -1,4 +1,4 @@
-"""Equalized loss: every class has the mean loss.
+"""Equalized loss: every class must have the mean loss.
 
 Tran, Fioretto, Kim and Naidu (2022), "Pruning has a disparate impact on model accuracy", Section 6, in the form of the
 released code of Hashemizadeh et al. (2024), who compare with it.
@@ -22,7 +22,7 @@ class EqualizedLoss:
         return loss
 
     def gaps(self, means: ClassMeans) -> Tensor:
-        """Return the loss of each class beyond the mean loss."""
+        """Return the loss of each class minus the mean loss."""
         return means.each - means.overall
 
     def violations(self, gaps: Tensor) -> Tensor:

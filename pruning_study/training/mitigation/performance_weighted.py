@@ -1,4 +1,4 @@
-"""Performance-weighted loss: images on which the dense network does badly count more, and its predictions are learned.
+"""Performance-weighted loss: learn the dense network's corrected predictions, with more weight on its weak images.
 
 Meyer and Wong (2022), "A fair loss function for network pruning", in the form of their released code.
 """
@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.predicted import predicted_classes
 
-# A logit beside logits of 0 whose probability is 1, and theirs exactly 0, in single precision.
+# A logit so large that, beside logits of 0, its probability is exactly 1 in single precision, and theirs 0.
 _CERTAIN = 1e4
 
 
 def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
-    """Return the loss: the cross-entropy with the corrected predictions of the dense network, times the weights.
+    """Return the loss: the cross-entropy with the dense network's corrected predictions, times the image weights.
 
-    It is told as a distillation by the teacher's predictions alone, whose divergence differs from the cross-entropy by
-    a constant.
+    It is written as a distillation without labels, because the divergence from the teacher differs from the
+    cross-entropy only by a constant.
 
     Parameters
     ----------
     dense : nn.Module
-        The dense network, in eval mode. It is given the images as the training gives them, flips and crops included.
+        The dense network, in eval mode. It gets the training's images with their flips and crops.
     theta, gamma : float
         As `image_weights` takes them.
     """
@@ -36,7 +36,7 @@ def distillation(dense: nn.Module, theta: float, gamma: float) -> Distillation:
 def targets(
     logits: Tensor, labels: Tensor, softmax: Callable[[Tensor], Tensor], *, theta: float, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the corrected logits and the weights of images, as `pruning_study.training.distillation.Targets` says."""
+    """Return the corrected logits and the weights of images, for `pruning_study.training.distillation.Targets`."""
     return corrected(logits, labels), image_weights(softmax(logits), labels, theta, gamma)
 
 
@@ -49,7 +49,7 @@ def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: fl
         Of the dense network.
     labels : int64 Tensor [n]
     theta : float, in [0, 1]
-        The least weight, of an image of which the dense network is certain.
+        The smallest weight, of an image with p = 1.
     gamma : float, >= 0
         How fast weights fall with p.
 
@@ -58,13 +58,13 @@ def image_weights(probabilities: Tensor, labels: Tensor, theta: float, gamma: fl
     float32 Tensor [n]
     """
     doubts = (1 - probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)).clamp(min=0)
-    # In double precision, of which single precision drops the digits in which powers differ between processors.
+    # In double precision; rounding to single precision drops the digits in which powers differ between processors.
     weights = [theta + (1 - theta) * doubt**gamma for doubt in doubts.tolist()]
     return torch.tensor(weights, dtype=torch.float32, device=labels.device)
 
 
 def corrected(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the dense network's logits, and where its prediction is wrong, logits that are certain of the label.
+    """Return the dense network's logits or, if its prediction is wrong, logits that give the label probability 1.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-// Batch normalization: the statistics of a batch or the running ones, and the gradients that pass it.
+// Batch normalization by the statistics of a batch or by the running ones, and its gradients.
 #pragma once
 
 #include <algorithm>
@@ -9,14 +9,14 @@
 
 namespace native {
 
-// What the normalizations of a network have besides their parameters, one layer after the other.
+// Running statistics and settings of a network's normalizations, one layer after the other.
 struct Statistics {
     struct Setting {
         double epsilon, momentum;
     };
     float* running;           // [channels] means, then [channels] variances, of each layer
     const Setting* settings;  // of each layer
-    bool of_batch;            // as in training, where the running ones follow those of the batch
+    bool of_batch;            // as in training, which also updates the running ones
 };
 
 // 1 in the lanes of a group that have an image of the batch, and 0 in the others.
@@ -28,8 +28,8 @@ inline Lanes present(int images, int group) {
 
 // Parameters: [channels] weights, then [channels] biases.
 //
-// Each image's sums are taken in its lane while a layer's output is in the cache. They are joined in double, and lanes
-// without an image are left out then.
+// Each image's sums are taken in its lane while a layer's output is in the cache. They are then added in double
+// precision, without the lanes that have no image.
 template <int Channels, int Pixels>
 class BatchNorm {
    public:
@@ -39,11 +39,11 @@ class BatchNorm {
         if (sums_.size() < static_cast<std::size_t>(groups)) sums_.resize(groups);
     }
 
-    // Takes the sums of a group's values.
+    // Takes the sums over a group's values.
     NATIVE_SHARED void measure(const Lanes* values, int group) {
         for (int channel = 0; channel < Channels; ++channel, values += Pixels) {
-            // Deviations from a value near the mean: squares of the values themselves would lose the spread's digits
-            // where the mean is much larger.
+            // Sums deviations from a value near the mean, because squares of the values themselves would lose the
+            // digits of the spread if the mean is much larger.
             Lanes pivot{};
             for (int pixel = 0; pixel < PROBED; ++pixel) pivot += values[pixel];
             pivot *= broadcast(1.0f / PROBED);
@@ -62,7 +62,7 @@ class BatchNorm {
         sums_[group].second[channel] = fma(-total, mean, squares);
     }
 
-    // Normalizes by the measured batch from now on, and lets the running statistics follow it.
+    // Normalizes by the measured batch from now on, and updates the running statistics.
     NATIVE_SHARED void settle(int images, const float* parameters, float* running, Statistics::Setting setting) {
         const double count = static_cast<double>(images) * Pixels;
         for (int channel = 0; channel < Channels; ++channel) {
@@ -96,8 +96,8 @@ class BatchNorm {
         return {broadcast(mean_[channel]), broadcast(factor_[channel]), broadcast(summand_[channel])};
     }
 
-    // Lets a group's gradient pass the ReLU in front of which these values are, shortcut or none, and takes its sums.
-    // Where Joined, another gradient is added first, which stands where the result is written.
+    // Passes a group's gradient back through the ReLU that follows, with or without a shortcut, and takes its sums. If
+    // Joined, the gradient that is in `gradient` is added first; the result replaces it.
     template <bool Joined>
     NATIVE_SHARED void measure_gradient(const Lanes* behind, const Lanes* activation, const Lanes* values,
                                         Lanes* gradient, int group) {
@@ -119,7 +119,7 @@ class BatchNorm {
         sums_[group].second[channel] = products;
     }
 
-    // Adds to the parameters' gradient; gives the input's from now on.
+    // Adds to the parameters' gradient, and prepares find_input_gradient().
     NATIVE_SHARED void settle_gradient(int images, float* gradient, bool of_batch) {
         const double count = static_cast<double>(images) * Pixels;
         for (int channel = 0; channel < Channels; ++channel) {
@@ -138,7 +138,7 @@ class BatchNorm {
         }
     }
 
-    // The gradient of a group's values, from that of what they were normalized to; 0 in lanes without an image.
+    // The gradient of a group's values, from that of the normalized values; 0 in lanes without an image.
     NATIVE_SHARED void find_input_gradient(const Lanes* gradient, const Lanes* values, Lanes present,
                                            Lanes* input_gradient) const {
         for (int channel = 0; channel < Channels; ++channel) {
@@ -149,7 +149,7 @@ class BatchNorm {
         }
     }
 
-    // What the gradient of a value has besides its factor: slope * (value - mean) + level.
+    // Terms of a value's gradient, besides factor * gradient: slope * (value - mean) + level.
     float slope(int channel) const { return slope_[channel]; }
     float level(int channel) const { return level_[channel]; }
 
@@ -163,7 +163,7 @@ class BatchNorm {
     };
 
     std::vector<Sums> sums_;
-    // The mean in single precision, and what it leaves of the mean.
+    // The mean in single precision, and its rounding error.
     float mean_[Channels], rest_[Channels];
     float factor_[Channels], summand_[Channels], slope_[Channels], level_[Channels];
     double inverse_[Channels];  // of the standard deviation
@@ -172,7 +172,7 @@ class BatchNorm {
         Lanes first, second;
     };
 
-    // The sums of the first of the pairs that term(pixel) gives, and of their products.
+    // For the pairs that term(pixel) gives, the sum of their first values, and the sum of their products.
     template <class Term>
     static Pair both_sums(Term&& term) {
         constexpr int CHAINS = 4;  // several at once: an addition waits for the one before

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "network.cpp"
 ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
-# What a library does not export is its own. Else constants of one network, compiled for two instruction sets, would be
-# one constant in a process that loads both libraries.
+# Symbols that a library does not export stay private. Otherwise, if a process loads libraries of one network for two
+# instruction sets, they would share the constants of the first.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno"),
     *("-shared", "-fPIC", "-fvisibility=hidden"),
@@ -38,7 +38,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def library(network: str, source: Path = SOURCE, *, unloadable: int | None = None) -> Path:
-    """Return the library of a network from the cache, where it is compiled if it is missing or damaged.
+    """Return a network's library from the cache; compile it first if it is missing or damaged.
 
     If several processes ask for one library at once, one of them compiles and the others wait.
 
@@ -49,7 +49,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     source : Path
         C++ file that is compiled for this type.
     unloadable : int, optional
-        Inode of a library that does not load. If it is still the one in the cache, the library is compiled anew.
+        Inode of a library that does not load. If the file in the cache still has it, the library is compiled anew.
 
     Returns
     -------
@@ -78,14 +78,14 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     except StudyError as error:
         raise NativeError(str(error)) from error
     except OSError as error:
-        raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
+        raise NativeError(f"its library cannot be written to {path.parent}: {error.strerror or error}") from error
     return path
 
 
 def _is_whole(path: Path, unloadable: int | None) -> bool:
-    """Return whether a library is as it was compiled, by the digest behind it.
+    """Return whether a library is complete, by the digest at the end of its file.
 
-    Loading half a library can end the process. The loader does not read what stands behind a library.
+    Loading an incomplete library can crash the process. The loader ignores the digest.
     """
     try:
         private_folders.check_file(path)
@@ -97,7 +97,7 @@ def _is_whole(path: Path, unloadable: int | None) -> bool:
 
 
 def _compile(compiler: list[str], source: Path, path: Path) -> None:
-    """Compile a library aside, and give it its name when all of it is on the disk."""
+    """Compile a library to a temporary file, and rename it once it is on the disk."""
     aside = path.with_suffix(".part")
     aside.unlink(missing_ok=True)  # a killed process left it
     flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
@@ -121,7 +121,7 @@ def _compiler() -> list[str]:
     except ValueError as error:
         raise NativeError(f"$CXX is no command: {error}") from error
     if unfit := next((flag for flag in named if flag in UNFIT_FLAGS), None):
-        raise NativeError(f"$CXX has {unfit}, with which every compiler rounds otherwise: leave this flag out")
+        raise NativeError(f"$CXX has {unfit}, which changes how results are rounded: leave this flag out")
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command
@@ -149,7 +149,7 @@ def _run(command: list[str]) -> str:
 
 
 def _read_cpu() -> dict[str, str]:
-    """Return the system's facts about the CPU by name."""
+    """Return the fields of /proc/cpuinfo by name."""
     try:
         lines = CPU.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -14,8 +14,8 @@ struct Image {
 // Marks a window of the pool that no gradient passes.
 constexpr int NONE = -1;
 
-// The largest of a window's pixels, the first of them among equals, and NaN before all, as torch has it; and which
-// of them it is, or NONE.
+// The largest of a window's pixels, and its index or NONE. As in torch, the first of equal pixels counts, and NaN
+// before all others.
 template <int Pool, bool Rectified>
 inline void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
     Lanes most = window[0];
@@ -35,7 +35,7 @@ inline void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
     largest = __builtin_convertvector(which, LaneByte);
 }
 
-// The gradient of a window's pixels, and their sum.
+// Sets the gradient of a window's pixels, and returns their sum.
 template <int Pool>
 inline Lanes unpool_window(Lanes gradient, LaneByte largest, Lanes* window, int stride) {
     const LaneIndex which = widened(largest);
@@ -47,9 +47,9 @@ inline Lanes unpool_window(Lanes gradient, LaneByte largest, Lanes* window, int 
 
 // A convolution, stride 1, no padding; then a max-pool of Pool x Pool windows (1: none), then, if Rectified, a ReLU.
 //
-// The three are one layer because the convolution's own output then never leaves the registers: a window of the pool
-// is convolved, reduced to its largest value and only that is stored. Of that output the gradient is 0 but at one
-// pixel of each window, so that which pixel was the largest is all that the backward pass needs to be told.
+// The three are one layer because the convolution's own output then never leaves the registers: a window of the pool is
+// convolved and reduced to its largest value, and only that is stored. The gradient of the convolution's output is 0
+// except at one pixel of each window, so that the backward pass needs only the index of the largest pixel.
 //
 // `Output` may be smaller than what the input allows: rows and columns that a later pool drops are never computed.
 // Where it pays, winograd.hpp has a specialization that takes fewer products.

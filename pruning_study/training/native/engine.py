@@ -30,14 +30,14 @@ from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.quantization import largest_integer, quantized_weights
 
 CLOSE = 1e-4
-CLOSE_GRADIENT = 0.05  # of 20 gradients of ResNet-20, one had a part that was 5e-4 off: a value at the edge of a ReLU
+CLOSE_GRADIENT = 0.05  # one of 20 gradients of ResNet-20 was 5e-4 off in a part, at the edge of a ReLU
 # Bytes of packed images that are normalised at once, to be handed to the library.
 PORTION = 2**26
-# Images are handed to the library for a second or two of training: so many multiplications, forward, in portions of
-# whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion, and
-# for each the library asks the system for memory, which took 7 % of the time where a portion was a batch.
+# The library gets images in portions of whole BATCHes (its unit outside training) with at most so many multiplications
+# in the forward pass, which is a second or two of training. An interrupt waits for the end of a portion. Portions are
+# not smaller because the library allocates memory for each, which took 7 % of the time when a portion was a batch.
 MULTIPLICATIONS, BATCH = 2**35, 128
-DIGEST = 0xE7E3CE94AE18395E  # what `self_test.hpp` gives on every machine
+DIGEST = 0xE7E3CE94AE18395E  # result of `self_test.hpp`, the same on every machine
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
@@ -48,7 +48,7 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     Parameters
     ----------
     model : nn.Module
-        Model with the layers that the engine is for; its weights do not matter.
+        Model whose layers the engine is compiled for; its weights do not matter.
     image_shape : (channels, height, width)
 
     Returns
@@ -64,8 +64,8 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     library = _library(stack.network)
     if library.digest() != DIGEST:
         raise NativeError(
-            "the compiler joins or reorders operations, although it is told not to, so that networks would be others "
-            "than on other machines: use another one, or other flags in $CXX"
+            "the compiler joins or reorders operations, although it is told not to, so that results would differ from "
+            "those of other machines: use another compiler, or other flags in $CXX"
         )
     engine = Native(stack, library)
     _check(engine, model, image_shape, stack.classes)
@@ -75,8 +75,9 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
     """Raise a NativeError unless the engine computes what the model does, in evaluation and in training.
 
-    This finds layers that a method `stack` or the names of a block's layers do not tell of, and a faulty compiler. The
-    weights are drawn: an initial weight of 0 hides what stands before it.
+    This finds computations that the method `stack` or the names of a block's layers do not reveal, and faulty
+    compilers. The weights are drawn at random, because an initial weight of 0 would hide errors in the layers before
+    it.
     """
     with seeded(0, "check of the native engine", torch.device("cpu")):
         _check_drawn(engine, model, image_shape, classes)
@@ -207,11 +208,11 @@ class Native:
         return f"{name} with weights of {self._weight_bits} bits" if self._weight_bits else name
 
     def with_weight_bits(self, bits: int) -> "Native":
-        """Return this engine with quantised weights, as `Engine.with_weight_bits` says."""
+        """Return this engine with quantised weights, as in `Engine.with_weight_bits`."""
         return Native(self._stack, self._library, bits)
 
     def train_epoch(self, model: nn.Module, steps: Steps) -> float:
-        """Train as `Engine.train_epoch` says."""
+        """Train a model in place, as in `Engine.train_epoch`."""
         train, batches, optimizer, augment = steps.train, steps.batches, steps.optimizer, steps.augment
         masks, withheld, distillation = steps.masks, steps.withheld, steps.distillation
         factors, outcomes, stepped = steps.factors, steps.outcomes, steps.stepped
@@ -236,7 +237,7 @@ class Native:
         black = self._checked_black(augment.black) if augment else None
         rates = torch.tensor(optimizer.learning_rates(len(batches)), dtype=torch.float32)
         loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
-        # The images that a teacher sees augmented are copies.
+        # The images of a portion are copied if a teacher has to see them augmented.
         copied = augment is not None and distillation is not None
         calls = _Calls(stepped)
         whole = (order, sizes, rates, crops)
@@ -260,7 +261,7 @@ class Native:
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
             )
-            if outcomes and seen and portion.places is not None:  # else it is given the outcomes themselves
+            if outcomes and seen and portion.places is not None:  # else the library wrote to `outcomes` itself
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
             calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
@@ -273,7 +274,7 @@ class Native:
         return (loss.item() - weight * temperature**2 * entropy) / len(order)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
-        """Return the logits as `Engine.logits` says."""
+        """Return the logits as in `Engine.logits`."""
         parameters: dict[str, Tensor] = dict(model.named_parameters())
         if self._weight_bits:
             parameters |= quantized_weights(model, self._weight_bits)
@@ -294,21 +295,21 @@ class Native:
         return scores
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the softmax of logits as `Engine.probabilities` says."""
+        """Return the softmax of logits as in `Engine.probabilities`."""
         return self._softmax(scores)[0]
 
     def cross_entropy(self, scores: Tensor, labels: Tensor) -> float:
-        """Return the mean cross-entropy as `Engine.cross_entropy` says."""
+        """Return the mean cross-entropy as in `Engine.cross_entropy`."""
         return math.fsum(self.cross_entropies(scores, labels).tolist()) / len(labels)
 
     def cross_entropies(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropies as `Engine.cross_entropies` says."""
+        """Return the cross-entropies as in `Engine.cross_entropies`."""
         return self._softmax(scores, labels)[1]
 
     def _softmax(self, scores: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the softmax of logits, [n, classes], and of each row the cross-entropy with its label, [n].
+        """Return the softmax of logits, [n, classes], and the cross-entropy of each row with its label, [n].
 
-        Without labels this is the cross-entropy with the softmax itself, its entropy.
+        Without labels, the entropy of each row's softmax takes the place of the cross-entropy.
         """
         if (scores.shape[1:], scores.dtype, scores.device.type) != ((self._stack.classes,), torch.float32, "cpu"):
             raise ValueError(f"logits should be float32 of {self._stack.classes} classes on the cpu")
@@ -320,7 +321,7 @@ class Native:
         return shares, losses
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """Return the gradient of the data, as `gradients.data_gradient` does."""
+        """Return the gradient of the data loss, as `gradients.data_gradient` does."""
         labels = self._checked_labels(train)
         parameters = dict(model.named_parameters())
         weights, running = self._flat(parameters), self._running(model)
@@ -359,7 +360,7 @@ class Native:
     def measure_statistics(
         self, model: nn.Module, train: Examples, batches: Sequence[Tensor], augment: FlipCrop | None
     ) -> None:
-        """Measure as `Engine.measure_statistics` says, by an epoch whose steps have the length 0."""
+        """Set BatchNorm's running statistics as in `Engine.measure_statistics`, by an epoch of steps of length 0."""
         measured, engine = copy.deepcopy(model), Native(self._stack, self._library)
         for number, batch in enumerate(batches, start=1):
             engine._settings[:, 1] = 1 / number  # the mean of all batches
@@ -400,7 +401,7 @@ class Native:
     def _teacher_probabilities(
         self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None, factors: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the softened probabilities that a portion's images are to have, their entropies, and all factors."""
+        """Return the softened target probabilities of a portion's images, their entropies, and factors on losses."""
         logits = distillation.logits
         if augment:
             assert portion.crops is not None
@@ -424,7 +425,7 @@ class Native:
         _deal(flat, tensors, self._stack.parameters)
 
     def _channels(self, model: nn.Module) -> Tensor:
-        """Return the first and the last place of each quantised channel among the flat weights, int64 [channels, 2]."""
+        """Return the bounds [begin, end) of each quantised channel among the flat weights, int64 [channels, 2]."""
         quantized = set(prunable(model, output_layer=True) if self._weight_bits else ())
         places, start = [torch.empty(0, 2, dtype=torch.int64)], 0
         for name, shape in self._stack.parameters.items():
@@ -447,7 +448,7 @@ class Native:
 
 
 def _check_of_images(count: int, factors: Tensor | None, outcomes: Outcomes | None) -> None:
-    """Raise a ValueError unless what is given of each image fits so many of them."""
+    """Raise a ValueError unless the tensors of factors and outcomes fit `count` images."""
     tensors = [("factors", factors, torch.float32)]
     if outcomes:
         tensors += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
@@ -480,13 +481,13 @@ def _deal(flat: Tensor, tensors: Mapping[str, Tensor], shapes: Mapping[str, torc
 
 
 class _Portion(NamedTuple):
-    """Examples that the library is given at once: the batches that they belong to, as places among them.
+    """The examples of one call of the library, and its batches as indices of these examples.
 
     Parameters
     ----------
     images, labels : Tensor
     order : int64 Tensor
-        Places of the batches' images, one batch after the other.
+        Indices of the batches' images, one batch after the other.
     sizes : int64 Tensor
         Number of images of each batch.
     rates : float32 Tensor
@@ -494,7 +495,7 @@ class _Portion(NamedTuple):
     crops : int8 Tensor [len(order), 3], optional
         How each image of `order` is augmented, as `FlipCrop.drawn` returns it.
     places : int64 Tensor, optional
-        Where the examples are in the training set; None if they are all of it.
+        Indices of the examples in the training set; None if they are all of it.
     """
 
     images: Tensor
@@ -507,9 +508,9 @@ class _Portion(NamedTuple):
 
 
 class _Calls:
-    """Calls after each step: by the library, or after a portion that is a copy, which has one batch.
+    """Calls of `stepped` after each step: by the library or, for a copied portion of one batch, after the library.
 
-    What is raised cannot pass through the library. So it is kept until the library has returned.
+    An exception cannot pass through the library, so it is kept until the library has returned.
     """
 
     def __init__(self, stepped: Callable[[int], None] | None) -> None:
@@ -517,11 +518,11 @@ class _Calls:
         self._by_library = STEPPED(self._call) if stepped else STEPPED()
 
     def pointer(self, portion: "_Portion") -> Any:
-        """Return the function that the library calls while it trains on a portion."""
+        """Return the function that the library calls after each step on a portion; null for a copy."""
         return self._by_library if portion.places is None else STEPPED()
 
     def after(self, portion: "_Portion") -> None:
-        """Call after a portion that is a copy, count its batches, and raise what a call has raised."""
+        """Call `stepped` if a finished portion was a copy, count its batches, and raise a kept exception."""
         if self._stepped and portion.places is not None:
             self._stepped(self._batches)
         self._batches += len(portion.sizes)
@@ -549,9 +550,9 @@ def _portions(
     copied: bool,
     alone: bool,
 ) -> Iterator[_Portion]:
-    """Yield some batches at a time, about so many images, with copies of these if so said or if they are packed.
+    """Yield portions of whole batches, about `images` images each; these are copies if `copied`, or if they are packed.
 
-    Where the images are copied and `alone`, a portion has one batch.
+    If the images are copied and `alone` is true, a portion has one batch.
     """
     whole = None if copied or isinstance(train.images, PackedImages) else train.images
     if whole is None:
@@ -573,6 +574,6 @@ def _pointer(tensor: Tensor | None) -> int | None:
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a factor, 1 or 0, for every weight of every parameter."""
+    """Return the masks as factors, 1 or 0, for every weight of every parameter."""
     ones = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
     return ones | {name: mask.float() for name, mask in masks.items()}

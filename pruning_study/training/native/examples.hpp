@@ -1,4 +1,4 @@
-// Images and labels, and how images come into the lanes, flipped and shifted where a training wants it.
+// Images and labels, and the loading of images into lanes, flipped and shifted if they are augmented.
 #pragma once
 
 #include <algorithm>
@@ -10,22 +10,22 @@ namespace native {
 struct Examples {
     const float* images;    // [N][pixels]
     const int64_t* labels;  // [N]
-    const float* factors;   // [N], on the loss of each image; null where all are 1
+    const float* factors;   // [N], on the loss of each image; null if all are 1
 };
 
-// How the images of a training are flipped and shifted before they are taken; null crops where they are not.
+// How the images of a training are flipped and shifted; `crops` is null if they are not.
 struct Augmentation {
     struct Crop {
         int8_t flipped, row, column;  // of the upper left corner among the rows and columns of the image
     };
     const Crop* crops;   // of each image in the order in which they are taken
-    const float* black;  // [channels], what stands around the image
+    const float* black;  // [channels], the value around the image
     int height, width;
 
     Augmentation from(int64_t place) const { return {crops ? crops + place : nullptr, black, height, width}; }
 };
 
-// Puts images of so many pixels, all channels counted, into lanes.
+// Loads images into lanes; `Pixels` counts those of all channels.
 template <int Pixels>
 class Gatherer {
    public:

@@ -1,4 +1,4 @@
-// Exponential and logarithm. Those of the system's library give other last digits on other systems.
+// Exponential and logarithm, because those of the system's library differ in the last digits between systems.
 //
 // Reductions and polynomials are those of Cephes (S. L. Moshier); errors are about one unit in the last digit.
 #pragma once

@@ -1,7 +1,7 @@
-// What a mask has left of a layer's weights.
+// The weights of a layer that a mask keeps.
 //
-// Images lie across the lanes, so that a weight is one multiply-add for each register of images, wherever in its layer
-// it stands, and one that is left out takes no time: where few are left, layers go by a list of them.
+// Because images lie across the lanes, a weight takes one multiply-add for each register of images, wherever in its
+// layer it is, and a weight that is skipped takes no time. If few weights are kept, layers go through a list of them.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace native {
 
-// Of each line of a matrix, which lie `line_stride` apart, the places, `stride` apart, where it is not 0.
+// For each line of a matrix, the places where it is not 0. Lines lie `line_stride` apart, and places `stride` apart.
 class Places {
    public:
     Places(const float* matrix, int lines, int line_stride, int places, int stride) {
@@ -38,8 +38,8 @@ class Places {
     std::vector<std::size_t> ends_;
 };
 
-// Whether lists pay. Measured for LeNet5, forward and backward: with AVX-512 up to .35 of the second convolution, .4 of
-// the linear layers; with AVX2 up to .4 and .5.
+// Whether a list is faster. Measured for LeNet5, forward and backward, it is up to these shares of kept weights: .35 of
+// the second convolution and .4 of the linear layers with AVX-512, .4 and .5 with AVX2.
 inline bool few_kept(const float* mask, int weights, int one_in = 3) {
     return one_in * (weights - std::count(mask, mask + weights, 0.0f)) <= weights;
 }

@@ -34,8 +34,8 @@ constexpr int REGISTERS = 32;
 #error "needs AVX-512, AVX2 with FMA, or NEON on 64 bits"
 #endif
 
-// Results are the same to the last bit with registers of any width. What is summed over images is summed for each of
-// SUM_LANES lanes, in SHARES registers that take turns, and then over these lanes.
+// Results are the same to the last bit with registers of any width, because sums over images are first taken for each
+// of SUM_LANES lanes, in SHARES registers that take turns, and then over these lanes.
 constexpr int SUM_LANES = 16, SHARES = SUM_LANES / WIDTH;
 
 constexpr int CACHE_LINE = 16 / WIDTH;  // in registers
@@ -45,14 +45,16 @@ typedef int32_t LaneIndex __attribute__((vector_size(WIDTH * sizeof(int32_t))));
 typedef int16_t LaneShort __attribute__((vector_size(WIDTH * sizeof(int16_t))));
 typedef int8_t LaneByte __attribute__((vector_size(WIDTH)));
 
-// Marks what layers of a type share: copies of it for each of a hundred layers would take minutes to compile.
+// Marks functions that layers of a type share, because a copy for each of a hundred layers would take minutes to
+// compile.
 #define NATIVE_SHARED __attribute__((noinline))
 
-// Not `Lanes{} + value`: it turns -0 into 0, so that the compiler has to add; subtracting 0 changes nothing and is left
-// out. With AVX2 it is 6 % of a training step of LeNet5.
+// Not `Lanes{} + value`, which the compiler must compute because it turns -0 into 0. Subtracting 0 changes nothing, so
+// the compiler leaves it out, which saves 6 % of a training step of LeNet5 with AVX2.
 inline Lanes broadcast(float value) { return value - Lanes{}; }
 
-// a * b + c, rounded once. Written out: else each compiler chooses by itself which products it joins with which sums.
+// a * b + c, rounded once. Written out, because otherwise each compiler chooses which products it fuses with which
+// sums.
 inline Lanes fma(Lanes a, Lanes b, Lanes c) {
 #if defined(NATIVE_WIDTH)
     for (int lane = 0; lane < WIDTH; ++lane) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
@@ -74,7 +76,8 @@ inline Lanes load(const float* from) {
     return lanes;
 }
 
-// In a register, where GCC would load it anew for each product: with AVX2 loads then take longer than products.
+// Keeps lanes in a register. GCC would load them again for each product, and with AVX2 loads then take longer than
+// products.
 inline Lanes held(Lanes lanes) {
 #if defined(__aarch64__)
     asm("" : "+w"(lanes));
@@ -86,13 +89,14 @@ inline Lanes held(Lanes lanes) {
 
 inline void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
-// In two steps: GCC takes the bytes one by one when it is to widen them fourfold in one, which was a fifth of the first
-// layer's backward pass in LeNet5.
+// In two steps, because GCC handles bytes one by one to widen them fourfold in one step, which took a fifth of the
+// first layer's backward pass in LeNet5.
 inline LaneIndex widened(LaneByte bytes) {
     return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
 }
 
-// Lane `lane` of both results of exchanging, between two registers, the lanes whose numbers differ in bit `Stride`.
+// Which lane of two registers becomes lane `lane` of the first and of the second when they exchange lanes by bit
+// `Stride`.
 constexpr int kept_low(int lane, int stride) { return lane & stride ? WIDTH + (lane ^ stride) : lane; }
 constexpr int kept_high(int lane, int stride) { return lane & stride ? WIDTH + lane : lane ^ stride; }
 
@@ -117,7 +121,7 @@ inline void transpose(Lanes (&rows)[WIDTH]) {
     if constexpr (Stride > 1) transpose<Stride / 2>(rows);
 }
 
-// The sum of row i's lanes in lane i; uses the rows up. Each exchange lets two rows be added into one.
+// The sum of row i's lanes in lane i; overwrites the rows. After each exchange, two rows can be added into one.
 template <int Stride = WIDTH / 2>
 inline Lanes sums_of(Lanes* rows) {
 #pragma GCC unroll 16
@@ -129,8 +133,8 @@ inline Lanes sums_of(Lanes* rows) {
     return rows[0];
 }
 
-// The sum of the shares of a sum, which lie `stride` apart: of the lanes that are WIDTH, 2 WIDTH ... apart, as in
-// sums_of() those of one register.
+// Adds the shares of a sum, which lie `stride` apart, in the order in which sums_of() adds the lanes of a wider
+// register.
 inline Lanes joined(const Lanes* shares, int stride) {
     static_assert(SHARES == 1 || SHARES == 2 || SHARES == 4);
     if constexpr (SHARES == 1) return shares[0];
@@ -138,7 +142,7 @@ inline Lanes joined(const Lanes* shares, int stride) {
     if constexpr (SHARES == 4) return (shares[0] + shares[2 * stride]) + (shares[stride] + shares[3 * stride]);
 }
 
-// Adds to numbers the lanes of registers, which come one by one, WIDTH of them at once.
+// Adds the sum of each register's lanes to a number, for WIDTH registers at once.
 class LaneSums {
    public:
     void add(float& to, Lanes lanes) {
@@ -159,10 +163,10 @@ class LaneSums {
     int count_ = 0;
 };
 
-// How many things of a size in registers fit into so many of them; one at least, which may then not fit.
+// How many things of `size` registers fit into `registers`; at least one, even if it does not fit.
 constexpr int fitting(int registers, int size) { return registers > size ? registers / size : 1; }
 
-// How many registers hold so many images, or filters.
+// How many registers hold `count` images or filters.
 constexpr int groups_of(int count) { return (count + WIDTH - 1) / WIDTH; }
 
 // What belongs to each share of a sum.
@@ -182,21 +186,21 @@ struct SharesWritten {
     Lanes* operator[](int share) const { return values[share]; }
 };
 
-// Calls body(share, group) for all groups, those of a share one after the other: what they add to stays in the cache.
+// Calls body(share, group) for all groups, one share after the other, so that what they add to stays in the cache.
 template <class Body>
 inline void for_shares(int groups, Body&& body) {
     for (int share = 0; share < SHARES; ++share)
         for (int group = share; group < groups; group += SHARES) body(share, group);
 }
 
-// The size of equal parts, none above `most`, that `count` things are dealt with in.
+// The size of equal parts of `count` things, at most `most`.
 constexpr int part_of(int count, int most) {
     const int parts = (count + most - 1) / most;
     return (count + parts - 1) / parts;
 }
 
-// Calls body(size, start) for each part of [0, Count), the size a constant type of its own: the compiler then knows
-// the size of the tile of registers that the body holds, the last one's too.
+// Calls body(size, start) for each part of [0, Count). The size is a compile-time constant, so that the compiler knows
+// how many registers a tile takes in the body, also for the last part.
 template <int Count, int Size, class Body>
 inline void in_parts(Body&& body) {
     for (int start = 0; start + Size <= Count; start += Size) body(std::integral_constant<int, Size>{}, start);

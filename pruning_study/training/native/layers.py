@@ -1,4 +1,4 @@
-"""Layers that the native engine has, each with its C++ type, made from the modules of torch that they compute."""
+"""Layers of the native engine, each with its C++ type, made from the torch modules that they compute."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -69,7 +69,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Unit:
-    """A padded convolution, batch normalization, the shortcut that ends behind it, and a ReLU.
+    """A padded convolution, batch normalization, the shortcut that is added then, if any, and a ReLU.
 
     Parameters
     ----------
@@ -100,24 +100,24 @@ class Unit:
 
 
 def is_plain(layer: nn.Conv2d) -> bool:
-    """Return whether a convolution is one that stacks without BatchNorm have."""
+    """Return whether the engine supports a convolution in stacks without BatchNorm."""
     plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), "valid")
     return plain and layer.bias is not None
 
 
 def is_padded(layer: nn.Conv2d) -> bool:
-    """Return whether a convolution is one that residual networks have."""
+    """Return whether the engine supports a convolution in residual networks."""
     plain = (layer.kernel_size, layer.dilation, layer.groups, layer.padding_mode) == ((3, 3), (1, 1), 1, "zeros")
     return plain and layer.padding == (1, 1) and layer.stride in ((1, 1), (2, 2)) and layer.bias is None
 
 
 def convolution(layer: nn.Conv2d, input_shape: tuple[int, ...]) -> Convolution:
-    """Return a convolution on what has a shape, or raise a NativeError."""
+    """Return a convolution for inputs of a shape, or raise a NativeError."""
     if len(input_shape) == 1:
         raise NativeError("a convolution follows a linear layer")
     if not is_plain(layer):
         raise NativeError(
-            f"without BatchNorm it knows only convolutions of stride 1, with bias, without padding, and not {layer}"
+            f"without BatchNorm it supports only convolutions of stride 1, with bias, without padding, and not {layer}"
         )
     channels, *sides = input_shape
     _check_inputs(layer, layer.in_channels, channels)
@@ -131,26 +131,26 @@ def pooled(before: Convolution, pool: nn.MaxPool2d) -> Convolution:
     plain = (pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices) == (0, 1, False, False)
     if not plain or size != stride or size[0] != size[1] or size[0] > LARGEST_POOL:
         raise NativeError(
-            f"it knows only square max-pools whose stride is their size, at most {LARGEST_POOL}, and not {pool}"
+            f"it supports only square max-pools whose stride is their size, at most {LARGEST_POOL}, and not {pool}"
         )
     filters, height, width = before.output_shape
     return replace(before, output_shape=_bounded((filters, height // size[0], width // size[0])), pool=size[0])
 
 
 def linear(layer: nn.Linear, input_shape: tuple[int, ...]) -> Linear:
-    """Return a linear layer on what has a shape, or raise a NativeError."""
+    """Return a linear layer for inputs of a shape, or raise a NativeError."""
     if layer.bias is None:
-        raise NativeError(f"it knows only linear layers with bias, and not {layer}")
+        raise NativeError(f"it supports only linear layers with bias, and not {layer}")
     _check_inputs(layer, layer.in_features, prod(input_shape))
     _bounded((layer.in_features, 1, 1))
     return Linear(layer)
 
 
 def padded_shape(layer: nn.Conv2d, input_shape: ImageShape) -> ImageShape:
-    """Return the shape of what a unit's convolution computes, or raise a NativeError."""
+    """Return the output shape of a unit's convolution, or raise a NativeError."""
     if not is_padded(layer):
         raise NativeError(
-            f"with BatchNorm it knows only 3x3 convolutions, padding 1, stride 1 or 2, without bias, and not {layer}"
+            f"with BatchNorm it supports only 3x3 convolutions, padding 1, stride 1 or 2, without bias, and not {layer}"
         )
     channels, height, width = input_shape
     _check_inputs(layer, layer.in_channels, channels)
@@ -159,23 +159,24 @@ def padded_shape(layer: nn.Conv2d, input_shape: ImageShape) -> ImageShape:
 
 
 def check_normalization(layer: nn.BatchNorm2d, channels: int) -> None:
-    """Raise a NativeError if the headers do not have such a normalization."""
+    """Raise a NativeError if the headers do not support a normalization."""
     if not (layer.affine and layer.track_running_stats) or layer.momentum is None:
-        raise NativeError(f"it knows only BatchNorm with weights, running statistics and a momentum, and not {layer}")
+        raise NativeError(f"it supports only BatchNorm with weights, running statistics and momentum, and not {layer}")
     _check_inputs(layer, layer.num_features, channels)
 
 
 def check_shortcut(source: ImageShape, output_shape: ImageShape, stride: int) -> None:
-    """Raise a NativeError if a shortcut of option A does not lead from one shape to the other."""
+    """Raise a NativeError if a shortcut of option A cannot lead from one shape to the other."""
     added = output_shape[0] - source[0]
     if added < 0 or added % 2 or stride > 2 or (added == 0 and stride != 1):
         raise NativeError(f"its shortcut cannot lead from {source[0]} channels to {output_shape[0]} at stride {stride}")
 
 
 def _check_inputs(layer: nn.Module, taken: int, arriving: int) -> None:
-    # A model may change its images before they enter the stack. The library does not, and would read beyond their end.
+    # A model may change its images before they enter the stack. The library does not, and would read beyond the end of
+    # the images.
     if taken != arriving:
-        raise NativeError(f"{layer} takes {taken}, and is given {arriving}")
+        raise NativeError(f"{layer} takes {taken} inputs, and gets {arriving}")
 
 
 def _bounded(shape: ImageShape) -> ImageShape:

@@ -29,7 +29,7 @@ struct Linear {
         Lanes output[Groups][OUTPUTS];
         Lanes gradient[Groups][OUTPUTS];
         Lanes images[Groups * WIDTH][VECTORS];  // the input, a row for each image
-        std::optional<Kept> kept;               // where a mask has left few weights
+        std::optional<Kept> kept;               // if a mask has kept few weights
     };
 
     // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
@@ -109,7 +109,7 @@ struct Linear {
         }
     }
 
-    // Both gradients at once: they read the same of the output's.
+    // Both gradients at once, because they read the same gradients of the output.
     template <bool Asked, int Groups>
     static void differentiate_kept(const float* weights, const Places& units_of_input, const Lanes (*input)[INPUTS],
                                    const Lanes (*output_gradient)[OUTPUTS], Lanes (*input_gradient)[INPUTS],
@@ -170,7 +170,7 @@ struct Linear {
             for (int group = 0; group < Groups; ++group) to[group][row + r] = block[r][group];
     }
 
-    // A row for each image, from a lane for each.
+    // Transposes a lane for each image into a row for each image.
     static void turn(const Lanes* input, Lanes (*images)[VECTORS]) {
         for (int vector = 0; vector < VECTORS; ++vector) {
             Lanes rows[WIDTH];

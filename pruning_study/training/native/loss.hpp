@@ -7,21 +7,20 @@
 
 namespace native {
 
-// The part of the loss that wants a teacher's soft predictions; none where the weight is 0.
+// The distillation part of the loss; there is none if the weight is 0.
 struct Distillation {
     const float* wanted;  // [N][classes], the teacher's softmax at the temperature
     float weight, temperature;
 };
 
-// What training steps see of each image, [N] both: its cross-entropy, whatever its factor, and whether its label has the
-// largest logit; null where nobody asks.
+// Outcomes of training steps for each image, both [N]: its cross-entropy without its factor, and whether its label has
+// the largest logit. Null if they are not wanted.
 struct Outcomes {
     float* loss;
     bool* right;
 };
 
-// Of the images in the lanes: the softmax of their logits divided by the temperature; the logarithm of what it is
-// normalised by.
+// For the images in the lanes, sets the softmax of logits / temperature, and returns the logarithm of its normaliser.
 template <int Classes>
 Lanes softmax(const Lanes* logits, float temperature, Lanes* share) {
     Lanes most = logits[0], total{};
@@ -32,9 +31,9 @@ Lanes softmax(const Lanes* logits, float temperature, Lanes* share) {
     return logarithm(total) + most / temperature;
 }
 
-// The summed loss of images order[0..size), each times its factor, whose logits lie in lanes, and its gradient, times
-// `scale`; lanes that are left over get none. Of the teacher's part the loss is the cross-entropy: what is missing of
-// the divergence is a constant.
+// Returns the summed loss of images order[0..size), each times its factor, and sets its gradient times `scale`. The
+// logits lie in lanes; the gradient is 0 in unused ones. The teacher's part is a cross-entropy, which differs from the
+// divergence by a constant.
 template <int Classes>
 double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const int64_t* order, int size, float scale,
                      Distillation distillation, Outcomes outcomes, Lanes (*gradient)[Classes]) {
@@ -77,8 +76,8 @@ double cross_entropy(const Lanes (*logits)[Classes], Examples examples, const in
     return loss;
 }
 
-// The softmax of logits [count][Classes], and each image's cross-entropy with its label; where labels is null, with the
-// softmax itself.
+// The softmax of logits [count][Classes], and each image's cross-entropy with its label; if labels is null, its
+// entropy.
 template <int Classes>
 void probabilities(const float* logits, const int64_t* labels, int64_t count, float* shares, float* losses) {
     for (int64_t start = 0; start < count; start += WIDTH) {

@@ -1,4 +1,4 @@
-// A convolution as a network has it: by all its weights, or by those that a mask has left.
+// A convolution by all its weights, or by the few that a mask keeps.
 #pragma once
 
 #include "convolution.hpp"
@@ -15,7 +15,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
 
     template <int Groups>
     struct State : Dense::template State<Groups> {
-        std::optional<Places> kept;  // of each filter, where a mask has left few
+        std::optional<Places> kept;  // of each filter, if a mask keeps few
         bool all_learn = false;
         Lanes kept_gradient[SHARES][PARAMETERS];
     };
@@ -31,8 +31,8 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
         if (!state.kept || state.all_learn) Dense::forward(parameters, input, state, groups);
         if (!state.kept) return;
-        // Also where all learn: with few weights many pixels of a window are equal, and whoever adds zeros in another
-        // order takes another one for the largest.
+        // Also if all learn: with few weights, many pixels of a window tie, and adding zeros in another order could
+        // make another one the largest.
         for (int group = 0; group < groups; ++group)
             for_tiles<AT_ONCE>([&](auto windows, int filter, int corner, int at) {
                 convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
@@ -77,8 +77,9 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     // In tiles of the same size on every machine: they decide in which order a pixel's gradients are added.
     static constexpr int GRADIENTS_AT_ONCE = fitting(13, Pool * Pool + 1);
 
-    // Calls body(windows, filter, corner, at) for tiles of windows side by side: the first pixel that they read of a
-    // channel, their first output. All filters take their turn at a tile: what they read of it stays in the cache.
+    // Calls body(windows, filter, corner, at) for tiles of windows side by side; `corner` is the first pixel that they
+    // read of a channel, and `at` their first output. The filters take turns at a tile, so that its pixels stay in the
+    // cache.
     template <int AtOnce, class Body>
     static void for_tiles(Body&& body) {
         for (int row = 0; row < Output::HEIGHT; ++row)

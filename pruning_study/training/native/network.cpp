@@ -9,7 +9,7 @@
 using namespace native;
 using Model = NETWORK;
 
-// Calls body(model), and returns whether there was memory enough: no exception may leave for the caller, who is in C.
+// Calls body(model), and returns whether there was enough memory: no exception may reach the caller, which is C.
 template <class Body>
 static bool has_memory_for(Body&& body) try {
     const StandardRounding rounding;

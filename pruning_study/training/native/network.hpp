@@ -17,8 +17,8 @@ class Network {
     template <std::size_t I>
     using Layer = std::tuple_element_t<I, std::tuple<Layers...>>;
     static constexpr std::size_t LAST = sizeof...(Layers) - 1;
-    // So many images go through the network at once, on every machine: enough for the tiles of the linear layers, and
-    // few enough for all that is stored on the way to stay in the second-level cache.
+    // Number of images that go through the network at once, on every machine: enough for the tiles of the linear
+    // layers, and few enough that all activations stay in the second-level cache.
     static constexpr int CHUNK = 64, GROUPS = CHUNK / WIDTH;
 
    public:
@@ -40,7 +40,8 @@ class Network {
         }
     }
 
-    // The gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; its summed loss.
+    // Sets the gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; returns the
+    // summed loss.
     double differentiate(const float* parameters, Statistics, Examples examples, const int64_t* order, int images,
                          int64_t divisor, Augmentation augmentation, Distillation distillation, Outcomes outcomes,
                          float* gradient) {
@@ -63,7 +64,7 @@ class Network {
     Lanes input_[GROUPS][PIXELS];
     Gatherer<PIXELS> gatherer_;
     std::tuple<typename Layers::template State<GROUPS>...> states_;
-    std::size_t first_ = 0;  // the last layer that keeps no weight: those before it neither matter nor learn
+    std::size_t first_ = 0;  // last layer without kept weights; layers before it neither matter nor learn
 
     template <std::size_t I>
     void keep_from(const float* mask, bool all_learn) {

@@ -5,7 +5,7 @@
 
 namespace native {
 
-// What pulls weights towards 0: how strong each of its parts is, as `regularizers.py` explains them.
+// Strengths of the terms that pull weights towards 0 (see `regularizers.py`).
 struct Regularizer {
     float squared, absolute, decoupled;
 };
@@ -15,7 +15,8 @@ struct Optimizer {
     Regularizer regularizer;
 };
 
-// A weight after a step of SGD with Nesterov's momentum, as torch writes it. `kept` is 0 where the gradient is masked.
+// A weight after a step of SGD with Nesterov's momentum, as torch computes it. `kept` is 0 where the gradient is
+// masked.
 inline float after_step(float weight, float& velocity, float gradient, float kept, Optimizer optimizer,
                         float learning_rate) {
     const auto [squared, absolute, decoupled] = optimizer.regularizer;
@@ -26,7 +27,7 @@ inline float after_step(float weight, float& velocity, float gradient, float kep
     return fma(-learning_rate, direction, weight);
 }
 
-// The weights that are pruned, null where none are; what they would be, null where they do not learn.
+// The mask of pruned weights, null if there are none, and their withheld values, null if these do not learn.
 struct Pruned {
     const float* mask;  // 0 where pruned
     float* withheld;    // the values of the pruned weights, 0 elsewhere
@@ -43,7 +44,7 @@ void step(float* parameters, float* velocity, const float* gradient, const float
             parameters[i] = after_step(parameters[i], velocity[i], gradient[i], 1, optimizer, learning_rate);
 }
 
-// The same for all weights: those that the mask has pruned change where they are withheld.
+// The same for all weights; the pruned ones change in `withheld`.
 template <int Parameters>
 void step_all(float* parameters, float* velocity, const float* gradient, Pruned pruned, Optimizer optimizer,
               float learning_rate) {

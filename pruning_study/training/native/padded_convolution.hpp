@@ -1,5 +1,5 @@
-// A 3x3 convolution that takes what is around the image for 0, stride 1 or 2, without biases: by all its weights, or by
-// those that a mask has left.
+// A 3x3 convolution with zero padding, stride 1 or 2, without biases: by all its weights, or by the few that a mask
+// keeps.
 #pragma once
 
 #include "kept.hpp"
@@ -137,7 +137,7 @@ class KeptForward : public KeptProduct<typename Passes::Forward> {
     }
 };
 
-// Of few channels or filters the sums cost what Winograd's filtering saves.
+// With few channels or filters, the additional sums cost what Winograd's filtering saves.
 template <class Input, class Output, int Stride>
 constexpr bool BY_WINOGRAD = Stride == 1 && Input::CHANNELS >= 8 && Output::CHANNELS >= 8;
 
@@ -150,7 +150,7 @@ struct PaddedConvolution {
     using Passes = PaddedPasses<Input, Output, Stride>;
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE, STRIDE = Stride;
     static constexpr int WEIGHTS = Output::CHANNELS * Input::CHANNELS * 9;
-    static constexpr long MULTIPLICATIONS = long(Output::PIXELS) * WEIGHTS;  // of the definition, an image forward
+    static constexpr long MULTIPLICATIONS = long(Output::PIXELS) * WEIGHTS;  // by definition, for an image forward
 
     struct State {
         typename Dense::State dense;
@@ -165,7 +165,8 @@ struct PaddedConvolution {
 
     // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
     static void keep(const float* mask, State& state, bool all_learn) {
-        // Lists pay, forward and backward, up to .2 of 64x64 kernels, .3 of 16x16, and more than a third with stride 2.
+        // Lists are faster, forward and backward, up to a kept share of .2 for 64x64 kernels, .3 for 16x16, and above a
+        // third for stride 2.
         state.few = few_kept(mask, WEIGHTS, WINOGRAD ? 5 : 3);
         state.all_learn = all_learn;
         if (!state.few) return;
@@ -173,7 +174,7 @@ struct PaddedConvolution {
         for_passes(state, [&](auto& pass) { pass.keep(mask); });
     }
 
-    // Before each batch: takes the weights over and forgets their gradient.
+    // Before each batch: takes over the weights, and resets their gradient.
     static void begin(const float* weights, State& state) {
         if (!state.by_list()) Dense::begin(weights, state.dense);
         if (!state.few) return;

@@ -177,7 +177,7 @@ class DirectWeightGradient {
     Lanes sums_[CHANNELS][TAPS][LINES];
     Lanes gradients_[COLUMNS][SUM_LANES][LINES];  // of a row, filters in the lanes
 
-    // Summed apart from what is there: of many images, one long sum would lose digits.
+    // Summed apart from the gradient so far, because one long sum over many images would lose digits.
     template <int Channels, int Lines>
     void multiply(const Lanes* corner, int line, Lanes (*sums)[LINES]) const {
         typedef float Lane __attribute__((may_alias));

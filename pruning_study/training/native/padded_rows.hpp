@@ -5,15 +5,15 @@
 
 namespace native {
 
-// A copy, although it costs a load and a store for each pixel: a window at an edge is then read as any other. Planes of
-// 32x32 pixels lie a multiple of all that a cache tells addresses apart by, so that 16 of them push each other out of
-// it; those of the copy do not.
+// A copy costs a load and a store for each pixel, but a window at an edge is then read as any other. Planes of 32x32
+// pixels also map to the same cache sets, so that 16 of them push each other out of the cache; those of the copy do
+// not.
 template <class Image, int Rows, int Columns>
 struct PaddedRows {
     static constexpr int ROW = Columns, PLANE = Rows * Columns;
     static_assert(Columns > Image::WIDTH);
 
-    Lanes pixels[Image::CHANNELS][Rows][Columns];  // column 0 is that before the image
+    Lanes pixels[Image::CHANNELS][Rows][Columns];  // column 0 is before the image
 
     // Takes the rows from `first` on, of which any may lie outside the image.
     void fill(const Lanes* image, int first) {

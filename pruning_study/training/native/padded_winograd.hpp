@@ -3,8 +3,8 @@
 // A tile of 4x2 outputs takes 6x4 products of sums for each channel and filter, where the definition takes 72: along
 // columns six for four outputs (points.hpp), along rows four for two (winograd.hpp). Each of the 24 sums is a
 // multiplication of matrices of its own, kernels times tiles, whose blocks stay in registers. All of them take the sums
-// of a few tiles two rows at a time: what is stored on the way then stays near. The gradient of the input is the same
-// with the kernels turned around.
+// of a few tiles two rows at a time, so that intermediate values stay in the cache. The gradient of the input is the
+// same with the kernels turned around.
 //
 // Tiles of 4x4 outputs would take 9 products for 12 of these, but their error is two to four times torch's. Even with
 // the products of eight channels to a sum it is up to 2.7 times.
@@ -16,9 +16,9 @@
 
 namespace native {
 
-constexpr int SIDE = 4;  // sums in a row of a tile's
+constexpr int SIDE = 4;  // sums in a row of a tile
 
-// The tiles of an image, which are dealt with a few of a row at once.
+// The tiles of an image, a few of a row at a time.
 template <class Of>
 struct Tiles {
     static constexpr int CHANNELS = Of::CHANNELS, DOWN = (Of::HEIGHT + TILE - 1) / TILE, ACROSS = (Of::WIDTH + 1) / 2;
@@ -155,8 +155,8 @@ class WinogradProduct {
                             output + f * To::PIXELS + column);
     }
 
-    // Products of sums 0 and 1 become their sum and their difference, to which those of 2 and 3 are added: the columns
-    // of each tile's outputs, as far as one row of sums and some channels bring them.
+    // Finds what one row of sums and some channels add to the columns of each tile's outputs: the sum and the
+    // difference of the products of sums 0 and 1, plus the product of sum 2 or 3 respectively.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void find_columns(const float* kernels, const Lanes* sums, int channel,
                                                                    Lanes (&block)[Filters][2][Count]) {
@@ -170,7 +170,7 @@ class WinogradProduct {
         add_products(kernels + 2 * Filters * CHANNELS, sums + 2 * Count, channels, block);
     }
 
-    // Rows of sums make rows of outputs, all of which come with the last.
+    // Rows of sums make rows of outputs, which are all finished with the last row of sums.
     template <int Row>
     __attribute__((always_inline)) static inline void finish(Lanes product, Lanes* unfinished, int rows,
                                                              Lanes* output) {
@@ -198,7 +198,7 @@ class WinogradProduct {
         }
     }
 
-    // Of two of a row's sums. Not inlined, it would keep the block in memory.
+    // Adds the products of two of a row's sums. Inlined, because otherwise the block would be kept in memory.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void add_products(const float* kernels, const Lanes* sums,
                                                                    int channels, Lanes (&block)[Filters][2][Count]) {

@@ -8,13 +8,13 @@
 
 namespace native {
 
-// The weights with which a training step computes, if they are rounded; the step changes those that are not rounded.
+// Rounds the weights with which a training step computes; the step changes the unrounded weights.
 struct Quantization {
     struct Channel {
         int64_t begin, end;  // places of its weights among the parameters
     };
 
-    const Channel* channels;  // null where nothing is rounded
+    const Channel* channels;  // null if nothing is rounded
     int64_t count;
     float largest_integer;
 

@@ -4,7 +4,7 @@
 // Normalization needs the statistics of a whole batch. So the network goes through a batch layer by layer, and through
 // all groups of WIDTH images in each layer. Outputs of convolutions stay until the backward pass. What follows them up
 // to the next convolution is computed for one group just before that convolution reads it, and most of it again in the
-// backward pass: that takes less time than to load it.
+// backward pass, because that is faster than loading it.
 #pragma once
 
 #include <tuple>
@@ -43,7 +43,7 @@ struct Unit {
         typename Convolution::State convolution;
         Normalization normalization;
         Room<Group> output;      // of the convolution
-        Room<Group> activation;  // of the ReLU, where it is kept
+        Room<Group> activation;  // of the ReLU, if it is kept
 
         NATIVE_SHARED void make_room(std::size_t groups, bool is_kept) {
             normalization.make_room(groups);
@@ -135,7 +135,8 @@ class ResidualNetwork {
         }
     }
 
-    // The gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; its summed loss.
+    // Sets the gradient of a batch's summed loss, each image's times its factor, divided by `divisor`; returns the
+    // summed loss.
     double differentiate(const float* parameters, Statistics statistics, Examples examples, const int64_t* order,
                          int images, int64_t divisor, Augmentation augmentation, Distillation distillation,
                          Outcomes outcomes, float* gradient) {
@@ -172,9 +173,9 @@ class ResidualNetwork {
     std::tuple<typename Units::State...> states_;
     typename Head::template State<GROUPS> head_;
     Lanes features_[GROUPS][Head::INPUTS], features_gradient_[GROUPS][Head::INPUTS];
-    // Of what a unit's ReLU has let pass, before its normalization; of units with even and with odd numbers.
+    // Gradients between a unit's normalization and its ReLU, for units with even and with odd numbers.
     Room<Gradient> gradients_[2];
-    // Of the groups that a weight's gradient is summed over at once.
+    // For the groups over which a weight's gradient is summed at once.
     Lanes activation_[SHARES][LARGEST], output_gradient_[SHARES][LARGEST], input_gradient_[SHARES][LARGEST];
 
     template <std::size_t I>
@@ -236,7 +237,7 @@ class ResidualNetwork {
         if constexpr (I < LAST) forward<I + 1>(parameters + At<I>::PARAMETERS, statistics, images);
     }
 
-    // What the convolution of a unit reads of a group; for the first time if so said.
+    // The input of a unit's convolution for a group; `first` says whether it is read for the first time.
     template <std::size_t I>
     const Lanes* read(int group, bool first) {
         if constexpr (I == 0)
@@ -263,7 +264,7 @@ class ResidualNetwork {
             body(start / WIDTH, std::min(GROUPS * WIDTH, images - start));
     }
 
-    // The logits of some groups, where the head has them.
+    // Computes the logits of some groups in head_.
     void score(const float* parameters, int first, int groups) {
         constexpr int PLANE = At<LAST>::Output::PIXELS;
         for (int group = 0; group < groups; ++group) {
@@ -277,7 +278,7 @@ class ResidualNetwork {
         Head::forward(parameters + HEAD, features_, head_, groups);
     }
 
-    // The gradient of the means over pixels, as the last unit takes it.
+    // Passes the gradient of the means over pixels back to the last unit.
     void spread(int group, const Lanes* features_gradient) {
         constexpr int PLANE = At<LAST>::Output::PIXELS;
         for (int i = 0; i < At<LAST>::OUTPUTS; ++i)
@@ -285,7 +286,7 @@ class ResidualNetwork {
         rectify<LAST>(group, state<LAST>().activation[group].values);
     }
 
-    // Lets input_gradient_ pass a unit's ReLU.
+    // Passes input_gradient_ back through a unit's ReLU.
     template <std::size_t I>
     void rectify(int group, const Lanes* activation) {
         constexpr bool JOINED = is_source_of_identity<I>();

@@ -10,16 +10,16 @@
 
 namespace native {
 
-// Things that are written before they are read, so that nothing has to clear them for every batch anew. They lie in
-// pages of 2 MiB where the kernel has such: those of a batch are more small pages than the processor keeps the
-// addresses of, and a page is as slow to find as a row of pixels to normalize.
+// Memory for things that are written before they are read, so that it is not cleared for every batch. It lies in pages
+// of 2 MiB if the kernel has them, because the processor keeps too few addresses for all small pages of a batch, and
+// looking up a page takes as long as normalizing a row of pixels.
 template <class Thing>
 class Room {
     static_assert(std::is_trivially_default_constructible_v<Thing> && std::is_trivially_destructible_v<Thing>);
     static constexpr std::size_t PAGE = std::size_t{1} << 21;
 
    public:
-    // Makes room for so many at least; what was there is lost if they are more than before.
+    // Makes room for at least `count` things; the old ones are lost if these are more than before.
     void make(std::size_t count) {
         if (count <= count_) return;
         things_.reset(), count_ = 0;

@@ -1,5 +1,5 @@
-// Arithmetic on fixed numbers, whose results the caller knows. They are others where a compiler joins products and sums,
-// adds in another order or replaces a division, although it was told not to.
+// Arithmetic on fixed numbers, whose results the caller compares with known ones. They differ if a compiler fuses
+// products and sums, adds in another order or replaces a division, although it was told not to.
 #pragma once
 
 #include <cstring>

@@ -25,7 +25,7 @@ BLOCK = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": n
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """What a BatchNorm layer has besides its parameters.
+    """Settings of a BatchNorm layer besides its parameters.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ class Stack:
         C++ type of each layer.
     parameters : dict of state-dict names to shapes
         Parameters in the order of the layers, each layer's weight before its bias.
-    normalizations : tuple of Normalization
-        Those of a residual network; none in other stacks.
+    normalizations : tuple of BatchNorm
+        The BatchNorm layers of a residual network; empty for other stacks.
     multiplications : int
-        Those of an image, forward.
+        Multiplications in the forward pass of an image.
     image_shape : (channels, height, width)
     classes : int
     """
@@ -138,7 +138,7 @@ def _sequential(model: nn.Module) -> nn.Sequential:
         lacks = "has no method `stack` that returns an nn.Sequential"
         for name, module in model.named_modules():
             if name and not list(module.children()) and not _is_known(module):
-                raise NativeError(f"it stops at {name}: it does not know {module}; {type(model).__name__} {lacks}")
+                raise NativeError(f"it stops at {name}: it does not support {module}; {type(model).__name__} {lacks}")
         raise NativeError(f"{type(model).__name__} is no nn.Sequential and {lacks}")
     for module in (*model.modules(), *stack.modules()):
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
@@ -159,7 +159,7 @@ def _returned_stack(model: nn.Module) -> object:
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Return whether a layer has its like in some stack."""
+    """Return whether the engine supports a layer at some place of a stack."""
     if type(module) is nn.Conv2d:
         return layers.is_plain(module) or layers.is_padded(module)
     return type(module) in LAYER_TYPES
@@ -243,7 +243,7 @@ def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -
                 raise _unknown(rest[0])
         else:
             convolution = take(nn.Conv2d)
-            with named(convolution):  # it is named before a layer behind it
+            with named(convolution):  # an error names it before a layer behind it
                 layers.padded_shape(convolution, shape())
             units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
             take(nn.ReLU)
@@ -294,7 +294,7 @@ def _block(block: nn.Module, shape: ImageShape, named: Named, *, is_first: bool)
 
 def _unknown(module: nn.Module, wanted: str = "") -> NativeError:
     layer = type(module).__name__ if list(module.children()) else module
-    return NativeError(f"it does not know {layer} at its place in the model{wanted}")
+    return NativeError(f"it does not support {layer} at its place in the model{wanted}")
 
 
 def _normalization(unit: Unit, names: dict[int, str]) -> BatchNorm:

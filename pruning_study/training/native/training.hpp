@@ -1,4 +1,4 @@
-// What is done with any network that has keep() and differentiate(): an epoch of training, the gradient over a set.
+// For any network with keep() and differentiate(): an epoch of training, and the gradient over a set of images.
 #pragma once
 
 #include <memory>
@@ -12,8 +12,8 @@
 
 namespace native {
 
-// What the caller does after each step, given the number of its batch; it returns whether the training goes on. Null
-// where it does nothing.
+// Called after each step with the number of its batch; returns whether the training goes on. Null if nothing is to be
+// called.
 using Stepped = bool (*)(int64_t batch);
 
 // Stochastic gradient descent over all batches; adds the images' losses, times their factors, to `loss`.

@@ -7,9 +7,9 @@
 //     y1 = d1 g0 + d2 g1 + d3 g2 = m0 - m1 + m3    m1 = (d2 - d1) (g0 - g1 + g2) / 2    m3 = (d3 - d1) g2
 //
 // takes four products instead of six, and done to rows and to columns, 16 instead of 36 for the 2x2 outputs of a
-// window of the pool. What it adds instead is little: sums of pixels are taken once for all filters, sums of products
-// once for all channels, sums of weights once for all images. The backward pass consists of the transposes of these
-// steps, and takes 16 products as well. A training step of LeNet5 takes a seventh less time.
+// window of the pool. The additional sums are few: sums of pixels are taken once for all filters, sums of products once
+// for all channels, sums of weights once for all images. The backward pass consists of the transposes of these steps,
+// and takes 16 products as well. A training step of LeNet5 takes a seventh less time.
 #pragma once
 
 #include "convolution.hpp"
@@ -89,7 +89,7 @@ inline void for_sums(Body&& body) {
     if constexpr (At + 1 < SUMS) for_sums<At + 1>(body);
 }
 
-// Of fewer than four channels the sums cost what the products save.
+// With fewer than four channels, the sums cost what the fewer products save.
 template <class Input, class Output, bool Rectified>
 struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::CHANNELS >= 4)>> {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
@@ -228,7 +228,8 @@ struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Inp
             }
     }
 
-    // The sums of a window's gradients are taken where they are used: by count, storing all 16 costs more than adding.
+    // The sums of a window's gradients are taken where they are used, because storing all 16 takes more instructions
+    // than adding.
     static void add_kernel_gradient(const Lanes (*pixels)[CHANNELS][WINDOWS], const Lanes (*unpooled)[WINDOWS][QUAD],
                                     Lanes (*kernel_gradient)[SUMS]) {
         // Registers: an accumulator for each filter and channel; a gradient for each filter, and a pixel. The gradients

@@ -162,7 +162,7 @@ class WinogradWeightGradient {
         }
     }
 
-    // Summed apart from what is there: of many images, one long sum would lose digits.
+    // Summed apart from the gradient so far, because one long sum over many images would lose digits.
     template <int Channels, int Lines, int Products>
     static void multiply(const Lane* pixels, const Lanes* gradients, Lanes* sums) {
         Lanes block[Channels][Lines]{};

@@ -21,6 +21,8 @@ from analysis.audit.result import Audit
 from analysis.common import terminal
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
+from analysis.compare import picture
+from analysis.compare.comparison import row_names
 from analysis.rendering.drawing import ABOVE
 from analysis.statistics import class_costs
 from analysis.statistics.pair_slopes import Slopes
@@ -64,7 +66,7 @@ def test_two_classes_by_hand():
     # 200 images, recalls 1, .5 before and .4, .8 after.
     many = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
     assert many.damaged == ["a"]
-    assert re.search(r"1 of 2 classes .*a lost 60\.0 points \(.*; accuracy .*0\.750 to 0\.600", many.verdict)
+    assert re.search(r"1 of 2 classes .*a lost 60\.0 points \(.*; accuracy .*75\.0 to 60\.0 %", many.verdict)
 
 
 def test_slopes_by_hand():
@@ -754,7 +756,7 @@ def test_the_terminal_gets_25_classes_and_the_figure_100():
     lines = audit_result.summary(result).splitlines()
     assert sum(line.startswith("class ") for line in lines) == 25
     assert "and 95 more classes in audit.csv" in lines
-    assert len(audit_result.figure(result).axes[0].get_yticklabels()) == 100
+    assert len(picture.figure(result.comparison).axes[0].get_yticklabels()) == 100
 
 
 def test_an_audit_is_drawn_into_axes_and_the_class_that_lost_most_is_coloured():
@@ -776,7 +778,7 @@ def test_a_class_name_is_never_read_as_a_formula(tmp_path):
     label = np.repeat(["$5 $_{", "$x$"], 10)
     result = audit.audit_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
     audit_result.write(result, tmp_path)
-    ticks = audit_result.figure(result).axes[0].get_yticklabels()
+    ticks = picture.figure(result.comparison).axes[0].get_yticklabels()
     assert {tick.get_text(): tick.get_parse_math() for tick in ticks} == {"$5 $_{": False, "$x$": False}
 
 
@@ -874,7 +876,7 @@ def test_a_loss_beyond_the_control_is_damage():
         "1 of 10 classes is shown to have lost recall through pruning: 9 lost 41.0 points ("
     )
     assert f"9 lost {audit_result.shown(result)['loss'][0].replace(' (', ' points (')};" in result.verdict
-    assert "and to 0.801 in the control" in result.verdict
+    assert "and to 80.1 % in the control" in result.verdict
 
 
 def test_networks_of_a_control_are_compared_one_by_one_with_those_after():
@@ -942,11 +944,11 @@ def test_classes_have_the_names_that_are_given():
         ({"groups": {"Index": [3, 1, 0, 2]}}, "groups: Index numbers or names the images"),
         ({"groups": pd.DataFrame({"id": [1.0, 2.0, 3.0, 4.0]})}, "groups: id numbers or names the images"),
         ({"groups": {"measure:angle": [1, 2, 3, 4]}}, "groups: no grouping"),
-        ({"groups": {"light": ["x"] * 4, "measure:angle": ["steep"] * 4}}, "measure:angle is no number"),
+        ({"groups": {"light": ["x"] * 4, "measure:angle": ["steep"] * 4}}, "measure:angle is not a number"),
         ({"groups": {"light": ["x"] * 4, "measure:angle": [np.inf] * 4}}, "measure:angle holds inf"),
         ({"groups": {"light": ["x"] * 4, "light ": ["x"] * 4}}, "a name of its own"),
         ({"groups": {"": ["x"] * 4}}, "a name of its own"),
-        ({"groups": {"index": range(4), "light": ["x"] * 4}}, "index is no grouping"),
+        ({"groups": {"index": range(4), "light": ["x"] * 4}}, "index is not a grouping"),
         ({"groups": ["x\0", "x", "y", "y"]}, "groups: group: a name has a NUL"),
         ({"groups": ["x" * 251, "x", "y", "y"]}, "a group has 251 characters"),
         ({"groups": [[1, 2], [3]]}, "groups: group cannot be an array"),
@@ -1001,7 +1003,7 @@ def test_several_groupings_are_corrected_together_and_an_image_may_be_in_no_grou
     label, before = shirts(0)
     both = {"light": np.where(label == 9, "night", ""), "parity": np.where(label % 2, "odd", "even")}
     result = audit.audit_predictions(label, before, shirts(20)[1], before, groups=both)
-    assert audit_result.names(result.table).tolist() == ["light: night", "parity: odd", "parity: even"]
+    assert row_names(result.table).tolist() == ["light: night", "parity: odd", "parity: even"]
     assert result.table["support"].tolist() == [100, 500, 500]
     # Twenty images lost and none won, of both groups that hold them; Holm multiplies by 3, then by 2.
     assert result.table["p_holm"].tolist() == pytest.approx([3 * 2 / 2**20, 3 * 2 / 2**20, 1])

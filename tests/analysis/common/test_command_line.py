@@ -1,5 +1,6 @@
 """Help and errors of both command lines."""
 
+import os
 import re
 
 import click
@@ -9,7 +10,7 @@ from wcwidth import wcswidth
 
 import analysis.__main__
 import pruning_study.__main__
-from analysis.common.command_line import COMMANDS, CommandGroup
+from analysis.common.command_line import COMMANDS, CommandGroup, as_typed
 from analysis.common.errors import StudyError
 
 PROGRAMS = {"pruning-study": pruning_study.__main__.cli, "pruning-analysis": analysis.__main__.cli}
@@ -87,9 +88,26 @@ def interrupted(monkeypatch, name):
 
 
 def test_after_ctrl_c_the_same_command_is_said_to_go_on_if_it_does(monkeypatch):
-    said = "interrupted: the same command goes on with what is missing"
+    said = "interrupted: repeat the command to make what is missing"
     assert said in interrupted(monkeypatch, "prune").output
     assert said not in interrupted(monkeypatch, "groups").output
+
+
+@pytest.mark.parametrize(
+    ("job_run_id", "shown"), [(None, "--seed 0-4 and --force"), ("0" * 32, "-P seed=0-4 and -P force=true")]
+)
+def test_an_option_is_named_as_the_call_takes_it(monkeypatch, job_run_id, shown):
+    @click.group(cls=CommandGroup)
+    def program():
+        pass
+
+    @program.command()
+    def command():
+        os.environ.pop("MLFLOW_RUN_ID", None)  # as after the first of several seeds
+        click.echo(f"{as_typed('seed', '0-4')} and {as_typed('force')}")
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", job_run_id or "")
+    assert CliRunner().invoke(program, ["command"]).output == f"{shown}\n"
 
 
 @pytest.mark.attack

@@ -13,15 +13,12 @@ from analysis.recommend import prune_command as module
 from analysis.recommend import recommend, result
 from analysis.recommend.prune_command import prune_command
 from analysis.runs import frames, pull, schema
-from analysis.runs.options import names, recipes
-from analysis.runs.options.recipes import recipe_of
+from analysis.runs.options import names
 from analysis.runs.options.values import seeds
 from pruning_study.__main__ import cli
 from pruning_study.data import datasets
-from pruning_study.models import MODELS
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.options.protocols import PROTOCOLS
-from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.resolved import (
     dense_training,
     fine_tuning,
@@ -93,11 +90,9 @@ def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command
     ]
 
 
-def test_what_the_command_knows_of_pruners_protocols_models_and_data_sets():
+def test_what_the_command_knows_of_protocols_and_data_sets():
     assert {name: getattr(PROTOCOLS["paper"], name) for name in module._PAPER} == module._PAPER
-    assert {name: pruner.scope for name, pruner in PRUNERS.items()} == names.PRUNERS
     assert tuple(PROTOCOLS) == names.PROTOCOLS
-    assert {name for name in MODELS if recipe_of(name) != "lenet5"} == recipes._OWN_RECIPES.keys()
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import StudyError
+from analysis.compare import group_text
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import change_interval, corrected
 from analysis.study import cells, groups
@@ -89,7 +90,7 @@ def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
     assert rows["groups"].to_dict() == {"writer": 8, "series": 2}
     assert rows.loc["writer", "largest_excess"] == pytest.approx(0.7 - 55 / 160)
     assert rows.loc["writer", ["raw_slope_control", "largest_excess_control"]].to_list() == pytest.approx([1, 0])
-    said = groups.sentence(found.groupings.iloc[0])
+    said = group_text.grouping(found.groupings.iloc[0])
     assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
     assert "Chance movement: the worst group of one network, another one in each, loses 35.6 (35.6 to 35.6)" in said
     assert "0.0 in the control" in said
@@ -161,7 +162,7 @@ def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected
     ("given", "message"),
     [
         (["a.csv"], "2 data sets: say whose images a.csv is about, as mnist=a.csv"),
-        (["cifar=a.csv"], "cifar is no data set of these runs: mnist, digits"),
+        (["cifar=a.csv"], "cifar is not a data set of these runs: mnist, digits"),
         (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both of mnist"),
         ({"cifar": "a.csv"}, "cifar is no data set"),
     ],

@@ -26,7 +26,7 @@ def iterate(run_command, tiny_npz, store_uri):
 def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate, monkeypatch):
     monkeypatch.setattr(pictures, "over_iterations", SUMMARY_PICTURE)  # the one picture that is drawn here
     output = iterate("--pruner", "l1-unstructured")
-    why, table = output.strip().split("\n\n")[:2]
+    _, why, table = output.split("\n\n")[:3]
     assert "--recipe prune-responsibly" in " ".join(why.split())
     header, *lines = [line.split() for line in table.splitlines()[:4]]
     assert header[:4] == ["iteration", "sparsity", "ratio", "accuracy"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.hypothesis_tests import change_interval
-from pruning_study.commands.pruning_table import ALONE, TOGETHER, UNPRUNED, Beyond, pruning_table, what_is_shown
+from pruning_study.commands.pruning_table import UNPRUNED, Beyond, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.training.evaluation import Predictions
 
@@ -46,25 +46,29 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
     said = what_is_shown({10.0: changes}, prunes=True)
     assert said.startswith(
-        "ratio 10: accuracy 95.0 -> 90.0 %, largest excess: cat 5.0 points\n"
-        "  no class is shown to have lost recall\n  the differences between classes are too small"
+        "ratio 10: accuracy went from 95.0 to 90.0 %, largest excess: cat 5.0 points\n"
+        "  The networks do not differ beyond doubt: none of 2 classes lost recall that 20 images can show (not exclu"
     )
-    assert ALONE in said
+    assert "\n  The differences between classes are too small" in said
+    assert said.endswith("compare it with --pruner none, and use --seed 0-4.")
 
 
 def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     """Of 100 cats 20 are lost and none is won; of 100 dogs 3 are lost and 2 won, which McNemar's test gives p = 1."""
     before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
     changes = class_changes(CLASSES, [before], [after])
-    assert changes.damaged_classes == ["cat"]
-    assert "\n  1 of 2 classes is shown to have lost recall" in what_is_shown({2.0: changes}, prunes=True)
-    assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
+    assert changes.damaged == ["cat"]
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert (
+        "\n  The networks differ: recall is lower in 1 of 2 classes after than before: cat lost 20.0 points (" in said
+    )
+    assert "dog" not in said.partition("recall is lower")[2]
 
 
 def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
     changes = class_changes(CLASSES, [network([0]), network([1])], [network([0, 1]), network([1, 2])])
     assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
-    assert TOGETHER in what_is_shown({2.0: changes}, prunes=True)
+    assert "--pruner none shows that of retraining alone" in what_is_shown({2.0: changes}, prunes=True)
     assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
 
 
@@ -81,7 +85,7 @@ def test_classes_that_keep_their_differences_are_said_to_keep_them():
     changes = class_changes(CLASSES, [half], [half])
     table = str(pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
-    assert "the differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
+    assert "The differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
 
 
 def three_classes(*recalls, images=200):
@@ -97,8 +101,9 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
     changes = class_changes(["cat", "dog", "owl"], [before], [after])
     assert changes.slopes.raw_slope == pytest.approx(-0.8)
     said = what_is_shown({2.0: changes}, prunes=True)
-    assert "(cat)\n  owl is shown to have 45.0 points more recall than in the network before\n" in said
-    assert "\n  the order of the classes reversed" in said
+    assert " cat lost 45.0 points (" in said
+    assert "\n  owl is shown to have 45.0 points more recall than in the network before.\n" in said
+    assert "\n  The order of the classes reversed" in said
     assert "moved" not in said
 
 
@@ -110,9 +115,12 @@ def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
     said = what_is_shown({50.0: changes}, prunes=True)
     # The accuracy loses 46.7 points and the second class 80.
     assert said.startswith(
-        "ratio 50: accuracy 80.0 -> 33.3 %, largest excess: dog 33.3 points\n  the network is at chance; 2 of 3 "
-        "classes are shown to have lost recall (dog, owl)\n  slopes mean nothing at chance\n"
+        "ratio 50: accuracy went from 80.0 to 33.3 %, largest excess: dog 33.3 points\n"
+        "  The network is at chance after compression.\n"
+        "  The networks differ: recall is lower in 2 of 3 classes after than before: dog lost 80.0 points ("
     )
+    assert "owl lost 70.0 points (" in said
+    assert "\n  Slopes mean nothing at chance.\n" in said
     table = str(pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
     assert "new images" not in table
@@ -126,7 +134,8 @@ def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
     said = what_is_shown({8.0: changes}, prunes=True)
     # They lose 10, 46.7 and 10 points of accuracy, and 20, 70 and 20 of the last class.
     assert said.startswith(
-        "ratio 8: accuracy 80.0 -> 57.8 %, largest excess: owl 14.4 points\n  1 of 3 networks at chance; "
+        "ratio 8: accuracy went from 80.0 to 57.8 %, largest excess: owl 14.4 points\n"
+        "  1 of 3 networks is at chance after compression.\n"
     )
 
 
@@ -137,7 +146,8 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
     said = what_is_shown({2.0: guessing}, prunes=True)
     assert said.startswith(
-        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, largest excess: cat 56.7 points\n  1 of 3"
+        "The dense network is at chance.\nratio 2: accuracy went from 33.3 to 80.0 %, largest excess: cat 56.7 points\n"
+        "  The networks differ: recall is lower in 1 of 3"
     )
 
 

@@ -155,7 +155,7 @@ class TestOwnPruner:
             ("own_scores:by_position", "by position only"),
             ("own_scores:preset", "'epsilon'"),
             ("own_scores:bound", "'epsilon'"),
-            ("torch:abs", "does not say what its parameters are"),
+            ("torch:abs", "has no readable signature"),
             ("os:getcwd", "'theta'"),
         ],
     )

@@ -61,7 +61,7 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
     model = models.build("wrn16-4", num_classes=10, in_channels=1, image_size=(28, 28))
     assert choose(model, name) is engines.TORCH
     (line,) = caplog.messages
-    assert "not native: it stops at layer1.0.shortcut: it does not know Conv2d(16, 64, " in line
+    assert "not native: it stops at layer1.0.shortcut: it does not support Conv2d(16, 64, " in line
 
 
 def test_adam_is_trained_by_torch_and_one_line_says_why(lenet5, caplog):
@@ -92,7 +92,7 @@ def test_a_compiler_that_is_missing_or_broken__gives_one_line_and_torch_trains(
 ):
     monkeypatch.setenv("CXX", cxx)
     if cxx == "true":  # says that it compiled, and wrote nothing
-        reason = f"{tmp_path / 'pruning-study'} cannot hold its library: No such file or directory"
+        reason = f"its library cannot be written to {tmp_path / 'pruning-study'}: No such file or directory"
     assert choose(lenet5) is engines.TORCH
     assert reason in caplog.text
     (line,) = reasons(caplog)
@@ -130,7 +130,7 @@ def test_a_cache_that_cannot_be_written__gives_one_line_and_torch_trains(lenet5,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
-    assert f"{tmp_path / 'file'} is no folder: set XDG_CACHE_HOME" in caplog.text
+    assert f"{tmp_path / 'file'} is not a folder: set XDG_CACHE_HOME" in caplog.text
     assert len(caplog.messages) == 1
 
 

@@ -146,7 +146,7 @@ class TestRecallChangeBesideTheControl:
         dense, control, after = (
             predictions(each, 100) for each in ((0.9, 0.7, 0.8), (0.6, 0.7, 0.8), (0.58, 0.9, 0.8))
         )
-        from_control = class_changes(NAMES, [control], [after])
+        from_control = class_changes(NAMES, [control], [after], side="control")
         changes = class_changes(NAMES, [dense], [after])
         return pictures.recall_change(changes, alpha=np.nan, title="title", from_control=from_control)
 
@@ -158,7 +158,9 @@ class TestRecallChangeBesideTheControl:
             "no class is shown to have lost recall,",
             "bag is shown to have 20.0 points more recall than in the control",
         ]
-        assert figure.get_suptitle().splitlines()[1] == "Accuracy 80.0 -> 76.0 %; the control has 70.0 %"
+        assert (
+            figure.get_suptitle().splitlines()[1] == "Accuracy went from 80.0 to 76.0 %, and to 70.0 % in the control"
+        )
 
     def test_the_three_recalls_of_a_class_are_drawn(self, figure):
         marks = {each.get_label(): each for each in figure.axes[0].collections}

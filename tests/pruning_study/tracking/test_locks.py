@@ -14,6 +14,7 @@ from analysis.common.errors import StudyError
 from pruning_study.tracking import locks
 from tests import another_user
 from tests.deadline import wait_until
+from tests.error_lines import error_line
 from tests.warm_processes import WarmProcess, run_code
 
 HOLD = """
@@ -141,7 +142,7 @@ def test_a_folder_of_locks_beside_the_store_that_belongs_to_another_user__ends_t
     another_user.folder(tmp_path / "mlflow.db.locks")
     done = run_command("train", "--dataset", tiny_npz, "--model", "lenet5", "--epochs", 1)
     assert done.exit_code == 1
-    (line,) = done.output.splitlines()
+    line = error_line(done.output)
     assert f"belongs to {another_user.name()}" in line
     assert "run the command as the owner, or use a store of your own (MLFLOW_TRACKING_URI)" in line
     experiment = MlflowClient(uri).get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
@@ -204,7 +205,7 @@ def test_a_symbolic_link_in_place_of_a_lock_file__leaves_what_it_leads_to_untouc
     thesis.write_text("months of work")
     (tmp_path / "a.lock").symlink_to(thesis)
     with (
-        pytest.raises(StudyError, match=r"a\.lock is no regular file: delete it"),
+        pytest.raises(StudyError, match=r"a\.lock is not a regular file: delete it"),
         locks.held_if_free(tmp_path / "a.lock"),
     ):
         raise AssertionError("it is held")

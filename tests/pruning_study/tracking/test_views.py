@@ -38,7 +38,8 @@ def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
     assert json.loads(value)["name"] == "Networks by pruner and ratio"
     assert json.loads(value)["createdAt"] == 1764000000000
     page = state(value)
-    assert page["selectedColumns"][:8] == [
+    assert page["selectedColumns"][:9] == [
+        "tags.`network`",
         "params.`pruner`",
         "params.`ratio`",
         "metrics.`test_accuracy`",
@@ -52,6 +53,9 @@ def test_the_tag_of_a_view_holds_its_name_and_what_the_page_shows():
         {"mode": "param", "groupByData": "pruner"},
         {"mode": "param", "groupByData": "ratio"},
     ]
+    for view in (views.BY_PRUNER_AND_RATIO, views.ACCURACY_AND_COST):
+        grouped = {key["groupByData"] for key in state(view.tag(0)[1])["groupBy"]["groupByKeys"]}
+        assert {"dataset", "model"} < grouped
     charts = state(views.ACCURACY_AND_COST.tag(0)[1])["compareRunCharts"]
     assert charts[0]["type"] == "SCATTER"
     assert (charts[0]["xaxis"]["key"], charts[0]["yaxis"]["key"]) == ("test_accuracy", "largest_cost")
@@ -144,7 +148,7 @@ def networks(client, experiment_id):
     accuracies = {("mp", 2): 0.8, ("mp", 10): 0.6, ("up", 2): 0.75, ("up", 10): 0.5}
     for (pruner, ratio), accuracy in accuracies.items():
         for seed in (0, 1):
-            tags = {"kind": "pruned", "largest_cost_class": "owl"}
+            tags = {"kind": "pruned", "network": "pruned", "largest_cost_class": "owl"}
             run = client.create_run(experiment_id, run_name=f"{ratio}x s{seed} {pruner}", tags=tags)
             params = {"pruner": pruner, "ratio": f"{ratio}.0", "schedule": "one-shot", "class_offsets": "none"}
             values = {"test_accuracy": accuracy + 0.1 * seed, "alpha": 1.5, "raw_slope": 1.25}
@@ -156,7 +160,7 @@ def networks(client, experiment_id):
             )
             client.set_terminated(run.info.run_id)
     for kind, accuracy in (("dense", 0.9), ("job", 0.8)):
-        run = client.create_run(experiment_id, run_name=f"{kind} s0", tags={"kind": kind})
+        run = client.create_run(experiment_id, run_name=f"{kind} s0", tags={"kind": kind, "network": kind})
         client.log_batch(run.info.run_id, metrics=[Metric("test_accuracy", accuracy, 0, 0)])
 
 
@@ -181,7 +185,8 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
         "metrics.`raw_slope`",
         "metrics.`largest_excess`",
     ]
-    assert 'col-id="tags.`largest_cost_class`"' in document  # a tag cannot be sorted by
+    for tag in ("network", "largest_cost_class"):
+        assert f'col-id="tags.`{tag}`"' in document  # a tag cannot be sorted by
     assert "train_loss" not in document
     rows = dict(re.findall(r'role="row" row-index="(\d+)" row-id="([^"]*)"', document))
     # The row of a run in a group is named by the group and by the run's id.
@@ -194,7 +199,7 @@ def test_the_address_opens_on_columns_groups_and_order(store_uri, server_port, m
         "mp,param.ratio.10.0",
         "up,param.ratio.10.0",
     ]
-    assert [group.partition(",param.schedule")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
+    assert [group.partition(",param.dataset")[0] for group in groups] == [f"param.pruner.{mean}" for mean in means]
     assert "0.85" in document  # the mean of .8 and .9
     assert "dense s0" in document
     assert "job s0" not in document

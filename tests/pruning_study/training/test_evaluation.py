@@ -25,6 +25,15 @@ def test_predictions_of_known_probabilities():
     assert (predictions.label.dtype, predictions.confidence.dtype) == (np.int64, np.float32)
 
 
+def test_the_confusion_matrix_is_counted_once_and_stays_out_of_the_file(tmp_path):
+    predictions, _ = predict(nn.Flatten(), EXAMPLES)
+    counts = predictions.counts(3)
+    assert counts.confusion.tolist() == [[2, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert predictions.counts(3) is counts
+    predictions.save(tmp_path / "predictions.npz")
+    assert sorted(np.load(tmp_path / "predictions.npz").files) == ["confidence", "label", "predicted", "top5"]
+
+
 def test_top5_where_probabilities_are_too_small_for_floats():
     examples = Examples(torch.tensor([300.0, 100, 120, 90, 110, 80, 70]).view(1, 7, 1, 1), torch.tensor([0]))
     assert predict(nn.Flatten(), examples)[0].top5.tolist() == [[0, 2, 4, 1, 3]]

@@ -13,6 +13,7 @@ def test_a_command_shows_a_line_now_and_then__and_a_worker_of_a_study_none(monke
     clock = iter([0, 10, 25, 30, 50])  # the start, and the ends of four epochs
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(progress.Lines, "shown", shown)
+    monkeypatch.setattr(progress.Lines, "last", 0.0)
     with progress.reporting("dense", 4) as report:
         for epoch in range(1, 5):
             report(epoch, METRICS)
@@ -23,11 +24,26 @@ def test_a_command_shows_a_line_now_and_then__and_a_worker_of_a_study_none(monke
     ]
 
 
+def test_a_command_of_short_trainings_says_at_once_what_it_does_and_then_how_it_goes(monkeypatch, capsys):
+    """The command starts at 0 s. An epoch takes 15 s, and no training 20 s."""
+    clock = iter([0, 10, 15, 16, 31])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress.Lines, "shown", False)
+    monkeypatch.setattr(progress.Lines, "last", 0.0)
+    progress.begin("getting ready")
+    assert capsys.readouterr().err == "getting ready\n"
+    for name in ("dense", "fine-tuning"):
+        with progress.reporting(name, 1) as report:
+            report(1, METRICS)
+    assert capsys.readouterr().err == "fine-tuning: epoch 1 of 1, train_loss 0.500, val_accuracy 0.750, 15 s\n"
+
+
 def test_a_slow_command_is_said_to_be_after_its_first_epoch_with_what_comes_later(monkeypatch, capsys):
     """An epoch takes 30 s; 3 epochs of this training and 16 of others are left: 9.5 minutes."""
     clock = iter([0, 30, 60, 90, 120])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(progress.Lines, "shown", True)
+    monkeypatch.setattr(progress.Lines, "last", 0.0)
     monkeypatch.setattr(progress.Lines, "advice", "; take a smaller one")
     with progress.named("ratio 4", 16), progress.reporting("fine-tune", 4) as report:
         for epoch in range(1, 5):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn, tensor
 
-from analysis.runs.options import names
 from pruning_study.pruning import scores
 from pruning_study.training.engines import step
 from pruning_study.training.optimizer import Optimizer
@@ -17,10 +16,6 @@ PENALTIES = {
     "elastic": lambda theta, decay: (decay / 2 * theta.square().sum() + decay * theta.abs().sum()) / 2,
 }
 THETA, G = [2.0, -1.0, 0.5, 0.0], [0.5, 3.0, -8.0, 1.0]
-
-
-def test_names_are_those_of_the_option():
-    assert tuple(REGULARIZERS) == names.REGULARIZERS
 
 
 @pytest.mark.parametrize("name", PENALTIES)

@@ -105,8 +105,8 @@ class TestImagesOfFineTuning:
         with pytest.raises(StudyError) as error:
             fine_tuning_indices(*setting, np.array([0.5, 1.0, *[0.5] * 8]))
         assert str(error.value) == (
-            "the quota of class 'Trouser' is no training image, for the dense network gets 100.00% of its validation "
-            "images right: take more of them (--validation-fraction)"
+            "the quota of class 'Trouser' is 0 training images, because the dense network gets 100.00% of its "
+            "validation images right: hold out more of these (--validation-fraction)"
         )
         assert error.value.option == "data_quotas"
 
@@ -162,7 +162,7 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, and thinning by data quotas is part of it"),
+        (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, which thinning by data quotas needs"),
         (("--data-density", 0), "0 should be above 0 and at most 1"),
         (("--data-density", 1.5), "1.5 should be above 0 and at most 1"),
     ],

@@ -76,30 +76,34 @@ class Bottleneck(nn.Module):
 
 
 NAMED = {
-    "0: without BatchNorm it knows": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
-    "2: it does not know GELU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)),
-    r"1\.1: it does not know Tanh": lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 8), nn.Tanh())),
-    r"3\.conv3: it does not know Conv2d": lambda: residual(block(conv3=nn.Conv2d(4, 4, 1))),
-    r"3\.downsample\.0: it does not know Conv2d": lambda: residual(block(downsample=nn.Sequential(nn.Conv2d(4, 4, 1)))),
+    "0: without BatchNorm it supports": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
+    "2: it does not support GELU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 2)),
+    r"1\.1: it does not support Tanh": lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(64, 8), nn.Tanh())),
+    r"3\.conv3: it does not support Conv2d": lambda: residual(block(conv3=nn.Conv2d(4, 4, 1))),
+    r"3\.downsample\.0: it does not support Conv2d": lambda: residual(
+        block(downsample=nn.Sequential(nn.Conv2d(4, 4, 1)))
+    ),
     r"3\.conv2: .* stride 1 or 2, without bias": lambda: residual(block(conv2=nn.Conv2d(4, 4, 5, padding=2))),
     r"3\.bn2: BatchNorm2d.* takes 5": lambda: residual(block(bn2=nn.BatchNorm2d(5))),
     r"3\.bn1: .* and a momentum": lambda: residual(block(bn1=nn.BatchNorm2d(4, momentum=None))),
     "3: its shortcut cannot lead from 4 channels to 7": lambda: residual(BasicBlock(4, 7, 1)),
     "3: its shortcut cannot lead from 4 channels to 4 at stride 2": lambda: residual(BasicBlock(4, 4, 2)),
     "0: a residual block needs a convolution": lambda: nn.Sequential(BasicBlock(1, 3, 1), *residual()[-3:]),
-    "3: it does not know MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
-    "3: it does not know AdaptiveAvgPool2d": lambda: residual(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)),
-    "4: it does not know Linear": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)),
-    "4: it does not know Dropout": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Dropout()),
-    r"2: it does not know Conv2d.*, where ReLU should be$": lambda: nn.Sequential(
+    "3: it does not support MaxPool2d": lambda: residual(nn.MaxPool2d(2)),
+    "3: it does not support AdaptiveAvgPool2d": lambda: residual(
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)
+    ),
+    "4: it does not support Linear": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Linear(4, 2)),
+    "4: it does not support Dropout": lambda: residual(nn.AdaptiveAvgPool2d(1), nn.Dropout()),
+    r"2: it does not support Conv2d.*, where ReLU should be$": lambda: nn.Sequential(
         *unit(1, 4)[:2], *unit(4, 4), *residual()[-3:]
     ),
     "0: .* stride 1 or 2, without bias": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 5, padding=2), nn.InstanceNorm2d(4), nn.ReLU(), *unit(4, 4), *residual()[-3:]
     ),
-    "6: it does not know ReLU": lambda: nn.Sequential(*residual(), nn.ReLU()),
-    r"layer1\.0\.conv3: it does not know Conv2d.*; Bottleneck has no method `stack`": Bottleneck,
-    r"layer1\.0\.shortcut: it does not know Conv2d": lambda: models.build(
+    "6: it does not support ReLU": lambda: nn.Sequential(*residual(), nn.ReLU()),
+    r"layer1\.0\.conv3: it does not support Conv2d.*; Bottleneck has no method `stack`": Bottleneck,
+    r"layer1\.0\.shortcut: it does not support Conv2d": lambda: models.build(
         "wrn16-4", num_classes=10, in_channels=1, image_size=(8, 8)
     ),
 }
@@ -180,10 +184,10 @@ REFUSED = {
     r"^Module is no nn\.Sequential and has no method `stack`": lambda: with_stack(nn.Sequential(nn.Linear(64, 3))),
     "^the method `stack` of Module fails: no$": lambda: with_stack(failing),
     "^the method `stack` of Module fails: .*missing 1 required positional": lambda: with_stack(lambda images: images),
-    "does not know BatchNorm2d": lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3)),
-    "does not know MaxPool2d": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
-    "does not know ReLU": lambda: nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
-    "does not know Flatten": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 3)),
+    "does not support BatchNorm2d": lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3)),
+    "does not support MaxPool2d": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
+    "does not support ReLU": lambda: nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
+    "does not support Flatten": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 3)),
     "no layers": lambda: nn.Sequential(nn.Flatten()),
     "without padding": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 3)),
     "of stride 1": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Flatten(), nn.Linear(36, 3)),
@@ -197,13 +201,13 @@ REFUSED = {
     "too small for the layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, 3)),
     "more than 250,000 values": lambda: nn.Sequential(nn.Conv2d(1, 7000, 3), nn.Flatten(), nn.Linear(252_000, 2)),
     "follows a linear layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Conv2d(1, 4, 3)),
-    "Conv2d.* takes 3, and is given 1": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)),
-    "Conv2d.* takes 5, and is given 4": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)),
-    "Linear.* takes 100, and is given 64": lambda: nn.Sequential(nn.Flatten(), nn.Linear(100, 3)),
-    "Linear.* takes 36, and is given 16": lambda: nn.Sequential(
+    "Conv2d.* takes 3 inputs, and gets 1": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)),
+    "Conv2d.* takes 5 inputs, and gets 4": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)),
+    "Linear.* takes 100 inputs, and gets 64": lambda: nn.Sequential(nn.Flatten(), nn.Linear(100, 3)),
+    "Linear.* takes 36 inputs, and gets 16": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(36, 3)
     ),
-    "Linear.* takes 9, and is given 8": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(9, 3)),
+    "Linear.* takes 9 inputs, and gets 8": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(9, 3)),
     "last layer of the model is not linear": lambda: nn.Sequential(nn.Conv2d(1, 4, 3)),
     "share weights": shared,
     "1.bias is not a trainable float32": frozen,

@@ -14,13 +14,13 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.common.errors import StudyError
-from analysis.runs import stores
-from analysis.study.tuning import exports as tuning_exports
+from analysis.rendering import tuning_text
+from analysis.runs import stores, tunings
 from pruning_study.__main__ import cli
+from pruning_study.commands import tune as tune_command
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
-from pruning_study.study.tuning import run as tuning
 from pruning_study.study.tuning.search import AS_MAGNITUDE
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
@@ -163,8 +163,8 @@ class TestASearch:
         assert all(trial.info.run_id in listed for trial in runs("trial"))
 
     def test_the_analysis_reads_what_was_printed(self, output):
-        (found,) = tuning_exports.pulled()
-        assert " ".join(found.summary.split()) in " ".join(output.split())
+        (found,) = tunings.pulled()
+        assert " ".join(tuning_text.summary(found).split()) in " ".join(output.split())
 
     def test_the_store_and_its_api_name_the_same_runs(self, output):
         (parent,) = runs("tuning")
@@ -300,7 +300,7 @@ def test_schedules_by_the_released_protocol(tune):
 
 @pytest.mark.parametrize(("epochs", "longest"), [(1, 0.0), (2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
 def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
-    assert tuning._longest_ramp(epochs) == longest
+    assert tune_command._longest_ramp(epochs) == longest
 
 
 RELEASED = {"protocol": "released"}
@@ -348,7 +348,7 @@ def test_another_scope_is_another_search():
 
 def space_digest(**options):
     config = TuneConfig(**options)
-    return tuning._space(config, *planned(config.pruning(config.seeds[0])), "0").digest
+    return tune_command._space(config, *planned(config.pruning(config.seeds[0])), "0").digest
 
 
 def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):

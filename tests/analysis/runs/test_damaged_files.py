@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from analysis.common.errors import StudyError
-from analysis.runs import exports
-from analysis.study.tuning import exports as tuning_exports
+from analysis.rendering import tuning_text
+from analysis.runs import exports, tunings
 from pruning_study.tracking import unsent
 from tests import made_up_tuning
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 
-RESULTS = Path(__file__).parents[4] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 PARTS = [bytes([byte]) for byte in b"[]{}\",:'=+-@\\\0\xff\n\r"]
 PARTS += [b"null", b"true", b"NaN", b"1e999", b"9" * 5000, b"[" * 3000, b"\\ud800", b'"int64"', b'"../x"', b"x" * 300]
 
@@ -34,9 +34,9 @@ def described(folder):
     """Read a search, and write about it what a report does."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for tuning in tuning_exports.read([folder.parents[1]]):
-            assert tuning.summary
-            assert len(tuning.table())
+        for tuning in tunings.read([folder.parents[1]]):
+            assert tuning_text.summary(tuning)
+            assert len(tuning_text.table(tuning))
 
 
 @pytest.mark.attack

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -17,24 +17,23 @@ from optuna import Trial
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.common.terminal import folded
-from analysis.report.tuning import figures as tuning_figures
+from analysis.rendering import tuning_figures, tuning_text
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
+from analysis.runs.tunings import WINNER, Tuning
 from analysis.statistics.new_images import alpha_new
-from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
-from pruning_study.data.datasets import Dataset
+from analysis.statistics.winner_comparisons import comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
-from pruning_study.steps import dense, pruned, runs
+from pruning_study.steps import pruned, runs
 from pruning_study.steps.context import Context, JobContext
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.loaded import load_context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.resolved import check_decay
-from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.text_tables import text_table
-from pruning_study.study.trial_lines import TrialLines
+from pruning_study.study.searched_networks import SearchedNetwork, new_networks, of_seed
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import PairedRecalls
 from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Space, TuningSearch
@@ -46,16 +45,10 @@ from pruning_study.training.evaluation import Predictions
 # Params that differ between the networks of one search: always, and if the schedule is searched too.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
 SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
-WAIT_SECONDS = 1
 
 
-@dataclass(frozen=True)
-class DenseNetwork:
-    """A dense model that every trial prunes, the plan that prunes it, and what is in memory."""
-
-    plan: PrunePlan
-    context: JobContext
-    dense: LoadedRun
+class Network(SearchedNetwork):
+    """A dense network that every trial prunes."""
 
     @property
     def before(self) -> Predictions:
@@ -98,36 +91,35 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
     views.write(store, views.SEARCHES)
-    planned = _plans(config)
-    plan, context = planned[0]
+    options_of_first = config.pruning(config.seeds[0])
+    context = load_context(options_of_first)
+    plan = plan_pruning(options_of_first, context)
+    planned = [(plan, context), *(of_seed(plan, context, seed) for seed in config.seeds[1:])]
     space = _space(config, plan, context, store.experiment_id)
-    search = TuningSearch(store, config.study_name or _default_name(config, plan, space), space)
+    search = TuningSearch(store, config.study_name or space.default_name(plan, config.objective), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
-        networks = [_network(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
+        networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
         if config.objective != "accuracy":
             _check_alpha(networks)
         with _parent(store, search, job.run_id, context) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
-            _search(store, search, networks, config, parent.run_id)
+            attempt = partial(_try, store, search, networks, parent.run_id)
+            search.make_trials(config.n_trials, attempt, deadline=time.monotonic() + (config.timeout or math.inf))
             result = _result(search, networks, config)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     run_ids = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, config.engine, context, run_ids, IN_ANOTHER_EXPERIMENT)
-    said = ["", _table(result), "", folded(*ANCHORS_NOTE.splitlines()), "", folded(*result.summary.splitlines()), ""]
+    said = [
+        "",
+        _table(result),
+        "",
+        folded(*tuning_text.ANCHORS_NOTE.splitlines()),
+        "",
+        folded(*tuning_text.summary(result).splitlines()),
+        "",
+    ]
     return "\n".join([*said, *next_steps, *other_engine])
-
-
-def _plans(config: TuneConfig) -> list[tuple[PrunePlan, Context]]:
-    """Return a plan and a context for each seed; all share the data set."""
-    first = _plan(config, config.seeds[0])
-    return [first, *(_plan(config, seed, first[1].data) for seed in config.seeds[1:])]
-
-
-def _plan(config: TuneConfig, seed: int, data: Dataset | None = None) -> tuple[PrunePlan, Context]:
-    options = config.pruning(seed)
-    context = load_context(options, data)
-    return plan_pruning(options, context), context
 
 
 def _space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
@@ -174,15 +166,7 @@ def _longest_ramp(epochs: int) -> float:
     return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
 
 
-def _default_name(config: TuneConfig, plan: PrunePlan, space: Space) -> str:
-    return f"{plan.dataset}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
-
-
-def _network(plan: PrunePlan, context: JobContext) -> DenseNetwork:
-    return DenseNetwork(plan, context, dense.train(plan.dense, context))
-
-
-def _check_alpha(networks: Sequence[DenseNetwork]) -> None:
+def _check_alpha(networks: Sequence[Network]) -> None:
     """Check that the dense models' recalls differ between classes by more than the noise of few images."""
     before = [network.before for network in networks]
     recalls = objectives.measure_recalls(before, before, len(networks[0].context.data.classes))
@@ -213,26 +197,11 @@ def _parent(store: Store, search: TuningSearch, job_run_id: str, context: Contex
         yield parent
 
 
-def _search(
-    store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig, parent_run_id: str
-) -> None:
-    """Make the trials that are missing, and wait for those that other processes are making."""
-    start = time.monotonic()
-    trial_lines = TrialLines(config.n_trials)
-    while True:
-        late = time.monotonic() - start > (config.timeout or math.inf)
-        with search.trial(config.n_trials, late=late) as trial:
-            if trial:
-                line = _try(store, search, networks, trial, parent_run_id)
-                trial_lines.ended(search.count(), line)
-                continue
-        if not search.running():
-            return
-        time.sleep(WAIT_SECONDS)
+def _try(store: Store, search: TuningSearch, networks: Sequence[Network], parent_run_id: str, trial: Trial) -> str:
+    """Make a trial and its run, and return a line on it.
 
-
-def _try(store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, parent_run_id: str) -> str:
-    """Make a trial and its run, and return a line on it."""
+    The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
+    """
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     name = f"{anchor or point} ratio {point.ratio:g}"
@@ -261,14 +230,12 @@ def _try(store: Store, search: TuningSearch, networks: Sequence[DenseNetwork], t
             run.metrics({name: values[key] for name, key in seed_values.items()}, step=index)
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
-    # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
-    search.end(trial.number)
     accuracy = f"{name}: validation accuracy {values['accuracy']:.4f}"
     return f"{accuracy} expected, and stopped as hopeless" if stopped else accuracy
 
 
 def _pruned_recalls(
-    search: TuningSearch, networks: Sequence[DenseNetwork], trial: Trial, point: Point, dense_accuracies: np.ndarray
+    search: TuningSearch, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
 ) -> tuple[PairedRecalls, bool]:
     """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
     classes = len(networks[0].context.data.classes)
@@ -283,7 +250,7 @@ def _pruned_recalls(
     return recalls, False
 
 
-def _result(search: TuningSearch, networks: Sequence[DenseNetwork], config: TuneConfig) -> Tuning:
+def _result(search: TuningSearch, networks: Sequence[Network], config: TuneConfig) -> Tuning:
     """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
     trials = search.trials()
     best = objectives.winner(trials, config.objective)
@@ -292,12 +259,10 @@ def _result(search: TuningSearch, networks: Sequence[DenseNetwork], config: Tune
     )
     winning_point = _point(trials.loc[best.trial])
     points = {WINNER: winning_point, **search.space.anchors(winning_point.ratio)}
-    test_rows, first = partial(_test, search.space, points), networks[0].context
+    test_rows = partial(_test, search.space, points)
     rows = [row for network in networks for row in test_rows(network, new=False)]
-    start = max(config.seeds) + 1
-    for seed in range(start, start + config.confirm_seeds):
-        plan, in_memory = _plan(config, seed, first.data)
-        rows += test_rows(_network(plan, JobContext(in_memory, first.store, first.job_run_id)), new=True)
+    for network in new_networks(networks, config.confirm_seeds):
+        rows += test_rows(network, new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
         name=search.name,
@@ -319,7 +284,7 @@ def _point(trial: pd.Series) -> Point:
 
 
 def _test(
-    space: Space, points: Mapping[str, Point], network: DenseNetwork, *, new: bool
+    space: Space, points: Mapping[str, Point], network: Network, *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     context, data = network.context, network.context.data
@@ -355,7 +320,7 @@ def _log(parent: Writer, search: TuningSearch, result: Tuning) -> None:
 
 
 def _table(result: Tuning) -> str:
-    table = result.table()
+    table = tuning_text.table(result)
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits, draw_edge
 from analysis.rendering.layout import Panel, draw
 from analysis.rendering.panels import SHADES, color_bar, name_rows
-from analysis.study.tuning.results import LAMBDA, Tuning
+from analysis.runs.tunings import LAMBDA, Tuning
 
 _WON = "#009e73"
 _SHAPES = "osD^vPX"

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.rendering.cost_text import points_with_interval
+from analysis.compare.cost_text import points_with_interval
 from analysis.rendering.formats import decimals
+from analysis.statistics.hypothesis_tests import LEVEL
 
 _points = decimals(1)
 
@@ -28,20 +29,20 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     Parameters
     ----------
     rows : DataFrame
-        Classes whose loss is shown: `disproportionate` with its interval, as `classes.csv` has it.
+        `disproportionate` with its interval and p, as `classes.csv` has it, a row for each class.
     names : Series
-        Of these rows, and perhaps of others.
+        Of the rows.
     kind : str
         What a row is.
 
     Examples
     --------
-    >>> ends = {"disproportionate_low": [0.01], "disproportionate_high": [0.05]}
-    >>> rows = pd.DataFrame({"disproportionate": [0.03], **ends}, index=[1])
+    >>> ends = {"disproportionate_low": [-0.05, 0.01], "disproportionate_high": [-0.01, 0.05]}
+    >>> rows = pd.DataFrame({"disproportionate": [-0.03, 0.03], **ends, "disproportionate_p": [1, 0.01]})
     >>> beyond_proportion(rows, pd.Series(["cat", "dog"]))
     "dog loses 3.0 points (1.0 to 5.0) more than if every class's error had been multiplied by the same factor."
     """
-    shown = rows.sort_values("disproportionate", ascending=False)
+    shown = rows[rows["disproportionate_p"] < LEVEL].sort_values("disproportionate", ascending=False)
     if shown.empty:
         return f"No {kind} is shown to lose more than if every {kind}'s error had been multiplied by the same factor."
     loss = points_with_interval(*(shown.iloc[0][f"disproportionate{end}"] for end in ("", "_low", "_high")))

@@ -7,8 +7,8 @@ from matplotlib import colormaps
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 
+from analysis.rendering import tuning_figures
 from analysis.rendering.drawing import BELOW
-from analysis.report.tuning import figures as tuning_figures
 from tests import made_up_tuning
 
 LABELS = ["ratio 10", "lambda", "MP", "GP", "winner"]

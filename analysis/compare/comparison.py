@@ -1,0 +1,329 @@
+"""What compression did to each class or group of images: predictions go in; table, bounds and slopes come out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import class_table, grouping
+from analysis.statistics import groups as image_groups
+from analysis.statistics import limits as class_limits
+from analysis.statistics.class_costs import COST_COLUMNS, LOSS_COLUMNS
+from analysis.statistics.guessing import ChanceLevelCounts, SoundPairs, chance_level
+from analysis.statistics.limits import Gate, Limits
+from analysis.statistics.network_losses import GROSS_LOSS, gross_losses
+from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS, disproportionate_losses
+from analysis.statistics.weak_dense import WeakDense, weak_from_answers
+
+Right = Mapping[str, np.ndarray]
+# The column `reference`, by the side and whether its networks are those after.
+_REFERENCES = {
+    ("control", True): "control",
+    ("control", False): "control of other seeds",
+    ("before", True): "dense",
+    ("before", False): "dense networks of other seeds",
+}
+
+
+class Part(NamedTuple):
+    """The images of a grouping: its name, its groups, the images that are in one, the group of each, and the answers.
+
+    The classes are such a grouping too. It has no name, and all images.
+    """
+
+    grouping: str
+    names: list[str]
+    images: np.ndarray
+    label: np.ndarray
+    right: Right
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Networks before and after compression, and perhaps their controls, class by class or group by group.
+
+    What follows from them is worked out when it is asked for, and then kept.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the classes.
+    label : (images,), integers
+        Class of each image, from 0; each class has one.
+    right : mapping of str to (networks, images), bool
+        Whether each network `after`, and `before`, in the `control` or in both is right. Losses are held against the
+        control. Without networks before, it stands in their place in all else too.
+    pairs : set of str
+        The sides whose networks are those after, row by row; a single network before is that of all after.
+    groups : mapping of str to (images,) text
+        The comparison is of these groups in place of classes. An empty text stands for no group.
+    places : (networks,), integers, optional
+        Which of the networks given those after are, from 0, if others were left out.
+
+    Examples
+    --------
+    Class dog has ten images, of which nine are lost. Nothing was retrained, so the control is the network before:
+
+    >>> label = np.repeat([0, 1], 10)
+    >>> dense, after = np.ones((1, 20), bool), np.arange(20)[np.newaxis] < 11
+    >>> found = Comparison(["cat", "dog"], label, {"before": dense, "after": after, "control": dense})
+    >>> found.damaged, found.table["change"].tolist(), found.gate(Limits(class_loss=0.05)).state
+    (['dog'], [0.0, -0.9], 'beyond')
+    """
+
+    names: Sequence[str]
+    label: np.ndarray
+    right: Right
+    pairs: frozenset[str] = frozenset({"before", "control"})
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    places: np.ndarray | None = None
+
+    @property
+    def reference(self) -> Literal["control", "before"]:
+        """The side that losses are held against."""
+        return "control" if "control" in self.right else "before"
+
+    @property
+    def basis(self) -> Literal["control", "networks", "pair"]:
+        """What shows a cause: the control; several networks a side; or, of a pair of networks, nothing."""
+        if self.reference == "control":
+            return "control"
+        return "networks" if min(map(len, self.right.values())) > 1 else "pair"
+
+    @property
+    def networks(self) -> int:
+        """Networks after compression. Those at chance count in all numbers but the slopes."""
+        return len(self.right["after"])
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether the networks after are those that losses are held against."""
+        return self.reference in self.pairs
+
+    @property
+    def kind(self) -> Literal["classes", "groups"]:
+        """What is compared."""
+        return "groups" if self.groups else "classes"
+
+    @property
+    def one_kind(self) -> Literal["class", "group"]:
+        """One of them."""
+        return "group" if self.groups else "class"
+
+    def accuracy_of(self, side: str) -> float:
+        """Return the share of the images that the networks of a side have right."""
+        return float(self._right[side].mean())
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The groupings that are compared: those of the groups, or the classes alone."""
+        if not self.groups:
+            return [Part("", list(map(str, self.names)), np.arange(len(self.label)), self.label, self._right)]
+        parts = []
+        for name, group in self.groups.items():
+            names, images, of_image = image_groups.members(group)
+            answers = {side: each[:, images] for side, each in self._right.items()}
+            parts.append(Part(name, list(map(str, names)), images, of_image, answers))
+        return parts
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row for each class, in their order, or for each group of each grouping.
+
+        The columns are those of `class_table.class_table`, p_holm and damaged as `class_table.marked` has them, and
+        those of `proportion.disproportionate_losses`. A grouping is named where there are several.
+        """
+        return class_table.marked(pd.concat(map(self._tested, self.parts), ignore_index=True))
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """The table with what each class lost and costs, the class that lost most first.
+
+        After `table`'s columns come reference (what recall after is held against), `class_costs.LOSS_COLUMNS`,
+        `class_costs.COST_COLUMNS` and those of the disproportionate losses.
+        """
+        proportions = [*DISPROPORTIONATE_COLUMNS]
+        table = self.table.drop(columns=proportions).assign(reference=_REFERENCES[self.reference, self.are_pairs])
+        return class_table.ranked(table.join(self.costs).join(self.table[proportions]))
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What each class lost and costs, a row for each row of `table`."""
+        return pd.concat([pd.DataFrame(each.columns) for each in self._costs], ignore_index=True)[
+            [*LOSS_COLUMNS, *COST_COLUMNS]
+        ]
+
+    @property
+    def damaged_rows(self) -> pd.DataFrame:
+        """The rows of the classes that lost recall beyond doubt, the one that lost most first."""
+        return self.ranked[self.ranked["damaged"]]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Their names."""
+        return list(row_names(class_table.ranked(self.table[self.table["damaged"]])))
+
+    @cached_property
+    def accuracy(self) -> pd.Series:
+        """The columns of `class_table.class_table` for all images together."""
+        return self._class_table(["accuracy"], np.zeros_like(self.label), self._right).iloc[0]
+
+    @property
+    def slopes(self) -> Slopes:
+        """Alpha and raw slope from the networks before on, on new images too."""
+        return self._slopes[0]
+
+    @property
+    def slope_notes(self) -> list[str]:
+        """Which pairs of networks have no slope, in a sentence."""
+        return self._slopes[1]
+
+    @property
+    def identified(self) -> bool:
+        """Whether the classes differ enough, for so many test images, to speak of a slope."""
+        return self.slopes.raw_new is not None and self.slopes.raw_new.identified
+
+    @property
+    def chance_level(self) -> ChanceLevelCounts:
+        """Networks at chance."""
+        return self._chance[0]
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether a network of every pair is at chance, so that slopes mean nothing."""
+        return self.chance_level.are_all_at_chance
+
+    @cached_property
+    def dense(self) -> WeakDense:
+        """What makes the networks before weak."""
+        return weak_from_answers(list(map(str, self.names)), self.label, self._right["before"])
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns them."""
+        parts = [class_limits.losses(list(map(str, self.names)), self.label, self._right, self.are_pairs)]
+        if self.groups:
+            of_groups = (
+                class_limits.losses(self._titles(part), part.label, part.right, self.are_pairs) for part in self.parts
+            )
+            parts = [parts[0][:1], *(losses[1:] for losses in of_groups)]
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def gross_losses(self) -> pd.DataFrame:
+        """The classes or groups of which a network alone lost most, as `network_losses.gross_losses` returns them."""
+        tests = self.networks * sum(len(part.names) for part in self.parts)
+        tables = [
+            gross_losses(self._titles(part), part.label, part.right, paired=self.are_pairs, tests=tests)
+            for part in self.parts
+        ]
+        table = pd.concat(tables).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+        places = np.arange(self.networks) if self.places is None else self.places
+        return table.assign(network=places[table["network"] - 1] + 1)
+
+    @cached_property
+    def worst(self) -> pd.DataFrame:
+        """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
+
+        It is chosen by other networks and images than those that its cost is read on. Empty of single networks, and
+        where networks are independent.
+        """
+        rows = [
+            (part.grouping, part.names[costs.worst.place], *costs.worst[1:])
+            for part, costs in zip(self.parts, self._costs, strict=True)
+            if costs.worst.place >= 0
+        ]
+        return pd.DataFrame(rows, columns=["grouping", "name", "cost", "cost_low", "cost_high"])
+
+    @cached_property
+    def groupings(self) -> pd.DataFrame:
+        """A row for each grouping as a whole, as `grouping.summary` returns it; empty of independent networks."""
+        if not self.groups or not self._start_in_pairs:
+            return pd.DataFrame()
+        rows = [
+            {
+                "grouping": part.grouping,
+                **grouping.summary(
+                    np.array(part.names),
+                    part.label,
+                    self.label[part.images],
+                    **part.right,
+                    control_paired="control" in self.pairs,
+                ),
+            }
+            for part in self.parts
+        ]
+        return pd.DataFrame(rows)
+
+    def gate(self, limits: Limits) -> Gate:
+        """Hold the losses against limits. Where nothing shows a cause, only gross losses are surely beyond them."""
+        return class_limits.gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
+
+    @cached_property
+    def _right(self) -> Right:
+        """The answers, with those of the control in the place of missing networks before."""
+        if "before" in self.right:
+            return self.right
+        return {"before": self.right["control"], "after": self.right["after"]}
+
+    def _titles(self, part: Part) -> list[str]:
+        return [f"{part.grouping}: {name}" for name in part.names] if len(self.groups) > 1 else part.names
+
+    @staticmethod
+    def _sides(right: Right) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        return right["before"], right["after"], right.get("control")
+
+    def _tested(self, part: Part) -> pd.DataFrame:
+        """Return the recalls of a grouping's groups with their changes and tests."""
+        table = self._class_table(part.names, part.label, part.right)
+        table = table.assign(**self._disproportionate(part)).rename(columns={"class": self.one_kind})
+        if len(self.groups) > 1:
+            table.insert(0, "grouping", part.grouping)
+        return table
+
+    def _class_table(self, names: Sequence[str], label: np.ndarray, right: Right) -> pd.DataFrame:
+        return class_table.class_table(
+            np.array(names, dtype=object),
+            label,
+            *self._sides(right),
+            paired=self._start_in_pairs,
+            control_paired="control" in self.pairs,
+        )
+
+    @property
+    def _start_in_pairs(self) -> bool:
+        """Whether the networks before, or those in their place, are those after."""
+        return ("before" if "before" in self.right else "control") in self.pairs
+
+    def _disproportionate(self, part: Part) -> dict[str, Any]:
+        """Estimate the loss of each class beyond its proportion; NaN where networks are independent."""
+        if not self.are_pairs:
+            return dict.fromkeys(DISPROPORTIONATE_COLUMNS, np.nan)
+        start = part.right.get("control", part.right["before"])
+        losses = disproportionate_losses(part.label, start, part.right["after"])
+        return dict(zip(DISPROPORTIONATE_COLUMNS, losses, strict=True))
+
+    @cached_property
+    def _costs(self) -> list[class_table.Costs]:
+        return [class_table.costs(part.label, *self._sides(part.right), paired=self.are_pairs) for part in self.parts]
+
+    @cached_property
+    def _chance(self) -> tuple[ChanceLevelCounts, SoundPairs]:
+        in_pairs = "control" in self.pairs
+        return chance_level(self.label, self._right, paired=self._start_in_pairs, control_paired=in_pairs)
+
+    @cached_property
+    def _slopes(self) -> tuple[Slopes, list[str]]:
+        notes: list[str] = []
+        return slopes(self.label, *self._chance[1], notes), notes
+
+
+def row_names(table: pd.DataFrame) -> pd.Series:
+    """Return the name of each row: its class or its group, after the grouping where there are several."""
+    if "grouping" in table:
+        return table["grouping"] + ": " + table["group"]
+    return table[table.columns[0]]

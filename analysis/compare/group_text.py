@@ -1,0 +1,45 @@
+"""What is said of a grouping of images as a whole, in reports, recommendations and audits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.compare.cost_text import costliest
+from analysis.rendering.formats import decimals, with_interval
+
+
+def grouping(row: Mapping[str, Any]) -> str:
+    """Describe the changes of the groups of a grouping, in a sentence or two.
+
+    Parameters
+    ----------
+    row : mapping
+        grouping, and what `grouping.summary` returns.
+    """
+    write, points = decimals(2), decimals(1)
+    low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
+    largest = with_interval(100 * row["largest_excess"], low, high, points)
+    control = row["largest_excess_control"]
+    beside = f", {points(100 * control)} in the control" if np.isfinite(control) else ""
+    floor = points(100 * row["largest_excess_floor"])
+    alpha, raw = (
+        with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
+    )
+    single = row.get("single_image_groups")
+    left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
+    who = row["largest_excess_group"] if row["n"] == 1 else "the worst group of one network, another one in each,"
+    return (
+        f"By {row['grouping']}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
+        f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "
+        f"than the accuracy{beside}; noise of the test images alone would make it {floor}.{left_out}"
+    )
+
+
+def _systematic(row: Mapping[str, Any]) -> str:
+    """Say which group costs most on average, if that is shown; nothing of one network."""
+    if not row["worst_group"]:
+        return ""
+    cost, low, high = (row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
+    beyond = " beyond the control" if np.isfinite(row["largest_excess_control"]) else ""
+    return f"Systematic cost{beyond}: {costliest(row['worst_group'], cost, low, high, row['n'], 'group')} "

@@ -1,0 +1,241 @@
+"""What is said of a comparison, in the words that `prune`, the results in Python, `audit` and `compress` share."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.points import points
+from analysis.compare.comparison import Comparison, row_names
+from analysis.compare.cost_text import costliest as costliest_class
+from analysis.compare.cost_text import gain, points_with_interval
+from analysis.compare.proportion_text import beyond_proportion, growth
+from analysis.rendering.formats import decimals, with_interval
+from analysis.runs.checks import some
+from analysis.statistics import weak_dense
+from analysis.statistics.gap_changes import gap_change
+from analysis.statistics.gap_changes import sentence as gap_sentence
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.pair_slopes import Slopes
+from analysis.statistics.resampling import Interval
+
+# What losses are held against, in words.
+REFERENCE = {"control": "control", "before": "network before"}
+_CAUSES = {"control": "pruning", "networks": "pruning and retraining"}
+_WHEN = {"after": "after compression", "control": "in the control"}
+
+
+def verdict(comparison: Comparison) -> str:
+    """Say which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
+    of_accuracy = accuracies(*map(comparison.accuracy_of, ("before", "after", "control")[: len(comparison.right)]))
+    meaning = f"; {_meaning(comparison)}" if tells_slopes(comparison) else ""
+    said = [weak(comparison), at_chance(comparison), f"{losses(comparison)}; {of_accuracy}{meaning}."]
+    return " ".join(filter(None, [*said, gross_losses(comparison)]))
+
+
+def weak(comparison: Comparison) -> str:
+    """Say what makes the networks before weak; the empty text if nothing does."""
+    return weak_dense.sentence(comparison.dense)
+
+
+def at_chance(comparison: Comparison) -> str:
+    """Say how many networks are at chance after compression and in the control; the empty text if none is."""
+    of_sides = comparison.chance_level.counts
+    counts = [(*of_sides[side], when) for side, when in _WHEN.items() if of_sides.get(side, (0,))[0]]
+    if not counts:
+        return ""
+    if max(networks for _, networks in of_sides.values()) == 1:
+        return f"The network is at chance {' and '.join(when for *_, when in counts)}."
+    (guess, networks, when), *more_counts = counts
+    more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in more_counts)
+    return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}."
+
+
+def accuracies(before: float, after: float, control: float | None = None) -> str:
+    """Say what became of the accuracy, without a full stop.
+
+    Examples
+    --------
+    >>> accuracies(0.849, 0.845, 0.842)
+    'accuracy went from 84.9 to 84.5 %, and to 84.2 % in the control'
+    """
+    beside = "" if control is None else f", and to {points(control)} % in the control"
+    return f"accuracy went from {points(before)} to {points(after)} %{beside}"
+
+
+def beside(from_dense: Comparison, from_control: Comparison) -> str:
+    """Say what became of the accuracy since the dense networks and in the control, of two comparisons with networks."""
+    before, after = (from_dense.accuracy_of(side) for side in ("before", "after"))
+    return accuracies(before, after, from_control.accuracy_of("before"))
+
+
+def outcome(comparison: Comparison) -> str:
+    """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
+    table, accuracy = comparison.table, comparison.accuracy
+    excess = accuracy["change"] - table["change"]
+    worst = f"{table['class'][excess.idxmax()]} {points(excess.max())} points"
+    return f"{accuracies(accuracy['recall_before'], accuracy['recall_after'])}, largest excess: {worst}"
+
+
+def losses(comparison: Comparison, cause: str = "") -> str:
+    """Say which classes lost recall, or what they may have lost, without a full stop.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    cause : str
+        What several networks a side lost recall through, if they were not pruned and retrained.
+    """
+    cause = cause or _CAUSES.get(comparison.basis, "")
+    table, damaged_rows, is_pair = comparison.ranked, comparison.damaged_rows, comparison.basis == "pair"
+    of_all = f"of {len(table)} {comparison.kind}"
+    images = f"{images_of(table):,} images"
+    if damaged_rows.empty:
+        upper = _upper(comparison)
+        not_excluded = f"not excluded: {points(max(upper.max(), 0))} points of {row_names(table)[upper.idxmax()]}"
+        if is_pair:
+            lost = f"none {of_all} lost recall that {images} can show"
+            return f"The networks do not differ beyond doubt: {lost} ({not_excluded})"
+        lost = f"is shown by {images} to have lost recall through {cause}"
+        return f"None {of_all} {lost} ({not_excluded})"
+    examples = some(
+        f"{name} lost {points_with_interval(*row[['loss', 'loss_low', 'loss_high']])}"
+        for name, (_, row) in zip(row_names(damaged_rows), damaged_rows.iterrows(), strict=True)
+    )
+    if is_pair:
+        return f"The networks differ: recall is lower in {len(damaged_rows)} {of_all} after than before: {examples}"
+    return f"{lost_count(comparison)} through {cause}: {examples}"
+
+
+def lost_count(comparison: Comparison) -> str:
+    """Say how many classes lost recall, in a clause."""
+    count = int(comparison.table["damaged"].sum())
+    if not count:
+        return f"no {comparison.one_kind} is shown to have lost recall"
+    verb = "is" if count == 1 else "are"
+    return f"{count} of {len(comparison.table)} {comparison.kind} {verb} shown to have lost recall"
+
+
+def gross_losses(comparison: Comparison) -> str:
+    """Say which networks alone lost most of a class; the empty text if none did."""
+    each = [
+        f"network {row['network']} lost {points(row['loss'])} points of {row['name']}, surely more than "
+        f"{points(row['low'])}"
+        for _, row in comparison.gross_losses.iterrows()
+    ]
+    return f"Damaged in single networks: {some(each)}." if each else ""
+
+
+def gains(comparison: Comparison) -> str:
+    """Say which classes are shown to have gained recall; the empty text if none is."""
+    table = comparison.table
+    if comparison.at_chance:
+        return ""
+    change = table["beyond_control"] if "beyond_control" in table else table["change"]
+    change = change[(table["p_holm"] <= LEVEL) & (change > 0)]
+    if change.empty:
+        return ""
+    most = change.idxmax()
+    reference = REFERENCE[comparison.reference]
+    return f"{gain(row_names(table)[most], change[most], len(change), reference, comparison.kind)}."
+
+
+def costliest(comparison: Comparison) -> str:
+    """Say which class costs most on average; the empty text where nothing is known of it, and of groups."""
+    if comparison.groups or comparison.worst.empty:
+        return ""
+    row = comparison.worst.iloc[0]
+    return costliest_class(row["name"], row["cost"], row["cost_low"], row["cost_high"], comparison.networks)
+
+
+def proportion(comparison: Comparison) -> str:
+    """Say by which factor the error grew, and which class is shown to lose more than that factor explains.
+
+    The text is empty of several groupings, which differ in the factor, where nothing was wrong before, and of
+    independent networks.
+    """
+    table, start = comparison.table, comparison.reference
+    if "grouping" in table or not has_proportions(table):
+        return ""
+    of_start = "recall_control" if "recall_control" in table else "recall_before"
+    errors_after, errors_before = (table["support"] @ (1 - table[recall]) for recall in ("recall_after", of_start))
+    if not errors_before:
+        return ""
+    beyond = beyond_proportion(table, row_names(table), comparison.one_kind)
+    return f"{growth(errors_after / errors_before, REFERENCE[start])}. {beyond}"
+
+
+def differences(comparison: Comparison) -> str:
+    """Say what became of the differences between the classes, by slope and spread on new images, in a clause."""
+    raw, spread = comparison.slopes.raw_new, comparison.slopes.spread_new
+    if comparison.at_chance:
+        return "slopes mean nothing at chance"
+    if not comparison.identified or raw is None or spread is None:
+        networks = f" and {comparison.networks} networks" if comparison.networks > 1 else ""
+        images = f"{len(comparison.label):,} test images{networks}"
+        return f"the differences between classes are too small for {images} to say what became of them"
+    return gap_sentence(gap_change(raw, spread, comparison.slopes.unchanged))
+
+
+def tells_slopes(comparison: Comparison) -> bool:
+    """Return whether the verdict has slopes, of classes that differ enough."""
+    return comparison.kind == "classes" and not _are_too_alike(comparison)
+
+
+def without_alpha(comparison: Comparison) -> str:
+    """Say why the verdict has no alpha, where classes are too alike; the empty text elsewhere, and of groups."""
+    if comparison.groups or not _are_too_alike(comparison):
+        return ""
+    recalls = comparison.table["recall_before"]
+    ends = f"{points(recalls.min())} to {points(recalls.max())} %"
+    return (
+        "Alpha, which says how the differences between the recalls of classes grew, is left out, because the recalls "
+        f"of the {len(recalls)} classes before ({ends}) differ too little for so few images and networks."
+    )
+
+
+def has_proportions(table: pd.DataFrame) -> bool:
+    """Return whether it is known what classes lose beyond their proportion."""
+    return bool(table["disproportionate"].notna().any())
+
+
+def images_of(table: pd.DataFrame) -> int:
+    """Return the number of images; every grouping may have all of them."""
+    by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
+    return max(int(support.sum()) for _, support in by_grouping)
+
+
+def _upper(comparison: Comparison) -> pd.Series:
+    """Return what each class may have lost; without a cause there are no bounds for all classes together."""
+    table = comparison.ranked
+    return -table["change_low"] if comparison.basis == "pair" else table["loss_upper_all"]
+
+
+def _are_too_alike(comparison: Comparison) -> bool:
+    """Return whether the classes differ too little before, for so few images and networks, to speak of a slope."""
+    raw_new = comparison.slopes.raw_new
+    return raw_new is not None and not raw_new.identified and not comparison.at_chance
+
+
+def _meaning(comparison: Comparison) -> str:
+    """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
+    slopes = comparison.slopes
+    if comparison.at_chance:
+        return "alpha means nothing at chance"
+    if slopes.new is None or slopes.raw_new is None or slopes.spread_new is None:
+        return "alpha is n/a"
+    write = decimals(2)
+    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
+    if np.isfinite(slopes.weighted):
+        alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
+    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
+    numbers = _slope_and_spread(slopes, slopes.raw_new, slopes.spread_new)
+    return f"{differences(comparison)} ({numbers}); {alphas}, and on new images {new}"
+
+
+def _slope_and_spread(slopes: Slopes, raw: Interval, spread: Interval) -> str:
+    """Return the numbers that show what became of the differences between classes."""
+    write = decimals(2)
+    if gap_change(raw, spread, slopes.unchanged).size == "same" and slopes.unchanged is not None:
+        narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"
+        return f"raw slope on new images {raw.estimate:.2f}, {narrower}"
+    slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
+    return f"{slope}, spread {with_interval(spread.estimate, spread.low, spread.high, write)}"

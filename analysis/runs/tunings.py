@@ -1,0 +1,175 @@
+"""Searches by `tune`: what each trial measured, what won, and its tests, as the search's run and exports keep them."""
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError, first_line
+from analysis.runs import schema, study_archives
+from analysis.runs.sources import Source
+
+WINNER, LAMBDA = "winner", "lambda"
+SEARCHED_PARAMS = ("ramp", "distill", "strength")
+_FOLDER = "tuning"
+_FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
+# Fields of `Tuning` with their keys in the summary; then each table's columns of truth values and of numbers.
+_TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
+_TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
+_NUMBERS = (
+    ("number", "epsilon", "ratio", *SEARCHED_PARAMS, "accuracy", "distortion"),
+    ("epsilon", "ratio", *SEARCHED_PARAMS, "seed", "accuracy", "alpha"),
+    ("difference", "difference_low", "difference_high", "p", "p_holm", "n"),
+)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The result of a search.
+
+    Parameters
+    ----------
+    name : str
+    objective : {"accuracy", "alpha", "both"}
+    reason : str
+        The reason why the winner won.
+    trials : DataFrame, a row for each trial that ended
+        number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
+        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the mitigation, 0
+        if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on validation images,
+        with their standard errors over the seeds (`_error`) and their values for each seed (`accuracy/<place>`,
+        `distortion/<place>`); eligible (complete, and within a point of the best anchor's accuracy); front (on the
+        Pareto front); winner.
+    finalists : DataFrame, a row for each network of the winner and the anchors
+        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
+        fine_tune_decay (only if it is searched), seed; new (whether the search never saw its dense model); accuracy and
+        alpha on test images; at_chance; run_id.
+    comparisons : DataFrame
+        As `winner_comparisons.comparisons` of `analysis.statistics` returns it.
+    files : mapping of str to bytes
+        The files that the search was read from, if it was.
+    """
+
+    name: str
+    objective: str
+    reason: str
+    trials: pd.DataFrame
+    finalists: pd.DataFrame
+    comparisons: pd.DataFrame
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def winner(self) -> pd.Series:
+        """The trial that won."""
+        return self.trials[self.trials["winner"]].iloc[0]
+
+    @property
+    def further(self) -> list[str]:
+        """The params beside epsilon, of schedule, mitigation and decay, that any trial has."""
+        return [name for name in searched(self.trials) if self.trials[name].any()]
+
+    def finals(self) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
+        """Yield the role of the winner and of each anchor, its trial, and its networks among the finalists."""
+        won = self.winner
+        whole = self.trials[self.trials["complete"] & (self.trials["ratio"] == won["ratio"])]
+        for role, networks in self.finalists.groupby("role", sort=False):
+            yield str(role), won if role == WINNER else whole[whole["anchor"] == role].iloc[0], networks
+
+
+def searched(frame: pd.DataFrame) -> list[str]:
+    """Return the params beside epsilon that trials or finalists have as columns."""
+    return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
+
+
+def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
+    """Return the finished searches of an experiment, oldest first; parameters and errors are as for `pull.runs`."""
+    from analysis.runs import pull  # files need no MLflow
+
+    by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [_tuning(contents, f"run {run_id}", "delete the run") for run_id, contents in by_run.items()]
+
+
+def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
+    """Write the files of searches to folders `tuning/1`, `tuning/2` and so on below a folder.
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to `folder`.
+    """
+    with files.aside(folder) as scratch:
+        for number, search in enumerate(searches, start=1):
+            (scratch / _FOLDER / str(number)).mkdir(parents=True)
+            for name, content in search.files.items():
+                (scratch / _FOLDER / str(number) / name).write_bytes(content)
+        return files.written(scratch)
+
+
+def read(folders: Iterable[Path]) -> list[Tuning]:
+    """Read the searches that `write` wrote to folders, or to archives of them.
+
+    Raises
+    ------
+    StudyError
+        If a file is missing, or was not written by `write`.
+    """
+    with study_archives.unpacked(folders) as unpacked:
+        return [
+            _exported(search)
+            for folder in unpacked
+            for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
+        ]
+
+
+SOURCE = Source(lambda _, experiment, uri: pulled(experiment, tracking_uri=uri), read, write)
+
+
+def _exported(folder: Path) -> Tuning:
+    try:
+        contents = {name: (folder / name).read_bytes() for name in _FILES}
+    except OSError as error:
+        raise StudyError(f"{folder}: not what pruning-analysis export writes ({error}); export again") from error
+    return _tuning(contents, str(folder), "export again")
+
+
+def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
+    """Parse the files of a search, or raise a StudyError that gives `where` and the remedy."""
+    try:
+        tuning = _parsed(contents)
+        list(tuning.finals())  # each finalist needs its trial, and the search a winner
+    # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{where}: not what a search writes ({reason}); {remedy}") from error
+    return tuning
+
+
+def _parsed(contents: Mapping[str, bytes]) -> Tuning:
+    summary = json.loads(contents[schema.TUNING_SUMMARY])
+    texts = {key: summary[name] for key, name in _TEXTS.items()}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError(f"{', '.join(_TEXTS.values())} must be strings")
+    frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
+    for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
+        # Before these params existed, every trial was one-shot, without distillation or mitigation.
+        for name in set(SEARCHED_PARAMS) - set(frame):
+            frame[name] = 0.0
+        if not all(isinstance(decay, str) for decay in frame.get(schema.FINE_TUNE_DECAY, ())):
+            raise TypeError(f"{schema.FINE_TUNE_DECAY} must be strings")
+    for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
+        for name in (*truths, *numbers):
+            if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):
+                raise TypeError(f"{file} has {frame[name].dtype} as {name}")
+    trials = frames[schema.TRIALS]
+    return Tuning(
+        **texts,
+        files=contents,
+        trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
+        finalists=frames[schema.FINALISTS],
+        comparisons=frames[schema.COMPARISONS],
+    )

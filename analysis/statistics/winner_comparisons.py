@@ -1,0 +1,53 @@
+"""Tests of the winner of a search against its anchors, on test images."""
+
+import pandas as pd
+
+from analysis.runs.tunings import LAMBDA, WINNER, searched
+from analysis.statistics.hypothesis_tests import corrected, paired
+
+_TEST = ("difference", "difference_low", "difference_high", "p", "n")
+
+
+def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """Compare the winner with each anchor, paired by dense model, on test images.
+
+    The comparison is on the dense models that the search never saw, if there are any. Else it is on those of the
+    search, which flatter the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was
+    the objective. The p-values of the others are corrected together.
+
+    Parameters
+    ----------
+    finalists : DataFrame
+        As `tunings.Tuning` of `analysis.runs` has them.
+    objective : {"accuracy", "alpha", "both"}
+
+    Returns
+    -------
+    DataFrame
+        against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
+        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor that
+        has won is left out. Networks at chance have no alpha.
+    """
+    tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
+    sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))
+    primary_metric = "accuracy" if objective == "accuracy" else "alpha"
+    rows = []
+    for metric in ("accuracy", "alpha"):
+        by_role = sound.pivot(index="seed", columns="role", values=metric)
+        for anchor in _anchors(tested):
+            test = paired(by_role[WINNER], by_role[anchor])
+            primary = (anchor, metric) == (LAMBDA, primary_metric)
+            rows.append(
+                {"against": anchor, "metric": metric, "primary": primary, **{name: test[name] for name in _TEST}}
+            )
+    frame = pd.DataFrame(rows).sort_values("primary", ascending=False, kind="stable", ignore_index=True)
+    others = ~frame["primary"]
+    frame["p_holm"] = frame["p"]
+    frame.loc[others, "p_holm"] = corrected(frame.loc[others, "p"], int(others.sum()))[1]
+    return frame.assign(new=bool(tested["new"].any()))
+
+
+def _anchors(tested: pd.DataFrame) -> list[str]:
+    """Return the anchors that differ from the winner."""
+    points = tested.drop_duplicates("role").set_index("role")[["epsilon", *searched(tested)]]
+    return [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]

@@ -1,1 +1,0 @@
-"""Searches of epsilon: their results and files."""

@@ -1,0 +1,52 @@
+"""The dense networks that a search prunes: a network for each seed, all with one data set in memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
+
+from pruning_study.steps import dense
+from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.loaded import load_context
+from pruning_study.steps.plan import PrunePlan, plan_pruning
+from pruning_study.steps.runs import LoadedRun
+
+
+@dataclass(frozen=True)
+class SearchedNetwork:
+    """A dense network that a search prunes.
+
+    Parameters
+    ----------
+    plan : PrunePlan
+        A plan that prunes it; trials differ from it in pruning and fine-tuning.
+    context : JobContext
+    dense : LoadedRun
+    """
+
+    plan: PrunePlan
+    context: JobContext
+    dense: LoadedRun
+
+    @classmethod
+    def trained(cls, plan: PrunePlan, context: JobContext) -> Self:
+        """Find or train the dense network of a plan."""
+        return cls(plan, context, dense.train(plan.dense, context))
+
+
+Network = TypeVar("Network", bound=SearchedNetwork)
+
+
+def of_seed(plan: PrunePlan, context: Context, seed: int) -> tuple[PrunePlan, Context]:
+    """Return the plan and the context of the network of another seed, with the same data in memory."""
+    options = replace(plan.options, seed=seed, dense_run_id=None)
+    other = load_context(options, context.data)
+    return plan_pruning(options, other), other
+
+
+def new_networks(networks: Sequence[Network], count: int) -> Iterator[Network]:
+    """Train networks that a search has not seen, of the seeds after its own, and yield each when it is there."""
+    first = networks[0]
+    start = max(network.plan.options.seed for network in networks) + 1
+    for seed in range(start, start + count):
+        plan, in_memory = of_seed(first.plan, first.context, seed)
+        yield type(first).trained(plan, JobContext(in_memory, first.context.store, first.context.job_run_id))

@@ -1,0 +1,52 @@
+"""What follows from made-up networks before and after compression, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.compare.comparison import Comparison
+
+LABEL = np.repeat([0, 1], 100)
+CLASSES = ("cat", "dog")
+
+
+def network(cats, dogs):
+    """Return whether a network is right about each image, (1, images), if it has so many of each hundred right."""
+    return np.concatenate([np.arange(100) < cats, np.arange(100) < dogs])[np.newaxis]
+
+
+def test_a_control_stands_in_the_place_of_missing_networks_before():
+    """Of 80 dogs of the control the pruned network has 40."""
+    found = Comparison(CLASSES, LABEL, {"control": network(90, 80), "after": network(90, 40)})
+    alone = Comparison(CLASSES, LABEL, {"before": network(90, 80), "after": network(90, 40)})
+    assert (found.basis, alone.basis) == ("control", "pair")
+    assert found.table["recall_before"].tolist() == [0.9, 0.8]
+    pd.testing.assert_frame_equal(found.table, alone.table)
+    assert found.damaged == ["dog"]
+    assert [found.accuracy_of(side) for side in ("before", "after")] == pytest.approx([0.85, 0.65])
+
+
+def test_groups_that_are_the_classes_have_their_numbers():
+    right = {"before": network(90, 80), "after": network(80, 40), "control": network(88, 79)}
+    classes = Comparison(CLASSES, LABEL, right)
+    groups = Comparison(CLASSES, LABEL, right, groups={"animal": np.array(CLASSES)[LABEL]})
+    assert groups.kind == "groups"
+    pd.testing.assert_frame_equal(groups.ranked.rename(columns={"group": "class"}), classes.ranked)
+    pd.testing.assert_frame_equal(groups.losses, classes.losses)
+    assert groups.groupings["groups"].tolist() == [2]
+
+
+def test_the_rows_keep_the_order_of_the_classes_and_the_ranked_ones_begin_with_the_class_that_lost_most():
+    found = Comparison(
+        CLASSES, LABEL, {"before": network(90, 90), "after": network(80, 40), "control": network(90, 90)}
+    )
+    assert found.table["class"].tolist() == ["cat", "dog"]
+    assert found.ranked["class"].tolist() == ["dog", "cat"]
+    assert found.ranked["loss"].tolist() == pytest.approx([0.5, 0.1])
+    assert found.costs["cost"].tolist() == pytest.approx([-0.2, 0.2])
+
+
+def test_what_was_worked_out_is_kept():
+    found = Comparison(CLASSES, LABEL, {"before": network(90, 90), "after": network(80, 40)})
+    for name in ("table", "ranked", "losses", "slopes", "chance_level", "worst"):
+        assert getattr(found, name) is getattr(found, name)
