@@ -181,7 +181,7 @@ def overlap(networks: pd.DataFrame) -> Figure:
             Panel(partial(_draw_overlaps, ratio=ratio), measured, f"ratio {ratio}", across, "overlap")
             for ratio in RATIOS
         ],
-        size=(2.6, 2.6),
+        size=(2.7, 2.6),
         title="Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
         note="A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the "
         "share that chance gives.",
