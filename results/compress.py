@@ -8,13 +8,16 @@ import answer_costs
 import folders
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pies import CLASSES
 from quantized_training import CIFAR10
 from scipy import stats
 
 from analysis.common.errors import StudyError
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import intervals
 from analysis.statistics import limits
 from analysis.statistics.chain_choice import choose
 from analysis.statistics.hypothesis_tests import wilson_interval
@@ -179,30 +182,28 @@ def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figu
     dense_bytes : int
     """
     highest = 5 * 100 * LIMITS.class_loss
-    figure, grid = page(
-        (1, 1),
-        (8.4, 4.2),
-        "What every chain costs the class that pays most, by its bytes",
-        "A dot is the recall that this class loses beyond the control. Lines end where no class loses more, with 95 % "
-        f"confidence for all classes together. Chains that lose more than {highest:.0f} points are left out.",
+    rows = costs.drop_duplicates("chain")
+    rows = rows[rows["loss"] <= highest / 100]
+    share, loss, most = 100 * rows["bytes"] / dense_bytes, 100 * rows["loss"], 100 * rows["loss_upper_all"]
+    rows = rows.assign(place=share, value=loss, low=loss, high=most, color=NEUTRAL, mark=".")
+    chosen = chosen[chosen["judges"].eq(TOGETHER)]
+    return draw(
+        [Panel(_draw, (rows, chosen), "", "bytes, % of the dense network's", "recall lost, points")],
+        size=(7.8, 3.1),
+        title="What every chain costs the class that pays most, by its bytes",
+        note="A dot is the recall that this class loses beyond the control. Lines end where no class loses more, with "
+        f"95 % confidence for all classes together. Chains that lose more than {highest:.0f} points are left out. In "
+        "colours, what all networks choose by three rules.",
     )
-    axes = grid[0, 0]
-    by_chain = costs.drop_duplicates("chain").set_index("chain")
-    drawn = by_chain[by_chain["loss"] <= highest / 100]
-    share, loss, most = 100 * drawn["bytes"] / dense_bytes, 100 * drawn["loss"], 100 * drawn["loss_upper_all"]
-    axes.vlines(share, loss, most, color=NEUTRAL, linewidth=1)
-    axes.scatter(share, loss, s=14, color=NEUTRAL, zorder=3)
-    for rule, (color, marker) in _MARKS.items():
-        choice = chosen[chosen["rule"].eq(rule) & chosen["judges"].eq(TOGETHER)]["chain"]
-        own = [chain for chain in choice if chain in drawn.index]
-        axes.vlines(share[own], loss[own], most[own], color=color, linewidth=1.5)
-        axes.scatter(share[own], loss[own], s=36, color=color, marker=marker, zorder=4, label=rule)
+
+
+def _draw(axes: Axes, rows_and_choices: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    rows, chosen = rows_and_choices
+    intervals(axes, rows, upright=True, no_effect=None)
+    for rule, (color, mark) in _MARKS.items():
+        own = rows[rows["chain"].isin(chosen.loc[chosen["rule"].eq(rule), "chain"])]
+        intervals(axes, own.assign(color=color, mark=mark, label=rule), upright=True, no_effect=None)
     axes.axhline(100 * LIMITS.class_loss, color="black", linestyle="--", linewidth=0.8, label="limit of every class")
-    axes.set_xlabel("bytes, % of the dense network's")
-    axes.set_ylabel("recall lost, points")
-    axes.grid(alpha=0.3)
-    axes.legend(title="chosen by all networks", title_fontsize=8, fontsize=8, frameon=False)
-    return figure
 
 
 def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:

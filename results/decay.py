@@ -11,7 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, page
+from analysis.rendering.drawing import BELOW, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import points, side_by_side
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.study.settings import CONTROL, is_mitigated
@@ -259,32 +261,26 @@ def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
 def recalls(networks: pd.DataFrame) -> Figure:
     """Draw each class's recall minus accuracy, a dot for each dense network, for two trainings side by side."""
     controls = networks[networks["method"].eq(_CONTROL)]
-    present = [name for name in DATASETS if name in set(controls[schema.DATASET])]
-    figure, grid = page(
-        (1, len(present)),
-        (3.6 * len(present) + 0.6, 3.6),
-        "Each class's recall minus the accuracy, before pruning",
-        "A dot is a network. Grey: constant learning rate. Blue: it decays to zero. Classes are sorted by their mean.",
+    by_dataset = {name: rows for name, rows in controls.groupby(schema.DATASET, observed=True) if len(rows)}
+    return draw(
+        [Panel(_draw_gaps, rows, DATASETS[name], "", "points") for name, rows in by_dataset.items()],
+        size=(3.6, 2.9),
+        title="Each class's recall minus the accuracy, before pruning",
+        note="A dot is a network. Classes are sorted by their mean.",
     )
-    for axes, dataset in zip(grid.flat, present, strict=True):
-        _draw_gaps(axes, controls[controls[schema.DATASET].eq(dataset)])
-        axes.set_title(DATASETS[dataset], fontsize=10)
-    grid[0, 0].set_ylabel("points")
-    return figure
 
 
 def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
-    gaps = {name: np.stack(list(cell["gaps"])) for name, cell in controls.groupby("training", observed=True)}
-    order = np.argsort(np.concatenate(list(gaps.values())).mean(0))
-    for (training, color), shift in zip({CONSTANT: NEUTRAL, COSINE: BELOW}.items(), (-0.18, 0.18), strict=True):
-        if training in gaps:
-            values = gaps[training][:, order]
-            places = np.broadcast_to(np.arange(values.shape[1]) + shift, values.shape)
-            axes.scatter(places, values, s=9, color=color, alpha=0.6, linewidths=0)
+    gaps = pd.DataFrame(np.stack(list(controls["gaps"])), columns=controls["classes"].iloc[0])
+    gaps = gaps[gaps.mean().sort_values(kind="stable").index]
+    places = np.arange(gaps.shape[1])
+    dots = gaps.set_axis(places, axis=1).melt(var_name="place", value_name="gap")
+    colors = {"constant learning rate": NEUTRAL, "decaying learning rate": BELOW}
+    named = controls["training"].map(dict(zip((CONSTANT, COSINE), colors, strict=True)))
+    dots = dots.assign(training=np.tile(named, len(places)))
+    points(axes, side_by_side(dots, "training", colors, apart=0.36), "place", "gap", by="training", colors=colors, s=9)
     axes.axhline(0, color="black", linewidth=0.8)
-    names = controls["classes"].iloc[0][order]
-    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=60, ha="right", rotation_mode="anchor")
-    axes.grid(axis="y", alpha=0.3)
+    axes.set_xticks(places, gaps.columns, fontsize=7, rotation=60, ha="right", rotation_mode="anchor")
 
 
 _TABLES = {

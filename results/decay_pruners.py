@@ -12,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import BELOW, NEUTRAL, page
+from analysis.rendering.drawing import BELOW, NEUTRAL
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import estimates, intervals, side_by_side
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import Row, corrected, paired
 from analysis.study.settings import CONTROL
@@ -31,6 +33,7 @@ _MITIGATED_RATIO = 20
 # Primary comparisons, each tested on the three data sets with Holm's correction.
 PRIMARY = {("alpha", MP, 2), ("alpha", UP, 10), ("accuracy", UP, 10)}
 _COLORS = {CONSTANT: NEUTRAL, COSINE: BELOW}
+_LEGEND = ("constant learning rate", "decaying learning rate")
 _TITLES = {MP: "MP minus control", UP: "UP minus MP"}
 
 
@@ -153,31 +156,30 @@ def gradual(networks: pd.DataFrame) -> pd.DataFrame:
 def figure(compared: pd.DataFrame) -> Figure:
     """Draw differences of alpha against the ratio: a row for each pair, a column for each data set."""
     datasets = present(compared)
-    drawn, grid = page(
-        (len(COMPARED), len(datasets)),
-        (3.0 * len(datasets) + 0.6, 5.6),
-        "Differences of alpha, with a constant learning rate and with one that decays to zero",
-        "Means of networks with 95 % intervals. Grey: constant, 30 networks. Blue: it decays to zero, 20 other "
-        "networks.",
+    rows = compared[compared["outcome"].eq("alpha") & compared[schema.RATIO].isin(_DRAWN)]
+    panels = [
+        Panel(
+            _draw,
+            rows[rows[schema.PRUNER].eq(pruner) & rows[schema.DATASET].eq(dataset)],
+            DATASETS[dataset],
+            "ratio",
+            f"alpha, {_TITLES[pruner]}",
+        )
+        for pruner, _ in COMPARED
+        for dataset in datasets
+    ]
+    return draw(
+        panels,
+        len(datasets),
+        size=(3.0, 2.3),
+        title="Differences of alpha, with a constant learning rate and with one that decays to zero",
+        note="Means of networks with 95 % intervals: 30 networks, and 20 others whose learning rate decays.",
+        legend=[handle(name, color=color, marker="o") for name, color in zip(_LEGEND, _COLORS.values(), strict=True)],
         sharex=True,
     )
-    of_alpha = compared[compared["outcome"].eq("alpha") & compared[schema.RATIO].isin(_DRAWN)]
-    for line, (pruner, _) in zip(grid, COMPARED, strict=True):
-        for axes, dataset in zip(line, datasets, strict=True):
-            _draw(axes, of_alpha[of_alpha[schema.PRUNER].eq(pruner) & of_alpha[schema.DATASET].eq(dataset)])
-            axes.set_title(DATASETS[dataset], fontsize=10)
-        line[0].set_ylabel(f"alpha, {_TITLES[pruner]}")
-    for axes in grid[-1]:
-        axes.set_xticks(range(len(_DRAWN)), [str(ratio) for ratio in _DRAWN])
-        axes.set_xlabel("ratio")
-    return drawn
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
-    for shift, (training, color) in zip((-0.12, 0.12), _COLORS.items(), strict=True):
-        own = rows[rows["training"].eq(training)]
-        places = np.arange(len(own)) + shift
-        axes.vlines(places, own["difference_low"], own["difference_high"], color=color, linewidth=1.5)
-        axes.scatter(places, own["difference"], s=16, color=color, zorder=3)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.grid(axis="y", alpha=0.3)
+    rows = estimates(rows, "difference").assign(place=rows[schema.RATIO].map(_DRAWN.index))
+    intervals(axes, side_by_side(rows, "training", _COLORS, apart=0.24), upright=True)
+    axes.set_xticks(range(len(_DRAWN)), [str(ratio) for ratio in _DRAWN])

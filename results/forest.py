@@ -1,19 +1,22 @@
 """Draw the pictures of good-et-al/details.md: the estimates of an answer, each with its interval."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
-from textwrap import fill
+from typing import Any
 
+import pandas as pd
 from answers import NOT_COMPARABLE, WITHOUT_INTERVAL, Answer, Estimate
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import DrawnInterval, draw_intervals, interval_limits, page
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import interval_limits, intervals, name_rows
 from analysis.report.methods import compare as methods
 from analysis.report.methods.figures import color_of
 from analysis.report.methods.tables import TITLES
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.6, 0.35  # inches
-_TITLE_WIDTH = 28  # characters
 # The beginnings of titles, by which their outcomes are recognised; `alpha (new)` has the scale of `alpha`.
 _BEGINNINGS = {
     TITLES[outcome]: outcome for outcome in (methods.ACCURACY, methods.EXCESS, methods.ALPHA, methods.RAW_SLOPE)
@@ -36,23 +39,22 @@ def forest(answer: Answer, title: str, note: str) -> Figure:
     names = list(answer.rows)
     titles = [title for title in answer.rows[names[0]] if title not in WITHOUT_INTERVAL]
     lines = _lines(titles)
-    columns = len(lines[0])
-    size = (_PANEL_WIDTH * columns + 2, (_ROW_HEIGHT * len(names) + 0.7) * len(lines) + 1.0)
-    figure, grid = page((len(lines), columns), size, title, note, sharey=True)
-    drawn = {
-        of: [_interval(_outcome(of), estimates[of], answer.no_effect) for estimates in answer.rows.values()]
+    rows = {
+        of: pd.DataFrame([_interval(of, estimates[of], answer.no_effect) for estimates in answer.rows.values()])
         for of in titles
     }
-    for axes, of in zip(grid.flat, chain.from_iterable(lines), strict=True):
-        same = [row for other in titles if _outcome(other) == _outcome(of) for row in drawn[other]]
-        draw_intervals(axes, list(enumerate(drawn[of])), answer.no_effect, interval_limits(same, answer.no_effect))
-        axes.set_title(fill(of, _TITLE_WIDTH), fontsize=10, y=1)
-    for axes in grid[:, 1:].flat:
-        axes.tick_params(axis="y", left=False)
-    for axes in grid[:, 0]:
-        axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    return figure
+    panels = []
+    for of in chain.from_iterable(lines):
+        same = pd.concat([rows[other] for other in titles if _outcome(other) == _outcome(of)])
+        limits = interval_limits(same, answer.no_effect)
+        panels.append(Panel(partial(_draw, names=names, no_effect=answer.no_effect, limits=limits), rows[of], of))
+    size = (_PANEL_WIDTH, _ROW_HEIGHT * len(names) + 0.7)
+    return draw(panels, len(lines[0]), size=size, title=title, note=note, sharey=True)
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str], no_effect: float, limits: tuple[float, float]) -> None:
+    intervals(axes, rows, no_effect=no_effect, limits=limits)
+    name_rows(axes, names, size=8)
 
 
 def _lines(titles: Sequence[str]) -> list[list[str]]:
@@ -68,7 +70,8 @@ def _outcome(title: str) -> str:
     return next((outcome for beginning, outcome in _BEGINNINGS.items() if title.startswith(beginning)), title)
 
 
-def _interval(outcome: str, estimate: Estimate, no_effect: int) -> DrawnInterval:
+def _interval(title: str, estimate: Estimate, no_effect: int) -> dict[str, Any]:
     value, low, high, is_significant = estimate
-    color = color_of(outcome, low, high, no_effect)
-    return DrawnInterval(value, low, high, color, is_significant, words=NOT_COMPARABLE)
+    color = color_of(_outcome(title), low, high, no_effect)
+    face = color if is_significant else "white"
+    return {"value": value, "low": low, "high": high, "color": color, "face": face, "words": NOT_COMPARABLE}

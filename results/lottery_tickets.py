@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import intervals, lines
 from analysis.report import published
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import paired
@@ -107,48 +109,35 @@ def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataF
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
     """Draw, for each data set, alpha at each level beside the paper's, and MP minus the control in two outcomes."""
-    datasets = list(levels[schema.DATASET].unique())
-    drawn, grid = page(
-        (len(datasets), 3),
-        (11.5, 0.8 + 3 * len(datasets)),
-        "Heavy pruning of lottery tickets widens the gaps between classes beyond those of a control",
-        "Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0. "
+    panels = []
+    for dataset in levels[schema.DATASET].unique():
+        of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]
+        rows = levels[levels[schema.DATASET].eq(dataset)]
+        panels.append(Panel(_draw_means, rows, _TITLES[0], "level", DATASETS[dataset]))
+        panels += [
+            Panel(_draw_differences, of_control[of_control["outcome"].eq(outcome)], title, "level")
+            for outcome, title in zip(("alpha", "raw_slope"), _TITLES[1:], strict=True)
+        ]
+    return draw(
+        panels,
+        len(_TITLES),
+        size=(3.7, 2.7),
+        title="Heavy pruning of lottery tickets widens the gaps between classes beyond those of a control",
+        note="Left: means. Middle and right: 95 % intervals that hold together over the levels; orange where above 0. "
         "Scales differ.",
         sharex=True,
     )
-    for row, dataset in zip(grid, datasets, strict=True):
-        of_control = differences[differences[schema.DATASET].eq(dataset) & differences["minus"].eq(CONTROL)]
-        _draw_means(row[0], levels[levels[schema.DATASET].eq(dataset)])
-        _draw_differences(row[1], of_control[of_control["outcome"].eq("alpha")])
-        _draw_differences(row[2], of_control[of_control["outcome"].eq("raw_slope")])
-        row[0].set_ylabel(DATASETS[dataset])
-    for axes in grid.flat:
-        axes.set_xticks(range(0, LEVELS + 1, 5))
-        axes.grid(alpha=0.3)
-    for axes, title in zip(grid[0], _TITLES, strict=True):
-        axes.set_title(title, fontsize=10)
-    for axes in grid[-1]:
-        axes.set_xlabel("level")
-    return drawn
 
 
 def _draw_means(axes: Axes, levels: pd.DataFrame) -> None:
-    for name, values in _alphas(levels):
-        color, line = (_COLORS[name], "-") if name in _COLORS else ("black", ":")
-        axes.plot(values.index, values, label=_NAMES.get(name, name), linewidth=1.5, color=color, linestyle=line)
+    named = levels.assign(name=levels[schema.PRUNER].map(_NAMES))
+    lines(axes, named, LEVEL, "alpha", by="name", colors={_NAMES[pruner]: color for pruner, color in _COLORS.items()})
+    in_print = levels[levels[schema.PRUNER].eq(MP)].assign(name="the paper (ResNet-56, CIFAR-10)")
+    lines(axes, in_print, LEVEL, "printed_alpha", by="name", colors={in_print["name"].iloc[0]: "black"}, linestyle=":")
     axes.axhline(1, color=NEUTRAL, linewidth=0.8)
-    axes.legend(fontsize=8, frameon=False)
-
-
-def _alphas(levels: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
-    for pruner in _NAMES:
-        yield pruner, levels[levels[schema.PRUNER].eq(pruner)].set_index(LEVEL)["alpha"]
-    yield "the paper (ResNet-56, CIFAR-10)", levels[levels[schema.PRUNER].eq(MP)].set_index(LEVEL)["printed_alpha"]
 
 
 def _draw_differences(axes: Axes, rows: pd.DataFrame) -> None:
-    level, low, high = (rows[name].to_numpy() for name in (LEVEL, "low", "high"))
-    color = np.select([low > 0, high < 0], [ABOVE, BELOW], NEUTRAL)
-    axes.vlines(level, low, high, color=color, linewidth=1.5)
-    axes.scatter(level, rows["difference"], s=14, color=color, zorder=3)
-    axes.axhline(0, color="black", linewidth=0.8)
+    color = np.select([rows["low"] > 0, rows["high"] < 0], [ABOVE, BELOW], NEUTRAL)
+    intervals(axes, rows.assign(value=rows["difference"], place=rows[LEVEL], color=color), upright=True)
+    axes.set_xticks(range(0, LEVELS + 1, 5))

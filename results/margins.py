@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from scipy import optimize, stats
 
 from analysis.common import archives
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import diagonal
 from analysis.statistics.proportion import expected_losses
 from analysis.statistics.risk_judgement import foresight_of_sizes
 
@@ -155,29 +157,24 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 def picture(margins: Mapping[str, Margins]) -> Figure:
     """Draw the shares of images near each class's decision boundary, and below, losses against expected losses."""
-    figure, grid = page(
-        (2, len(margins)),
-        (3.6 * len(margins) + 0.6, 7.2),
-        "Margins of the controls, and what pruning costs each class",
-        "Above: the share of a class's images with a margin below so many standard deviations of the noise, divided by "
-        "the class's error; a line is a class. Where the lines agree, errors are proportional. Below: losses, in "
-        "points; on the line they are as expected.",
+    near, above = "margin, standard deviations of the noise", "images below, per error"
+    return draw(
+        [
+            *(Panel(_draw_margins, own, DATASETS[dataset], near, above) for dataset, own in margins.items()),
+            *(Panel(_draw_losses, own, "", "expected loss", "loss") for own in margins.values()),
+        ],
+        len(margins),
+        size=(3.6, 2.9),
+        title="Margins of the controls, and what pruning costs each class",
+        note="Above: the share of a class's images with a margin below so many standard deviations of the noise, "
+        "divided by the class's error; a line is a class. Where the lines agree, errors are proportional. Below: "
+        "losses, in points; on the line they are as expected.",
     )
-    for column, (dataset, own) in enumerate(margins.items()):
-        grid[0, column].set_title(DATASETS[dataset], fontsize=10)
-        _draw_margins(grid[0, column], own)
-        _draw_losses(grid[1, column], own)
-    grid[0, 0].set_ylabel("images below, per error")
-    grid[1, 0].set_ylabel("loss")
-    grid[1, 0].legend(fontsize=7)
-    return figure
 
 
 def _draw_margins(axes: Axes, margins: Margins) -> None:
-    for shares in shares_below(margins):
-        axes.plot(_STEPS, shares, color=NEUTRAL, linewidth=0.9)
+    axes.plot(_STEPS, shares_below(margins).T, color=NEUTRAL, linewidth=0.9)
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_xlabel("margin, standard deviations of the noise", fontsize=8)
 
 
 def shares_below(margins: Margins) -> np.ndarray:
@@ -193,9 +190,7 @@ def _draw_losses(axes: Axes, margins: Margins) -> None:
     in_proportion = 100 * _in_proportion(margins).mean(0)
     axes.scatter(expected, losses, color=ABOVE, s=18, label="from margins")
     axes.scatter(in_proportion, losses, color=BELOW, s=18, marker="s", label="in proportion")
-    ends = [min(losses.min(), expected.min()), max(losses.max(), in_proportion.max())]
-    axes.plot(ends, ends, color="black", linewidth=0.8)
-    axes.set_xlabel("expected loss", fontsize=8)
+    diagonal(axes, [*losses, expected.min(), in_proportion.max()])
 
 
 # Files.

@@ -14,7 +14,9 @@ from scipy import stats
 
 import analysis
 from analysis.common import files
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import estimates, intervals, lines, name_rows
 from analysis.report.papers.compressed_networks.exemplars import exemplars
 from analysis.runs import frames, pull, schema
 from analysis.statistics import over_indexing
@@ -28,6 +30,7 @@ from analysis.study.study import ReportOptions, StudyData
 
 STUDY, ANSWERS = "pies", "answers.npz"
 RARE, BALANCED = "rare", "balanced"
+_TITLES = {RARE: "Three classes are rare", BALANCED: "All training images"}
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
@@ -224,59 +227,45 @@ def _spread(values: pd.Series, images: pd.Series) -> float:
 
 def indices_figure(indices: pd.DataFrame) -> Figure:
     """Draw the index of each class among PIEs, beside the placebo's, for rare and balanced networks."""
-    figure, grid = page(
-        (1, 2),
-        (8.4, 3.8),
-        "Which classes have more than their share of the images that pruning changes",
-        "Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
+    rows = indices[indices["compared"].eq(_PRUNED) & indices["group"].isin(CLASSES)]
+    return draw(
+        [
+            Panel(_draw_indices, rows[rows["networks"].eq(name)], title, "share of PIEs / share of images")
+            for name, title in _TITLES.items()
+        ],
+        size=(3.7, 2.9),
+        title="Which classes have more than their share of the images that pruning changes",
+        note="Orange: pruned networks. Grey: two halves of the dense networks (placebo). Bars: 95 % intervals over "
         "networks. In bold, the classes that keep a twentieth of their training images on the left.",
-        sharey=True,
         sharex=True,
+        sharey=True,
     )
-    for axes, (name, title) in zip(
-        grid.flat, {RARE: "Three classes are rare", BALANCED: "All training images"}.items(), strict=True
-    ):
-        rows = indices[indices["networks"].eq(name) & indices["compared"].eq(_PRUNED) & indices["group"].isin(CLASSES)]
-        _draw_indices(axes, rows.set_index("group").loc[list(CLASSES)])
-        axes.set_title(title, fontsize=10)
-    grid[0, 0].set_yticks(range(len(CLASSES)), CLASSES)
-    for text in grid[0, 0].get_yticklabels():
-        text.set_fontweight("bold" if text.get_text() in RARE_CLASSES else "normal")
-    grid[0, 0].invert_yaxis()
-    return figure
 
 
 def _draw_indices(axes: Axes, rows: pd.DataFrame) -> None:
+    rows = rows.set_index("group").loc[list(CLASSES)]
     for column, color, shift in (("index", ABOVE, -0.15), ("index_placebo", NEUTRAL, 0.15)):
-        ends = [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
-        axes.errorbar(rows[column], np.arange(len(rows)) + shift, xerr=ends, fmt="o", color=color, markersize=4)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("share of PIEs / share of images")
-    axes.grid(axis="x", alpha=0.3)
+        places = np.arange(len(rows)) + shift
+        intervals(axes, estimates(rows, column).assign(place=places, color=color), no_effect=1)
+    name_rows(axes, CLASSES, bold=RARE_CLASSES)
 
 
 def abstention_figure(abstentions: pd.DataFrame) -> Figure:
     """Draw the accuracy on the images left, minus that with abstention by own confidence, against their share."""
-    figure, grid = page(
-        (1, 2),
-        (8.4, 3.4),
-        "Accuracy on the images that are left, minus that of a network that abstains by its own confidence",
-        "Means of twenty pruned networks. Bands: 95 % intervals over networks.",
+    rows = abstentions.assign(coverage=100 * abstentions["coverage"])
+    return draw(
+        [
+            Panel(_draw_abstention, rows[rows["networks"].eq(name)], title, "images left, %", "points")
+            for name, title in _TITLES.items()
+        ],
+        size=(3.9, 2.6),
+        title="Accuracy on the images that are left, minus that of a network that abstains by its own confidence",
+        note="Means of twenty pruned networks. Bands: 95 % intervals over networks.",
         sharey=True,
     )
-    colors = {DISPUTE: ABOVE, MEAN: BELOW, DENSE_ALONE: NEUTRAL}
-    for axes, (name, title) in zip(
-        grid.flat, {RARE: "Three classes are rare", BALANCED: "All training images"}.items(), strict=True
-    ):
-        for by, color in colors.items():
-            rows = abstentions[abstentions["networks"].eq(name) & abstentions["by"].eq(by)]
-            coverage = 100 * rows["coverage"]
-            axes.plot(coverage, rows["minus_own"], color=color, label=by)
-            axes.fill_between(coverage, rows["minus_own_low"], rows["minus_own_high"], color=color, alpha=0.2)
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("images left, %")
-        axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel("points")
-    grid[0, 1].legend(fontsize=8, frameon=False)
-    return figure
+
+
+def _draw_abstention(axes: Axes, rows: pd.DataFrame) -> None:
+    colors, band = {DISPUTE: ABOVE, MEAN: BELOW, DENSE_ALONE: NEUTRAL}, ("minus_own_low", "minus_own_high")
+    lines(axes, rows, "coverage", "minus_own", by="by", colors=colors, band=band)
+    axes.axhline(0, color="black", linewidth=0.8)

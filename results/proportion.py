@@ -12,9 +12,12 @@ import pandas as pd
 import pies
 import quantized_training
 from decay import DATASETS
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import diagonal, points
 from analysis.report import published
 from analysis.runs import frames, schema
 from analysis.statistics import proportion
@@ -30,7 +33,7 @@ STUDY = "proportion"
 # The studies of the plan, whose networks are new.
 _PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
 # The recipe whose learning rate decays in steps, to a thousandth of the largest.
-_FALLING = "resnet-cifar"
+_DECAYING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
 _FEWEST_SEEDS = 4
 # At larger ratios, networks collapse.
@@ -42,7 +45,8 @@ _QUANTIZED = {
     quantized_training.RESNET20: ("cifar10-jpeg", "resnet20"),
 }
 _GRADUAL = {schema.DATASET: "fashion-mnist", schema.MODEL: "lenet5", schema.PRUNER: "mp", schema.RATIO: 20.0}
-COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
+COLORS = dict(zip(DATASETS.values(), (ABOVE, BELOW, DIFFERENT), strict=True))
+IN_PRINT: dict[str, Any] = {"s": 20, "color": "black", "marker": "x", "linewidths": 0.8, "label": "in print"}
 
 
 def write(results: Path) -> None:
@@ -100,7 +104,7 @@ def _stable_runs(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPr
     """Yield the runs of a study whose learning rate decays after pruning, if there are any."""
     runs, read = folders.runs(results, study)
     falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
-    falls |= network_measures.param(runs, schema.RECIPE, "").eq(_FALLING)
+    falls |= network_measures.param(runs, schema.RECIPE, "").eq(_DECAYING)
     if falls.any():
         yield run_arrays(runs[falls].reset_index(drop=True)), StudyPredictions(read)
 
@@ -335,34 +339,29 @@ def _of_variances() -> Iterator[dict[str, Any]]:
 
 def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
     """Draw the slope against the growth of the error: a dot for each cell, and a cross for each printed cell."""
-    figure, grid = page(
-        (1, 1),
-        (5.6, 5.2),
-        "Growth of the gaps between classes, and of the error",
-        "A dot is a set of networks against their controls, at ratios up to 20. On the line errors are proportional. "
-        "Crosses: Tables 12 and 13, from dense networks on.",
-    )
-    axes = grid[0, 0]
     cells = networks[networks["images"].eq(THESE) & networks[schema.RATIO].le(LARGEST_RATIO)]
-    for dataset, color in COLORS.items():
-        own = cells[cells[schema.DATASET].eq(dataset)]
-        axes.scatter(
-            own["error_growth"],
-            own["raw_slope_on_none"],
-            s=14,
-            color=color,
-            alpha=0.7,
-            linewidths=0,
-            label=DATASETS[dataset],
-        )
     known = in_print[in_print["error_growth"].notna()]
-    axes.scatter(
-        known["error_growth"], known["raw_slope"], s=20, color="black", marker="x", linewidths=0.8, label="in print"
+    return draw(
+        [
+            Panel(
+                _draw,
+                (cells, known),
+                "",
+                "k: error after pruning / error of the control",
+                "s: raw slope on the control",
+            )
+        ],
+        size=(5.0, 4.4),
+        title="Growth of the gaps between classes, and of the error",
+        note="A dot is a set of networks against their controls, at ratios up to 20. On the line errors are "
+        "proportional. Crosses: Tables 12 and 13, from dense networks on.",
     )
-    ends = [known["error_growth"].min(), cells["raw_slope_on_none"].max()]
-    axes.plot(ends, ends, color="black", linewidth=0.8)
+
+
+def _draw(axes: Axes, cells_and_print: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    cells, known = cells_and_print
+    named = cells.assign(name=cells[schema.DATASET].map(DATASETS))
+    points(axes, named, "error_growth", "raw_slope_on_none", by="name", colors=COLORS)
+    axes.scatter(known["error_growth"], known["raw_slope"], **IN_PRINT)
+    diagonal(axes, [known["error_growth"].min(), cells["raw_slope_on_none"].max()])
     axes.axhline(1, color=NEUTRAL, linewidth=0.8)
-    axes.set_xlabel("k: error after pruning / error of the control")
-    axes.set_ylabel("s: raw slope on the control")
-    axes.legend(fontsize=8, loc="lower right")
-    return figure

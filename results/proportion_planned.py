@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from proportion import THESE
 
-from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.drawing import NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import diagonal, points
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
@@ -170,31 +172,29 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 def picture(cells: pd.DataFrame, stored: pd.DataFrame, printed: pd.DataFrame) -> Figure:
     """Draw alpha against the odds ratio of the error, for new networks, earlier networks, and printed ones."""
-    figure, grid = page(
-        (1, 1),
-        (5.6, 5.2),
-        "Alpha, and the odds ratio of the error",
-        "On the line errors are proportional. A dot is a set of new networks against their controls, at falling rates. "
-        "Rings are sets that were there before, at ratios up to 20. Crosses: Tables 12 and 13, from dense networks on.",
-    )
-    axes = grid[0, 0]
     old = stored[stored["images"].eq(THESE) & stored[schema.RATIO].le(proportion.LARGEST_RATIO)]
     new = cells[cells["images"].eq(THESE) & cells["training"].str.startswith("falling")]
-    for dataset, color in proportion.COLORS.items():
-        _draw(axes, old[old[schema.DATASET].eq(dataset)], s=14, facecolors="none", edgecolors=color)
-        _draw(axes, new[new[schema.DATASET].eq(dataset)], s=26, color=color, label=DATASETS[dataset])
     known = printed[printed["odds_ratio"].notna()]
-    axes.scatter(known["odds_ratio"], known["alpha"], s=20, color="black", marker="x", linewidths=0.8, label="in print")
-    ends = [known["odds_ratio"].min(), old["odds_ratio"].max()]
-    axes.plot(ends, ends, color=NEUTRAL, linewidth=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="odds ratio of the error", ylabel="alpha")
+    return draw(
+        [Panel(_draw, (old, new, known), "", "odds ratio of the error", "alpha")],
+        size=(5.0, 4.4),
+        title="Alpha, and the odds ratio of the error",
+        note="On the line errors are proportional. A dot is a set of new networks against their controls, at decaying "
+        "learning rates. Rings are sets that were there before, at ratios up to 20. Crosses: Tables 12 and 13, from "
+        "dense networks on.",
+    )
+
+
+def _draw(axes: Axes, tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
+    old, new, known = tables
+    colors, ring = proportion.COLORS, {"facecolors": "none", "alpha": 1, "linewidths": 0.7}
+    for sets, look in ((old, ring), (new, {"s": 26, "alpha": 1})):
+        named = sets.assign(name=sets[schema.DATASET].map(DATASETS), alpha=sets["alpha_beyond"] * sets["odds_ratio"])
+        points(axes, named, "odds_ratio", "alpha", by="name", colors=colors, **look)
+    axes.scatter(known["odds_ratio"], known["alpha"], **proportion.IN_PRINT)
+    diagonal(axes, [known["odds_ratio"].min(), old["odds_ratio"].max()], color=NEUTRAL)
+    axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.5, 2, 3]))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
-    axes.legend(fontsize=8, loc="upper left")
-    return figure
-
-
-def _draw(axes: Axes, cells: pd.DataFrame, **look: Any) -> None:
-    axes.scatter(cells["odds_ratio"], cells["alpha_beyond"] * cells["odds_ratio"], linewidths=0.7, **look)

@@ -1,6 +1,7 @@
 """Tables and pictures of quantized-training*/: costs of few-bit weights for classes, during training and after it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from pies import CLASSES
 
 import analysis
 from analysis.common import archives, files
 from analysis.common.errors import StudyError
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, share_scale
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import intervals, name_rows, side_by_side
 from analysis.runs import frames, pull, schema
 from analysis.runs.options.names import AFTER_TRAINING, WHILE_TRAINING
 from analysis.statistics import class_losses
@@ -259,21 +261,20 @@ def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
 
     `measured` is as `networks` returns it, and `losses` as `class_table` does.
     """
-    figure, grid = page(
-        (1, 1 + len(BITS)),
-        (11.5, 3.8),
-        "Rounded to 4 bits after training, a network's worst class moves most",
-        "Left: each dot a network, the bar their mean. Others: means of ten networks, each with its own 95 % interval.",
+    against_control = losses[losses["against"].eq(CONTROL)]
+    of_classes = [
+        Panel(partial(_draw_losses, bits=bits), against_control, f"loss beyond the control, points, {bits} bits")
+        for bits in BITS
+    ]
+    figure = draw(
+        [Panel(_draw_networks, measured, "movement of one network's worst class, points"), *of_classes],
+        size=(3.8, 3.1),
+        title="Rounded to 4 bits after training, a network's worst class moves most",
+        note="Left: each dot a network, the bar their mean. Others: means of ten networks, each with its own 95 % "
+        "interval.",
+        legend=[handle(f"{when} training", color=color, marker="o") for when, color in _COLORS.items()],
     )
-    _draw_networks(grid[0, 0], measured)
-    for axes, bits in zip(grid[0, 1:], BITS, strict=True):
-        _draw(axes, losses[losses["against"].eq(CONTROL)], bits)
-        axes.sharex(grid[0, 1])
-    classes = list(dict.fromkeys(losses["class"]))
-    grid[0, 1].set_yticks(range(len(classes)), classes)
-    grid[0, 2].set_yticks(range(len(classes)), [""] * len(classes))
-    for axes in grid[0, 1:]:
-        axes.invert_yaxis()
+    share_scale(figure.axes[1:])
     return figure
 
 
@@ -286,18 +287,11 @@ def _draw_networks(axes: Axes, measured: pd.DataFrame) -> None:
         axes.hlines(own.mean(), place - 0.3, place + 0.3, color=color, linewidth=2)
     axes.set_xticks(range(len(ways)), list(ways.values()))
     axes.set_ylim(0)
-    axes.set_title("movement of one network's worst class, points", fontsize=9)
     axes.grid(axis="y", alpha=0.3)
-    handles = [Line2D([], [], color=color, linewidth=2, label=f"{when} training") for when, color in _COLORS.items()]
-    axes.legend(handles=handles, fontsize=8, frameon=False, loc="upper left")
 
 
-def _draw(axes: Axes, losses: pd.DataFrame, bits: int) -> None:
-    for shift, (when, color) in zip((-0.15, 0.15), _COLORS.items(), strict=True):
-        own = losses[losses["name"].eq(f"{when} {bits}")]
-        places = np.arange(len(own)) + shift
-        axes.hlines(places, own["low"], own["high"], color=color, linewidth=1.5)
-        axes.scatter(own["loss"], places, s=16, color=color, zorder=3)
-    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-    axes.set_title(f"loss beyond the control, points, {bits} bits", fontsize=10)
-    axes.grid(axis="x", alpha=0.3)
+def _draw_losses(axes: Axes, losses: pd.DataFrame, bits: int) -> None:
+    classes = list(dict.fromkeys(losses["class"]))
+    rows = losses.assign(value=losses["loss"], place=losses["class"].map(classes.index))
+    intervals(axes, side_by_side(rows, "name", {f"{when} {bits}": color for when, color in _COLORS.items()}, apart=0.3))
+    name_rows(axes, classes)

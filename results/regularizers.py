@@ -1,17 +1,21 @@
 """Tables and pictures of regularizers/: undecayed against magnitude pruning, by their masks and their networks."""
 
+from functools import partial
 from pathlib import Path
 
 import folders
 import network_measures
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.common import csv_text, files
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import estimates, intervals, points, side_by_side
 from analysis.runs import frames, pull, schema
 from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
@@ -150,50 +154,42 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
 
 def differences(compared: pd.DataFrame) -> Figure:
     """Draw undecayed minus magnitude pruning after fine-tuning, with intervals, a panel for each outcome."""
-    figure, grid = page(
-        (1, 2),
-        (8.4, 3.2),
-        "Undecayed minus magnitude pruning, after fine-tuning",
-        "Means of ten networks with 95 % intervals, paired by the dense network, in points.",
+    rows = estimates(compared, "difference", scale=100)
+    rows = rows.assign(place=rows[schema.RATIO].map(RATIOS.index))
+    by_title = {
+        "accuracy": rows[rows["outcome"].eq("accuracy")],
+        "movement of one network's worst class": rows[rows["outcome"].eq("largest_excess")],
+    }
+    return draw(
+        [Panel(_draw_differences, own, title, "", "points") for title, own in by_title.items()],
+        size=(3.9, 2.5),
+        title="Undecayed minus magnitude pruning, after fine-tuning",
+        note="Means of ten networks with 95 % intervals, paired by the dense network, in points.",
     )
-    titles = {"accuracy": "accuracy", "largest_excess": "movement of one network's worst class"}
-    for axes, (outcome, title) in zip(grid.flat, titles.items(), strict=True):
-        for shift, (training, color) in enumerate(_COLORS.items()):
-            own = compared[compared[_TRAINING].eq(training) & compared["outcome"].eq(outcome)].sort_values(schema.RATIO)
-            mean, low, high = (100 * own[f"difference{end}"].to_numpy() for end in ("", "_low", "_high"))
-            places = [RATIOS.index(ratio) + 0.12 * (shift - 1.5) for ratio in own[schema.RATIO]]
-            errors = [mean - low, high - mean]
-            axes.errorbar(places, mean, errors, fmt="o", markersize=4, color=color, label=training, linewidth=1.2)
-        axes.axhline(0, color="black", linestyle="--", linewidth=0.8)
-        axes.set_xticks(range(len(RATIOS)), [f"ratio {ratio}" for ratio in RATIOS])
-        axes.set_title(title, fontsize=10)
-        axes.grid(axis="y", alpha=0.3)
-    grid[0, 0].set_ylabel("points")
-    grid[0, 0].legend(fontsize=7, frameon=False, loc="best")
-    return figure
+
+
+def _draw_differences(axes: Axes, rows: pd.DataFrame) -> None:
+    intervals(axes, side_by_side(rows, _TRAINING, _COLORS, apart=0.12), upright=True)
+    axes.set_xticks(range(len(RATIOS)), [f"ratio {ratio}" for ratio in RATIOS])
 
 
 def overlap(networks: pd.DataFrame) -> Figure:
     """Draw the overlap of undecayed and magnitude pruning against the gradient quotient, a dot for each network."""
-    measured = _measured(networks)
-    figure, grid = page(
-        (1, len(RATIOS)),
-        (8.4, 3.4),
-        "Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
-        "A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the share "
-        "that chance gives.",
+    measured, across = _measured(networks), "gradient / penalty's part"
+    return draw(
+        [
+            Panel(partial(_draw_overlaps, ratio=ratio), measured, f"ratio {ratio}", across, "overlap")
+            for ratio in RATIOS
+        ],
+        size=(2.7, 2.6),
+        title="Share of the weights kept by undecayed pruning that magnitude pruning keeps too",
+        note="A dot is a dense network. Left in a panel, the gradient of the objective is nearer to 0. Dashed: the "
+        "share that chance gives.",
         sharey=True,
     )
-    for axes, ratio in zip(grid.flat, RATIOS, strict=True):
-        for training, color in _COLORS.items():
-            own = measured[measured[_TRAINING].eq(training)]
-            axes.scatter(own[_QUOTIENT], own[f"overlap_{ratio}"], s=14, color=color, label=training, linewidths=0)
-        axes.axhline(SHARE_OF_WEIGHTS[ratio], color="black", linestyle="--", linewidth=0.8)
-        axes.set_xscale("log")
-        axes.set_title(f"ratio {ratio}", fontsize=10)
-        axes.set_xlabel("gradient / penalty's part")
-        axes.set_ylim(0, 1)
-        axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel("overlap")
-    grid[0, 2].legend(fontsize=7, frameon=False, loc="upper right")
-    return figure
+
+
+def _draw_overlaps(axes: Axes, networks: pd.DataFrame, ratio: int) -> None:
+    points(axes, networks, _QUOTIENT, f"overlap_{ratio}", by=_TRAINING, colors=_COLORS, alpha=1)
+    axes.axhline(SHARE_OF_WEIGHTS[ratio], color="black", linestyle="--", linewidth=0.8)
+    axes.set(xscale="log", ylim=(0, 1))

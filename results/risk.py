@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.common import archives
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import intervals, name_rows, side_by_side
 from analysis.runs import frames, schema
 from analysis.runs.characteristics import TABLE
 from analysis.runs.frames import ReadPredictions
@@ -214,62 +216,52 @@ _COMPARED = {
 
 def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
     """Draw each class's cost against its recall, and below, how well each score predicts the lost images."""
-    figure, grid = page(
-        (2, len(cosine)),
-        (3.6 * len(cosine) + 0.6, 7.2),
-        "How well dense networks predict which classes and images pruning costs most",
-        "Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % interval "
-        "over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: images lost by "
-        "the control. Orange: PIEs. Ceiling: scores from pruned networks of other seeds.",
+    recall, loss = "recall of the dense networks, %", "loss of the class, points"
+    return draw(
+        [
+            *(Panel(_draw_classes, each, DATASETS[dataset], recall, loss) for dataset, each in cosine.items()),
+            *(Panel(_draw_images, each, "", "AUC") for each in cosine.values()),
+        ],
+        len(cosine),
+        size=(3.6, 3.1),
+        title="How well dense networks predict which classes and images pruning costs most",
+        note="Above: a dot is a class; its loss is beyond the control's and beyond the accuracy's, with the 95 % "
+        "interval over 20 networks. Below: AUC of each score, 0.5 is chance. Blue: images lost by pruning. Grey: "
+        "images lost by the control. Orange: PIEs. Ceiling: scores from pruned networks of other seeds.",
+        legend=[handle(name, color=color, marker="o") for name, color in _LEGEND.items()],
     )
-    for column, (dataset, risk_study) in enumerate(cosine.items()):
-        _draw_classes(grid[0, column], risk_study)
-        grid[0, column].set_title(DATASETS[dataset], fontsize=10)
-        _draw_images(grid[1, column], risk_study, labelled=not column)
-    grid[0, 0].set_ylabel("loss of the class, points")
-    return figure
 
 
 def _draw_classes(axes: Axes, risk_study: RiskStudy) -> None:
     recall, losses = 100 * risk_study.class_scores[RECALL], 100 * risk_study.losses
-    mean, ends = losses.mean(0), np.array([_interval(each) for each in losses.T]).T
-    axes.errorbar(recall, mean, np.abs(ends - mean), fmt="o", color=BELOW, markersize=4, linewidth=1)
-    for place in np.argsort(-mean)[:_NAMED]:
+    means = [risk_judgement.mean_estimate(each) for each in losses.T]
+    rows = pd.DataFrame({"place": recall, **{end: [getattr(mean, end) for mean in means] for end in _ESTIMATE}})
+    intervals(axes, rows, upright=True)
+    for place in np.argsort(-rows["value"].to_numpy())[:_NAMED]:
         side = -1 if recall[place] > recall.mean() else 1
         axes.annotate(
             risk_study.names[place],
-            (recall[place], mean[place]),
+            (recall[place], rows["value"][place]),
             xytext=(4 * side, 3),
             textcoords="offset points",
             ha="right" if side < 0 else "left",
             fontsize=7,
             parse_math=False,
         )
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("recall of the dense networks, %", fontsize=8)
-    axes.grid(alpha=0.3)
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    estimate = risk_judgement.mean_estimate(values)
-    return estimate.low, estimate.high
-
-
+_LEGEND = {"images lost by pruning": BELOW, "images lost by the control": NEUTRAL, "PIEs": ABOVE}
+_ESTIMATE = ("value", "low", "high")
 _COLORS = {risk_judgement.LOST: BELOW, risk_judgement.LOST_BY_CONTROL: NEUTRAL, risk_judgement.EXEMPLARS: ABOVE}
 
 
-def _draw_images(axes: Axes, risk_study: RiskStudy, *, labelled: bool) -> None:
+def _draw_images(axes: Axes, risk_study: RiskStudy) -> None:
     rows = risk_judgement.judge(*risk_study[:3], risk_study.judges, risk_study.others)
     names = [*dict.fromkeys(rows.loc[rows["outcome"].eq(risk_judgement.LOST), "score"])]
-    for (outcome, color), shift in zip(_COLORS.items(), (-0.2, 0, 0.2), strict=True):
-        own = rows[rows["outcome"].eq(outcome)].set_index("score").reindex(names)
-        places = np.arange(len(names)) + shift
-        ends = np.abs(own[["low", "high"]].to_numpy().T - own["value"].to_numpy())
-        axes.errorbar(own["value"], places, xerr=ends, fmt="o", color=color, markersize=4, linewidth=1)
-    axes.set_yticks(range(len(names)), names if labelled else [""] * len(names), fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("AUC", fontsize=8)
-    axes.grid(alpha=0.3)
+    rows = rows[rows["score"].isin(names)]
+    rows = rows.assign(place=rows["score"].map(names.index))
+    intervals(axes, side_by_side(rows, "outcome", _COLORS, apart=0.2), no_effect=None)
+    name_rows(axes, names, size=8)
 
 
 # Files.

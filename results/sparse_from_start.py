@@ -1,16 +1,20 @@
 """Tables and picture of sparse-from-start/: accuracy on corrupted images of networks that were never dense."""
 
+from functools import partial
 from pathlib import Path
 
 import folders
 import network_measures
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.common import csv_text, files
-from analysis.rendering.drawing import ABOVE, DIFFERENT, page
+from analysis.rendering.drawing import ABOVE, DIFFERENT
 from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import estimates, intervals, name_rows, side_by_side
 from analysis.runs import frames, pull, robustness, schema
 from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.intensification import excess_loss
@@ -117,32 +121,27 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 def figure(compared: pd.DataFrame) -> Figure:
     """Draw the differences for each corruption, with intervals: a panel for each ratio and its baseline."""
-    whole_figure, grid = page(
-        (1, 2),
-        (8.4, 4.6),
-        "Accuracy on corrupted images: sparse from the start minus the network named above",
-        "Means over ten seeds with 95 % intervals, paired by seed, in points. The first row is the mean of the others.",
+    names = [CORRUPTED, *sorted({*compared["outcome"]} - {CORRUPTED, CLEAN, EXCESS, BEYOND, robustness.CLEAN})]
+    rows = estimates(compared, "difference", scale=100)
+    panels = [
+        Panel(
+            partial(_draw, names=names),
+            rows[rows[schema.RATIO].eq(ratio) & rows["baseline"].eq(baseline) & rows["outcome"].isin(names)],
+            f"ratio {ratio}, minus {baseline}",
+            "points",
+        )
+        for ratio, baseline in BASELINES.items()
+    ]
+    return draw(
+        panels,
+        size=(3.7, 3.6),
+        title="Accuracy on corrupted images: sparse from the start minus the network named above",
+        note="Means over ten seeds with 95 % intervals, paired by seed, in points. The first row is the mean of the "
+        "others.",
         sharey=True,
     )
-    names = [CORRUPTED, *sorted({*compared["outcome"]} - {CORRUPTED, CLEAN, EXCESS, BEYOND, robustness.CLEAN})]
-    for axes, (ratio, baseline) in zip(grid.flat, BASELINES.items(), strict=True):
-        for shift, (method, color) in enumerate(_COLORS.items()):
-            is_shown = (
-                compared["method"].eq(method),
-                compared[schema.RATIO].eq(ratio),
-                compared["baseline"].eq(baseline),
-            )
-            own = compared[np.logical_and.reduce(is_shown)].set_index("outcome").loc[names]
-            mean, low, high = (100 * own[f"difference{end}"].to_numpy() for end in ("", "_low", "_high"))
-            places = np.arange(len(names)) + 0.3 * (shift - 0.5)
-            axes.errorbar(
-                mean, places, xerr=[mean - low, high - mean], fmt="o", markersize=3.5, color=color, label=method
-            )
-        axes.axvline(0, color="black", linestyle="--", linewidth=0.8)
-        axes.set_title(f"ratio {ratio}, minus {baseline}", fontsize=10)
-        axes.set_xlabel("points")
-        axes.grid(axis="x", alpha=0.3)
-    grid[0, 0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    grid[0, 0].invert_yaxis()
-    grid[0, 0].legend(fontsize=8, frameon=False)
-    return whole_figure
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    intervals(axes, side_by_side(rows.assign(place=rows["outcome"].map(names.index)), "method", _COLORS, apart=0.3))
+    name_rows(axes, [name.replace("_", " ") for name in names])

@@ -1,14 +1,17 @@
 """Tables and picture of training-choices/: the classes that pay, with the training choices as further predictors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import folders
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import intervals, name_rows
 from analysis.report.papers.prune_responsibly import coefficients
 from analysis.report.papers.prune_responsibly.coefficients import Regression, fit_rows, fitted_rows, survival
 from analysis.report.papers.prune_responsibly.levels import (
@@ -210,34 +213,26 @@ def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
 
 def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> Figure:
     """Draw the coefficient of imbalance in print, in all networks, and in each half of the networks."""
-    lines = list(_lines(fits, halves, regressed))
-    drawn, grid = page(
-        (1, 1),
-        (8.0, 4.2),
-        "What a class's share of the training images is worth after pruning",
-        "Points of accuracy per point of the training images. 95 % intervals by class.",
+    rows = _rows(fits, halves, regressed)
+    return draw(
+        [Panel(_draw, rows, "", "coefficient of imbalance")],
+        size=(5.5, 3.3),
+        title="What a class's share of the training images is worth after pruning",
+        note="Points of accuracy per point of the training images. 95 % intervals by class.",
     )
-    axes = grid[0, 0]
-    for place, (name, value, low, high) in enumerate(lines):
-        color = NEUTRAL if name == _PRINTED else ABOVE
-        axes.hlines(place, low, high, color=color, linewidth=1.5)
-        axes.scatter(value, place, s=22, color=color, zorder=3)
-    axes.set_yticks(range(len(lines)), [name for name, *_ in lines])
-    axes.invert_yaxis()
-    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-    axes.set_xlabel("coefficient of imbalance")
-    axes.grid(axis="x", alpha=0.3)
-    return drawn
 
 
-def _lines(
-    fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression
-) -> Iterator[tuple[str, float, float, float]]:
-    """Yield the name, the value and the interval of each line of the picture."""
+def _draw(axes: Axes, rows: pd.DataFrame) -> None:
+    intervals(axes, rows)
+    name_rows(axes, rows["name"])
+
+
+def _rows(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> pd.DataFrame:
+    """Return the name, the value, the interval and the colour of each row of the picture."""
     printed = regressed.table.set_index("term").loc[IMBALANCE]
-    yield (_PRINTED, *printed[["published", "published_low", "published_high"]])
-    names = [f"all networks, {name} terms of training" for name in fits["training choices"]]
+    names = [_PRINTED, *(f"all networks, {name} terms of training" for name in fits["training choices"])]
     names += [_HALVES[half] for half in zip(halves["choice"], halves["level"], strict=True)]
-    values = pd.concat([fits, halves])[["coefficient", "low", "high"]]
-    for name, row in zip(names, values.itertuples(index=False), strict=True):
-        yield (name, *row)
+    values = pd.concat([fits, halves])[["coefficient", "low", "high"]].to_numpy()
+    values = np.vstack([printed[["published", "published_low", "published_high"]].to_numpy(float), values])
+    rows = pd.DataFrame(values, columns=["value", "low", "high"])
+    return rows.assign(name=names, color=np.where(rows.index == 0, NEUTRAL, ABOVE))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
@@ -17,7 +18,8 @@ from analysis.common import csv_text, files
 from analysis.common.errors import StudyError
 from analysis.common.input_files import SizeLimit
 from analysis.common.printable import printable
-from analysis.rendering.drawing import BELOW, DPI
+from analysis.rendering.drawing import BELOW
+from analysis.rendering.layout import Panel, draw
 from analysis.statistics import class_losses, moderation, two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.class_sums import each_class
@@ -309,23 +311,25 @@ def _points(shares: pd.Series) -> pd.Series:
 
 def figure(result: Power) -> Figure:
     """Draw the smallest loss over the number of networks a side."""
-    table = result.table
-    picture = Figure((7, 4.5), dpi=DPI, layout="constrained")
-    axes = picture.subplots()
+    return draw(
+        [Panel(_draw, result.table, "", "networks a side", "loss of recall, percentage points")],
+        size=(6.4, 3.6),
+        title=f"Smallest loss found four times in five, {result.classes:,} classes",
+    )
+
+
+def _draw(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(table["networks"], 100 * table["smallest_loss"], "o-", color=BELOW, label="class in the middle")
     if table["class_most"].any():
         least, most = (100 * table[f"smallest_loss_{end}"] for end in ("least", "most"))
         label = "from the class that moves least to the one that moves most"
         axes.fill_between(table["networks"], least, most, color=BELOW, alpha=0.2, linewidth=0, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="networks a side", ylabel="loss of recall, percentage points")
+    axes.set(xscale="log", yscale="log")
     axes.set_xticks(table["networks"], map(str, table["networks"]))
     axes.xaxis.set_minor_formatter(NullFormatter())
     for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         formatter(ScalarFormatter())
-    axes.set_title(f"Smallest loss found four times in five, {result.classes:,} classes")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, frameon=False)
-    return picture
 
 
 def write(result: Power, output: Path) -> None:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from analysis.compare.comparison import Comparison, row_names
 from analysis.compare.sentences import images_of
-from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.rendering.layout import DPI
 from analysis.rendering.picture_text import name_in_picture
 
 MOST_DRAWN = 100

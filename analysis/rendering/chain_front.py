@@ -1,12 +1,15 @@
 """The picture of a search of chains: what each costs against what its worst class may lose."""
 
+from collections.abc import Mapping
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
-from analysis.rendering.drawing import page
+from analysis.rendering.layout import Panel, draw
 from analysis.runs.chain_searches import FILTERS, NOTHING, WEIGHTS, ChainTrials
 
 _COLORS = {NOTHING: "#767676", FILTERS[0]: "#0072b2", FILTERS[1]: "#56b4e9", WEIGHTS: "#e69f00"}
@@ -38,30 +41,40 @@ def front(search: ChainTrials, on_front: np.ndarray, best: int | None, by_accura
         "more than its limit."
     )
     trials, minimize = search.trials, search.minimize
-    title = f"{search.name}: cost and loss of {len(trials)} chains"
-    figure, grid = page((1, 1), (9, 5.5), title, note)
-    axes = grid[0, 0]
     shown = trials.assign(
         cost=trials["cost"] / (1 if minimize == "latency" else 1000),
         lost=_POINTS * trials["class_loss_upper"],
         accurate=trials["accuracy_loss_upper"] < search.max_accuracy_loss,
     )
+    chosen = {by_accuracy: (_BEYOND, "by accuracy alone"), best: (_CHOSEN, "the choice")}
+    draw_panel = partial(_draw, on_front=on_front, limit=_POINTS * search.max_class_loss, chosen=chosen)
+    return draw(
+        [Panel(draw_panel, shown, "", _COST[minimize], "most that the worst class may lose, in points")],
+        size=(8.4, 4.2),
+        title=f"{search.name}: cost and loss of {len(trials)} chains",
+        note=note,
+    )
+
+
+def _draw(
+    axes: Axes,
+    shown: pd.DataFrame,
+    on_front: np.ndarray,
+    limit: float,
+    chosen: Mapping[int | None, tuple[str, str]],
+) -> None:
     line = shown[on_front].sort_values("cost")
     axes.plot(line["cost"], line["lost"], color="black", linewidth=0.8, zorder=0)
-    axes.axhline(_POINTS * search.max_class_loss, color=_BEYOND, linewidth=1, linestyle="--", label="limit of a class")
+    axes.axhline(limit, color=_BEYOND, linewidth=1, linestyle="--", label="limit of a class")
     _draw_chains(axes, shown)
-    chosen = {by_accuracy: (_BEYOND, "by accuracy alone"), best: (_CHOSEN, "the choice")}
     for place, (color, name) in chosen.items():
         if place is not None:
             at = shown.loc[place]
-            axes.scatter(at["cost"], at["lost"], 180, marker="o", edgecolors=color, c="none", linewidths=2)
-            axes.scatter([], [], 60, marker="o", edgecolors=color, c="none", linewidths=2, label=name)
-    axes.set(xscale="log", xlabel=_COST[minimize], ylabel="most that the worst class may lose, in points")
+            axes.scatter(at["cost"], at["lost"], 180, edgecolors=color, c="none", linewidths=2, label=name)
+    axes.set_xscale("log")
     axes.xaxis.set_major_locator(_locator(*axes.get_xlim()))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
 
 
 def _locator(low: float, high: float) -> Locator:

@@ -1,17 +1,19 @@
 """Figures of a search of epsilon. Each is a function of the search that returns a Figure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import BELOW, DPI, NARROW, NEUTRAL, axis_limits, columns, draw_edge, page
-from analysis.rendering.picture_text import name_in_picture
+from analysis.rendering.drawing import BELOW, NEUTRAL, axis_limits, draw_edge
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import SHADES, color_bar, name_rows
 from analysis.runs.tunings import LAMBDA, Tuning
 
 _WON = "#009e73"
@@ -25,13 +27,13 @@ _ANCHORS = {
     "GP cubic": "#1f6a94",
 }
 _ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # anchors whose epsilons lie beyond the range that is searched
-_RAMPS = colormaps["viridis"]
 _SCHEDULES = {
     "ramp": "ramp: share of the fine-tuning (0: one shot)",
     "distill": "weight of distillation (0: the labels alone)",
 }
 _STRENGTH = {"strength": "strength of the mitigation: value of its option"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
+_CHANGES = _LABELS | {"accuracy": "accuracy minus lambda's, points"}
 _PANELS = {
     "accuracy": ["accuracy", "distortion"],
     "alpha": ["distortion", "accuracy"],
@@ -43,7 +45,6 @@ _NOTE = (
     f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
     "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
 )
-_LEGEND_COLUMNS, _NARROW_COLUMNS = 8, 3
 _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 
 
@@ -72,14 +73,17 @@ def epsilon(result: Tuning, *, narrow: bool = False) -> Figure:
     The accuracy is drawn minus that of lambda on the same dense models. The bars then show how uncertain the
     difference is, and not that dense models differ.
     """
-    trials = _placed(result.trials)
-    title = f"What epsilon does on validation images: {result.name}"
-    figure, grid = page((2, 1), (9, 8.5), title, _NOTE, narrow=narrow, sharex=True)
-    _draw_panels(grid[:, 0], trials, "place", _PANELS[result.objective])
-    _epsilon_axis(grid[1, 0], trials)
-    _draw_legend(grid[0, 0])
-    _draw_ramps(figure, grid, trials)
-    return figure
+    trials, names = _placed(result.trials), _PANELS[result.objective]
+    across = "epsilon: at 0 UP is GP, at the largest it ranks as MP"
+    figure = draw(
+        [Panel(partial(_draw_over_epsilon, name=name), trials, "", across, _CHANGES[name]) for name in names],
+        size=(8.4, 3.5),
+        title=f"What epsilon does on validation images: {result.name}",
+        note=_NOTE,
+        narrow=narrow,
+        sharex=True,
+    )
+    return _with_ramps(figure, trials)
 
 
 def schedule(result: Tuning, *, narrow: bool = False) -> Figure:
@@ -96,64 +100,65 @@ def mitigation(result: Tuning, *, narrow: bool = False) -> Figure:
 
 def _against(result: Tuning, labels: Mapping[str, str], title: str, *, narrow: bool) -> Figure:
     """Draw accuracy and distortion over some params, a column for each, given how their axes are labelled."""
-    shape, size = (2, len(labels)), (3 + 4.5 * len(labels), 8.5)
-    figure, grid = page(shape, size, title, _NOTE, narrow=narrow, sharex="col", sharey="row")
-    for column, (name, label) in zip(columns(grid, 2), labels.items(), strict=True):
-        _draw_panels(column, result.trials, name, _PANELS[result.objective])
-        column[-1].set_xlabel(label)
-    for axes in grid[:, 1:].flat:
-        axes.set_ylabel("")
-    _draw_legend(grid[0, 0])
-    _draw_ramps(figure, grid, result.trials)
-    return figure
+    figure = draw(
+        [
+            Panel(partial(_draw_panel, x=x, name=name), result.trials, "", label, _CHANGES[name])
+            for name in _PANELS[result.objective]
+            for x, label in labels.items()
+        ],
+        len(labels),
+        size=(5.5, 3.5),
+        title=title,
+        note=_NOTE,
+        narrow=narrow,
+        sharex="col",
+        sharey="row",
+    )
+    return _with_ramps(figure, result.trials)
 
 
 def history(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw the objective of each trial in turn, and the best so far."""
     names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
-    trials = result.trials
-    figure, grid = page(
-        (len(names), 1),
-        (9, 3.6 * len(names) + 1.2),
-        f"The search, trial by trial: {result.name}",
-        "Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more than a "
-        "point of accuracy below the best anchor. Line: the best so far of the others.",
+    figure = draw(
+        [Panel(partial(_draw_history, name=name), result.trials, "", "trial", _LABELS[name]) for name in names],
+        size=(8.4, 3.5),
+        title=f"The search, trial by trial: {result.name}",
+        note="Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more "
+        "than a point of accuracy below the best anchor. Line: the best so far of the others.",
         narrow=narrow,
         sharex=True,
     )
-    for axes, name in zip(grid[:, 0], names, strict=True):
-        may_win = trials[trials["eligible"]]
-        best = may_win[name].cummax() if name == "accuracy" else may_win[name].cummin()
-        axes.step(may_win["number"], best, where="post", color=NEUTRAL, linewidth=1.2, label="best so far")
-        _draw_trials(axes, trials, "number", name, trials[name])
-        axes.set_ylabel(_LABELS[name])
-    grid[-1, 0].set_xlabel("trial")
-    grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
-    _draw_legend(grid[0, 0])
-    _draw_ramps(figure, grid, trials)
-    return figure
+    return _with_ramps(figure, result.trials)
+
+
+def _draw_history(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+    may_win = trials[trials["eligible"]]
+    best = may_win[name].cummax() if name == "accuracy" else may_win[name].cummin()
+    axes.step(may_win["number"], best, where="post", color=NEUTRAL, linewidth=1.2, label="best so far")
+    _draw_trials(axes, trials, "number", name, trials[name])
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
 
 
 def pareto_front(result: Tuning, *, narrow: bool = False) -> Figure:
     """Draw distortion over accuracy of each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
-    front = trials[trials["front"]].sort_values("accuracy")
-    figure, grid = page(
-        (1, 1),
-        (9, 7),
-        f"Accuracy against distortion on validation images: {result.name}",
-        f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
+    figure = draw(
+        [Panel(_draw_front, trials, "", _LABELS["accuracy"], _LABELS["distortion"])],
+        size=(8.4, 5.8),
+        title=f"Accuracy against distortion on validation images: {result.name}",
+        note=f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
         narrow=narrow,
     )
-    axes = grid[0, 0]
+    return _with_ramps(figure, trials)
+
+
+def _draw_front(axes: Axes, trials: pd.DataFrame) -> None:
+    front = trials[trials["front"]].sort_values("accuracy")
     axes.step(front["accuracy"], front["distortion"], where="pre", color=NEUTRAL, linewidth=1.2, label="Pareto front")
     _draw_errors(axes, trials, "accuracy", yerr="distortion")
     _draw_trials(axes, trials, "accuracy", "distortion", _with_errors(trials, "distortion"))
     axes.set_xlim(axis_limits(_with_errors(trials, "accuracy"), trials["accuracy"].max()))
-    axes.set(xlabel=_LABELS["accuracy"], ylabel=_LABELS["distortion"])
-    _draw_legend(grid[0, 0])
-    _draw_ramps(figure, grid, trials)
-    return figure
 
 
 def importance(shares: Mapping[str, float], name: str) -> Figure:
@@ -165,13 +170,18 @@ def importance(shares: Mapping[str, float], name: str) -> Figure:
     name : str
         Name of the search.
     """
-    figure = Figure((7, 1.6 + 0.5 * len(shares)), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=BELOW)
+    return draw(
+        [Panel(_draw_shares, shares, "", "share (PED-ANOVA)")],
+        size=(6.4, 0.6 + 0.5 * len(shares)),
+        title=f"Importance of each parameter: {name}",
+    )
+
+
+def _draw_shares(axes: Axes, shares: Mapping[str, float]) -> None:
+    bars = axes.barh(range(len(shares)), list(shares.values()), color=BELOW)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlim=(0, 1.1), xlabel="share (PED-ANOVA)")
-    axes.set_title(f"Importance of each parameter: {name_in_picture(name)}", fontsize=11, parse_math=False)
-    return figure
+    axes.set_xlim(0, 1.1)
+    name_rows(axes, list(shares))
 
 
 # Where a trial is drawn.
@@ -191,7 +201,6 @@ def _epsilon_axis(axes: Axes, trials: pd.DataFrame) -> None:
     decades = np.arange(np.ceil(low + 0.5), np.floor(high - 0.5) + 1, max(1, (high - low) // 12))
     labels = [f"$10^{{{decade:g}}}$" for decade in decades]
     axes.set_xticks([*ends, *decades], [*ends.values(), *labels])
-    axes.set_xlabel("epsilon: at 0 UP is GP, at the largest it ranks as MP")
 
 
 def _seed_columns(trials: pd.DataFrame, name: str) -> list[str]:
@@ -216,14 +225,17 @@ def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
 # How a trial is drawn.
 
 
-def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
-    for axes, name in zip(column, names, strict=True):
-        drawn = _against_lambda(trials) if name == "accuracy" else trials
-        for seed_column in _seed_columns(drawn, name):
-            axes.scatter(drawn[x], drawn[seed_column], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
-        _draw_errors(axes, drawn, x, yerr=name)
-        _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
-        axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
+def _draw_over_epsilon(axes: Axes, trials: pd.DataFrame, name: str) -> None:
+    _draw_panel(axes, trials, "place", name)
+    _epsilon_axis(axes, trials)
+
+
+def _draw_panel(axes: Axes, trials: pd.DataFrame, x: str, name: str) -> None:
+    drawn = _against_lambda(trials) if name == "accuracy" else trials
+    for seed_column in _seed_columns(drawn, name):
+        axes.scatter(drawn[x], drawn[seed_column], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
+    _draw_errors(axes, drawn, x, yerr=name)
+    _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
@@ -238,7 +250,7 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
     for index, (ratio, same_ratio) in enumerate(trials.groupby("ratio")):
         shape = _SHAPES[index % len(_SHAPES)]
         plain = same_ratio[same_ratio["anchor"] == ""]
-        colors = _RAMPS(plain["ramp"]) if ramps_differ else np.tile(to_rgba(BELOW), (len(plain), 1))
+        colors = SHADES(plain["ramp"]) if ramps_differ else np.tile(to_rgba(BELOW), (len(plain), 1))
         _draw_plain(axes, plain, x, y, marker=shape, colors=colors, label=f"ratio {ratio:g}")
         for anchor, same_anchor in same_ratio[same_ratio["anchor"] != ""].groupby("anchor", sort=False):
             label, color = anchor if index == 0 else "", _ANCHORS[anchor]
@@ -276,22 +288,8 @@ def _has_ramps(trials: pd.DataFrame) -> bool:
     return trials["ramp"].nunique() > 1
 
 
-def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
+def _with_ramps(figure: Figure, trials: pd.DataFrame) -> Figure:
     """Add a colour bar if the trials' ramps differ, since their colours then show the ramp."""
     if _has_ramps(trials):
-        ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
-        beside = grid[-1, -1].inset_axes((1.02, 0, 0.03, 1))
-        figure.colorbar(ramps, cax=beside, label="ramp of a trial (0: one shot)")
-
-
-def _draw_legend(axes: Axes) -> None:
-    """Draw the legend above a panel, as wide as the panels beside it allow."""
-    handles, labels = axes.get_legend_handles_labels()
-    rows = -(-len(labels) // (_LEGEND_COLUMNS if axes.figure.bbox.width > NARROW * DPI else _NARROW_COLUMNS))
-    across = -(-len(labels) // rows)
-    look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
-    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=across, **look)
-    # The layout would move panels apart to make room for a legend that is wider than one panel. The title below the
-    # legend gives it the height alone.
-    legend.set_in_layout(False)
-    axes.set_title("\n".join(rows * [" "]), fontsize=12)
+        color_bar(figure.axes[-1], ScalarMappable(Normalize(0, 1), SHADES), "ramp of a trial (0: one shot)")
+    return figure

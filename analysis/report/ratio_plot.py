@@ -7,6 +7,7 @@ ratio, is drawn as a horizontal line or band.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import BELOW, NARROW, NEUTRAL, PAPER, page
-from analysis.rendering.picture_text import fitted_name, name_in_legend
+from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER
+from analysis.rendering.layout import Panel, draw, handle
 from analysis.report.published import rank
 from analysis.report.verdict import places
 from analysis.runs import schema
@@ -28,23 +29,18 @@ from analysis.study.labels import TEACHER
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
 from analysis.study.study import StudyData
 
-TITLE_SIZE = 10  # points, font size above a panel
 _AS_IN_PRINT = "as in print"
 _PARTS: tuple[Callable[["PlottedMethod"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
-_PANEL = 4.2  # inches
+_PANEL, _NARROWEST = 4.2, 7.0  # inches, widths of a panel and of a figure
 _AXIS = 3.5  # inches, width of a panel from the first ratio to the last
 _PALE = 0.3  # opacity of the intervals of many methods, so that their lines stand out
 _DIGIT = 0.08  # inches, width of a digit below an axis
 _BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
 _TEXT = 0.16  # inches, distance between two upright texts in a panel
-_LETTER = 0.085  # inches, width of a letter in a legend
-_TITLE = 0.22  # inches, height of a title of one line
-_LINE = 0.2  # inches, height of a line of a legend, and of a further line of a title
-_USUAL_LINES = 4  # lines of a legend for which a figure has room
 
 
 class PlottedMethod(NamedTuple):
@@ -166,28 +162,40 @@ def against_ratio(
         Draw all panels one below the other, for a narrow window.
     """
     styles, method_handles = styles_of([workload.lines for workload in group])
-    lines = len(rows) * len(group) if narrow else len(rows)
-    size = figure_width(group, narrow=narrow), 2.9 * lines + 1.6
-    figure, panels_of_page = page((lines, 1 if narrow else len(group)), size, title, note, sharex=not narrow and "col")
-    grid = panels_of_page.reshape(len(group), len(rows)).T if narrow else panels_of_page
-    for panels, workload in zip(grid.T, group, strict=True):
-        name_panel(panels[0], workload.name, title_room(group, narrow=narrow))
-        pruned_cells = workload.cells[is_pruned(workload.cells)]
-        leading = ratio_of(study, (workload.name[0], workload.name[1])) if len(pruned_cells) else np.inf
-        column = Column(workload.cells, workload.lines, styles, leading)
-        for axes, draw in zip(panels, rows.values(), strict=True):
-            draw(axes, column)
-            if len(pruned_cells):
-                draw_stripe(axes, column.leading)
-        for axes in panels if narrow else panels[-1:]:
-            _set_ratios(axes, workload.lines)
-    for row in grid:
-        show_beyond(row, group)
-    for panels in grid.T if narrow else grid.T[:1]:
-        for axes, label in zip(panels, rows, strict=True):
-            axes.set_ylabel(label)
-    add_legend(figure, [*method_handles, *handles])
+    panels_of = [_panels_of(workload, rows, styles, study) for workload in group]
+    figure = draw(
+        [panel for row in zip(*panels_of, strict=True) for panel in row],
+        len(group),
+        size=(panel_width(group), 2.9),
+        title=title,
+        note=note,
+        legend=[*method_handles, *handles],
+        narrow=narrow,
+        sharex="col",
+    )
+    for start in range(0, len(figure.axes), len(group)):
+        show_beyond(figure.axes[start : start + len(group)], group)
     return figure
+
+
+def _panels_of(
+    workload: PlottedWorkload, rows: Mapping[str, Callable[[Axes, Column], None]], styles: Styles, study: StudyData
+) -> list[Panel]:
+    """Return the panels of a column, the upper of which has its name."""
+    has_pruned = is_pruned(workload.cells).any()
+    leading = ratio_of(study, (workload.name[0], workload.name[1])) if has_pruned else np.inf
+    column, title = Column(workload.cells, workload.lines, styles, leading), ", ".join(workload.name)
+    return [
+        Panel(partial(_draw_column, draw_panel=draw_panel), column, "" if index else title, "pruning ratio", label)
+        for index, (label, draw_panel) in enumerate(rows.items())
+    ]
+
+
+def _draw_column(axes: Axes, column: Column, draw_panel: Callable[[Axes, Column], None]) -> None:
+    draw_panel(axes, column)
+    if np.isfinite(column.leading):
+        draw_stripe(axes, column.leading)
+    _set_ratios(axes, column.lines)
 
 
 def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
@@ -275,10 +283,14 @@ def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
     """Return the cells to draw of each method, sorted by ratio; last the control, if possible without mitigation."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
-    sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
-    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    return by_method(cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable"), study)
+
+
+def by_method(cells: pd.DataFrame, study: StudyData) -> Lines:
+    """Return the cells of each method, in the order of print; the control is last."""
+    methods = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
-    return {each: sound[[method == each for method in methods]] for each in order}
+    return {each: cells[[method == each for method in methods]] for each in order}
 
 
 def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
@@ -325,25 +337,9 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     return styles, [*handles, *(handle(f"{method.label} (control)", **styles[method]) for method in controls)]
 
 
-def handle(label: str, **style: Any) -> Line2D:
-    """Return a legend entry."""
-    return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
-
-
-def figure_width(group: Sequence[Any], *, narrow: bool = False) -> float:
-    """Return the width of a figure with a column for each data set and model, or with one column, in inches."""
-    return NARROW if narrow else max(_PANEL * len(group), 7.0)
-
-
-def title_room(group: Sequence[Any], *, narrow: bool = False) -> float:
-    """Return the width available for a title above each column, in points."""
-    return 72 * (figure_width(group, narrow=narrow) / (1 if narrow else len(group)) - 1.0)
-
-
-def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
-    """Write the name of a data set and model above a panel, and further lines below the name."""
-    lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
-    axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
+def panel_width(group: Sequence[Any]) -> float:
+    """Return the width of the panels of a figure with a column for each data set and model, in inches."""
+    return max(_PANEL, _NARROWEST / len(group))
 
 
 def draw_lines(
@@ -406,30 +402,6 @@ def draw_stripe(axes: Axes, position: float) -> None:
     axes.axvline(position, color=BELOW, alpha=0.12, linewidth=14)
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Put a legend below the title of a figure, and make the figure higher if the legend has many lines."""
-    width, height = figure.get_size_inches()
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
-    lines = -(-len(handles) // columns)
-    title = figure.get_suptitle()
-    room = _TITLE + _LINE * title.count("\n")
-    height += _LINE * max(0, lines - _USUAL_LINES) + room - _TITLE
-    figure.set_size_inches(width, height)
-    # Blank lines below the title make room for the legend.
-    figure.suptitle(title + "\n" * lines, x=0.01, ha="left", fontsize=12)
-    legend = figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0, 1 - room / height),
-        ncols=columns,
-        fontsize=9,
-        frameon=False,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
 def _ratios(cells: pd.DataFrame) -> np.ndarray:
     return cells[schema.RATIO].to_numpy(float)
 
@@ -455,4 +427,3 @@ def _set_ratios(axes: Axes, lines: Lines) -> None:
     if len(ratios) == 1:
         axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("pruning ratio")

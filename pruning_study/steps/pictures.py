@@ -1,7 +1,8 @@
 """Pictures among the artifacts of a run. Each function takes tables and returns a Figure."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 
 from analysis.compare import sentences
 from analysis.compare.comparison import Comparison
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import color_bar
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 
@@ -20,7 +23,6 @@ BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # most classes of a confusion matrix that has a number in each cell
 MOST_NAMED = 4
 MOST_CLASSES = 100  # most classes that are named in a picture
-DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
 _NAME_SIZE, _NAME_ROOM = 8, 80.0  # font size and width, in points, of the names beside the recall balances
 _NAME_GAP = 0.1  # distance from one of these names to the next, as a share of half the panel's height
@@ -36,16 +38,15 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
         Numbers of images after, and after minus before; rows by true class, columns by predicted class.
     title : str
     """
-    side = min(4 + 0.4 * len(after), 14)
-    figure = Figure((2 * side + 2, side), dpi=DPI, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    figure.suptitle(name_in_picture(title, _LONGEST_TITLE))
-    _draw_matrix(left, after / after.to_numpy().sum(1, keepdims=True), "share of the true class", "Blues", (0, 1))
-    left.set_title("after pruning")
     reach = max(int(change.abs().to_numpy().max()), 1)
-    _draw_matrix(right, change, "test images, after minus before", "PuOr_r", (-reach, reach))
-    right.set_title("change: where lost images went")
-    return figure
+    return draw(
+        [
+            Panel(_draw_shares, after, "after pruning", *_matrix_labels(after)),
+            Panel(partial(_draw_change, reach=reach), change, "change: where lost images went", *_matrix_labels(after)),
+        ],
+        size=(_matrix_side(after) + 1, _matrix_side(after)),
+        title=title,
+    )
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -58,27 +59,38 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
         Numbers of images, rows by true class, columns by predicted class.
     title : str
     """
-    side = min(4 + 0.4 * len(table), 14)
-    figure = Figure((side + 1, side), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    _draw_matrix(axes, table / table.to_numpy().sum(1, keepdims=True), "share of the true class", "Blues", (0, 1))
-    axes.set_title(name_in_picture(title, _LONGEST_TITLE))
-    return figure
+    side = _matrix_side(table)
+    return draw([Panel(_draw_shares, table, "", *_matrix_labels(table))], size=(side, side), title=title)
+
+
+def _matrix_side(table: pd.DataFrame) -> float:
+    return float(min(4 + 0.4 * len(table), 14))
+
+
+def _matrix_labels(table: pd.DataFrame) -> tuple[str, str]:
+    by_number = "" if len(table) <= MOST_CLASSES else ", by number"
+    return f"predicted class{by_number}", f"true class{by_number}"
+
+
+def _draw_shares(axes: Axes, table: pd.DataFrame) -> None:
+    shares = table / table.to_numpy().sum(1, keepdims=True)
+    _draw_matrix(axes, shares, "share of the true class", "Blues", (0, 1))
+
+
+def _draw_change(axes: Axes, change: pd.DataFrame, reach: int) -> None:
+    _draw_matrix(axes, change, "test images, after minus before", "PuOr_r", (-reach, reach))
 
 
 def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
     """Draw a matrix of classes; if the classes are few, with a number in each cell."""
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
-    picture = axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1])
-    axes.figure.colorbar(picture, ax=axes, label=meaning, fraction=0.046)
+    color_bar(axes, axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1]), meaning)
     if count <= MOST_CLASSES:
         size = 9 if annotated else max(1400 / (14 * count), 3)
         names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]
         axes.set_xticks(range(count), names, rotation=45 if annotated else 90, ha="right", fontsize=size)
         axes.set_yticks(range(count), names, fontsize=size)
-    by_number = "" if count <= MOST_CLASSES else ", by number"
-    axes.set(xlabel=f"predicted class{by_number}", ylabel=f"true class{by_number}")
     write = "{:+d}" if values.dtype.kind == "i" else "{:.2f}"
     for row, column in np.argwhere(np.abs(values) >= 0.005) if annotated else ():
         color = "white" if abs(values[row, column]) > 0.5 * limits[1] else "black"
@@ -101,24 +113,22 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
         Changes of the same networks from their control. The losses, balances and slope drawn are then those from it.
     """
     count = min(len(changes.table), MOST_CLASSES)
-    figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     means = "" if changes.networks == 1 else f"means of {changes.networks} networks: "
     said = (
         sentences.beside(changes, from_control)
         if from_control
         else "change since the dense network, not beside a control"
     )
-    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}")
-    recalls(left, changes, from_control)
-    if from_control:
-        _balances(
-            right, from_control, from_control.slopes.alpha, before="of the control", slope="slope from the control"
-        )
-    else:
-        _balances(right, changes, alpha)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8, frameon=False)
-    return figure
+    before, slope = ("of the control", "slope from the control") if from_control else ("before", "slope alpha")
+    balances = partial(
+        _balances, alpha=from_control.slopes.alpha if from_control else alpha, before=before, slope=slope
+    )
+    return draw(
+        [Panel(partial(recalls, from_control=from_control), changes), Panel(balances, from_control or changes)],
+        size=(5.7, max(4.7, 0.16 * count + 0.7)),
+        title=f"{name_in_picture(title, _LONGEST_TITLE)}\n{_capital(means + said)}",
+        widths=(3, 2),
+    )
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -184,9 +194,7 @@ def _capital(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def _balances(
-    axes: Axes, changes: Comparison, alpha: float, *, before: str = "before", slope: str = "slope alpha"
-) -> None:
+def _balances(axes: Axes, changes: Comparison, *, alpha: float, before: str, slope: str) -> None:
     accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
     start, end = (
         (changes.table[f"recall_{name}"].to_numpy() - mean) / mean if mean else np.zeros(len(changes.table))
@@ -210,6 +218,7 @@ def _balances(
     )
     statement = sentences.differences(changes) if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
     axes.set_title(textwrap.fill(_capital(statement), 56), fontsize=10)
+    axes.locator_params(nbins=5)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -223,8 +232,10 @@ def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float)
     ends = np.column_stack([np.full(len(order), 1.04 * reach), heights])
     segments = np.stack([points[order], ends], axis=1)
     axes.add_collection(LineCollection(list(segments), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
-    for index, (x, y) in zip(order, ends, strict=True):
-        axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(heights, [names[index] for index in order], fontsize=_NAME_SIZE)
+    beside.tick_params(length=0, pad=6)
+    beside.spines[:].set_visible(False)
 
 
 def _slope_label(changes: Comparison, alpha: float, name: str) -> str:
@@ -272,28 +283,36 @@ def _over(
     from_control: Mapping[Any, Comparison] | None = None,
 ) -> Figure:
     first, *_ = changes.values()
+    beyond = " beyond the control" if from_control else ""
     starts = [first, *list((from_control or {}).values())[:1]]
     sides = [(each, "recall_before") for each in starts] + [(each, "recall_after") for each in changes.values()]
-    positions, recalls = range(len(sides)), np.array([each.table[side] for each, side in sides])
-    figure = Figure((8, 5), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
+    recalls = np.array([each.table[side] for each, side in sides])
     weakest = recalls.argmin(axis=1)
     losses = (recalls[len(starts) - 1] - recalls[len(starts) :]).max(axis=0)
     lost_most = int(losses.argmax()) if losses.max() > 0 else None
-    suffix = ", which lost most beyond the control" if from_control else ", which lost most"
-    for index, name in enumerate(first.table["class"]):
-        if index in weakest or index == lost_most:
-            label = name_in_legend(f"recall of {name_in_picture(name, _LONGEST_NAME)}")
-            if index == lost_most:
-                axes.plot(positions, recalls[:, index], color=LOSS, marker="D", label=f"{label}{suffix}")
-            else:
-                axes.plot(positions, recalls[:, index], marker="D", markersize=4, label=label)
-        else:
-            axes.plot(positions, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
+    lines = pd.DataFrame(
+        {
+            "class": first.table["class"],
+            "recalls": list(recalls.T),
+            "named": np.isin(np.arange(len(losses)), [*weakest, lost_most]),
+            "suffix": np.where(np.arange(len(losses)) == lost_most, f", which lost most{beyond}", ""),
+        }
+    )
     accuracies = [each.accuracy[side] for each, side in sides]
-    axes.plot(positions, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
-    axes.set_xticks(positions, ticks)
-    axes.set(xlabel=axis, ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))
+    draw_panel = partial(_draw_over, accuracies=accuracies, ticks=ticks)
+    return draw([Panel(draw_panel, lines, "", axis, "recall, accuracy")], size=(7.4, 4.0), title=title)
+
+
+def _draw_over(axes: Axes, lines: pd.DataFrame, accuracies: Sequence[float], ticks: Sequence[str]) -> None:
+    """Draw a line for each class, of which some are named, and one for the accuracy."""
+    for row in lines.itertuples():
+        label = name_in_legend(f"recall of {name_in_picture(row[1], _LONGEST_NAME)}{row.suffix}")
+        look: dict[str, Any] = {"color": BEFORE, "alpha": 0.3, "linewidth": 1}
+        if row.suffix:
+            look = {"color": LOSS, "marker": "D", "label": label}
+        elif row.named:
+            look = {"marker": "D", "markersize": 4, "label": label}
+        axes.plot(row.recalls, **look)
+    axes.plot(accuracies, color="black", marker="o", linewidth=2, label="accuracy")
+    axes.set_xticks(range(len(ticks)), ticks)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    return figure

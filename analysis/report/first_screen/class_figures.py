@@ -1,16 +1,19 @@
 """Figures of single classes at the ratio that a verdict leads with."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from analysis.rendering.drawing import ABOVE, NARROW, NEUTRAL, page
+from analysis.rendering.drawing import ABOVE, NEUTRAL
 from analysis.rendering.formats import short_ratio
+from analysis.rendering.layout import DPI, Panel, draw
+from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.report.verdict import class_test
 from analysis.runs import schema
@@ -23,7 +26,7 @@ MOST_CLASSES = 30
 MOST_NAMED = 5
 _MOST_METHODS = 6
 _LONGEST_NAME = 28
-_SIZE, _NARROW_SIZE, _FRAME = (7.2, 5.6), (NARROW, 5.2), (0.8, 1.9)  # inches; the last stands around the axes
+_SIZE, _NARROW_SIZE = (7.2, 4.2), (4.6, 3.8)  # inches
 _WIDEST_NAME, _WIDEST_NARROW_NAME = 150, 80  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
@@ -53,32 +56,39 @@ def class_recalls(study: StudyData, cell: pd.Series, *, narrow: bool = False) ->
     largest_losses = (
         rows[rows["loss"].round(9) > 0].sort_values("loss", ascending=False, kind="stable").head(MOST_NAMED)
     )
-    note = _recalls_note(cell, largest_losses, class_test(rows))
-    size = _NARROW_SIZE if narrow else _SIZE
-    figure, ((axes,),) = page((1, 1), size, _recalls_title(study, cell), note)
-    recalls = rows[list(stations.values())].to_numpy()
-    axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
-    ends = [("accuracy", accuracy[-1], _STRONG)]
-    axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
-    for _, row in largest_losses.iterrows():
-        is_significant = row["cost_p"] < LEVEL
-        color = ABOVE if is_significant or row["class"] == largest_losses["class"].iloc[0] else _STRONG
-        name = fitted_name(str(row["class"]), _WIDEST_NARROW_NAME if narrow else _WIDEST_NAME, _LETTERS)
-        style = {
-            "color": color,
-            "linewidth": 2.2 if is_significant else 1.2,
-            "markersize": 5 if is_significant else 3.5,
-            "markerfacecolor": color if is_significant else "white",
-        }
-        axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
-        ends.append((f"{name}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
-    _set_stations(
-        axes,
-        [name.replace(" ", "\n") if narrow else name for name in stations],
-        np.array([*recalls.ravel(), *accuracy]),
+    room = _WIDEST_NARROW_NAME if narrow else _WIDEST_NAME
+    named = largest_losses.assign(
+        name=[fitted_name(str(name), room, _LETTERS) for name in largest_losses["class"]],
+        is_shown=largest_losses["cost_p"] < LEVEL,
     )
-    _write_ends(axes, len(stations) - 1, ends, size)
-    return figure
+    labels = [name.replace(" ", "\n") if narrow else name for name in stations]
+    draw_recalls = partial(_draw_recalls, named=named, accuracy=accuracy, labels=labels)
+    return draw(
+        [Panel(draw_recalls, rows[list(stations.values())], up="recall")],
+        size=_NARROW_SIZE if narrow else _SIZE,
+        title=_recalls_title(study, cell),
+        note=_recalls_note(cell, largest_losses, class_test(rows)),
+        narrow=narrow,
+    )
+
+
+def _draw_recalls(
+    axes: Axes, recalls: pd.DataFrame, named: pd.DataFrame, accuracy: Sequence[float], labels: Sequence[str]
+) -> None:
+    """Draw a line through the recalls of each class, of which some are named, and one through the accuracies."""
+    axes.plot(recalls.T.to_numpy(), color=NEUTRAL, alpha=0.45, linewidth=1)
+    axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
+    ends = [("accuracy", accuracy[-1], _STRONG)]
+    for place, (index, row) in enumerate(named.iterrows()):
+        color = ABOVE if row["is_shown"] or not place else _STRONG
+        look: dict[str, Any] = (
+            {"linewidth": 2.2, "markersize": 5} if row["is_shown"] else {"linewidth": 1.2, "markersize": 3.5}
+        )
+        face = color if row["is_shown"] else "white"
+        axes.plot(recalls.loc[index].to_numpy(), color=color, marker="o", markerfacecolor=face, **look)
+        ends.append((f"{row['name']}  {-100 * row['loss']:+.1f}", row["recall_after"], color))
+    _set_stations(axes, labels, np.array([*recalls.to_numpy().ravel(), *accuracy]))
+    _write_ends(axes, len(labels) - 1, ends)
 
 
 def _recalls_title(study: StudyData, cell: pd.Series) -> str:
@@ -108,14 +118,8 @@ def _recalls_note(cell: pd.Series, largest_losses: pd.DataFrame, test: str) -> s
     )
 
 
-def _lines(recalls: np.ndarray) -> np.ndarray:
-    """Return a line for each class, (classes, stations, 2)."""
-    return np.stack([np.broadcast_to(np.arange(recalls.shape[1]), recalls.shape), recalls], axis=-1)
-
-
 def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> None:
     axes.set_xticks(range(len(stations)), stations, fontsize=10)
-    axes.set_ylabel("recall")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     pad = 0.05 * (high - low) or 0.01
     axes.set_ylim(low - pad, high + pad)
@@ -125,9 +129,9 @@ def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> No
     axes.tick_params(axis="x", length=0)
 
 
-def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]], size: tuple[float, float]) -> None:
-    """Write texts beside the right ends of lines, moved apart as far as they need it, in a figure of this size."""
-    width, height = 72 * (np.array(size) - _FRAME)
+def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Write texts beside the right ends of lines, moved apart as far as they need it."""
+    width, height = 72 * np.array(axes.bbox.size) / DPI
     room = max(width_in_picture(text, _LETTERS) for text, _, _ in ends) + 24
     left_margin = 0.1
     axes.set_xlim(-left_margin, last + (last + left_margin) * room / (width - room))
@@ -186,28 +190,23 @@ def class_losses(study: StudyData, cells: pd.DataFrame, order: Sequence[str], *,
     dense = "the dense networks" if in_formats else "the dense networks; there is no control"
     choice_note = "" if in_formats else _RATIO
     reference = "the same fine-tuning without pruning" if first["n_none"] else dense
-    figure, grid = page(
-        (len(panels), 1) if narrow else (1, len(panels)),
-        _losses_size(len(panels), len(names), narrow=narrow),
-        f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
-        f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
+    labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
+    return draw(
+        [
+            Panel(partial(_draw_losses, labels=labels), rows.loc[names], study.method(cell), "loss, points")
+            for cell, rows in panels
+        ],
+        size=(2.1, (0.2 if narrow else 0.27) * len(names) + 0.9),
+        title=f"What {subject} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
+        note=f"Loss of recall beyond {reference}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. "
         f"{_PROPORTION if any(rows['disproportionate'].notna().any() for _, rows in panels) else ''}Filled orange: "
         f"the class is shown to lose more than the accuracy, by a {class_test(panels[0][1])} with p below .05 "
         "corrected over the classes; others are not, of which white with an orange edge is the class that loses most."
         f"{left_out}{choice_note}",
-        sharey=True,
+        narrow=narrow,
         sharex=True,
+        sharey=True,
     )
-    for axes, (cell, rows) in zip(grid.flat, panels, strict=True):
-        _draw_losses(axes, rows.loc[names])
-        axes.set_title(_wrap(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
-    labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
-    for axes in grid[:, 0]:
-        axes.set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
-    for axes in grid[-1]:
-        axes.set_xlabel("loss, points", fontsize=9)
-    grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    return figure
 
 
 def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
@@ -227,32 +226,15 @@ def _names(rows: pd.DataFrame, order: Sequence[str]) -> list[str]:
     return [name for name in order if name in most]
 
 
-def _losses_size(panels: int, names: int, *, narrow: bool) -> tuple[float, float]:
-    """Return width and height of the figure of losses, in inches."""
-    if narrow:
-        return NARROW, panels * (0.2 * names + 0.6) + 2.5
-    return max(2.1 * panels + 1.5, 6.5), 0.27 * names + 2.0
-
-
-def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
-    loss, low, high = (100 * rows[f"loss{end}"] for end in ("", "_low", "_high"))
-    is_shown = (rows["cost_p"] < LEVEL).to_numpy()
-    loses_most = ((rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)).to_numpy()
-    colors = [ABOVE if coloured else NEUTRAL for coloured in is_shown | loses_most]
-    faces = ["white" if white else color for color, white in zip(colors, loses_most & ~is_shown, strict=True)]
-    height = np.arange(len(rows))
-    axes.hlines(height, low, high, colors=colors, linewidth=1.8)
-    axes.scatter(loss, height, facecolors=faces, edgecolors=colors, s=18, zorder=3)
+def _draw_losses(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
+    rows = estimates(rows, "loss", scale=100).reset_index(drop=True)
+    is_shown = rows["cost_p"] < LEVEL
+    loses_most = (rows["loss"] == rows["loss"].max()) & (rows["loss"] > 0)
+    color = np.where(is_shown | loses_most, ABOVE, NEUTRAL)
+    intervals(axes, rows.assign(color=color, face=np.where(loses_most & ~is_shown, "white", color)))
     # A class's loss minus what is beyond its proportion is what it would lose in proportion.
-    axes.scatter(loss - 100 * rows["disproportionate"], height, color="black", marker="|", s=60, linewidths=1, zorder=4)
-    axes.axvline(0, color="black", linewidth=0.8)
+    in_proportion = rows["value"] - 100 * rows["disproportionate"]
+    axes.scatter(in_proportion, rows.index, color="black", marker="|", s=60, linewidths=1, zorder=4)
     # A class's loss minus its cost is the loss of accuracy.
-    axes.axvline(float((loss - 100 * rows["cost"]).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.grid(alpha=0.3)
-
-
-def _wrap(label: str) -> str:
-    """Return a label in two lines if it is long."""
-    name, _, remainder = label.partition(" ")
-    return f"{name}\n{remainder}" if len(label) > 16 else label
+    axes.axvline(float((rows["value"] - 100 * rows["cost"]).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)
+    name_rows(axes, labels)

@@ -1,6 +1,7 @@
 """The first picture of a report: the costs of each method beyond its control, against the pruning ratio."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,16 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.compare.cost_text import largest_cost_is_shown
-from analysis.rendering.drawing import DPI, NARROW, NEUTRAL, page
+from analysis.rendering.drawing import NEUTRAL
+from analysis.rendering.layout import DPI, TITLE_SIZE, Panel, draw, handle
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.ratio_plot import (
     Lines,
-    PlottedMethod,
     PlottedWorkload,
     Styles,
-    add_legend,
+    by_method,
     groups,
-    handle,
     ratio_labels,
     styles_of,
 )
@@ -36,7 +36,6 @@ _HEIGHT = 3.3  # inches, of a row of panels
 _MOST_MARKS = 70  # most marks side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
 _LARGEST_MARK = 6.0  # points
-_TITLE_SIZE = 10
 _TITLE_ROOM = 72 * 3.6  # points
 _NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is from one upright name to the next
 
@@ -85,18 +84,25 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
     lines = [_pruned_lines(workload, study) for workload in workloads]
     styles, handles = styles_of(lines)
     outcomes = [outcome for outcome in OUTCOMES if any(_has_marks(methods, outcome, study) for methods in lines)]
-    rows, columns = (len(workloads) * len(outcomes), 1) if narrow else (len(workloads), len(outcomes))
-    size = (NARROW if narrow else _WIDTH), _HEIGHT * rows + 0.5
-    figure, grid = page((rows, columns), size, "", "")
-    for row, workload, methods in zip(grid.reshape(-1, len(outcomes)), workloads, lines, strict=True):
-        row[0].set_title(_title(workload, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
-        for axes, outcome in zip(row, outcomes, strict=True):
-            _draw(axes, methods, styles, outcome, study)
-    for axes in grid[-1]:
-        axes.set_xlabel("pruning ratio")
+    panels = [
+        Panel(
+            partial(_draw, styles=styles, outcome=outcome, study=study),
+            methods,
+            "" if index else _title(workload, methods),
+            "pruning ratio",
+            outcome.label,
+        )
+        for workload, methods in zip(workloads, lines, strict=True)
+        for index, outcome in enumerate(outcomes)
+    ]
     has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
-    add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")])
-    return figure
+    return draw(
+        panels,
+        len(outcomes),
+        size=(_WIDTH / len(outcomes), _HEIGHT),
+        legend=[*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")],
+        narrow=narrow,
+    )
 
 
 def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
@@ -108,18 +114,18 @@ def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
 def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
     """Return the cells of each method of a data set and model, sorted by ratio, including those at chance."""
     cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
-    of_cells = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
+    lines = by_method(cells, study)
     methods = [method for method in workload.lines if method.pruner != CONTROL]
     if len(workload.name) == 2:  # the place has all its methods
-        methods += sorted(set(of_cells) - set(methods))
-    return {each: cells[[method == each for method in of_cells]] for each in methods}
+        methods += sorted(lines.keys() - set(methods))
+    return {each: lines[each] for each in methods}
 
 
 def _title(workload: PlottedWorkload, lines: Lines) -> str:
     counts = pd.concat(lines.values())["n"]
     least, most = int(counts.min()), int(counts.max())
     networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
-    return f"{fitted_name(', '.join(workload.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
+    return f"{fitted_name(', '.join(workload.name), _TITLE_ROOM, TITLE_SIZE)}: {networks}"
 
 
 def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study: StudyData) -> None:
@@ -147,7 +153,6 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study:
     if outcome.of_classes:
         _name_classes(axes, np.concatenate(across)[is_inside], values[is_inside])
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_ylabel(outcome.label, fontsize=9)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

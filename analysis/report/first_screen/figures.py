@@ -9,27 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.drawing import NEUTRAL
+from analysis.rendering.layout import TITLE_SIZE, Panel, draw, handle
 from analysis.rendering.picture_text import fitted_name, width_in_picture
 from analysis.report.first_screen.weakest import WEAKEST, WEAKEST_BEFORE
 from analysis.report.ratio_plot import (
-    TITLE_SIZE,
     Column,
     Drawn,
     Lines,
     PlottedWorkload,
     Styles,
-    add_legend,
     against_ratio,
     draw_lines,
     draw_stripe,
-    figure_width,
     groups,
-    handle,
-    name_panel,
+    panel_width,
     show_beyond,
     styles_of,
-    title_room,
 )
 from analysis.runs import schema
 from analysis.study.decision import at_the_ratio, mostly_sound
@@ -39,6 +35,7 @@ from analysis.study.study import StudyData
 _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # that find room below an axis
 _USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
+_NAME_ROOM = 230  # points, above a panel
 _FAR = 1  # ranges of the means, beyond which intervals leave a panel
 _BEYOND = "Triangle: a value outside the panel; beside it stands which, or from which to which."
 _READING = f"Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. {_BEYOND}"
@@ -108,27 +105,38 @@ def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: StudyData) -> N
 
 def _against_size(group: Sequence[PlottedWorkload], study: StudyData, *, narrow: bool) -> Figure:
     styles, handles = styles_of([workload.lines for workload in group])
-    shape = (len(group), 1) if narrow else (1, len(group))
-    size, room = (figure_width(group, narrow=narrow), 3.3 * shape[0] + 1.6), title_room(group, narrow=narrow)
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
         "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
         f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
     )
-    figure, grid = page(shape, size, "Model size against the recall of the weakest class", note)
-    for axes, (name, cells, lines) in zip(grid.flat, group, strict=True):
-        pruned_cells = cells[is_pruned(cells)]
-        best = at_the_ratio(study, pruned_cells).head(1) if len(pruned_cells) else pruned_cells
-        name_panel(axes, name, room, _weakest_class(best, room))
+    figure = draw(
+        [_size_panel(workload, styles, study) for workload in group],
+        size=(panel_width(group), 3.3),
+        title="Model size against the recall of the weakest class",
+        note=note,
+        legend=[*handles, handle("dense", color="black", marker="*", linestyle="--")],
+        narrow=narrow,
+    )
+    show_beyond(figure.axes, group)
+    return figure
+
+
+def _size_panel(workload: PlottedWorkload, styles: Styles, study: StudyData) -> Panel:
+    name, cells, lines = workload
+    pruned_cells = cells[is_pruned(cells)]
+    best = at_the_ratio(study, pruned_cells).head(1) if len(pruned_cells) else pruned_cells
+
+    def draw_panel(axes: Axes, cells: pd.DataFrame) -> None:
         _draw_sizes(axes, cells, lines, styles, study)
         for share in _shares(best):
             draw_stripe(axes, share)
         _set_shares(axes, lines)
-    show_beyond(list(grid.flat), group)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("weakest class's recall")
-    add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")])
-    return figure
+
+    in_full = all((bits(of_method) == _BITS_OF_DENSE).all() for of_method in lines.values())
+    share = f"share of the {'parameters' if in_full else 'bits of all parameters'} that is kept"
+    title = "\n".join([", ".join(name), *_weakest_class(best)])
+    return Panel(draw_panel, cells, title, share, "weakest class's recall")
 
 
 def _draw_sizes(
@@ -150,14 +158,14 @@ def _draw_sizes(
     axes.set_ylim(_limits(useful if len(useful) else sound, _WEAKEST, dense, pad=0.1))
 
 
-def _weakest_class(cells: pd.DataFrame, room: float) -> list[str]:
-    """Name the weakest class of each of some cells, in lines that fit the room."""
+def _weakest_class(cells: pd.DataFrame) -> list[str]:
+    """Name the weakest class of each of some cells."""
     lines = []
     for _, cell in cells.iterrows():
         is_weakest = " is the weakest class"
         if cell["n"] > 1:
             is_weakest = f" is weakest in {cell['weakest_count']:g} of {cell['n']} networks"
-        width = room - width_in_picture(is_weakest, TITLE_SIZE)
+        width = _NAME_ROOM - width_in_picture(is_weakest, TITLE_SIZE)
         lines.append(fitted_name(cell["weakest_class"], width, TITLE_SIZE) + is_weakest)
     return lines
 
@@ -208,4 +216,3 @@ def _set_shares(axes: Axes, lines: Lines) -> None:
     axes.set_xticks(ticks, labels, fontsize=8)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(0.85 * least, 130)
-    axes.set_xlabel(f"share of the {'parameters' if in_full else 'bits of all parameters'} that is kept")

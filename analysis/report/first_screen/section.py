@@ -143,7 +143,7 @@ def _losses_pictures(start: str, study: StudyData, cells: Sequence[pd.DataFrame]
         [class_figures.class_losses(study, rows, orders[rows[schema.DATASET].iloc[0]], narrow=narrow) for rows in cells]
         for narrow in (False, True)
     )
-    share_scale([*wide, *narrow])
+    share_scale(axes for figure in (*wide, *narrow) for axes in figure.axes)
     return numbered(start, wide, narrow)
 
 

@@ -1,14 +1,18 @@
 """Figures of methods compared: every difference with its interval."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NARROW, NEUTRAL, DrawnInterval, draw_intervals, page
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from analysis.rendering.formats import short_ratio
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import interval_limits, intervals, name_rows
 from analysis.rendering.picture_text import fitted_name, name_in_picture
 from analysis.report.methods import compare as methods
 from analysis.report.methods.tables import TITLES, at_chance, scale
@@ -127,30 +131,30 @@ def _draw(
     frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str, *, narrow: bool
 ) -> Figure:
     """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
-    outcomes = _outcomes(frame)
-    by_outcome = dict(list(frame.groupby("outcome")))
     starts = [index for index, heading in enumerate(headings) if index == 0 or heading != headings[index - 1]]
     heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
     if narrow:
         names = [fitted_name(name, _WIDEST_NAME, _LETTERS, lines=2) for name in names]
-    panel = _ROW_HEIGHT * (len(names) + len(starts))
-    shape = (len(outcomes), 1) if narrow else (1, len(outcomes))
-    size = (NARROW, (panel + 0.6) * len(outcomes) + 2) if narrow else (_PANEL_WIDTH * len(outcomes) + 1.8, panel + 1.7)
-    figure, grid = page(shape, size, title, note, sharey=True)
-    for axes, outcome in zip(grid.flat, outcomes, strict=True):
-        rows = [_interval(row) for row in by_outcome[outcome].to_dict("records")]
-        draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
-        axes.set_title(TITLES[outcome].replace(" beyond ", "\nbeyond "), fontsize=10, y=1)
-    for axes in grid[:, 1:].flat:
-        axes.tick_params(axis="y", left=False)
-    above = [headings[index] for index in starts]
-    for axes in grid[:, 0]:
-        letters = _LETTERS if narrow else 8
-        axes.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=letters, parse_math=False)
-        for label in axes.get_yticklabels()[: len(above)]:
-            label.set_fontweight("bold")
-    grid[0, 0].set_ylim(heights[-1] + 0.6, -0.6)
-    return figure
+    labels = np.full(heights[-1] + 1, "", dtype=object)
+    labels[heights], labels[heights[starts] - 1] = names, [headings[index] for index in starts]
+    by_outcome = dict(list(frame.groupby("outcome")))
+    panels = [
+        Panel(
+            partial(_draw_forest, labels=labels.tolist(), headings=headings, letters=_LETTERS if narrow else 8),
+            pd.DataFrame([_interval(row) for row in by_outcome[outcome].to_dict("records")]).assign(place=heights),
+            TITLES[outcome].replace(" beyond ", "\nbeyond "),
+        )
+        for outcome in _outcomes(frame)
+    ]
+    size = _PANEL_WIDTH, _ROW_HEIGHT * len(labels) + 0.6
+    return draw(panels, size=size, title=title, note=note, narrow=narrow, sharey=True)
+
+
+def _draw_forest(
+    axes: Axes, rows: pd.DataFrame, labels: Sequence[str], headings: Sequence[str], letters: float
+) -> None:
+    intervals(axes, rows, limits=interval_limits(rows, 0))
+    name_rows(axes, labels, size=letters, bold=headings)
 
 
 def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,10 +186,11 @@ def _against(rows: pd.DataFrame) -> pd.Series:
     return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
-def _interval(row: Mapping[str, Any]) -> DrawnInterval:
+def _interval(row: Mapping[str, Any]) -> dict[str, Any]:
     value, low, high = (scale(row["outcome"]) * row[f"difference{end}"] for end in ("", "_low", "_high"))
+    words = "n/a"
     if at_chance(row):
-        words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
-        return DrawnInterval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
-    color, mark = color_of(row["outcome"], low, high), "D" if row["primary"] else "o"
-    return DrawnInterval(value, low, high, color, bool(row["p_holm"] < LEVEL), mark, words="n/a")
+        value, words = np.nan, f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
+    color = color_of(row["outcome"], low, high)
+    look = {"color": color, "face": color if row["p_holm"] < LEVEL else "white", "mark": "D" if row["primary"] else "o"}
+    return {"value": value, "low": low, "high": high, **look, "words": words}

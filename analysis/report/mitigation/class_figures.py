@@ -1,22 +1,24 @@
 """The figures of what each class loses beyond the accuracy, with mitigations and without."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import ABOVE, BELOW, NARROW, page, share_scale
-from analysis.rendering.picture_text import name_in_picture, width_in_picture
+from analysis.rendering.drawing import ABOVE, BELOW, share_scale
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import name_rows
+from analysis.rendering.picture_text import name_in_picture
 from analysis.report.mitigation.figures import by_ratio, kind_label
 from analysis.report.mitigation.networks import NOTHING, Cells, MitigationCell
 from analysis.report.published import rank
-from analysis.report.ratio_plot import add_legend, handle
 from analysis.runs import frames, schema
 from analysis.study.settings import CONTROL
 
-_ROW, _PANEL, _ABOVE = 0.42, 2.9, 2.0  # inches
+_ROW, _PANEL, _WORDS = 0.42, 2.9, 0.7  # inches
 _MOST_CLASSES = 20  # of a data set
 _LONGEST = 20  # characters of a class
 _LETTERS = 9.0  # points, of the names of classes
@@ -56,7 +58,7 @@ def by_class(cells: Cells, orders: Mapping[str, Sequence[str]], *, narrow: bool 
         model, _, label = labels[workload]
         title = f"What each class loses beyond the accuracy: {model}, {label}"
         drawn.append(_figure(kinds[workload], title, orders, narrow=narrow))
-    share_scale(drawn)
+    share_scale(axes for figure in drawn for axes in figure.axes)
     return drawn
 
 
@@ -134,29 +136,27 @@ def _figure(
         [name_in_picture(plain.classes[label], _LONGEST) for label in order]
         for (plain, _), order in zip(panels, orders, strict=True)
     ]
-    beside = sum(max(width_in_picture(name, _LETTERS) for name in of) for of in names) / 72
-    if narrow:
-        shape, size = (len(panels), 1), (NARROW, sum(_ROW * len(of) + 0.7 for of in names) + _ABOVE + 0.8)
-    else:
-        shape = 1, len(panels)
-        size = max(_PANEL * len(panels) + beside, 6.5), _ROW * max(map(len, names)) + _ABOVE
-    figure, grid = page(shape, size, title, _NOTE)
-    for axes, (plain, rows), order, classes in zip(grid.flat, panels, orders, names, strict=True):
-        _draw(axes, rows, order)
-        of_all = f"\n{len(order)} of {len(plain.classes)} classes" if len(order) < len(plain.classes) else ""
-        axes.set_title(f"{plain.run[schema.DATASET]}{of_all}", fontsize=10, parse_math=False)
-        axes.set_yticks(range(len(classes)), classes, fontsize=_LETTERS, parse_math=False)
-        axes.set_ylim(len(classes) - 0.4, -0.6)
-        axes.set_xlabel("excess loss, points", fontsize=9)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", left=False)
+    most = max(map(len, names))
     colors = {label: color for _, rows in panels for label, (_, color) in rows.items()}
-    entries = [handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()]
-    add_legend(figure, entries)
-    return figure
+    return draw(
+        [
+            Panel(partial(_draw, order=order, names=of), rows, _panel_title(plain, order), "excess loss, points")
+            for (plain, rows), order, of in zip(panels, orders, names, strict=True)
+        ],
+        size=(_PANEL, _ROW * most + _WORDS),
+        title=title,
+        note=_NOTE,
+        legend=[handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()],
+        narrow=narrow,
+    )
 
 
-def _draw(axes: Axes, rows: _Rows, order: np.ndarray) -> None:
+def _panel_title(plain: MitigationCell, order: np.ndarray) -> str:
+    of_all = f"\n{len(order)} of {len(plain.classes)} classes" if len(order) < len(plain.classes) else ""
+    return f"{plain.run[schema.DATASET]}{of_all}"
+
+
+def _draw(axes: Axes, rows: _Rows, order: np.ndarray, names: Sequence[str]) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
     for index, (cell, color) in enumerate(rows.values()):
@@ -165,3 +165,6 @@ def _draw(axes: Axes, rows: _Rows, order: np.ndarray) -> None:
         at = np.broadcast_to(heights, excess.shape)
         axes.scatter(excess, at, s=9, color=color, alpha=0.45, linewidths=0)
         axes.vlines(excess.mean(0), heights - _APART / 2, heights + _APART / 2, color=color, linewidth=2)
+    name_rows(axes, names, size=_LETTERS)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", left=False)

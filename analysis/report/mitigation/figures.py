@@ -1,16 +1,18 @@
 """The figure of what is gained on validation images and of what is left of it on test images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import BELOW, NARROW, NEUTRAL, page
+from analysis.rendering.drawing import BELOW, NEUTRAL
 from analysis.rendering.formats import short_ratio
+from analysis.rendering.layout import TITLE_SIZE, Panel, draw
+from analysis.rendering.panels import estimates, intervals, name_rows
 from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.report.mitigation.networks import NOTHING, family
 from analysis.report.mitigation.outcomes import EXCESS, GAIN, MITIGATION, SURVIVES, VAL_GAIN
@@ -20,7 +22,7 @@ from analysis.study.settings import CONTROL
 
 _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
 _WIDEST_NAME, _NARROW_LETTERS = 125, 7  # points, in a narrow window
-_LETTERS, _TITLE = 8.5, 9.5  # points, of the names of mitigations and of the titles of panels
+_LETTERS = 8.5  # points, of the names of mitigations
 _FOR_SHARES = 0.16  # of the width of a panel
 _APART = 0.13  # rows, between a mark on validation images and one on test images
 _LONGEST = 46  # characters of a mitigation
@@ -47,61 +49,48 @@ def survival(rows: pd.DataFrame, columns: list[str], *, narrow: bool = False) ->
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
-    kind = kinds(rows, columns)
-    gained = rows[(rows[schema.PRUNER] != CONTROL) & rows[GAIN].notna()]
-    one_of_each = gained[~kind[gained.index].duplicated()]
-    labels = {kind[index]: kind_label(row, columns) for index, row in one_of_each.iterrows()}
-    ratios = dict(zip(kind[one_of_each.index], one_of_each[schema.RATIO], strict=True))
+    rows = rows.assign(kind=kinds(rows, columns))
+    gained = _gained(rows)
+    one_of_each = gained.drop_duplicates("kind").sort_values("kind")
+    labels = {row["kind"]: kind_label(row, columns) for row in one_of_each.to_dict("records")}
+    ratios = dict(zip(one_of_each["kind"], one_of_each[schema.RATIO], strict=True))
     kind_order = sorted(labels, key=lambda each: by_ratio((ratios[each], labels[each])))
     datasets = list(dict.fromkeys(gained[schema.DATASET]))
-    order = gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index
+    order = list(gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index)
     letters = _NARROW_LETTERS if narrow else _LETTERS
     names = [
         fitted_name(name, _WIDEST_NAME, letters, lines=2) if narrow else name_in_picture(name, _LONGEST)
         for name in order
     ]
-    of_panel = {
-        (row, column): gained[gained[schema.DATASET].eq(dataset) & kind[gained.index].eq(each)].to_dict("records")
-        for row, dataset in enumerate(datasets)
-        for column, each in enumerate(kind_order)
+    draw_panel = partial(_draw_panel, order=order, names=names, letters=letters)
+    of_panels = {
+        (dataset, each): rows[rows[schema.DATASET].eq(dataset) & rows["kind"].eq(each)]
+        for dataset in datasets
+        for each in kind_order
     }
-    places = [place for place, in_panel in of_panel.items() if in_panel]
-    shape = (len(places), 1) if narrow else (len(datasets), len(kind_order))
-    panel_height = _ROW * (len(order) + 1) + _ABOVE
-    if narrow:
-        size = NARROW, len(places) * panel_height + 2.3
-    else:
-        beside = max(width_in_picture(name, letters) for name in names) / 72
-        panel = max(_PANEL, *(width_in_picture(label, _TITLE) / 72 + 0.3 for label in labels.values()))
-        size = max(panel * len(kind_order) + beside + 0.5, 6.5), len(datasets) * panel_height + 1.35
-    figure, grid = page(
-        shape,
-        size,
-        f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
-        _NOTE,
-        sharey=True,
+    figure = draw(
+        [
+            Panel(draw_panel, own, f"{dataset}\n{labels[each]}", "points gained") if len(_gained(own)) else None
+            for (dataset, each), own in of_panels.items()
+        ],
+        len(kind_order),
+        size=(
+            max(_PANEL, *(width_in_picture(label, TITLE_SIZE) / 72 + 0.6 for label in labels.values())),
+            _ROW * (len(order) + 1) + _ABOVE,
+        ),
+        title=f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
+        note=_NOTE,
+        narrow=narrow,
         sharex=True,
+        sharey=True,
     )
-    panels = dict(zip(places, grid.flat, strict=True)) if narrow else {place: grid[place] for place in places}
-    for axes in {*grid.flat} - {*panels.values()}:
-        axes.remove()
-    heights = {name: height for height, name in enumerate(order)}
-    for (row, column), axes in panels.items():
-        _draw_panel(axes, of_panel[row, column], heights)
-        _draw_control(axes, rows[rows[schema.DATASET].eq(datasets[row]) & kind.eq(kind_order[column])])
-        axes.set_title(f"{datasets[row]}\n{labels[kind_order[column]]}", fontsize=_TITLE, parse_math=False)
-        axes.tick_params(axis="y", left=False)
     low, high = figure.axes[0].get_xlim()
     figure.axes[0].set_xlim(low, high + _FOR_SHARES * (high - low))
-    for line in grid:
-        first = next(axes for axes in line if axes in figure.axes)
-        first.set_yticks(range(len(order)), names, fontsize=letters, parse_math=False)
-        first.tick_params(axis="y", labelleft=True)
-        first.set_ylim(len(order) - 0.4, -0.6)
-    for line in grid.T:
-        last = [axes for axes in line if axes in figure.axes][-1]
-        last.set_xlabel("points gained", fontsize=9)
     return figure
+
+
+def _gained(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows[schema.PRUNER] != CONTROL) & rows[GAIN].notna()]
 
 
 def kinds(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
@@ -125,30 +114,22 @@ def kind_label(cell: Mapping[str, Any], columns: list[str]) -> str:
     return f"{method}, ratio {short_ratio(cell[schema.RATIO])}"
 
 
-def _draw_panel(axes: Axes, rows: list[dict[Any, Any]], heights: Mapping[str, int]) -> None:
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.grid(axis="x", alpha=0.3)
-    axes.tick_params(axis="x", labelsize=8, labelbottom=True)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    for row in rows:
-        height = heights[row[MITIGATION]]
-        ends = 100 * np.array([row[VAL_GAIN], row[GAIN]])
-        axes.plot(ends, [height - _APART, height + _APART], color="#d0d0d0", linewidth=3, zorder=1)
-        for name, color, face, at in ((VAL_GAIN, NEUTRAL, "white", -_APART), (GAIN, BELOW, BELOW, _APART)):
-            value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
-            axes.plot([low, high], [height + at] * 2, color=color, linewidth=1.3, zorder=2)
-            axes.scatter([value], [height + at], s=30, facecolors=face, edgecolors=color, linewidths=1.1, zorder=3)
-        is_shown = row[f"{VAL_GAIN}_low"] > 0
-        share = axes.text(
-            0.99, height, f"{100 * row[SURVIVES]:.0f} %" if is_shown else "–", va="center", ha="right", fontsize=8
-        )
-        share.set(transform=axes.get_yaxis_transform(), color=BELOW)
-
-
-def _draw_control(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw a line at the gain that would bring the largest excess loss down to that of the control."""
+def _draw_panel(axes: Axes, rows: pd.DataFrame, order: Sequence[str], names: Sequence[str], letters: float) -> None:
+    gained = _gained(rows)
+    places = gained[MITIGATION].map(order.index).to_numpy(float)
+    sides = {VAL_GAIN: (-_APART, NEUTRAL, "white"), GAIN: (_APART, BELOW, BELOW)}
+    heights = np.array([places + shift for shift, *_ in sides.values()])
+    axes.plot(100 * gained[list(sides)].T.to_numpy(), heights, color="#d0d0d0", linewidth=3, zorder=1)
+    for (name, (_, color, face)), place in zip(sides.items(), heights, strict=True):
+        intervals(axes, estimates(gained, name, scale=100).assign(place=place, color=color, face=face))
+    for place, row in zip(places, gained.to_dict("records"), strict=True):
+        share = f"{100 * row[SURVIVES]:.0f} %" if row[f"{VAL_GAIN}_low"] > 0 else "–"
+        text = axes.text(0.99, place, share, va="center", ha="right", fontsize=8, color=BELOW)
+        text.set_transform(axes.get_yaxis_transform())
+    # The gain that would bring the largest excess loss down to that of the control.
     plain = rows[rows[MITIGATION] == NOTHING]
-    distance = (plain[EXCESS] - plain[f"{EXCESS}_of_control"]).dropna()
-    if len(distance):
-        axes.axvline(100 * distance.iloc[0], color=NEUTRAL, linestyle=(0, (4, 3)), linewidth=1.1, zorder=0)
+    for distance in (plain[EXCESS] - plain[f"{EXCESS}_of_control"]).dropna().head(1):
+        axes.axvline(100 * distance, color=NEUTRAL, linestyle=(0, (4, 3)), linewidth=1.1, zorder=0)
+    name_rows(axes, names, size=letters)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", left=False)

@@ -1,10 +1,11 @@
 """The picture of what a compressed network costs each class."""
 
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import page
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import name_rows
 from analysis.rendering.picture_text import name_in_picture
 from pruning_study.study.compression.judgement import POINTS, SIDES
 
@@ -20,13 +21,20 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
         As `report.Tested.classes`: class, recall_before, recall_control, recall_after.
     title : str
     """
-    ordered = table.sort_values("recall_before", ignore_index=True)
-    places = np.arange(len(ordered))
-    note = "Recall on test images. Control: the dense network after the same fine-tuning, without pruning."
-    figure, grid = page((1, 1), (8, 1.8 + 0.3 * min(len(ordered), _MOST_NAMED)), title, note)
-    axes = grid[0, 0]
-    sides = (POINTS * ordered[name] for name in ("recall_control", "recall_after"))
-    axes.hlines(places, *sides, colors="#cccccc", zorder=0)
+    ordered = table.sort_values("recall_before", ascending=False, ignore_index=True)
+    has_few = len(ordered) <= _MOST_NAMED
+    return draw(
+        [Panel(_draw, ordered, "", "recall, in percent", "" if has_few else "class")],
+        size=(7.4, 0.6 + 0.3 * min(len(ordered), _MOST_NAMED)),
+        title=title,
+        note="Recall on test images. Control: the dense network after the same fine-tuning, without pruning.",
+    )
+
+
+def _draw(axes: Axes, ordered: pd.DataFrame) -> None:
+    axes.hlines(
+        ordered.index, POINTS * ordered["recall_control"], POINTS * ordered["recall_after"], colors="#cccccc", zorder=0
+    )
     # Marks that lie on each other are all seen: a ring around a diamond, and a line through both.
     for side, size, shape, color in (
         ("before", 200, "|", {"c": "black", "zorder": 3}),
@@ -34,10 +42,7 @@ def classes(table: pd.DataFrame, title: str) -> Figure:
         ("after", 35, "D", {"c": "#0072b2"}),
     ):
         recalls = POINTS * ordered[f"recall_{side}"]
-        axes.scatter(recalls, places, size, marker=shape, label=SIDES[side], **color)
-    axes.set_ylim(-0.7, len(ordered) - 0.3)
-    if len(ordered) <= _MOST_NAMED:
-        axes.set_yticks(places, [name_in_picture(name, 30) for name in ordered["class"]], parse_math=False)
-    axes.set(xlabel="recall, in percent", ylabel="class" if len(ordered) > _MOST_NAMED else "")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+        axes.scatter(recalls, ordered.index, size, marker=shape, label=SIDES[side], **color)
+    name_rows(axes, [name_in_picture(name, 30) for name in ordered["class"]])
+    if len(ordered) > _MOST_NAMED:
+        axes.set_yticks([])

@@ -97,5 +97,5 @@ def test_a_legend_wider_than_its_panel_leaves_the_panels_their_width():
 
 def test_importance():
     (axes,) = tuning_figures.importance({"ratio": 0.75, "epsilon": 0.25}, "made up").axes
-    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.75]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["epsilon", "ratio"]
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ratio", "epsilon"]  # the first on top

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 
-from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.drawing import NEUTRAL
 from analysis.report import ratio_plot
 from analysis.report.ratio_plot import Drawn, PlottedMethod
 from analysis.study.study import StudyData
@@ -45,7 +46,7 @@ def test_lines_without_intervals_are_lines_alone_and_the_control_is_drawn_across
     made = study(("mp", 2), ("mp", 10), ("none", 1))
     cells = made.cells.assign(counted=[5.0, 7.0, 3.0])
     lines = ratio_plot.lines_of(cells, made)
-    _, ((axes,),) = page((1, 1), (4, 4), "", "")
+    axes = Figure().subplots()
     ratio_plot.draw_lines(axes, lines, ratio_plot.styles_of([lines])[0], Drawn("counted"))
     pruned, control = axes.lines
     assert pruned.get_ydata().tolist() == [5, 7]
@@ -125,7 +126,7 @@ def test_the_control_of_a_chain_is_drawn_along_the_iterations_where_the_pruned_n
     made = StudyData(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
     lines = ratio_plot.lines_of(made.cells, made)
     drawn = Drawn("accuracy_after")
-    _, ((axes,),) = page((1, 1), (4, 4), "", "")
+    axes = Figure().subplots()
     ratio_plot.draw_lines(axes, lines, ratio_plot.styles_of([lines])[0], drawn)
     *_, of_finetune, of_rewind = axes.lines
     assert of_finetune.get_xdata().tolist() == pytest.approx(sorted(set(made.cells["ratio"]) - {1.0}))

@@ -11,20 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import intervals, name_rows
 from analysis.rendering.picture_text import fitted_name, name_in_picture
 from analysis.report.class_order import class_orders
 from analysis.report.papers.compressed_networks.naming import LEVEL
 from analysis.report.published import rank
 from analysis.report.ratio_plot import (
-    TITLE_SIZE,
     Column,
     Drawn,
     PlottedWorkload,
     against_ratio,
     draw_lines,
     groups,
-    handle,
 )
 from analysis.report.verdict import places
 from analysis.runs import schema
@@ -205,34 +205,56 @@ def normalised_recall(
     if not levels:
         return None
     cell, rows = levels[0]
-    has_few, room = len(rows) <= MOST_CLASSES, max(0.6, 0.02 * len(rows))
+    has_few = len(rows) <= MOST_CLASSES
+    order = [name for name in class_orders(study)[cell[schema.DATASET]] if has_few and name in set(rows["class"])]
     naming_note = "" if has_few else f" Classes are sorted; the {MOST_NAMED} that lose most are named."
-    figure, grid = page(
-        (1, len(levels)),
-        (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if has_few else 4.6),
-        f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
-        "Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. Each "
-        "panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at "
-        "5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in "
-        "twenty."
-        f"{naming_note}",
+    draw_panel = partial(_draw_changes, order=order)
+    return draw(
+        [Panel(draw_panel, of_level, _level_title(of_level[1]), "change, %") for of_level in levels],
+        size=(_PANEL, 0.24 * len(rows) + 0.7 if has_few else 3.4),
+        title=f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
+        note="Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. "
+        "Each panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant "
+        "at 5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class "
+        f"in twenty.{naming_note}",
         narrow=narrow,
         sharey=True,
     )
-    order = [name for name in class_orders(study)[cell[schema.DATASET]] if has_few and name in set(rows["class"])]
-    for axes, (of_level, classes) in zip(grid.flat, levels, strict=True):
-        _set_changes(axes, of_level, classes)
-        if has_few:
-            _draw_classes(axes, classes.set_index("class").loc[order])
-        else:
-            _draw_many_classes(axes, classes)
-    names = [name_in_picture(str(name), _LONGEST_NAME) for name in order]
-    grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
-    for axes in grid[:, 0]:
-        axes.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
-        if not has_few:
-            axes.set_ylabel(f"{len(rows):,} classes, the worst on top")
-    return figure
+
+
+def _level_title(classes: pd.DataFrame) -> str:
+    level = level_label(classes.iloc[0], classes[LEVEL].iloc[0])
+    return f"{level}: {int(classes['significant'].sum()):,} significant"
+
+
+def _draw_changes(axes: Axes, of_level: tuple[pd.Series, pd.DataFrame], order: Sequence[str]) -> None:
+    """Draw the change of each class in an order, or of all classes by their change where no order is given."""
+    cell, classes = of_level
+    falls, significant = classes["statistic"] < 0, classes["significant"].astype(bool)
+    rows = classes.assign(
+        value=100 * classes["normalised_difference"],
+        color=np.where(~significant, NEUTRAL, np.where(falls, ABOVE, BELOW)),
+    )
+    axes.axvline(100 * (cell["accuracy_after"] / cell["accuracy_before"] - 1), color=NEUTRAL, linestyle=":")
+    if order:
+        rows = rows.set_index("class").loc[order]
+        intervals(axes, rows.assign(low=0.0, high=rows["value"]))
+        name_rows(axes, [name_in_picture(str(name), _LONGEST_NAME) for name in order])
+    else:
+        _draw_many_classes(axes, rows.sort_values("value", kind="stable", ignore_index=True))
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+
+
+def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw a line through all classes, marks on the significant ones, and the names of the worst."""
+    axes.plot(rows["value"], rows.index, color=NEUTRAL, linewidth=1.6)
+    marked = rows[rows["significant"].astype(bool)]
+    intervals(axes, marked.assign(place=marked.index, low=np.nan, high=np.nan))
+    worst = [fitted_name(str(name), 72 * (_PANEL - 0.8), _LETTERS) for name in rows["class"].head(MOST_NAMED)]
+    names_text = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
+    names_text.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
+    room = 0.02 * len(rows)
+    axes.set(yticks=[], ylabel=f"{len(rows):,} classes, the worst on top", ylim=(len(rows) - 1 + room, -room))
 
 
 def accuracies(study: StudyData, populations: pd.DataFrame, *, narrow: bool = False) -> list[Figure]:
@@ -254,56 +276,45 @@ def _draw_accuracies(study: StudyData, name: tuple[str, str], rows: pd.DataFrame
     methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
     of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
     most = max(map(len, of_method))
-    columns = 1 if narrow else min(len(methods), _MOST_COLUMNS)
-    lines = -(-len(methods) // columns)
-    figure, grid = page(
-        (lines, columns),
-        (max(_WIDE_PANEL * columns, 6.5), lines * (0.27 * (most + 1) + 0.75) + 0.9),
-        f"Accuracy of each network: {', '.join(name)}",
-        "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Networks "
-        "that guess are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level "
-        "far below the others is a number.",
+    columns = min(len(methods), _MOST_COLUMNS)
+    return draw(
+        [
+            Panel(
+                partial(_draw_boxes, most=most),
+                cells,
+                "\n".join(method.split(" ", 1) if is_iterated(cells).all() else [method]),
+                "accuracy, %",
+            )
+            for method, cells in zip(methods, of_method, strict=True)
+        ],
+        columns,
+        size=(max(_WIDE_PANEL, 6.5 / columns), 0.27 * (most + 1) + 0.75),
+        title=f"Accuracy of each network: {', '.join(name)}",
+        note="A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. "
+        "Networks that guess are left out. Grey: the dense networks of the first cell. Each panel has its own "
+        "scale; a level far below the others is a number.",
         narrow=narrow,
     )
-    for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
-        _draw_boxes(axes, cells)
-        axes.set_ylim(most + 0.5, -0.5)
-        parts = method.split(" ", 1) if is_iterated(cells).all() else [method]
-        title = "\n".join(fitted_name(part, 72 * (_WIDE_PANEL - 1.0), TITLE_SIZE) for part in parts)
-        axes.set_title(title, fontsize=TITLE_SIZE, parse_math=False)
-        axes.set_xlabel("accuracy, %", fontsize=9)
-    for axes in grid.flat[len(methods) :]:
-        axes.remove()
-    return figure
 
 
-def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw the dense networks on top, and the cells of a method below by level."""
-    dense = cells.iloc[0]
-    rows = [
-        ("dense", "dense", dense),
-        *(("accuracy", level_label(cell, cell[LEVEL]), cell) for cell in cells.to_dict("records")),
-    ]
-    boxes = [
-        (height, side, cell) for height, (side, _, cell) in enumerate(rows) if not height or not _is_far(cell, cells)
-    ]
-    for height, side, cell in boxes:
+def _draw_boxes(axes: Axes, cells: pd.DataFrame, most: int) -> None:
+    """Draw the dense networks on top, and the cells of a method below by level; `most` is the most levels."""
+    rows = [("dense", "dense", cells.iloc[0])]
+    rows += [("accuracy", level_label(cell, cell[LEVEL]), cell) for _, cell in cells.iterrows()]
+    for height, (side, _, cell) in enumerate(rows):
+        if height and _is_far(cell, cells):
+            words = f"median {100 * cell['accuracy_median']:.1f} %"
+            number = axes.text(0.03, height, words, va="center", fontsize=8, color=BELOW)
+            number.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
+            continue
         low, lower, median, upper, high = (100 * cell[f"{side}_{end}"] for end in ("min", "q1", "median", "q3", "max"))
         line: dict[str, Any] = {"color": BELOW if height else NEUTRAL, "linewidth": 1.4}
         axes.plot([lower, lower, upper, upper, lower], height + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
-        for quartile, end in ((lower, low), (upper, high)):
-            axes.plot([quartile, end], [height, height], **line)
-            axes.plot([end, end], [height - 0.15, height + 0.15], **line)
-        axes.plot([median, median], [height - 0.3, height + 0.3], solid_capstyle="butt", **line)
-    axes.set_ylim(-0.5, boxes[-1][0] + 0.5)
-    for height, (_, _, cell) in enumerate(rows):
-        if height not in {each for each, *_ in boxes}:
-            label_text = axes.text(
-                0.03, height, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8
-            )
-            label_text.set(transform=axes.get_yaxis_transform(), color=BELOW, bbox=PAPER)
-    axes.set_yticks(range(len(rows)), [label for _, label, _ in rows])
-    axes.tick_params(labelsize=8)
+        axes.hlines([height] * 2, [low, upper], [lower, high], **line)
+        halves = np.array([0.15, 0.3, 0.15])
+        axes.vlines([low, median, high], height - halves, height + halves, **line)
+    name_rows(axes, [label for _, label, _ in rows], size=8)
+    axes.set_ylim(most + 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="x", alpha=0.3)
 
@@ -327,41 +338,3 @@ def _levels(study: StudyData, cells: pd.DataFrame, significance: pd.DataFrame) -
     levels = [(cell, classes) for cell, classes in levels if len(classes)]
     indices = np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())
     return [levels[int(index)] for index in indices] if levels else []
-
-
-def _set_changes(axes: Axes, cell: pd.Series, classes: pd.DataFrame) -> None:
-    significant = int(classes["significant"].sum())
-    axes.axvline(100 * (cell["accuracy_after"] / cell["accuracy_before"] - 1), color=NEUTRAL, linestyle=":")
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_title(f"{level_label(classes.iloc[0], classes[LEVEL].iloc[0])}: {significant:,} significant", fontsize=10)
-    axes.set_xlabel("change, %", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.tick_params(axis="x", labelsize=8)
-    axes.grid(axis="x", alpha=0.3)
-
-
-def _draw_classes(axes: Axes, rows: pd.DataFrame) -> None:
-    change, heights, colors = _changes(rows), np.arange(len(rows)), _colors(rows)
-    axes.hlines(heights, 0, change, colors=colors, linewidth=1.8)
-    axes.scatter(change, heights, color=colors, s=22, zorder=3)
-
-
-def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw a line through all classes, marks on the significant ones, and the names of the worst."""
-    rows = rows.sort_values("normalised_difference", kind="stable")
-    is_marked = rows["significant"].to_numpy(bool)
-    axes.plot(_changes(rows), np.arange(len(rows)), color=NEUTRAL, linewidth=1.6)
-    marked_rows = rows[is_marked]
-    axes.scatter(_changes(marked_rows), np.flatnonzero(is_marked), color=_colors(marked_rows), s=12, zorder=3)
-    worst = [fitted_name(str(name), 72 * (_PANEL - 0.8), _LETTERS) for name in rows["class"].head(MOST_NAMED)]
-    names_text = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
-    names_text.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
-
-
-def _changes(rows: pd.DataFrame) -> np.ndarray:
-    return 100 * rows["normalised_difference"].to_numpy(float)
-
-
-def _colors(rows: pd.DataFrame) -> list[str]:
-    falls, significant = rows["statistic"].to_numpy(float) < 0, rows["significant"].to_numpy(bool)
-    return list(np.where(~significant, NEUTRAL, np.where(falls, ABOVE, BELOW)))

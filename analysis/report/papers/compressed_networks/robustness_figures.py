@@ -1,19 +1,20 @@
 """Picture of what compression costs under each corruption."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.drawing import NEUTRAL
+from analysis.rendering.layout import Panel, draw
+from analysis.rendering.panels import estimates, intervals, name_rows, side_by_side
 from analysis.rendering.picture_text import fitted_name
 from analysis.report.papers.compressed_networks.naming import LEVEL
-from analysis.report.ratio_plot import handle
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
@@ -54,27 +55,24 @@ def relative_accuracy(
     """
     methods = _by_method(study, means)
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
-    names = [*(name for name in order if name not in _WORDS), *(name for name in _WORDS if name in order)]
-    across = 1 if narrow else min(len(methods), _ACROSS)
-    down = -(-len(methods) // across)
+    names = [*(name for name in _WORDS if name in order)][::-1] + [name for name in order if name not in _WORDS][::-1]
+    shown = [fitted_name(_WORDS.get(name, name.replace("_", " ")), 72 * _NAMES, _LETTERS) for name in names]
     levels = max(rows[LEVEL].nunique() for rows in methods.values())
-    panel = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
-    size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + panel))
-    title = f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks"
+    across = min(len(methods), _ACROSS)
+    lines = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
     drawn = pd.concat(methods.values())["top1_norm"]
     low, high = min(drawn.min(), 0), max(drawn.max(), 0)
     pad = 0.1 * (high - low) or 1.0
-    figure, grid = page((down, across), size, title, _NOTE, narrow=narrow, sharex=True, sharey=True)
-    for (method, rows), axes in zip(methods.items(), grid.flat, strict=False):
-        _draw(axes, rows, names)
-        axes.set_xlim(low - pad, high + pad)
-        axes.set_title(fitted_name(method, 72 * _WIDTH, 10), fontsize=10, parse_math=False)
-    for axes in grid.flat[len(methods) :]:
-        axes.remove()
-    for axes in grid[:, 0]:
-        shown = [fitted_name(_WORDS.get(name, name.replace("_", " ")), 72 * _NAMES, _LETTERS) for name in names]
-        axes.set_yticks(np.arange(len(names)), shown, fontsize=_LETTERS, parse_math=False)
-    return figure
+    draw_panel = partial(_draw, names=names, shown=shown, limits=(low - pad, high + pad))
+    return draw(
+        [Panel(draw_panel, rows, method) for method, rows in methods.items()],
+        across,
+        size=(max(_WIDTH, _NARROWEST / across), lines + 0.7),
+        title=f"{workload[0]}, {workload[1]}: accuracy on corrupted images, relative to the dense networks",
+        note=_NOTE,
+        narrow=narrow,
+        sharey=True,
+    )
 
 
 def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -87,31 +85,22 @@ def _by_method(study: StudyData, means: pd.DataFrame) -> dict[str, pd.DataFrame]
     return {name: by_method[name] for name in [*drawn, *(name for name in by_method if is_control[name])]}
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
+def _draw(
+    axes: Axes, rows: pd.DataFrame, names: Sequence[str], shown: Sequence[str], limits: tuple[float, float]
+) -> None:
     """Draw a mark for each corruption and level, and a legend of the levels."""
-    levels = sorted(rows[LEVEL].unique())
-    colors = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
-    if rows[schema.PRUNER].iloc[0] == CONTROL:
-        colors[:] = to_rgba(NEUTRAL)
-    spread = np.linspace(-0.25, 0.25, len(levels)) if len(levels) > 1 else [0.0]
-    axes.axvline(0, color="black", linewidth=0.8)
-    for level, color, offset in zip(levels, colors, spread, strict=True):
-        here = rows[rows[LEVEL] == level]
-        heights = np.array([names.index(name) for name in here["corruption"]]) + offset
-        axes.hlines(heights, here["top1_norm_low"], here["top1_norm_high"], color=color, linewidth=1, alpha=0.6)
-        axes.scatter(here["top1_norm"], heights, color=color, s=16, zorder=3)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.tick_params(axis="x", labelsize=8, labelbottom=True)
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.axhline(len(names) - sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)
     named = {row[LEVEL]: level_label(row, row[LEVEL]) for row in rows.to_dict("records")}
-    marks = [
-        handle(named[level], color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
-    ]
+    levels = [named[level] for level in sorted(named)]
+    is_control = rows[schema.PRUNER].iloc[0] == CONTROL
+    shades = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
+    colors = {level: NEUTRAL if is_control else to_hex(shade) for level, shade in zip(levels, shades, strict=True)}
+    rows = estimates(rows, "top1_norm").assign(level=rows[LEVEL].map(named), place=rows["corruption"].map(names.index))
+    intervals(axes, side_by_side(rows, "level", colors, apart=0.5 / max(len(levels) - 1, 1)))
+    name_rows(axes, shown, size=_LETTERS)
+    axes.axhline(sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)
+    axes.set_xlim(limits)
     # Below the numbers of the axis, so that it hides no mark
     axes.legend(
-        handles=marks,
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         borderaxespad=2.6,

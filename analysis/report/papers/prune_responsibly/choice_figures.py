@@ -1,6 +1,7 @@
 """Figures of sparsity, accuracy and fairness, each a function of a study's frames (Paganini 2020, Section 4.2)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,21 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from analysis.rendering.drawing import columns, page
-from analysis.report.published import rank
+from analysis.rendering.layout import Panel, draw, handle
 from analysis.report.ratio_plot import (
-    TITLE_SIZE,
     Drawn,
     Lines,
-    PlottedMethod,
     Styles,
-    add_legend,
+    by_method,
     draw_lines,
-    figure_width,
-    handle,
-    name_panel,
+    panel_width,
     styles_of,
-    title_room,
 )
 from analysis.report.verdict import places
 from analysis.runs import schema
@@ -49,6 +44,11 @@ class _TradeOffPanel(NamedTuple):
     up: str
     front: str  # column of the points that are marked
     floor: bool = False  # whether only points that are accurate enough are drawn
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Title and labels of the axes."""
+        return self.title, NAMES[self.across], NAMES[self.up]
 
 
 _PANELS = (
@@ -76,32 +76,33 @@ def fronts(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> F
     near = near if len(near) > 1 else points
     lines = _lines(near, study)
     styles, handles = styles_of([lines])
-    figure, grid = page(
-        (2, 2),
-        (9.6, 8.2),
-        f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
-        "As Figures 4a and 4b in print. "
-        "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
-        "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
-        f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
-        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in "
-        "one panel and not in all.",
-        narrow=narrow,
-    )
-    for axes, panel in zip(grid.flat, _PANELS, strict=True):
-        _draw_points(axes, panel, lines, styles, dense)
     marks = [
         handle("on the front", color="black", marker="x", linestyle=""),
         handle("recommended", color="black", marker="o", markerfacecolor="none", linestyle=""),
         handle("dense", color="black", marker="*", linestyle=""),
     ]
     named = [one for one in handles if "(control)" not in str(one.get_label())]
-    add_legend(figure, [*named, *marks])
-    return figure
+    return draw(
+        [
+            Panel(partial(_draw_points, panel=panel, styles=styles, dense=dense), lines, *panel.words)
+            for panel in _PANELS
+        ],
+        2,
+        size=(4.5, 3.4),
+        title=f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        note="As Figures 4a and 4b in print. "
+        "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
+        "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. The first panel has them alone, with lines "
+        f"for 95 % intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' "
+        "accuracy; their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in "
+        "one panel and not in all.",
+        legend=[*named, *marks],
+        narrow=narrow,
+    )
 
 
-def _draw_points(axes: Axes, panel: _TradeOffPanel, lines: Lines, styles: Styles, dense: pd.DataFrame) -> None:
+def _draw_points(axes: Axes, lines: Lines, panel: _TradeOffPanel, styles: Styles, dense: pd.DataFrame) -> None:
     for method, rows in lines.items():
         drawn = rows[rows["meets_floor"]] if panel.floor else rows
         if method.pruner == CONTROL or drawn.empty:
@@ -122,9 +123,6 @@ def _draw_points(axes: Axes, panel: _TradeOffPanel, lines: Lines, styles: Styles
     axes.plot(*stars, color="black", marker="*", markersize=11, linestyle="", zorder=4)
     if panel.across == SPARSITY:
         set_sparsities(axes, every[SPARSITY].max())
-    axes.set_title(panel.title, fontsize=TITLE_SIZE)
-    axes.set_xlabel(NAMES[panel.across])
-    axes.set_ylabel(NAMES[panel.up])
     axes.grid(alpha=0.3)
 
 
@@ -141,35 +139,41 @@ def curves(points: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> l
 def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: StudyData, *, narrow: bool) -> Figure:
     lines = [_lines(rows, study) for _, rows in group]
     styles, handles = styles_of(lines)
-    figure, grid = page(
-        (2, len(group)),
-        (figure_width(group), 7.4),
-        "Accuracy and unfairness between classes, by sparsity",
-        "As Figures 3b and 3c in print. "
+    return draw(
+        [
+            Panel(
+                partial(_draw_curves, what=what, styles=styles),
+                (rows, drawn),
+                "" if what == UNFAIRNESS else ", ".join(name),
+                NAMES[SPARSITY],
+                NAMES[what],
+            )
+            for what in (ACCURACY, UNFAIRNESS)
+            for (name, rows), drawn in zip(group, lines, strict=True)
+        ],
+        len(group),
+        size=(panel_width(group), 2.9),
+        title="Accuracy and unfairness between classes, by sparsity",
+        note="As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
         "Noise in recalls makes differences between classes "
         "too large, those of the dense networks as well.",
+        legend=handles,
         narrow=narrow,
         sharex="col",
     )
-    by_place = columns(grid, 2)
-    for panels, (name, rows), drawn in zip(by_place, group, lines, strict=True):
-        shares = {method: _in_points(own) for method, own in drawn.items()}
-        dense = _in_points(rows[rows[schema.PRUNER] == DENSE])
-        for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
-            draw_lines(axes, shares, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
-            for value in dense[what]:
-                axes.axhline(value, color="black", linestyle="--", linewidth=1)
-            axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
-        name_panel(panels[0], name, title_room(group, narrow=narrow))
-        set_sparsities(panels[-1], rows[SPARSITY].max())
-        panels[-1].set_xlabel(NAMES[SPARSITY])
-    for panels in by_place if narrow else by_place[:1]:
-        for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
-            axes.set_ylabel(NAMES[what])
-    add_legend(figure, handles)
-    return figure
+
+
+def _draw_curves(axes: Axes, rows_and_lines: tuple[pd.DataFrame, Lines], what: str, styles: Styles) -> None:
+    rows, lines = rows_and_lines
+    in_points = {method: _in_points(own) for method, own in lines.items()}
+    draw_lines(axes, in_points, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
+    for value in _in_points(rows[rows[schema.PRUNER] == DENSE])[what]:
+        axes.axhline(value, color="black", linestyle="--", linewidth=1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -_BEYOND), min(high, 100 + _BEYOND))
+    set_sparsities(axes, rows[SPARSITY].max())
 
 
 def set_sparsities(axes: Axes, greatest: float) -> None:
@@ -182,10 +186,7 @@ def set_sparsities(axes: Axes, greatest: float) -> None:
 
 def _lines(points: pd.DataFrame, study: StudyData) -> Lines:
     """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
-    rows = points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable")
-    methods = [PlottedMethod(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]
-    order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
-    return {each: rows[[method == each for method in methods]] for each in order}
+    return by_method(points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable"), study)
 
 
 def _in_points(rows: pd.DataFrame) -> pd.DataFrame:

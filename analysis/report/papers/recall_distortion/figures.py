@@ -8,9 +8,9 @@ of them would take more than eight panels, those of `main_setting` are drawn, an
 are marked, and are in no box, mean or slope.
 """
 
-import textwrap
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.rendering.drawing import ABOVE, BELOW, NARROW, NEUTRAL, PAPER, axis_limits, columns, draw_edge, page
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge
 from analysis.rendering.formats import short_ratio
+from analysis.rendering.layout import Panel, draw, handle
+from analysis.rendering.panels import intervals as intervals_of
 from analysis.rendering.picture_text import name_in_legend, name_in_picture
 from analysis.report.papers.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.report.published import rank, standing_for_up
-from analysis.report.ratio_plot import add_legend, handle, ratio_labels
+from analysis.report.ratio_plot import ratio_labels
 from analysis.runs import schema
 from analysis.statistics.intensification import alpha, correlation, recall_balance
 from analysis.study.arrays import recalls, runs_at_chance
@@ -32,6 +34,7 @@ from analysis.study.labels import has_several_teachers, in_words, setting_labels
 from analysis.study.settings import CELL, CONTROL, main_setting, share_dense_networks
 
 By = Literal["pruner", "model", "dataset", "model under up"]
+_SquareLimits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]  # across and up
 GROUPINGS: tuple[By, ...] = get_args(By)
 _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _SHAPES = "osD^vPX"
@@ -46,8 +49,6 @@ _MOST_PANELS = 8
 _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
-_AXIS_WIDTH = 0.9  # inches
-_TITLE_LETTER_WIDTH = 0.085  # inches
 
 
 def boxplots(
@@ -86,13 +87,7 @@ def boxplots(
         f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
     title = f"Alpha of every network, by {_WORDS[by]}: {panels.title}"
-    figure, axes_of = _strip(panels.cells, title, note, limits, narrow=narrow)
-    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
-        by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
-        _draw_boxes(axes, by_place)
-        for index, rows in enumerate(by_place):
-            _draw_networks(axes, index, rows, limits)
-    return figure
+    return _strip(panels, partial(_draw_networks, networks=networks), title, note, limits, narrow=narrow)
 
 
 def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
@@ -121,11 +116,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = (), *, narr
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
     title = f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}"
-    figure, axes_of = _strip(panels.cells, title, note, limits, narrow=narrow)
-    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
-        for index, cell in enumerate(panel.itertuples()):
-            _draw_interval(axes, index, cell, limits)
-    return figure
+    return _strip(panels, _draw_means, title, note, limits, narrow=narrow)
 
 
 def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
@@ -153,30 +144,41 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
     outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
     ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
-    width = max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5)
-    figure, grid = page(
-        (len(ratios), len(panels.cells)),
-        (width, 2.2 * len(ratios) + 1.4),
-        f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
-        "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the points "
-        "of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
-        f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
-    )
-    for axes in grid.flat:
-        axes.set_axis_off()
-    labelled = set()
-    for column, (panel, rows) in zip(grid.T, panels.cells.items(), strict=True):
-        column[0].set_title(panel.label((width - _AXIS_WIDTH) / len(panels.cells)), fontsize=10, parse_math=False, y=1)
+    by_place: dict[tuple[float, _PanelKey], Any] = {}
+    for panel, rows in panels.cells.items():
         for cell in rows.itertuples():
             # The control has ratio 1 and stands beside every other: no row of its own.
-            axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
-            _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
-            if cell.ratio not in labelled:
-                what = "\nrecall balance after" if axes in grid[:, 0] else ""
-                axes.set_ylabel(f"ratio {short_ratio(cell.ratio)}{what}", fontsize=9)
-                labelled.add(cell.ratio)
-    _draw_outer_ticks(grid, each_column=by == "dataset")
-    return figure
+            by_place[ratios[0] if cell.pruner == CONTROL else cell.ratio, panel] = cell
+    firsts = {panel: ratio for ratio, panel in sorted(by_place, key=lambda place: -place[0])}
+    panels_of_page = [
+        _scatter_panel(by_place[ratio, panel], panel if ratio == firsts[panel] else None, points, limits)
+        if (ratio, panel) in by_place
+        else None
+        for ratio in ratios
+        for panel in panels.cells
+    ]
+    shared: bool | str = "col" if by == "dataset" else True
+    return draw(
+        panels_of_page,
+        len(panels.cells),
+        size=(min(2.4, _PAGE_WIDTH / len(panels.cells)), 2.5),
+        title=f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
+        note="A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the "
+        "points of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
+        f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
+        sharex=shared,
+        sharey=shared,
+    )
+
+
+def _scatter_panel(
+    cell: Any, column: "_PanelKey | None", points: pd.DataFrame, limits: Mapping[Hashable, _SquareLimits]
+) -> Panel:
+    """Return the panel of a cell, with the name of its column if it is the uppermost."""
+    draw_panel = partial(_draw_points, networks=cell.n, limits=limits[cell.dataset])
+    up = f"ratio {short_ratio(cell.ratio)}\nrecall balance after"
+    title = column.label if column else ""
+    return Panel(draw_panel, points[points["cell"] == cell.cell], title, "recall balance before", up)
 
 
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool = False) -> Figure | None:
@@ -213,24 +215,40 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = (), *, narrow: bool
     several = next((f", {each.which}" for each in panels if each.which), "")
     titles = named if len(named) > 1 else [""]
     chance_levels = [_describe_chance_level(lines, title) for title, (lines, _) in zip(titles, by_panels, strict=True)]
-    width = 8.5 if len(by_panels) == 1 else 5.5
-    figure, grid = page(
-        (2, len(by_panels)),
-        (width * len(by_panels), 8.5),
-        f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
-        "Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the pruner "
-        "was run at it. "
+    styles = _styles([lines for lines, _ in by_panels])
+    counts = [pd.concat([line["n"] for line in lines.values()]) for lines, _ in by_panels]
+    upper = [
+        Panel(
+            partial(_draw_lines, name="accuracy", centre=dense, styles=styles),
+            lines,
+            f"{title}, n {_range(count)}",
+            "pruning ratio",
+            "mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""),
+        )
+        for title, count, (lines, dense) in zip(named, counts, by_panels, strict=True)
+    ]
+    draw_alphas = partial(_draw_lines, name="alpha", centre=1.0, styles=styles)
+    lower = [
+        Panel(draw_alphas, lines, "", "pruning ratio", "mean alpha (above 1 intensifies)") for lines, _ in by_panels
+    ]
+    return draw(
+        [*upper, *lower],
+        len(by_panels),
+        size=(8.0 if len(by_panels) == 1 else 5.5, 3.5),
+        title=f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
+        note="Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the "
+        "pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
         "classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, chance_levels))}",
+        legend=[handle(name, **style) for name, style in styles.items()],
         narrow=narrow,
         sharex="col",
     )
-    styles = _styles([lines for lines, _ in by_panels])
-    for column, title, (lines, dense) in zip(columns(grid, 2), named, by_panels, strict=True):
-        _draw_tradeoff(column, lines, dense, title, styles)
-    add_legend(figure, [handle(name, **style) for name, style in styles.items()])
-    return figure
+
+
+def _range(counts: pd.Series) -> str:
+    return f"{counts.min():g}" if counts.nunique() == 1 else f"{counts.min():g} to {counts.max():g}"
 
 
 # Which cells stand in which panel.
@@ -261,10 +279,10 @@ class _PanelKey(NamedTuple):
     settings: tuple[tuple[str, str], ...]
     with_weight: bool
 
-    def label(self, width: float) -> str:
-        """Return the label in lines that are no wider than a panel of a width in inches."""
-        letters = max(int(width / _TITLE_LETTER_WIDTH), 8)
-        return "\n".join(textwrap.fill(part, letters, break_on_hyphens=False) for part in self._parts)
+    @property
+    def label(self) -> str:
+        """The label, a part a line."""
+        return "\n".join(self._parts)
 
     @property
     def inline(self) -> str:
@@ -413,7 +431,7 @@ def _sound(values: Any, chance: pd.Series) -> Any:
     return values if chance.all() else values[~chance.astype(bool)]
 
 
-def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+def _square_limits(points: pd.DataFrame) -> _SquareLimits:
     reach = 1.05 * points["before"].abs().max() or 0.01
     return (-reach, reach), axis_limits(_sound(points["after"], points["chance"]), 0)
 
@@ -423,40 +441,54 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 
 def _strip(
-    panels: dict[_PanelKey, pd.DataFrame], title: str, note: str, limits: tuple[float, float], *, narrow: bool
-) -> tuple[Figure, list[Axes]]:
-    """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
-    slots = [max(len(cells), 3) for cells in panels.values()]
+    panels: _Panels,
+    draw_cells: Callable[[Axes, pd.DataFrame, tuple[float, float]], None],
+    title: str,
+    note: str,
+    limits: tuple[float, float],
+    *,
+    narrow: bool,
+) -> Figure:
+    """Draw a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
+    slots = [max(len(cells), 3) for cells in panels.cells.values()]
     widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
-    one_row = sum(widths) <= _PAGE_WIDTH and not narrow
-    across = len(panels) if one_row else max(int((NARROW if narrow else _PAGE_WIDTH) // max(widths)), 1)
-    down = -(-len(panels) // across)
-    across = -(-len(panels) // down)
-    width = NARROW if narrow else max((sum(widths) if one_row else across * max(widths)) + 0.6, 6.5)
-    figure, grid = page(
-        (down, across),
-        (width, 3.4 * down + 1.4),
-        title,
-        note,
+    one_row = sum(widths) <= _PAGE_WIDTH
+    down = 1 if one_row else -(-len(panels.cells) // max(int(_PAGE_WIDTH // max(widths)), 1))
+    return draw(
+        [
+            Panel(
+                partial(_draw_slots, slots=count, draw_cells=draw_cells, limits=limits),
+                cells,
+                panel.label,
+                "",
+                "alpha (above 1 intensifies)",
+            )
+            for (panel, cells), count in zip(panels.cells.items(), slots, strict=True)
+        ],
+        -(-len(panels.cells) // down),
+        size=(float(np.mean(widths)) if one_row else max(widths), 3.8),
+        title=title,
+        note=note,
+        narrow=narrow,
         sharey=True,
-        width_ratios=slots if one_row else None,
+        widths=slots if one_row else (),
     )
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
-    for axes, (panel, cells), count in zip(grid.flat, panels.items(), slots, strict=False):
-        axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
-        axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
-        axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
-        share = count / sum(slots) if one_row else 1 / across
-        axes.set_title(panel.label((width - _AXIS_WIDTH) * share), fontsize=10, parse_math=False, y=1)
-        axes.grid(axis="y", alpha=0.3)
-        axes.yaxis.set_major_locator(MaxNLocator(7))
-    for row in grid:
-        row[0].set_ylabel("alpha (above 1 intensifies)")
-        for axes in row[1:]:
-            axes.tick_params(axis="y", left=False)
-    grid[0, 0].set_ylim(limits)
-    return figure, list(grid.flat[: len(panels)])
+
+
+def _draw_slots(
+    axes: Axes,
+    cells: pd.DataFrame,
+    slots: int,
+    draw_cells: Callable[[Axes, pd.DataFrame, tuple[float, float]], None],
+    limits: tuple[float, float],
+) -> None:
+    axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
+    draw_cells(axes, cells, limits)
+    axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
+    middle = (len(cells) - 1) / 2
+    axes.set(xlim=(middle - slots / 2, middle + slots / 2), ylim=limits)
+    axes.grid(axis="y", alpha=0.3)
+    axes.yaxis.set_major_locator(MaxNLocator(7))
 
 
 def _tick(cell: Any) -> str:
@@ -465,10 +497,12 @@ def _tick(cell: Any) -> str:
     return f"{short_ratio(cell.ratio)}{mark}\nn {cell.n}{chance}"
 
 
-def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
+def _draw_networks(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float], networks: pd.DataFrame) -> None:
+    """Draw a box of the networks of each cell that are above chance, and a mark for each network."""
+    by_place = [networks[networks["cell"] == cell] for cell in cells["cell"]]
     style = {"color": NEUTRAL}
     axes.boxplot(
-        [networks.loc[~networks["at_chance"].astype(bool), "alpha"] for networks in by_place],
+        [own.loc[~own["at_chance"].astype(bool), "alpha"] for own in by_place],
         positions=range(len(by_place)),
         widths=0.75,
         showfliers=False,
@@ -478,35 +512,28 @@ def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
         medianprops={"color": BELOW, "linewidth": 2},
         manage_ticks=False,
     )
+    for place, own in enumerate(by_place):
+        positions = place + np.linspace(-0.28, 0.28, len(own) + 2)[1:-1]
+        chance, values = own["at_chance"].to_numpy(bool), own["alpha"].to_numpy()
+        axes.scatter(positions[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
+        axes.scatter(positions[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
+        above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
+        draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
 
 
-def _draw_networks(axes: Axes, position: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
-    positions = position + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
-    chance, values = networks["at_chance"].to_numpy(bool), networks["alpha"].to_numpy()
-    axes.scatter(positions[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
-    axes.scatter(positions[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
-    above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
-    draw_edge(axes, position, f"{above}▲" if above else "", f"{below}▼" if below else "")
+def _draw_means(axes: Axes, cells: pd.DataFrame, limits: tuple[float, float]) -> None:
+    """Draw the mean of each cell with its interval, and the values of means beyond the ends of the axis."""
+    colors = [{"<": BELOW, ">": ABOVE}.get(mark, NEUTRAL) for mark in cells["mark"]]
+    faces = np.where(cells["ci_low"].notna(), colors, "white")
+    look = {"color": colors, "face": faces}
+    rows = pd.DataFrame({"value": cells["alpha_mean"], "low": cells["ci_low"], "high": cells["ci_high"], **look})
+    intervals_of(axes, rows, no_effect=None, upright=True)
+    for place, mean in enumerate(cells["alpha_mean"]):
+        above, below = f"▲\n{mean:.1f}" if mean > limits[1] else "", f"{mean:.1f}\n▼" if mean < limits[0] else ""
+        draw_edge(axes, place, above, below)
 
 
-def _draw_interval(axes: Axes, position: int, cell: Any, limits: tuple[float, float]) -> None:
-    has_interval = np.isfinite(cell.ci_low)
-    color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
-    if has_interval:
-        axes.vlines(position, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
-    axes.plot(position, cell.alpha_mean, "o", color=color, fillstyle="full" if has_interval else "none", markersize=4.5)
-    value = f"{cell.alpha_mean:.1f}"
-    draw_edge(
-        axes,
-        position,
-        f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
-        f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
-    )
-
-
-def _draw_points(
-    axes: Axes, points: pd.DataFrame, networks: int, limits: tuple[tuple[float, float], tuple[float, float]]
-) -> None:
+def _draw_points(axes: Axes, points: pd.DataFrame, networks: int, limits: _SquareLimits) -> None:
     before, after, chance = points["before"].to_numpy(), points["after"].to_numpy(), points["chance"].to_numpy(bool)
     size = float(np.clip(150 / np.sqrt(len(before)), 2, 12))
     # As a picture within the SVG, which tens of thousands of points would swell to many megabytes.
@@ -526,22 +553,11 @@ def _draw_points(
     if outside := _outside(points["after"], limits[1]):
         text += f"\n{outside} outside"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
-    axes.set(xlim=limits[0], ylim=limits[1])
+    if (axes.get_xlim(), axes.get_ylim()) != limits:  # which panels that share them have set already
+        axes.set(xlim=limits[0], ylim=limits[1])
     for draw_zero, axis in ((axes.axvline, axes.xaxis), (axes.axhline, axes.yaxis)):
         draw_zero(0, color=NEUTRAL, alpha=0.3, linewidth=0.8, zorder=0)
         axis.set_major_locator(MaxNLocator(4))
-    axes.set_axis_on()
-
-
-def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
-    """Leave ticks to the panels below which there is none, and on the left, or in each column if scales differ."""
-    drawn = np.array([[axes.axison for axes in row] for row in grid])
-    for (row, column), axes in np.ndenumerate(grid):
-        below, left = not drawn[row + 1 :, column].any(), each_column or not drawn[row, :column].any()
-        axes.tick_params(axis="x", labelsize=7.5, bottom=below, labelbottom=below)
-        axes.tick_params(axis="y", labelsize=7.5, left=left, labelleft=left)
-        if below and drawn[row, column]:
-            axes.set_xlabel("recall balance before", fontsize=9)
 
 
 def _styles(by_panels: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
@@ -557,28 +573,6 @@ def _styles(by_panels: Sequence[dict[_PanelKey, pd.DataFrame]]) -> dict[str, dic
     }
 
 
-def _draw_tradeoff(
-    column: np.ndarray,
-    lines: dict[_PanelKey, pd.DataFrame],
-    dense: float,
-    title: str,
-    styles: dict[str, dict[str, Any]],
-) -> None:
-    upper, lower = column
-    _draw_lines(upper, lines, "accuracy", dense, styles)
-    _draw_lines(lower, lines, "alpha", 1.0, styles)
-    counts = pd.concat([line["n"] for line in lines.values()])
-    networks = f"n {counts.min():g}" if counts.nunique() == 1 else f"n {counts.min():g} to {counts.max():g}"
-    upper.set_title(f"{title}, {networks}", fontsize=10, parse_math=False)
-    upper.set_ylabel("mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""))
-    lower.set_ylabel("mean alpha (above 1 intensifies)")
-    ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
-    lower.set_xscale("log")
-    lower.set_xticks(ratios, ratio_labels(ratios))
-    lower.xaxis.set_minor_locator(NullLocator())
-    lower.set_xlabel("pruning ratio")
-
-
 def _draw_lines(
     axes: Axes,
     lines: dict[_PanelKey, pd.DataFrame],
@@ -587,11 +581,12 @@ def _draw_lines(
     styles: dict[str, dict[str, Any]],
 ) -> None:
     """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
-    reach = _reach(lines, name, centre)
+    reach = 0.0
     for index, (panel, line) in enumerate(lines.items()):
         style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
         drawn = line[2 * line["chance"] <= line["n"]]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
+        reach = max([reach, *((values - centre).abs() + errors)])
         if line["control"].all():
             for value, error in zip(values, errors, strict=True):
                 axes.axhline(value, linewidth=1.5, **style)
@@ -602,18 +597,13 @@ def _draw_lines(
             axes.errorbar(positions, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):
         axes.axhline(centre, color="black", linestyle="--", linewidth=1)
-        axes.set_ylim(centre - reach, centre + reach)
+        room = 1.1 * reach or 0.01
+        axes.set_ylim(centre - room, centre + room)
     axes.grid(alpha=0.3)
-
-
-def _reach(lines: dict[_PanelKey, pd.DataFrame], name: str, centre: float) -> float:
-    """Return how far the axis extends from its centre, to include every mean that is drawn."""
-    ends = [centre]
-    for line in lines.values():
-        line = line[2 * line["chance"] <= line["n"]]
-        errors = line[f"{name}_error"].fillna(0)
-        ends += [end for side in (-errors, errors) for end in line[name] + side]
-    return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
+    ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
+    axes.set_xscale("log")
+    axes.set_xticks(ratios, ratio_labels(ratios))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _crosses(chance: pd.Series) -> str:

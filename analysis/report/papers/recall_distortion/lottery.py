@@ -4,29 +4,30 @@ Good et al. 2022, Supplement H and Table 12, after Frankle and Carbin 2019. A le
 `--weight-treatment rewind`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.rendering.drawing import page
 from analysis.rendering.formats import decimals, short_ratio, three_decimals, with_interval
+from analysis.rendering.layout import Panel, draw, handle
 from analysis.rendering.page import Block, Caption, Items, Section, at_both_widths, numbered
 from analysis.report.papers.recall_distortion import beside_print
 from analysis.report.papers.recall_distortion.beside_print import LEVEL, Printed, minus_control
 from analysis.report.ratio_plot import (
     Drawn,
-    add_legend,
+    Lines,
+    PlottedWorkload,
+    Styles,
     draw_lines,
-    figure_width,
     groups,
-    handle,
-    name_panel,
+    panel_width,
     styles_of,
-    title_room,
 )
 from analysis.runs import frames, schema
 from analysis.study.settings import CONTROL, ITERATION, is_by_layer, is_iterated
@@ -228,32 +229,33 @@ def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> li
     narrow : bool
         Draw the panels one below the other, for a narrow window.
     """
-    return list(_figures(rows, study, narrow=narrow))
+    return [_figure(group, narrow=narrow) for group in groups(rows, study)]
 
 
-def _figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool) -> Iterator[Figure]:
+_IN_PRINT: dict[str, Any] = {"color": "black", "linestyle": ":"}
+
+
+def _figure(group: Sequence[PlottedWorkload], *, narrow: bool) -> Figure:
+    styles, named = styles_of([workload.lines for workload in group])
+    draw_panel = partial(_draw, styles=styles)
+    return draw(
+        [Panel(draw_panel, workload.lines, ", ".join(workload.name), "level", "alpha") for workload in group],
+        size=(panel_width(group), 3.4),
+        title="Lottery tickets: alpha at each level (Table 12)",
+        note="Mean alpha over networks with intervals that hold jointly for all levels; grey: the control, which is "
+        "rewound and trained equally often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each "
+        "level keeps 0.8 of the weights.",
+        legend=[*named, handle("in print", **_IN_PRINT)],
+        narrow=narrow,
+    )
+
+
+def _draw(axes: Axes, lines: Lines, styles: Styles) -> None:
     printed = _TABLE.values.iloc[1:]
-    for group in groups(rows, study):
-        styles, named = styles_of([workload.lines for workload in group])
-        note = (
-            "Mean alpha over networks with intervals that hold jointly for all levels; grey: the control, which is "
-            "rewound and trained equally often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each "
-            "level keeps 0.8 of the weights."
-        )
-        title = "Lottery tickets: alpha at each level (Table 12)"
-        figure, grid = page((1, len(group)), (figure_width(group), 4.6), title, note, narrow=narrow)
-        in_print = {"color": "black", "linestyle": ":"}
-        for axes, (name, _, drawn) in zip(grid.flat, group, strict=True):
-            name_panel(axes, name, title_room(group, narrow=narrow))
-            axes.axhline(1, color="black", linewidth=0.8)
-            draw_lines(axes, drawn, styles, Drawn("alpha_mean", "ci_low", "ci_high"), _places)
-            axes.plot(printed[LEVEL], printed["printed_alpha"], linewidth=1.4, **in_print)
-            axes.set_xlabel("level")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for axes in grid[:, 0]:
-            axes.set_ylabel("alpha")
-        add_legend(figure, [*named, handle("in print", **in_print)])
-        yield figure
+    axes.axhline(1, color="black", linewidth=0.8)
+    draw_lines(axes, lines, styles, Drawn("alpha_mean", "ci_low", "ci_high"), _places)
+    axes.plot(printed[LEVEL], printed["printed_alpha"], linewidth=1.4, **_IN_PRINT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _places(cells: pd.DataFrame) -> np.ndarray:

@@ -14,7 +14,7 @@ def test_marks_of_a_class_that_loses_nothing_are_all_seen():
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     (axes,) = figure.axes
-    low, high = np.round(axes.transData.transform([(89.9, 0.6), (90.1, 1.4)])).astype(int)
+    low, high = np.round(axes.transData.transform([(89.9, 0.4), (90.1, -0.4)])).astype(int)
     pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3][low[1] : high[1], low[0] - 9 : high[0] + 9] / 255
     for color in ("black", "#767676", "#0072b2"):
         assert (np.abs(pixels - to_rgb(color)).max(-1) < 0.02).sum() >= 5, color

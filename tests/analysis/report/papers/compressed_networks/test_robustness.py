@@ -208,7 +208,7 @@ def test_the_picture_has_a_panel_for_each_method_and_the_control_last():
     assert picture.name == "corruptions"
     mp, none = picture.figure.axes
     assert (mp.get_title(), none.get_title()) == ("mp", "none")
-    assert [label.get_text() for label in mp.get_yticklabels()] == ["fog", "not corrupted"]
+    assert [label.get_text() for label in mp.get_yticklabels()] == ["not corrupted", "fog"]
     assert [text.get_text() for text in mp.get_legend().get_texts()] == ["ratio 2", "ratio 10", "ratio 50"]
     marks = np.concatenate([np.asarray(part.get_offsets()) for part in mp.collections if len(part.get_offsets()) == 2])
     assert marks[:, 0] == pytest.approx(np.tile([100 * (0.76 / 0.81 - 1), 100 * (1.07 / 1.27 - 1)], 3))

@@ -1,0 +1,116 @@
+"""Pages of panels: what stands where, at both widths, and which words are written once."""
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis.rendering.layout import NARROW, Panel, draw, handle
+from tests.text_boxes import hidden_texts
+
+
+def line(axes, rows):
+    axes.plot(rows)
+
+
+def panels(count, **words):
+    return [Panel(line, [0, 1], f"panel {index}", **words) for index in range(count)]
+
+
+def legend(figure):
+    return [text.get_text() for each in figure.legends for text in each.get_texts()]
+
+
+def test_a_page_has_its_panels_title_and_note():
+    figure = draw(panels(5), 3, size=(2, 2), title="a title " * 12, note="costs $5 or $6")
+    assert [axes.get_title() for axes in figure.axes] == [f"panel {index}" for index in range(5)]
+    assert [axes.lines[0].get_ydata().tolist() for axes in figure.axes] == [[0, 1]] * 5
+    assert figure.get_figwidth() == 6
+    # Sixty letters a line.
+    assert [len(part) for part in figure.get_suptitle().split("\n")] == [57, 37]
+    assert figure.get_supxlabel() == "costs $5 or $6"
+    assert hidden_texts(figure) == []
+
+
+def test_a_panel_that_is_missing_leaves_its_place_empty():
+    first, second, third = panels(3)
+    figure = draw([first, None, second, third], 2, size=(3, 2), sharex=True)
+    figure.draw_without_rendering()
+    (one, other, last) = (axes.get_position() for axes in figure.axes)
+    assert one.x0 == other.x0 < last.x0
+    assert one.y0 > other.y0 == last.y0
+
+
+def test_panels_are_as_wide_as_their_ratios_say_and_stay_on_the_page():
+    figure = draw(panels(2), 2, size=(3, 3), title="a title", note="a note", widths=(1, 3))
+    figure.draw_without_rendering()
+    left, right = (axes.get_position() for axes in figure.axes)
+    assert right.width == pytest.approx(3 * left.width)
+    assert left.x1 < right.x0 < right.x1 < 1
+
+
+def test_ticks_that_the_final_size_adds_have_room():
+    # A tick at -0.25 on the panels as they are drawn, and none as they are made
+    figure = draw([Panel(line, [-0.6, 1.35])] * 4, 2, size=(4, 3), title="a title", note="a note", sharex=True)
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for left, right in (figure.axes[:2], figure.axes[2:]):
+        assert right.get_tightbbox(renderer).x0 > left.bbox.x1
+
+
+def test_what_panels_have_in_common_is_written_once_on_a_page_and_beside_each_panel_of_a_narrow_one():
+    several = [*panels(2, across="ratio", up="loss"), *panels(2, across="ratio", up="gain")]
+    page, narrow = (draw(several, 2, size=(3, 2), sharex=True, narrow=narrow) for narrow in (False, True))
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in page.axes] == [
+        ("", "loss"),
+        ("", ""),
+        ("ratio", "gain"),
+        ("ratio", ""),
+    ]
+    assert [any(label.get_visible() for label in axes.get_xticklabels()) for axes in page.axes] == [False] * 2 + [
+        True
+    ] * 2
+    assert [axes.get_ylabel() for axes in narrow.axes] == ["loss", "loss", "gain", "gain"]
+    assert all(axes.get_xlabel() for axes in narrow.axes)
+
+
+@pytest.mark.parametrize(("sharex", "by_column"), [(True, False), ("col", True)])
+def test_a_narrow_page_has_its_panels_one_below_the_other(sharex, by_column):
+    """They are as high as on a wide page, and share the axes that they share there."""
+    wide, narrow = (
+        draw(panels(6), 3, size=(4, 3), title="a title", note="a note " * 60, narrow=each, sharex=sharex, sharey="row")
+        for each in (False, True)
+    )
+    first, second, _, below, *_ = narrow.axes
+    first.set_xlim(3, 4)
+    assert below.get_xlim() == (3, 4)
+    assert (second.get_xlim() == (3, 4)) == (sharex is True)
+    first.set_ylim(5, 6)
+    assert second.get_ylim() == (5, 6) != below.get_ylim()
+    for figure in (wide, narrow):
+        assert hidden_texts(figure) == []
+    assert narrow.get_figwidth() == NARROW
+    assert narrow.axes[0].bbox.height == pytest.approx(wide.axes[0].bbox.height, rel=0.2)
+    order = sorted(range(6), key=lambda index: -narrow.axes[index].get_position().y0)
+    assert order == ([0, 3, 1, 4, 2, 5] if by_column else list(range(6)))
+    assert narrow.axes[order[-1]].get_position().y0 > 0
+
+
+def test_a_legend_has_each_label_of_the_panels_once_and_makes_room_for_itself():
+    def labelled(axes, names):
+        for name in names:
+            axes.scatter([0], [0], label=name)
+
+    plain = draw([Panel(labelled, [""])], size=(6, 3), title="a title")
+    figure = draw([Panel(labelled, ["mp", "up"]), Panel(labelled, ["up", "$gp$"])], size=(6, 3), title="a title")
+    assert (legend(plain), legend(figure)) == ([], ["mp", "up", "$gp$"])
+    own = draw([Panel(labelled, ["mp"])], size=(6, 3), title="a title", legend=[handle(f"a {n}") for n in range(40)])
+    assert legend(own) == [f"a {n}" for n in range(40)]
+    heights = []
+    for each in (plain, own):
+        assert hidden_texts(each) == []
+        heights.append(each.axes[0].bbox.height)
+    assert heights[1] == pytest.approx(heights[0], rel=0.1)
+
+
+def test_titles_that_are_wider_than_their_panel_are_broken():
+    long = [Panel(line, [0, 1], "a title that is wider than its panel is") for _ in range(3)]
+    assert hidden_texts(draw(long, 3, size=(2, 2))) == []
