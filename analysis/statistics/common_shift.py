@@ -308,12 +308,12 @@ def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
 
 
 def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
-    """Return the mean over the halves of `_squares`, perhaps without a group."""
+    """Return the mean over the halves of `squared_excess`, perhaps without a group."""
     group_masks = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
     if without is not None:
         group_masks[without % 2][without] = False
     return float(
-        np.mean([_squares(*each[:3, groups].sum(1)) for each, groups in zip(counts, group_masks, strict=True)])
+        np.mean([squared_excess(*each[:3, groups].sum(1)) for each, groups in zip(counts, group_masks, strict=True)])
     )
 
 
@@ -322,7 +322,7 @@ def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.asarray(change / images - change.sum() / images.sum())
 
 
-def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
+def squared_excess(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
     """Return the sum over classes of the squared excess, without its expectation from the noise of the images.
 
     Parameters
@@ -335,7 +335,7 @@ def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> flo
     Both classes have 11 images. Class 0 wins one and class 1 loses one: the excess is 1/11 and -1/11. Each variance of
     a change is (1/11 - 1/121) / 10 = 1/121, and each of an excess is half of that:
 
-    >>> round(_squares(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
+    >>> round(squared_excess(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
     1.0
     """
     share = images / images.sum()

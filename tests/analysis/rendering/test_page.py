@@ -256,7 +256,7 @@ def named(*names):
 
 def elements(*names):
     made = named(*names)
-    return Elements(page._html(made, {})).found, parsed(page.markdown(made))[0]
+    return Elements(page.html_page(made, {})).found, parsed(page.markdown(made))[0]
 
 
 @pytest.mark.slow

@@ -300,7 +300,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._prune_and_fit(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense)
+    model, fitted = steps.prune_and_fit(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense)
     return model.state_dict(), fitted.masks
 
 
