@@ -1,4 +1,4 @@
-"""From tracking server to statistics: what pruning did to each class."""
+"""Measure what pruning did to each class, from runs in a tracking store or from predictions alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -34,31 +34,32 @@ def audit_predictions(
     label : (images,), text or integers
         True class of each image.
     before, after : (images,) or (networks, images)
-        Predicted classes before and after compression. Equal numbers of networks are taken as pairs, row by row.
+        Predicted classes before and after compression. If there are equally many networks, rows are pairs.
     control : (images,) or (networks, images), optional
-        Predictions of the networks before after the same retraining without compression. Losses are then those beyond
-        the control. Where compression retrains nothing, as quantization, the control is `before`. Another number of
-        networks than after is of other seeds, which is said, and its intervals are those of independent networks.
-    groups : (images,) text, or mapping of str to (images,) text, optional
-        The group of each image, or several groupings by name; None, NaN and an empty text stand for no group. A
-        grouping whose name begins with `measure:` does not count. The audit is then of groups in place of classes.
+        Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
+        then those beyond the control. If compression involves no retraining, as in quantization, pass `before`. If the
+        number of networks differs from that of `after`, they are taken for networks of other seeds, which a note says,
+        and intervals are those of independent networks.
+    groups : (images,) str, or mapping of str to (images,) str, optional
+        The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
+        whose name begins with `measure:` are ignored. Groups are then audited in place of classes.
     class_names : sequence or mapping, optional
-        Names of the labels, by number or by label, no two alike.
+        Names of the labels, by number or by label, all different.
     keep_class_order : bool
-        Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
-        put into another order.
+        Whether to accept predictions that agree with the labels, or with the networks before, only if their classes are
+        renumbered. By default they are refused.
     unpaired : collection of str
-        `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
+        `before`, `control` or both, if their networks have other seeds than those of `after`, so rows are not pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
         The probability of the predicted class, by side (`before`, `after`, `control`), for the calibration error.
 
     Returns
     -------
     Audit
-        `.table` has a row for each class, `.damaged` the names of the classes that lost beyond doubt, `.verdict` a
+        `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
         sentence, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
-        shows the table and the picture, which `.plot()` draws. Without a control and with one network on a side the
-        cause of a loss is not known, since retraining alone moves classes.
+        shows the table and the picture that `.plot()` draws. With a single network before or after and no control, the
+        cause of a loss remains unknown, because retraining alone changes recalls.
 
     Raises
     ------
@@ -97,28 +98,28 @@ def fit_class_offsets(
     class_names: Sequence[str] | None = None,
     shrinkage: float = 1.0,
 ) -> "ClassOffsets":
-    """Find one number for each class that, added to the logits, makes every class lose what the accuracy loses.
+    """Fit one logit offset for each class, so that every class loses only as much recall as the accuracy.
 
     Parameters
     ----------
     label : (images,), integers
-        The number of the column that is the image's class. The images should be new to both networks.
+        Index of each image's class among the columns. The images should be new to both networks.
     before, after : (images, classes)
         Logits of the network before compression and after it.
     test : tuple of label, before and after, optional
         The same for other images, on which the effect is measured. By default it is measured on the same images by
-        cross-fitting: each image has offsets that were fitted without it.
+        cross-fitting: the offsets for each image are fitted without it.
     class_names : sequence of str, optional
         A name for each class.
     shrinkage : float, >= 0
-        How much noise counts: with 1 a class that changed no more than chance allows is hardly moved, with 0 every
-        change is taken for real.
+        Strength of shrinkage toward no offset. With 1, a class whose change is within chance gets almost no offset;
+        with 0, every change is corrected in full.
 
     Returns
     -------
     ClassOffsets
-        `.offsets`, the numbers; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall
-        and the accuracy without and with offsets; `.verdict`, a sentence.
+        `.offsets`; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall and the accuracy
+        without and with offsets; `.verdict`, a sentence.
 
     Raises
     ------
@@ -145,15 +146,15 @@ def fit_class_offsets(
 def diagnose_movement(
     label: "ArrayLike", before: "ArrayLike", after: "ArrayLike", *, class_names: Sequence[str] | None = None
 ) -> "Movement":
-    """Find how much of the movement of classes between two networks is a common shift of each class's logit.
+    """Estimate the share of recall changes between two networks that a shift of each class's logit explains.
 
-    The networks may be a dense network and its control, or two seeds. Where a learning rate does not decay, training
-    ends at chance in one such shift or another.
+    The networks may be a dense network and its control, or two seeds. If the learning rate does not decay, training
+    ends with a random shift of this kind.
 
     Parameters
     ----------
     label : (images,), integers
-        The number of the column that is the image's class. The images should be new to both networks.
+        Index of each image's class among the columns. The images should be new to both networks.
     before, after : (images, classes) or (networks, images, classes)
         Logits of the two networks, or of pairs of networks.
     class_names : sequence of str, optional
@@ -199,19 +200,19 @@ def pull_runs(
     tracking_uri : str, optional
         By default MLflow's current one.
     ignore_params : sequence of str
-        Params that say nothing about the experiment, such as an output path.
+        Params that do not matter for the results, such as an output path.
 
     Returns
     -------
     DataFrame, one row per pair
         dataset, model, pruner, ratio, seed, every other param as `params.<name>`, accuracy_before, accuracy_after,
         recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, dense_run_id, run_id.
-        `attrs["left_out"]` says in sentences which runs were left out and why.
+        `attrs["left_out"]` holds sentences on the runs that were left out and the reasons.
 
     Raises
     ------
     StudyError
-        If the store cannot be read, or if the experiment is unknown or without a single pair.
+        If the store cannot be read, or if the experiment is unknown or has no pair.
 
     Examples
     --------
@@ -254,11 +255,11 @@ def write_report(
     variance : {"welch", "pooled"}
         Variance in t-tests between different models or data sets.
     paper : bool
-        Whether the report has what concerns the papers: their tables, figures, claims and printed values.
+        Whether the report includes the papers' tables, figures, claims and printed values.
     log : bool
         Whether the files are also sent to MLflow, as a run of kind `report`.
     groups : str, Path, or mapping of str to path, optional
-        File of groups of test images, whose accuracy the report shows too; for several data sets, a file for each.
+        File of groups of test images, for which the report also shows the effects; a mapping gives one per data set.
     min_accuracy, fairness_value : float, optional
         As for `recommend_ratio`.
 
@@ -270,7 +271,7 @@ def write_report(
     Raises
     ------
     StudyError
-        If the experiment cannot be read, or the folder not be written to.
+        If the experiment cannot be read, or if the folder cannot be written to.
 
     Examples
     --------
@@ -311,28 +312,28 @@ def recommend_ratio(
     min_accuracy: float | None = None,
     fairness_value: float | None = None,
 ) -> "Recommendations":
-    """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
+    """Recommend the largest pruning ratio within limits, for each model on each data set of an experiment.
 
-    A report decides in the same way, by the limits that are the default here.
+    A report decides in the same way, with the default limits of this function.
 
     Parameters
     ----------
     experiment, tracking_uri, ignore_params
         As for `pull_runs`.
     max_accuracy_loss, max_class_loss : float, in [0, 100], optional
-        Largest losses of the accuracy, and of the recall of any class, to accept, in percentage points: .5 is half a
-        point. A limit above 0 and below .05 is refused, because it may be meant as a share. None is no limit.
+        Largest acceptable loss of the accuracy, and of the recall of any class, in percentage points: .5 is half a
+        point. A limit above 0 and below .05 is refused, because it may be meant as a share. None means no limit.
     max_alpha : float, > 0, optional
-        Largest alpha to accept on new images. (On few images alpha itself falls with every prediction that changes.)
+        Largest acceptable alpha on new images. (On a small test set, each changed prediction biases alpha downward.)
     groups : str, Path, or mapping of str to path, optional
-        File of groups of test images, on which the choice is reported too; for several data sets, a file for each. They
-        have no part in the choice.
+        File of groups of test images, for which the effects of the choice are reported too; a mapping gives one per
+        data set. Groups do not influence the choice.
     min_accuracy : float, in [0, 1], optional
-        Least accuracy of the networks among which a trade-off of sparsity and fairness is chosen; by default 0.98, or
-        one point less than the dense networks have if they do not reach that.
+        Lowest accuracy of the networks among which a trade-off of sparsity and fairness is chosen; by default 0.98, or
+        one point below the dense networks' accuracy if that is lower than 0.98.
     fairness_value : float, >= 0, optional
-        How much more a unit of fairness is worth than a unit of sparsity. Unfairness is the greatest minus the lowest
-        recall of a class. By default 100 for iterative pruning; else no such choice is made.
+        Value of a unit of fairness relative to a unit of sparsity. Unfairness is the highest minus the lowest recall of
+        a class. By default 100 for iterative pruning; otherwise no such choice is made.
 
     Returns
     -------
@@ -344,7 +345,7 @@ def recommend_ratio(
     Raises
     ------
     StudyError
-        If a limit is out of range, or the experiment cannot be read, or has no pruner but `none`.
+        If a limit is out of range, or if the experiment cannot be read or has only the pruner `none`.
 
     Examples
     --------

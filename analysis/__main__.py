@@ -1,4 +1,4 @@
-"""The command line of the analysis: it reads options, writes files and prints a verdict."""
+"""Command line of the analysis: read options, write files and print a verdict."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ from analysis.common.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
-# The sections that `--help` shows options in; a command shows the options that it has of each.
+# Sections of `--help`, with their options; a command shows those of these options that it has.
 SECTIONS = {
     "Predictions": (
         *("before", "after", "test_before", "test_after", "control", "training_images"),
@@ -50,16 +50,15 @@ _IGNORE_PARAM = click.option(
     "ignore_params",
     metavar="NAME",
     multiple=True,
-    help="A param of the runs that says nothing about the experiment, such as an output path: runs that differ in it "
-    "alone count as repetitions of one setting. May be repeated.  [default: none]",
+    help="A param of the runs that does not matter for the results, such as an output path: runs that differ only in "
+    "it count as repetitions of one setting. May be repeated.  [default: none]",
 )
 _VARIANCE = click.option(
     "--variance",
     type=click.Choice(["welch", "pooled"]),
     default="welch",
     show_default=True,
-    help="Variance in t-tests between different models or data sets: each has its own (welch), or all share one "
-    "(pooled).",
+    help="Variance in t-tests between different models or data sets: one for each (welch), or one for all (pooled).",
 )
 
 
@@ -67,29 +66,28 @@ _GROUPS = click.option(
     "--groups",
     multiple=True,
     metavar="[DATASET=]FILE.csv",
-    help="What pruning did to groups of test images too, such as those of one writer. FILE.csv has a row for each test "
-    "image, in test order; a column names the group of each image. With several data sets, give the option as "
-    "DATASET=FILE.csv. May be repeated.  [default: none]",
+    help="Also show what pruning did to groups of test images, such as those of one writer. FILE.csv has a row for "
+    "each test image, in test order; a column names the group of each image. With several data sets, give the option "
+    "as DATASET=FILE.csv. May be repeated.  [default: none]",
 )
 
 
 _MIN_ACCURACY = click.option(
     "--min-accuracy",
     type=click.FLOAT,
-    help="Least accuracy of the networks among which a trade-off of sparsity and fairness is chosen.  [default: 0.98, "
-    "or one point less than the dense networks have if they do not reach that]",
+    help="Lowest accuracy of the networks among which a trade-off of sparsity and fairness is chosen.  [default: 0.98, "
+    "or one point below the accuracy of the dense networks if that is lower]",
 )
 _FAIRNESS_VALUE = click.option(
     "--fairness-value",
     type=click.FLOAT,
-    help="How much more a unit of fairness is worth than a unit of sparsity, where one is chosen at the cost of the "
-    "other. Unfairness is the greatest minus the lowest recall of a class.  [default: 100 for iterative pruning, else "
-    "no such choice]",
+    help="Value of a unit of fairness relative to a unit of sparsity, to choose a trade-off of both. Unfairness is the "
+    "highest minus the lowest recall of a class.  [default: 100 for iterative pruning, else no such choice]",
 )
 
 
 def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
-    """Return a flag that takes a value too, since `mlflow run -P no_log=true` calls a command with `--no-log true`."""
+    """Return a flag that also takes a value, because `mlflow run -P no_log=true` passes `--no-log true`."""
     return click.option(
         name,
         is_flag=False,
@@ -103,12 +101,13 @@ def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
 
 _PAIR_BY_ORDER = _true_or_false(
     "--pair-by-order",
-    "Pair several files in the order given, those of a folder or a glob by name and number, and not by their names.",
+    "Pair several files in the order given, not by their names. Files of a folder or a glob are sorted by name and "
+    "number.",
 )
 _KEEP_CLASS_ORDER = _true_or_false(
     "--keep-class-order",
-    "Take predictions as they are that fit the labels, or the model before, only if their classes are put into another "
-    "order. They are refused otherwise.",
+    "Accept predictions that agree with the labels, or with the model before, only if their classes are renumbered. By "
+    "default they are refused.",
 )
 
 
@@ -128,15 +127,16 @@ _MAX_DATA_GIB = click.option(
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Most memory, in GiB, that the arrays in one file may take. A larger file is refused.",
+    help="Largest memory, in GiB, for the arrays in one file. A file that needs more is refused.",
 )
 
 
 _SIDES = {
     "--before": "Predictions of the model before pruning. Repeat the option for several seeds.",
     "--after": "Predictions of the pruned model for the same images, given in the same way.",
-    "--control": "Predictions of the model before after the same retraining without pruning, as many as after. The "
-    "losses are then those beyond the control. If nothing was retrained, the control is what --before has.",
+    "--control": "Predictions of the control: the model of --before, retrained in the same way without pruning. Losses "
+    "are then those beyond the control. Give as many as for --after. If nothing was retrained, repeat the predictions "
+    "of --before.",
 }
 
 
@@ -164,7 +164,7 @@ def _logits(name: str, help: str, *, required: bool) -> Callable[[FC], FC]:
 
 
 def _experiment(experiment: str | None, study: str | None) -> str | None:
-    """Return the experiment that the options --experiment and --study name together."""
+    """Return the experiment that one of the options --experiment and --study names."""
     if study is None:
         return experiment
     if experiment is not None:
@@ -195,7 +195,7 @@ def cli() -> None:
     "--groups",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Audit groups of test images in place of classes. FILE.csv has a row for each test image, in test order; a "
+    help="Audit groups of test images instead of classes. FILE.csv has a row for each test image, in test order; a "
     "column names the group of each image.  [default: classes]",
 )
 @click.option(
@@ -208,24 +208,24 @@ def cli() -> None:
 @_MAX_DATA_GIB
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class lost recall beyond doubt, if one network alone lost more than 20 points of a class, "
-    "or if a network guesses after compression alone, and with 4 if a class may have lost everything. --max-class-loss "
-    "is stricter. Without a control and with one network before or after, only a loss that is surely above 20 points "
-    "counts, since retraining alone moves classes.",
+    "Exit with code 3 if a class is shown to have lost recall, if any single network lost more than 20 points in a "
+    "class, or if a network is at chance only after compression; exit with 4 if a class may have lost everything. "
+    "--max-class-loss is stricter. Without a control and with one network before or after, only a loss shown to exceed "
+    "20 points counts, because retraining alone changes recalls.",
 )
 @click.option(
     "--max-class-loss",
     type=click.FLOAT,
     metavar="POINTS",
-    help="Largest loss of recall to accept of any class, beyond the control if there is one, in percentage points from "
-    "0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below, 3 if a loss is surely "
-    "above, and 4 if neither is shown.  [default: no limit]",
+    help="Largest acceptable loss of recall of any class, beyond the control if there is one, in percentage points "
+    "from 0 to 100: 5 is five points. The exit code is 0 if the upper bound of every loss is below the limit, 3 if a "
+    "loss is shown to exceed it, and 4 if neither is shown.  [default: no limit]",
 )
 @click.option(
     "--max-accuracy-loss",
     type=click.FLOAT,
     metavar="POINTS",
-    help="The same for the loss of accuracy.  [default: no limit]",
+    help="As --max-class-loss, for the loss of accuracy.  [default: no limit]",
 )
 @click.pass_context
 def audit(
@@ -244,15 +244,15 @@ def audit(
     max_class_loss: float | None,
     max_accuracy_loss: float | None,
 ) -> None:
-    """Find the classes that pruning cost recall.
+    """Find the classes that lost recall through pruning.
 
-    Predictions are all that is needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in
-    the tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
-    predicted, or .npz with arrays of these names, an entry for each test image. Classes are words or whole numbers.
-    If all files name their images, in a column such as filename, rows are matched by it. Of one network a side, a
-    confusion matrix or scikit-learn's classification_report in JSON will do, with wider intervals.
+    Only predictions are needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in the
+    tracking store. A file is a table (CSV, TSV, Parquet, Feather, Arrow, JSON lines) with the columns label and
+    predicted, or .npz with arrays of these names, with an entry for each test image. Classes are words or whole
+    numbers. If all files name their images, in a column such as filename, rows are matched by it. With one network a
+    side, a confusion matrix or scikit-learn's classification_report in JSON suffices, but intervals are wider.
 
-    With several seeds, the files before, after and in the control are paired by the numbers and words in their names:
+    With several seeds, the files of --before, --after and --control are paired by the numbers and words in their names:
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
     is compared with all networks after.
     """
@@ -315,8 +315,8 @@ def audit(
     "--movement",
     type=click.FLOAT,
     metavar="POINTS",
-    help="How far the recall of a class changes by chance between networks that are trained in the same way: one "
-    "standard deviation, in percentage points.  [default: estimated from the predictions]",
+    help="Standard deviation of a class's recall between networks that are trained in the same way, in percentage "
+    "points.  [default: estimated from the predictions]",
 )
 @click.option(
     "--output",
@@ -338,11 +338,11 @@ def power(
     movement: float | None,
     output: Path,
 ) -> None:
-    """Say how many networks an audit needs.
+    """Estimate the number of networks that an audit needs.
 
-    The table has the smallest loss of a class that an audit finds four times in five, for numbers of networks from 2 to
-    30 a side. How far classes move by chance is estimated from predictions of two networks a side or more, or given by
-    three numbers. The audits are simulated.
+    The table has the smallest loss of a class that an audit finds with 80 % power, for 2 to 30 networks a side, in
+    simulated audits. The movement of recalls by chance is estimated from predictions of at least two networks a side,
+    or given with --classes, --images and --movement.
     """
     from analysis.audit import power, prediction_files
     from analysis.audit.prediction_columns import ColumnNames
@@ -351,7 +351,7 @@ def power(
     numbers = {"--classes": classes, "--images": images, "--movement": movement}
     missing = [name for name, value in numbers.items() if value is None]
     if (before or after or control) and len(missing) < len(numbers):
-        raise click.UsageError("give predictions, or --classes, --images and --movement, and not both")
+        raise click.UsageError("give either predictions, or --classes, --images and --movement")
     if before and after:
         overwriting.check_inputs(
             output, prediction_files.named([*before, *after, *control]), "predictions", names=power.FILES
@@ -392,8 +392,8 @@ def power(
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="Points of accuracy that pruning may cost. The expected loss of each class follows from it, if pruning "
-    "multiplies the error of every class by one factor.",
+    help="Loss of accuracy through pruning, in points, for which to predict the loss of each class. The prediction "
+    "assumes that pruning multiplies the error of every class by the same factor.",
 )
 @_columns
 @_PAIR_BY_ORDER
@@ -417,17 +417,17 @@ def risk(
     max_data_gib: float,
     output: Path,
 ) -> None:
-    """Say which classes and images are at risk before anything is pruned.
+    """Rank classes and images by their risk, before anything is pruned.
 
-    Networks before pruning are all that is needed. The scores are recall, share of the training images, confidence,
-    margin, entropy, and disagreement between seeds. Confidence takes a column or array confidence in the files. Margin
-    and entropy take an array probabilities or logits, (images, classes), in .npz files.
+    Only networks before pruning are needed. The scores are recall, share of the training images, confidence, margin,
+    entropy, and disagreement between seeds. Confidence needs a column or array named confidence in the files. Margin
+    and entropy need an array named probabilities or logits, (images, classes), in .npz files.
 
-    The expected loss of a class follows from its recall and from the accuracy that pruning costs.
+    The expected loss of a class follows from its recall and from the expected loss of accuracy (--accuracy-loss).
 
-    With predictions of pruned networks the scores of half of the networks are judged by what pruning cost the other
-    half: the rank correlation with the losses of classes, how well their sizes are expected, and how well lost images
-    are told from others.
+    With predictions of pruned networks, the scores from half of the networks are tested on the losses in the other
+    half: by rank correlation with the losses of classes, by the error of the expected losses, and by how well they
+    separate lost images from others.
     """
     from analysis.audit import prediction_files, risk
     from analysis.audit.prediction_columns import ColumnNames
@@ -467,8 +467,8 @@ def risk(
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="How much noise counts: with 1 a class that changed no more than chance allows is hardly moved, with 0 every "
-    "change is taken for real.",
+    help="Strength of shrinkage toward no offset: with 1, a class whose change is within chance gets almost no offset; "
+    "with 0, every change is corrected in full.",
 )
 @click.option(
     "--output",
@@ -487,13 +487,13 @@ def offsets(
     output: Path,
     max_data_gib: float,
 ) -> None:
-    """Find one number for each class that makes every class lose what the accuracy loses.
+    """Fit a logit offset for each class, so that every class loses only as much as the accuracy.
 
-    The numbers are class offsets. Add them to the pruned network's logits, or to the bias of its output layer. A class
-    that pruning cost more than others then gets back what it lost beyond the accuracy.
+    Add the offsets to the pruned network's logits, or to the bias of its output layer. A class that lost more than
+    others then regains what it lost beyond the accuracy.
 
     A FILE.npz has the arrays logits, (images, classes), and label, the column of each image's class, counted from 0.
-    It may have class_names. The images should be new to both networks: validation images.
+    It may have class_names. The images should be new to both networks, such as validation images.
     """
     from analysis.audit import class_offsets as offsets
     from analysis.common import overwriting
@@ -502,7 +502,7 @@ def offsets(
     result = offsets.fit_files(before, after, test_before, test_after, shrinkage=shrinkage, max_data_gib=max_data_gib)
     offsets.write(result, output)
     click.echo(offsets.summary(result))
-    click.echo(f"In {output.absolute()}: the column offset has the number that is added to each class's logit")
+    click.echo(f"In {output.absolute()}: the column offset has the number to add to each class's logit")
 
 
 @cli.command(
@@ -521,7 +521,7 @@ def offsets(
     metavar="POINTS",
     default=1.0,
     show_default=True,
-    help="Largest loss of accuracy to accept, beyond the control if there is one, in percentage points from 0 to 100.",
+    help="Largest acceptable loss of accuracy, beyond the control if there is one, in percentage points from 0 to 100.",
 )
 @click.option(
     "--max-class-loss",
@@ -529,13 +529,13 @@ def offsets(
     metavar="POINTS",
     default=5.0,
     show_default=True,
-    help="Largest loss of recall to accept of any class, in percentage points from 0 to 100: 5 is five points.",
+    help="Largest acceptable loss of recall of any class, in percentage points from 0 to 100: 5 is five points.",
 )
 @click.option(
     "--max-alpha",
     type=click.FLOAT,
-    help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
-    "recall, relative to the accuracy, are after pruning. 1 is no change.  [default: no limit]",
+    help="Largest acceptable alpha on new images. Alpha is the factor by which pruning enlarges the classes' "
+    "differences in recall, relative to the accuracy; 1 means no change.  [default: no limit]",
 )
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE
@@ -543,8 +543,8 @@ def offsets(
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder that tables are written to: what was tried, the trade-off, groups of test images, and for iterative "
-    "pruning the regression.  [default: no tables]",
+    help="Folder that tables are written to: the settings tried, the trade-off, groups of test images, and for "
+    "iterative pruning the regression.  [default: no tables]",
 )
 def recommend(
     experiment: str | None,
@@ -558,11 +558,11 @@ def recommend(
     groups: tuple[str, ...],
     output: Path | None,
 ) -> None:
-    """Name the largest safe pruning ratio.
+    """Recommend the largest safe pruning ratio.
 
-    It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within all
-    limits: by bounds that hold for all classes together, of test images, against the control or, without one, the dense
-    networks. A report decides in the same way, by the limits that are the default here.
+    The ratio is parameters before pruning / parameters after it. A ratio is safe if a pruner is shown to stay within
+    all limits on test images, by bounds that hold for all classes jointly. Losses are relative to the control or,
+    without one, to the dense networks. A report decides in the same way, with the default limits of this command.
     """
     from analysis.common import overwriting
     from analysis.recommend import recommend
@@ -596,14 +596,14 @@ def recommend(
     type=click.Path(path_type=Path),
     default=Path("frames"),
     show_default=True,
-    help="Folder that the files are written to. A name that ends in .zip makes one file of them.",
+    help="Folder that the files are written to. If the name ends in .zip, they are written to one file.",
 )
 def export(
     experiment: str | None, study: str | None, ignore_params: tuple[str, ...], dataset: str | None, output: Path
 ) -> None:
     """Write an experiment to a folder of small files, or to one file.
 
-    From them `report --frames` needs no tracking server.
+    `report --frames` reads them without a tracking server.
     """
     from analysis.study.study import StudyData
 
@@ -646,13 +646,13 @@ def export(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="Confidence of the intervals of alpha, between 0 and 1: all ratios of one model and pruner hold together with "
-    "it.",
+    help="Confidence of the intervals of alpha, between 0 and 1. It holds jointly for all ratios of one model and "
+    "pruner.",
 )
 @_VARIANCE
 @_true_or_false(
     "--paper",
-    "Add what concerns the papers: their tables, figures, claims and printed values, and precision and F1.",
+    "Add the papers' tables, figures, claims and printed values, and precision and F1.",
 )
 @_GROUPS
 @_MIN_ACCURACY
@@ -675,7 +675,7 @@ def report(
         name = "--experiment" if experiment else "--study"
         raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
-        raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
+        raise click.UsageError("--ignore-param needs --experiment: give it to `export`, which made the folders")
     from analysis.common import overwriting
     from analysis.rendering import page
     from analysis.report import report
@@ -692,7 +692,7 @@ def report(
     result = report.report(data, report_options)
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))
-    click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
+    click.echo(f"{len(written)} files in {output.absolute()}; start with report.html")
     if not (no_log or folders):
         click.echo(f"run {report.log(written, output, experiment, None, verdict=result.verdict)}")
 
@@ -710,7 +710,7 @@ def compare(
 ) -> None:
     """Print published values beside those of an experiment.
 
-    The output is CSV: the values of the paper's tables, those of the experiment, and their difference.
+    The output is CSV with the values of the paper's tables, those of the experiment, and their differences.
     """
     from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull

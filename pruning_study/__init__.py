@@ -1,4 +1,4 @@
-"""Trains and prunes image classifiers, and logs to MLflow what pruning did to each class."""
+"""Train and prune image classifiers, and log to MLflow what pruning did to each class."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ analysis_package.check()
 
 
 def train(**options: Any) -> "Training":
-    """Train a network, or find the run that did.
+    """Train a network, or find the run of an earlier training with the same options.
 
     Parameters
     ----------
     **options
         The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed` (a number, several, or a
-        text such as `0-4`), `epochs`, `batch_size`, ... What is left out has the command's default; None stands for
-        auto.
+        string such as `0-4`), `epochs`, `batch_size`, ... Others have the command's defaults; None means auto.
 
     Returns
     -------
@@ -35,7 +34,7 @@ def train(**options: Any) -> "Training":
     Raises
     ------
     StudyError
-        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
 
     Examples
     --------
@@ -56,21 +55,21 @@ def prune(**options: Any) -> "Pruning":
     ----------
     **options
         The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
-        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... What is left out has the command's default; None
-        stands for auto.
+        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Others have the command's defaults; None means
+        auto.
 
     Returns
     -------
     Pruning
-        `.table`, what each class lost at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at each
-        ratio, with intervals; `.verdict`, what the intervals say; `.runs`, a row for each seed and ratio; `.run_ids`, a
-        run for each ratio, if there is one seed. A notebook shows the table, the verdict and the pictures; `.plot()`
-        draws the recalls of classes as a Matplotlib figure.
+        `.table`, the loss of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at
+        each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each seed and
+        ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict and the
+        pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
 
     Raises
     ------
     StudyError
-        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
 
     Examples
     --------
@@ -79,7 +78,7 @@ def prune(**options: Any) -> "Pruning":
     >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
     ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
 
-    Several seeds are several networks. Recalls are then means, and intervals are over networks and images:
+    With several seeds, recalls are means over networks, and intervals are over networks and images:
 
     >>> pruned = prune(pruner="up", ratio=10, seed="0-1", epochs=1, fine_tune_epochs=1)
     >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
@@ -91,13 +90,13 @@ def prune(**options: Any) -> "Pruning":
 
 
 def iterate(**options: Any) -> "Iterating":
-    """Prune a network again and again, and train it after each pruning.
+    """Prune a network repeatedly, and train it after each pruning.
 
     Parameters
     ----------
     **options
         The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
-        `weight_treatment`, `dense_run_id`, ... What is left out has the command's default; None stands for auto.
+        `weight_treatment`, `dense_run_id`, ... Others have the command's defaults; None means auto.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def iterate(**options: Any) -> "Iterating":
     Raises
     ------
     StudyError
-        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
 
     Examples
     --------
@@ -122,27 +121,27 @@ def iterate(**options: Any) -> "Iterating":
 
 
 def compress(**options: Any) -> "Compression":
-    """Search the smallest or fastest network of which no class loses more than is allowed.
+    """Search for the smallest or fastest network in which no class loses more than is allowed.
 
     Parameters
     ----------
     **options
         The options of `pruning-study compress`, with underscores: `dataset`, `model` or `dense_run_id`,
-        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... What is left out has the command's
-        default; None stands for auto.
+        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Others have the command's defaults;
+        None means auto.
 
     Returns
     -------
     Compression
-        `.verdict`, what was chosen and what test images say of it; `.state`, whether test images confirm it; `.table`,
-        the recalls and losses of each class; `.chains`, a row for each chain that was tried; `.run_id` and
-        `.job_run_id`, whose artifacts are the network as ONNX and its model card. A notebook shows the tables.
+        `.verdict`, the choice and its result on test images; `.state`, whether test images confirm the choice;
+        `.table`, the recalls and losses of each class; `.chains`, a row for each chain that was tried; `.run_id` and
+        `.job_run_id`, whose artifacts include the network as ONNX and its model card. A notebook shows the tables.
 
     Raises
     ------
     StudyError
-        If an option is unknown or does not take its value, if a package of the extras onnx and structured is missing,
-        if the validation images are too few for the limits, or if the data or the tracking store cannot be used.
+        If an option or its value is invalid, if a package of the extras onnx and structured is missing, if the
+        validation images are too few for the limits, or if the data or the tracking store cannot be used.
 
     Examples
     --------
@@ -160,8 +159,7 @@ def compress(**options: Any) -> "Compression":
 def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":
     """Make all runs of a grid on all cores, except those that exist.
 
-    A script that calls it should do so below `if __name__ == "__main__":`, since the work is done by further processes
-    of Python.
+    A script must call this function below `if __name__ == "__main__":`, because it starts further Python processes.
 
     Parameters
     ----------
@@ -178,7 +176,7 @@ def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":
     Raises
     ------
     StudyError
-        If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
+        If the file has a fault, before any run is made; or if steps failed, after all others have ended.
 
     Examples
     --------
@@ -204,19 +202,20 @@ def load_model(run_id: str, *, model: str | None = None) -> "Classifier":
     run_id : str
         A dense or pruned run of the current tracking store, or a job with a single result.
     model : str, optional
-        `package.module:factory`, as `--model` takes it, for a run of a model of your own. Its module is imported, from
-        the current folder too. By default only this project's models are loaded: code that a run names is not imported.
+        `package.module:factory`, as for `--model`, if the run has a model of your own. The module is imported, also
+        from the current folder. By default, only this project's models are loaded: code that a run names is not
+        imported.
 
     Returns
     -------
     Classifier, in eval mode
-        Takes images [N, C, H, W], uint8 or floats in [0, 1], and returns logits [N, classes]; the
-        normalisation is inside. `.classes` are the class names, `.network` is the bare network.
+        Takes images [N, C, H, W], uint8 or floats in [0, 1], normalises them, and returns logits [N, classes].
+        `.classes` are the class names; `.network` is the network without the normalisation.
 
     Raises
     ------
     StudyError
-        Where the run, its checkpoint or its model's factory cannot be had, or the weights do not fit the model.
+        If the run, its checkpoint or its model's factory cannot be loaded, or if the weights do not fit the model.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The command line: it reads options, and prints a table or one line of error."""
+"""Command line: read options, and print a table or an error in one line."""
 
 import dataclasses
 import os
@@ -45,15 +45,15 @@ from pruning_study.options.config import (
 from pruning_study.options.examples import EXAMPLES
 
 SECTIONS = sections()
-SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run
-# Options that take several values between commas
+SECTIONS["Files"].insert(0, "key")  # an option of `tally`, whose options are not options of a run
+# Options that take several values, separated by commas
 SEVERAL = {record.name for record in OPTIONS if record.takes_several}
-# Commands that make what is missing if they are called again
+# Commands that continue an interrupted call if they are repeated
 CONTINUED = ("train", "prune", "iterate", "study", "tune", "compress", "robustness", "quantize")
 
 
 class _Checked(click.ParamType):
-    """An option's value as typed, once the field's own check has accepted it."""
+    """An option's type: the value stays as typed, if the check of the config's field accepts it."""
 
     def __init__(self, item: Any) -> None:
         self.item = item
@@ -70,11 +70,11 @@ class _Checked(click.ParamType):
 
 
 def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that makes click options of a dataclass's fields; the command is given the typed texts."""
+    """Return a decorator that adds a click option for each field of a dataclass; the command gets the typed strings."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
-            # A flag takes a value too, since `mlflow run -P force=true` calls a command with `--force true`.
+            # A flag also takes a value, because `mlflow run -P force=true` passes `--force true`.
             flag = {"is_flag": False, "flag_value": "true"} if item.metadata["check"] is boolean else {}
             takes_auto = item.metadata["auto"] or not flag
             settings: dict[str, Any] = {"type": _Checked(item) if takes_auto else click.BOOL, **flag}
@@ -92,9 +92,9 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 class _Command(Command):
-    """A command that takes `--no-regrow` for `--regrow false`, and so on for every flag.
+    """A command that accepts `--no-NAME` for `--NAME false`, for every flag.
 
-    Of an option that is given twice the last value counts, unless the option takes several values: then it is an error.
+    If an option is given twice, the last value counts, unless the option takes several values: then it is an error.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -111,7 +111,7 @@ class _Command(Command):
             if count > 1 and option.name in SEVERAL:
                 name = option.opts[0]
                 raise click.UsageError(
-                    f"{name} is given {count} times: write all values behind one {name}, between commas", ctx
+                    f"{name} is given {count} times: give all values with one {name}, separated by commas", ctx
                 )
         return super().parse_args(ctx, args)
 
@@ -130,7 +130,7 @@ class _Group(CommandGroup):
         except KeyboardInterrupt:
             _end_job("KILLED", "interrupted")
             if ctx.invoked_subcommand in CONTINUED:
-                click.echo("\ninterrupted: the same command goes on with what is missing", err=True)
+                click.echo("\ninterrupted: repeat the command to make what is missing", err=True)
             raise
 
 
@@ -150,7 +150,7 @@ def cli() -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["train"])
 @_options(TrainConfig)
 def train(**typed: Any) -> None:
-    """Train a network, or find the run that did."""
+    """Train a network, or find the run of an earlier training with the same options."""
     configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])
     from pruning_study.commands import train_and_prune
@@ -162,10 +162,10 @@ def train(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["prune"])
 @_options(PruneConfig)
 def prune(**typed: Any) -> None:
-    """Prune a network, fine-tune it, and show what each class lost.
+    """Prune a network, fine-tune it, and show the loss of each class.
 
-    The network is trained first, unless a run with its options exists. Last comes the control, the same network
-    fine-tuned without pruning.
+    The network is trained first, unless a run with its options exists. The control, which is the same network
+    fine-tuned without pruning, is made last.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0])
@@ -178,7 +178,7 @@ def prune(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["iterate"])
 @_options(IterateConfig)
 def iterate(**typed: Any) -> None:
-    """Prune a network again and again, train it after each pruning, and show what each iteration cost.
+    """Prune a network repeatedly, train it after each pruning, and show the cost of each iteration.
 
     The first iteration is the dense network, which is trained unless a run with its options exists.
     """
@@ -196,7 +196,7 @@ def iterate(**typed: Any) -> None:
 def study(file: Path, **typed: Any) -> None:
     """Make all runs of a grid on all cores, except those that exist.
 
-    FILE is a YAML file that lists the values of the options, or the name of a study that comes along, such as quick.
+    FILE is a YAML file that lists the values of the options, or the name of an included study, such as quick.
     """
     config = StudyConfig(**typed)
     from pruning_study.study import grid
@@ -218,7 +218,7 @@ def study(file: Path, **typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["tune"])
 @_options(TuneConfig)
 def tune(**typed: Any) -> None:
-    """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
+    """Search for the best --epsilon of undecayed pruning on validation images, and test it."""
     config = TuneConfig(**typed)
     _begin(config)
     from pruning_study.commands import tune as tune_command
@@ -229,10 +229,10 @@ def tune(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["compress"])
 @_options(CompressConfig)
 def compress(**typed: Any) -> None:
-    """Search the smallest or fastest network of which no class loses more than you allow, and write it as ONNX.
+    """Search for the smallest or fastest network in which no class loses more than you allow, and write it as ONNX.
 
     Chains of pruning, fine-tuning, class offsets and number formats are judged on validation images, by upper bounds of
-    what each class loses. The choice is tested once on test images.
+    each class's loss. The chosen chain is tested once on test images.
     """
     configs = [CompressConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _begin(configs[0].pruning)
@@ -244,10 +244,10 @@ def compress(**typed: Any) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
 @_options(ExemplarsConfig)
 def exemplars(**typed: Any) -> None:
-    """Draw the test images that compressed networks see differently (PIEs), and write a labelling sheet.
+    """Draw the test images that compressed networks classify differently (PIEs), and write a labelling sheet.
 
-    The runs exist already: five seeds or more, dense and compressed. The options name one pruner and ratio of them. The
-    labelling sheet holds as many PIEs as other images, and does not say which is which.
+    The runs must exist already: dense and compressed networks of at least five seeds. The options select one pruner and
+    ratio. The labelling sheet holds equally many PIEs and other images, without telling which is which.
     """
     config = ExemplarsConfig(**typed)
     from pruning_study.commands.exemplars import command
@@ -271,7 +271,7 @@ def exemplars(**typed: Any) -> None:
     help="Folder that tally.csv is written to.  [default: none]",
 )
 def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
-    """Compare what people saw in PIEs and in other images.
+    """Compare annotators' answers on PIEs and on other images.
 
     SHEET.csv is a labelling sheet of `exemplars` that an annotator has filled in; give one for each annotator.
     """
@@ -284,9 +284,9 @@ def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
 @cli.command(sections=SECTIONS, examples=EXAMPLES["groups"])
 @_options(GroupsConfig)
 def groups(**typed: Any) -> None:
-    """Write a table of the test images: their groups, such as the writers of QMNIST, and measures of each.
+    """Write a table of the test images, with their groups, such as the writers of QMNIST, and with measures.
 
-    `--groups` of pruning-analysis takes the table. Add columns of your own to it for other groups.
+    Pass the table to `--groups` of pruning-analysis. For other groups, add columns of your own.
     """
     config = GroupsConfig(**typed)
     from pruning_study.commands import groups as groups_command
@@ -298,10 +298,10 @@ def groups(**typed: Any) -> None:
 @click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
 @_options(RobustnessConfig)
 def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
-    """Count what finished networks have right on corrupted images, or on a folder of further images.
+    """Count the right predictions of finished networks on corrupted images, or on a folder of further images.
 
-    RUN_ID is a dense, pruned or quantised run; without one, all of the experiment are measured. The counts are written
-    to each run, and the report compares them.
+    RUN_ID is a dense, pruned or quantised run; without one, all such runs of the experiment are measured. The counts
+    are added to each run, and the report compares them.
     """
     config = RobustnessConfig(**typed)
     from pruning_study.steps import robustness
@@ -314,9 +314,9 @@ def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
 @click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
 @_options(QuantizeConfig)
 def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
-    """Store networks in smaller number formats, and show what that costs.
+    """Store networks in smaller number formats, and show the costs.
 
-    RUN_ID is a dense or pruned run. Without one, the network is trained by the options, unless a run with them exists.
+    RUN_ID is a dense or pruned run. Without one, a network is trained with the options, unless such a run exists.
     """
     configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     from pruning_study.commands import quantize as quantize_command
@@ -360,8 +360,8 @@ def send(folder: Path) -> None:
 def move(old: Path, new: Path) -> None:
     """Tell the store that a project's folder was moved.
 
-    OLD is where the folder was, and NEW is where it is now. A store in a file (mlflow.db) holds absolute paths of
-    artifacts, and new runs would go to the former folder.
+    OLD is where the folder was, and NEW is where it is now. A store in a file (mlflow.db) holds absolute paths, so
+    without this command the artifacts of new runs would go to the old folder.
     """
     from pruning_study.tracking import moved
 
@@ -372,10 +372,10 @@ def move(old: Path, new: Path) -> None:
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @_options(VerifyConfig)
 def verify(study: Path | None, **typed: Any) -> None:
-    """Train networks again, and compare them with those of every other machine.
+    """Train networks again, and check that they equal those of every other machine.
 
-    STUDY is a folder or a file that `pruning-analysis export` wrote. All networks of it with the seed are trained, and
-    what they predict is compared with what STUDY says. Without STUDY, three short networks are trained, in about three
+    STUDY is a folder or a file that `pruning-analysis export` wrote. All its networks with the given seed are trained,
+    and their predictions are compared with those in STUDY. Without STUDY, three short trainings are run, in about three
     minutes on one core, and their digests are compared with those of this version. Nothing is logged.
     """
     config = VerifyConfig(**typed)
@@ -394,12 +394,12 @@ def verify(study: Path | None, **typed: Any) -> None:
 
 
 def _named(run_ids: tuple[str, ...]) -> list[str]:
-    """Return the ids of runs, of which `mlflow run` passes several in one text, and none as an empty one."""
+    """Return the ids of the runs named; `mlflow run` passes several in one string, and "" or "auto" for none."""
     return [run_id for text in run_ids for run_id in text.replace(",", " ").split() if run_id != AUTO]
 
 
 def _begin(config: TrainConfig | TuneConfig) -> None:
-    """Warn of options without an effect, let trainings show their progress, and say what takes time first."""
+    """Warn of options without an effect, turn on the progress display, and say that imports take time."""
     from pruning_study.options.idle_options import idle_options
     from pruning_study.training import progress
 

@@ -1,4 +1,4 @@
-"""What compression cost the classes in studies that keep which images each network gets right, and no frames."""
+"""The costs of compression for classes, in studies that store right answers of each network instead of frames."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ NAME = "class_costs"
 
 
 def costliest(label: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]) -> dict[str, object]:
-    """Return the class that costs most beyond the accuracy on average, and what it costs.
+    """Return the class that loses most beyond the accuracy on average, and its cost.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether the reference and the compressed network of each dense network are right.
+        Whether the reference network and the compressed network of each dense network are right.
     names : (classes,)
 
     Returns

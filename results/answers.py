@@ -25,7 +25,7 @@ WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
 
 _DIFFERENCE, _EQUAL_ACCURACY = "difference", "at_equal_accuracy"
 _PAIR = [schema.DATASET, schema.MODEL, schema.RATIO, "method", "baseline"]
-# What an answer shows, by its title: an outcome, and the column of methods.csv with its value.
+# The estimates of each answer, by title: an outcome, and the column of methods.csv with its value.
 _SHOWN = {
     "2": {
         "alpha of MP": (methods.ALPHA, "of_method"),
@@ -44,7 +44,7 @@ _LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teach
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its interval, NaN where there is none, and whether Holm's p is below .05."""
+    """A value, the ends of its interval (NaN if there is none), and whether Holm's p is below .05."""
 
     value: float
     low: float
@@ -53,7 +53,7 @@ class Estimate(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The estimates of an answer, by what they are of and by their titles, and the value that means no change."""
+    """The estimates of an answer, by row name and title, and the value that means no effect."""
 
     rows: Mapping[str, Mapping[str, Estimate]]
     no_effect: int
@@ -67,12 +67,12 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
     results : Path
         A folder of results.
     lightest_cells : DataFrame
-        What question 3 is about, as `lightest_cells` returns it.
+        The cells of question 3, as `lightest_cells` returns them.
 
     Raises
     ------
     StudyError
-        A table of a study is missing, or a question has no answer.
+        If a table of a study is missing, or a question has no answer.
     """
     by_question = {
         question: gather_differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()
@@ -96,7 +96,7 @@ def gather_differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapp
 
 
 def estimate(row: Mapping[str, Any], column: str) -> Estimate:
-    """Return a column of a row of methods.csv or equal_accuracy.csv, in points where its outcome is."""
+    """Return a value of a row of methods.csv or equal_accuracy.csv with its interval, shares in points."""
     scale = tables.scale(row["outcome"])
     value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
     return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
@@ -113,7 +113,7 @@ def _of_noise(lightest_cells: pd.DataFrame) -> Answer:
 
 
 def table(answer: Answer) -> pd.DataFrame:
-    """Return an answer as text, a row for each thing that its estimates are of."""
+    """Format an answer as a text table, one row per row name."""
     return pd.DataFrame(
         {"": name} | {title: write_estimate(title, of, sign=answer.no_effect == 0) for title, of in estimates.items()}
         for name, estimates in answer.rows.items()
@@ -129,7 +129,7 @@ def write_estimate(title: str, estimate: Estimate, *, sign: bool = True) -> str:
 
 
 def further(results: Path) -> pd.DataFrame:
-    """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and tests of the primary ones."""
+    """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and the tests of primary outcomes."""
     outcome_rows = []
     for question in ("1", "2", "4", "5"):
         for name, outcomes in _comparisons(results, question):
@@ -155,7 +155,7 @@ def _tested(row: Mapping[str, Any]) -> str:
 
 
 def _comparisons(results: Path, question: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the comparisons of a question at the same ratio: a name, and the rows of methods.csv of all outcomes."""
+    """Yield the comparisons of a question at the same ratio: a name, and the rows of methods.csv for all outcomes."""
     if question == "5":
         yield from _of_less_distortion(results)
         return
@@ -197,7 +197,7 @@ def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
 
 
 def lightest_cells(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
-    """Return the cells of MP at ratio 2, which are analysed alone so that their intervals are at 95 %."""
+    """Return the cells of MP at ratio 2, analysed separately so that their intervals are not joint over ratios."""
     chosen = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
     return cells.cells(run_arrays(chosen), predictions)
 
@@ -210,7 +210,7 @@ _WITH_NOISE = {
 
 
 def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the slope of the classes that are weak in every network, as text."""
+    """Format the slope of the classes that are weak in every network."""
     return pd.DataFrame(
         {
             "data set": cell[schema.DATASET],
@@ -235,7 +235,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
     return wide.reset_index()
 
 
-# Columns of cells.csv: an estimate, and its interval if it has one; a share is shown in points.
+# Columns of cells.csv: an estimate, and its interval if it has one. Shares are shown in points.
 _OF_MP = {
     "accuracy": ("accuracy_after",),
     "alpha": ("alpha_mean", "ci_low", "ci_high"),
@@ -270,12 +270,12 @@ def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> st
 
 
 def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str]]) -> pd.DataFrame:
-    """Return alpha of UP minus that of MP and of GP by place and ratio, and beside MP the raw slope.
+    """Return UP minus MP and minus GP in alpha, and minus MP in further outcomes, by place and ratio.
 
     Parameters
     ----------
     studies : mapping of str to (DataFrame, str)
-        Runs by the name of their study, and what is added to the names of their places.
+        Runs by the name of their study, each with a suffix for the names of places.
     """
     differences = [
         row for study, (runs, more) in studies.items() for row in (*_alphas(runs, more), *_beside(results, study, more))
@@ -292,7 +292,7 @@ def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str
 
 
 class _Difference(NamedTuple):
-    """UP minus another pruner at a place and ratio: a row of which a column has the difference, or what to say."""
+    """UP minus another pruner at a place and ratio: a row and its column with the difference, or a text instead."""
 
     place: str
     what: str
@@ -343,9 +343,9 @@ def _written(difference: _Difference, most: int) -> str:
 
 
 def classes(results: Path, *studies: str) -> pd.DataFrame:
-    """Return what pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio.
+    """Return the costs of pruners beyond the same fine-tuning without pruning, in points, by place, pruner and ratio.
 
-    The accuracy comes first, then the three classes that cost most beyond it on average.
+    The loss of accuracy comes first, then the three classes that lose most beyond it on average.
     """
     all_classes = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
     chosen = all_classes[all_classes[schema.PRUNER].isin(["mp", "gp", "up"]) & all_classes[schema.RATIO].isin([10, 20])]

@@ -11,10 +11,10 @@ from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_va
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return every cell of the paper's tables that we have by its text, or by its released code.
+    """Return every cell of the paper's tables that we have by the paper's text, or by its released code.
 
-    The released code's runs are of cells that we have by the text too, so that a cell is missing there only if its
-    networks guess.
+    Every cell of the released code was also run by the text, so a cell is missing there only if its networks are at
+    chance.
     """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
@@ -26,7 +26,7 @@ def compared(results: Path) -> pd.DataFrame:
 
 
 def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Return a table in the layout of print with cells `printed / by the paper's text / by its released code`."""
+    """Return a table in the printed layout with cells `printed / by the paper's text / by its released code`."""
     compared = compared[compared["table"].eq(str(number))]
     texts = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
     wide = compared.assign(three_values=texts).pivot(index="row", columns="column", values="three_values")
@@ -48,7 +48,7 @@ def table_7(results: Path) -> pd.DataFrame:
 
 
 def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 11 in the layout of print, for recall and for normalised balance."""
+    """Return Table 11 in the printed layout, for recall and for normalised balance."""
     printed = published.table(11).set_index("Model")
     parts = []
     for what, balances in (("recall", False), ("balance", True)):

@@ -1,4 +1,4 @@
-"""What pruning cost the classes in each study that has a control: a table beside the study's other tables."""
+"""The costs of pruning for classes in each study that has controls, as a table beside the study's other tables."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def write(results: Path) -> None:
     Raises
     ------
     StudyError
-        The frames of a study cannot be read.
+        If the frames of a study cannot be read.
     """
     for study in sorted(path.name for path in results.iterdir() if folders.has_frames(results, path.name)):
         if len(found := table(results, study)):
@@ -34,14 +34,14 @@ def write(results: Path) -> None:
 
 
 def table(results: Path, study: str) -> pd.DataFrame:
-    """Return a row for each cell whose networks have controls: the class that costs most on average, and its cost.
+    """Return a row for each cell whose networks have controls: the class that loses most on average, and its cost.
 
     Returns
     -------
     DataFrame
-        The columns that tell cells apart, n_reference, accuracy_loss, and the class. From `classes.csv`: loss,
+        The columns that identify cells, n_reference, accuracy_loss, and the class. From `classes.csv`: loss,
         loss_upper_all, cost, cost_low, cost_high, cost_p. `named_low` and `named_high` are a plain paired t-interval of
-        its cost over networks, which is right for a class that was named beforehand. From `cells.csv`:
+        its cost over networks, which is valid for a class that was named beforehand. From `cells.csv`:
         worst_class_cost with its interval. All are shares of 1.
     """
     runs, predictions = folders.runs(results, study)

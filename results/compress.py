@@ -1,4 +1,4 @@
-"""Tables and pictures of compress*/: which chains accuracy alone would choose, and what they cost the classes."""
+"""Tables and pictures of compress*/: the chains that accuracy alone would choose, and their costs for classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ from pruning_study.study.compression.judgement import Sides, Validated
 LENET5, RESNET20 = "compress", "compress-resnet20"
 CHAINS, VALIDATION, TEST = "chains.csv", "validation.npz", "test.npz"
 LIMITS = Limits(class_loss=0.03, accuracy_loss=0.01)
-# By which the cheapest chain is chosen: the estimated loss of accuracy from the dense network; its upper bound beyond
-# the control; or the upper bounds of the accuracy and of every class.
+# Criteria by which the cheapest chain is chosen: the estimated loss of accuracy from the dense network; the upper bound
+# of the loss beyond the control; or the upper bounds for the accuracy and for every class.
 ESTIMATE, BOUND, EVERY_CLASS = "accuracy, estimated", "accuracy, at most", "every class, at most"
 RULES = (ESTIMATE, BOUND, EVERY_CLASS)
 ALONE, TOGETHER = "one network", "all networks"
@@ -42,7 +42,7 @@ class Answers(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What every chain answers.
+    """The answers of every chain.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
         chain (in words) and bytes, a row for each.
     train_label, test_label : (images,), integers
     places : (networks, images), integers
-        Which training images each network has for validation.
+        Indices of the training images that each network has for validation.
     validation, test : Answers
     """
 
@@ -63,12 +63,12 @@ class Measured(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of each study whose answers are there.
+    """Write the tables and the picture of each study whose answers are stored.
 
     Raises
     ------
     StudyError
-        A file is damaged.
+        If a file is damaged.
     """
     for study, classes in ((LENET5, CLASSES), (RESNET20, CIFAR10)):
         folder = results / study
@@ -85,15 +85,16 @@ def write(results: Path) -> None:
 
 
 def choices(measured: Measured) -> pd.DataFrame:
-    """Return what each rule chooses, by the validation images of each network alone and of all together.
+    """Return the choice of each rule, by the validation images of each network alone and of all networks together.
 
     Returns
     -------
     DataFrame, one row per rule and judges
-        rule, judges, network (its place; -1 of all together), chain, bytes, share (of the dense network's bytes), and
-        then on test images, of the networks that had no part in the choice, or of all where all had: worst_class,
-        loss, low, high (of the class whose loss is largest, beyond the control, as shares), accuracy_loss, and state:
-        `beyond` if a class surely loses more than the limit, `within` if none may, else `undecided`.
+        rule, judges, network (its index; -1 for all together), chain, bytes, share (of the dense network's bytes), and
+        then, on test images of the networks that had no part in the choice (or of all networks if all had a part):
+        worst_class, loss, low, high (of the class with the largest loss beyond the control, as shares), accuracy_loss,
+        and state: `beyond` if a class is shown to lose more than the limit, `within` if this is ruled out for all
+        classes, else `undecided`.
     """
     networks = measured.places.shape[0]
     judges = [(ALONE, [place]) for place in range(networks)] + [(TOGETHER, list(range(networks)))]
@@ -109,15 +110,15 @@ def choices(measured: Measured) -> pd.DataFrame:
 
 
 def summary(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return for each rule and judges how many choices cost a class more than the limit, and how small they are.
+    """Return, for each rule and judges, the share of choices in which a class exceeds the limit, and the sizes.
 
     Returns
     -------
     DataFrame
-        rule, judges, n (choices), beyond, beyond_low, beyond_high (share of the choices at which a class surely loses
-        more than the limit, with Wilson's interval), within, undecided, share (of the dense network's bytes, geometric
-        mean), and larger, larger_low, larger_high: how many times as many bytes the choice by every class and all
-        networks has, with the interval of t over networks.
+        rule, judges, n (choices), beyond, beyond_low, beyond_high (share of the choices in which a class is shown to
+        lose more than the limit, with Wilson's interval), within, undecided, share (of the dense network's bytes,
+        geometric mean), and larger, larger_low, larger_high: the bytes of the choice by every class and all networks
+        divided by those of this choice, with a t-interval over choices.
     """
     together = chosen[(chosen["rule"] == EVERY_CLASS) & (chosen["judges"] == TOGETHER)]["bytes"].item()
     rows = []
@@ -149,7 +150,7 @@ def summary(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def losses(measured: Measured) -> pd.DataFrame:
-    """Return what every chain costs on test images, means over all networks: a row per chain and class."""
+    """Return the mean losses of every chain on test images over all networks: a row per chain and class."""
     everyone = range(measured.places.shape[0])
     tables = (
         measure_on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])
@@ -159,7 +160,7 @@ def losses(measured: Measured) -> pd.DataFrame:
 
 
 def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the class that costs most on test images, beyond the control, of each chain: a row of `costliest`."""
+    """Return, for each chain, the class that loses most on test images beyond the control, as in `costliest`."""
     rows = (
         {"chain": row["chain"], "bytes": row["bytes"]}
         | answer_costs.costliest(measured.test_label, measured.test.control[place], measured.test.after[place], classes)
@@ -169,7 +170,7 @@ def class_costs(measured: Measured, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figure:
-    """Draw what each chain costs the class that pays most, by its bytes, and mark what all networks choose.
+    """Draw the loss of each chain's worst class against its bytes, and mark the choices of all networks.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def picture(costs: pd.DataFrame, chosen: pd.DataFrame, dense_bytes: int) -> Figu
 
 
 def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
-    """Return what every chain costs on the validation images of some networks, together."""
+    """Return the losses of every chain on the validation images of some networks together."""
     rows = []
     for place, row in measured.chains.iterrows():
         validated = [
@@ -220,7 +221,7 @@ def _judge(measured: Measured, members: Sequence[int]) -> pd.DataFrame:
 
 
 def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
-    """Return the place of the chain that a rule chooses, if it chooses one."""
+    """Return the index of the chain that a rule chooses; None if it chooses none."""
     if rule == ESTIMATE:
         within_limit = table[table[ESTIMATE] <= LIMITS.accuracy_loss]
         return None if within_limit.empty else int(within_limit.sort_values(["cost", ESTIMATE, "number"]).index[0])
@@ -229,7 +230,7 @@ def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
 
 
 def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str, object]:
-    """Return what a chosen chain is, and what it costs on test images of some networks."""
+    """Return a chosen chain's description, and its losses on test images of some networks."""
     table = measure_on_test(measured, place, networks)
     classes = table.iloc[1:]
     worst = classes.loc[classes["loss"].idxmax()]
@@ -248,7 +249,7 @@ def measure_on_test(measured: Measured, place: int, networks: Sequence[int]) -> 
 
 
 def _as_planned(table: pd.DataFrame) -> pd.DataFrame:
-    """Return losses whose bounds are the plan's, the upper ends of each class's own 95 % interval."""
+    """Return losses with the plan's upper bounds: the upper end of each class's own 95 % interval."""
     return table.assign(upper=table["high"])
 
 
@@ -256,8 +257,8 @@ def _names(measured: Measured) -> list[str]:
     return [str(number) for number in range(int(measured.test_label.max()) + 1)]
 
 
-# Files. Networks differ from their controls, and controls from dense networks, in few answers: so the differences are
-# stored, a bit each.
+# Files. Networks differ from their controls, and controls from dense networks, in few answers, so the differences are
+# stored, one bit each.
 
 
 def save(path: Path, label: np.ndarray, answers: Answers, places: np.ndarray | None = None) -> None:
@@ -278,7 +279,7 @@ def read(folder: Path) -> Measured:
     Raises
     ------
     StudyError
-        A file is missing or damaged.
+        If a file is missing or damaged.
     """
     try:
         train_label, validation, places = _read(folder / VALIDATION)

@@ -1,4 +1,4 @@
-"""Collect the chains of a study compress*/ and what every network answers, from the tracking store.
+"""Collect the chains of a study compress*/ and the answers of every network, from the tracking store.
 
 python results/compress_answers.py [compress-resnet20]
 """
@@ -34,7 +34,7 @@ SEEDS = range(200, 210)
 def collect(folder: Path, configs: Sequence[CompressConfig]) -> None:
     """Write the chains and the answers of a search that has ended.
 
-    The test images are answered here, for every chain and network, after all chains are made.
+    The test images are predicted here, for every chain and network, after all chains are made.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each method costs the classes where its networks are a point less accurate than the control's."""
+"""The costs of each method for classes, at an accuracy one point below the control's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ _HALVES = {
 
 
 def write(results: Path) -> None:
-    """Write what each class costs in each half of the study and in both, if both have frames."""
+    """Write the cost of each class in each half of the study and in both together, if both have frames."""
     if all(folders.has_frames(results, study) for study in _HALVES["all"]):
         tables = [_half(results, studies).assign(half=half) for half, studies in _HALVES.items()]
         folders.write(results / folders.EQUAL, {NAME: pd.concat(tables, ignore_index=True)})
@@ -42,13 +42,13 @@ def _half(results: Path, studies: tuple[str, ...]) -> pd.DataFrame:
 def table(
     runs: pd.DataFrame, validation: ValidationRecalls, predictions: StudyPredictions | None = None
 ) -> pd.DataFrame:
-    """Return what each method's networks cost each class, beyond their controls and beyond MP's networks.
+    """Return the losses of each class by each method, beyond the controls and beyond MP's networks.
 
     Returns
     -------
     DataFrame
         dataset, method, minus (the control, or MP at the same accuracy), n (networks), accuracy_loss, class; loss,
-        loss_upper_all, cost, cost_low, cost_high and cost_p as in `classes.csv`, all in shares. A teacher's networks
+        loss_upper_all, cost, cost_low, cost_high and cost_p as in `classes.csv`, all in shares. Networks with a teacher
         have no row beyond the control, because no control of the study has a teacher.
     """
     chosen = choose_networks(runs, validation, POINTS_BELOW)
@@ -65,7 +65,7 @@ def table(
 
 
 def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Yield each method, what it is compared with, and the places of the networks and of those that they face."""
+    """Yield each method, its baseline, and the rows of its networks and of those with which they are compared."""
     for method in by_network:
         places = by_network[method].dropna().to_numpy(int)
         controlled = places[arrays.controls[places] >= 0]
@@ -79,7 +79,7 @@ def _comparisons(by_network: pd.DataFrame, arrays: RunArrays) -> Iterator[tuple[
 def _classes(
     arrays: RunArrays, after: np.ndarray, before: np.ndarray, predictions: StudyPredictions | None
 ) -> Iterator[dict[str, object]]:
-    """Yield the row of each class, without the columns that tell comparisons apart."""
+    """Yield the row of each class, without the columns that identify the comparison."""
     has = ~np.isnan(arrays.before[after[0]])
     changes = recall_changes(arrays, after, before, has, predictions)
     support = None if changes.label is None else np.bincount(changes.label)

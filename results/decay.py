@@ -1,4 +1,4 @@
-"""Tables and picture of decay/: how much single classes move under a constant, a decayed and an averaged training."""
+"""Tables and picture of decay/: movement of single classes with a constant, a decaying and an averaged training."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -18,7 +18,7 @@ from analysis.study.settings import CONTROL, is_mitigated
 
 STUDIES = ("decay", "decay-confirmation")
 CONSTANT, COSINE, AVERAGE = "constant", "cosine", "average"
-# The rate falls before pruning alone.
+# Trainings whose rate decays only before pruning.
 THEN_CONSTANT, THEN_AVERAGE = "cosine, then constant", "cosine, then average"
 _TRAININGS = (CONSTANT, COSINE, AVERAGE, THEN_CONSTANT, THEN_AVERAGE)
 _COMPARED = (
@@ -44,7 +44,7 @@ def write(results: Path) -> None:
     Raises
     ------
     StudyError
-        The frames of a study cannot be read.
+        If the frames of a study cannot be read.
     """
     for study in STUDIES:
         if folders.has_frames(results, study):
@@ -99,7 +99,7 @@ def _has_offsets(runs: pd.DataFrame) -> pd.Series:
 
 
 def trainings(runs: pd.DataFrame) -> np.ndarray:
-    """Return how each run was trained before and after pruning, in the words of plan.md."""
+    """Return the training of each run before and after pruning, in the words of plan.md."""
     decayed = network_measures.param(runs, schema.DECAY, "none").eq(COSINE)
     then_decayed = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").eq(COSINE)
     averaged = network_measures.param(runs, f"fine_tune_{schema.AVERAGE_EPOCHS}", 0).astype(float).gt(1)
@@ -126,7 +126,7 @@ def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFram
     networks : DataFrame
         As `primary_networks` returns them.
     outcome : str
-        The column that is compared.
+        The column to compare.
 
     Returns
     -------
@@ -161,13 +161,13 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
+    """Return the tests of each secondary outcome, named in the column `outcome`; before pruning, only of controls."""
     rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
 
 def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """Compare the primary networks with class offsets with the same ones without, seed by seed.
+    """Compare the primary networks with class offsets and the same networks without, seed by seed.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def offsets(runs: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return how much dense networks of one training differ in each class's recall minus accuracy.
+    """Return the deviation of each class's recall minus accuracy between dense networks of one training.
 
     Returns
     -------
@@ -211,14 +211,14 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def needed(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times as many networks the constant rate needs for the same interval of pruned minus control.
+    """Return the factor by which the constant rate needs more networks for an equal interval of pruned minus control.
 
     Returns
     -------
     DataFrame, one row per data set and training
         dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
-        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. An interval's width goes
-        with the root of the variance over the number of networks, so that this is the ratio of these numbers.
+        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. The width of an interval
+        is proportional to the root of the variance divided by the number of networks, so this is the wanted factor.
     """
     outcomes = networks.pivot_table(_OUTCOME, [*_BY_TRAINING, schema.SEED], "method", observed=True, aggfunc="first")
     differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
@@ -237,12 +237,12 @@ def _deviations(values: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
 
 
 def _variance(values: np.ndarray) -> float:
-    """Return the variance over seeds, the rows, as a mean over the columns."""
+    """Return the variance over seeds (rows), averaged over columns."""
     return float(values.var(0, ddof=1).mean())
 
 
 def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
-    """Return the ratio of two trainings' variances; fewer than `_FEWEST` networks have no interval."""
+    """Return the ratio of two trainings' variances, with an interval if both have at least `_FEWEST` networks."""
     if constant is None or other is constant:
         return dict.fromkeys(("variance_ratio", "variance_ratio_low", "variance_ratio_high"), np.nan)
     low = high = np.nan
@@ -257,7 +257,7 @@ def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
 
 
 def recalls(networks: pd.DataFrame) -> Figure:
-    """Draw each class's recall minus accuracy: a dot a dense network, one training beside the other."""
+    """Draw each class's recall minus accuracy, a dot for each dense network, for two trainings side by side."""
     controls = networks[networks["method"].eq(_CONTROL)]
     present = [name for name in DATASETS if name in set(controls[schema.DATASET])]
     figure, grid = page(

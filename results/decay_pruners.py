@@ -21,14 +21,14 @@ STUDY = "decay-pruners"
 COSINE, CONSTANT = decay.COSINE, decay.CONSTANT
 MP, UP = "mp", "up"
 RATIOS = (2, 4, 10, 20, 50)
-_DRAWN = RATIOS[:-1]  # at 50 most networks guess
+_DRAWN = RATIOS[:-1]  # at 50 most networks are at chance
 DATASETS = decay.DATASETS
 COMPARED = ((MP, CONTROL), (UP, MP))
 OUTCOMES = ("alpha", "raw_slope", "beyond_floor", "accuracy")
 PLAIN, OFFSETS, TEACHER = "plain", "class offsets", "teacher"
 ONE_SHOT, GRADUAL = "one-shot", "cubic"
 _MITIGATED_RATIO = 20
-# Each is tested on the three data sets, with Holm's correction.
+# Primary comparisons, each tested on the three data sets with Holm's correction.
 PRIMARY = {("alpha", MP, 2), ("alpha", UP, 10), ("accuracy", UP, 10)}
 _COLORS = {CONSTANT: NEUTRAL, COSINE: BELOW}
 _TITLES = {MP: "MP minus control", UP: "UP minus MP"}
@@ -69,7 +69,7 @@ def measured(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def present(networks: pd.DataFrame) -> list[str]:
-    """Return the data sets that networks are of, in the order of `DATASETS`."""
+    """Return the data sets of networks, in the order of `DATASETS`."""
     return [dataset for dataset in DATASETS if dataset in set(networks[schema.DATASET])]
 
 
@@ -116,7 +116,7 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _paired_cells(values: pd.DataFrame, *cells: tuple[object, ...], family: int = 1) -> Row:
-    """Compare two columns of a table with a row for each seed; where all networks of a cell guess, it has none."""
+    """Compare two columns of a table with a row for each seed; a column is missing if its networks are at chance."""
     return paired(*values.reindex(columns=pd.MultiIndex.from_tuples(cells)).to_numpy().T, family=family)
 
 
@@ -136,7 +136,7 @@ def mitigations(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def gradual(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return gradual MP minus the control, and minus MP in one step, paired by seed, at each ratio that it has."""
+    """Return gradual MP minus the control, and minus one-shot MP, paired by seed, at each of its ratios."""
     plain = networks[networks["mitigation"].eq(PLAIN) & networks[schema.PRUNER].isin([MP, CONTROL])]
     schedule = plain[schema.SCHEDULE].mask(plain[schema.PRUNER].eq(CONTROL), CONTROL)
     own = plain.assign(**{schema.SCHEDULE: schedule})

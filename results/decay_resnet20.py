@@ -1,4 +1,4 @@
-"""Tables of decay-resnet20/: how much classes of ResNet-20 move at a constant learning rate, and by its recipe."""
+"""Tables of decay-resnet20/: movement of ResNet-20's classes at a constant learning rate, and by its recipe."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +50,7 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return constant minus as printed, and pruned minus control, paired by seed.
+    """Return the constant rate minus the recipe as printed, and pruned minus control, paired by seed.
 
     `p_holm` of the primary outcome, constant minus as printed, is corrected over the two methods.
     """

@@ -16,7 +16,7 @@ from analysis.report.methods.same_accuracy import BELOW, same_accuracy
 from analysis.runs import schema, validation_counts
 from analysis.runs.validation_counts import ValidationRecalls
 
-# The methods of a question, by their names in equal_accuracy.csv.
+# The methods of each question, by their names in equal_accuracy.csv.
 _METHODS = {
     "1": {"up": "UP"},
     "5": {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "rp": "RP"},
@@ -38,7 +38,7 @@ def write_pooled(results: Path) -> None:
     Raises
     ------
     StudyError
-        A half has no frames, or they cannot be read.
+        If a half has no frames, or they cannot be read.
     """
     runs, predictions = folders.runs(results, folders.EQUAL, folders.EQUAL_UNSEEN)
     counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
@@ -52,13 +52,13 @@ def write_pooled(results: Path) -> None:
 def answers(results: Path) -> dict[str, Answer]:
     """Return the answers by the number of their question: differences from MP, in each half and in both together.
 
-    `NOT_EQUAL` stands behind the name of a row if the accuracies are not shown to be equal. An estimate of fewer than
-    ten pairs of networks is left out.
+    `NOT_EQUAL` is appended to the name of a row if the accuracies are not shown to be equal. Estimates from fewer than
+    ten pairs of networks are left out.
 
     Raises
     ------
     StudyError
-        A table of a study is missing.
+        If a table of a study is missing.
     """
     compared = {name: _by_comparison(results, path) for name, path in _TABLES.items()}
     return {question: Answer(dict(_rows(compared, names)), no_effect=0) for question, names in _METHODS.items()}

@@ -20,7 +20,7 @@ from analysis.study import cells, settings
 from analysis.study.arrays import run_arrays
 from analysis.study.predictions import StudyPredictions
 
-# The ratio that the released code's UP is asked for, and the one at which its MP and GP keep about as many weights.
+# Ratio asked of the released code's UP -> ratio at which its MP and GP keep about as many weights.
 _RATIOS = {4.0: 2.2, 10.0: 5.5, 20.0: 12.0, 50.0: 40.0}
 
 
@@ -33,7 +33,7 @@ def beside_released(results: Path) -> pd.DataFrame:
 
 
 def _means(results: Path, study: str) -> pd.Series:
-    """Return the means over the networks of each cell as text, by data set, print's pruner, ratio and mean."""
+    """Format the means over the networks of each cell, by data set, the paper's pruner, ratio and name of the mean."""
     alphas, by_cell = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
     networks = alphas.merge(by_cell[[*settings.CELL, schema.REALIZED_RATIO]])
     networks = networks[networks[schema.PRUNER] != settings.CONTROL]
@@ -51,7 +51,7 @@ def _means(results: Path, study: str) -> pd.Series:
 
 
 def describe_alpha(networks: pd.DataFrame) -> str:
-    """Return the mean alpha of the networks above chance, unless most guess, and how many guess."""
+    """Format the mean alpha of the networks above chance, unless most are at chance, and the number at chance."""
     at_chance = networks["at_chance"]
     texts = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
     return ", ".join([*texts, *_count_at_chance(networks)])
@@ -63,7 +63,7 @@ def _count_at_chance(networks: pd.DataFrame) -> list[str]:
 
 
 def at_equal_weights(results: Path) -> pd.DataFrame:
-    """Return UP of the released code, by the ratio asked for, against MP and GP that keep about as many weights."""
+    """Compare UP of the released code, by the ratio asked for, with MP and GP that keep about as many weights."""
     runs, predictions = folders.runs(results, folders.RELEASED, folders.RELEASED_WEIGHTS)
     up = runs[runs[schema.PRUNER].eq("up-signed") & runs[schema.RATIO].isin(_RATIOS)]
     others = runs[runs[schema.RATIO].isin(_RATIOS.values())]
@@ -88,7 +88,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: StudyPredictio
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return RP of ResNet-20 beside MP, ratio by ratio, and the variances of print's Table 11."""
+    """Return RP of ResNet-20 beside MP, ratio by ratio, and the variances of the paper's Table 11."""
     printed = published.table(11).set_index("Model").drop(columns="Before")
     by_method = {
         ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
@@ -111,7 +111,7 @@ _RANDOM = ("mp", "rp")
 
 
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the accuracy, slopes of the networks that do not guess, and of how many networks alpha is below 0."""
+    """Format accuracy, slopes of the networks above chance, and the number of networks with alpha below 0."""
     by_ratio = cells.alphas(run_arrays(runs)).groupby(schema.RATIO)
     by_name = {
         "accuracy": by_ratio["accuracy_after"].mean().map("{:.3f}".format),
@@ -135,7 +135,7 @@ def _mean(slopes: pd.Series) -> str:
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the slope of the half of all points nearest to the origin minus that of the others, under MP and `none`.
 
-    For `none`, return also the slope of the classes' means over networks, and of what a network has beside them.
+    For `none`, also return the slope of the classes' means over networks, and of the deviations from these means.
     """
     rows = []
     for dataset, chosen in runs[runs[schema.PRUNER].isin(["mp", settings.CONTROL])].groupby(schema.DATASET):

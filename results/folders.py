@@ -1,4 +1,4 @@
-"""Runs and tables from the folders of the studies, and tables and pictures into them."""
+"""Read runs and tables from the folders of the studies, and write tables and pictures to them."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -23,7 +23,7 @@ RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 
 
 def has_frames(results: Path, study: str) -> bool:
-    """Return whether a study has runs: `frames.zip`, or the folder `frames/` of an export that is not packed yet."""
+    """Return whether a study has frames: `frames.zip`, or the folder `frames/` of an unpacked export."""
     return any((results / study / name).exists() for name in ("frames.zip", "frames"))
 
 
@@ -34,19 +34,19 @@ def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, ReadPredictions]:
     Raises
     ------
     StudyError
-        A study has no frames, or they cannot be read.
+        If a study has no frames, or they cannot be read.
     """
     read, predictions = exports.read(exported(results, *studies))
     return read.runs, predictions
 
 
 def exported(results: Path, *studies: str) -> list[Path]:
-    """Return what `pruning-analysis export` wrote of studies, archives and folders.
+    """Return the archives and folders that `pruning-analysis export` wrote for some studies.
 
     Raises
     ------
     StudyError
-        A study has none.
+        If a study has none.
     """
     return [folder for name in studies for folder in exports.below(results / name)]
 
@@ -57,7 +57,7 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
     Raises
     ------
     StudyError
-        The table is missing.
+        If the table is missing.
     """
     path = results / study / name
     if not path.is_file():
@@ -66,7 +66,7 @@ def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:
 
 
 def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure] | None = None) -> None:
-    """Write tables as CSV files of these names, and pictures into `figures/`: aside first, and then renamed."""
+    """Write tables as CSV files and pictures to `figures/`, in a temporary folder first, which is then renamed."""
     with files.aside(folder) as new_folder:
         for name, content in tables.items():
             csv_text.write(content, new_folder / f"{name}.csv", missing=NOT_AVAILABLE)
@@ -76,7 +76,7 @@ def write(folder: Path, tables: Mapping[str, pd.DataFrame], pictures: Mapping[st
 
 
 def limit_colors(folder: Path) -> None:
-    """Store the pictures of studies with at most 256 colours each, which takes a third of the bytes."""
+    """Reduce the pictures of studies to at most 256 colours each, which takes a third of the bytes."""
     for path in sorted(folder.rglob("figures/*.png")):
         with Image.open(path) as picture:
             if picture.mode != "P":

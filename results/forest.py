@@ -1,4 +1,4 @@
-"""The pictures of good-et-al/details.md: the estimates of an answer, each with its interval."""
+"""Draw the pictures of good-et-al/details.md: the estimates of an answer, each with its interval."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -14,17 +14,17 @@ from analysis.report.methods.tables import TITLES
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.6, 0.35  # inches
 _TITLE_WIDTH = 28  # characters
-# What a title begins with, if it is of one of these outcomes; `alpha (new)` has the scale of `alpha`.
+# The beginnings of titles, by which their outcomes are recognised; `alpha (new)` has the scale of `alpha`.
 _BEGINNINGS = {
     TITLES[outcome]: outcome for outcome in (methods.ACCURACY, methods.EXCESS, methods.ALPHA, methods.RAW_SLOPE)
 }
 
 
 def forest(answer: Answer, title: str, note: str) -> Figure:
-    """Draw the estimates that have intervals: a panel for each title, in it a row for each thing that they are of.
+    """Draw the estimates that have intervals: a panel for each title, with a row for each row of the answer.
 
-    Panels of the same outcome have the same scale. They stand below those of the outcome before where every outcome has
-    as many.
+    Panels of the same outcome have the same scale. If every outcome has the same number of panels, each outcome has a
+    line of its own.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The tables and pictures of README.md and of the pages in good-et-al/, made from the studies' frames and tables."""
+"""Make the tables and pictures of README.md and of the pages in good-et-al/ from the studies' frames and tables."""
 
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -41,7 +41,7 @@ PAGES = {
     f"{GOOD_ET_AL}/paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
 }
 FIGURES = f"{GOOD_ET_AL}/figures"
-# The table of a name stands between these two lines.
+# The table of a name is between these two lines.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _TITLES = {
     "1": "UP minus MP, both a point less accurate than the control",
@@ -58,12 +58,12 @@ _NOTES = {"1": _NOT_EQUAL, "2": _TESTED, "3": _OF_NOISE, "4": _TESTED, "5": _NOT
 
 
 def write(results: Path) -> None:
-    """Put the tables into the pages of a folder of results, between their marks, and the pictures beside them.
+    """Put the tables into the pages of a folder of results, between their marks, and write the pictures.
 
     Raises
     ------
     StudyError
-        A table of a study is missing, or a page has no place for a table.
+        If a table of a study is missing, or a page has no place for a table.
     """
     lightest = answers.lightest_cells(*folders.runs(results, folders.TEXT))
     all_answers = answered(results, lightest)
@@ -87,7 +87,7 @@ def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]
     Raises
     ------
     StudyError
-        A table of a study is missing, or a question has no answer.
+        If a table of a study is missing, or a question has no answer.
     """
     all_answers = answers.answers(results, lightest) | equal_accuracy.answers(results)
     return dict(sorted(all_answers.items()))
@@ -107,7 +107,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
     Raises
     ------
     StudyError
-        The page has no place for a table.
+        If the page has no place for a table.
     """
     for name, table in all_tables.items():
         start, end = _START.format(name), _END.format(name)
@@ -124,7 +124,7 @@ def filled(name_of_page: str, page: str, all_tables: Mapping[str, pd.DataFrame])
 def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables by the name of their place.
 
-    They are the answers, what is beside print, the claims of the paper, and experiments on why ours differ from print.
+    They are the answers, comparisons with printed values, the paper's claims, and experiments on why ours differ.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
     Raises
     ------
     StudyError
-        A table of a study is missing.
+        If a table of a study is missing.
     """
-    # What takes longest is worked out by the other core, beside the rest.
+    # The slowest table is computed in another process, in parallel with the others.
     with ProcessPoolExecutor(1, get_context("fork" if figure_files.can_fork() else "spawn")) as other:
         at_equal_weights = other.submit(experiments.at_equal_weights, results)
         other_tables = _other_tables(results, all_answers, lightest)
@@ -150,7 +150,7 @@ def tables(results: Path, all_answers: Mapping[str, answers.Answer], lightest: p
 def _other_tables(
     results: Path, all_answers: Mapping[str, answers.Answer], lightest: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Return what `tables` does, without what it works out in another process."""
+    """Return the tables of `tables`, except the one that it computes in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )

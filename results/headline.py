@@ -1,4 +1,4 @@
-"""The numbers behind the first sentences of README.md: what pruning costs a class, and mitigations beside controls."""
+"""The numbers behind the first sentences of README.md: costs of pruning for a class, and effects of mitigations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,24 +14,24 @@ from analysis.rendering import formats
 from analysis.report.mitigation.outcomes import CONTROL_GAIN, GAIN, GAIN_BEYOND, MITIGATION
 from analysis.runs import frames, schema
 
-# The data sets and the mitigations, by their names in mitigation.csv.
+# Data sets, by their names in mitigation.csv.
 _DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10-jpeg": "CIFAR-10"}
-# The studies of gradual MP whose learning rate falls, and how many networks of which kind they have.
+# The studies of gradual MP with a decaying learning rate, and descriptions of their networks.
 _FALLING = {
     "decay": "twenty networks",
     "decay-confirmation": "twenty more",
     "decay-pruners": "twenty more again",
     "mitigation-resnet20": "ten ResNet-20s",
 }
-# The study whose networks chose the classes, so that its plain intervals are too narrow.
+# The study whose networks chose the classes, for which plain intervals would be too narrow.
 _CHOOSES = "decay"
 _MITIGATIONS = {"class offsets": "class offsets", "distill 0.5": "teacher"}
 
 
 def gradual(results: Path) -> pd.DataFrame:
-    """Return what gradual MP at ratio 20 costs the class that pays most, where the learning rate falls, in points.
+    """Return the cost of gradual MP at ratio 20 for the class that pays most, with decaying learning rates, in points.
 
-    The interval is the plain one over networks for a class that an earlier study named, and else that over networks
+    The interval is the plain one over networks if an earlier study named the class, or else the interval over networks
     and images.
     """
     rows = []
@@ -57,7 +57,7 @@ def gradual(results: Path) -> pd.DataFrame:
 
 
 def mitigations(results: Path) -> pd.DataFrame:
-    """Return what each mitigation does to the largest excess loss of pruned networks and of controls, in points."""
+    """Return the effect of each mitigation on the largest excess loss of pruned networks and of controls, in points."""
     rows = _gradual(results)
     table_rows = []
     for name, words in _MITIGATIONS.items():
@@ -75,10 +75,10 @@ def mitigations(results: Path) -> pd.DataFrame:
 
 
 def explained(results: Path, study: str) -> pd.DataFrame:
-    """Return how much of alpha's variance over the cells of a study follows from the accuracy that they lost.
+    """Return the share of alpha's variance over the cells of a study that the lost accuracy explains.
 
-    It is the squared correlation of the logarithm of a cell's mean alpha with that of accuracy before / after, over
-    the cells of which at most half of the networks guess. Those that guess have no alpha, and are left out of both.
+    This is the squared correlation of the logarithm of a cell's mean alpha with that of accuracy before / after, over
+    the cells with at most half of their networks at chance. Networks at chance have no alpha, and are left out.
     """
     networks = folders.table(results, study, "alpha.csv")
     by_cell = networks[networks[schema.PRUNER].ne("none")].groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
@@ -96,14 +96,14 @@ def explained(results: Path, study: str) -> pd.DataFrame:
 
 
 def _gradual(results: Path) -> pd.DataFrame:
-    """Return the rows of gradual MP on networks that nothing was chosen by, in the order of the data sets in print."""
+    """Return the rows of gradual MP on networks that had no part in any choice, in the papers' order of data sets."""
     rows = folders.table(results, "mitigation-confirmation", "mitigation.csv")
     rows = rows[rows[schema.PRUNER].eq("mp") & rows[schema.SCHEDULE].eq("cubic")]
     return rows.sort_values(schema.DATASET, key=_place, kind="stable")
 
 
 def _place(datasets: pd.Series) -> pd.Series:
-    """Return the places of data sets in the order in print."""
+    """Return the ranks of data sets in the papers' order."""
     return datasets.map(list(_DATASETS).index)
 
 

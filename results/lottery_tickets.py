@@ -1,4 +1,4 @@
-"""Tables and picture of lottery-tickets/: alpha of pruned networks that are trained again, beside that of a control."""
+"""Tables and picture of lottery-tickets/: alpha of rewound and retrained networks, beside that of a control."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ STUDY = "lottery-tickets"
 LEVEL = "level"
 LEVELS = 20
 MP, UP = "mp", "up"
-# What is compared with what. The first is primary, in alpha.
+# Pairs of pruners that are compared. The first is primary, in alpha.
 COMPARED = ((MP, CONTROL), (UP, MP))
-# Light and heavy pruning: what the two primary questions about MNIST compare, MP and the control.
+# Levels of light and of heavy pruning, in the two primary comparisons of MP and the control on MNIST.
 _LEVELS_OF = {"1 to 12": range(1, 13), "20": (LEVELS,)}
 _ASKED_LATER = "mnist"
 OUTCOMES = ("alpha", "raw_slope", "largest_excess", "beyond_floor", "accuracy")
-# Twenty intervals hold together with 95 %.
+# Twenty intervals hold jointly with 95 % confidence.
 _QUANTILE = 1 - 0.05 / (2 * LEVELS)
 _NAMES = {CONTROL: "control", MP: "MP", UP: "UP"}
 _TITLES = ("alpha", "alpha, MP minus control", "raw slope, MP minus control")
@@ -46,7 +46,7 @@ def write(results: Path) -> None:
 
 
 def level_networks(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of `network_measures.measure` of each network, with its level, from 1."""
+    """Return the measures of each network (`network_measures.measure`), with its level, counted from 1."""
     levels = dict(zip(runs[frames.RUN_ID], runs[frames.column(schema.ITERATION)].astype(int), strict=True))
     networks = network_measures.measure(runs)
     return networks.assign(**{LEVEL: networks[frames.RUN_ID].map(levels)})
@@ -66,7 +66,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, one row for each data set, outcome, pair and level
         dataset, outcome, pruner, minus, level, the row of `paired` with its interval, p_bonferroni, and `low` and
-        `high`: intervals that hold together over the 20 levels (Bonferroni).
+        `high`: intervals that hold jointly for the 20 levels (Bonferroni).
     """
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
@@ -89,7 +89,7 @@ def light_and_heavy(networks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, outcome), values in _by_seed(networks):
         for name, levels in _LEVELS_OF.items():
-            # A network that guesses is NaN, and so is a mean over it.
+            # A network at chance is NaN, and so is a mean that includes it.
             first, second = (values[pruner][list(levels)].mean(axis=1, skipna=False) for pruner in (MP, CONTROL))
             own = {schema.DATASET: dataset, "outcome": outcome, "levels": name}
             rows.append({**own, **paired(first, second, family=len(_LEVELS_OF))})
@@ -106,7 +106,7 @@ def _by_seed(networks: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataF
 
 
 def figure(levels: pd.DataFrame, differences: pd.DataFrame) -> Figure:
-    """Draw, for each data set, alpha at each level beside print, and MP minus the control in two outcomes."""
+    """Draw, for each data set, alpha at each level beside the paper's, and MP minus the control in two outcomes."""
     datasets = list(levels[schema.DATASET].unique())
     drawn, grid = page(
         (len(datasets), 3),

@@ -1,4 +1,4 @@
-"""Collect the margins of the study proportion/ from its controls, in the tracking store that holds them."""
+"""Collect the margins of the study proportion/ from its controls in the current tracking store."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> dict[str, int]:
-    """Write the margins of every data set that the current tracking store has all networks of, beside those there.
+    """Add the margins of every data set whose networks are all in the current tracking store to the stored ones.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def collect(folder: Path) -> dict[str, int]:
     Raises
     ------
     StudyError
-        The store has no pair of networks.
+        If the store has no pair of networks.
     """
     pairs = _pairs()
     if not pairs:
@@ -44,7 +44,7 @@ def collect(folder: Path) -> dict[str, int]:
 
 
 def _pairs() -> dict[str, pd.DataFrame]:
-    """Return ids of the pruned networks and their controls, by data set, if all seeds are there."""
+    """Return the ids of the pruned networks and their controls, by data set, for data sets with all seeds."""
     runs = pull.runs(margins.STUDY)
     runs = runs[
         runs[schema.SEED].isin(SEEDS) & (network_measures.param(runs, schema.FINE_TUNE_DECAY, "none") == "cosine")

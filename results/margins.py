@@ -1,4 +1,4 @@
-"""Table and picture of proportion/'s margins: whether noise on the margins of controls predicts what classes lose.
+"""Table and picture of proportion/'s margins: test whether noise on the controls' margins predicts class losses.
 
 The margin of an image is the logit of its class minus the largest other logit. If pruning adds normal noise to all
 margins, the error of a class after pruning follows from its margins before, and from the standard deviation of the
@@ -36,9 +36,9 @@ class Margins(NamedTuple):
     ----------
     label : (images,), integers from 0
     margin : (networks, images)
-        Of the controls.
+        Margins of the controls.
     right : (networks, images), bool
-        Whether each control is right after it was pruned instead.
+        Whether the pruned network of each control is right.
     """
 
     label: np.ndarray
@@ -56,7 +56,7 @@ def write(results: Path) -> None:
 
 
 def noise(margin: np.ndarray, error: float) -> float:
-    """Return the standard deviation of the noise that gives an error.
+    """Return the standard deviation of the noise that gives a certain error.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def noise(margin: np.ndarray, error: float) -> float:
     Returns
     -------
     float
-        0 if the error without noise is no smaller.
+        0 if the error without noise is at least as large.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def _errors(margin: np.ndarray, scale: float) -> np.ndarray:
 
 
 def expected_class_losses(margins: Margins) -> tuple[np.ndarray, np.ndarray]:
-    """Return the losses of each class that the margins predict, and those that it has, (networks, classes) each."""
+    """Return the class losses that the margins predict, and the observed losses, (networks, classes) each."""
     expected, losses = [], []
     for margin, right in zip(margins.margin, margins.right, strict=True):
         after = _errors(margin, noise(margin, 1 - right.mean()))
@@ -108,8 +108,8 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, class (its index), error_control, loss, and the losses that are expected from margins and in
-        proportion. All are means over networks.
+        dataset, class (its index), error_control, loss, and the losses expected from margins and in proportion. All are
+        means over networks.
     """
     rows = []
     for dataset, own in margins.items():
@@ -126,20 +126,20 @@ def table(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def _in_proportion(margins: Margins) -> np.ndarray:
-    """Return the losses of classes, (networks, classes), if all errors grew by one factor."""
+    """Return the class losses, (networks, classes), if all errors grew by the same factor."""
     right = margins.margin >= 0
     recall = np.array([_by_class(margins.label, each) for each in right])
     return expected_losses(recall, right.mean(1), right.mean(1) - margins.right.mean(1))
 
 
 def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
-    """Return how much of the differences between the classes' losses each expectation explains.
+    """Return the share of the differences between class losses that each expectation explains.
 
     Returns
     -------
     DataFrame
-        dataset, expectation, and `risk_judgement.foresight_of_sizes` of it; noise, the mean standard deviation, and
-        `median_margin` beside it.
+        dataset, expectation, and the result of `risk_judgement.foresight_of_sizes`; noise (the mean standard deviation)
+        and median_margin.
     """
     rows = []
     for dataset, own in margins.items():
@@ -154,7 +154,7 @@ def explained(margins: Mapping[str, Margins]) -> pd.DataFrame:
 
 
 def picture(margins: Mapping[str, Margins]) -> Figure:
-    """Draw the images near the border of each class, and below what classes lose against what is expected."""
+    """Draw the shares of images near each class's decision boundary, and below, losses against expected losses."""
     figure, grid = page(
         (2, len(margins)),
         (3.6 * len(margins) + 0.6, 7.2),
@@ -202,7 +202,7 @@ def _draw_losses(axes: Axes, margins: Margins) -> None:
 
 
 def save(folder: Path, margins: Mapping[str, Margins]) -> None:
-    """Write the margins of each data set, as numbers of 16 bits."""
+    """Write the margins of each data set, as 16-bit numbers."""
     arrays: dict[str, np.ndarray] = {}
     for dataset, own in sorted(margins.items()):
         arrays[f"{dataset} {LABEL}"] = own.label.astype(np.uint8)
@@ -217,7 +217,7 @@ def read(folder: Path) -> dict[str, Margins]:
     Raises
     ------
     StudyError
-        The file is missing or damaged.
+        If the file is missing or damaged.
     """
     names = [f"{dataset} {name}" for dataset in DATASETS for name in (LABEL, CONTROL, PRUNED)]
     return dict(_datasets(archives.read(folder / MARGINS, [], names)))

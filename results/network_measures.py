@@ -1,4 +1,4 @@
-"""What each network of a study did to its classes, and tables of networks: means, and p that are corrected."""
+"""Measures of each network of a study, and tables of their means and of corrected p-values."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from analysis.study.arrays import run_arrays
 
 
 def measure(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each run, without networks that guess.
+    """Return a row for each run, without networks at chance.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, pruner, ratio, seed, run_id; accuracy_before, accuracy, largest_excess, floor (what the noise of test
-        images makes of the largest excess loss) and beyond_floor, all in points; alpha and raw_slope; `gaps`, the dense
-        network's recall minus accuracy, in points, of each of its `classes`.
+        dataset, pruner, ratio, seed, run_id; accuracy_before, accuracy, largest_excess, floor (the largest excess loss
+        that noise of the test images alone would give) and beyond_floor, all in points; alpha and raw_slope; `gaps`,
+        the dense network's recall minus accuracy, in points, for each of its `classes`.
     """
     study = run_arrays(runs)
     rows = []
@@ -51,7 +51,7 @@ def measure(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
-    """Return a param's values; runs from before the param, and studies without it, have the default."""
+    """Return a param's values; runs without the param have the default."""
     column = frames.column(name)
     return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)
 
@@ -72,6 +72,6 @@ def means(networks: pd.DataFrame, keys: Sequence[str], outcomes: Sequence[str]) 
 
 
 def holm(p: pd.Series, is_primary: pd.Series) -> pd.Series:
-    """Return the p of the primary tests with Holm's correction over them, and no number for the others."""
+    """Return the p-values of the primary tests with Holm's correction over them, and NaN for the others."""
     primary = p[is_primary]
     return pd.Series(corrected(primary, len(primary))[1], primary.index).reindex(p.index)

@@ -1,4 +1,4 @@
-"""Tables and pictures of pies/: whether the images that pruning changes are those of rare classes, and abstention."""
+"""Tables and pictures of pies/: over-indexing of rare classes among images that pruning changes, and abstention."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,19 +31,19 @@ RARE, BALANCED = "rare", "balanced"
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 RARE_CLASSES = ("Trouser", "Pullover", "Sneaker")
 _DENSE, _PRUNED, _CONTROL, _DOUBT = "dense", "pruned", "control", "doubt"
-# By what a pruned network abstains. Its own confidence is what the others are compared with.
+# Criteria by which a pruned network abstains. The others are compared with its own confidence.
 DISPUTE, OWN, MEAN, DENSE_ALONE = "dispute", "own confidence", "mean confidence", "dispute of dense networks"
 _DOUBTS = (DISPUTE, OWN, MEAN, DENSE_ALONE)
 _COVERAGES = np.linspace(0.5, 1, 51)
 _PRIMARY_COVERAGE = 0.9
-_LEAST_DOUBT = 1e-7  # of a confidence of 1
+_LEAST_DOUBT = 1e-7  # stored for a confidence of 1, whose logarithm would be infinite
 
 
 class Population(NamedTuple):
-    """Predicted classes of networks of one training, and how much each pruned network doubts each image.
+    """Predicted classes of the networks of one training, and the doubt of each pruned network about each image.
 
-    Each is (networks, images), and row i of all belongs to one seed. `doubt` is the logarithm of 1 minus the
-    confidence.
+    All arrays are (networks, images), and their rows i belong to the same seed. `doubt` is the decimal logarithm of
+    1 minus the confidence.
     """
 
     dense: np.ndarray
@@ -53,7 +53,7 @@ class Population(NamedTuple):
 
 
 def write(results: Path) -> None:
-    """Write the tables and pictures of the study, if its answers are there."""
+    """Write the tables and pictures of the study, if its answers are stored."""
     folder = results / STUDY
     if not (folder / ANSWERS).is_file():
         return
@@ -98,12 +98,12 @@ def read(folder: Path) -> tuple[np.ndarray, dict[str, Population]]:
 
 
 def over_indices(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the index of each class, and of the rare ones together, among PIEs of halves.
+    """Return the index of each class, and of the rare classes together, among PIEs of halves.
 
     Returns
     -------
     DataFrame
-        networks (`RARE` or `BALANCED`), compared (pruned or control), group, and what `over_indexing` returns.
+        networks (`RARE` or `BALANCED`), compared (pruned or control), group, and the columns of `over_indexing`.
     """
     tables = []
     for name, population in populations.items():
@@ -130,13 +130,13 @@ def _is_rare(label: np.ndarray) -> np.ndarray:
 
 
 def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return how accurate pruned networks are on the images that are left, by what they abstain by.
+    """Return the accuracy of pruned networks on the images that are left, for each criterion of abstention.
 
     Returns
     -------
     DataFrame
         networks, by (one of `_DOUBTS`), coverage, accuracy with its interval over networks, and minus_own with its
-        interval: the accuracy minus that by the own confidence, paired. All are in points.
+        interval: the accuracy minus that with abstention by the own confidence, paired. All are in points.
     """
     rows = []
     for name, population in populations.items():
@@ -152,7 +152,7 @@ def abstention(label: np.ndarray, populations: Mapping[str, Population]) -> pd.D
 
 
 def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarray]:
-    """Return the accuracies at each coverage in points, (networks, coverages), by what networks abstain by."""
+    """Return the accuracies at each coverage in points, (networks, coverages), by criterion of abstention."""
     doubt = population.doubt.astype(float)
     mean_doubt = np.broadcast_to((10**doubt).mean(0), doubt.shape)
     doubts = disputes(population.dense, population.pruned), doubt, mean_doubt, disputes(population.dense)
@@ -165,7 +165,7 @@ def _accuracies(label: np.ndarray, population: Population) -> dict[str, np.ndarr
 
 
 def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> pd.DataFrame:
-    """Return the two primary tests of the plan, of the rare networks, with Holm's correction.
+    """Return the two primary tests of the plan, on networks with rare classes, with Holm's correction.
 
     Returns
     -------
@@ -192,14 +192,14 @@ def primary_tests(label: np.ndarray, populations: Mapping[str, Population]) -> p
 
 
 def writers(results: Path) -> pd.DataFrame:
-    """Return how far the writers of MNIST's digits over-index, in the networks of decay that fell to 0.
+    """Return the over-indexing of the writers of MNIST's digits, in networks of decay/ with a decaying rate.
 
     Returns
     -------
     DataFrame, a row for each series of writers and one for all writers
-        group, images, pies, pies_placebo, index and index_placebo; of a series also the other columns of
-        `over_indexing`. In the row of all writers the indices are the standard deviations over writers, in which each
-        writer counts as its images.
+        group, images, pies, pies_placebo, index and index_placebo; for a series also the other columns of
+        `over_indexing`. In the row of all writers, the indices are standard deviations over writers, weighted by their
+        numbers of images.
     """
     study = StudyData.from_frames(folders.exported(results, "decay"))
     runs = study.runs
@@ -256,7 +256,7 @@ def _draw_indices(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def abstention_figure(abstentions: pd.DataFrame) -> Figure:
-    """Draw the accuracy on the images that are left against their share, minus that by the own confidence."""
+    """Draw the accuracy on the images left, minus that with abstention by own confidence, against their share."""
     figure, grid = page(
         (1, 2),
         (8.4, 3.4),

@@ -1,4 +1,4 @@
-"""Tables and picture of proportion/: whether pruning multiplied the error of every class by one factor."""
+"""Tables and picture of proportion/: test whether pruning multiplied the error of every class by the same factor."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,13 +29,13 @@ from analysis.study.settings import CONTROL, is_mitigated
 STUDY = "proportion"
 # The studies of the plan, whose networks are new.
 _PLANNED = ("proportion", "proportion-mlp", "width", "resnet20-full", "lottery-dip")
-# Their learning rate falls in steps, to a thousandth of the largest.
+# The recipe whose learning rate decays in steps, to a thousandth of the largest.
 _FALLING = "resnet-cifar"
 NEW, THESE = "new images", "these images"
 _FEWEST_SEEDS = 4
-# Beyond it networks collapse.
+# At larger ratios, networks collapse.
 LARGEST_RATIO = 20
-# Below this growth of the error all predictions of the slope agree.
+# Below this growth of the error, all predictions of the slope agree closely.
 _SMALLEST_GROWTH = 1.05
 _QUANTIZED = {
     quantized_training.LENET5: ("fashion-mnist", "lenet5"),
@@ -46,12 +46,12 @@ COLORS = dict(zip(DATASETS, (ABOVE, BELOW, DIFFERENT), strict=True))
 
 
 def write(results: Path) -> None:
-    """Write the tables of stored networks and of printed ones, and the picture of both.
+    """Write the tables of stored networks and of printed networks, and the picture of both.
 
     Raises
     ------
     StudyError
-        The frames of a study cannot be read.
+        If the frames of a study cannot be read.
     """
     tables = {
         "stored": stored(results),
@@ -63,17 +63,17 @@ def write(results: Path) -> None:
 
 
 def stored(results: Path) -> pd.DataFrame:
-    """Return two rows for each cell with stable controls of the studies that were there before the plan.
+    """Return two rows for each cell with stable controls in the studies that existed before the plan.
 
-    A control counts as stable if its learning rate falls, so that further training hardly changes its classes.
+    A control counts as stable if its learning rate decays, because further training then hardly changes its classes.
 
     Returns
     -------
     DataFrame
-        study, dataset, model, pruner, ratio, `setting` (what else tells cells apart), n (networks), `images` (whether
-        the row is for new images or on these), accuracies of controls and pruned networks, odds_ratio;
-        error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of equal losses,
-        of proportional errors, and of the test of equivalence.
+        study, dataset, model, pruner, ratio, `setting` (other settings that identify the cell), n (networks), `images`
+        (whether estimates are for new images or for these images), accuracies of controls and pruned networks,
+        odds_ratio; error_growth, raw_slope_on_none, proportionality and alpha_beyond, each with a 95 % interval; p of
+        equal losses, of proportional errors, and of the equivalence test.
     """
     cells = [
         row
@@ -91,13 +91,13 @@ def stored(results: Path) -> pd.DataFrame:
 
 
 def _stored(results: Path) -> list[str]:
-    """Return the studies that were there before the plan."""
+    """Return the studies that existed before the plan."""
     studies = (path.name for path in sorted(results.iterdir()) if folders.has_frames(results, path.name))
     return [study for study in studies if study not in _PLANNED]
 
 
 def _stable_runs(results: Path, study: str) -> Iterator[tuple[RunArrays, StudyPredictions]]:
-    """Yield the runs of a study whose learning rate falls after pruning, if there are any."""
+    """Yield the runs of a study whose learning rate decays after pruning, if there are any."""
     runs, read = folders.runs(results, study)
     falls = network_measures.param(runs, schema.FINE_TUNE_DECAY, "none").ne("none")
     falls |= network_measures.param(runs, schema.RECIPE, "").eq(_FALLING)
@@ -130,7 +130,7 @@ def _rare_classes(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _writers(results: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the two series of writers of MNIST's digits, which take the place of classes."""
+    """Yield the rows for the two series of writers of MNIST's digits, in place of classes."""
     table = pd.read_csv(results / "prune-responsibly" / "groups" / "mnist.csv")
     series = np.unique(table["series"], return_inverse=True)[1]
     for study in decay.STUDIES if folders.has_frames(results, decay.STUDIES[0]) else ():
@@ -146,7 +146,7 @@ def _writers(results: Path) -> Iterator[dict[str, Any]]:
 
 
 def _of_answers(label: np.ndarray, control: np.ndarray, compressed: np.ndarray) -> CellProportion:
-    """Compare networks with their controls by whether they are right, (networks, images) bool each."""
+    """Compare networks with their controls, given whether each is right about each image, (networks, images) bool."""
     recalls = [
         np.array([np.bincount(label, row) for row in each]) / np.bincount(label) for each in (control, compressed)
     ]
@@ -180,14 +180,14 @@ def _tests(found: Proportion | None) -> dict[str, float]:
 
 
 def explained(results: Path, studies: Iterable[str]) -> pd.DataFrame:
-    """Return how much of the slopes' distance from 1 the growth of the error explains, over the cells of each study.
+    """Return the share of the slopes' distances from 1 that the growth of the error explains, for each study.
 
     Returns
     -------
     DataFrame
-        study, dataset, model, cells (pruners and ratios up to 20, without what spares classes), smallest_growth (of the
-        cells that are left in), cells, n (seeds), and the explained part with a 95 % interval: a jackknife over seeds,
-        each of which leaves all cells together.
+        study, dataset, model, smallest_growth (of the error in the cells that count), cells (number of pruners and
+        ratios up to 20, without mitigations), n (seeds), and the explained part with a 95 % interval by the jackknife
+        over seeds, which leaves a seed out of all cells together.
     """
     return pd.DataFrame(
         [
@@ -213,7 +213,7 @@ def _plain_cells(arrays: RunArrays) -> Iterator[tuple[Any, list[np.ndarray]]]:
 
 
 def _explained(arrays: RunArrays, cells: list[np.ndarray], smallest: float) -> dict[str, Any] | None:
-    """Return the explained part of cells whose error grows by so much at least; None where there are too few."""
+    """Return the explained part of cells whose error grows by at least a factor; None if there are too few."""
     found = [proportions.cell_proportion(arrays, rows) for rows in cells]
     cells = [
         rows
@@ -237,17 +237,17 @@ def _part(arrays: RunArrays, cells: list[np.ndarray]) -> float:
 
 
 def relative_recall(results: Path) -> pd.DataFrame:
-    """Return how well proportional errors predict the relative recall of Hooker et al. (2019, equation 3).
+    """Return the relative recall of Hooker et al. (2019, equation 3), beside the prediction of proportional errors.
 
     Relative recall is the recall of a class after pruning divided by that of the control. If all classes lost the same
-    share of their recall, it would be the relative accuracy.
+    share of their recall, it would equal the relative accuracy.
 
     Returns
     -------
     DataFrame
-        A row for each cell of the stored studies whose error grows by a twentieth or more: study, dataset, model,
-        pruner, ratio, setting, n; the lowest relative recall of a class and what is expected of this class; and the
-        part of the squared distances from the relative accuracy that is explained.
+        A row for each cell of the stored studies whose error grows by at least 5 %: study, dataset, model, pruner,
+        ratio, setting, n; the lowest relative recall of a class and the value expected for this class; and the
+        explained part of the squared distances from the relative accuracy.
     """
     return pd.DataFrame(
         [
@@ -261,7 +261,7 @@ def relative_recall(results: Path) -> pd.DataFrame:
 
 
 def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | None:
-    """Return the row of a cell; None where its error hardly grows, or less than four networks have a control."""
+    """Return the row of a cell; None if its error hardly grows, or fewer than four networks have a control."""
     if len(rows) < _FEWEST_SEEDS:
         return None
     has, controls = arrays.classes_of(rows), arrays.controls[rows]
@@ -282,14 +282,14 @@ def _relative_recall(arrays: RunArrays, rows: np.ndarray) -> dict[str, Any] | No
 
 
 def printed() -> pd.DataFrame:
-    """Return what proportional errors predict of the printed tables, from dense networks on, without intervals.
+    """Compare the printed tables with proportional errors, from the dense networks on, without intervals.
 
     Returns
     -------
     DataFrame
         table, networks, ratio, accuracy_before, accuracy (as printed), alpha (as printed), odds_ratio, error_growth,
-        raw_slope, proportionality. Table 11 has recall variances and no accuracies: `raw_slope` is the root of the
-        variance after pruning over that before, and the accuracy is what it would be if the errors grew by as much.
+        raw_slope, proportionality. Table 11 has recall variances but no accuracies: its `raw_slope` is the root of the
+        variance after pruning divided by that before, and its accuracy the one that errors growing by this factor give.
     """
     return pd.DataFrame([*_of_accuracies(12, "lottery tickets"), *_of_accuracies(13, "CHIP"), *_of_variances()])
 
@@ -334,7 +334,7 @@ def _of_variances() -> Iterator[dict[str, Any]]:
 
 
 def picture(networks: pd.DataFrame, in_print: pd.DataFrame) -> Figure:
-    """Draw the slope against the growth of the error: a dot a cell, and crosses for cells in print."""
+    """Draw the slope against the growth of the error: a dot for each cell, and a cross for each printed cell."""
     figure, grid = page(
         (1, 1),
         (5.6, 5.2),

@@ -1,4 +1,4 @@
-"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, from their new networks alone."""
+"""Tables and picture of the planned outcomes of proportion/ and proportion-mlp/, from new networks only."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ _TRAININGS = {
     ("none", "last"): "constant, last",
     ("none", "none"): "constant, best",
 }
-# The 95 % interval of proportionality lies outside these where the law is refuted.
+# The law is refuted if the 95 % interval of proportionality is outside these bounds.
 _NEARLY_PROPORTIONAL = 0.8, 1.2
 
 
@@ -78,7 +78,7 @@ def _planned_cells(arrays: RunArrays) -> Iterator[tuple[dict[str, Any], np.ndarr
 
 
 def new_cells(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return two rows for each cell, for new images and on these, with the columns of `proportion.stored`."""
+    """Return two rows for each cell, for new images and for these images, with the columns of `proportion.stored`."""
     return pd.DataFrame(
         [
             row
@@ -119,13 +119,13 @@ def primary(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def new_classes(arrays: RunArrays, predictions: StudyPredictions) -> pd.DataFrame:
-    """Return what each class loses to gradual magnitude pruning at ratio 20, and what of it is beyond its proportion.
+    """Return the loss of each class by gradual magnitude pruning at ratio 20, and its part beyond proportion.
 
     Returns
     -------
     DataFrame
         dataset, class, n, error_control, loss, and the columns of `proportion.disproportionate_losses`; means over
-        networks, of the planned training.
+        networks with the planned training.
     """
     tables = []
     for key, rows in _planned_cells(arrays):
@@ -153,8 +153,8 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         dataset, training, n; alpha of the control, from its dense network on, and chance movement of control and pruned
-        networks, in points: the largest loss beyond the accuracy of a single network; means over networks with 95 %
-        intervals over them; proportionality on these images.
+        networks, which is the largest loss of a class beyond the accuracy in points; means over networks with 95 %
+        intervals; proportionality on these images.
     """
     columns = runs[[frames.RUN_ID, schema.SCHEDULE, "training"]]
     networks = network_measures.measure(runs).merge(columns, on=frames.RUN_ID)
@@ -169,7 +169,7 @@ def trainings(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def picture(cells: pd.DataFrame, stored: pd.DataFrame, printed: pd.DataFrame) -> Figure:
-    """Draw alpha against the odds ratio of the error: new networks, networks that were there before, and print."""
+    """Draw alpha against the odds ratio of the error, for new networks, earlier networks, and printed ones."""
     figure, grid = page(
         (1, 1),
         (5.6, 5.2),

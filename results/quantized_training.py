@@ -1,4 +1,4 @@
-"""Tables and pictures of quantized-training*/: what weights of few bits cost classes, while training and after it."""
+"""Tables and pictures of quantized-training*/: costs of few-bit weights for classes, during training and after it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -34,9 +34,9 @@ _CLASSES = {LENET5: CLASSES, RESNET20: CIFAR10}
 BITS = (4, 8)
 DENSE, CONTROL = "dense", "control"
 _WHEN = {"while": WHILE_TRAINING, "after": AFTER_TRAINING}
-# Networks of one dense network, by the names that tables give them: "while 4" is quantised while training, to 4 bits.
+# Names of quantised networks in tables: "while 4" is quantised to 4 bits during training.
 QUANTIZED = tuple(f"{when} {bits}" for bits in BITS for when in _WHEN)
-# Rounded to 4 bits afterwards like "after 4", with the statistics of BatchNorm estimated again.
+# Rounded to 4 bits after training like "after 4", with BatchNorm's statistics estimated again.
 ANEW = "after 4, new statistics"
 _STATISTICS_FROM = 6_400  # training images
 _COLORS = {"while": ABOVE, "after": BELOW}
@@ -47,7 +47,7 @@ Answers = Mapping[str, np.ndarray]
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of each study whose answers are there."""
+    """Write the tables and the picture of each study whose answers are stored."""
     for study, classes in _CLASSES.items():
         folder = results / study
         if (folder / ANSWERS).is_file():
@@ -65,10 +65,10 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str, data: Path | None = None) -> None:
-    """Write which test images each network of the study gets right, from the tracking store.
+    """Write whether each network of the study is right about each test image, from the tracking store.
 
-    Where the study has no runs that were quantised after training, its controls are rounded here, to 4 bits also with
-    new statistics of BatchNorm. Then the store has to be the current one, and `data` is the .npz file of the data set.
+    If the study has no runs that were quantised after training, its controls are rounded here, and for 4 bits also with
+    new statistics of BatchNorm. The store must then be the current one, and `data` the .npz file of the data set.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _run_ids(runs: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _rounded_answers(controls: Iterable[str], content: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return which test images of a data set's file the controls get right once they are rounded, in bits."""
+    """Return whether the rounded controls are right about each test image of a data set's file, as packed bits."""
     images, label, train_images = (content[name] for name in ("test_images", "test_labels", "train_images"))
     count = min(len(train_images), _STATISTICS_FROM)
     drawn = np.random.default_rng(0).choice(len(train_images), count, replace=False)
@@ -116,10 +116,10 @@ def _rounded_answers(controls: Iterable[str], content: Mapping[str, np.ndarray])
 def rounded_afterwards(
     run_ids: Iterable[str], images: np.ndarray, bits: int, statistics_from: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return what networks of the current tracking store predict once their weights are rounded, [networks, images].
+    """Return the predictions of networks of the current tracking store with rounded weights, [networks, images].
 
-    The images are as a data set's file has them, [N, H, W, C] or [N, H, W]. With `statistics_from`, BatchNorm's
-    statistics are the means of those of batches of 128 of these images.
+    The images are as in a data set's file, [N, H, W, C] or [N, H, W]. With `statistics_from`, BatchNorm's statistics
+    are means over batches of 128 of these images.
     """
     import torch  # here, so that tables and pictures are made without it
 
@@ -147,12 +147,12 @@ def rounded_afterwards(
 
 
 def read(folder: Path) -> tuple[np.ndarray, Answers]:
-    """Return the labels, (images,), and which images each network gets right.
+    """Return the labels, (images,), and whether each network is right about each image.
 
     Raises
     ------
     StudyError
-        The file is damaged.
+        If the file is damaged.
     """
     names = (CONTROL, *QUANTIZED)
     arrays = archives.read(folder / ANSWERS, (schema.LABEL, DENSE, *names), [ANEW])
@@ -170,7 +170,7 @@ def largest_excess(label: np.ndarray, answers: Answers, name: str) -> np.ndarray
 
 
 def networks(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return a row for each network: its place among the ten, its name, accuracy, and largest excess loss in points."""
+    """Return a row for each network: its index, its name, accuracy, and largest excess loss in points."""
     rows = []
     for name, right in answers.items():
         excess = largest_excess(label, answers, name) if name != DENSE else np.full(len(right), np.nan)
@@ -196,10 +196,10 @@ def summary(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
-    """Return while training minus after training and minus the control, in points, paired by dense network.
+    """Compare quantisation during training with that after training and with the control, paired by dense network.
 
-    The outcomes are the largest excess loss and the accuracy. `p_holm` of the largest excess loss, minus after
-    training, is corrected over both bits.
+    The outcomes are the largest excess loss and the accuracy, in points. `p_holm` of the largest excess loss, against
+    quantisation after training, is corrected over both numbers of bits.
     """
     compared = [(AFTER_TRAINING, bits, f"after {bits}") for bits in BITS] + [(CONTROL, bits, CONTROL) for bits in BITS]
     compared += [(ANEW, 4, ANEW)] if ANEW in answers else []
@@ -217,9 +217,9 @@ def comparisons(label: np.ndarray, answers: Answers) -> pd.DataFrame:
 
 
 def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
-    """Return what each class loses, in points, by the moderated test, with Holm's correction over the classes.
+    """Return the loss of each class, in points, by the moderated test, with Holm's correction over the classes.
 
-    Rows are of quantised networks against the control, and of those quantised while training against after it.
+    Quantised networks are compared with the control, and those quantised during training with those quantised after it.
     """
     pairs = [(name, CONTROL) for name in QUANTIZED] + [(f"while {bits}", f"after {bits}") for bits in BITS]
     tables = []
@@ -235,9 +235,9 @@ def class_table(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> 
 
 
 def class_costs(label: np.ndarray, answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the class that costs most beyond the accuracy, a row of `costliest` for each pair of networks.
+    """Return, for each pair of networks, the class that loses most beyond the accuracy, as in `costliest`.
 
-    Quantised networks are against the control, and those quantised while training against after it, and the reverse.
+    Quantised networks are compared with the control, and those quantised during and after training with each other.
     """
     pairs = [(name, CONTROL) for name in (*QUANTIZED, ANEW) if name in answers]
     ways = [(f"while {bits}", f"after {bits}") for bits in BITS]
@@ -255,7 +255,7 @@ def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def picture(measured: pd.DataFrame, losses: pd.DataFrame) -> Figure:
-    """Draw the largest excess loss of each network, and what each class loses, for both ways and numbers of bits.
+    """Draw the largest excess loss of each network, and the loss of each class, for both ways and numbers of bits.
 
     `measured` is as `networks` returns it, and `losses` as `class_table` does.
     """

@@ -38,8 +38,8 @@ from analysis.runs import exports
 from analysis.study.study import ReportOptions, StudyData
 
 RESULTS = Path(__file__).parent
-# The studies that repeat the papers' experiments. In a study of other questions the papers' pictures would show what
-# `slopes`, `class_losses` and `accuracy` show.
+# The studies that repeat the papers' experiments. In studies of other questions, the papers' pictures would repeat
+# `slopes`, `class_losses` and `accuracy`.
 WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 _WITH_TABLES = (
     class_costs,
@@ -65,8 +65,8 @@ _WITH_TABLES = (
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Make all files beside `frames.zip` again in STUDIES, by default in every study, and then the pages about all."""
-    gc.set_threshold(100_000)  # figures and frames have very many objects, and few of them are garbage
+    """Rebuild all files beside `frames.zip` in STUDIES; by default in every study, and then the pages about all."""
+    gc.set_threshold(100_000)  # figures and frames have very many objects, few of which are garbage
     try:
         if studies:
             rebuild_all(studies)
@@ -99,7 +99,7 @@ def find_studies(results: Path) -> list[Path]:
 
 
 def rebuild_all(studies: Sequence[Path]) -> None:
-    """Rebuild studies, as many at a time as there are processor cores, the largest first.
+    """Rebuild studies, one per processor core at a time, largest first.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
-    # The tables of a study, where they are already there, say more than its frames.
+    # The size includes existing tables, which predict the time better than frames alone.
     largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
-    start = "fork" if figure_files.can_fork() else "spawn"  # which takes seconds
+    start = "fork" if figure_files.can_fork() else "spawn"  # spawning takes seconds
     with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:
         started = [pool.submit(_timed, study) for study in largest_first]
         try:
@@ -128,13 +128,13 @@ def _timed(study: Path) -> str:
 
 
 def rebuild(study: Path, output: Path) -> list[Path]:
-    """Write the report of all that `pruning-analysis export` wrote to a study's folder.
+    """Write the report of a study from all exports of `pruning-analysis export` in its folder.
 
-    A study's `groups/` has a table of groups of test images for each data set that has one.
+    A study's `groups/` has a table of groups of test images for each data set that has groups.
 
-    Some files are left to `pruning-analysis report --frames`. SVGs and the page of SVGs grow with the number of
-    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made for
-    `WITH_PAPER_PICTURES` alone.
+    Some files are written only by `pruning-analysis report --frames`: SVGs and their page grow with the number of
+    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made only
+    for `WITH_PAPER_PICTURES`.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     )
     content = report.report(StudyData.from_frames(exports.below(study)), options)
     content = replace(content, sections=[_without_large_tables(section) for section in content.sections])
-    return page.write_markdown(content, output, processes=1)  # each core has a study of its own
+    return page.write_markdown(content, output, processes=1)  # because studies run in parallel
 
 
 def _without_large_tables(section: page.Section) -> page.Section:

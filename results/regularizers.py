@@ -1,4 +1,4 @@
-"""Tables and pictures of regularizers/: undecayed beside magnitude pruning, its masks and its networks."""
+"""Tables and pictures of regularizers/: undecayed against magnitude pruning, by their masks and their networks."""
 
 from pathlib import Path
 
@@ -18,20 +18,20 @@ from analysis.statistics.intensification import excess_loss
 from analysis.statistics.resampling import mean_interval
 
 STUDY, NETWORKS, FINE_TUNED = "regularizers", "networks.csv", "fine_tuned.csv"
-# The share of the prunable weights that is kept at each ratio, which is the overlap that chance gives.
+# The share of the prunable weights that is kept at each ratio, which is the expected overlap by chance.
 SHARE_OF_WEIGHTS = {4: 0.24, 10: 0.08, 20: 0.03}
 RATIOS = tuple(SHARE_OF_WEIGHTS)
-_QUOTIENT = "quotient"  # of the norms of the objective's gradient and of the penalty's part of it
+_QUOTIENT = "quotient"  # norm of the objective's gradient / norm of the penalty's part of it
 _TRAINING = "training"
 _OVERLAPS = [f"overlap_{ratio}" for ratio in RATIOS]
 _MEASURES = [_QUOTIENT, schema.PENALTY_GRADIENT_NORM, "accuracy", *_OVERLAPS]
-# The two trainings that the derivation of decoupled decay says are the same.
+# The two trainings that are equivalent by the derivation of decoupled decay.
 _DECOUPLED, _AS_STRONG = "decoupled 0.05", "l2 0.005"
 _COLORS = {"l2 0.0005": NEUTRAL, _AS_STRONG: BELOW, "l1 0.0001": DIFFERENT, _DECOUPLED: ABOVE}
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of the study, if its networks are there."""
+    """Write the tables and the pictures of the study, if its table of networks is stored."""
     folder = results / STUDY
     if not (folder / NETWORKS).is_file():
         return
@@ -47,11 +47,11 @@ def write(results: Path) -> None:
 
 
 def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
-    """Write a row for each dense network of the study, and for each that was fine-tuned, from the tracking store.
+    """Write a row for each dense network and each fine-tuned network of the study, from the tracking store.
 
-    Of a dense network the columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the
-    overlap of undecayed and magnitude pruning at each of `RATIOS`; of a fine-tuned one training, seed, pruner, ratio,
-    accuracy, and the largest excess loss of a class beyond that of the control.
+    For dense networks the columns are training (regulariser and weight decay), seed, accuracy, the three norms, and the
+    overlap of undecayed and magnitude pruning at each of `RATIOS`; for fine-tuned networks they are training, seed,
+    pruner, ratio, accuracy, and the largest excess loss of a class from the control.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     undecayed = runs[runs[schema.PRUNER].eq("up")]
@@ -68,7 +68,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
 
 def _fine_tuned(runs: pd.DataFrame, trainings: pd.Series) -> pd.DataFrame:
-    """Return a row for each network that was fine-tuned; `trainings` are those of the dense networks by id."""
+    """Return a row for each fine-tuned network; `trainings` has the training of each dense network by id."""
     own = runs[runs[frames.column("fine_tune_epochs")].ne("0")].join(trainings, on=schema.DENSE_RUN_ID)
     recalls = [name for name in own if name.startswith("recall_after/")]
     measured = own.set_index(schema.DENSE_RUN_ID)[["accuracy_after", *recalls]]
@@ -119,7 +119,7 @@ def correlations(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def decoupled(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return decoupled decay minus the L2 penalty that the derivation says is as strong, paired by seed."""
+    """Return decoupled decay minus the L2 penalty that is equally strong by the derivation, paired by seed."""
     measured = _measured(networks).set_index([_TRAINING, schema.SEED])
     one, other = (measured.loc[name] for name in (_DECOUPLED, _AS_STRONG))
     return pd.DataFrame([{"measure": name, **paired(one[name], other[name])} for name in _MEASURES])
@@ -131,8 +131,8 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        training, ratio, outcome, the row of `paired`, and p_holm: of the accuracies at ratio 20, which are the primary
-        outcome, corrected for the number of trainings.
+        training, ratio, outcome, the row of `paired`, and p_holm, which only the primary outcome has: the accuracies at
+        ratio 20, corrected for the number of trainings.
     """
     outcomes = ["accuracy", "largest_excess"]
     by_pruner = fine_tuned.set_index([_TRAINING, schema.RATIO, schema.SEED])[[schema.PRUNER, *outcomes]]
@@ -149,7 +149,7 @@ def comparisons(fine_tuned: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(compared: pd.DataFrame) -> Figure:
-    """Draw undecayed minus magnitude pruning after fine-tuning, with intervals: a panel an outcome."""
+    """Draw undecayed minus magnitude pruning after fine-tuning, with intervals, a panel for each outcome."""
     figure, grid = page(
         (1, 2),
         (8.4, 3.2),
@@ -174,7 +174,7 @@ def differences(compared: pd.DataFrame) -> Figure:
 
 
 def overlap(networks: pd.DataFrame) -> Figure:
-    """Draw the overlap of undecayed and magnitude pruning against how large the gradient is, a dot a network."""
+    """Draw the overlap of undecayed and magnitude pruning against the gradient quotient, a dot for each network."""
     measured = _measured(networks)
     figure, grid = page(
         (1, len(RATIOS)),

@@ -1,4 +1,4 @@
-"""The comparisons of resnet20/: undecayed minus magnitude pruning, by the ratio asked for and by the weights left."""
+"""The comparisons of resnet20/: undecayed minus magnitude pruning, at the same ratio asked or weights left."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ STUDY = "resnet20"
 AS_ASKED, BY_WEIGHTS, BY_TEXT = "released, same ratio asked", "released, as many weights", "text"
 OUTCOMES = (methods.ALPHA, methods.RAW_SLOPE, methods.EXCESS, methods.ACCURACY)
 TEXT, RELEASED = "paper", "released"  # the values of `schema.PROTOCOL`
-# The ratio at which MP keeps as many weights as the released UP does that is asked for the first number.
+# Ratio asked of the released UP -> ratio at which MP keeps as many weights.
 _AS_MANY = {50.0: 32.0, 10.0: 5.4}
 _PRIMARY_RATIO, _PRIMARY = 50.0, (AS_ASKED, BY_WEIGHTS)
 _ALL = "all"
@@ -33,7 +33,7 @@ _EQUAL = {
     "at_equal_accuracy_low": "difference_low",
     "at_equal_accuracy_high": "difference_high",
 }
-_ON_GPU = 3  # the seeds to this one were trained on a GPU
+_ON_GPU = 3  # seeds up to this one were trained on a GPU
 
 
 def write(results: Path) -> None:
@@ -50,7 +50,7 @@ def write(results: Path) -> None:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return UP minus MP by each protocol, paired by seed, for all seeds and for those trained on a CPU alone.
+    """Return UP minus MP by each protocol, paired by seed, for all seeds and for those trained on a CPU.
 
     `p_holm` is corrected over the two primary tests: alpha of the released UP asked for 50, minus that of MP asked for
     50, and minus that of MP with as many weights.
@@ -80,9 +80,9 @@ def _pairs(networks: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def at_equal_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return alpha of the released UP minus that of MP at the ratio at which MP is as accurate.
+    """Return alpha of the released UP minus alpha of MP at the same accuracy.
 
-    Alpha of MP is interpolated between the four ratios that the networks trained on a CPU have.
+    Alpha of MP is interpolated between the four ratios of the networks trained on a CPU.
     """
     released = network_measures.param(runs, schema.PROTOCOL, TEXT).eq(RELEASED) & runs[schema.SEED].gt(_ON_GPU)
     table = methods.compare(run_arrays(runs[released]))

@@ -1,4 +1,4 @@
-"""Tables and picture of risk/: what dense networks say, before pruning, of the classes and images that will pay."""
+"""Tables and picture of risk/: how well dense networks predict the classes and images that pruning will cost."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,13 +24,13 @@ from analysis.study.settings import CONTROL
 
 STUDY, SCORES = "risk", "scores.npz"
 DATASETS = decay.DATASETS
-# The networks of the ceiling, and those that judge.
+# The studies with the networks of the ceiling, and with the judges.
 OTHERS, JUDGES = decay.STUDIES
 # Scores are stored in thousandths.
 _STEPS = 1000
-# Classes that the picture names: those that lose most.
+# Number of classes that the picture names, those that lose most.
 _NAMED = 2
-# The share of images that someone may look at.
+# The share of images that someone could inspect.
 _RISKIEST = 0.1
 
 
@@ -54,12 +54,12 @@ class RiskStudy(NamedTuple):
 
     @property
     def losses(self) -> np.ndarray:
-        """What each class of each judge pays, (networks, classes)."""
+        """Cost of each class in each judge, (networks, classes)."""
         return risk_judgement.class_losses(self.label, len(self.names), self.judges)
 
     @property
     def ceiling(self) -> np.ndarray:
-        """What the classes of the other networks pay, (classes,)."""
+        """Mean cost of each class in the other networks, (classes,)."""
         return risk_judgement.class_losses(self.label, len(self.names), self.others).mean(0)
 
 
@@ -69,7 +69,7 @@ def write(results: Path) -> None:
     Raises
     ------
     StudyError
-        The scores, or the frames of a study, cannot be read.
+        If the scores, or the frames of a study, cannot be read.
     """
     folder = results / STUDY
     if not (folder / SCORES).is_file():
@@ -117,7 +117,7 @@ def _predicted(predictions: ReadPredictions, ids: list[list[str]]) -> tuple[np.n
 
 
 def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
-    """Return what `risk_judgement.judge` does of every data set and training, and of the classes of all together."""
+    """Return the rows of `risk_judgement.judge` for every data set and training, and for all data sets together."""
     tables = [
         risk_judgement.judge(*each[:3], each.judges, each.others).assign(dataset=dataset, training=training)
         for (dataset, training), each in risk_studies.items()
@@ -129,7 +129,7 @@ def table(risk_studies: Mapping[tuple[str, str], RiskStudy]) -> pd.DataFrame:
 
 
 def _pooled(risk_studies: list[RiskStudy]) -> pd.DataFrame:
-    """Return the mean rank correlation of each score over the data sets; the share differs on one of them alone."""
+    """Return the mean rank correlation of each score over the data sets; the share is omitted, as it varies on one."""
     rows = []
     for name in [*(name for name in risk_studies[0].class_scores if name != SHARE), CEILING]:
         pairs = [(_class_risk(each, name), each.losses) for each in risk_studies]
@@ -144,13 +144,13 @@ def _class_risk(risk_study: RiskStudy, name: str) -> np.ndarray:
 
 
 def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
-    """Return the primary tests, and descriptions beside them.
+    """Return the primary tests, with the means that they compare.
 
     Returns
     -------
     DataFrame
-        test, dataset, and the row of `paired` or, of classes, difference (the rank correlation) with its interval and
-        p; p_holm of the primary tests of images; `of_first` and `of_second`, the means that are compared.
+        test, dataset, and the row of `paired` or, for classes, difference (the rank correlation) with its interval and
+        p; p_holm of the primary tests of images; `of_first` and `of_second`, the compared means.
     """
     pairs = [(_class_risk(each, RECALL), each.losses) for each in cosine.values()]
     foresight = risk_judgement.foresight_of_classes(pairs)
@@ -171,7 +171,7 @@ def tests(cosine: Mapping[str, RiskStudy]) -> pd.DataFrame:
 
 
 def _auc_of_losses(risk_study: RiskStudy, score: np.ndarray, after: np.ndarray | None = None) -> np.ndarray:
-    """Return the AUC of a score for lost images of each judge; of its control, if these are the networks after."""
+    """Return the AUC of a score for the lost images of each judge; `after` may be its controls' predictions instead."""
     after = risk_study.judges.after if after is None else after
     return risk_judgement.foresight_of_losses(score, risk_study.label, risk_study.judges.before, after)
 
@@ -185,7 +185,7 @@ def _foresee_by_others(risk_study: RiskStudy) -> np.ndarray:
 
 
 def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
-    """Return which share of the lost images of each judge is among the riskiest tenth of those that it has right."""
+    """Return the share of each judge's lost images in the riskiest tenth of the images that were right before."""
     shares = []
     for before, after in zip(risk_study.judges.before, risk_study.judges.after, strict=True):
         right = before == risk_study.label
@@ -195,7 +195,7 @@ def _captured(risk_study: RiskStudy, score: np.ndarray) -> np.ndarray:
     return np.array(shares)
 
 
-# What is compared, network by network.
+# The pairs that are compared, network by network.
 _COMPARED = {
     "lost images: margin minus ceiling": lambda each: (
         _auc_of_losses(each, _margin(each)),
@@ -213,7 +213,7 @@ _COMPARED = {
 
 
 def figure(cosine: Mapping[str, RiskStudy]) -> Figure:
-    """Draw what each class pays by its recall, and below how well each score predicts the images that pay."""
+    """Draw each class's cost against its recall, and below, how well each score predicts the lost images."""
     figure, grid = page(
         (2, len(cosine)),
         (3.6 * len(cosine) + 0.6, 7.2),
@@ -276,7 +276,7 @@ def _draw_images(axes: Axes, risk_study: RiskStudy, *, labelled: bool) -> None:
 
 
 def save(folder: Path, scores: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Write the scores of the images of each data set, with three decimals."""
+    """Write the image scores of each data set, with three decimals."""
     arrays = {
         f"{dataset} {name}": np.rint(_STEPS * values).astype(np.uint16)
         for dataset, own in sorted(scores.items())
@@ -291,7 +291,7 @@ def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     Raises
     ------
     StudyError
-        The file is missing or damaged.
+        If the file is missing or damaged.
     """
     names = [f"{dataset} {name}" for dataset in DATASETS for name in risk_scores.SCORES]
     arrays = archives.read(folder / SCORES, [], names)

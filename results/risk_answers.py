@@ -1,4 +1,4 @@
-"""Work out the scores of the study risk/ from its dense networks, in the tracking stores that hold them."""
+"""Compute the scores of the study risk/ from its dense networks in the current tracking store."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _BATCH = 1000
 
 
 def collect(folder: Path) -> list[str]:
-    """Write the scores of every data set that the current tracking store has dense networks of, beside those there.
+    """Add the scores of every data set with dense networks in the current tracking store to the stored ones.
 
     Returns
     -------
@@ -30,14 +30,14 @@ def collect(folder: Path) -> list[str]:
     Raises
     ------
     StudyError
-        The store has some of a data set's networks and not all.
+        If the store has only some of a data set's networks.
     """
     networks = _dense_networks()
     scores = risk.read(folder) if (folder / risk.SCORES).is_file() else {}
     for dataset, run_ids in networks.items():
         if len(run_ids) < len(SEEDS):
             raise StudyError(
-                f"{mlflow.get_tracking_uri()}: {len(run_ids)} dense networks of {dataset}, not {len(SEEDS)}"
+                f"{mlflow.get_tracking_uri()}: {len(run_ids)} dense networks of {dataset} instead of {len(SEEDS)}"
             )
         scores[dataset] = _scores(dataset, run_ids)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def collect(folder: Path) -> list[str]:
 
 
 def _dense_networks() -> dict[str, list[str]]:
-    """Return the ids of the dense runs of each data set, one a seed."""
+    """Return the ids of the dense runs of each data set, one for each seed."""
     client = MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query = (

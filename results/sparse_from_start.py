@@ -1,4 +1,4 @@
-"""Tables and picture of sparse-from-start/: accuracy on corrupted images of networks that never were dense."""
+"""Tables and picture of sparse-from-start/: accuracy on corrupted images of networks that were never dense."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from analysis.statistics.resampling import mean_interval
 STUDY, NETWORKS = "sparse-from-start", "networks.csv"
 DENSE, GRADUAL, SET, RIGL = "dense", "gradual", "set", "rigl"
 CORRUPTED, CLEAN, EXCESS, BEYOND = "corrupted", "clean", "largest_excess", "beyond_clean"
-# What each pair of comparisons is against, at which ratio. These are the primary outcomes.
+# Ratio -> baseline of the primary comparisons.
 BASELINES = {2: DENSE, 10: GRADUAL}
 _COLORS = {SET: DIFFERENT, RIGL: ABOVE}
 
 
 def write(results: Path) -> None:
-    """Write the tables and the picture of the study, if its networks are there."""
+    """Write the tables and the picture of the study, if its table of networks is stored."""
     folder = results / STUDY
     if not (folder / NETWORKS).is_file():
         return
@@ -39,8 +39,8 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
     """Write a row for each network of the study from the tracking store.
 
     The columns are seed, method, ratio, clean (accuracy on all test images), largest_excess (the largest loss of a
-    class beyond that of the accuracy, from the dense network on), and for each corruption the accuracy, a mean over
-    severities. `none` is the accuracy on the same images as they are.
+    class beyond the accuracy, from the dense network on), and for each corruption the mean accuracy over severities.
+    `none` is the accuracy on the same images without corruption.
     """
     runs, dense = pull.study(experiment, tracking_uri=tracking_uri)
     counts = robustness.pulled(runs, experiment, tracking_uri=tracking_uri)
@@ -59,7 +59,7 @@ def collect(folder: Path, experiment: str, tracking_uri: str) -> None:
 
 
 def _excess(runs: pd.DataFrame) -> np.ndarray:
-    """Return the largest loss of a class of each run beyond that of the accuracy, (runs,)."""
+    """Return the largest loss of a class beyond the accuracy in each run, (runs,)."""
     names = frames.class_names(runs)
     before, after = (runs[[start + name for name in names]] for start in (frames.RECALL_BEFORE, frames.RECALL_AFTER))
     accuracies = (runs[name].to_numpy() for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER))
@@ -67,7 +67,7 @@ def _excess(runs: pd.DataFrame) -> np.ndarray:
 
 
 def measured(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the networks with their corrupted accuracy, and what of it the clean accuracy does not let expect."""
+    """Add the accuracy on corrupted images, and its residual after a regression on the clean accuracy."""
     corruptions = list(networks.columns.drop([schema.SEED, "method", schema.RATIO, CLEAN, EXCESS, robustness.CLEAN]))
     corrupted_accuracy = networks[corruptions].mean(axis=1)
     slope, intercept = np.polyfit(networks[CLEAN], corrupted_accuracy, 1)
@@ -91,12 +91,12 @@ def summary(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return SET and RigL minus the network that each ratio compares them with, and minus the other, paired by seed.
+    """Return SET and RigL minus each baseline at each ratio, paired by seed.
 
     Returns
     -------
     DataFrame
-        method, ratio, baseline, outcome, the row of `paired`, and p_holm: of the four primary outcomes.
+        method, ratio, baseline, outcome, the row of `paired`, and p_holm, which only the four primary tests have.
     """
     by_kind = networks.set_index(schema.SEED).groupby(["method", schema.RATIO])
     kinds = dict(iter(by_kind))
@@ -116,7 +116,7 @@ def comparisons(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(compared: pd.DataFrame) -> Figure:
-    """Draw what each corruption leaves of the differences, with intervals: a panel a ratio and its baseline."""
+    """Draw the differences for each corruption, with intervals: a panel for each ratio and its baseline."""
     whole_figure, grid = page(
         (1, 2),
         (8.4, 4.6),

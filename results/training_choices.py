@@ -1,4 +1,4 @@
-"""Tables and picture of training-choices/: which classes pay, once the training of the networks is accounted for."""
+"""Tables and picture of training-choices/: the classes that pay, with the training choices as further predictors."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.study import StudyData
 
 STUDY = "training-choices"
-# Adam mostly takes a tenth of SGD's rate. So its rate counts tenfold, and the optimizers have the same two.
+# Adam's usual rate is a tenth of SGD's, so its rates count tenfold, and both optimizers have the same two.
 _RATE_OF_ADAM = 10
 CHOICES = (OPTIMIZER, BATCH_SIZE, LEARNING_RATE)
 _WITH, _WITHOUT = "with", "without"
@@ -57,7 +57,7 @@ def write(results: Path) -> None:
     halves = imbalance_by_half(rows)
     tables = {
         "primary_tests": primary_tests(fits[_WITH]),
-        "planned_primary_tests": primary_tests(fit_rows(planned)),  # networks at chance were left out
+        "planned_primary_tests": primary_tests(fit_rows(planned)),  # without networks at chance, as planned
         "imbalance": imbalance(fits),
         "halves": halves,
         "survival": surviving_terms(fits),
@@ -69,7 +69,7 @@ def write(results: Path) -> None:
 
 
 def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows whose learning rates are relative to what their optimizer mostly takes: Adam's count tenfold.
+    """Return rows with learning rates relative to the optimizer's usual rate: Adam's count tenfold.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def at_own_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def primary_tests(regressed: Regression) -> pd.DataFrame:
-    """Return the coefficients of the primary outcomes, each with the interval and p of its own standard error.
+    """Return the coefficients of the primary outcomes, each with the interval and p by its planned standard error.
 
     Imbalance is tested by class and one-tailed, in points of accuracy per point of the training images. The choices are
     tested by dense network and two-sided, with Holm's correction over the three, in points of accuracy.
@@ -134,7 +134,7 @@ def imbalance_by_half(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
-    """Return the terms that are significant in print, and whether they hold here, with the choices and without."""
+    """Return the terms that are significant in print, and whether they are confirmed, with the choices and without."""
     columns = ["term", "coefficient", "published", "same_sign", "hac", "network", "dense", "class"]
     tables = [
         survival(regressed.table)[columns].assign(**{"training choices": name}) for name, regressed in fits.items()
@@ -143,7 +143,7 @@ def surviving_terms(fits: Mapping[str, Regression]) -> pd.DataFrame:
 
 
 def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the recall that a class has less where it is rare, in points, and the same before pruning.
+    """Return the recall deficit of a class if it is rare, in points, before pruning and after.
 
     Each class is compared with itself in networks of the same level and optimizer; the mean is over classes, with its
     95 % interval.
@@ -163,9 +163,9 @@ def rare_classes(rows: pd.DataFrame) -> pd.DataFrame:
 def class_effects(regressed: Regression) -> pd.DataFrame:
     """Return the coefficient of imbalance with an effect of each class, with accuracy before pruning and without.
 
-    Effects of classes stand in for the intercept and for the entropy, which is a class's own. The accuracy before
-    pruning lies between rarity and the accuracy after it: with it, the coefficient leaves out what rarity costs
-    through it. Errors are of the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
+    The class effects replace the intercept and the entropy, which is constant within a class. The accuracy before
+    pruning mediates between rarity and the accuracy after pruning: if it is included, the coefficient excludes the
+    effect of rarity through it. Errors are by the jackknife over classes. `p` is one-tailed, for a coefficient above 0.
     """
     fitted = regressed.fitted
     assert fitted is not None
@@ -193,7 +193,7 @@ def class_effects(regressed: Regression) -> pd.DataFrame:
 
 
 def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how much more recall a class loses from the dense network on where it is rare, in points, by level.
+    """Return the additional loss of a class if it is rare, from the dense network on, in points, by level.
 
     Each class is compared with itself in the other networks of the same level; the mean is over classes, with its 95 %
     interval. There is no control: the networks were trained further after each pruning.
@@ -209,7 +209,7 @@ def rare_minus_common(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(fits: pd.DataFrame, halves: pd.DataFrame, regressed: Regression) -> Figure:
-    """Draw the coefficient of imbalance in print, in all networks and in each half of them."""
+    """Draw the coefficient of imbalance in print, in all networks, and in each half of the networks."""
     lines = list(_lines(fits, halves, regressed))
     drawn, grid = page(
         (1, 1),

@@ -149,7 +149,7 @@ def test_no_argument_of_a_command_ends_in_another_error(value, tmp_path, monkeyp
         (lambda: pruning_study.run_study("gone.yaml", dry_run=True), "use the command line"),
         (lambda: analysis.pull_runs(tracking_uri="sqlite:///gone.db"), "gone.db: no such file"),
         (lambda: analysis.write_report(tracking_uri="sqlite:///gone.db"), "gone.db: no such file"),
-        (lambda: analysis.recommend_ratio(max_alpha=0), "0 should be a number above 0"),
+        (lambda: analysis.recommend_ratio(max_alpha=0), "0 must be a number above 0"),
         (lambda: analysis.audit_predictions([0, 1], [0], [0, 1]), "before has shape"),
     ],
 )

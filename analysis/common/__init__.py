@@ -1,1 +1,1 @@
-"""What both packages need everywhere: errors, files, text that is safe to print, and masked secrets."""
+"""Helpers that both packages use: errors, files, text that is safe to print, and masking of secrets."""

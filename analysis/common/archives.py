@@ -1,4 +1,4 @@
-"""Read NumPy archives (.npz) without pickle. Nothing that a file says of itself is believed before it is checked."""
+"""Read NumPy archives (.npz) without pickle. Each size that a file declares is checked first."""
 
 import io
 import math
@@ -15,23 +15,23 @@ from numpy.lib import format as npy
 from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, begins_as, opened
 
-# A header of NumPy's has some hundred bytes.
+# A NumPy header has about a hundred bytes.
 _LONGEST_HEADER = 10_000
 _CHUNK = 2**20
-# zipfile unpacks all that it reads of these methods at once: 4 KiB of a file may become tens of megabytes.
+# With other compression methods, zipfile unpacks all it has read at once: 4 KiB may become tens of megabytes.
 _SMALL_CHUNK = 2**12
 _USUAL = SizeLimit()
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class _Header(NamedTuple):
-    """What the header of an array says.
+    """The header of an array in an .npz file.
 
     Parameters
     ----------
     entry : zipfile.ZipInfo
     length : int
-        Bytes in front of the values.
+        Bytes of the header, which precede the values.
     dtype : numpy.dtype
     shape : tuple of int
     fortran : bool
@@ -56,21 +56,21 @@ def read(
     required, optional : sequence of str
         Names of arrays. Other arrays of the file are not read.
     limit : SizeLimit
-        Most memory that the arrays may take together; nothing of a larger file is read.
+        Most memory that the arrays may take together. If they need more, none is read.
 
     Returns
     -------
     dict of array
-        The required arrays, and those of the optional ones that the file holds.
+        The required arrays, and the optional ones that are in the file.
 
     Raises
     ------
     StudyError
         If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array holds
-        other things than numbers, truth values, dates and text.
+        anything but numbers, truth values, dates and text.
     """
     with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of headers that it reads all the same
+        warnings.simplefilter("ignore")  # NumPy warns about some headers although it can read them
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = _entries(archive, [*required, *optional])
@@ -79,7 +79,7 @@ def read(
                 arrays = {name: _array(archive, header) for name, header in headers.items()}
         except StudyError:
             raise
-        # On bytes of any kind, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
+        # Given arbitrary bytes, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
         except Exception as error:
             kind = "" if zipfile.is_zipfile(path) else begins_as(path)
             reason = kind or f"{type(error).__name__}: {first_line(error)[:200]}"
@@ -90,7 +90,7 @@ def read(
 
 
 def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
-    """Return the wanted arrays that the archive holds, by name."""
+    """Return the archive's entry for each wanted array that it has, by name."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
@@ -100,12 +100,12 @@ def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfil
 
 
 def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Header:
-    """Read the header of an array, and check that it promises as many bytes as the archive does."""
+    """Read the header of an array, and check that its shape and dtype match the size in the archive."""
     with archive.open(entry) as file:
         start = io.BytesIO(file.read(min(_LONGEST_HEADER, _chunk(entry))))
     version = npy.read_magic(start)
     if version not in _HEADERS:
-        raise ValueError(f"{name} has version {version} of the format, and NumPy writes numbers and text in 1.0 or 2.0")
+        raise ValueError(f"{name} has version {version} of the format, but NumPy writes numbers and text in 1.0 or 2.0")
     shape, fortran, dtype = _HEADERS[version](start, max_header_size=_LONGEST_HEADER)
     if dtype.hasobject:
         raise ValueError(f"{name} holds pickled objects, which may run code: save it as numbers or text")
@@ -117,7 +117,7 @@ def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Hea
         raise ValueError(f"{name} has an impossible shape")
     size = start.tell() + math.prod(shape) * dtype.itemsize
     if size != entry.file_size:
-        raise ValueError(f"the header of {name} promises {size:,} bytes, and the archive {entry.file_size:,}")
+        raise ValueError(f"the header of {name} implies {size:,} bytes, but the archive has {entry.file_size:,}")
     return _Header(entry, start.tell(), dtype, shape, fortran)
 
 
@@ -134,7 +134,7 @@ def _array(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
     if header.dtype.kind == "U":
         codes = content[header.length :].view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
         if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
-            raise ValueError(f"{header.entry.filename} is text with codes that are no characters")
+            raise ValueError(f"{header.entry.filename} is text with invalid character codes")
     return values.reshape(header.shape, order="F" if header.fortran else "C")
 
 

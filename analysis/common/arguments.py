@@ -1,4 +1,4 @@
-"""Arguments of the functions for Python, of which the command line would take texts alone."""
+"""Check the types of the Python functions' arguments, which the command line gets as strings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -39,7 +39,7 @@ def _is_truth(value: Any) -> bool:
     return isinstance(value, int | np.bool_)
 
 
-_TEXT, _NUMBER, _TRUTH = (_is_text, "a text"), (_is_number, "a number"), (_is_truth, "True or False")
+_TEXT, _NUMBER, _TRUTH = (_is_text, "a string"), (_is_number, "a number"), (_is_truth, "True or False")
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("experiment", "tracking_uri", "run_id"), _TEXT),
     **dict.fromkeys(("max_accuracy_loss", "max_alpha", "max_class_loss", "min_accuracy", "fairness_value"), _NUMBER),
@@ -67,7 +67,7 @@ def check(**arguments: Any) -> None:
     Raises
     ------
     StudyError
-        If one is not of its kind, whatever its range.
+        If an argument has the wrong type. Its range is not checked.
 
     Examples
     --------

@@ -10,12 +10,12 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.input_files import SizeLimit, opened
 
 SUFFIXES = (".parquet", ".feather", ".arrow", ".jsonl", ".ndjson")
-# Of a folder that `Dataset.save_to_disk` writes.
+# `Dataset.save_to_disk` writes this file into its folder.
 STATE = "state.json"
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Return whether a path is a folder that Hugging Face's `Dataset.save_to_disk` has written."""
+    """Return whether a path is a folder written by Hugging Face's `Dataset.save_to_disk`."""
     return (path / STATE).is_file() and any(path.glob("*.arrow"))
 
 
@@ -27,9 +27,9 @@ def read(
     Parameters
     ----------
     path : Path
-        A file with one of the `SUFFIXES`, or a folder for which `is_saved_dataset` holds.
+        A file with one of the `SUFFIXES`, or a folder that `is_saved_dataset` accepts.
     wanted : callable
-        Returns the columns to read from the names of all.
+        Takes the names of all columns and returns those to read.
     limit : SizeLimit
         Most memory that these columns may take.
 
@@ -38,7 +38,7 @@ def read(
     header : list of str
         The names of all columns.
     columns : dict of str to (rows,)
-        Those that are wanted; texts are objects.
+        The wanted columns. Strings have dtype object.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def read(
         return header, {name: _plain(column).to_numpy() for name, column in columns.items()}
     except StudyError:
         raise
-    except Exception as error:  # Arrow has a dozen errors for files of other kinds
+    except Exception as error:  # Arrow raises a dozen types of errors for files of other kinds
         raise StudyError(f"{path}: cannot be read as {_kind(path)} ({first_line(error)[:200]})") from error
 
 
 def _plain(column: Any) -> Any:
-    """Return a column of categories as one of texts or numbers."""
+    """Turn a column of categories into one of strings or numbers."""
     return column.cast(column.type.value_type) if hasattr(column.type, "index_type") else column
 
 
@@ -98,7 +98,7 @@ def _table(path: Path, wanted: Callable[[Sequence[str]], Sequence[str]], limit: 
 
 
 def _arrow(file: Any) -> Any:
-    """Return the table of an Arrow file, a Feather file among them, or of a stream, as `datasets` writes."""
+    """Read an Arrow file, a Feather file, or the Arrow stream that `datasets` writes."""
     from pyarrow import feather, ipc
 
     start = file.read(4)

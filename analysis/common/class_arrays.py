@@ -1,4 +1,4 @@
-"""Arrays of classes, from files or from Python: what is refused, and why."""
+"""Check arrays of classes, from files or from Python."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,13 +12,13 @@ _WHAT = "give a class for each image, as text or whole numbers"
 
 
 def as_array(where: object, source: Any) -> np.ndarray:
-    """Return a user's values as an array, of objects if they are text and other values.
+    """Turn a user's values into an array, with dtype object if strings are mixed with other values.
 
     Raises
     ------
     StudyError
-        If it is ragged or cannot be an array, if a value is masked, or if a text has a NUL character, which NumPy would
-        cut off at its end.
+        If the values are ragged or cannot be an array, if a value is masked, or if a string has a NUL character, which
+        NumPy would cut off at the string's end.
     """
     parts = source if isinstance(source, list | tuple) else [source]
     if any(np.ma.is_masked(part) for part in parts if isinstance(part, np.ma.MaskedArray)):
@@ -26,8 +26,8 @@ def as_array(where: object, source: Any) -> np.ndarray:
     try:
         values = np.asarray(source)
         if values.dtype.kind == "U" and not isinstance(source, np.ndarray):
-            values = np.asarray(source, object)  # NumPy would make a text of NaN
-    except Exception as error:  # any library's array may refuse in its own way
+            values = np.asarray(source, object)  # NumPy would turn NaN into a string
+    except Exception as error:  # arrays of other libraries may raise any error
         raise StudyError(f"{where} cannot be an array ({error}): give lists of one length, or an array") from error
     if values.dtype.kind == "O" and any(isinstance(value, str) and "\0" in value for value in values.flat):
         raise StudyError(f"{where}: a name has a NUL character in it")
@@ -35,7 +35,7 @@ def as_array(where: object, source: Any) -> np.ndarray:
 
 
 def classes(where: object, values: np.ndarray) -> np.ndarray:
-    """Return an array of classes as text, whole numbers or truth values.
+    """Turn an array of classes into strings, whole numbers or truth values.
 
     Raises
     ------
@@ -61,19 +61,19 @@ def check_floats(where: object, values: np.ndarray, *, whole: bool = True) -> No
 
 
 def decoded(where: object, values: np.ndarray) -> np.ndarray:
-    """Return an array with bytes as text."""
+    """Decode an array of bytes; leave other arrays as they are."""
     try:
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     except UnicodeError as error:
-        raise StudyError(f"{where} is no text in UTF-8 ({error})") from error
+        raise StudyError(f"{where} is not text in UTF-8 ({error})") from error
 
 
 def check_names(where: object, names: Iterable[str], what: str = "a class") -> None:
-    """Refuse names that are too long, or that NumPy or a file could not hold."""
+    """Refuse names that are too long, or that NumPy or a file cannot store."""
     for name in names:
         if len(name) > LONGEST_NAME:
-            raise StudyError(f"{where}: {what} has {len(name):,} characters, and the most is {LONGEST_NAME}")
-        if "\0" in name:  # NumPy would cut a name at its end, and make one class of two
+            raise StudyError(f"{where}: {what} has {len(name):,} characters, but at most {LONGEST_NAME} are allowed")
+        if "\0" in name:  # NumPy would cut the NUL off the end of a name, which could merge two classes
             raise StudyError(f"{where}: {what} has a NUL character in its name")
         if any("\ud800" <= char <= "\udfff" for char in name):
-            raise StudyError(f"{where}: {what} has half a character in its name, which no UTF-8 file can hold")
+            raise StudyError(f"{where}: {what} has half a character in its name, which UTF-8 cannot encode")

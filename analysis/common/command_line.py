@@ -1,4 +1,4 @@
-"""Click settings of both command lines, and how they show help and errors that a user can mend."""
+"""Show help and errors in both command lines, with common click settings."""
 
 import copy
 import gc
@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
     # `mlflow run -P fine_tune_epochs=1` calls a command with `--fine_tune_epochs 1`.
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
-# Commands by program, so that each points to the other's
+# Commands by program, so that each program can point to the other's commands
 COMMANDS = {
     "pruning-study": (
         *("train", "prune", "iterate", "study", "tune", "compress", "exemplars", "tally", "groups", "robustness"),
@@ -35,7 +35,7 @@ _DID_YOU_MEAN = re.compile(r"[:,.]? *(did you mean .+\?)$", re.IGNORECASE)
 
 
 def completion(program: str) -> str:
-    """Return a sentence on shell completion, for the end of a program's help."""
+    """Explain shell completion, for the end of a program's help."""
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return (
         f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; zsh and fish have '
@@ -69,7 +69,8 @@ class Command(click.Command):
     examples : sequence of str
         Command lines.
     main_options : sequence of str
-        Names of the options that `-h` shows, in their order. Without them it shows all, as `--help` does.
+        Names of the options that `-h` shows, in their order. If there are none, `-h` shows all options, as `--help`
+        does.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class Command(click.Command):
         self.sections, self.examples, self.main_options = sections or {}, examples, main_options
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the names of the option that shows the whole help."""
+        """Return the option's names that show the whole help: without `-h` if that shows the main options."""
         return [name for name in super().get_help_option_names(ctx) if not (self.main_options and name == "-h")]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the parameters, and the option for the short help if it is not the whole."""
+        """Return the parameters, with the option `-h` if it shows the main options only."""
         params = super().get_params(ctx)
         return [*params, self._short_help_option()] if self.main_options else params
 
@@ -103,7 +104,7 @@ class Command(click.Command):
         )
 
     def _short_help(self, ctx: click.Context) -> str:
-        """Return usage and summary, the first sentence on each of the main options, and the examples."""
+        """Return usage, summary, the first sentence on each main option, and the examples."""
         formatter = ctx.make_formatter()
         self.format_usage(ctx, formatter)
         formatter.write_paragraph()
@@ -118,11 +119,11 @@ class Command(click.Command):
         return formatter.getvalue().rstrip("\n")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; an option whose value is `auto` is not given."""
+        """Parse the arguments, as if options whose value is `auto` were not given."""
         return super().parse_args(ctx, without_auto(args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options below the headings of their sections."""
+        """Write the options under the headings of their sections."""
         for heading, records in self.option_sections(ctx):
             with formatter.section(heading):
                 formatter.write_dl(records)
@@ -156,7 +157,7 @@ def _in_short(option: click.Option, ctx: click.Context) -> tuple[str, str]:
 
 
 def without_auto(args: Sequence[str]) -> list[str]:
-    """Return arguments without the options that are `auto`, which stood for *not given* in calls of version 0.1.
+    """Remove the options that are `auto`, which meant *not given* in version 0.1.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def without_auto(args: Sequence[str]) -> list[str]:
 
 
 def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
-    """Write each example in a line of its own, however long it is."""
+    """Write each example on a line of its own, without wrapping."""
     if examples:
         with formatter.section("Examples"):
             for example in examples:
@@ -181,7 +182,7 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
 
 
 class CommandGroup(click.Group):
-    """Group of commands that shows an error in one line: exit code 2 if an option is at fault, else 1."""
+    """Group of commands that shows an error in one line, with exit code 2 if an option is wrong, else 1."""
 
     command_class = Command
 
@@ -198,7 +199,7 @@ class CommandGroup(click.Group):
             formatter.write_dl([(name, _summary(command)) for name, command in self.commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Return a command; an error for one of the other program names that."""
+        """Return a command. If it belongs to the other program, raise an error that names that program."""
         for program, names in COMMANDS.items():
             if args[0] in names and args[0] not in self.commands:
                 raise click.UsageError(f"No such command '{args[0]}'. Did you mean {program} {args[0]}?", ctx)
@@ -226,14 +227,14 @@ class CommandGroup(click.Group):
             raise _MendableError(str(error), typed, f"{ctx.command_path} {ctx.invoked_subcommand}") from error
         except ModuleNotFoundError as error:
             raise _MendableError(f"{error.name} is not installed: {pip_line('train')}") from error
-        except BrokenPipeError:  # whoever reads the output has read enough, as `head` does: click ends the program
+        except BrokenPipeError:  # the reader of the output, such as `head`, has closed it: click ends the program
             raise
         except OSError as error:
             raise _MendableError(first_line(error)) from error
 
 
 class _MendableError(click.ClickException):
-    """An error in a line that begins with `error:`, and perhaps a line that begins with `tip:`.
+    """An error shown as a line that begins with `error:`, and perhaps a second that begins with `tip:`.
 
     Parameters
     ----------
@@ -241,7 +242,7 @@ class _MendableError(click.ClickException):
     typed : str
         The option or argument at fault.
     usage : str, optional
-        The command that was not used as it should be; exit code 2.
+        The command that was used wrongly. It makes the exit code 2.
     """
 
     def __init__(self, message: str, typed: str = "", usage: str | None = None) -> None:
@@ -256,7 +257,7 @@ class _MendableError(click.ClickException):
 
     @classmethod
     def of(cls, error: click.ClickException) -> "click.ClickException":
-        """Return an error of click in this form."""
+        """Convert an error of click."""
         if isinstance(error, _MendableError):
             return error
         if not isinstance(error, click.UsageError):
@@ -271,22 +272,22 @@ class _MendableError(click.ClickException):
         return f"{self.message} ({self.suggestion})" if self.suggestion else self.message
 
     def show(self, file: Any = None) -> None:
-        """Print it to stderr."""
+        """Print the error, by default to stderr."""
         click.echo(f"error: {self.message}", file=file, err=file is None)
         if self.tip:
             click.echo(f"tip: {self.tip}", file=file, err=file is None)
 
 
 def escape_unknown_characters() -> None:
-    """Print an escape in place of a character that the locale's encoding lacks, rather than end in a traceback."""
+    """Print an escape for each character that the locale's encoding lacks, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def collect_garbage_rarely() -> None:
-    """Have Python look for garbage less often, which takes a twentieth of a command's time.
+    """Make Python collect garbage less often, which otherwise takes a twentieth of a command's time.
 
-    Few of the many objects that imports, frames, figures and networks make are garbage.
+    Imports, frames, figures and networks make many objects, few of which become garbage.
     """
     gc.set_threshold(50_000)

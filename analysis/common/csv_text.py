@@ -1,4 +1,4 @@
-"""CSV that people open in spreadsheets: a text that a spreadsheet would take for a formula gets a quote in front."""
+"""Write and read CSV for spreadsheets, with a quote before each text that would be taken for a formula."""
 
 import csv
 import io
@@ -11,30 +11,30 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-# Quotes in front count as part of the text, so that `'=x` gets one more and is not taken for `=x` when it is read.
+# Leading quotes belong to the text: `'=x` gets one more, so that it is not read back as `=x`.
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-# The faster engine of pandas 2 ends a text at a NUL.
+# The faster engine of pandas 2 cuts a text at a NUL.
 _ENGINE: dict[str, Any] = {} if pd.__version__ >= "3" else {"engine": "python"}
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take a text for a formula; a number is none, whatever its sign."""
+    """Return whether a spreadsheet may take a text for a formula. A number with a sign is not one."""
     return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
 
 
 def quoted(text: str) -> str:
-    """Return a text with a quote in front if a spreadsheet may take it for a formula."""
+    """Put a quote before a text if a spreadsheet may take it for a formula."""
     return f"'{text}" if is_formula(text) else text
 
 
 def unquoted(text: str) -> str:
-    """Return the text that `quoted` was given."""
+    """Undo `quoted`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str = "") -> None:
-    """Write a frame as CSV, its texts and the names of its columns as `quoted` gives them.
+    """Write a frame as CSV, with `quoted` applied to its texts and column names.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
     index : bool
         Whether the index is the first column.
     missing : str
-        What stands for NaN.
+        Text to write for NaN.
     """
     table = frame.reset_index(allow_duplicates=True) if index else frame
     names = [_cell(name) for name in table.columns]
     columns = [_cells(table.iloc[:, place], missing) for place in range(len(names))]
-    # Python's writer puts no quotation marks round a carriage return, which readers take for the end of a line.
+    # By default Python's writer does not quote a carriage return, which readers take for the end of a line.
     is_quoted = _has_carriage_return([names, *columns])
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(
@@ -59,7 +59,7 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
 
 
 def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
-    """Read a frame that `write` has written, with options of `pandas.read_csv`."""
+    """Read a frame that `write` wrote; `how` holds options of `pandas.read_csv`."""
     frame = pd.read_csv(file, **how, **_ENGINE).rename(columns=unquoted)
     texts = {
         name: column.map(lambda value: unquoted(value) if isinstance(value, str) else value)
@@ -70,7 +70,7 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
 
 
 def _cells(column: pd.Series, missing: str) -> list[Any]:
-    """Return the text of a column, its floats with as many digits as they need."""
+    """Return the cells of a column, with texts `quoted` and `missing` in place of NaN."""
     cells = column.astype(object).where(column.notna(), missing).tolist()
     return cells if is_numeric_dtype(column) or is_bool_dtype(column) else [_cell(value) for value in cells]
 

@@ -8,20 +8,20 @@ from analysis.common.printable import printable
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """Return a hint for an unknown name: the nearest of the known names, else `otherwise`, else all known names."""
+    """Suggest the known name nearest to an unknown one; if none is near, return `otherwise` or list all names."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"did you mean {near[0]}?" if near else otherwise or f"it takes {', '.join(names)}"
 
 
 def option_name(name: str) -> str:
-    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
+    """Return the option of a field: `--batch-size` for `batch_size`."""
     return "--" + name.replace("_", "-")
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without secrets, at most 500 characters.
 
-    An error that has no message is named by its type.
+    If the error has no message, return the name of its type.
     """
     lines = without_secrets(str(error)).strip().splitlines()
     return printable(lines[0][:500]) if lines else type(error).__name__
@@ -33,11 +33,11 @@ class StudyError(Exception):
     Parameters
     ----------
     *lines : str
-        One line that says what is wrong, where, and what to do; further lines if several things are wrong.
-        Secrets in it are masked.
+        One line with the fault, its place and the remedy; further lines if there are several faults. Secrets in the
+        lines are masked.
     option : str, optional
         The option whose value is wrong, by the name of its field (`batch_size`), or an argument in capitals (`FILE`).
-        It makes the error a usage error with exit code 2.
+        If it is given, the error is a usage error with exit code 2.
     """
 
     def __init__(self, *lines: str, option: str | None = None) -> None:

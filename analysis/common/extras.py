@@ -1,4 +1,4 @@
-"""Optional packages: those of the project's extras, which a plain installation lacks."""
+"""Check for the packages of the project's extras, which a plain installation lacks."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from analysis.common.errors import StudyError
 
 
 def check_installed(extra: str, packages: Mapping[str, str], *, option: str | None = None) -> None:
-    """Check that the packages of an extra are there, without importing them.
+    """Check that the packages of an extra are installed, without importing them.
 
     Parameters
     ----------
     extra : str
         A name of the optional dependencies in `pyproject.toml`.
     packages : mapping of str to str
-        Module -> the package that holds it.
+        Modules, and the package that provides each.
     option : str, optional
         The option that needs them, for the error.
 
     Raises
     ------
     StudyError
-        If one is missing. The error says how to install it.
+        If a package is missing. The error says how to install it.
     """
     if missing := [package for module, package in packages.items() if importlib.util.find_spec(module) is None]:
         what = "it" if option else "this command"

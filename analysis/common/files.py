@@ -1,4 +1,4 @@
-"""Files that are written aside and then moved, so that no folder holds half a report, and the errors of a full disk."""
+"""Write files in a scratch folder and then move them, so that an interrupted report is never left half written."""
 
 import errno
 import os
@@ -10,26 +10,26 @@ from pathlib import Path
 from analysis.common.errors import StudyError
 from analysis.common.overwriting import check_own
 
-# A full disk, a spent quota, and the largest size of a file (ulimit -f).
+# Full disk, exceeded quota, and exceeded limit on the size of a file (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
-    """Give a block a scratch folder, and move its files into another folder when the block ends.
+    """Provide a scratch folder, and move its files to the output folder when the block ends.
 
     Parameters
     ----------
     output : Path
-        The folder that the files move to. It is made if it does not exist, and other files in it stay.
+        The folder that the files are moved to. It is created if it does not exist, and its other files stay.
     alone : bool
-        Whether the block makes one file, which the user named.
+        Whether the block writes a single file whose name the user gave.
 
     Raises
     ------
     StudyError
-        If the folder cannot be made or written to, or if a file would take the place of one that this project did not
-        make. The folder then has no new file, unless the moving itself fails.
+        If the folder cannot be created or written to, or if a file would replace one that this project did not make. No
+        file is then moved, unless moving is what failed.
     """
     is_new = not output.exists()
     try:
@@ -45,7 +45,7 @@ def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
                 (Path(scratch) / path).replace(output / path)
     except OSError as error:
         if is_new:
-            with suppress(OSError):  # it holds files
+            with suppress(OSError):  # the folder has files
                 output.rmdir()
         option = None if error.errno in _NO_ROOM else "output"
         raise StudyError(fault(error, output), option=option) from error
@@ -53,24 +53,24 @@ def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def one_aside(output: Path) -> Iterator[Path]:
-    """Give a block the path of a scratch file, and move the file to another path when the block ends, as `aside` does.
+    """Provide the path of a scratch file, and move the file to `output` when the block ends, as `aside` does.
 
     Parameters
     ----------
     output : Path
-        Where the file moves to.
+        Path to move the file to.
     """
     with aside(output.parent, alone=True) as folder:
         yield folder / output.name
 
 
 def sync(path: Path) -> None:
-    """Have the disk take all of a file or folder, so that a name that it is given later never stands for less.
+    """Write all of a file or folder to the disk, so that after a later renaming its content is always complete.
 
     Raises
     ------
     OSError
-        If the disk does not take it.
+        If the disk refuses the data.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -80,18 +80,18 @@ def sync(path: Path) -> None:
 
 
 def fault(error: OSError, where: Path) -> str:
-    """Return one line on a file that cannot be written: where, why, and what to do if there is no room.
+    """Describe in one line a file that cannot be written: where, why, and what to do if the disk is full.
 
     Parameters
     ----------
     error : OSError
     where : Path
-        Named if the error names no file.
+        Path to name if the error has no file name.
     """
     advice = "; make room and start the command again" if error.errno in _NO_ROOM else ""
     return f"{error.filename or where}: {error.strerror or error}{advice}"
 
 
 def written(folder: Path) -> list[Path]:
-    """Return the files below a folder, relative to it, sorted."""
+    """List all files in a folder and its subfolders as sorted relative paths."""
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())

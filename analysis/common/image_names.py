@@ -1,4 +1,4 @@
-"""Which rows of several files are of the same image, by the names that the files give their images."""
+"""Match the rows of several files by the names of their images."""
 
 import posixpath
 from collections import Counter
@@ -12,14 +12,14 @@ import numpy as np
 from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 
-# Without _, capitals and the plural's s. The first kind names files, of which an image has one.
+# Column names without _, capitals and the plural's s. The first kind holds file names, and an image has one file.
 _OF_FILES = ("filename", "file", "filepath", "path", "imagepath", "imagefile", "imagename", "imgpath", "image", "img")
 _OF_ANYTHING = ("imageid", "id", "name", "key", "uid", "index", "idx", "")
 _IN_ORDER = "row k of each is taken for the same image"
 
 
 class NamedRows(NamedTuple):
-    """What a file says of its rows.
+    """The labels of a file's rows, and the columns that may name its images.
 
     Attributes
     ----------
@@ -36,16 +36,16 @@ NO_NAMES = NamedRows(np.array([], str), {})
 
 
 class Alignment(NamedTuple):
-    """Which rows belong together.
+    """Rows of several files that belong to the same image.
 
     Attributes
     ----------
     orders : dict of Path to (images,), integers
-        The row of each image of the first file, for files that have them in another order.
+        For each file in another order than the first: the row of each image of the first file.
     names : list of str, optional
         The names of the images, in the order of the first file.
     notes : list of str
-        What was matched, or that rows are taken in order.
+        Sentences that say what was matched, or that rows are taken in order.
     """
 
     orders: dict[Path, np.ndarray]
@@ -54,7 +54,7 @@ class Alignment(NamedTuple):
 
 
 def column_key(name: str) -> str | None:
-    """Return the key of a column that may name images; None if it names something else.
+    """Return the key of a column that may name images, or None for other columns.
 
     Examples
     --------
@@ -66,16 +66,17 @@ def column_key(name: str) -> str | None:
 
 
 def align(files: Mapping[Path, NamedRows]) -> Alignment:
-    """Match the rows of files with as many images each.
+    """Match the rows of files that have the same number of images.
 
-    Files are matched by a column that all of them have and that names each image of a file once. Numbers are no names,
-    since files that were shuffled may be numbered anew: with numbers, or without such a column, rows are in order.
+    Files are matched by a column that all of them have and that names each image of a file once. Numbers do not count
+    as names, because files may have been numbered after shuffling. If there is no such column, or only numbers, rows
+    are taken in order.
 
     Raises
     ------
     StudyError
-        If a file names an image twice, or images that another does not, or if some files have an order of their own
-        and others name no images.
+        If a file names an image twice or lacks an image of the first file, or if some files differ in order and another
+        has no names.
     """
     shared = [key for key in (*_OF_FILES, *_OF_ANYTHING) if all(key in rows.columns for rows in files.values())]
     for key in shared:
@@ -90,7 +91,7 @@ def align(files: Mapping[Path, NamedRows]) -> Alignment:
 
 
 def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] | None:
-    """Return the names of the images of each file; None if the column does not name each image once."""
+    """Return each file's image names, or None if the column does not name each image once."""
     columns = {path: list(rows.columns[key]) for path, rows in files.items()}
     if any(all(map(_is_number, column)) for column in columns.values()):
         return None
@@ -98,7 +99,7 @@ def _names(files: Mapping[Path, NamedRows], key: str) -> dict[Path, list[str]] |
         return columns
     if key not in _OF_FILES:
         return None
-    # Folders of classes may have files of the same name.
+    # The folders of two classes may have files of the same name.
     columns = {
         path: [f"{label}/{name}" for label, name in zip(files[path].label.tolist(), column, strict=True)]
         for path, column in columns.items()
@@ -124,7 +125,7 @@ def _matched(names: Mapping[Path, list[str]], key: str) -> Alignment:
 
 
 def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np.ndarray | None:
-    """Return the row of each image of the first file; None if the order is the same."""
+    """Return the row of each image of the first file, or None if the order is the same."""
     if own == first:
         return None
     if set(own) != set(first):  # Windows writes folders with backslashes
@@ -142,7 +143,7 @@ def _order(first_path: Path, first: list[str], path: Path, own: list[str]) -> np
 
 
 def _without_folder(names: list[str]) -> list[str]:
-    """Return names without the folders that all of them begin with."""
+    """Remove the folders that all names have in common."""
     if len({name.startswith("/") for name in names}) > 1:
         return names
     start = posixpath.commonpath([posixpath.dirname(name) for name in names])
@@ -150,7 +151,7 @@ def _without_folder(names: list[str]) -> list[str]:
 
 
 def _check_others(files: Mapping[Path, NamedRows]) -> None:
-    """Raise a StudyError if files that name their images have other orders, and some files name none."""
+    """Raise a StudyError if files with image names differ in order while another file has no names."""
     for key in _OF_FILES:
         naming = {path: list(rows.columns[key]) for path, rows in files.items() if key in rows.columns}
         columns = list(naming.values())
@@ -163,7 +164,7 @@ def _check_others(files: Mapping[Path, NamedRows]) -> None:
 
 
 def _is_renumbered(columns: Sequence[Sequence[str]]) -> bool:
-    """Return whether columns have the same values in different orders."""
+    """Return whether the columns hold the same values in different orders."""
     return any(list(column) != list(columns[0]) for column in columns) and all(
         set(column) == set(columns[0]) for column in columns
     )

@@ -14,9 +14,9 @@ from analysis.common.errors import StudyError
 
 
 def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
-    """Import a callable that the user names: from the current folder, PYTHONPATH or an installed package.
+    """Import a callable from the current folder, PYTHONPATH or an installed package.
 
-    The module is run by this. So a path that a file or a run names must never get here.
+    Importing runs the module, so pass only paths that the user typed, never one read from a file or a run.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
 
 
 def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
-    """Return a digest of the source that defines a callable and of what it imports; `unknown` if it is compiled.
+    """Digest the source of a callable and of its imports; return `unknown` if it has no source.
 
     Parameters
     ----------
     imported : callable
-        If it is decorated or a `functools.partial`, the source of the function or class inside counts.
+        If it is decorated or a `functools.partial`, the source is that of the wrapped function or class.
     import_path : str
-        If it is given, and its module is another file than that of the function inside, both files count. The user's
-        own modules that these files import count too (`own_modules.imported_by`).
+        If its module is another file than that of the wrapped function, both files are digested, and so are the user's
+        own modules that they import (`own_modules.imported_by`).
     """
     module_name = import_path.partition(":")[0]
     module = sys.modules.get(module_name)
@@ -73,7 +73,7 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
 
 
 def _file_digest(file: Path) -> bytes:
-    """Return a digest of a file and of its name within its packages, which may be elsewhere on another machine."""
+    """Digest a file and its path from its outermost package, which does not depend on the machine."""
     depth = len(own_modules.packages_of(file)) + 1
     name = "/".join(file.parts[-depth:])
     return hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + file.read_bytes()).digest()
@@ -86,5 +86,5 @@ def _source_file(imported: Callable[..., Any]) -> str | None:
     is_source = inspect.isroutine(imported) or inspect.isclass(imported)
     try:
         return inspect.getsourcefile(imported if is_source else type(imported))
-    except TypeError:  # a callable that is compiled has no source file
+    except TypeError:  # a compiled callable has no source file
         return None

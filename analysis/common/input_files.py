@@ -1,4 +1,4 @@
-"""Open the files that a user names, within a limit on the memory that they may ask for."""
+"""Open the files that a user names, and limit the memory that they may need."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ _LONGEST = max(map(len, _KINDS))
 
 
 def kind_of(start: bytes) -> str:
-    """Return the kind of a file by its first bytes; an empty text if it is not known."""
+    """Identify the kind of a file by its first bytes; return an empty string if unknown."""
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), "")
 
 
@@ -44,7 +44,7 @@ class SizeLimit(NamedTuple):
     Parameters
     ----------
     gib : float, > 0
-        Gibibytes, of 2^30 bytes.
+        The limit in gibibytes (2^30 bytes).
     option : str, optional
         The option that sets the limit, for the error.
     """
@@ -54,29 +54,29 @@ class SizeLimit(NamedTuple):
 
     def check(self, where: object, size: int) -> None:
         """Raise a StudyError if the content of a file would take more bytes than the limit."""
-        if not size <= self.gib * GIB:  # a limit that is no number allows nothing
+        if not size <= self.gib * GIB:  # a limit of NaN allows nothing
             needed, hint = f"{size / GIB:,.3g}", "make sure that it is what you expect"
             raise StudyError(
-                f"{where}: {needed} GiB of memory are needed, and the limit is {self.gib:g} GiB: {hint}"
+                f"{where}: {needed} GiB of memory are needed, but the limit is {self.gib:g} GiB: {hint}"
                 + (f", then raise {option_name(self.option)}" if self.option else ""),
                 option=self.option,
             )
 
 
 def begins_as(path: Path) -> str:
-    """Say of what kind a file is by its first bytes, for errors; an empty text if it is not known."""
+    """Name the kind of a file by its first bytes, for errors; return an empty string if unknown."""
     with opened(path) as file:
         kind = kind_of(file.read(_LONGEST))
     return f"it begins as {kind} does" if kind else ""
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file for reading. A named pipe or a device, which might never end, is refused.
+    """Open a regular file for reading. Refuse a named pipe or a device, which might never end.
 
     Raises
     ------
     StudyError
-        If there is no such file, or if it is of another kind.
+        If the file does not exist or is not a regular file.
     """
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for its writer.

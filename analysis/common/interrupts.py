@@ -1,4 +1,4 @@
-"""Turn the signals that end a command into one KeyboardInterrupt, and hold it back where it would do harm."""
+"""Turn the signals that end a command into one KeyboardInterrupt, and delay it while it would do harm."""
 
 import signal
 import sys
@@ -16,11 +16,11 @@ _interrupted = False
 
 
 class _Interrupt(KeyboardInterrupt):
-    """The interrupt that a signal raises."""
+    """KeyboardInterrupt raised by one of the signals."""
 
 
 def interrupt_once() -> None:
-    """Make the first of the signals raise KeyboardInterrupt, and ignore all later ones.
+    """Raise KeyboardInterrupt at the first signal, and ignore all later ones.
 
     A signal that the caller has set to be ignored, as `nohup` does with SIGHUP, stays ignored.
     """
@@ -33,10 +33,9 @@ def interrupt_once() -> None:
 
 
 def raise_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if a signal has come.
+    """Raise KeyboardInterrupt if a signal was received.
 
-    Work that takes long calls this now and then, because a library in which the signal came may have swallowed the
-    interrupt.
+    Long computations call this regularly, because a library may have caught the first KeyboardInterrupt.
     """
     if _interrupted:
         raise _Interrupt
@@ -45,17 +44,17 @@ def raise_if_interrupted() -> None:
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     global _interrupted
     _interrupted = True
-    # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the tidying up.
+    # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the cleanup.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise _Interrupt
 
 
 def _repeat_lost_interrupt(error: Any) -> None:
-    """Repeat an interrupt that was raised inside a finalizer.
+    """Repeat an interrupt that was lost because it was raised inside a finalizer.
 
-    Python calls this hook because a finalizer, such as `__del__`, cannot raise: the interrupt is lost. A timer raises
-    it again a moment later. During the exit of the interpreter the interrupt stays lost.
+    Python calls this hook because a finalizer, such as `__del__`, cannot raise. A timer raises the interrupt again a
+    moment later, unless the interpreter is exiting.
     """
     if isinstance(error.exc_value, _Interrupt) and "atexit" not in (error.err_msg or ""):
         signal.signal(REPEAT, _repeat)
@@ -66,7 +65,8 @@ def _repeat_lost_interrupt(error: Any) -> None:
 
 def _repeat(signum: int, frame: FrameType | None) -> None:
     """Stop the timer and raise the interrupt again."""
-    # On a busy machine the hook may still be running, where the interrupt would be lost: the timer's next turn will do.
+    # On a busy machine the hook may still be running, and would lose the interrupt again: wait for the timer's next
+    # turn.
     while frame:
         if frame.f_code is _repeat_lost_interrupt.__code__:
             return
@@ -77,7 +77,7 @@ def _repeat(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back all signals until the end of the block."""
+    """Delay all signals until the end of the block."""
     # Python handles signals in the main thread only, so no other thread can be interrupted.
     if threading.current_thread() is not threading.main_thread():
         yield

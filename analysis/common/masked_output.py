@@ -1,4 +1,4 @@
-"""Mask the secrets in whatever a process logs, warns of, or dies of, in the code of others too."""
+"""Mask the secrets in all log records, warnings and tracebacks of a process, including those of libraries."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def install() -> None:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print an exception and its traceback to stderr."""
+    """Print an exception and its traceback to stderr, with secrets masked."""
     sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
 
 
@@ -30,11 +30,11 @@ def _record(*args: Any, **values: Any) -> logging.LogRecord:
     record = logging.LogRecord(*args, **values)
     try:
         record.msg = without_secrets(record.getMessage())
-    except (TypeError, ValueError, KeyError):  # the message and its arguments do not fit together
+    except (TypeError, ValueError, KeyError):  # the arguments do not match the message's format
         record.msg = without_secrets(f"{record.msg} {record.args}")
     record.args = None
     if record.exc_info:
-        # A handler prints this text in place of the exception.
+        # Handlers print this text instead of the exception.
         record.exc_text = without_secrets(logging.Formatter().formatException(record.exc_info))
         record.exc_info = None
     return record

@@ -1,4 +1,4 @@
-"""Put `***` in the place of the passwords, tokens and keys that a text holds."""
+"""Replace the passwords, tokens and keys in a text by `***`."""
 
 import functools
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
 MASK = "***"
-SHORTEST_KNOWN = 6  # a shorter secret of the environment may be part of an ordinary word
+SHORTEST_KNOWN = 6  # a shorter secret from the environment may be an ordinary word
 
 Span = tuple[int, int]
 
@@ -15,18 +15,18 @@ _NAME = (
     r"(?:pass(?:word|wd|phrase|file)|pwd|secret|token|credentials?|signature|jwt|sslkey\w*"
     r"|(?:api|access|account|auth|private|secret|shared|storage|subscription)[_-]?key)"
 )
-# Where a URL is taken for a path, one of its slashes is lost.
+# If a URL is handled as a path, one of its slashes is lost.
 _SCHEME = re.compile(r"((?:https?|postgres\w*|mysql|mariadb|mssql)(?:\+\w+)?):/+|([a-z][a-z0-9+.-]{0,30})://", re.I)
-_NAME_ALONE = re.compile(r"/*[\w.-]{2,}:(?=[^/].*@)", re.S)  # me:password@host, where the scheme was forgotten
+_NAME_ALONE = re.compile(r"/*[\w.-]{2,}:(?=[^/].*@)", re.S)  # me:password@host, without a scheme
 _WEB = re.compile(r"(?:.*\+)?(?:https?|wss?)", re.I)
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PORT = re.compile(r":\d{1,5}")
 _IPV6 = re.compile(r"\[[^\]@]*\](?::\d{0,5})?")
 _WORD = re.compile(r"\S*")
 _UP_TO_NEXT_AT = re.compile(r"[^\n@]*@\S*")
-_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # GitHub takes a token in the place of the name
+_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # GitHub accepts a token instead of the user name
 _SETTING = re.compile(r"[?&;#]([\w.%+-]{1,80})=")
-# SQLAlchemy takes a whole connection string, password and all, as the value of odbc_connect.
+# For SQLAlchemy the value of odbc_connect is a whole connection string, including the password.
 _SECRET_SETTING = re.compile(rf".*{_NAME}|key|sig|sas|code|auth|pass|pw|odbc_connect", re.I)
 _VALUE = re.compile(r"[^&]*")
 _VALUE_IN_TEXT = re.compile(r"[^\s&]*")
@@ -45,14 +45,13 @@ _VARIABLE = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """Return a text in which `***` stands for every secret.
+    """Replace every secret in a text by `***`.
 
-    A secret is what follows the name in `scheme://name:password@host`, a token in `https://token@host`, the value of a
-    setting that is called password, token, key or the like, in a URL's query or elsewhere, the credentials of an HTTP
-    header, and each password and token of the environment, wherever it stands.
+    Secrets are: the password in `scheme://name:password@host`; the token in `https://token@host`; the value of a
+    setting whose name is password, token, key or similar, in a URL's query or elsewhere; the credentials of an HTTP
+    header; and each password or token of the environment.
 
-    Where the end of a password is in doubt, because `@` follows it twice, the text is masked up to the last `@` of the
-    word.
+    If a word has several `@`, the password may contain one, so the word is masked up to the last `@`.
 
     Parameters
     ----------
@@ -64,12 +63,12 @@ def without_secrets(text: str) -> str:
 
 
 def without_password(uri: str) -> str:
-    """Return the URI of a tracking store in which `***` stands for every secret.
+    """Replace every secret in the URI of a tracking store by `***`.
 
     Parameters
     ----------
     uri : str
-        Nothing else may stand beside the URI: a space or a quotation mark counts as a part of it.
+        The URI alone: a space or a quotation mark counts as part of it.
     """
     return _masked(uri, _in_uri(uri))
 
@@ -95,13 +94,13 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _ends_inside_password(word: str) -> bool:
-    """Return whether a space in a password may be what ends a word: no port follows the colon."""
+    """Return whether a word may end at a space inside a password, because no port follows its colon."""
     password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
     return bool(password) and not password.isdecimal() and not password.startswith(MASK)
 
 
 def _userinfo(scheme: str, rest: str) -> list[Span]:
-    """Find the secrets in the text after `scheme://`: the password, or a token in the place of the name."""
+    """Find the secrets in the text after `scheme://`: the password, or a token instead of the user name."""
     end = rest.rfind("@")
     authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]
     if end < 0 or _IPV6.fullmatch(authority):
@@ -112,7 +111,7 @@ def _userinfo(scheme: str, rest: str) -> list[Span]:
     if is_alone and is_web:
         return [(0, end)]
     after = authority[len(name) :]
-    # Databases take a password with a slash, so that what looks like a port may be the beginning of one.
+    # Database URLs allow a slash in a password, so digits that look like a port may begin a password.
     if not colon or not after or (_PORT.fullmatch(after) and (is_web or is_alone)):
         return []
     spans = [(len(name) + 1, end)]
@@ -125,7 +124,7 @@ def _in_queries(text: str) -> Iterator[Span]:
 
 
 def _settings(text: str) -> Iterator[int]:
-    """Yield where the values of a URL's secret settings begin. A name may have percent escapes, as `%70assword` has."""
+    """Yield the start of each secret setting's value. Names may have percent escapes (`%70assword`)."""
     for name in _SETTING.finditer(text):
         if _SECRET_SETTING.fullmatch(unquote(name[1])):
             yield name.end()
@@ -146,7 +145,7 @@ def _end(text: str, start: int, value: re.Pattern) -> int:
 
 
 def _of_known_secrets(text: str) -> Iterator[Span]:
-    """Yield where secrets of the environment stand, as they are there, with percent escapes and without."""
+    """Yield the spans of the environment's secrets, in the form found there and with or without percent escapes."""
     for secret in _of_environment():
         plain = unquote(secret)
         for form in {secret, plain, quote(plain, safe="")}:

@@ -1,4 +1,4 @@
-"""What an output may take the place of: nothing that a command reads, and no file that this project did not make."""
+"""Check that an output replaces neither a command's input nor a file that this project did not make."""
 
 import csv
 import filecmp
@@ -15,17 +15,17 @@ from pathlib import Path
 from analysis.common.errors import StudyError
 from analysis.common.input_files import opened
 
-# The maker that a picture names whose file a user named, so that no page stands beside it.
+# Stored as the maker in a picture whose file name the user chose, because no page beside it can identify it.
 MAKER = "pruning-study"
 _DRAWN_BY = "Matplotlib"
 _SOFTWARE = b"tEXtSoftware\0"
-# The names of an exported network's inputs and outputs, and the property that holds its classes.
+# Names of an exported network's inputs and outputs, and the property for its classes.
 _NETWORK = (b"images", b"logits", b"\x0a\x07classes\x12")
 # The files that every exported study has.
 _EXPORT = {"study.json", "runs.csv.gz", "dense_runs.csv.gz"}
-# Two pages that share a line of as many characters share their maker.
+# Two pages that share a line at least this long were made by the same program.
 _LONG_LINE = 60
-# Columns of other classes, ratios or formats are alike.
+# Ignored in column names: parts that vary with classes, ratios or formats.
 _VARYING = re.compile(r"^params\.|/.*|[\d.]+")
 _MOST_READ = 2**24
 _UNREADABLE = (
@@ -43,7 +43,7 @@ _UNREADABLE = (
 
 
 class _Likeness(IntEnum):
-    """Whether an older file is of this project."""
+    """How certain it is that an older file was made by this project."""
 
     NO = 0
     MAYBE = 1
@@ -59,20 +59,20 @@ def check_inputs(
     names: Sequence[str] = (),
     option: str = "output",
 ) -> None:
-    """Raise a usage error if an output is an input, by whatever name, or lies in a folder that is read.
+    """Raise a usage error if an output is an input under any name, or is in a folder that is read.
 
     Parameters
     ----------
     output : Path
         File or folder.
     inputs : iterable of Path or None
-        Files and folders. Those that do not exist are left to whoever reads them.
+        Files and folders that are read. Those that do not exist are skipped.
     read : str
-        What is read from them, in the plural, for the error.
+        Plural noun for the contents of the inputs, for the error.
     names : sequence of str
-        Files in an output folder that are written whatever the inputs hold.
+        Files that are always written to an output folder.
     option : str
-        That named the output.
+        The option that gives the output.
     """
     read_from = [path for path in inputs if path is not None and is_there(path)]
     for each in (output, *(output / name for name in names)):
@@ -83,12 +83,12 @@ def check_inputs(
 
 
 def is_there(path: Path | str) -> bool:
-    """Return whether a file or folder has this path; a text that is too long for a path is that of none."""
-    return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises an error of a text that is too long
+    """Return whether a file or folder exists; False if the text is too long for a path."""
+    return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises an error if the text is too long
 
 
 def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *, option: str = "output") -> None:
-    """Raise a usage error if an output file is a folder, or as `check_inputs` does."""
+    """Raise a usage error if an output file is a folder or fails `check_inputs`."""
     if output is None:
         return
     if output.is_dir():
@@ -97,22 +97,22 @@ def check_file(output: Path | None, inputs: Iterable[Path | None], read: str, *,
 
 
 def check_own(folder: Path, new_folder: Path, names: Sequence[Path], *, alone: bool = False) -> None:
-    """Raise a StudyError if one of the files that are to be replaced is not of this project.
+    """Raise a StudyError if a file that would be replaced was not made by this project.
 
-    An older file of the project is known by what it has in common with the new one, such as columns of a table or lines
-    of a page. The tables of two studies may have few common columns, and a picture says little of its maker. These
-    count as the project's if they stand beside a file that surely is: one that is replaced too, or a study in one file.
+    An older file of the project is recognised by what it shares with the new one, such as columns of a table or lines
+    of a page. Because tables of two studies may share few columns, and a picture tells little about its maker, these
+    are accepted only beside a file that certainly is the project's: another one to be replaced, or a study in one file.
 
     Parameters
     ----------
     folder : Path
-        Where the files are moved to.
+        Folder that the files are moved to.
     new_folder : Path
         Folder that holds the new files.
     names : sequence of Path
-        Of the files, relative to both folders.
+        Paths of the files, relative to both folders.
     alone : bool
-        Whether the user named the file itself. Nothing beside it then tells its maker, so that a table must have the
+        Whether the user chose the file's name. Since no neighbouring file then tells its maker, a table must have the
         same columns.
     """
     likenesses = {name: _likeness(folder / name, new_folder / name) for name in names if os.path.lexists(folder / name)}
@@ -127,7 +127,7 @@ def check_own(folder: Path, new_folder: Path, names: Sequence[Path], *, alone: b
 
 
 def column_names(table: Path) -> set[str]:
-    """Return the names of a CSV file's columns; none of a file that is no such table."""
+    """Return the column names of a CSV file, or an empty set if the file is not a CSV table."""
     try:
         return _names(table, ".csv")
     except _UNREADABLE:
@@ -137,7 +137,7 @@ def column_names(table: Path) -> set[str]:
 def _likeness(old: Path, new: Path) -> _Likeness:
     try:
         if old.is_dir() or filecmp.cmp(old, new, shallow=False):
-            return _Likeness.THE_SAME_KIND  # no file can take a folder's place, and equal bytes are no loss
+            return _Likeness.THE_SAME_KIND  # replacing a folder fails anyway, and equal bytes lose nothing
         match new.suffix:
             case ".csv" | ".gz" | ".json" | ".npz":
                 return _likeness_of_names(_names(old, new.suffix), _names(new, new.suffix))
@@ -166,7 +166,7 @@ def _likeness_of_names(old: set[str], new: set[str]) -> _Likeness:
 
 
 def _names(path: Path, suffix: str) -> set[str]:
-    """Return the names of a table's columns, of an archive's arrays, or of the values in JSON."""
+    """Return the names of a table's columns, an archive's members, or a JSON object's keys."""
     match suffix:
         case ".npz" | ".zip":
             with opened(path) as file, zipfile.ZipFile(file) as archive:

@@ -1,6 +1,6 @@
-"""Find the modules that a user's own module imports, by reading source: no module is run for this.
+"""Find the modules that a user's own module imports, by reading its source without running it.
 
-Python's `modulefinder` would read all of PyTorch too, which a user's module imports.
+Python's `modulefinder` is no alternative, because it would also read all of PyTorch.
 """
 
 import ast
@@ -19,19 +19,19 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
-    """Return the files of the user's own modules that some files import, and of those that these import in turn.
+    """Return the files of the user's own modules that some files import, directly or indirectly.
 
-    Imports inside functions count, and so do the packages that a module lies in, unless their `__init__.py` is empty.
-    A star stands for all modules of a package. A module is the user's own if it lies in the named package, or in the
-    current folder, the folder of the package or of one of the files, and is neither installed nor of this project.
-    Which modules are imported already makes no difference.
+    This includes imports inside functions, and the packages that contain a module, unless their `__init__.py` is empty.
+    A star import includes all modules of the package. A module is the user's own if it is in the named package, or if
+    it is neither installed nor part of this project and is in the current folder, beside the package, or in the folder
+    of one of the files. Modules that are already imported are treated alike.
 
     Parameters
     ----------
     files : iterable of Path
         Source files to start from. They are not returned.
     top_level : str
-        Name of a package without the parts after its first dot, which may be an installed one.
+        First part of a package's dotted name. The package may be an installed one.
     """
     start = set(files)
     packages = _folders(_spec(top_level)) if top_level else []
@@ -60,9 +60,9 @@ def _source(file: Path) -> bytes:
 
 @cache
 def _imports(source: bytes) -> frozenset[tuple[int, str]]:
-    """Return the names that a source may import as modules, each with its number of leading dots."""
+    """Return the module names that a source may import, each with its number of leading dots."""
     named: set[tuple[int, str]] = set()
-    with suppress(SyntaxError, ValueError):  # what does not parse imports nothing
+    with suppress(SyntaxError, ValueError):  # a source that cannot be parsed imports nothing
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):
                 named |= {(0, package) for item in node.names for package in _packages_on_the_way(item.name)}
@@ -80,13 +80,13 @@ def _packages_on_the_way(name: str) -> Iterator[str]:
 
 
 def packages_of(file: Path) -> list[Path]:
-    """Return the `__init__.py` of each package that a module lies in, the innermost first."""
+    """Return the `__init__.py` of each package that contains a module, innermost first."""
     inits = (folder / "__init__.py" for folder in file.parents)
     return [*takewhile(Path.is_file, inits)]
 
 
 def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
-    """Return the source files of what an importing file names: one, none, or with a star those of a whole package."""
+    """Return the source files of an imported name: one, none, or with a star all of a package."""
     if parts[-1] != "*":
         return [file] if (file := _file(importer, level, parts)) else []
     package = _file(importer, level, parts[:-1])
@@ -94,7 +94,7 @@ def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
 
 
 def _file(importer: Path, level: int, parts: Sequence[str]) -> Path | None:
-    """Return the source file of the module that an importing file names; None if no such module has one."""
+    """Return the source file of an imported module, or None if it has none."""
     if level:
         return _file_in([importer.parents[level - 1]], parts)
     spec = _spec(parts[0])
@@ -110,12 +110,12 @@ def _file_in(folders: Iterable[Path], parts: Sequence[str]) -> Path | None:
 
 
 def _folders(spec: ModuleSpec | None) -> list[Path]:
-    """Return the folders in which the modules of a package are."""
+    """Return the folders that contain the modules of a package."""
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def _spec(top_level: str) -> ModuleSpec | None:
-    """Return the path of a module or package that is in no other package."""
+    """Return the import spec of a top-level module or package, or None if it cannot be found."""
     with suppress(ImportError, ValueError):  # ValueError: a module without a spec, such as __main__
         return find_spec(top_level)
     return None

@@ -1,8 +1,8 @@
-"""Shares as text, in percentage points."""
+"""Write shares in percentage points."""
 
 
 def points(share: float) -> str:
-    """Return a share in percentage points, with one decimal.
+    """Write a share in percentage points, with one decimal.
 
     Examples
     --------

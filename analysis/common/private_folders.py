@@ -1,4 +1,4 @@
-"""Folders and files of this user that no other user of the machine can write or replace."""
+"""Make and check folders and files that no other user of the machine can write or replace."""
 
 import grp
 import os
@@ -12,17 +12,17 @@ from analysis.common.errors import StudyError
 
 INSTEAD_OF_CACHE = "set XDG_CACHE_HOME to a folder that only you can write"
 MOST_LINKS = 40  # as many as Linux follows in one path
-# Users who can replace any folder. The owner of / is root, and has another number in a user namespace without root.
+# Users who can replace any folder. The owner of / is root, whose number differs in a user namespace without root.
 ROOTS = {0, Path("/").lstat().st_uid}
 
 
 def cache(name: str = "") -> Path:
-    """Return a folder in this user's cache, which is made if it is missing.
+    """Return a folder in this user's cache, and create it if it is missing.
 
     Parameters
     ----------
     name : str
-        Path below `$XDG_CACHE_HOME/pruning-study`, or below `~/.cache/pruning-study` where the variable is not set.
+        Path below `$XDG_CACHE_HOME/pruning-study`, or below `~/.cache/pruning-study` if the variable is not set.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def cache(name: str = "") -> Path:
     Raises
     ------
     StudyError
-        If there is no absolute path to make the folder at, or if `private` refuses the folder.
+        If the user has no home folder, if the path is not absolute, or if `private` refuses the folder.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -46,27 +46,27 @@ def cache(name: str = "") -> Path:
 
 
 def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
-    """Return a folder that belongs to this user and that nobody else can write; it is made if it is missing.
+    """Return a folder that only this user can write, and create it if it is missing.
 
     Parameters
     ----------
     path : Path
     instead : str
-        What the user can do if the folder cannot be used.
+        Advice for the error if the folder cannot be used.
     trusted : Path, optional
-        A folder above that is not checked, and neither is its place. By default every folder above is checked: root or
-        this user owns it, and nobody else can rename what lies in it.
+        A parent folder from which the checks start; it and its own parents are not checked. By default every parent is
+        checked: root or this user must own it, and nobody else may be able to rename its contents.
 
     Returns
     -------
     Path
-        The folder without symbolic links.
+        The folder, with symbolic links resolved.
 
     Raises
     ------
     StudyError
         If the folder or a symbolic link on the way to it belongs to another user, if another user can write or replace
-        the folder, or if it cannot be made.
+        the folder, or if it cannot be created.
     """
     try:
         folder = _walked(path, instead, trusted)
@@ -80,33 +80,33 @@ def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
 
 
 def check_file(path: Path, *, content: bool = True) -> None:
-    """Check that a file is a regular file of this user, if it exists.
+    """Check that a file, if it exists, is a regular file of this user.
 
     Parameters
     ----------
     path : Path
         A file in a private folder. Another user may have made it before the folder was private.
     content : bool
-        Whether what stands in the file matters. If so, nobody else may be able to write it.
+        Whether the content matters. If so, nobody else may be able to write the file.
 
     Raises
     ------
     StudyError
-        If the file should not be used.
+        If the file fails a check.
     """
     try:
         info = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISREG(info.st_mode):
-        raise StudyError(f"{path} is no regular file: delete it")
+        raise StudyError(f"{path} is not a regular file: delete it")
     _check_owner(path, info, {os.geteuid()}, "delete it")
     if content and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StudyError(f"{path} can be written by other users: delete it")
 
 
 def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
-    """Go to a folder from the trusted one, checking what lies between, and make the folders that are missing."""
+    """Follow a path from the trusted folder, check each folder on the way, and create missing ones."""
     here = unchecked = trusted.resolve() if trusted else Path("/")
     names = list(reversed(path.relative_to(trusted or "/").parts))
     links = 0
@@ -127,7 +127,7 @@ def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
         elif stat.S_ISDIR(info.st_mode):
             here = entry
         else:
-            raise StudyError(f"{entry} is no folder: {instead}")
+            raise StudyError(f"{entry} is not a folder: {instead}")
     return here
 
 
@@ -135,13 +135,13 @@ def _make(entry: Path) -> os.stat_result:
     try:
         return entry.lstat()
     except FileNotFoundError:
-        with suppress(FileExistsError):  # another process was quicker
+        with suppress(FileExistsError):  # another process has created it
             entry.mkdir(mode=0o700)
         return entry.lstat()
 
 
 def _check_above(folder: Path, instead: str) -> None:
-    """Check that nobody but root and this user can rename or replace what lies in a folder and belongs to them."""
+    """Check that only root and this user can rename or replace their files in a folder."""
     info = folder.lstat()
     _check_owner(folder, info, {os.geteuid(), *ROOTS}, instead)
     others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and not _is_own_group(info.st_gid))
@@ -160,9 +160,9 @@ def _check_owner(path: Path, info: os.stat_result, allowed: set[int], instead: s
 
 
 def _is_own_group(gid: int) -> bool:
-    """Return whether this user is the only member of a group, as many systems make one for each user.
+    """Return whether a group is the user's private group, whose only member is the user.
 
-    With such a group comes a umask that lets the group write.
+    Many systems create one for each user, along with a umask that lets the group write.
     """
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)

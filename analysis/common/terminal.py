@@ -1,4 +1,4 @@
-"""Lines that fit a terminal."""
+"""Fit lines to the width of a terminal."""
 
 import textwrap
 import unicodedata
@@ -9,12 +9,12 @@ COLUMNS = 80
 
 
 def folded(*lines: str) -> str:
-    """Return lines broken between words so that they fit a terminal; a broken line goes on as far in as it began.
+    """Wrap lines between words to fit a terminal, and keep their indentation.
 
     Parameters
     ----------
     *lines : str
-        Of unknown origin. An address or a path that is longer than a line stays whole.
+        Text of unknown origin. A word that is longer than a line, such as a path, is not broken.
     """
     return "\n".join(_folded(printable(line)) for line in lines)
 
@@ -35,7 +35,7 @@ def _folded(line: str) -> str:
 
 
 def cut(name: str, columns: int) -> str:
-    """Return a name that takes no more columns of a terminal; a long one ends in an ellipsis."""
+    """Shorten a name to a number of terminal columns, ending in an ellipsis."""
     name = printable(name)
     if sum(map(_columns, name)) <= columns:
         return name

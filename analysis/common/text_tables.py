@@ -1,4 +1,4 @@
-"""Read the tables of text that people have: with commas, semicolons or tabs, in UTF-8 or UTF-16, perhaps compressed."""
+"""Read text tables with commas, semicolons, tabs or bars, in UTF-8 or UTF-16, perhaps compressed by gzip."""
 
 import codecs
 import csv
@@ -24,14 +24,14 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 class TextTable(NamedTuple):
-    """A table whose lines are read one by one.
+    """A table whose rows are read one by one.
 
     Attributes
     ----------
     header : list of str
-        Names of the columns, without spaces around them.
+        Names of the columns, stripped of surrounding spaces.
     rows : iterator of (int, list of str)
-        The number of each line that is not empty, and its cells, as many as the header has.
+        Line number and cells of each line that is not empty, with as many cells as the header.
     """
 
     header: list[str]
@@ -40,9 +40,9 @@ class TextTable(NamedTuple):
 
 @contextmanager
 def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> Iterator[TextTable]:
-    """Open a table of text; its rows can be read within the `with` block.
+    """Open a text table, whose rows can be read within the `with` block.
 
-    The cells of the first two lines tell the separator, and the first bytes the encoding.
+    The separator is inferred from the first two lines, and the encoding from the first two bytes.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
     limit : SizeLimit
         Most memory that the text may take.
     option : str, optional
-        The option that errors belong to.
+        The option to name in errors.
 
     Raises
     ------
     StudyError
-        If the file is damaged, too large, or no table of text, or if a line has more or fewer cells than the first.
+        If the file is damaged, too large or not a text table, or if a line has more or fewer cells than the first.
     """
     with opened(path) as file:
         limit.check(path, os.fstat(file.fileno()).st_size)
@@ -83,27 +83,29 @@ def opened_table(path: Path, limit: SizeLimit, *, option: str | None = None) -> 
 
 
 def number(where: str, text: str, what: str = "value") -> float:
-    """Return a cell as a number; an empty one is NaN.
+    """Read a cell as a number, or NaN if it is empty.
 
     Raises
     ------
     StudyError
-        If it is no number, as one whose decimals stand behind a comma.
+        If the cell is not a number, for example because it has a decimal comma.
     """
     text = text.strip()
     try:
         return float(text) if text else math.nan
     except ValueError as error:
-        raise StudyError(f"{where} has the {what} {shortened(text)}, which is no number{decimal_hint(text)}") from error
+        raise StudyError(
+            f"{where} has the {what} {shortened(text)}, which is not a number{decimal_hint(text)}"
+        ) from error
 
 
 def decimal_hint(text: str) -> str:
-    """Return how to write a number whose decimals stand behind a comma; an empty text for others."""
+    """Return a hint on writing a number that has a decimal comma, or an empty string for other text."""
     return f" (write {text.replace(',', '.')}, with a point)" if _DECIMAL_COMMA.fullmatch(text) else ""
 
 
 def _rows(path: Path, reader: Any, first: Sequence[str], before: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line and its cells; `before` lines stand before the first one."""
+    """Yield each row's line number and cells; `before` lines precede the header."""
     columns = len(first)
     for row in reader:
         if not row or (row == [""] and columns > 1):  # an empty line, or one of blanks
@@ -125,7 +127,7 @@ def _unpacked(path: Path, file: BinaryIO, limit: SizeLimit) -> BinaryIO:
 
 
 def _encoding(file: BinaryIO) -> str:
-    """Return the encoding that the first two bytes tell; UTF-16 may begin without a mark."""
+    """Infer the encoding from the first two bytes; UTF-16 may lack a byte order mark."""
     start = file.read(2)
     file.seek(0)
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -136,12 +138,12 @@ def _encoding(file: BinaryIO) -> str:
 
 
 def _stands_before_a_header(line: str) -> bool:
-    """Return whether a line is empty, a comment, or what Excel takes for the separator."""
+    """Return whether a line is empty, a comment, or Excel's `sep=` line."""
     return bool(line) and (not line.strip() or line.startswith("#") or line.casefold().startswith("sep="))
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator with which the first line has most cells, and the second more than one as well."""
+    """Return the separator that gives the first line most cells, and the second more than one."""
     cells = {mark: [len(next(csv.reader([line], delimiter=mark), [])) for line in lines] for mark in _SEPARATORS}
     fitting = [mark for mark in _SEPARATORS if lines and min(cells[mark]) > 1]
     return max(fitting, key=lambda mark: cells[mark][0], default=_SEPARATORS[0])

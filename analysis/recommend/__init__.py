@@ -1,1 +1,1 @@
-"""The largest pruning ratio within limits, and the command that makes it."""
+"""Recommend the largest pruning ratio within limits, and the command that prunes to it."""

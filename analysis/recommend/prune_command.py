@@ -1,4 +1,4 @@
-"""The command line that makes the networks of a cell."""
+"""Write the command line that makes the networks of a cell."""
 
 import json
 import math
@@ -27,37 +27,37 @@ SIDES = {
     **dict.fromkeys((EMBEDDED, "mnist", "fashion-mnist", "kmnist", "qmnist", "emnist"), 28),
     **dict.fromkeys(("svhn", "cifar10", "cifar100"), 32),
 }
-# What options that are `auto` come to in runs of the protocol `paper`. Another protocol has values of its own.
+# Values of `auto` options in runs of the protocol `paper`; other protocols have other values.
 _PAPER = {"gradient_objective": "regularized", "gradient_mode": "eval"}
-# Options of the epochs and of the learning rate, of training and of fine-tuning
+# Options for epochs and learning rate, first of training, then of fine-tuning
 _PHASES = (
     (schema.EPOCHS, schema.LEARNING_RATE),
     (schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE),
 )
 _OF_OPTIMIZER = {schema.MOMENTUM, schema.LEARNING_RATE, schema.FINE_TUNE_LEARNING_RATE}
 _ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
-# What runs log for a value that no option asks for
+# Values that runs log if no option was given
 _NOTHING = {"none", "all"}
 
 
 def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
-    """Return the call of `pruning-study prune` or `iterate` that makes the runs of a cell, or finds them.
+    """Return the call of `pruning-study prune` or `iterate` that makes the runs of a cell.
 
     Parameters
     ----------
     cell : DataFrame
-        Runs that differ in the seed alone, as `pull.runs` returns them.
+        Runs that differ only in the seed, as `pull.runs` returns them.
     experiment : str, optional
-        The experiment that holds the runs; MLflow's current one needs no option.
+        The experiment that contains the runs. By default MLflow's current one, which needs no option.
     tracking_uri : str, optional
         By default MLflow's current one.
 
     Returns
     -------
     str
-        It names each option whose value differs from the default. If the networks were given as files of weights, it
-        prunes the first of them. It is empty for networks that `prune` pruned several times: no single call makes
-        them. A level of iterative pruning is the last iteration of its call.
+        The call, with each option whose value differs from the default. If the networks were given as files of weights,
+        it prunes the first of them. For a level of iterative pruning, that level is the call's last iteration. The text
+        is empty if `prune` pruned the networks several times, because no single call makes them.
     """
     params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
     is_level = params.get(schema.KEEP, "none") != "none"
@@ -80,7 +80,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
 
 
 def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
-    """Return the options that differ from the defaults, as typed."""
+    """Return the options that differ from their defaults, as a user would type them."""
     records = _logged_options("iterate" if is_level else "prune")
     values = {name: _as_typed(name, params[name]) for name in records if name in params}
     recipe = RECIPES.get(values.get(schema.RECIPE, _own_recipe(records, values)))
@@ -103,19 +103,19 @@ def _differing_options(params: Mapping[str, Any], *, is_level: bool) -> dict[str
 
 
 def _logged_options(command: str) -> dict[str, Option]:
-    """Return the options of a command whose values runs log, except the seed, which no two runs share."""
+    """Return a command's options that runs log as settings, so without the seed."""
     records = of_command(command)
     return {name: record for name, record in records.items() if record.param and record.param.role == "setting"}
 
 
 def _own_recipe(records: Mapping[str, Option], values: Mapping[str, str]) -> str:
-    """Return the recipe unless an option names one."""
+    """Return the recipe that applies if no option gives one."""
     record = records[schema.RECIPE]
     return recipe_of(values.get(schema.MODEL, "")) if record.is_auto else record.default
 
 
 def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: RecipeValues | None) -> dict[str, str]:
-    """Return the value that runs log for each option that is not given, where it is known."""
+    """Return the values that runs log for options that are not given, as far as known."""
     defaults = {name: schema.text(record.value) for name, record in records.items() if not record.is_auto}
     autos = {name: record.param.legacy_default for name, record in records.items() if record.is_auto and record.param}
     defaults |= {name: value for name, value in autos.items() if value is not None}
@@ -127,7 +127,7 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         schema.RECIPE: _own_recipe(records, values),
         schema.BATCH_SIZE: schema.text(batch_size),
         schema.MOMENTUM: schema.text(momentum),
-        schema.SCOPE: PRUNERS[pruner].scope if pruner in PRUNERS else "",  # a pruner from elsewhere may have any
+        schema.SCOPE: PRUNERS[pruner].scope if pruner in PRUNERS else "",  # a user's own may have any
         "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
     }
     source_of = {name: record.auto_follows for name, record in records.items() if record.auto_follows}
@@ -140,21 +140,21 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
             lengths, rates = _lengths_and_rates(phases)
             defaults |= {epochs: str(sum(lengths)), rate: rates[0]}
-    if values.get(schema.OPTIMIZER) == ADAM:  # which has values of its own in place of the recipe's
+    if values.get(schema.OPTIMIZER) == ADAM:  # Adam does not use the recipe's values
         defaults = {name: value for name, value in defaults.items() if name not in _OF_OPTIMIZER}
     return defaults
 
 
 def _lengths_and_rates(phases: str) -> tuple[list[int], list[str]]:
-    """Return the epochs and the learning rates of phases that are written `10x0.1 5x0.01`."""
+    """Parse phases such as `10x0.1 5x0.01` into their epochs and learning rates."""
     lengths, rates = zip(*(phase.split("x") for phase in phases.split()), strict=True)
     return list(map(int, lengths)), list(rates)
 
 
 def _first_rate(logged_rate: str, phases: str, epochs: str) -> str:
-    """Return the learning rate that the option gives to a recipe's first phase.
+    """Convert a logged learning rate to that of the recipe's first phase, which the option sets.
 
-    Runs log the learning rate of the first phase that is left when few epochs are shared among the phases.
+    Runs log the rate of the first phase that gets an epoch, and with few epochs the recipe's first phases get none.
     """
     lengths, rates = _lengths_and_rates(phases)
     with suppress(ValueError):
@@ -175,7 +175,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _source(run_id: str, tracking_uri: str | None) -> str:
-    """Return the file or folder that a run's data set was read from, empty if the data set is found by its name."""
+    """Return the file or folder that a run's data set was read from, or an empty string if its name suffices."""
     folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
     with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
         run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)

@@ -1,4 +1,4 @@
-"""How far a model can be pruned: a report's decision with limits of one's own, and the command for its choice."""
+"""Decide how far a model can be pruned within the user's limits, and give the command for that choice."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -49,9 +49,9 @@ def recommend(
     ignore_params: Sequence[str] = (),
     groups: GivenGroups = (),
 ) -> Recommendations:
-    """Decide on a pruner, its settings and a ratio, as a report does.
+    """Choose a pruner, its settings and a ratio, as a report does.
 
-    Parameters, result and errors are those of `analysis.recommend_ratio`.
+    Parameters, result and errors are as for `analysis.recommend_ratio`.
     """
     limits = given_limits.in_points(max_class_loss, max_accuracy_loss, max_alpha)
     preference = operating_points.preference(min_accuracy, fairness_value)
@@ -86,7 +86,7 @@ def recommend(
 
 
 class _Asked(NamedTuple):
-    """Results beside the decision: the command, groups of images, and the trade-off on validation images."""
+    """Functions and settings for the results besides the decision: command, image groups, and trade-off."""
 
     command_of: Callable[[pd.DataFrame], str]
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped]
@@ -103,7 +103,7 @@ def _on_quantized(number: int) -> Iterator[str]:
 def _recommendation(
     runs: pd.DataFrame, decided: Decision, study: StudyData, asked: _Asked, left_out: Sequence[str]
 ) -> Recommendation:
-    """Return the recommendation for the runs of one data set and model."""
+    """Make the recommendation for one data set and model."""
     workload = runs[schema.DATASET].iloc[0], runs[schema.MODEL].iloc[0]
     sentences, notes = list(on_workload(workload, decided, study)), list(left_out)
     command, of_groups = "", pd.DataFrame()
@@ -137,7 +137,7 @@ def _recommendation(
 
 
 def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Say what choosing among several methods on the images that judge them means."""
+    """Warn that the choice among several methods was made on the images that judge them."""
     settings = [name for name in study.cell_key if name not in (schema.RATIO, ITERATION)]
     methods = len(pd.DataFrame([judged.cell[settings] for judged in decided.tried]).drop_duplicates())
     if decided.is_safe and methods > 1:
@@ -148,7 +148,7 @@ def _on_choice(decided: Decision, study: StudyData) -> Iterator[str]:
 
 
 def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str]:
-    """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
+    """Say how much the weakest class may lose within the accuracy limit if errors grow in proportion."""
     arrays = study.arrays
     has = ~np.isnan(arrays.before[rows[0]])
     recall, accuracy = arrays.before[np.ix_(rows, has)].mean(0), float(arrays.accuracy_before[rows].mean())
@@ -158,7 +158,7 @@ def _implied(limits: Limits, study: StudyData, rows: np.ndarray) -> Iterator[str
 
 
 def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
-    """Return a row of `Recommendation.tried`."""
+    """Make a row of `Recommendation.tried`."""
     cell, rows = judged.cell, class_rows(study, judged.cell)
     axis = [ITERATION] if is_iterated(cell.to_frame().T).any() else []
     settings = [*(name for name in study.shown if name not in axis), schema.RATIO, *axis]
@@ -185,14 +185,14 @@ def _row(judged: Judged, limits: Limits, study: StudyData) -> dict[str, Any]:
 def _choice(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> tuple[str, pd.DataFrame]:
-    """Return the best trade-off of sparsity and fairness in words, and all points; test images report on it."""
+    """Describe the best trade-off of sparsity and fairness, with its values on test images; return all points too."""
     trade_off = _trade_off(runs, shown_settings, preference, predictions)
     sentences = _describe(trade_off, preference, partial(method_label, shown=shown_settings))
     return " ".join(sentences), operating_points.table(trade_off.points)
 
 
 class _TradeOff(NamedTuple):
-    """The points that a choice is made from, and what the chosen ones are on test images; None if it is made there."""
+    """The points to choose from, and the chosen ones on test images; None if test images were used to choose."""
 
     points: pd.DataFrame
     best_on_test: pd.DataFrame | None
@@ -201,7 +201,7 @@ class _TradeOff(NamedTuple):
 def _trade_off(
     runs: pd.DataFrame, shown_settings: Sequence[str], preference: Preference, predictions: ReadPredictions
 ) -> _TradeOff:
-    """Choose on validation images, or on test images where a run lacks the others."""
+    """Choose on validation images, or on test images if a run lacks validation predictions."""
     test = operating_points.points(operating_points.on_test(runs, shown_settings), preference)
     networks = operating_points.on_validation(runs, predictions, shown_settings)
     if len(networks) < len(runs) + runs[schema.DENSE_RUN_ID].nunique():
@@ -212,7 +212,7 @@ def _trade_off(
 
 
 def _describe(trade_off: _TradeOff, preference: Preference, label: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
-    """Say on which images the choice was made, what it is, and what it is on test images."""
+    """Yield sentences on the images used to choose, the choice, and its values on test images."""
     points, best = trade_off
     flattering = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
     yield f"Trade-off, chosen on {flattering if best is None else 'validation images'}."
@@ -231,7 +231,7 @@ def _on_groups(
     predictions: ReadPredictions,
     image_groups: Mapping[str, ImageGroups],
 ) -> Grouped:
-    """Return the effect of the chosen runs on groups of test images; groups had no part in the choice."""
+    """Compute the effect of the chosen runs on groups of test images, which did not influence the choice."""
     return by_group(run_arrays(pd.concat([best_runs, _controls(best_runs, runs)])), predictions, image_groups)
 
 

@@ -1,4 +1,4 @@
-"""A recommendation, for a terminal, for a notebook and as tables."""
+"""Show a recommendation in a terminal or a notebook, and write its tables."""
 
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,40 +19,42 @@ from analysis.study.settings import is_iterated
 from analysis.study.study import StudyData
 
 _LONGEST_METHOD, _LONGEST_CLASS = 22, 12  # characters, so that a table fits
-# What there is a recommendation for.
+# There is one recommendation for each pair of these.
 PLACE = [schema.DATASET, schema.MODEL]
-# The tables that are written, and columns by which an older one is known.
+# The tables that are written, and columns that identify an older file as such a table.
 FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
 
 
 class Recommendation(NamedTuple):
-    """How to prune one model on one data set.
+    """Recommendation on how to prune one model on one data set.
 
     Attributes
     ----------
     verdict : str
-        The limits, and what a report's verdict says of pruning, by these limits.
+        The limits, followed by a report's verdict on pruning with these limits.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
-        distillation and its other settings. Columns: pruner, settings, ratio; n, networks that have a reference, the
-        control where there is one and else the dense network; of test images, against this reference, as shares: loss,
-        the loss of accuracy; worst_class, the class that may lose most, and worst_class_loss; largest_excess, the
-        largest mean cost beyond the accuracy, and largest_excess_class; alpha, raw_slope and alpha_new; `_high` for
-        upper bounds, for all classes together; and fails, empty where all bounds are within the limits.
+        distillation and its other settings. The reference of a network is its control if there is one, else its dense
+        network. Columns: pruner, settings, ratio; n, the number of networks that have a reference; then shares of test
+        images, against the reference: loss, the loss of accuracy; worst_class, the class that may lose most, and
+        worst_class_loss; largest_excess, the largest mean loss of a class beyond the loss of accuracy, and
+        largest_excess_class; then alpha, raw_slope and alpha_new. Columns that end in `_high` are upper bounds; those
+        of class losses hold for all classes jointly. fails lists the bounds outside the limits.
     notes : list of str
-        Sentences on what was left out.
+        Sentences on runs that were left out, and advice.
     command : str
-        The command line that makes the recommended networks, or finds them; empty if none can be recommended, or if
-        no single command makes them.
+        The command line that makes the recommended networks; empty if none are recommended, or if it takes several
+        commands.
     choice : str
-        Which level is the best trade-off of sparsity and fairness; empty if no such choice is made.
+        Sentences on the level with the best trade-off of sparsity and fairness; empty if none is chosen.
     pareto : DataFrame
-        What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
+        The levels compared for that choice, as `operating_points.table` returns them; empty if none is chosen.
     groups : DataFrame
-        What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
+        Effect of the recommended networks on groups of test images, as in `groups.Grouped.groups`; empty without
+        groups.
     promises : DataFrame
-        The networks and test images that promises on all classes take, as `promises.promises` returns them;
-        empty if fewer than two networks count.
+        Networks and test images needed to promise a limit for all classes, as `promises.promises` returns them; empty
+        if fewer than two networks count.
     """
 
     verdict: str
@@ -65,7 +67,7 @@ class Recommendation(NamedTuple):
     promises: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
-        """Return the verdict, what was tried, and the notes, for a notebook."""
+        """Format the verdict, the tried methods and the notes as HTML for a notebook."""
         verdict, *notes = (f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, *self.notes))
         how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
         choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
@@ -76,15 +78,15 @@ class Recommendation(NamedTuple):
 
 
 class Recommendations(list[Recommendation]):
-    """Recommendations for each data set and model, which a notebook shows below each other, and `print` too.
+    """Recommendations for each data set and model, shown one below the other by notebooks and `print`.
 
     Parameters
     ----------
     recommendations : mapping of tuple to Recommendation
-        By data set and model.
+        The recommendations by data set and model.
     study : StudyData
-        What they rest on, with the characteristics of its classes if it has levels of iterative pruning. It needs no
-        predictions.
+        The study they are based on, with class characteristics if it has levels of iterative pruning. Predictions are
+        not needed.
     """
 
     def __init__(self, recommendations: Mapping[tuple[str, str], Recommendation], study: StudyData) -> None:
@@ -98,24 +100,24 @@ class Recommendations(list[Recommendation]):
         return "".join(recommendation._repr_html_() for recommendation in self)
 
     def write(self, output: str | Path) -> list[str]:
-        """Write the tables that the recommendations rest on to a folder, as CSV.
+        """Write the tables behind the recommendations to a folder, as CSV.
 
         Parameters
         ----------
         output : str or Path
-            It gets `tried.csv` (what was tried), `pareto.csv` (the trade-off of sparsity and fairness), `groups.csv`
-            (groups of test images) and `regression.csv` (the regression over levels of iterative pruning). A table
-            without rows is not written, and an older one that this method wrote is removed.
+            Folder for `tried.csv` (the tried methods and ratios), `pareto.csv` (the trade-off of sparsity and
+            fairness), `groups.csv` (groups of test images) and `regression.csv` (the regression over levels of
+            iterative pruning). A table without rows is not written, and an older file of that table is removed.
 
         Returns
         -------
         list of str
-            Sentences on what the regression leaves out.
+            Sentences on data that the regression leaves out.
 
         Raises
         ------
         StudyError
-            If the folder cannot be written to, or has another file of such a name.
+            If the folder cannot be written to, or if a file in it has such a name but was not made by this project.
         """
         regression, notes = self._regression()
         parts = (
@@ -135,7 +137,7 @@ class Recommendations(list[Recommendation]):
         return notes
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Return tables of all recommendations as one, which names their data sets and models."""
+        """Join the tables of all recommendations, with columns for data set and model."""
         named_tables = [
             table.assign(**dict(zip(PLACE, workload, strict=True)))[[*PLACE, *table.columns]]
             for table, workload in zip(tables, self._places, strict=True)
@@ -146,7 +148,7 @@ class Recommendations(list[Recommendation]):
         if not is_iterated(self._study.runs).any():
             return pd.DataFrame(), []
         from analysis.report.papers.prune_responsibly.section import (
-            fitted_regression,  # a choice must not wait for its pictures
+            fitted_regression,  # imported here because its plotting modules load slowly
         )
 
         regression = fitted_regression(self._study)
@@ -154,7 +156,7 @@ class Recommendations(list[Recommendation]):
 
 
 def summary(recommendation: Recommendation) -> str:
-    """Return the verdict, its command, what was tried, and the notes, for a terminal.
+    """Format the verdict, the command, the tried methods and the notes for a terminal.
 
     Lines have at most `COLUMNS` columns, except for the command.
     """
@@ -167,7 +169,7 @@ def summary(recommendation: Recommendation) -> str:
 
 
 def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
-    """Yield the table of what was tried, and why each method failed."""
+    """Yield the table of tried methods and ratios, and the reason for each failure."""
     judgements = recommendation.tried
     settings = [
         name for name in judgements.columns[: judgements.columns.get_loc(schema.RATIO)] if name != schema.PRUNER
@@ -192,7 +194,7 @@ def _judgement_lines(recommendation: Recommendation) -> Iterator[str]:
 
 
 def _promise_lines(recommendation: Recommendation) -> Iterator[str]:
-    """Yield how many networks and images it takes to promise that no class loses more than some limits."""
+    """Yield a table of the networks and images needed to promise that no class loses more than a limit."""
     promises = recommendation.promises
     if promises.empty:
         return
@@ -235,7 +237,7 @@ def _text(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-# Titles of a notebook's table, the columns that they show, and how numbers with an upper bound are written.
+# Titles of a notebook's table, the column for each, and the format of numbers that have an upper bound.
 _IN_A_NOTEBOOK: dict[str, tuple[str] | tuple[str, Callable[[float], str]]] = {
     "networks": ("n",),
     "accuracy loss, points (at most)": ("loss", points),
@@ -247,7 +249,7 @@ _IN_A_NOTEBOOK: dict[str, tuple[str] | tuple[str, Callable[[float], str]]] = {
 
 
 def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
-    """Return the tried networks in few columns, which a notebook has room for."""
+    """Select and format the columns of `tried` that fit a notebook."""
     judgements = _printable_tried(recommendation)
     settings = judgements.loc[:, : schema.RATIO].assign(ratio=judgements[schema.RATIO].map("{:g}".format))
     cells = {

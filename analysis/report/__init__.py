@@ -1,1 +1,1 @@
-"""The report of a study: its sections, each in a folder, and the loop over them."""
+"""The report of a study: a folder for each section, and the code that joins them."""

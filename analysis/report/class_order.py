@@ -10,10 +10,10 @@ from analysis.study.study import StudyData
 
 
 def class_orders(study: StudyData) -> dict[str, list[str]]:
-    """Return the classes of each data set, those first that lose most in the mean over methods and models.
+    """Return the classes of each data set, sorted by their mean loss over methods and models, largest first.
 
-    The mean is over cells at the ratio of the verdict, or over number formats where no network is pruned. If the losses
-    of one method ordered the classes, chance alone would make others look better.
+    The mean is over cells at the verdict's ratio, or over number formats if no network is pruned. If the classes were
+    sorted by the losses of one method, chance alone would make the other methods look better.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Lines of methods against the pruning ratio, in the same colours and marks in every picture of a report.
+"""Draw lines of methods against the pruning ratio, with consistent colours and marks.
 
-Methods are pruners with their settings, and number formats, which are points where the size is the axis. Colours and
-marks stand for the same method in all panels of a figure, and one legend names each once. The control `none` has no
-ratio of its own and is a line across, or a band.
+Methods are pruners with their settings, and number formats, which are points if the axis is the size. A method has the
+same colour and mark in all panels of a figure, and one legend names each method once. The control `none`, which has no
+ratio, is drawn as a horizontal line or band.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from analysis.study.labels import TEACHER
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
 from analysis.study.study import StudyData
 
-TITLE_SIZE = 10  # of the letters above a panel, in points
+TITLE_SIZE = 10  # points, font size above a panel
 _AS_IN_PRINT = "as in print"
 _PARTS: tuple[Callable[["PlottedMethod"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
@@ -36,26 +36,26 @@ _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
 _PANEL = 4.2  # inches
-_AXIS = 3.5  # inches, of a panel, from the first ratio to the last
-_PALE = 0.3  # of the intervals of many methods, so that their lines stand out
-_DIGIT = 0.08  # inches, below an axis
-_BETWEEN = 0.06  # inches, at least, between two labels below an axis
-_TEXT = 0.16  # inches, from one upright text in a panel to the next
-_LETTER = 0.085  # inches, in a legend
-_TITLE = 0.22  # inches
-_LINE = 0.2  # inches, of a legend, and of a further line of a title
-_USUAL_LINES = 4  # of a legend for which a figure has room
+_AXIS = 3.5  # inches, width of a panel from the first ratio to the last
+_PALE = 0.3  # opacity of the intervals of many methods, so that their lines stand out
+_DIGIT = 0.08  # inches, width of a digit below an axis
+_BETWEEN = 0.06  # inches, smallest distance between two labels below an axis
+_TEXT = 0.16  # inches, distance between two upright texts in a panel
+_LETTER = 0.085  # inches, width of a letter in a legend
+_TITLE = 0.22  # inches, height of a title of one line
+_LINE = 0.2  # inches, height of a line of a legend, and of a further line of a title
+_USUAL_LINES = 4  # lines of a legend for which a figure has room
 
 
 class PlottedMethod(NamedTuple):
-    """A pruner and its setting, which is empty if it is the papers'."""
+    """A pruner and its setting, which is empty for the papers' setting."""
 
     pruner: str
     setting: str
 
     @property
     def label(self) -> str:
-        """What a legend calls the method."""
+        """Name of the method in a legend."""
         return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
 
 
@@ -64,9 +64,9 @@ Styles: TypeAlias = dict[PlottedMethod, dict[str, Any]]
 
 
 class PlottedWorkload(NamedTuple):
-    """What a column of panels is about: a data set and model, with all their cells, and the methods that are drawn.
+    """Data of a column of panels: a data set and model, with all their cells, and the methods that are drawn.
 
-    Where these would be too many, the name ends with the pruner or the setting that those of the column share.
+    If there are too many methods for one column, the name ends with the pruner or the setting that the column's share.
     """
 
     name: tuple[str, ...]
@@ -75,9 +75,9 @@ class PlottedWorkload(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What a column of panels shows: the cells of a data set and model, and how each method of theirs is drawn.
+    """Content of a column of panels: the cells of a data set and model, and the style of each of their methods.
 
-    `leading` is the ratio of the verdict, infinite where no network is pruned.
+    `leading` is the ratio of the verdict, infinite if no network is pruned.
     """
 
     cells: pd.DataFrame
@@ -87,7 +87,7 @@ class Column(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Columns of what is drawn: a value, the ends of its interval, that of the dense networks, and what it may be."""
+    """The columns to draw: a value, the ends of its interval, the dense networks' value; and the value's bounds."""
 
     value: str
     low: str | None = None
@@ -97,15 +97,14 @@ class Drawn(NamedTuple):
 
 
 def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorkload]]:
-    """Return the columns of every data set and model, at most four a figure.
+    """Yield the columns of each figure, at most four, for every data set and model.
 
     A data set and model with more than eight methods have a column for each pruner or for each setting.
 
     Parameters
     ----------
     cells : DataFrame
-        As `cells.cells` returns them. Data sets and models with no cell whose networks mostly do not guess are left
-        out.
+        As `cells.cells` returns them. Data sets and models are left out if most networks of every cell are at chance.
     study : StudyData
     """
     group: list[PlottedWorkload] = []
@@ -123,7 +122,7 @@ def groups(cells: pd.DataFrame, study: StudyData) -> Iterator[list[PlottedWorklo
 
 
 def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> list[PlottedWorkload]:
-    """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
+    """Return a column for all methods or, if they are too many, one for each pruner or for each setting."""
     lines = lines_of(cells, study)
     pruned_methods = [method for method in lines if method.pruner != CONTROL]
     counts = {part: Counter(map(part, pruned_methods)) for part in _PARTS}
@@ -135,7 +134,7 @@ def _columns(name: tuple[str, str], cells: pd.DataFrame, study: StudyData) -> li
 
 
 def _alike(lines: Lines, part: Callable[[PlottedMethod], str], of: str) -> Lines:
-    """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
+    """Return the methods that share a pruner or a setting, with the control that shares it, or else all controls."""
     pruned_lines = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
     controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
     return pruned_lines | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
@@ -158,11 +157,11 @@ def against_ratio(
     group : sequence of Place
         As `groups` yields it.
     rows : dict of label -> function
-        What draws each panel of a row, by the label of its axis.
+        Function that draws each panel of a row, by the label of its axis.
     study : StudyData
     title, note : str
     handles : sequence of Line2D
-        Of the legend, after those of the methods.
+        Further legend entries, after those of the methods.
     narrow : bool
         Draw all panels one below the other, for a narrow window.
     """
@@ -192,7 +191,7 @@ def against_ratio(
 
 
 def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
-    """Give panels of one data set and model one axis, and mark at its ends the values beyond it.
+    """Give all panels of a data set and model the same axis limits, and mark the values beyond them at the ends.
 
     Parameters
     ----------
@@ -210,7 +209,7 @@ def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
 
 
 def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return places, values and colours of the marks of a panel's lines."""
+    """Return positions, values and colours of the marks on a panel's lines."""
     marks = [
         (*point, line.get_color())
         for line in axes.lines
@@ -223,7 +222,7 @@ def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Return the ends of an axis, moved so far that no mark stands on one of them, or little beyond it."""
+    """Return axis limits, moved outward if a mark would be at a limit or just beyond it."""
     near, margin = 0.1 * (high - low), 0.05 * (high - low)
     above = values[(values > high - margin) & (values < high + near)]
     below = values[(values < low + margin) & (values > low - near)]
@@ -231,7 +230,7 @@ def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, floa
 
 
 def _draw_beyond(axes: Axes) -> None:
-    """Draw a triangle at the end of an axis for each mark beyond it, and write the values beside those."""
+    """Draw a triangle at the end of an axis for each mark beyond it, with the value beside the triangle."""
     positions, values, colors = _marked(axes)
     low, high = axes.get_ylim()
     for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
@@ -261,7 +260,7 @@ def _draw_beyond(axes: Axes) -> None:
 
 
 def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
-    """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
+    """Yield positions with the text of a value, or with a range of values whose texts would touch."""
     order = np.argsort(positions)
     along = axes.transScale.transform(np.column_stack([positions, np.ones(len(positions))]))[order, 0]
     ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
@@ -273,7 +272,7 @@ def _separate(axes: Axes, positions: np.ndarray, values: np.ndarray) -> Iterator
 
 
 def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
-    """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
+    """Return the cells to draw of each method, sorted by ratio; last the control, if possible without mitigation."""
     of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
     left_out = of_control & spared & (of_control & ~spared).any()
     sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
@@ -283,12 +282,12 @@ def lines_of(cells: pd.DataFrame, study: StudyData) -> Lines:
 
 
 def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
-    """Return how each method is drawn, and a legend: of the methods, or of pruners and settings where they are many.
+    """Return the style of each method, and legend entries for methods, or for pruners and settings if there are many.
 
     Parameters
     ----------
     lines : sequence of Lines
-        Of each column of a figure.
+        Lines of each column of a figure.
     """
     methods = list(dict.fromkeys(method for own_lines in lines for method in own_lines))
     pruned_methods = [method for method in methods if method.pruner != CONTROL]
@@ -299,7 +298,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
     pruners, settings = (
         (list(dict.fromkeys(values)) for values in zip(*pruned_methods, strict=True)) if pruned_methods else ([], [])
     )
-    # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
+    # If methods are few, or settings more than markers, each method has its own style and legend entry.
     own = len(pruned_methods) <= len(_COLORS) or len(settings) > len(_MARKERS)
     for index, method in enumerate(pruned_methods):
         color = index if own else pruners.index(method.pruner)
@@ -327,7 +326,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
 
 
 def handle(label: str, **style: Any) -> Line2D:
-    """Return an entry of a legend."""
+    """Return a legend entry."""
     return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
 
 
@@ -337,12 +336,12 @@ def figure_width(group: Sequence[Any], *, narrow: bool = False) -> float:
 
 
 def title_room(group: Sequence[Any], *, narrow: bool = False) -> float:
-    """Return the room above each column, without the labels of its axis, in points."""
+    """Return the width available for a title above each column, in points."""
     return 72 * (figure_width(group, narrow=narrow) / (1 if narrow else len(group)) - 1.0)
 
 
 def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
-    """Write the name of a place above a panel, and lines below it."""
+    """Write the name of a data set and model above a panel, and further lines below the name."""
     lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
 
@@ -354,7 +353,7 @@ def draw_lines(
     drawn: Drawn,
     places_of: Callable[[pd.DataFrame], np.ndarray] | None = None,
 ) -> None:
-    """Draw the values of each method, with their intervals if they have any, and those of the control across.
+    """Draw the values of each method, with their intervals if any, and the control as a horizontal line.
 
     Parameters
     ----------
@@ -363,7 +362,7 @@ def draw_lines(
         As `lines_of` and `styles_of` return them.
     drawn : Drawn
     places_of : callable, optional
-        What returns where cells stand on the axis; their ratios by default.
+        Returns the positions of cells on the axis; by default their ratios.
     """
     opacity = 1.0 if len(styles) <= len(_COLORS) else _PALE
     for index, (method, cells) in enumerate(lines.items()):
@@ -379,7 +378,7 @@ def draw_lines(
             if np.isfinite(low[0]):
                 axes.axhspan(low[0], high[0], color=NEUTRAL, alpha=0.15, linewidth=0)
             continue
-        # A hair apart, so that intervals do not hide one another.
+        # Shifted a little, so that intervals do not hide one another.
         across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
         axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
         if drawn.low:
@@ -395,7 +394,7 @@ def draw_lines(
 def _places_of_levels(
     control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
 ) -> np.ndarray:
-    """Place the levels of an iterated control in the middle of the pruned networks of their iteration."""
+    """Return positions of an iterated control's levels: the median position of the pruned cells of each iteration."""
     pruned_cells = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
     pruned_cells = pruned_cells[is_iterated(pruned_cells)]
     positions = pd.Series(places_of(pruned_cells), index=pruned_cells[ITERATION]).groupby(level=0).median()
@@ -403,12 +402,12 @@ def _places_of_levels(
 
 
 def draw_stripe(axes: Axes, position: float) -> None:
-    """Mark the ratio of the verdict."""
+    """Mark the ratio of the verdict with a vertical stripe."""
     axes.axvline(position, color=BELOW, alpha=0.12, linewidth=14)
 
 
 def add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Put a legend below the title of a figure, which grows where the legend has many lines."""
+    """Put a legend below the title of a figure, and make the figure higher if the legend has many lines."""
     width, height = figure.get_size_inches()
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
@@ -436,7 +435,7 @@ def _ratios(cells: pd.DataFrame) -> np.ndarray:
 
 
 def ratio_labels(ratios: Sequence[float]) -> list[str]:
-    """Return a label for each ratio on a logarithmic axis, empty where it would touch the one before."""
+    """Return a label for each ratio on a logarithmic axis, empty if it would touch the label before."""
     inches_each = _AXIS / max(np.log(ratios[-1] / ratios[0]), 1e-9)
     labels, end = [], -np.inf
     for ratio in ratios:

@@ -1,4 +1,4 @@
-"""The report of a study: which sections it has, and in which order."""
+"""The report of a study: its sections, in their order."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -55,15 +55,16 @@ SECTIONS: tuple[SectionFunction, ...] = (
 
 
 class PaperSection(NamedTuple):
-    """A section that a report has only where it is asked for the paper.
+    """A section of reports with `--paper true` alone.
 
     Attributes
     ----------
     section : callable
     ratios_alone : bool
-        Whether it leaves out number formats and iterative pruning, which its paper has none of.
+        Whether it is restricted to pruning at single ratios, because its paper has no number formats or iterative
+        pruning.
     pictures_alone : bool
-        Whether it has pictures and nothing else.
+        Whether it consists of pictures alone.
     """
 
     section: SectionFunction
@@ -98,19 +99,19 @@ PAPER_SECTIONS = (
 
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
+    """Return runs with Python strings in place of Arrow's, from which small frames are made faster."""
     texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
     with pd.option_context("mode.string_storage", "python"):
         with_texts = runs.astype(dict.fromkeys(texts, "str"))
-    return with_texts.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
+    return with_texts.copy()  # `astype` fragments the blocks of numbers, and `copy` consolidates them
 
 
 @pd.option_context("mode.string_storage", "python")
-# Several threads per matrix product gain a seventh on an idle machine. Beside other programs the threads wait for each
-# other, and the report takes six times as long.
+# Several threads per matrix product save a seventh of the time on an idle machine. If other programs run, the threads
+# wait for each other, and the report takes six times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def report(study: StudyData, options: ReportOptions) -> Report:
-    """Analyse a study.
+    """Analyse a study and return its report.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def report(study: StudyData, options: ReportOptions) -> Report:
         If a table of groups cannot be read.
     """
     study = replace(study, runs=with_python_texts(study.runs), options=options)
-    _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
+    _ = study.image_groups  # so that a fault in a table of groups is raised before any analysis
     searches: list[SectionFunction] = [
         *(partial(tuning.section, number=1 + index) for index in range(len(study.tunings))),
         *(partial(compression.section, number=1 + index) for index in range(len(study.chain_searches))),
@@ -144,7 +145,7 @@ def _left_out(study: StudyData, sections: Sequence[Section]) -> Section:
 
 
 def check_output(output: Path, groups: GivenGroups) -> None:
-    """Raise a usage error if a report would take the place of a table of groups that it reads."""
+    """Raise a usage error if a report would overwrite a table of groups that it reads."""
     check_inputs(
         output, named_files(groups), "groups", names=["report.html", "report.md", "groups.csv", "groupings.csv"]
     )
@@ -160,7 +161,7 @@ def log(
 ) -> str:
     """Send a report's files to the tracking store as a run of kind `report`.
 
-    Under `mlflow run` it is the run that MLflow has made, else a new one.
+    Under `mlflow run`, this is the run that MLflow has made; otherwise a new run.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def log(
     output : Path
         The folder of the report.
     experiment, tracking_uri : str, optional
-        As `pull.runs` takes them.
+        As in `pull.runs`.
     verdict : sequence of str
         The report's first sentences. They become the note of the run, and of the newest study in its experiment.
 
@@ -203,8 +204,8 @@ def log(
         client.set_terminated(run_id)
     except STORE_ERRORS as error:
         raise StudyError(
-            f"the report is in {output}, but the tracking store did not take it ({reason(error)}); --no-log leaves "
-            "it out"
+            f"the report is in {output}, but could not be sent to the tracking store ({reason(error)}); with --no-log "
+            "it is not sent"
         ) from error
     return run_id
 

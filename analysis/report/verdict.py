@@ -1,4 +1,4 @@
-"""A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
+"""The verdict: a few sentences for each data set and model on the costs of pruning and the classes that pay."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -71,7 +71,7 @@ _SAFE = (
     f"{100 * LIMITS.class_loss:g} points of recall or the accuracy more than {100 * LIMITS.accuracy_loss:g}. Each "
     "method is judged from its smallest ratio on, up to the first that fails. Networks at chance count in these bounds."
 )
-_WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
+_WIDEST = 200  # A wider interval of the gaps' change, in % of the gaps, is not printed, because it is uninformative.
 _CLASS_TEST = (
     f"Classes are tested together: by a max-t test from {FEWEST_FLIPPED} networks on, by an audit's t-test with Holm's "
     "correction below."
@@ -82,7 +82,7 @@ _ALIKE = f"{_UNKNOWN}networks that all lose the same do not show how far classes
 _ONE_CONTROL = f"{_UNKNOWN}with one control nothing shows how far classes move."
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
-# A param, one of its values, and what a reader has to know of runs with it.
+# A param, one of its values, and what a reader has to know about runs with that value.
 _TO_KNOW = (
     (
         schema.PROTOCOL,
@@ -99,15 +99,15 @@ _TO_KNOW = (
 
 
 def verdict(study: StudyData) -> list[str]:
-    """Return a line for each data set and model: what to use, what it costs, which class pays, and how sure this is.
+    """Return a line for each data set and model: the recommended method, its costs, the classes that pay, and bounds.
 
-    A line rests on the numbers beyond the control: the accuracy, the losses and costs of classes, the raw slope and the
-    raw spread ratio, at one ratio, which `analysis.study.decision` chooses. That no harm is shown decides nothing, and
-    neither do wider gaps, since any lost accuracy widens them. Of number formats a line names the one that
-    costs most accuracy. A line ends with `decay_advice`, where there is any.
+    A line rests on the differences from the control in accuracy, losses and costs of classes, raw slope and raw spread
+    ratio, at one ratio, which `analysis.study.decision` chooses. Absence of shown harm decides nothing, and neither do
+    wider gaps, because any loss of accuracy widens them. If there are number formats, a line names the one that costs
+    most accuracy. A line ends with `decay_advice`, if there is any.
 
-    A line begins with what makes dense networks weak: those at chance, and classes with recall 0. Networks at chance
-    count, and their number is said. If all dense networks are, it says nothing else.
+    A line begins with the weaknesses of dense networks: networks at chance, and classes with recall 0. Networks at
+    chance count, and their number is stated. If all dense networks are at chance, the line states only that.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -119,7 +119,7 @@ def verdict(study: StudyData) -> list[str]:
 
 
 def reading(study: StudyData) -> list[str]:
-    """Return sentences on how to read the verdict, none where it has no numbers."""
+    """Return sentences on how to read the verdict; none if it has no numbers."""
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     return list(_reading(compressed)) if len(compressed) and not _weakness(study.runs).is_hopeless else []
 
@@ -134,7 +134,7 @@ def to_know(runs: pd.DataFrame) -> list[str]:
 
 
 def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
+    """Return every data set and model with its rows; the papers' data sets come first, in the papers' order."""
     groups = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
     return sorted(groups, key=lambda place: rank(place[0][0]))
 
@@ -168,7 +168,7 @@ def _sentences(workload: tuple[str, str], cells: pd.DataFrame, study: StudyData)
 
 
 def on_workload(workload: tuple[str, str], decided: Decision | None, study: StudyData) -> Iterator[str]:
-    """Say what makes the dense networks of a data set and model weak, and what is decided, if a network is pruned."""
+    """Yield sentences on weak dense networks of a data set and model, and on the decision, if networks are pruned."""
     weak = _weakness(_runs_of(workload, study))
     if weakness := sentence(weak):
         yield f"On {workload[0]} with {workload[1]}: {weakness}"
@@ -185,7 +185,7 @@ def _weakness(runs: pd.DataFrame) -> WeakDense:
 
 
 def on_pruning(decided: Decision, study: StudyData) -> Iterator[str]:
-    """Say what a decision is, what it costs, and why no larger ratio is safe, or none at all."""
+    """Yield sentences on a decision, its costs, and the reason why no larger ratio, or no ratio at all, is safe."""
     cell, rows = decided.cell, class_rows(study, decided.cell)
     subject = choice(cell, study)
     if decided.is_safe:
@@ -220,9 +220,9 @@ def choice(cell: pd.Series, study: StudyData) -> str:
 
 
 def _on_number_formats(cells: pd.DataFrame, study: StudyData, *, is_named: bool) -> Iterator[str]:
-    """Say what the number format costs that costs most; `is_named` if data set and model were named before.
+    """Yield sentences on the number format that costs most; `is_named` tells whether data set and model were named.
 
-    Those of dense networks are spoken of, and those of the control where there are no others.
+    Only number formats of dense networks count, or, if there are none, those of the control.
     """
     of_dense = never_fine_tuned(cells)
     cells = cells[of_dense] if of_dense.any() else cells
@@ -250,16 +250,16 @@ def _cost(cell: pd.Series) -> str:
 
 
 class Payers(NamedTuple):
-    """Which classes lose more than the accuracy.
+    """The classes that are shown to lose more than the accuracy.
 
     Attributes
     ----------
     are_tested : bool
         Whether there is a test of single classes.
     names : list of str
-        The classes that are shown to lose more, the one that loses most first.
+        Names of these classes, largest loss first.
     points : (classes, 3)
-        What they lose beyond the accuracy in percentage points, with the ends of the intervals.
+        Their losses beyond the accuracy in percentage points, with the ends of the intervals.
     """
 
     are_tested: bool
@@ -275,7 +275,7 @@ def payers(rows: pd.DataFrame) -> Payers:
 
 
 def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
-    """Say which classes lose more than the accuracy, the one that loses most first, and what none loses more than."""
+    """Yield a sentence on the classes that lose more than the accuracy, or, if there are none, on the upper bound."""
     are_tested, names, points = payers(rows)
     if not are_tested:
         yield "Whether single classes lose more than that is unknown."
@@ -292,7 +292,7 @@ def _describe_payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
 
 
 def why_not(judged: Judged, study: StudyData, limits: Limits) -> str:
-    """Say why networks are not safe, or why it is undecided and how many networks would decide."""
+    """Say why networks are not safe, or why it is undecided and what number of networks would decide."""
     worst = judged.decided.worst
     if worst is None:
         return _ONE_CONTROL if judged.cell["n"] > 1 else _ONE_UNKNOWN
@@ -329,18 +329,18 @@ GapKind = Literal[
 
 
 class Gaps(NamedTuple):
-    """What became of the gaps between classes, in % of those of the control.
+    """The change of the gaps between classes, in % of the control's gaps.
 
     Attributes
     ----------
     kind : str
         reversed: strong classes became the weak ones. unrelated: no relation to the gaps before is shown. weak behind:
-        those of weak classes grow. wider: gaps grow, not shown to be those of weak classes. narrower: they shrink.
-        same: an equivalence test shows no change. relative: they grow relative to the accuracy alone. too few: the
-        interval is too wide. unknown: they may grow or shrink. one network: there is no interval. undefined: there
+        weak classes fall further behind. wider: gaps grow, but not shown to be those of weak classes. narrower: gaps
+        shrink. same: an equivalence test shows no change. relative: gaps grow only relative to the accuracy. too few:
+        the interval is too wide. unknown: gaps may grow or shrink. one network: there is no interval. undefined: there
         were no gaps before pruning.
     change, low, high : float
-        Change of the raw slope, which follows weak classes, with its interval.
+        Change of the raw slope, which measures whether the same classes fall behind, with its interval.
     spread, spread_low, spread_high : float
         Change of the spread, whichever classes are weak.
     """
@@ -379,7 +379,7 @@ def gaps(cell: pd.Series) -> Gaps:
 
 
 def _describe_gaps(cell: pd.Series) -> str:
-    """Say what `gaps` decides, with the numbers that show it."""
+    """Describe the change of the gaps that `gaps` decides, with its numbers."""
     kind, change, low, high, spread, spread_low, spread_high = gaps(cell)
     wider = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
     if kind == "reversed":
@@ -404,7 +404,7 @@ def _describe_gaps(cell: pd.Series) -> str:
 
 
 def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
-    """Decide how the gaps after pruning lie to those of the dense networks; `unrelated` if a slope of 1 is excluded."""
+    """Decide whether the gaps keep their order; `unrelated` if the raw slope may be 0 and is shown to be below 1."""
     low, high = (cell[f"raw_slope_{end}"] for end in ("low", "high"))
     if high < 0 or (np.isnan(high) and cell["raw_slope_mean"] < 0):
         return "reversed"
@@ -412,7 +412,7 @@ def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
 
 
 def _reversed(cell: pd.Series) -> str:
-    """Say that strong classes became the weak ones, and how far the raw slope is from the control's."""
+    """Say that strong classes became the weak ones, with the raw slope and its distance from the control's."""
     slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
     which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
     interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)

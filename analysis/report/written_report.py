@@ -1,4 +1,4 @@
-"""A report that was written to a folder, as a notebook shows it."""
+"""A report that was written to a folder, and its display in a notebook."""
 
 import html
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class WrittenReport(NamedTuple):
     verdict : list of str
         The report's first sentences.
     run_id : str, optional
-        The run that its files were sent to.
+        The run to which its files were sent.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ def write(
     ignore_params: Sequence[str],
     log: bool,
 ) -> WrittenReport:
-    """Write a report, as `analysis.write_report` does."""
+    """Write a report; see `analysis.write_report`."""
     report.check_output(output, options.groups)
     study = StudyData.from_store(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     content = report.report(study, options)

@@ -1,1 +1,1 @@
-"""Runs: the schema that both packages share, and the reading of runs from a tracking store or from files."""
+"""Define the schema of runs for both packages, and read runs from a tracking store or from files."""

@@ -1,4 +1,4 @@
-"""Addresses of tracking stores: probe a server before its use."""
+"""Probe the server of a tracking store before it is used."""
 
 import configparser
 import re
@@ -20,12 +20,12 @@ from analysis.common.masking import MASK, without_password
 from analysis.runs import retries
 from analysis.runs.store_errors import reason
 
-PROBE_SECONDS = 5  # to connect, and as long again to answer
-_ONE_PASSWORD = re.compile(r"[\w+]+://([^:/?]*(:[^@]*)?@)?[^@?]*(\?.*)?", re.S)  # as SQLAlchemy divides a URL
+PROBE_SECONDS = 5  # to connect, and the same again to answer
+_ONE_PASSWORD = re.compile(r"[\w+]+://([^:/?]*(:[^@]*)?@)?[^@?]*(\?.*)?", re.S)  # as SQLAlchemy splits a URL
 
 
 def probe(uri: str) -> None:
-    """Ask a server once whether it is there; MLflow would keep asking for minutes.
+    """Check once that a server answers, because MLflow would keep trying for minutes.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def probe(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s, or answers with an error; if a password is written such that its
-        parts would be taken for a host or a path.
+        If the server does not answer within 10 s, or answers with an error; or if part of a password would be taken for
+        a host or a path.
     """
     scheme = uri.partition(":")[0].lower()
     if scheme in ("http", "https"):
@@ -48,14 +48,14 @@ def probe(uri: str) -> None:
 
 
 def missing_driver(uri: str, error: ModuleNotFoundError) -> StudyError:
-    """Return the error for a database whose Python driver is not installed."""
+    """Make the error for a database whose Python driver is not installed."""
     has_extra = uri.partition(":")[0].lower() in ("postgresql", "postgresql+psycopg")
     advice = extras.pip_line("postgres") if has_extra else "install it with pip"
     return StudyError(f"{without_password(uri)} needs {error.name}: {advice}")
 
 
 def _check_http(uri: str) -> None:
-    """Refuse a URI in which `/`, `?` or `#` cuts a password in two: errors would name the second part as a path."""
+    """Refuse a URI in which `/`, `?` or `#` splits a password, because errors would show its second part as a path."""
     try:
         parts = urlsplit(uri)
         is_readable = parts.port != 0 and bool(parts.hostname) and "@" not in "".join(parts[2:])
@@ -66,7 +66,7 @@ def _check_http(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
-    """Refuse a URL in which `@` cuts a password in two: errors would name the second part as a host."""
+    """Refuse a URL in which `@` splits a password, because errors would show its second part as a host."""
     try:
         make_url(uri)
         is_readable = uri == without_password(uri) or bool(_ONE_PASSWORD.fullmatch(uri))
@@ -80,7 +80,7 @@ def _unreadable(uri: str) -> StudyError:
     if "@" not in uri:
         return StudyError(f"{without_password(uri)} cannot be read as a URI; check the tracking URI")
     return StudyError(
-        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for an @ in the password or behind it, "
+        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for an @ in the password or after it, "
         "%2F for /, %3F for ?, %23 for #"
     )
 
@@ -99,7 +99,7 @@ def _probe_http(uri: str) -> None:
             )
         )
     except configparser.Error as error:
-        # The error would quote a line of the file, which may hold the password.
+        # The original error quotes a line of the file, which may be the password.
         raise StudyError(
             "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for % in the password"
         ) from error
@@ -111,7 +111,7 @@ def _probe_http(uri: str) -> None:
 
 
 def _within_limit(ask: Callable[[], Response]) -> Response:
-    """Return the answer; the time limit of a request starts anew with every byte that a slow server sends."""
+    """Enforce a time limit on the whole answer, because a request's own limit restarts with every byte received."""
     answers: Queue[Response | Exception] = Queue()
 
     def put() -> None:
@@ -124,7 +124,7 @@ def _within_limit(ask: Callable[[], Response]) -> Response:
     try:
         answer = answers.get(timeout=2 * PROBE_SECONDS)
     except Empty as error:
-        raise MlflowException(f"no whole answer within {2 * PROBE_SECONDS} s") from error
+        raise MlflowException(f"no complete answer within {2 * PROBE_SECONDS} s") from error
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -1,4 +1,4 @@
-"""Batches of one study: folders of networks that differ in the seed, and so were to be trained alike."""
+"""Check batches of one study: folders of networks that may differ only in the seed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +15,8 @@ _NETWORK = [schema.DATASET, schema.MODEL]
 def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     """Check that folders of networks of different seeds were trained with the same settings.
 
-    A setting may differ where some seed has several of its values: the folders then compare settings. It may differ too
-    where one folder has several values.
+    A setting may differ if some seed has several values of it, because the folders then compare settings, or if one
+    folder has several values of it.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
     Raises
     ------
     StudyError
-        Folders have no seed in common, and each has a value of its own of a setting of the training.
+        If folders without common seeds differ in a setting of the training that is constant within each folder.
     """
     if len(dense_runs) < 2:
         return
@@ -41,7 +41,7 @@ def check_one_design(dense_runs: Mapping[Path, pd.DataFrame]) -> None:
                 continue
             (first, value), (second, other) = of_folders.drop_duplicates(column)[["folder", column]].to_numpy()[:2]
             raise StudyError(
-                f"{first} and {second} have networks of different seeds, and those of one study are trained alike: "
+                f"{first} and {second} have networks of different seeds, which must be trained alike in one study: "
                 f"their {frames.param(column)} is {shortened(value)} and {shortened(other)}. Leave a folder out, or "
                 "train its networks again",
                 option="frames",

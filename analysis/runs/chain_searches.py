@@ -1,4 +1,4 @@
-"""Searches of chains by `compress`: what each chain costs and may lose, as the search's job and exports keep it."""
+"""Searches of chains by `compress`: read and write the cost and losses of each chain."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from analysis.runs.options.names import NUMBER_FORMATS
 from analysis.runs.sources import Source
 
 GOALS = ("size", "latency", "macs")
-NOTHING = "none"  # the pruner of a chain that leaves the trained network as it is
+NOTHING = "none"  # the pruner of a chain that does not change the trained network
 FILTERS = ("l1-filter", "chip")
 WEIGHTS = "mp"
 PRUNERS = (NOTHING, *FILTERS, WEIGHTS)
@@ -35,9 +35,9 @@ class ChainTrials(NamedTuple):
     max_class_loss, max_accuracy_loss : float
         The limits, as shares.
     trials : DataFrame, one row per chain
-        chain (in words), pruner, number_format, number; cost, which is what is minimised; on validation images the loss
-        of accuracy, and the loss of the class that may lose most, beyond the control, with the upper ends of their
-        95 % bounds: accuracy_loss, accuracy_loss_upper, worst_class, class_loss, class_loss_upper.
+        chain (in words), pruner, number_format, number; cost, the quantity to minimise; then losses on validation
+        images, from the control: accuracy_loss, worst_class (the class that may lose most) and class_loss, with upper
+        95 % bounds accuracy_loss_upper and class_loss_upper.
     """
 
     name: str
@@ -48,9 +48,9 @@ class ChainTrials(NamedTuple):
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
-    """Return the searches of an experiment; of a search that was repeated the last call counts.
+    """Return the searches of an experiment; if a search was repeated, only its last call.
 
-    Parameters and errors are those of `pull.runs`.
+    Parameters and errors are as for `pull.runs`.
     """
     from analysis.runs import pull  # files need no MLflow
 
@@ -74,15 +74,15 @@ def write(searches: Iterable[ChainTrials], folder: Path) -> list[Path]:
 
 
 def read(folders: Sequence[Path]) -> list[ChainTrials]:
-    """Return the searches of exports, which are folders or archives of them.
+    """Read the searches of exports, which are folders or archives.
 
-    In one export the last search of a name counts. Searches of different exports are different ones, even if they have
-    the same name: the second is then called `NAME (2)`. A search that several exports have counts once.
+    If an export has several searches of one name, only the last is read. Searches of different exports stay separate
+    even if they have the same name: the second is then called `NAME (2)`. Identical searches count once.
 
     Raises
     ------
     StudyError
-        If a file is not what `write` writes.
+        If a file was not written by `write`.
     """
     with study_archives.unpacked(folders) as unpacked:
         return _together(map(_exported, unpacked))
@@ -97,18 +97,18 @@ def _exported(folder: Path) -> list[ChainTrials]:
 
 
 def described(search: ChainTrials) -> str:
-    """Return a search as JSON, which `parsed` reads."""
+    """Write a search as JSON, which `parsed` reads."""
     trials = search.trials[[*_TEXTS, *_NUMBERS]].to_dict("records")
     return json.dumps({**search._asdict(), "trials": trials}, indent=1)
 
 
 def parsed(content: bytes, where: str) -> ChainTrials:
-    """Return the search that JSON describes.
+    """Read a search from JSON.
 
     Raises
     ------
     StudyError
-        If it is not what `described` writes.
+        If the content was not written by `described`.
     """
     try:
         search = json.loads(content)
@@ -120,14 +120,14 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         of_class, of_accuracy = (float(search[name]) for name in ("max_class_loss", "max_accuracy_loss"))
         _check_finite([of_class, of_accuracy], trials[[*_NUMBERS]])
         return ChainTrials(str(search["name"]), str(search["minimize"]), of_class, of_accuracy, trials)
-    # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
+    # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise StudyError(f"{where}: not what pruning-study compress writes ({reason}); make it again") from error
 
 
 def _check_known(name: str, values: Iterable[str], choices: Sequence[str]) -> None:
-    """Raise a ValueError if there is no value, or one that no search has."""
+    """Raise a ValueError if there is no value, or an unknown one."""
     if unknown := set(values) - set(choices) or not list(values):
         raise ValueError(f"{name} is {unknown}")
 
@@ -139,17 +139,17 @@ def _check_finite(limits: Sequence[float], numbers: pd.DataFrame) -> None:
 
 
 def _in_order(paths: Iterable[Path]) -> list[Path]:
-    """Return files by their numbers; those of an elder export, whose numbers have no zeros before them, come first."""
+    """Sort files by number; files of an older export, without leading zeros, come first."""
     return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
 def _newest(searches: Iterable[ChainTrials]) -> list[ChainTrials]:
-    """Return the searches of one store, where a search that goes on is there again by its name: the last counts."""
+    """Keep the last search of each name, because a continued search is stored again under its name."""
     return list({search.name: search for search in searches}.values())
 
 
 def _together(exports: Iterable[Iterable[ChainTrials]]) -> list[ChainTrials]:
-    """Return the searches of several stores, each by a name of its own; one that is there twice counts once."""
+    """Combine the searches of several exports under distinct names, and keep one of identical searches."""
     searches: dict[str, ChainTrials] = {}
     texts: set[str] = set()
     for search in (search for export in exports for search in export):

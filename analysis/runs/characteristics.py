@@ -1,4 +1,4 @@
-"""What is known of each class before training: the artifact `class_characteristics.csv`, and its export."""
+"""Characteristics of each class before training: the artifact `class_characteristics.csv`, and its export."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from analysis.runs import schema
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-MOST_BITS = 8  # of an entropy: pixels have 256 values
+MOST_BITS = 8  # largest entropy of a pixel, which has 256 values
 
 
 def _check(table: pd.DataFrame) -> None:
@@ -19,9 +19,8 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError(f"an entropy is not between 0 and {MOST_BITS} bits")
 
 
-# class: true name; index: its label; training_images: its images that networks are trained on; imbalance: their share,
-# less 1 over the number of classes; entropy: mean Shannon entropy of their pixel values in bits, missing if it has no
-# image.
+# class: true name; index: its label; training_images: number of its training images; imbalance: their share minus 1 /
+# number of classes; entropy: mean Shannon entropy of their pixel values in bits, missing if there are none.
 TABLE = RunTable(
     artifact=schema.CLASS_CHARACTERISTICS,
     columns={"class": str, "index": int, "training_images": int, "imbalance": float, "entropy": float},
@@ -32,7 +31,7 @@ TABLE = RunTable(
 
 
 def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the characteristics of the classes of the dense runs that others were pruned from.
+    """Return class characteristics logged by the dense runs of some runs.
 
     Parameters
     ----------
@@ -44,8 +43,8 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        run_id (of the dense run), and the columns of `TABLE`. Runs without the artifact are missing and, with a line
-        of warning each, those whose artifact is damaged.
+        run_id (of the dense run), and the columns of `TABLE`. Runs without the artifact are left out; so are runs with
+        a damaged artifact, with a warning for each.
     """
     from analysis.runs import pull  # files need no MLflow
 

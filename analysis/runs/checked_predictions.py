@@ -1,4 +1,4 @@
-"""Predictions that are held against the recalls of their runs, and not used where the two contradict each other."""
+"""Check predictions against the recalls of their runs, and refuse those that contradict them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,24 @@ import pandas as pd
 from analysis.runs import checks, frames, schema
 from analysis.runs.frames import BY_CLASS, RUN_ID, ReadPredictions, class_names
 
-# Recalls that were rounded to three digits contradict the predictions by no more.
+# Recalls that were rounded to three digits differ from those of the predictions by at most this.
 _ROUNDING = 0.002
 _OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
 _OTHER_RECALLS = "they contradict the recalls that the runs have logged"
 _OTHER_ORDER = f"they contradict {schema.BOTH_RIGHT}<class>, as predictions in another order of the images do"
-_OTHER_NAMES = "the names of their classes stand for other labels than in most runs"
+_OTHER_NAMES = "the names of their classes belong to other labels than in most runs"
 
 
 class _DataSet(NamedTuple):
-    """What is known of a data set from the predictions that were read.
+    """Facts on a data set from the predictions read so far.
 
     Attributes
     ----------
     label : (images,)
     images : (labels,)
-        Images of each label.
+        Number of images of each label.
     unlike : (labels that have images, classes)
-        Number of networks whose share of right images with a label is not their recall of a class.
+        Number of networks whose recall computed for a label differs from their logged recall of a class.
     """
 
     label: np.ndarray
@@ -35,11 +35,11 @@ class _DataSet(NamedTuple):
     unlike: np.ndarray
 
     def right(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Find the images that a network has right, (images,)."""
+        """Return whether a network is right about each image, (images,)."""
         return arrays[schema.PREDICTED] == self.label
 
     def shares(self, right: np.ndarray) -> np.ndarray:
-        """Return the share of the images of each label that are right; `right` is (images,)."""
+        """Compute the share of right images for each label that has images; `right` is (images,)."""
         counts = np.bincount(self.label, right, minlength=len(self.images))
         return (counts / np.maximum(self.images, 1))[self.images > 0]
 
@@ -84,7 +84,7 @@ class CheckedPredictions:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on the predictions that were read and not used."""
+        """Sentences on the predictions that were refused."""
         return [
             f"{schema.PREDICTIONS} of {len(run_ids):,} run{'s' if len(run_ids) > 1 else ''} not used, {reason}: "
             f"{checks.some(sorted(run_ids))}"
@@ -92,7 +92,7 @@ class CheckedPredictions:
         ]
 
     def _check(self, data_set: int, predictions: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
-        """Return the runs of one data set whose predictions are not to be used."""
+        """Return the runs of one data set whose predictions are refused."""
         if data_set not in self._data_sets:
             self._data_sets[data_set] = _data_set(predictions)
         reference = self._data_sets[data_set]
@@ -129,7 +129,7 @@ class CheckedPredictions:
         return self._pairs[run_id][0] if run_id in self._pairs else ""
 
     def _fits(self, run_id: str, predictions: Mapping[str, Mapping[str, np.ndarray]], reference: _DataSet) -> bool:
-        """Return whether a pruned run and its dense run are right for the same images as often as the run says."""
+        """Return whether predictions agree with the run's logged share of images that both networks have right."""
         dense, both_right = self._pairs[run_id]
         both_right = _without_nan(both_right)
         right = reference.right(predictions[run_id]) & reference.right(predictions[dense])
@@ -137,7 +137,7 @@ class CheckedPredictions:
 
 
 def _data_set(predictions: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
-    """Return a data set with the labels that most of these runs have."""
+    """Make a data set with the labels that most of these runs have."""
     labels = {run_id: arrays[schema.LABEL].tobytes() for run_id, arrays in predictions.items()}
     (most, _), *_ = Counter(labels.values()).most_common(1)
     first = next(run_id for run_id, label in labels.items() if label == most)
@@ -156,5 +156,5 @@ def _near(values: np.ndarray, references: np.ndarray) -> bool:
 
 
 def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:
-    """Return whether shares are not recalls, whatever class each label stands for."""
+    """Return whether shares differ from recalls in any assignment of labels to classes."""
     return len(shares) != len(recall) or not _near(np.sort(shares), np.sort(recall))

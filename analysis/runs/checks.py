@@ -1,6 +1,6 @@
-"""Leave out the pairs of runs that do not belong together, or whose numbers contradict each other.
+"""Leave out pairs of runs that do not belong together, or whose numbers contradict each other.
 
-`pull` and `exports` apply the same checks to what they have read, so that no estimate rests on a foreign run.
+`pull` and `exports` apply the same checks to the runs that they read, so that no estimate uses a wrongly paired run.
 """
 
 import unicodedata
@@ -13,42 +13,43 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RECALL_BEFORE, RUN_ID
 
-# What a pruned run and its dense run have in common. Both may lack a param; if one alone has it, nobody knows whether
-# they agree.
+# Params in which a pruned run and its dense run must agree. Both may lack one, but if only one lacks it, it is unknown
+# whether they agree.
 _SHARED = (
     *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
     *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
 )
-# In these they agree if both have them.
+# They must also agree in these, if both have them.
 _SHARED_IF_GIVEN = (
     *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
 )
-# These keep as many weights as the ratio says. Others may keep more, as `up-signed` and protocol `released` do.
+# These keep exactly as many weights as the ratio implies. Others, such as `up-signed` and protocol `released`, may keep
+# more.
 _EXACT = ("mp", "gp", "up", "rp", "up-sum")
 _RELEASED = "released"
-# The ratios that a pruner reaches differ from those asked for by the weights of a layer that are rounded.
+# The realized ratio may differ from the requested one by this factor, because weights per layer are rounded.
 _RATIO_TOLERANCE = 1.25
-# More than any network can be pruned: a millionth of its parameters is left.
+# No network can be pruned further than to a millionth of its parameters.
 _LARGEST_RATIO = 1e6
-# Shares that were rounded to two digits contradict each other by no more.
+# Shares that were rounded to two digits differ by at most this.
 _ROUNDING = 0.015
-# Two networks agree in all recalls by chance in one of so many studies.
+# Report equal recalls of two networks if their chance probability is below this.
 _COINCIDENCE = 1e-9
-# A param with more values than this is no setting that somebody has typed.
+# A param with more values than this was not typed by hand, so its spellings are not compared.
 _MOST_SPELLINGS = 1_000
 
 
 def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Leave out the pairs that cannot be right.
+    """Leave out the pairs that have a fault.
 
     Parameters
     ----------
     runs : DataFrame
         One row per pair, as `pull.Study` describes them.
     dense_runs : DataFrame
-        Dense runs; a pair whose dense run is not among them is compared with the other pairs of that dense run.
+        Dense runs. A pair whose dense run is missing here is compared with other pairs of that dense run.
     left_out : list of str
-        Gets a sentence for each reason, with the runs that were left out for it.
+        A sentence is appended for each reason, with the runs left out for it.
 
     Returns
     -------
@@ -72,33 +73,33 @@ def tell(left_out_runs: pd.DataFrame, reason: str, left_out: list[str], kinds: p
 
 
 def counted(kinds: pd.Series) -> str:
-    """Return how many runs of each kind there are, in words, given the kind of every run."""
+    """Write the number of runs of each kind in words, from the kind of every run."""
     numbers = kinds.value_counts(sort=False).items()
     return " and ".join(f"{number:,} {kind} run{'s' if number > 1 else ''}" for kind, number in numbers)
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are."""
+    """List the first names and the number of the others."""
     names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-# What a pair says of itself and of its dense run.
+# Faults in a pair's own values, and in those of its dense run.
 
 
 def _faults(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield which pairs have a fault, and which fault it is."""
+    """Yield each fault, as a mask of the pairs that have it and its description."""
     yield from _ratios(runs)
     shares = [ACCURACY_BEFORE, ACCURACY_AFTER, *_columns(runs, RECALL_BEFORE, RECALL_AFTER, schema.BOTH_RIGHT)]
     values = runs[shares].to_numpy(float)
     yield ((values < 0) | (values > 1)).any(axis=1), "a value outside [0, 1]"
-    yield ~(values[:, :2] > 0).all(axis=1), f"{schema.TEST_ACCURACY} is 0 or no number"
+    yield ~(values[:, :2] > 0).all(axis=1), f"{schema.TEST_ACCURACY} is 0 or not a number"
     yield from _other_networks(runs, dense_runs)
     before, after, support, both_right = _by_class(runs)
     yield np.isnan(before).all(axis=1), f"no metric {schema.RECALL}<class>"
     yield (np.isnan(before) != np.isnan(after)).any(axis=1), "the classes are not those of the dense run"
-    yield ((support < 0) | np.isinf(support)).any(axis=1), f"{schema.SUPPORT}<class> is no number of images"
+    yield ((support < 0) | np.isinf(support)).any(axis=1), f"{schema.SUPPORT}<class> is not a number of images"
     for accuracy, recall, whose in ((ACCURACY_AFTER, after, ""), (ACCURACY_BEFORE, before, " of the dense run")):
         contradicts = _contradicts(runs[accuracy].to_numpy(float), recall, support)
         yield contradicts, f"{schema.TEST_ACCURACY}{whose} contradicts the recalls and the supports"
@@ -114,7 +115,7 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
     yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, and its ratio is not 1"
     if schema.REALIZED_RATIO in runs:
         realized = runs[schema.REALIZED_RATIO]
-        # A control that follows on a pruning has the weights that are left.
+        # A control after an earlier pruning has only the remaining weights.
         follows = _param(runs, schema.ITERATION).fillna("1") != "1"
         is_exact = is_control | (pruner.isin(_EXACT) & (_param(runs, schema.PROTOCOL) != _RELEASED))
         too_many = (realized > ratio * _RATIO_TOLERANCE) & ~(is_control & follows)
@@ -123,7 +124,7 @@ def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
 
 
 def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield which pairs do not fit the dense run that they name."""
+    """Yield the faults of pairs that do not match their dense run."""
     shared_columns = [frames.column(name) for name in (*_SHARED, *_SHARED_IF_GIVEN)]
     metrics = _columns(runs, ACCURACY_BEFORE, RECALL_BEFORE)
     columns = [name for name in (*shared_columns, *metrics, schema.DENSE_RUN_ID) if name in dense_runs or name in runs]
@@ -139,7 +140,8 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
             own_values, dense_values = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
             differ = (own_values != dense_values) & ~(own_values.isna() & dense_values.isna())
             if name in _SHARED_IF_GIVEN:
-                # Who reads the runs of protocol `released` has to know it.
+                # A pruned run must have the param if its dense run has protocol `released`, because reports explain
+                # this.
                 differ &= (own_values.notna() & dense_values.notna()) | (
                     own_values.isna() & (dense_values == _RELEASED)
                 )
@@ -149,9 +151,9 @@ def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tu
 
 
 def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Find the runs whose accuracy, (runs,), is not the mean of recalls, (runs, classes), by their supports.
+    """Find runs whose accuracy, (runs,), is not the mean of recalls, (runs, classes), weighted by support.
 
-    Where a support is not known, an accuracy has to lie between the least recall and the greatest.
+    If a support is unknown, the accuracy must only be between the lowest and the highest recall.
     """
     has_recall = ~np.isnan(recall)
     images = np.where(has_recall, support, 0)
@@ -166,9 +168,10 @@ def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) 
 
 
 def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
-    """Find the runs that were tested on other classes or numbers of images than most of their data set.
+    """Find runs tested on other classes or numbers of images than most runs of their data set.
 
-    A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
+    Runs share a data set if they agree in its name, its digest and all undeclared params, which may select a part of
+    it.
     """
     before, _, support, _ = _by_class(runs)
     has_recall = ~np.isnan(before)
@@ -185,7 +188,7 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
-    """Find the runs with another value than most runs of their data set; of as many, the first run's counts."""
+    """Find runs that differ from the most frequent value of their data set (in a tie, the value seen first)."""
     together = pd.DataFrame({"data_set": data_set, "value": values})
     counts = together.reset_index(names="first").groupby(["data_set", "value"], as_index=False)["first"]
     counts = counts.agg(["count", "min"]).sort_values(["count", "min"], ascending=[False, True])
@@ -193,11 +196,11 @@ def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
     return values != most.reindex(data_set).to_numpy()
 
 
-# What makes a reader think twice, and leaves nothing out.
+# Warnings about suspicious runs, which are not left out.
 
 
 def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
-    """Return sentences on what looks like a mistake in the runs of a study.
+    """Return sentences on probable mistakes in the runs of a study.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
 
 
 def _spellings(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield values of settings that a reader takes for the same."""
+    """Yield sentences on different values of a setting that look the same."""
     for column in frames.identity(runs):
         texts = runs[column].dropna().unique() if column not in (schema.RATIO, schema.SEED) else []
         if 1 < len(texts) <= _MOST_SPELLINGS:
@@ -225,7 +228,7 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _as_read(value: str) -> Any:
-    """Return a text as a reader sees it: a number, or words without case and invisible characters."""
+    """Normalise a text for a reader's eye: to a number, or to words without case and invisible characters."""
     try:
         number = float(value)
     except ValueError:
@@ -238,7 +241,7 @@ def _as_read(value: str) -> Any:
 
 
 def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
-    """Yield networks of different seeds that agree more than two networks do by chance."""
+    """Yield sentences on networks of different seeds that agree too well to be independent."""
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     dense = dense_runs.rename(columns={schema.DENSE_RUN_ID: RUN_ID})
     yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [])
@@ -263,15 +266,15 @@ def _agreeing(networks: pd.DataFrame, accuracy: str, group: str, within: list[st
 
 
 def _one_number(values: np.ndarray) -> np.ndarray:
-    """Return a number for each row, the same for equal rows, which is compared sooner than all columns are."""
+    """Return a number for each row, equal for equal rows, because comparing numbers is faster than rows."""
     return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
 
 
 def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return, (runs,), the chance at most that another network has the same recalls, (runs, classes).
+    """Bound the probability, (runs,), that another network has the same recalls, (runs, classes).
 
-    Networks of two seeds differ in half as many images, by the root of the variance, as the binomial law allows. A
-    class of unknown size counts as 100 images.
+    The number of right images of a class is taken to have half the binomial standard deviation over seeds. A class of
+    unknown size counts as 100 images.
     """
     deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
     with np.errstate(divide="ignore"):
@@ -280,7 +283,7 @@ def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
-    """Yield a note if pruned networks have the recalls of their dense networks."""
+    """Yield a note if pruned networks have the same recalls as their dense networks."""
     before, after, support, _ = _by_class(runs)
     is_unchanged = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
     is_unchanged &= ((runs[schema.PRUNER] != schema.CONTROL) & (frames.kinds(runs) == schema.PRUNED)).to_numpy()
@@ -305,6 +308,6 @@ def _param(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
-    """Return recall before and after, support and share right both times, (runs, classes), NaN for what is missing."""
+    """Return recall before and after, support, and share right both times, each (runs, classes), NaN if missing."""
     names = list(dict.fromkeys([*frames.class_names(runs), *frames.class_names(runs, RECALL_AFTER)]))
     return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]

@@ -1,4 +1,4 @@
-"""Create a run exactly once, also where the store's answer is lost."""
+"""Create a run exactly once, even if the store's answer is lost."""
 
 import json
 import time
@@ -21,7 +21,7 @@ from analysis.runs import schema
 
 ATTEMPTS = 4
 _PATH = "/api/2.0/mlflow/runs/create"
-_TRY_LATER = (408, 429)  # and every status of a server's own fault, from 500
+_TRY_LATER = (408, 429)  # and every status from 500, which are server errors
 
 
 def create_run(
@@ -29,15 +29,15 @@ def create_run(
 ) -> Run:
     """Create a run.
 
-    Each request is sent once. If no answer says what became of it, the run is looked up by its tag `creation_id`, which
-    no other run has. If the run is not there, the request is sent again.
+    If a request gets no clear answer, the run is looked up by its unique tag `creation_id`, and the request is repeated
+    only if the run does not exist.
 
     Parameters
     ----------
     client : MlflowClient
         A client that repeats reads.
     once : callable
-        The method `create_run` of MLflow's own client, for a store that is no server.
+        The method `create_run` of MLflow's own client, for stores without a server.
     experiment_id : str
     run_name : str or None
     tags : mapping of str
@@ -56,7 +56,7 @@ def create_run(
     if client.tracking_uri.startswith(("http:", "https:")):
         once = partial(_sent_once, client.tracking_uri)
     failure: Exception
-    # A sqlite file answers in this process: what it has refused is not there, and it has waited for locks already.
+    # An SQLite file needs no second attempt: its errors are certain, and it has already waited for locks.
     for attempt in range(1 if client.tracking_uri.startswith("sqlite") else ATTEMPTS):
         run = None
         try:
@@ -73,7 +73,7 @@ def create_run(
 
 
 def _sent_once(uri: str, experiment_id: str, *, run_name: str | None, tags: Mapping[str, str]) -> Run:
-    """Create a run on a server by one request; MLflow's client would repeat the request if no answer begins."""
+    """Create a run on a server by a single request, which MLflow's client would repeat without an answer."""
     request = CreateRun(
         experiment_id=experiment_id,
         user_id=tags.get(MLFLOW_USER, "unknown"),
@@ -93,14 +93,14 @@ def _sent_once(uri: str, experiment_id: str, *, run_name: str | None, tags: Mapp
     try:
         parse_dict(verify_rest_response(answer, _PATH).json(), response)
     except ParseError as error:
-        raise MlflowException(f"the answer to a request to create a run describes no run ({error})") from error
+        raise MlflowException(f"the server's answer to a request to create a run has no run ({error})") from error
     if not response.run.info.run_id:
-        raise MlflowException("the answer to a request to create a run names no run")
+        raise MlflowException("the server's answer to a request to create a run has no run id")
     return Run.from_proto(response.run)
 
 
 def _is_in_doubt(error: Exception) -> bool:
-    """Return whether the store may have made the run all the same, or may make it if asked again."""
+    """Return whether the store may have created the run despite the error, or may do so if asked again."""
     if not isinstance(error, MlflowException):
         return True
     status = error.get_http_status_code()
@@ -108,7 +108,7 @@ def _is_in_doubt(error: Exception) -> bool:
 
 
 def _first(client: MlflowClient, experiment_id: str, creation_id: str) -> Run | None:
-    """Return the run that has the creation id. If a late request has made a second one, the second is deleted."""
+    """Return the first run with the creation id, and delete others that delayed requests created."""
     query = f"tags.{schema.CREATION_ID} = '{creation_id}'"
     answer = client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
     runs = [run for run in answer if run.data.tags.get(schema.CREATION_ID) == creation_id]

@@ -1,4 +1,4 @@
-"""The place of `StudyError` before it moved to `analysis.common.errors`; users' programs may import it from here."""
+"""Former module of `StudyError`, kept because users' programs may still import it from here."""
 
 from analysis.common.errors import StudyError
 

@@ -1,4 +1,4 @@
-"""A study as a folder of small files, from which its report is made again without a tracking store."""
+"""Export a study as a folder of small files, and read it again for reports without a tracking store."""
 
 import gzip
 import hashlib
@@ -20,16 +20,16 @@ from analysis.runs.frames import IN_TOP5, RUN_ID
 
 CONTENTS = "study.json"
 RUNS, DENSE_RUNS = "runs.csv.gz", "dense_runs.csv.gz"
-# In format 1 a param stands under its own name, without the prefix `params.`.
+# In format 1 the column of a param lacks the prefix `params.`.
 _FORMAT = 2
 _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
-# Number of runs whose predictions are in memory at once as int64, before they are compacted.
+# Number of runs whose predictions are held in memory as int64 at a time, before they are compacted.
 _AT_ONCE = 256
 
 _TAGS = (schema.ARITHMETIC, schema.DENSE_RUN_ID, RUN_ID)
-# Before pandas 3 numbers lose their last bit without it; since then it is deprecated.
+# Before pandas 3, numbers lose their last bit without this option; since then it is deprecated.
 _EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
-# The columns behind the params, in the order of the frames.
+# The columns after the params, in the order of the frames.
 _MEASURED = (
     *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, *frames.OPTIONAL_OF_PRUNED, *frames.OPTIONAL_OF_DENSE),
     *frames.BY_CLASS,
@@ -48,10 +48,10 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     """Write a study and the predictions of its networks.
 
     The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
-    empty missing values. `predictions_<n>.npz` has the predictions for one data set: run_id, label, and predicted
-    (images, runs), with the images sorted by label because equal neighbours take less space; and, if it is known of
-    every run, in_top5, (images, runs) in bits, eight images a byte. `study.json` has the types and attributes of the
-    frames and the SHA-256 of every file. Each file is written aside and then renamed.
+    empty cells for missing values. `predictions_<n>.npz` has the predictions for one data set: run_id, label, and
+    predicted (images, runs), with the images sorted by label because equal neighbours take less space; and, if known
+    for every run, in_top5, (images, runs) in bits, eight images per byte. `study.json` has the types and attributes of
+    the frames and the SHA-256 of every file. Files are written to a scratch folder and then moved.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
     Raises
     ------
     StudyError
-        Runs of one data set have different test labels, or the folder cannot be written to.
+        If runs of one data set have different test labels, or if the folder cannot be written to.
     """
     contents = {RUNS: _csv(study.runs), DENSE_RUNS: _csv(study.dense_runs)}
     contents |= {
@@ -90,14 +90,14 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
 
 
 def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]:
-    """Read folders that `write`, of this version or an older one, has written.
+    """Read folders written by `write` of this version or an older one.
 
     Several folders are read as if one experiment held all their runs.
 
     Parameters
     ----------
     folders : sequence of Path
-        An archive of such a folder, as `study_archives.packed` makes it, may stand in the folder's place.
+        Folders, or archives of them as `study_archives.packed` makes them.
 
     Returns
     -------
@@ -109,9 +109,9 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     Raises
     ------
     StudyError
-        A file is missing, damaged or of another export; two folders have different runs of the same params, or say
-        different things of the same run, or have networks of different seeds that were trained with different settings;
-        no run can be compared with its dense run.
+        If a file is missing, damaged or from another export; if two folders have different runs with the same params,
+        different values for the same run, or networks of different seeds trained with different settings; or if no run
+        can be compared with its dense run.
     """
     with study_archives.unpacked(folders) as unpacked:
         parts = [_read(folder) for folder in unpacked]
@@ -142,15 +142,15 @@ def _check(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
 
 
 def below(folder: Path) -> list[Path]:
-    """Find the folders below this folder that `write` has written, and the archives of such folders.
+    """Find the exports of `write` in a folder and its subfolders, both folders and archives.
 
-    A path that is that of a file is returned as it is. Archives of anything else are left out, and damaged ones are
-    not, so that whoever reads them says so.
+    The path of a file is returned unchanged. Archives of anything else are left out, but damaged ones are returned, so
+    that reading them raises an error.
 
     Raises
     ------
     StudyError
-        No such folder or archive is there.
+        If there is no such folder or archive.
     """
     if study_archives.is_file(folder):
         return [folder]
@@ -163,18 +163,18 @@ def below(folder: Path) -> list[Path]:
 
 
 def _hint(folder: Path) -> str:
-    """Return the end of a sentence that names the archive which stands where a folder is looked for, if one does."""
+    """Return the end of an error: a hint at an archive with the name of a missing folder, or an empty string."""
     archive = folder.with_name(folder.name + study_archives.SUFFIX)
     return f"; {archive} is there: give that" if not folder.exists() and archive.is_file() else ""
 
 
 def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
-    """Return the runs of one data set, with the notes on the study.
+    """Select the runs of one data set, and keep the notes on the study.
 
     Raises
     ------
     StudyError
-        The study has no pruned run of this data set.
+        If the study has no pruned run of this data set.
     """
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
@@ -187,7 +187,7 @@ def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join frames of folders into the one that `pull.study` would give, with classes in the order of the folders."""
+    """Join frames of folders into one like that of `pull.study`, with classes in the order of the folders."""
     frame = frames.with_canonical_values(parts[0])
     if len(parts) > 1:
         frame = _concatenate(parts)
@@ -197,7 +197,7 @@ def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFram
         folder_of = {name: folder for folder, part in zip(folders, parts, strict=True) for name in part[run_id]}
         first, second = (f"run {name} of {folder_of[name]}" for name in twin_ids[:2])
         raise StudyError(
-            f"{first} and {second} have the same settings and seed, and only one can count: leave one out",
+            f"{first} and {second} have the same settings and seed, but only one can count: leave one out",
             option="frames",
         )
     sentences = [line for part in parts for line in part.attrs["left_out"]]
@@ -221,7 +221,7 @@ def _concatenate(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
             if first[name] != second[name] and not (first.isna() & second.isna())[name]
         ]
         raise _disagreement(run, checks.some(differ))
-    # The frame is in memory column by column, and pandas would warn of every column that is added.
+    # The copy joins the columns in memory, because otherwise pandas would warn at each added column.
     return distinct_rows.sort_values([*leading, run_id], ignore_index=True).copy()
 
 
@@ -233,12 +233,12 @@ def _disagreement(run_id: str, difference: str) -> StudyError:
 
 
 def _column_group(column: str) -> int:
-    """Return the place of a column among those that are measured; 0 for a param of format 1."""
+    """Return the position of a measured column's group in `_MEASURED`, from 1; 0 for a param of format 1."""
     group = column[: column.find("/") + 1]
     return next((position for position, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
-# Frames as CSV: a missing text is empty, the value "" is a backslash, and a backslash stands before a formula.
+# Frames as CSV: a missing text is empty, the value "" is a backslash, and a formula gets a leading backslash.
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -262,7 +262,7 @@ def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> 
     with gzip.open(io.BytesIO(content)) as file:
         text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
     _LARGEST.check("a table of runs", len(text.getbuffer()))
-    # Only an empty value is missing, and a text may hold a carriage return.
+    # Only an empty cell is missing, and a text may contain a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n", **_EXACT)
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
@@ -273,7 +273,7 @@ def _parse_frame(content: bytes, described: Mapping[str, Any], version: int) -> 
 
 
 def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.DataFrame:
-    """Raise a ValueError if a frame lacks a column, or if a column holds other values than `pull.study` gives it."""
+    """Raise a ValueError if a frame lacks a column, or if a column has another type than in `pull.study`."""
     for name in required_columns:
         if name not in frame:
             raise ValueError(f"no column {name}")
@@ -290,14 +290,14 @@ def _checked_types(frame: pd.DataFrame, required_columns: Sequence[str]) -> pd.D
 
 
 def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
-    return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # which pandas 2 keeps texts as
+    return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # object in pandas 2
 
 
 # Predictions for all test images by all networks of a data set.
 
 
 def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the arrays of each file, data sets in the order of their digests."""
+    """Yield the arrays of each data set's file, in the order of the digests."""
     data_sets: dict[str, str] = {}
     for frame in study:
         dataset_names = frame[schema.DATASET]
@@ -316,7 +316,7 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
                 label = arrays[schema.LABEL] if label is None else label
                 if not np.array_equal(arrays[schema.LABEL], label):
                     raise StudyError(
-                        f"runs {next(iter(predicted))} and {run_id} have other test labels and the same data set, "
+                        f"runs {next(iter(predicted))} and {run_id} have different test labels but the same data set, "
                         f"{data_set}: give each a name or a {schema.DATASET_DIGEST} of its own"
                     )
                 predicted[run_id] = _small(arrays[schema.PREDICTED])
@@ -337,7 +337,7 @@ def _small(classes: np.ndarray) -> np.ndarray:
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of `numpy.savez` without dates and compressed by LZMA, which is a quarter smaller."""
+    """Write arrays as `numpy.savez` does, but without dates and with LZMA, which saves a quarter of the size."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
         for name, array in arrays.items():
@@ -348,15 +348,15 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 class _StoredRun(NamedTuple):
-    """What a run predicted, as small as it is stored.
+    """The predictions of a run in their compact stored form.
 
     Attributes
     ----------
     label : (images,), int64
-        One array for all runs of a file.
+        One array shared by all runs of a file.
     predicted : (images,), integers
     in_top5 : (images / 8,), uint8, optional
-        Bits, one an image.
+        One bit per image.
     """
 
     label: np.ndarray
@@ -371,13 +371,13 @@ class _StoredRun(NamedTuple):
         return arrays
 
     def agrees(self, other: "_StoredRun") -> bool:
-        """Return whether another folder says the same of the run, as far as both say it."""
+        """Return whether two folders have equal values for a run, ignoring values that one of them lacks."""
         pairs = zip(self, other, strict=True)
         return all(np.array_equal(own, its) for own, its in pairs if own is not None and its is not None)
 
 
 def _predicted(path: Path) -> dict[str, _StoredRun]:
-    """Return the predictions of each run, by run id."""
+    """Read the predictions of each run, by run id."""
     arrays = archives.read(path, _ARRAYS, [IN_TOP5])
     run_ids, label, by_label = (arrays[name] for name in _ARRAYS)
     if (label.size, run_ids.size) != by_label.shape or not label.size or (label.ndim, run_ids.ndim) != (1, 1):
@@ -396,7 +396,7 @@ def _predicted(path: Path) -> dict[str, _StoredRun]:
 
 
 def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.ndarray:
-    """Return for each run a bit for each image, in test order."""
+    """Reorder the bits to test order, one row per run and one bit per image."""
     if bits.shape != (-(-order.size // 8), runs) or bits.dtype != np.uint8:
         raise ValueError(f"{path.name} has {IN_TOP5} of shape {bits.shape}")
     in_top5 = np.empty((runs, order.size), bool)
@@ -418,7 +418,7 @@ def _read(folder: Path) -> tuple[frames.Study, dict[str, _StoredRun]]:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = described["format"]
         if version not in range(1, _FORMAT + 1):
-            raise StudyError(f"{path}: has format {version}, and this version reads up to {_FORMAT}: export again")
+            raise StudyError(f"{path}: has format {version}, but this version reads up to {_FORMAT}: export again")
         contents = {name: _content(folder, name, digest) for name, digest in described["sha256"].items()}
         runs, dense_runs = (
             _checked_types(_parse_frame(contents[name], described["frames"][name], version), required_columns)
@@ -429,7 +429,7 @@ def _read(folder: Path) -> tuple[frames.Study, dict[str, _StoredRun]]:
             predicted |= _predicted(folder / name)
     except StudyError:
         raise
-    # On bytes of any kind, pandas, gzip and the JSON decoder raise errors of more than a dozen types.
+    # Given arbitrary bytes, pandas, gzip and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
@@ -441,10 +441,10 @@ def _content(folder: Path, name: str, digest: str) -> bytes:
     if path.parent != folder:
         raise ValueError(f"{name} is not in the folder")
     if not path.is_file():
-        raise StudyError(f"{path}: missing, and {CONTENTS} names it; restore it or export the study again")
+        raise StudyError(f"{path}: missing, although {CONTENTS} lists it; restore it or export the study again")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise StudyError(
-            f"{path}: damaged, or of another export than the {CONTENTS} beside it; restore it or export the study again"
+            f"{path}: damaged, or from another export than the {CONTENTS} beside it; restore it or export again"
         )
     return content

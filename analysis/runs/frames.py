@@ -1,4 +1,4 @@
-"""The columns of the frames of runs that `pull` and `exports` return."""
+"""Columns of the frames of runs that `pull` and `exports` return."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.runs import schema
 
-# Params that have a column of their own name. Any other param `x` has the column `params.x`, as in MLflow's own
-# `search_runs`, so that no param is taken for a column that the analysis makes.
+# Params whose column has the param's name. Any other param `x` has the column `params.x`, as in MLflow's own
+# `search_runs`, so that it cannot clash with a column that the analysis adds.
 BARE = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED)
 PARAM = "params."
 ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
@@ -20,36 +20,36 @@ RUN_ID = "run_id"
 _OPTIONAL = [metric for metric in schema.METRICS if not (metric.needed or metric.by_class)]
 OPTIONAL_OF_PRUNED = tuple(each.name for each in _OPTIONAL if {schema.PRUNED, schema.QUANTIZED} & {*each.kinds})
 OPTIONAL_OF_DENSE = tuple(each.name for each in _OPTIONAL if schema.DENSE in each.kinds)
-# Statistics take memory for every class up to the greatest.
+# Largest accepted number of classes, because statistics need memory for each class index up to the largest.
 MOST_CLASSES = 1_000_000
 
-# Whether each image's label is among the five classes that a network finds most probable, (images,), bool.
+# Whether each image's label is among the network's five most probable classes, (images,), bool.
 IN_TOP5 = "in_top5"
-# What an analysis of runs needs of their predictions.
+# The arrays of predictions that an analysis needs.
 PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
-# The pruner of quantised networks that keep all their weights, dense ones and those of the control, and the bits of a
-# weight.
+# Pruner of quantised networks with all their weights (dense networks and controls), and their bits per weight.
 NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
-# Run ids -> run id -> arrays `label` and `predicted`, and `in_top5` if it is known, without the runs that have none.
+# From run ids to a mapping by run id, of arrays `label`, `predicted` and, if known, `in_top5`. Runs without predictions
+# are missing.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 
 
 def class_names(columns: Iterable[str], start: str = RECALL_BEFORE) -> list[str]:
-    """Return the names of the classes that have a column, such as `recall_before/<class>`, in the columns' order."""
+    """Return the class names in columns such as `recall_before/<class>`, in the columns' order."""
     return [name.removeprefix(start) for name in columns if name.startswith(start)]
 
 
 class Study(NamedTuple):
-    """The runs of one experiment; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
+    """The runs of one experiment; `attrs["left_out"]` of each frame has sentences on runs that were left out.
 
     Attributes
     ----------
     runs : DataFrame
         One row per pair of a dense and a pruned or quantised run, as `pull.runs` returns it.
     dense_runs : DataFrame
-        One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
-        dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
-        support/<class>, arithmetic, dense_run_id. If runs agree in every setting and seed, only the newest is there.
+        One row per dense run of the experiment, and per dense run elsewhere to which its pruned runs refer: dataset,
+        model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>, support/<class>,
+        arithmetic, dense_run_id. Of runs that agree in every setting and seed, only the newest is included.
     """
 
     runs: pd.DataFrame
@@ -62,17 +62,17 @@ def column(param: str) -> str:
 
 
 def param(column: str) -> str:
-    """Return the param of a column, without the prefix: what tables, labels and notes show."""
+    """Return the name of a column's param, without the prefix, as tables, labels and notes show it."""
     return column.removeprefix(PARAM)
 
 
 def params(columns: Iterable[str]) -> list[str]:
-    """Return the columns that are params, in their order."""
+    """Select the columns that are params, in order."""
     return [name for name in columns if name in BARE or name.startswith(PARAM)]
 
 
 def identity(columns: Iterable[str]) -> list[str]:
-    """Return the columns that tell runs apart: settings and seeds, and no consequence of theirs."""
+    """Select the columns that identify a run: settings and seeds, but not their consequences."""
     return [name for name in params(columns) if schema.role(param(name)).role != "consequence"]
 
 
@@ -85,12 +85,12 @@ def kinds(runs: pd.DataFrame) -> pd.Series:
 
 
 def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Fill a param that only some pruned runs have with what the others, made before it existed, did."""
+    """Fill missing params with their legacy defaults, for runs made before the param existed."""
     return runs.fillna({column(name): value for name, value in schema.FORMERLY.items() if column(name) in runs})
 
 
 def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
-    """Write the values of each param in one way: `.1` and `1e-1` become `0.1` where the schema knows of a number."""
+    """Write numbers in one way: `.1` and `1e-1` become `0.1` if the schema declares the param a number."""
     columns = {}
     for name in params(runs):
         if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):
@@ -102,7 +102,7 @@ def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows(frame: pd.DataFrame, selection: np.ndarray | pd.Series) -> pd.DataFrame:
-    """Return some rows of a frame with its attributes, without the columns that none of them has a value in."""
+    """Select rows of a frame, keep its attributes, and drop columns that are empty in these rows."""
     if np.all(selection):
         return frame
     part = frame[np.asarray(selection)].reset_index(drop=True)

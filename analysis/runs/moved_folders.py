@@ -1,4 +1,4 @@
-"""Folders of artifacts of a project that was moved: a store in a file holds the paths of where it once was."""
+"""Find artifacts of a project that was moved, whose SQLite store still has the old paths."""
 
 import logging
 import shlex
@@ -11,16 +11,16 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 log = logging.getLogger(__name__)
 
-_FEWEST_PARTS = 2  # of a path that is looked for beside the store: RUN_ID/artifacts
+_FEWEST_PARTS = 2  # in a path that is searched for beside the store: RUN_ID/artifacts
 
 
 def local_folder(uri: str, tracking_uri: str | None) -> Path:
-    """Return the folder of a run's artifacts on this machine, as recorded, or the same folder beside the store.
+    """Return the recorded folder of a run's artifacts or, if it does not exist, the same folder beside the store.
 
     Parameters
     ----------
     uri : str
-        What the store says.
+        Location of the artifacts as recorded in the store.
     tracking_uri : str, optional
         MLflow's current store by default.
     """
@@ -36,7 +36,7 @@ def local_folder(uri: str, tracking_uri: str | None) -> Path:
 
 
 def store_folder(tracking_uri: str | None) -> Path | None:
-    """Return the folder of a store that is an SQLite file; None for other stores."""
+    """Return the folder of an SQLite store, or None for other stores."""
     uri = tracking_uri or mlflow.get_tracking_uri()
     path = sqlalchemy.make_url(uri).database if uri.startswith("sqlite") else None
     return Path(path).absolute().parent if path else None

@@ -1,4 +1,4 @@
-"""Primary comparisons: what a study was made to compare, as its file says and as its runs and exports keep it."""
+"""Primary comparisons, declared in a study's file as its purpose, and stored by its runs and exports."""
 
 import json
 import re
@@ -24,22 +24,22 @@ _CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
 
 
 class Primary(NamedTuple):
-    """A comparison that a study was made for. Its tests are corrected together, and for no other test.
+    """A primary comparison of a study. Its tests are corrected jointly, but not for other tests.
 
     Attributes
     ----------
     method, baseline : str
-        As `methods.csv` writes them: a pruner, its schedule if it is not one-shot, and other settings with their
-        values, such as `mp cubic distill 0.5` or `up epsilon 1e-3`. For a setting that is not named the papers' value
-        counts, if the study has it; if the papers have none, as for epsilon, any value counts.
+        Labels as in `methods.csv`: a pruner, its schedule if it is not one-shot, and other settings with their values,
+        such as `mp cubic distill 0.5` or `up epsilon 1e-3`. A setting that is not named must have the papers' value if
+        the study has it; if the papers have none, as for epsilon, it may have any value.
     ratio : float
         Pruning ratio of the method.
     outcomes : tuple of str
         Some of `OUTCOMES`.
     datasets : tuple of str
-        Names of the data sets; an empty tuple stands for every data set.
+        Names of the data sets; an empty tuple means every data set.
     direction : {"two-sided", "less", "greater"}
-        How the method was predicted to differ from the baseline; with a prediction p is one-sided.
+        Predicted direction of the method's difference from the baseline. If there is one, p is one-sided.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Primary(NamedTuple):
 
 
 class MethodSelector(NamedTuple):
-    """A pruner and those of its settings that a label names."""
+    """The pruner and the settings that a label names."""
 
     pruner: str
     settings: Mapping[str, str]
@@ -80,7 +80,7 @@ class MethodSelector(NamedTuple):
         words = iter(spelled.split())
         pruner = next(words, None)
         if pruner is None:
-            raise ValueError("no method: write a pruner, and its settings behind it, as in mp cubic or up epsilon 1e-3")
+            raise ValueError("no method: write a pruner, followed by its settings, as in mp cubic or up epsilon 1e-3")
         settings: dict[str, str] = {}
         for word in words:
             bare = _BARE.get(word, schema.SCHEDULE)
@@ -88,7 +88,7 @@ class MethodSelector(NamedTuple):
             name, value = (param, next(words, None)) if param else (bare, word)
             if value is None:
                 raise ValueError(
-                    f"{shortened(label)}: {name} has no value; write it behind the name, as in up epsilon 1e-3"
+                    f"{shortened(label)}: {name} has no value; write it after the name, as in up epsilon 1e-3"
                 )
             if name in settings:
                 raise ValueError(f"{shortened(label)}: {name} is given twice; leave one out")
@@ -96,7 +96,7 @@ class MethodSelector(NamedTuple):
         return cls(pruner, settings)
 
     def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Return the places of those cells, given as params by name, that the label stands for."""
+        """Return the indices of the matching cells, which are given as params by name."""
         indices = [index for index, params in enumerate(cells) if self._names(params)]
         for name, legacy_default in schema.FORMERLY.items():
             as_printed = [index for index in indices if cells[index].get(name, legacy_default) == legacy_default]
@@ -113,14 +113,14 @@ class MethodSelector(NamedTuple):
 
 _SETTINGS = [name for name, declared in schema.PARAM_ROLES.items() if declared.role == "setting" and name not in _CELL]
 _NAMED = {schema.short_name(name): name for name in _SETTINGS} | {name: name for name in _SETTINGS}
-# A comma between numbers is part of a value, such as that of `performance-weighted 0.5,1.0`.
+# A comma between numbers belongs to a value, as in `performance-weighted 0.5,1.0`.
 _SEPARATORS = re.compile(r"[()]|,(?![\d.])")
-# Values that labels show without the param's name; any other such value is a schedule.
+# Values that labels show without the param's name. Any other value without a name is a schedule.
 _BARE = {schema.INITIALIZATION: schema.START, schema.BF16: schema.PRECISION}
 
 
 def _spellings(name: str, value: str | None) -> set[str | None]:
-    """Return a param's value, and the short form of a number with many digits that labels show."""
+    """Return the spellings of a value in labels: in full, and with few digits if it is a number."""
     spellings = {value}
     with suppress(ValueError):
         if value is not None and schema.role(name).value == "float":
@@ -129,7 +129,7 @@ def _spellings(name: str, value: str | None) -> set[str | None]:
 
 
 def described(primaries: Iterable[Primary], study: str | None = None) -> str:
-    """Return primary comparisons as JSON, for a study's run and for an export.
+    """Write primary comparisons as JSON, for a study's run and for an export.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ def described(primaries: Iterable[Primary], study: str | None = None) -> str:
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
-    """Return the primary comparisons of an experiment's studies; of a study that was run again the newest count.
+    """Return the primary comparisons of an experiment's studies; if a study was repeated, those of its last run.
 
-    Parameters and errors are those of `pull.runs`. A study counts from its start, whatever became of its runs.
+    Parameters and errors are as for `pull.runs`. Unfinished studies count too.
     """
     from analysis.runs import pull  # files need no MLflow
 
@@ -173,12 +173,12 @@ def write(primaries: Iterable[Primary], folder: Path) -> list[Path]:
 
 
 def read(folders: Iterable[Path]) -> list[Primary]:
-    """Return the primary comparisons of exports, folders or archives; one made before they existed has none.
+    """Read the primary comparisons of exports (folders or archives); old exports may have none.
 
     Raises
     ------
     StudyError
-        If their file is not what `write` writes.
+        If their file was not written by `write`.
     """
     with study_archives.unpacked(folders) as unpacked:
         paths = [path for folder in unpacked if (path := folder / schema.PRIMARY).is_file()]
@@ -193,7 +193,7 @@ def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:
 
 
 def _read(content: bytes, where: str) -> tuple[str, list[Primary]]:
-    """Return the name of the study, empty in an export, and its primary comparisons."""
+    """Parse the name of the study (empty in an export) and its primary comparisons."""
     try:
         document = json.loads(content)
         return str(document.get("study", "")), [_primary(**fields) for fields in document["primary"]]
@@ -215,12 +215,12 @@ def _primary(
 
 
 def checked(primary: Primary) -> Primary:
-    """Return a primary comparison whose method, baseline, outcomes and direction can be understood.
+    """Return a primary comparison after checking its method, baseline, outcomes and direction.
 
     Raises
     ------
     ValueError
-        If they cannot.
+        If one of them is invalid.
     """
     MethodSelector.from_label(primary.method)
     MethodSelector.from_label(primary.baseline)

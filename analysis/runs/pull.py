@@ -1,4 +1,4 @@
-"""Frames from a tracking store: one row for each pruned run and the dense run that it was made from."""
+"""Pull frames from a tracking store, with one row for each pair of a pruned run and its dense run."""
 
 import logging
 import math
@@ -56,26 +56,24 @@ def runs(
     tracking_uri : str, optional
         By default MLflow's current one.
     ignore_params : sequence of str
-        Params that say nothing about the experiment, such as an output path, and so define no cell: they are left
-        out as if no run had them.
+        Params that do not describe the experiment, such as an output path. They are dropped, so they define no cells.
 
     Returns
     -------
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
-        dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text),
-        accuracy_before, accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their
-        `_low` and `_high`), mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>,
-        both_right/<class>, arithmetic, dense_run_id, run_id. NaN where a run has no such param, metric or class; a
-        column that no run has is not there. A quantised dense network has its number format as pruner, such as
-        `float16`, and ratio 1; one of the control has `none float16`. If runs agree in every setting and seed, only the
-        newest is there.
-        `attrs["left_out"]` says in sentences which runs were left out and why.
+        dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text), accuracy_before,
+        accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their `_low` and `_high`),
+        mp_overlap, recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, arithmetic,
+        dense_run_id, run_id. Values are NaN if a run lacks the param, metric or class, and a column is missing if all
+        runs lack it. A quantised dense network has its number format as pruner, such as `float16`, and ratio 1; a
+        quantised control has `none float16`. Of runs that agree in every setting and seed, only the newest is included.
+        `attrs["left_out"]` has sentences on the runs that were left out.
 
     Raises
     ------
     StudyError
-        The store cannot be reached or read; the experiment is unknown, deleted or without a single pair; no run has
-        a param to ignore, or every run needs it.
+        If the store cannot be reached or read; if the experiment is unknown, deleted or has no pair; or if a param to
+        ignore is missing from all runs or required.
     """
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
@@ -83,7 +81,7 @@ def runs(
 def study(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> Study:
-    """Pull an experiment's pairs and its dense runs in one reading; parameters and errors as in `runs`."""
+    """Pull an experiment's pairs and dense runs together; parameters and errors are as for `runs`."""
     with open_store(tracking_uri) as store:
         selected_id, name, other_experiments = _find(store.experiments(), experiment)
         run_rows = _read(store.pages(selected_id))
@@ -120,7 +118,7 @@ def study(
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
-    """Return the id of an experiment; parameters and errors as in `runs`."""
+    """Return the id of an experiment; parameters and errors are as for `runs`."""
     with open_store(tracking_uri) as store:
         return _find(store.experiments(), experiment)[0]
 
@@ -132,7 +130,7 @@ def predictions(
     names: Sequence[str] = (schema.LABEL, schema.PREDICTED),
     tracking_uri: str | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Read what runs predicted for every test image.
+    """Read the predictions of runs for every test image.
 
     Parameters
     ----------
@@ -141,17 +139,17 @@ def predictions(
     artifact : str
         `predictions.npz`, or `val_predictions.npz` for the validation images.
     names : sequence of str
-        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence; `frames.IN_TOP5` is worked
-        out from the label and top5, and missing where the artifact has no top5.
+        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence; `frames.IN_TOP5` is derived
+        from label and top5, and missing if the artifact has no top5.
     tracking_uri : str, optional
         By default MLflow's current one.
 
     Returns
     -------
     dict, run id -> name -> array (images, ...)
-        In the order of `run_ids`. Runs that are not there or have no such artifact are missing, and, with a
-        line of warning each, those whose artifact cannot be used: damaged, without one of the arrays or an
-        image, of unequal lengths, or with a class that is no integer from 0.
+        In the order of `run_ids`. Unknown runs and runs without the artifact are missing. Runs with an unusable
+        artifact are missing too, with a warning each: it is damaged, lacks an array or any image, has arrays of unequal
+        lengths, or has a class that is not an integer from 0.
 
     Raises
     ------
@@ -171,14 +169,14 @@ def predictions(
 
 
 def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri: str | None = None) -> dict[str, Path]:
-    """Return artifacts of a run as files on this machine, those that exist, by name.
+    """Return the existing artifacts of a run as local files, by name.
 
     Parameters
     ----------
     run_id : str
     names : sequence of str
     downloads : Path
-        Folder that artifacts on a server are loaded into; it is created if it does not exist.
+        Folder for downloads from a server; it is created if it does not exist.
     tracking_uri : str, optional
         By default MLflow's current one.
 
@@ -195,7 +193,7 @@ def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri
 
 
 def dense_runs(run_ids: Sequence[str], *, tracking_uri: str | None = None) -> dict[str, str]:
-    """Return the dense run at the root of each run, itself for a dense run, of those that are known.
+    """Return the dense run of each known run; a dense run is its own.
 
     Raises
     ------
@@ -215,7 +213,7 @@ def artifacts(
     tracking_uri: str | None = None,
     finished: bool = True,
 ) -> dict[str, dict[str, bytes]]:
-    """Read artifacts of an experiment's runs of a kind.
+    """Read artifacts of all runs of one kind in an experiment.
 
     Parameters
     ----------
@@ -230,7 +228,7 @@ def artifacts(
     Returns
     -------
     dict, run id -> name -> content
-        The oldest run first; runs that lack one of the artifacts are missing.
+        Oldest run first. Runs that lack one of the artifacts are missing.
 
     Raises
     ------
@@ -256,16 +254,16 @@ def tagged_artifacts(
     elsewhere: Sequence[str] = (),
     tracking_uri: str | None = None,
 ) -> dict[str, bytes]:
-    """Read an artifact of the finished runs of an experiment that have a tag.
+    """Read an artifact of an experiment's finished runs that have a tag.
 
     Parameters
     ----------
     tag, name : str
-        Of the tag, and of the artifact that a run with the tag has.
+        Names of the tag and of the artifact.
     experiment, tracking_uri : str, optional
         As `runs` takes them.
     elsewhere : sequence of str
-        Runs, maybe of other experiments, whose artifact is read too if they have it.
+        Ids of further runs, perhaps of other experiments, whose artifact is also read if any run has the tag.
 
     Returns
     -------
@@ -286,7 +284,7 @@ def tagged_artifacts(
 
 
 def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None = None) -> dict[str, bytes]:
-    """Read an artifact of runs, in any experiments of the store.
+    """Read an artifact of runs in any experiment of the store.
 
     Parameters
     ----------
@@ -310,23 +308,23 @@ def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None 
 
 
 def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -> dict[str, bytes]:
-    """Return the content of an artifact by run id; `folders` has the artifact URI of each run."""
+    """Read an artifact by run id; `folders` has the artifact URI of each run."""
     contents = {}
     with tempfile.TemporaryDirectory() as downloads:
         for run_id, where in tqdm(folders.items(), desc=name, unit=" runs", leave=False, disable=None):
             if path := _artifact(where, name, downloads, tracking_uri):
-                contents[run_id] = path.read_bytes()  # the next download takes the file's place
+                contents[run_id] = path.read_bytes()  # the next download replaces the file
     return contents
 
 
-# Which runs count. Frames here have one row per run, and columns as mlflow.search_runs names them.
+# Selection of runs. These frames have one row per run, and columns as in mlflow.search_runs.
 
 
 def _drop_params(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:
     logged_params = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
     for name in names:
         if name in frames.BARE:
-            raise StudyError(f"{name} is needed of every run, and cannot be ignored", option="ignore_param")
+            raise StudyError(f"{name} is needed for every run, so it cannot be ignored", option="ignore_param")
         if name not in logged_params:
             hint = did_you_mean(name, sorted(logged_params), "leave the option out")
             raise StudyError(f"no run has a param {name!r}, {hint}", option="ignore_param")
@@ -341,7 +339,7 @@ def _drop_unfinished(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFram
 
 
 def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantised networks that keep all their weights a pruner of `frames.NUMBER_FORMATS`, and ratio 1."""
+    """Set the pruner of quantised networks with all their weights by `frames.NUMBER_FORMATS`, and ratio 1."""
     is_quantized = run_rows["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return run_rows
@@ -361,7 +359,7 @@ def _name_by_format(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame
 
 
 def _drop_unsound(run_rows: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
-    """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
+    """Keep the runs with usable params and recalls, and convert seed and ratio to numbers."""
     needed = [metric for metric in schema.METRICS if metric.needed]
     required_columns = [PARAM + name for name in required]
     required_columns += [_METRIC + metric.name for metric in needed if not metric.by_class]
@@ -397,7 +395,7 @@ _FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
 
 
 def _drop_pruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Keep the dense runs that say nothing of a pruning of their own."""
+    """Keep the dense runs whose params, metrics and tags do not show that they were pruned."""
     pruner, ratio, realized = (
         dense.reindex(columns=[column])[column]
         for column in (PARAM + schema.PRUNER, PARAM + schema.RATIO, _METRIC + schema.REALIZED_RATIO)
@@ -411,7 +409,7 @@ def _drop_pruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 
 def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Remove the recall of classes without a test image: the logged value, 0 or NaN, means nothing."""
+    """Remove the metrics of classes without test images, whose logged recall (0 or NaN) is meaningless."""
     supports = _columns(run_rows, schema.SUPPORT)
     untested = run_rows[supports] == 0
     columns = {}
@@ -426,7 +424,7 @@ def _without_untested_classes(run_rows: pd.DataFrame, left_out: list[str]) -> pd
 
 
 def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Remove impossible values of optional metrics, and keep their runs."""
+    """Remove impossible values of optional metrics, but keep their runs."""
     columns = {}
     for metric in schema.METRICS:
         for column in [] if metric.needed else _columns_of_metric(run_rows, metric):
@@ -444,7 +442,7 @@ def _without_optional(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFra
 def _drop_unpaired(
     pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]
 ) -> pd.DataFrame:
-    """Keep the pruned runs whose dense run is there and was tested on the same images of the same classes."""
+    """Keep the pruned runs whose dense run was kept and was tested on the same images."""
     dense_ids = pruned[schema.DENSE_RUN_ID]
     pruned = _drop(pruned, dense_ids.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
     is_orphan = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)
@@ -466,12 +464,12 @@ def _drop_unpaired(
     pruned = _drop(pruned, differ, "the normalization is not that of the dense run", left_out)
     paired_dense = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
     is_outdated = pruned[schema.DENSE_RUN_ID].isin(_replaced_ids(paired_dense))
-    reason = "a newer dense run has the settings and seed of theirs, and other recalls"
+    reason = "a newer dense run has the same settings and seed as theirs, but other recalls"
     return _drop(pruned, is_outdated, reason, left_out)
 
 
 def _replaced_ids(dense: pd.DataFrame) -> list[str]:
-    """Return the runs that a newer run with the same settings and seed contradicts."""
+    """Return the ids of dense runs that differ from a newer run with the same settings and seed."""
     dense = dense.sort_values(["ended", RUN_ID])
     network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
     if len(np.unique(network)) == len(dense):
@@ -488,7 +486,7 @@ def _drop_older(run_rows: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 
 def _select_runs(run_rows: pd.DataFrame, kept_rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of a frame that are in another one, which has no others."""
+    """Select the runs of a frame that are in a second frame, which is a subset of it."""
     if len(run_rows) == len(kept_rows):
         return run_rows
     return frames.rows(run_rows, run_rows[RUN_ID].isin(kept_rows[RUN_ID].tolist()))
@@ -502,7 +500,7 @@ def _drop(run_rows: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) 
     return run_rows[~wrong]
 
 
-# The frames that are returned.
+# Frames to return.
 
 
 def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
@@ -594,7 +592,7 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
 
 
 def _wide(page: Page) -> pa.Table:
-    """A row for each run, a column for each param and metric."""
+    """Make a table with a row for each run, and a column for each param and metric."""
     columns = {name: page.runs[name] for name in page.runs.column_names}
     for prefix, values in ((PARAM, _mask_secrets(page.params)), (_METRIC, page.metrics)):
         columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
@@ -602,7 +600,7 @@ def _wide(page: Page) -> pa.Table:
 
 
 def _mask_secrets(params: pa.Table) -> pa.Table:
-    """Mask secrets, such as a password in a URL, because params go into frames and reports that are published."""
+    """Mask secrets, such as a password in a URL, because frames and reports with the params may be published."""
     values = params["value"].combine_chunks().dictionary_encode()
     texts = values.dictionary.to_pylist()
     masked_texts = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
@@ -612,7 +610,7 @@ def _mask_secrets(params: pa.Table) -> pa.Table:
 
 
 def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
-    """Name -> the values of that name, in the order of the runs, null where a run has none."""
+    """Return the column of each name, in the order of the runs, with null for runs that lack it."""
     names = values["name"].combine_chunks().dictionary_encode()
     value_rows = np.full((len(names.dictionary), len(run_ids)), -1)
     runs = pc.index_in(values[RUN_ID], value_set=run_ids.combine_chunks())
@@ -625,7 +623,7 @@ def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Arra
 
 
 def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:
-    """Id and name of the experiment that is meant, and the names of all that are not deleted."""
+    """Return the id and name of the selected experiment, and the names of all active ones."""
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     default_id = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
     names = checks.some(sorted(f"{own_name!r}" for _, own_name, stage in experiments if stage == "active"), most=20)
@@ -639,7 +637,7 @@ def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[st
 
 
 def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) -> Path | None:
-    """Find an artifact on this machine, or download it; None where the run has none."""
+    """Find an artifact on this machine or download it; return None if the run has none."""
     if is_local_uri(folder, is_tracking_or_registry_uri=False):
         path = moved_folders.local_folder(folder, tracking_uri) / name
         return path if path.is_file() else None
@@ -655,15 +653,15 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         dimensions = 2 if name == schema.TOP5 else 1
         if array.ndim != dimensions or not array.size:
-            raise StudyError(f"{name} has shape {array.shape}, where {dimensions} dimensions with images are needed")
+            raise StudyError(f"{name} has shape {array.shape}, but needs {dimensions} dimensions and some images")
         if name != schema.CONFIDENCE:
             if array.dtype.kind not in "iu":
-                raise StudyError(f"{name} holds {array.dtype}, where integers are needed")
+                raise StudyError(f"{name} holds {array.dtype}, but must hold integers")
             arrays[name] = array = array.astype(np.int64, copy=False)
             if array.min() < 0:
-                raise StudyError(f"{name} holds {array.min()}, where classes from 0 are needed")
+                raise StudyError(f"{name} holds {array.min()}, but classes must be at least 0")
             if array.max() >= MOST_CLASSES:
-                raise StudyError(f"{name} holds {array.max()}, where classes below {MOST_CLASSES:,} are needed")
+                raise StudyError(f"{name} holds {array.max()}, but classes must be below {MOST_CLASSES:,}")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
         raise StudyError(f"arrays differ in length ({lengths})")

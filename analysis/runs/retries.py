@@ -1,4 +1,4 @@
-"""A client of a tracking store that repeats what may be repeated, if the answer breaks off."""
+"""A client of a tracking store that repeats safe requests if their answers break off."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from analysis.runs import creation
 from analysis.runs.store_errors import STORE_ERRORS
 
-ATTEMPTS = 4  # a method of the client may send several requests, and the answer to each may break off
-# What urllib3 says of an answer that is cut off, and MLflow of one whose end cannot be told.
+ATTEMPTS = 4  # a method of the client may send several requests, each of which may fail
+# Error texts for a truncated answer: by urllib3, and by MLflow if the length of the answer is unknown.
 BROKEN_OFF = ("Connection broken", "not in a valid JSON format")
 READS = ("get_", "search_", "list_", "download_")
-# Each of these leaves the same behind, whether it is done once or twice.
+# These methods have the same result whether they are called once or twice.
 SAME_TWICE = (
     *("set_tag", "set_experiment_tag", "set_terminated", "update_run", "delete_run"),
     *("log_batch", "log_inputs", "log_artifact", "log_artifacts"),
@@ -27,42 +27,43 @@ SAME_TWICE = (
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# MLflow would draw a progress bar for each artifact that it reads, and print two lines for each run that ends on a
-# server. Those lines hold the password of the tracking URI, and so cannot be asked for.
+# MLflow would show a progress bar for each artifact that it reads, which users may turn on again. It would also print
+# two lines for each run that ends on a server. These always stay off, because they contain the password of the tracking
+# URI.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-# By default MLflow waits two minutes for each answer and asks eight times, so that a server which hangs would keep a
-# command silent for twenty minutes.
+# By default MLflow waits two minutes for each answer and asks eight times, so a hanging server would keep a command
+# silent for twenty minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
-# These tell of errors, with tracebacks and once for each attempt, that MLflow raises as well.
+# These log errors, with a traceback for each attempt, that MLflow also raises.
 for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "sqlalchemy.pool", "urllib3"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def client(uri: str | None) -> MlflowClient:
-    """Return a client of a tracking store that repeats requests whose answers break off.
+    """Make a client of a tracking store that repeats requests whose answers break off.
 
-    Only those requests are repeated that do the same twice as once. A run is created by one request, and looked up if
-    the answer is lost. MLflow itself repeats every request to which no answer has begun.
+    Only idempotent requests are repeated. A run is created by one request, and looked up if the answer is lost. MLflow
+    itself repeats every request that gets no answer.
 
     Parameters
     ----------
     uri : str or None
-        None stands for MLflow's current store.
+        None means MLflow's current store.
     """
     return cast(MlflowClient, _Client(MlflowClient(uri)))
 
 
 def repeating(call: Callable[P, R]) -> Callable[P, R]:
-    """Return `call` in a form that tries up to four times while the server's answer breaks off.
+    """Wrap a function to try up to four times if the server's answer breaks off.
 
     Parameters
     ----------
     call : callable
-        A function that does the same to the server twice as once.
+        A function whose requests are idempotent.
     """
 
     @wraps(call)
@@ -79,9 +80,9 @@ def repeating(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def _as_store_errors(call: Callable[P, R]) -> Callable[P, R]:
-    """Return `call` in a form that raises no errors but those of a store.
+    """Wrap a function to convert all its errors to errors of a store.
 
-    An answer of a wrong shape, or a kind of artifact folder that MLflow has no library for, can raise any error.
+    A malformed answer, or an artifact store whose library is not installed, can raise any error.
     """
 
     @wraps(call)
@@ -118,7 +119,7 @@ class _Client:
         )
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Delete a tag; it is no error if the tag is gone, because an earlier request may have deleted it."""
+        """Delete a tag, and ignore that it is missing, because a lost request may have deleted it."""
         try:
             repeating(self._client.delete_tag)(run_id, key)
         except MlflowException as error:

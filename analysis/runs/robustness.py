@@ -1,4 +1,4 @@
-"""How many corrupted images of each class runs have right: the artifact `corruptions.csv` and its export."""
+"""Counts of right images per class under corruptions: the artifact `corruptions.csv` and its export."""
 
 import pandas as pd
 
@@ -7,9 +7,10 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# The corruption of images as they are, whose severity is 0. A folder of images has its own name and severity 0.
+# Name of the corruption for unchanged images, with severity 0. For a folder of images it is the folder's name, with
+# severity 0 too.
 CLEAN = "none"
-# What tables call the mean over corruptions. No folder may have either name.
+# Name of the mean over corruptions in tables. No folder of images may have either name.
 ALL = "all"
 KEY = ["corruption", "severity", "class"]
 COUNTS = ["support", "right", "right_top5"]
@@ -26,8 +27,8 @@ def _check(table: pd.DataFrame) -> None:
 
 
 # severity: 0 for images that are not corrupted, else 1 to 5; class: true name; support: images of the class; right,
-# right_top5: images whose class is the most probable one, or among the five most probable ones; measured: a digest of
-# the images, so that counts with the same one are of the same images.
+# right_top5: images whose class is the most probable one, or among the five most probable; measured: digest of the
+# images, which is equal if counts are for the same images.
 TABLE = RunTable(
     artifact=schema.CORRUPTIONS,
     columns={"corruption": str, "severity": int, "class": str, **dict.fromkeys(COUNTS, int), "measured": str},
@@ -51,8 +52,8 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     Returns
     -------
     DataFrame
-        run_id, and the columns of `TABLE`. Runs without the artifact are missing and, with a line of warning each,
-        those whose artifact is damaged.
+        run_id, and the columns of `TABLE`. Runs without the artifact are left out; so are runs with a damaged artifact,
+        with a warning for each.
     """
     from analysis.runs import pull  # files need no MLflow
 

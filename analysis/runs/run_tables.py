@@ -1,4 +1,4 @@
-"""A table that runs have as a CSV artifact, and its export for all runs of a study."""
+"""Read a table that runs log as a CSV artifact, and export it for all runs of a study."""
 
 import gzip
 import io
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunTable:
-    """A kind of table.
+    """A kind of table that runs log.
 
     Parameters
     ----------
     artifact : str
-        Name of a run's artifact; the export of a study has the ending `.gz` besides.
+        Name of a run's artifact. The export of a study has this name with the suffix `.gz`.
     columns : dict of name -> type
-        str, int, or float, of which a value may be missing.
+        The type is str, int, or float; only floats may be missing.
     key : collection of str
-        The columns that tell the rows of a run apart.
+        The columns that identify a row of a run.
     contents : str
-        What errors call the table's content.
+        Name of the table's content in errors.
     check : callable
         Raises a ValueError if the values of a table are impossible.
     """
@@ -49,20 +49,20 @@ class RunTable:
     check: Callable[[pd.DataFrame], None]
 
     def parse(self, content: bytes, where: str, *, names: Collection[str] = ()) -> pd.DataFrame:
-        """Return the table that is the content of an artifact.
+        """Parse an artifact's content into a table.
 
         Parameters
         ----------
         content : bytes
         where : str
-            What errors name.
+            Location to name in errors.
         names : collection of str
-            Further columns, of text, that the table has in front.
+            Further text columns that precede the others.
 
         Raises
         ------
         StudyError
-            If the content is damaged, or no such table.
+            If the content is damaged, or is not such a table.
         """
         columns = dict.fromkeys(names, str) | dict(self.columns)
         texts = {name: str for name, kind in columns.items() if kind is str}
@@ -76,7 +76,7 @@ class RunTable:
             if table.empty:
                 raise ValueError("no row in it")
             self._check(table, [*names, *self.key])
-        # On bytes of any kind, pandas raises errors of more than a dozen types.
+        # Given arbitrary bytes, pandas raises errors of more than a dozen types.
         except Exception as error:
             raise StudyError(f"{where}: no {self.contents} ({first_line(error)[:200]})") from error
         return table
@@ -91,16 +91,16 @@ class RunTable:
             raise ValueError("a row is there twice")
 
     def as_csv(self, table: pd.DataFrame) -> bytes:
-        """Return a table as the content of a CSV file that `parse` reads."""
+        """Write a table as CSV that `parse` reads."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / self.artifact
             csv_text.write(table, path)
             return path.read_bytes()
 
     def join(self, contents: Mapping[str, bytes]) -> pd.DataFrame:
-        """Return the tables of runs, by run id, as one, with a column run_id in front.
+        """Join the tables of runs into one, with run_id as the first column.
 
-        Runs whose artifact is damaged are missing, with a line of warning each.
+        Runs with a damaged artifact are left out, with a warning for each.
         """
         tables = []
         for run_id, content in contents.items():
@@ -114,11 +114,11 @@ class RunTable:
         return pd.concat(tables, ignore_index=True) if tables else self.nothing()
 
     def nothing(self) -> pd.DataFrame:
-        """Return the table of no runs."""
+        """Return an empty table."""
         return pd.DataFrame({name: np.array([], kind) for name, kind in {RUN_ID: str, **self.columns}.items()})
 
     def export(self, table: pd.DataFrame, folder: Path) -> list[Path]:
-        """Write what `join` returned to a folder, unless it is empty; the same table gives the same bytes.
+        """Write a table from `join` to a folder, unless it is empty; equal tables give equal bytes.
 
         Returns
         -------
@@ -132,12 +132,12 @@ class RunTable:
             return files.written(scratch)
 
     def read(self, folders: Iterable[Path]) -> pd.DataFrame:
-        """Return the tables in folders or archives that `export` wrote to, as `join` does; one may have none.
+        """Read and join the tables of exports (folders or archives), some of which may have none.
 
         Raises
         ------
         StudyError
-            If a file is damaged, or two folders say different things of a run.
+            If a file is damaged, or if two folders have different rows for a run.
         """
         with study_archives.unpacked(folders) as unpacked:
             tables = [self._read(path) for folder in unpacked if (path := folder / self._export).is_file()]
@@ -146,7 +146,7 @@ class RunTable:
         rows = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
         if (twice := rows.duplicated([RUN_ID, *self.key])).any():
             raise StudyError(
-                f"two folders have other {self.contents} for run {rows.loc[twice, RUN_ID].iloc[0]}: leave one out, "
+                f"two folders have different {self.contents} for run {rows.loc[twice, RUN_ID].iloc[0]}: leave one out, "
                 "or export both again",
                 option="frames",
             )

@@ -1,7 +1,7 @@
-"""The names of tags, params, metrics and artifacts of a run, and what each param means for a study.
+"""Define the names of tags, params, metrics and artifacts of a run, and each param's role in a study.
 
-A param that is an option has the option's name, and its role stands in the option's record. The other names are spelled
-in no other module.
+A param that is an option has the option's name, and its role is in the option's record. All other names are defined
+only here.
 """
 
 import math
@@ -22,7 +22,7 @@ DENSE_RUN_ID = "dense_run_id"
 PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
-CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the run that `largest_cost` is beyond
+CONTROL_RUN_ID = "control_run_id"  # of a pruned run and of its job: the control from which `largest_cost` is measured
 QUANTIZED_RUN_IDS = "quantized_run_ids"
 COMPRESSED_RUN_ID = "compressed_run_id"
 TUNING_RUN_ID = "tuning_run_id"
@@ -35,7 +35,7 @@ DEVICE = "device"
 ARITHMETIC = "arithmetic"
 HOST = "host"
 LOCK = "lock"
-CREATION_ID = "creation_id"  # no two runs have the same: it finds a run whose store lost the answer
+CREATION_ID = "creation_id"  # unique id, by which a run is found if the store's answer was lost
 ERROR = "error"
 CORRUPTED = "corruptions"  # digest of the corrupted test images that the run was measured on
 NORMALIZATION_MEAN = "normalization_mean"
@@ -45,15 +45,16 @@ NORMALIZATION_STD = "normalization_std"
 CONTROL = "none"
 # Pruners whose own value of the param `scope` is `layer`; that of the others is `global`
 BY_LAYER = tuple(name for name, record in PRUNERS.items() if record.scope == "layer")
-# Pruners that choose the weights so that no group of images is harmed.
+# Pruners that choose weights so as to harm no group of images.
 MITIGATING_PRUNERS = tuple(name for name, record in PRUNERS.items() if record.spares_groups)
-# The value of the param `start` of a network that is pruned while it is trained from its initial weights.
+# The value of the param `start` for a network pruned during training from its initial weights.
 INITIALIZATION = "initialization"
-# Values of the param `weight_treatment`: what becomes of the weights that a level of iterative pruning keeps.
+# Values of the param `weight_treatment`: the kept weights are trained on (finetune) or reset (rewind).
 FINETUNE = "finetune"
 REWIND = "rewind"
 
-# Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are data. A COMPRESSED run has a network as it ships.
+# Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are analysed. A COMPRESSED run stores the final
+# network, ready to deploy.
 DENSE = "dense"
 PRUNED = "pruned"
 QUANTIZED = "quantized"
@@ -64,12 +65,12 @@ TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
 
-# Values of the tag `arithmetic` of a trained run: in which order numbers are added, and how they are rounded. By the
-# native engine's, a training is the same to the last bit on every machine; torch promises nothing. Runs of the native
-# engine that have no such tag are of an earlier arithmetic, which depended on the machine.
+# Values of the tag `arithmetic` of a trained run, which tells the order of additions and the rounding. With the native
+# engine, a training gives the same bits on every machine; torch gives no such guarantee. Runs of the native engine
+# without the tag used an earlier arithmetic that depended on the machine.
 NATIVE_ARITHMETIC, TORCH_ARITHMETIC = "2", "torch"
 
-# Params: all that are no options, and options that code beside the table names
+# Params: all that are not options, and the options whose names are used outside the table
 DATASET = "dataset"
 DATASET_DIGEST = "dataset_digest"
 IMAGE_SHAPE = "image_shape"
@@ -119,12 +120,12 @@ NUMBER_FORMAT = "number_format"
 WEIGHT_BITS = "weight_bits"
 QUANTIZATION = "quantization"
 
-# Values of the param `number_format`, and the bits of a weight
+# Values of the param `number_format`, and their bits per weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"
 BITS = {FLOAT32: 32, FLOAT16: 16, DYNAMIC_INT8: 8, FIXED_INT8: 8}
-# Value of the param `channel_groups` where torch-pruning says which channels go together
+# Value of the param `channel_groups` if torch-pruning determines the groups of channels
 TORCH_PRUNING = "torch-pruning"
-# Value of the param `precision`: in which numbers a network is trained, if not in float32
+# Value of the param `precision` for a network trained in bfloat16
 BF16 = "bf16"
 
 
@@ -138,7 +139,7 @@ _OTHER_PARAMS = {
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
     RATIO_PRUNABLE: ParamRole("consequence", value="float"),
 }
-# In this order labels name the settings of a cell: first those of training and fine-tuning, then those of pruning.
+# The order of settings in labels: first those of training and fine-tuning, then those of pruning.
 _OPTIONS = sorted(OPTIONS, key=lambda record: record.heading == "Pruning")
 _LAST = (PRECISION, NUMBER_FORMAT)
 PARAM_ROLES = {
@@ -146,42 +147,42 @@ PARAM_ROLES = {
     **_OTHER_PARAMS,
     **{record.name: record.param for record in _OPTIONS if record.param and record.name in _LAST},
 }
-# What every pruned run did before the param existed, by param.
+# Legacy default of each param: its value in pruned runs made before the param existed.
 FORMERLY = {name: param.legacy_default for name, param in PARAM_ROLES.items() if param.legacy_default is not None}
-# Words for params and values that have better ones than their own.
+# Clearer words for some params with their values.
 WORDS = {
     ("class_offsets", "dense"): "class offsets",
     ("class_weights", "dense"): "class weights",
     ("data_quotas", "recall"): "data quotas",
 }
-# These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
-# where it differs from that value.
+# These two have been in every hash since they exist. Any other param with a legacy default is in the hash only if it
+# differs from that.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
-# They follow from the ratio, which is in the hash already.
+# These follow from the ratio, which is already in the hash.
 NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
-# UP's epsilon in the papers, whatever weight decay a recipe has.
+# UP's epsilon in the papers, which does not depend on a recipe's weight decay.
 PAPERS_EPSILON = 5e-4
 
 
 def role(param: str) -> ParamRole:
-    """Return a param's role in a study; a param that the schema does not know is a setting."""
+    """Return a param's role in a study; an undeclared param is a setting."""
     return PARAM_ROLES.get(param, ParamRole())
 
 
 def words(param: str, value: str) -> str:
-    """Return a param and its value in words: `class offsets`, `constraint ceag`, `distill 0.5`."""
+    """Write a param and its value in words: `class offsets`, `constraint ceag`, `distill 0.5`."""
     name = param.replace("_", "-") if role(param).concerns == "mitigation" else param
     return WORDS.get((param, value), f"{name} {value}")
 
 
 def short_name(param: str) -> str:
-    """Return a param's name in labels: of a mitigation's detail the last word, such as `power`, else its name."""
+    """Return a param's name in labels; a mitigation's detail is shortened to its last word, such as `power`."""
     param_role = role(param)
     return param.rpartition("_")[2] if param_role.concerns == "mitigation" and param_role.detail_of else param
 
 
 def mitigations() -> list[str]:
-    """Return the params that spare classes, without their details, in the order of the schema."""
+    """Return the params of mitigations, which spare classes, without details, in the order of the schema."""
     return [
         name
         for name, param_role in PARAM_ROLES.items()
@@ -190,7 +191,7 @@ def mitigations() -> list[str]:
 
 
 def details(param: str) -> list[str]:
-    """Return the params that mean nothing without a value of this one, in the order of the schema."""
+    """Return the params that are details of a param, in the order of the schema."""
     return [name for name, param_role in PARAM_ROLES.items() if param_role.detail_of == param]
 
 
@@ -227,31 +228,32 @@ RAW_SLOPE = "raw_slope"
 VAL_RAW_SLOPE = "val_raw_slope"
 LARGEST_EXCESS = "largest_excess"
 LARGEST_EXCESS_FLOOR = "largest_excess_floor"
-# Of a pruned run whose control `prune` found or made: the loss of recall beyond the control and beyond the accuracy, on
-# test images, of the class for which it is largest on validation images. The tag names the class.
+# For a pruned run whose control `prune` found or made: the cost of a class on test images, which is its loss of recall
+# from the control minus the loss of accuracy. The class is the one with the largest cost on validation images, and the
+# tag names it.
 LARGEST_COST = "largest_cost"
 LARGEST_COST_CLASS = "largest_cost_class"
-# Of a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
-# the data loss over the training images plus the regulariser's penalty. The norms are over the weights of convolutions
-# and linear layers but for the output layer, which are those that pruners prune by default.
+# For a dense run: norms of the gradient of the objective at the trained weights, and of its two parts. The objective is
+# the data loss over the training images plus the regulariser's penalty. The norms are over the weights that pruners
+# prune by default: those of convolutions and linear layers except the output layer.
 GRADIENT_NORM = "gradient_norm"
 DATA_GRADIENT_NORM = "data_gradient_norm"
 PENALTY_GRADIENT_NORM = "penalty_gradient_norm"
 GRADIENT_NORMS = (GRADIENT_NORM, DATA_GRADIENT_NORM, PENALTY_GRADIENT_NORM)
-# Of a run that was pruned at once by a pruner with a gradient: share of its kept weights that magnitude pruning keeps
-# too, from the same network and as many of them
+# For a run pruned one-shot by a gradient-based pruner: share of its kept weights that magnitude pruning of the same
+# network to the same ratio also keeps
 MP_OVERLAP = "mp_overlap"
 BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"
-# Of a quantised run: the size of the model's file, and the time that it takes in milliseconds, median and interval, of
-# single images and of batches
+# For a quantised run: the size of the model's file, and the latency in milliseconds (median and interval) of single
+# images and of batches
 MODEL_BYTES = "model_bytes"
 LATENCY = "latency_ms/"
 LATENCIES = tuple(f"{LATENCY}{images}{end}" for images in ("one", "batch") for end in ("", "_low", "_high"))
-# Of a pruned network as it is, and without the channels that no layer reads: `unshrunk/parameters`, `shrunk/parameters`
-# and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`. `shrunk/zeroed_channels` are those of
-# `unshrunk/zeroed_channels` that are left.
+# For a pruned network, with and without the channels that no layer reads: `unshrunk/parameters`, `shrunk/parameters`
+# and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`. `shrunk/zeroed_channels` counts the zeroed
+# channels that shrinking could not remove.
 UNSHRUNK = "unshrunk/"
 SHRUNK = "shrunk/"
 PARAMETERS = "parameters"
@@ -266,15 +268,14 @@ class Metric(NamedTuple):
     Attributes
     ----------
     name : str
-        As it is logged. A name that ends in `/` is that of a metric of each class, which follows it.
+        As it is logged. A name that ends in `/` belongs to a metric of each class, whose index follows the slash.
     kinds : tuple of str
-        The kinds of run that have it. A metric of the whole network is a column of the frame of pruned runs, where
-        quantised ones are too, or of that of dense runs; what becomes of those of each class, `frames` says.
+        Kinds of run that have it. A metric of the whole network becomes a column of the frame of pruned and quantised
+        runs, or of the frame of dense runs. `frames` has the columns of metrics of each class.
     largest : float
-        A value above this, or below 0, is left out as impossible.
+        Values above this, or below 0, are impossible and left out.
     needed : bool
-        Whether it is a share without which a run is left out, as it is with an impossible value; else the value alone
-        is left out.
+        Whether a run without it, or with an impossible value of it, is left out. Otherwise the value alone is.
     mean_in_cells : bool
         Whether `cells.csv` has the mean over the runs of each cell, where runs have it.
     """
@@ -310,8 +311,8 @@ RUNS_MADE = "runs_made"
 RUNS_FAILED = "runs_failed"
 RUNS_LEFT = "runs_left"
 
-# Metrics of a trial on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's place as step, and over all
-# seeds the mean accuracy and the pooled distortion
+# Metrics of a trial on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's index as step, then the mean
+# accuracy and the pooled distortion over all seeds
 VAL_DISTORTION = "val_distortion"
 TRIAL_ACCURACY = "objective/accuracy"
 TRIAL_DISTORTION = "objective/distortion"
@@ -322,7 +323,7 @@ GRADIENT = "gradient.safetensors"
 MASK = "mask.safetensors"
 PREDICTIONS = "predictions.npz"
 VAL_PREDICTIONS = "val_predictions.npz"
-VALIDATION_COUNTS = "validation_counts.csv"  # in exports alone
+VALIDATION_COUNTS = "validation_counts.csv"  # only in exports
 PER_CLASS = "per_class.csv"
 CONFUSION = "confusion.csv"
 CONFUSION_CHANGE = "confusion_change.csv"
@@ -361,7 +362,7 @@ _LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
 
 
 def metric_names(classes: Sequence[str]) -> list[str]:
-    """Return the class names as they stand behind `recall/`, `support/` and `both_right/`.
+    """Convert class names to suffixes of the metrics `recall/`, `support/` and `both_right/`.
 
     A character that MLflow refuses in a metric name becomes `_`. If two names become equal, the later one gets its
     index appended.
@@ -384,7 +385,7 @@ def metric_names(classes: Sequence[str]) -> list[str]:
 
 
 def canonical(param: str, value: str) -> str:
-    """Return a param's value as `text` would write it: `1e-1` is `0.1`, `True` is `true`; any other text stays."""
+    """Write a param's value in one way: `1e-1` becomes `0.1`, `True` becomes `true`; other text is unchanged."""
     token = value.strip()
     match role(param).value:
         case "boolean" if token.lower() in ("true", "false"):
@@ -403,7 +404,7 @@ def canonical(param: str, value: str) -> str:
 
 
 def _number(written: str) -> float | None:
-    """Return a finite number; None for any other text."""
+    """Parse a finite number; return None for any other text."""
     try:
         number = float(written)
     except ValueError:
@@ -412,7 +413,7 @@ def _number(written: str) -> float | None:
 
 
 def _metric_name(name: str) -> str:
-    # MLflow also refuses names that a file system would read as another path.
+    # MLflow also refuses names that a file system would resolve to another path.
     allowed = re.sub(r"[^/\w.\- :]", "_", name[: _LONGEST_METRIC_NAME - 20])
     parts = ["_" * max(len(part), 1) if part in ("", ".", "..") else part for part in allowed.split("/")]
     return "/".join(parts)

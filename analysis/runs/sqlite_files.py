@@ -1,4 +1,4 @@
-"""Refuse an SQLite file that is damaged, or that is no store of this MLflow, before MLflow writes to it."""
+"""Refuse an SQLite file that is damaged or is not a store of this MLflow, before MLflow writes to it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,7 +12,7 @@ from analysis.common.errors import StudyError
 from analysis.common.masking import without_password
 from analysis.runs.store_errors import damaged
 
-# The alembic_version of MLflow 3.7 to 3.17, between which the tables of runs stayed the same.
+# Values of alembic_version in MLflow 3.7 to 3.17, which have the same tables of runs.
 KNOWN_SCHEMAS = {
     *("bf29a5ff90ea", "1bd49d398cd23", "b7c8d9e0f1a2", "5d2d30f0abce", "c9d4e5f6a7b8", "2c33131f4dae"),
     *("d3e4f5a6b7c8", "d0e1f2a3b4c5", "c8d9e0f1a2b3", "1b5f0d9ad7c1", "e1f2a3b4c5d6", "76601a5f987d"),
@@ -20,14 +20,14 @@ KNOWN_SCHEMAS = {
     *("b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e", "1971f2d9a75b"),
     *("17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5"),
 }
-# By MLflow's version. To look it up in MLflow takes a quarter of a second.
+# Schema by MLflow version, because asking MLflow for it takes a quarter of a second.
 _SCHEMAS = {"3.17": "dc11669786a5"}
 
 Rows = Callable[[str], Sequence[tuple]]
 
 
 def check(uri: str, path: Path, rows: Rows) -> None:
-    """Check a file that is not empty.
+    """Check that a nonempty file is an undamaged store of the installed MLflow.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     path : Path
         The file.
     rows : callable
-        Returns the rows of a SELECT from the file.
+        Takes a SELECT statement and returns its rows.
 
     Raises
     ------
     StudyError
-        If the end of the file is missing; if the file is no store, or another MLflow's; if a table is missing, or is no
-        table but a query, which may take for ever.
+        If the end of the file is missing; if the file is not a store, or belongs to another version of MLflow; if a
+        table is missing, or is a view or computed, because reading it might never end.
     """
-    # The file is not opened here: closing it would free the locks that SQLite holds for this process.
+    # The file is not opened here, because closing it would release the locks that SQLite holds for this process.
     ((page_size,),) = rows("SELECT page_size FROM pragma_page_size")
     beside = [path.with_name(path.name + ending) for ending in ("-wal", "-journal")]
     if not any(file.exists() and file.stat().st_size for file in beside) and path.stat().st_size % page_size:
@@ -62,7 +62,7 @@ def check(uri: str, path: Path, rows: Rows) -> None:
     computed = rows(
         "SELECT name FROM sqlite_master part"
         f" WHERE lower(name) IN ({names}) AND (type <> 'table' OR sql LIKE 'CREATE VIRTUAL%'"
-        "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: worked out when it is read
+        "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: computed on reading
     )
     if computed:
         raise StudyError(damaged(uri, f"{computed[0][0]} holds no plain data"))
@@ -70,10 +70,10 @@ def check(uri: str, path: Path, rows: Rows) -> None:
 
 def check_version(uri: str, version: str | None) -> None:
     """Raise a StudyError if a store's schema version is not that of the installed MLflow."""
-    # MLflow's client would migrate a store of another schema, and make a store of any other file.
+    # MLflow's client would migrate a store of another schema, and turn any other file into a store.
     if version != _installed_schema():
         raise StudyError(
-            f"{without_password(uri)} is no store of MLflow {mlflow.__version__} (schema version {version}); "
+            f"{without_password(uri)} is not a store of MLflow {mlflow.__version__} (schema version {version}); "
             "if an older MLflow made it, back it up and run `mlflow db upgrade`"
         )
 

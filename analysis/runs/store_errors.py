@@ -1,4 +1,4 @@
-"""Say in one line what is wrong with a tracking store, in the store's own words."""
+"""Describe an error of a tracking store in one line, in the store's own words."""
 
 import html
 import re
@@ -15,12 +15,12 @@ from analysis.common.masking import without_password
 
 STORE_ERRORS = (
     *(MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error),
-    ParseError,  # an answer is JSON of another shape than MLflow's
-    UnicodeDecodeError,  # of Python's sqlite3, whose message quotes a damaged file
+    ParseError,  # for an answer that is not JSON as MLflow writes it
+    UnicodeDecodeError,  # from Python's sqlite3, whose message quotes a damaged file
 )
 
 LONGEST_PAGE = 200
-# SQLAlchemy puts this line in front of the store's own reason.
+# SQLAlchemy puts this line before the store's own reason.
 _AUTOFLUSH = re.compile(r"\(raised as a result of Query-invoked autoflush;[^)]*\)\s*")
 
 _DAMAGED = re.compile(r"malformed|of another type|decode", re.I)
@@ -35,12 +35,12 @@ _HINTS = {
     "the password or token",
     r"certificate|\bssl": "check the URI's https, and MLFLOW_TRACKING_SERVER_CERT_PATH",
     r"status 429|status 5\d\d": "look at the tracking server's log, or try again later",
-    r"no answer of MLflow": "check the tracking URI",
+    r"answer is not from MLflow": "check the tracking URI",
 }
 
 
 def explained(uri: str, error: Exception, *, saying: str = "", otherwise: str = "") -> str:
-    """Return one line: the store, the store's own reason for an error, and what to do.
+    """Describe an error in one line: the store, its own reason, and what to do.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def explained(uri: str, error: Exception, *, saying: str = "", otherwise: str = 
     error : Exception
         Any error of the store.
     saying : str
-        What follows from the error, if it is not plain from the reason.
+        Consequence of the error, if the reason does not make it plain.
     otherwise : str
-        What to do about an error that this module does not know.
+        Advice for errors that have no hint in this module.
     """
     shown, why = without_password(uri), reason(error)
     if _DAMAGED.search(why) and uri.startswith("sqlite"):
@@ -62,19 +62,19 @@ def explained(uri: str, error: Exception, *, saying: str = "", otherwise: str = 
 
 
 def damaged(uri: str, why: str) -> str:
-    """Return the line that says that a database is damaged."""
+    """Write the error line for a damaged database."""
     return f"{without_password(uri)}: the database is damaged ({why}); restore a backup of the file"
 
 
 def reason(error: Exception) -> str:
-    """Return the store's own reason for an error, without what the libraries in between have put around it."""
+    """Return the store's own reason for an error, without text added by libraries."""
     text = str(error)
     if refused := re.match(
         r"API request to \S+ (?:\S+ )?failed with error code (\d+) .*?Response body: '(.*)'$", text, re.S
     ):
         return f"the server answers with status {refused[1]}{_quoted(refused[2])}"
     if page := re.search(r"not in a valid JSON format. Response body: '(.*)'$", text, re.S):
-        return f"the server's answer is no answer of MLflow{_quoted(page[1])}"
+        return f"the server's answer is not from MLflow{_quoted(page[1])}"
     if status := re.search(r"too many (\d{3}) error responses", text):
         return f"the server answers with status {status[1]}"
     if unanswered := re.match(r"API request to \S+ failed with (?:timeout )?exception (.*)", text, re.S):
@@ -95,7 +95,7 @@ def _innermost(chain: str) -> str:
 
 
 def _quoted(body: str) -> str:
-    """Return the words of a page, to stand behind a sentence; nothing if it has none."""
+    """Return the start of a page's text after a colon, or an empty string if the page has no text."""
     head = re.search(r"<title[^>]*>(.*?)</title>", body, re.S | re.I)
     words = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", head[1] if head else body)).split())
     return f": {words[:LONGEST_PAGE]}" if words else ""

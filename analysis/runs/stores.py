@@ -1,7 +1,7 @@
-"""Read runs from a tracking store: from the tables of sqlite and Postgres, or through MLflow's API.
+"""Read runs from a tracking store, either from the tables of SQLite or Postgres, or through MLflow's API.
 
-Both readers return the same pages. The tables are read 30 times as fast as by `mlflow.search_runs` (40,000
-runs, `benchmarks/pull.py`).
+Both readers return the same pages. Reading the tables is 30 times as fast as `mlflow.search_runs` (40,000 runs,
+`benchmarks/pull.py`).
 """
 
 import logging
@@ -38,7 +38,7 @@ _WHOLE_METRICS = tuple(metric.name for metric in schema.METRICS if not metric.by
 _METRICS_BY_CLASS = tuple(metric.name for metric in schema.METRICS if metric.by_class)
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 BUSY_SECONDS = 30
-RUNS_PER_PAGE = 1000  # the API gives no more at once, and so short a read keeps no writer waiting
+RUNS_PER_PAGE = 1000  # the API returns at most this many, and such short reads do not block writers
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Page(NamedTuple):
     Attributes
     ----------
     runs : Table
-        Columns run_id, kind, state, ended, dense_run_id, arithmetic and normalization, the mean and the deviation that
-        images are normalised by. The state is the run's status, or `deleted`. A missing dense_run_id, arithmetic or
+        Columns run_id, kind, state, ended, dense_run_id, arithmetic and normalization (mean and deviation by which
+        images are normalised). The state is the run's status, or `deleted`. A missing dense_run_id, arithmetic or
         normalization is "".
     params, metrics : Table
         Columns run_id, name and value; the value of a param is text. Only the metrics in `schema.METRICS` are read.
@@ -85,24 +85,24 @@ class Reader(Protocol):
         """Return id, name and lifecycle stage (`active` or `deleted`) of each experiment."""
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        """Yield all dense, pruned and quantised runs of an experiment, whatever their state."""
+        """Yield all dense, pruned and quantised runs of an experiment, in any state."""
 
     def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the named runs of any experiment; unknown runs, and runs of other kinds or none, may be left out."""
+        """Yield the given runs of any experiment; unknown runs and runs of other kinds may be left out."""
 
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return the artifact URI of each named run that exists."""
+        """Return the artifact URI of each given run that exists."""
 
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
-        """Return the ids of the runs of a kind, the oldest first: of the finished ones, or of all."""
+        """Return the ids of the runs of a kind, oldest first, either finished ones or all."""
 
     def tagged(self, experiment_id: str, tag: str) -> pa.Table:
-        """Return run_id, value and folder (the artifact URI) of the finished runs that have a tag, the oldest first."""
+        """Return run_id, value and folder (artifact URI) of the finished runs with a tag, oldest first."""
 
 
 @contextmanager
 def open_store(tracking_uri: str | None) -> Iterator[Reader]:
-    """Open a store to read from it.
+    """Open a store for reading.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
 
 @contextmanager
 def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
-    """Yield a function that returns the rows of a SELECT; no transaction stays open between two calls."""
+    """Yield a function that executes a SELECT and returns its rows, without leaving a transaction open."""
     url = make_url(uri)
     if is_file := url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
@@ -152,13 +152,13 @@ def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
         engine = create_engine(url, creator=partial(sqlite3.connect, address, uri=True, timeout=BUSY_SECONDS))
     else:
         engine = create_engine(url)
-    # Without parameters, the driver takes a `%` as it stands.
+    # no_parameters makes the driver leave a `%` unchanged.
     engine = engine.execution_options(isolation_level="AUTOCOMMIT", no_parameters=True)
     try:
         with engine.connect() as connection:
 
             def read(statement: str) -> Sequence[tuple]:
-                # The driver's own rows take half the time of SQLAlchemy's.
+                # Reading the driver's own rows takes half the time of SQLAlchemy's.
                 return connection.exec_driver_sql(statement).cursor.fetchall()
 
             if is_file:
@@ -170,8 +170,8 @@ def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
         engine.dispose()
 
 
-# A page starts after the last run id of the page before. The primary key of `tags`, (key, run_uuid), gives the order
-# without a sort.
+# Each page starts after the last run id of the previous one. The primary key of `tags`, (key, run_uuid), gives this
+# order without sorting.
 _LISTING = f"""
     SELECT kind.run_uuid, kind.value,
         COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
@@ -190,19 +190,19 @@ _WANTED = " OR ".join([f"key IN {_WHOLE_METRICS}", *(f"key LIKE '{name}%'" for n
 
 
 class TableReader:
-    """Reads a store's tables with SQL that sqlite and Postgres both understand.
+    """Reader of a store's tables, with SQL for both SQLite and Postgres.
 
     Parameters
     ----------
     read : callable
-        Returns the rows of a SELECT.
+        Takes a SELECT statement and returns its rows.
     """
 
     def __init__(self, read: sqlite_files.Rows) -> None:
         self._rows = read
 
     def schema_version(self) -> str | None:
-        """Return the version of the tables, or None if they are not MLflow's."""
+        """Return the schema version of the tables, or None if they are not MLflow's."""
         try:
             versions = self._rows("SELECT version_num FROM alembic_version")
             return versions[0][0] if versions else None
@@ -289,7 +289,7 @@ def _list(values: Sequence[str]) -> str:
 
 
 class ApiReader:
-    """Reads any store through MLflow's client.
+    """Reader of any store, through MLflow's client.
 
     Parameters
     ----------
@@ -304,9 +304,9 @@ class ApiReader:
         experiments = [
             (each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page if each.name
         ]
-        if not experiments:  # MLflow's store always has one, called Default
+        if not experiments:  # a store of MLflow always has the experiment Default
             raise MlflowException(
-                "the store names no experiment: it is no store of MLflow, or its user may read nothing"
+                "the store lists no experiments: it is not a store of MLflow, or its user has no permission to read"
             )
         return experiments
 
@@ -318,7 +318,7 @@ class ApiReader:
                 filter_string=f"tags.{schema.KIND} = '{kind}'",
                 run_view_type=ViewType.ALL,
                 max_results=RUNS_PER_PAGE,
-                # With the oldest run first, a run that starts meanwhile comes last and shifts no page.
+                # Oldest first, so that a run that starts meanwhile comes last and does not shift pages.
                 order_by=["attributes.start_time ASC"],
             )
             yield from map(_api_page, pages)

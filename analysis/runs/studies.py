@@ -1,4 +1,4 @@
-"""Find the experiment that holds the runs of a study."""
+"""Find the experiment that contains the runs of a study."""
 
 import json
 from contextlib import suppress
@@ -12,19 +12,19 @@ _ENDINGS = (".yaml", ".yml")
 
 
 def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
-    """Return the name of the experiment that holds a study.
+    """Return the name of the experiment that contains a study.
 
     Parameters
     ----------
     study : str
-        Name of a study, or its file, which is known by its name alone.
+        Name of a study, or its file, of which only the name is used.
     tracking_uri : str, optional
         By default MLflow's current one.
 
     Raises
     ------
     StudyError
-        If no experiment holds the study, if several do and none has its name, or if the store cannot be read.
+        If no experiment contains the study, if several do and none has its name, or if the store cannot be read.
     """
     name = Path(study).stem if study.endswith(_ENDINGS) else study
     with open_store(tracking_uri) as store:
@@ -33,11 +33,11 @@ def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
     holding = [experiment for experiment in active if name in studies[experiment]]
     if len(holding) > 1 and name not in holding:
         raise StudyError(
-            f"the experiments {', '.join(holding)} hold study {name}: name one with --experiment", option="study"
+            f"the experiments {', '.join(holding)} contain study {name}: choose one with --experiment", option="study"
         )
     if not holding:
         run_ids = sorted(set().union(*studies.values()))
-        hint = did_you_mean(name, run_ids) if run_ids else "this store holds none"
+        hint = did_you_mean(name, run_ids) if run_ids else "this store has none"
         raise StudyError(f"there is no study {name}: {hint}", option="study")
     return name if name in holding else holding[0]
 

@@ -1,4 +1,4 @@
-"""An exported study as one file: an archive that holds the files of a folder that `exports.write` writes to."""
+"""Pack an exported study, a folder written by `exports.write`, into one archive, and unpack it."""
 
 import re
 import shutil
@@ -16,9 +16,9 @@ from analysis.common.input_files import SizeLimit, opened
 SUFFIX = ".zip"
 _LARGEST = SizeLimit(4)
 _MOST_FILES = 10_000
-# A few folders and a name. None of them is `..`, begins with a slash, has a backslash, or is too long for a disk.
+# At most three folders and a file name, without `..`, leading slashes, backslashes or overlong parts.
 _NAME = re.compile(r"(\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}", re.ASCII)
-# Of a method that unpacks all that it has read at once, a small part of a file may fill the memory.
+# Other methods unpack all they have read at once, so a small part of a file could fill the memory.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MODE = stat.S_IFREG | 0o644
 _UNIX = 3
@@ -26,10 +26,10 @@ _UNIX = 3
 
 @contextmanager
 def packed(output: Path) -> Iterator[Path]:
-    """Give a block a scratch folder, and pack its files into one archive when the block ends.
+    """Provide a scratch folder, and pack its files into one archive when the block ends.
 
-    The same files give the same bytes: they stand in the order of their names, without a date. They are not compressed
-    again. The archive is written aside and then renamed.
+    The same files give the same bytes, because they are sorted by name and have no date. They are not compressed again.
+    The archive is written to a scratch folder and then moved.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def packed(output: Path) -> Iterator[Path]:
     Raises
     ------
     StudyError
-        If the path is that of a folder or of a file that is no exported study, or if it cannot be written to.
+        If the path is a folder or a file that is not an exported study, or if it cannot be written to.
     """
     overwriting.check_file(output, (), "runs")
     with files.one_aside(output) as archive, tempfile.TemporaryDirectory(dir=archive.parent) as folder:
@@ -50,39 +50,39 @@ def packed(output: Path) -> Iterator[Path]:
 def _pack(folder: Path, path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in files.written(folder):
-            entry = zipfile.ZipInfo(name.as_posix())  # stored, of 1 January 1980
+            entry = zipfile.ZipInfo(name.as_posix())  # not compressed, dated 1 January 1980
             entry.create_system, entry.external_attr = _UNIX, _MODE << 16
             archive.writestr(entry, (folder / name).read_bytes())
 
 
 @contextmanager
 def unpacked(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Give a block exported studies as folders: a folder is itself, an archive is unpacked to a temporary one.
+    """Provide exported studies as folders, and unpack archives to temporary ones.
 
-    The temporary folders are gone when the block ends. An error in the block names the archive in their place.
+    The temporary folders are deleted when the block ends. An error in the block names the archive instead of them.
 
     Parameters
     ----------
     paths : iterable of Path
-        A path where nothing is counts as a folder.
+        A path that does not exist counts as a folder.
 
     Raises
     ------
     StudyError
-        If a file is no archive of an exported study, is damaged, or would unpack to more than the limit. Nothing is
-        written outside the temporary folders, whatever an archive says of itself.
+        If a file is not an archive of an exported study, is damaged, or would unpack to more than the limit. Nothing is
+        written outside the temporary folders, even if an archive has malicious names.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_unpacked(path)) if is_file(path) else path for path in paths]
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path is that of something other than a folder, which should then be an archive."""
+    """Return whether a path exists and is not a folder, so that it should be an archive."""
     return path.exists() and not path.is_dir()
 
 
 def may_have(path: Path, name: str) -> bool:
-    """Return whether an archive has a file of this name, or is so damaged that it might have had one."""
+    """Return whether an archive has a file of this name, or may have had it before being damaged."""
     try:
         with opened(path) as file, zipfile.ZipFile(file) as archive:
             return name in archive.namelist() or _is_cut(archive)
@@ -113,32 +113,32 @@ def _unpack(path: Path, folder: Path) -> None:
                 for entry in entries:
                     target = folder / entry.filename
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    # Reading ends after as many bytes as the archive said, whatever the member holds.
+                    # Reading ends after the size that the archive declares, so a member cannot unpack to more.
                     with archive.open(entry) as member, target.open("xb") as output:
                         shutil.copyfileobj(member, output)
         except StudyError:
             raise
         except OSError as error:
             raise StudyError(files.fault(error, path)) from error
-        # On bytes of any kind, zipfile and the decompressor raise errors of more than a dozen types.
+        # Given arbitrary bytes, zipfile and the decompressor raise errors of more than a dozen types.
         except Exception as error:
             reason = f"{type(error).__name__}: {first_line(error)[:200]}"
             raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
 
 
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the files in an archive; raise a ValueError if they are not those of an exported study."""
+    """Return the files in an archive, or raise a ValueError if it is not an exported study."""
     entries = archive.infolist()
     if _is_cut(archive):
         raise ValueError("its beginning or its end is missing")
     if len(entries) > _MOST_FILES:
-        raise ValueError(f"it has {len(entries):,} files, and {_MOST_FILES:,} at most are read")
+        raise ValueError(f"it has {len(entries):,} files, but at most {_MOST_FILES:,} are read")
     by_name: dict[str, zipfile.ZipInfo] = {}
     for entry in (entry for entry in entries if not entry.is_dir()):
         if not _NAME.fullmatch(entry.filename):
-            raise ValueError(f"{entry.filename[:100]!r} is no name of an exported file")
+            raise ValueError(f"{entry.filename[:100]!r} is not the name of an exported file")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise ValueError(f"{entry.filename} is no ordinary file")
+            raise ValueError(f"{entry.filename} is not an ordinary file")
         if entry.compress_type not in _METHODS:
             raise ValueError(f"{entry.filename} is compressed by a method that is not read")
         if by_name.setdefault(entry.filename, entry) is not entry:
@@ -147,5 +147,5 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _is_cut(archive: zipfile.ZipFile) -> bool:
-    # Where the end is missing, the end of a member that is an archive itself passes for it.
+    # If the end is missing, zipfile may take a member that is itself an archive for the whole.
     return min((entry.header_offset for entry in archive.infolist()), default=0) != 0

@@ -18,7 +18,7 @@ WINNER, LAMBDA = "winner", "lambda"
 SEARCHED_PARAMS = ("ramp", "distill", "strength")
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
-# Field of `Tuning` -> its key in the summary; and for each table the columns of truth values, and those of numbers.
+# Fields of `Tuning` with their keys in the summary; then each table's columns of truth values and of numbers.
 _TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
 _TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
 _NUMBERS = (
@@ -87,7 +87,7 @@ def searched(frame: pd.DataFrame) -> list[str]:
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
-    """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
+    """Return the finished searches of an experiment, oldest first; parameters and errors are as for `pull.runs`."""
     from analysis.runs import pull  # files need no MLflow
 
     by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
@@ -111,12 +111,12 @@ def write(searches: Iterable[Tuning], folder: Path) -> list[Path]:
 
 
 def read(folders: Iterable[Path]) -> list[Tuning]:
-    """Return the searches that `write` has written to folders, or to archives of them.
+    """Read the searches that `write` wrote to folders, or to archives of them.
 
     Raises
     ------
     StudyError
-        If one of their files is missing or is not what `write` writes.
+        If a file is missing, or was not written by `write`.
     """
     with study_archives.unpacked(folders) as unpacked:
         return [
@@ -138,11 +138,11 @@ def _exported(folder: Path) -> Tuning:
 
 
 def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
-    """Parse the files of a search, or raise a StudyError that names `where` and the remedy."""
+    """Parse the files of a search, or raise a StudyError that gives `where` and the remedy."""
     try:
         tuning = _parsed(contents)
         list(tuning.finals())  # each finalist needs its trial, and the search a winner
-    # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
+    # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise StudyError(f"{where}: not what a search writes ({reason}); {remedy}") from error
@@ -153,14 +153,14 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     summary = json.loads(contents[schema.TUNING_SUMMARY])
     texts = {key: summary[name] for key, name in _TEXTS.items()}
     if not all(isinstance(text, str) for text in texts.values()):
-        raise TypeError(f"{', '.join(_TEXTS.values())} should be texts")
+        raise TypeError(f"{', '.join(_TEXTS.values())} must be strings")
     frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
-        # Before these params existed, every trial was one shot, without distillation and mitigation.
+        # Before these params existed, every trial was one-shot, without distillation or mitigation.
         for name in set(SEARCHED_PARAMS) - set(frame):
             frame[name] = 0.0
         if not all(isinstance(decay, str) for decay in frame.get(schema.FINE_TUNE_DECAY, ())):
-            raise TypeError(f"{schema.FINE_TUNE_DECAY} should be texts")
+            raise TypeError(f"{schema.FINE_TUNE_DECAY} must be strings")
     for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
         for name in (*truths, *numbers):
             if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):

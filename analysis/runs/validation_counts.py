@@ -1,4 +1,4 @@
-"""How many validation images of each class networks have right, and the export of these counts."""
+"""Count the validation images that networks have right per class, and export the counts."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from analysis.runs.frames import RUN_ID
 from analysis.runs.run_tables import RunTable
 from analysis.runs.sources import Source
 
-# A method with fewer ratios has none at a given accuracy, but for luck.
+# With fewer ratios, a method only by luck has one at a given accuracy.
 FEWEST_RATIOS = 4
 LABEL, IMAGES, RIGHT = schema.LABEL, "images", "right"
 
@@ -22,8 +22,8 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError(f"{IMAGES} and {RIGHT} contradict each other")
 
 
-# label: number of the class; images: validation images of the class; right: those that the network recognises. No run
-# has such an artifact: the counts are of its `val_predictions.npz`.
+# label: index of the class; images: validation images of the class; right: those that the network recognises. Runs do
+# not log this table: it is counted from `val_predictions.npz`.
 TABLE = RunTable(
     artifact=schema.VALIDATION_COUNTS,
     columns=dict.fromkeys((LABEL, IMAGES, RIGHT), int),
@@ -34,9 +34,9 @@ TABLE = RunTable(
 
 
 def wanted(runs: pd.DataFrame) -> bool:
-    """Return whether a report of these runs looks at validation images.
+    """Return whether a report on these runs uses validation images.
 
-    It does so where a mitigation was fitted to them, and where a ratio can be chosen by them.
+    It does so if a mitigation may have been fitted to them, or if a method has enough ratios to choose from by them.
     """
     by_method = [name for name in frames.identity(runs) if name not in (schema.RATIO, schema.SEED)]
     ratios = runs.groupby(by_method, dropna=False)[schema.RATIO].nunique()
@@ -44,7 +44,7 @@ def wanted(runs: pd.DataFrame) -> bool:
 
 
 def is_mitigated(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run has a mitigation: an option or a pruner that is meant to spare classes."""
+    """Return whether each run has an option or a pruner that is meant to spare classes."""
     mitigated = runs[schema.PRUNER].isin(schema.MITIGATING_PRUNERS)
     for param in schema.mitigations():
         column = frames.column(param)
@@ -54,7 +54,7 @@ def is_mitigated(runs: pd.DataFrame) -> pd.Series:
 
 
 def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """Return the counts of a network.
+    """Count a network's right validation images per class.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def counted(run_id: str, label: np.ndarray, predicted: np.ndarray) -> pd.DataFra
 
 
 def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
-    """Return the counts of runs and of their dense runs, if a report looks at them.
+    """Return the counts of runs and of their dense runs, if a report uses them.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        run_id, and the columns of `TABLE`. Runs without validation predictions are missing and, with a line of warning
-        each, those whose predictions are damaged.
+        run_id, and the columns of `TABLE`. Runs without validation predictions are left out; so are runs with damaged
+        ones, with a warning for each.
     """
     from analysis.runs import pull  # files need no MLflow
 
@@ -107,7 +107,7 @@ class ValidationRecalls:
     Parameters
     ----------
     counts : DataFrame, optional
-        As `pulled` returns it; without it nothing is known.
+        As `pulled` returns it. If None, no network has counts.
     """
 
     def __init__(self, counts: pd.DataFrame | None) -> None:
@@ -115,14 +115,14 @@ class ValidationRecalls:
         self._counts = {run_id: own.set_index(LABEL) for run_id, own in groups}
 
     def accuracy(self, run_id: str) -> float:
-        """Return the share of the validation images that a network has right; NaN if it is not known."""
+        """Return a network's accuracy on validation images, or NaN if unknown."""
         if run_id not in self._counts:
             return np.nan
         own = self._counts[run_id]
         return float(own[RIGHT].sum() / own[IMAGES].sum())
 
     def recalls(self, before: str, after: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the recalls of two networks, each (labels,); None unless both were measured on as many images."""
+        """Return the recalls of two networks, each (labels,), or None unless their image counts agree."""
         sides = [self._counts.get(run_id) for run_id in (before, after)]
         if sides[0] is None or sides[1] is None or not sides[0][IMAGES].equals(sides[1][IMAGES]):
             return None

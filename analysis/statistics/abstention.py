@@ -1,16 +1,16 @@
-"""How accurate a classifier is if it abstains on the images that it doubts most (El-Yaniv and Wiener 2010).
+"""Accuracy of a classifier that abstains on the most doubtful images (El-Yaniv and Wiener 2010).
 
-Doubt is any number of an image. Hooker et al. (2019, Section 1) suggest the images that pruning changes: those about
-which dense and pruned networks dispute.
+Doubt is any score of an image. Hooker et al. (2019, Section 1) suggest how often dense and pruned networks disagree on
+it.
 """
 
 import numpy as np
 
 
 def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Return the accuracy on the images that are left if those of the largest doubt are left out.
+    """Compute the accuracy on the images that are left if the most doubtful ones are omitted.
 
-    Of images that are doubted alike, any are as likely to be left out. So the accuracy is that expected over them.
+    Among images with equal doubt, each is equally likely to be omitted, so the expected accuracy is returned.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
         Whether the network is right about each image.
     doubt : (images,)
     coverage : (coverages,)
-        Shares of the images that are left, above 0 and at most 1; rounded to whole images, and at least one.
+        Shares of images that are left, above 0 and at most 1. They are rounded to whole images, but at least one.
 
     Returns
     -------
@@ -26,8 +26,8 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
 
     Examples
     --------
-    Without the most doubted image, the wrong one, the network is right about all. With half of the images, one of the
-    two that are doubted alike is left:
+    Omitting the most doubtful image, which is wrong, raises the accuracy to 2 / 3. With half of the images, one of the
+    two with equal doubt is left, so the accuracy is (1 + 1 / 2) / 2:
 
     >>> right, doubt = np.array([1, 1, 0, 0]), np.array([0, 0.5, 0.5, 0.9])
     >>> retained_accuracy(right, doubt, np.array([1, 0.75, 0.5])).round(3).tolist()
@@ -35,30 +35,32 @@ def retained_accuracy(right: np.ndarray, doubt: np.ndarray, coverage: np.ndarray
     """
     order = np.argsort(doubt, kind="stable")
     _, first, count = np.unique(doubt[order], return_index=True, return_counts=True)
-    # Images doubted alike share what they have right, and so does each of the sums over them.
+    # Each image counts with the mean accuracy of all images that have the same doubt.
     shared = np.repeat(np.add.reduceat(np.asarray(right, dtype=float)[order], first) / count, count)
     images_left = np.maximum(np.rint(np.asarray(coverage) * len(right)).astype(int), 1)
     return np.asarray(np.cumsum(shared)[images_left - 1] / images_left)
 
 
 def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
-    """Return how often two other networks predict different classes for an image, for each network.
+    """Compute, for each network and image, how often two other networks predict different classes.
 
     Parameters
     ----------
     first : (networks, images), integers
         The class that each network predicts, from 0.
     second : (networks, images), integers, optional
-        The same of another population; row i of both is of one seed. None: two networks of the first are compared.
+        The same for a second population, whose row i has the same seed. If None, both networks of a pair are from the
+        first.
 
     Returns
     -------
     (networks, images)
-        For network i, the share of the pairs of a network of each population, none of which is i, that differ.
+        For network i, the share of pairs without i that differ.
 
     Examples
     --------
-    Of three networks the third differs. Each of the others sees one dispute, and the third itself sees none:
+    The third of three networks differs from the other two. For it these two agree, but for each of them the remaining
+    two differ:
 
     >>> disputes(np.array([[0], [0], [1]])).ravel().tolist()
     [1.0, 1.0, 0.0]
@@ -73,6 +75,6 @@ def disputes(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
 
 
 def _votes_of_others(predicted: np.ndarray, each_class: int) -> np.ndarray:
-    """Return how many of the other networks predict a class, (networks, images)."""
+    """Count the other networks that predict a class, (networks, images)."""
     votes = predicted == each_class
     return np.asarray(votes.sum(0) - votes.astype(int))

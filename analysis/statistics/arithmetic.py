@@ -1,22 +1,22 @@
-"""Arithmetic that gives NaN where a value is undefined, and sums and cosines that are the same on every machine."""
+"""Arithmetic with NaN for undefined values, and sums and cosines that are equal on every machine."""
 
 import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Values that differ by a smaller share of the largest are equal.
+# Values whose difference is at most this share of the largest count as equal.
 _ROUNDING = 1e-12
 
 
 def quotient(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
-    """Return numerator / denominator, NaN where the denominator is 0."""
+    """Compute numerator / denominator, or NaN if the denominator is 0."""
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     return np.asarray(numerator / np.where(denominator == 0, np.nan, denominator))
 
 
 def variance(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the variance along an axis of at least two values; values that are equal but for rounding have none.
+    """Compute the variance of at least two values along an axis, exactly 0 if they differ only by rounding.
 
     Examples
     --------
@@ -28,12 +28,12 @@ def variance(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float:
-    """Return the mean, NaN of an empty array."""
+    """Compute the mean, or NaN for an empty array."""
     return float(values.mean()) if len(values) else np.nan
 
 
 def exact_sum(values: np.ndarray) -> float:
-    """Return the sum of values, rounded once: NumPy's products of vectors depend on the processor in the last digit.
+    """Sum values and round once, because the last digit of NumPy's sums depends on the processor.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def exact_sum(values: np.ndarray) -> float:
 
 
 def cosine_of_half_turns(half_turns: float) -> float:
-    """Return cos(pi x) for x in [0, 1], by Taylor's series; that of the system's library differs between systems."""
+    """Compute cos(pi x) for x in [0, 1] by Taylor's series, because system libraries differ in the last digit."""
     if half_turns > 0.5:
         return -cosine_of_half_turns(1 - half_turns)
     square, value = (math.pi * half_turns) ** 2, 1.0

@@ -1,4 +1,4 @@
-"""The choice between chains of compression by upper bounds of what they lose."""
+"""Choose between chains of compression by upper bounds of their losses."""
 
 from typing import NamedTuple
 
@@ -10,16 +10,16 @@ from analysis.statistics.limits import Limits
 
 
 class Choice(NamedTuple):
-    """Places of chains in the frame of trials.
+    """Index labels of chosen chains in the frame of trials.
 
     Attributes
     ----------
     best : int, optional
-        The cheapest chain that keeps to both limits; None if none does.
+        The cheapest chain within both limits; None if there is none.
     nearest : int
-        The chain that is least beyond a limit.
+        The best chain or, if there is none, the one that exceeds the limits least.
     by_accuracy : int, optional
-        The cheapest chain that keeps to the limit of the accuracy; None if none does.
+        The cheapest chain within the accuracy limit; None if there is none.
     """
 
     best: int | None
@@ -28,14 +28,14 @@ class Choice(NamedTuple):
 
 
 def choose(trials: pd.DataFrame, limits: Limits) -> Choice:
-    """Choose between chains. A chain keeps to a limit if the upper bound of the loss is below.
+    """Choose the cheapest chain whose upper bounds of losses are below their limits.
 
-    Of equally cheap chains the one counts whose worst class may lose least, and then the first.
+    Among equally cheap chains, the one with the lowest bound of the worst class is chosen, then the first.
 
     Parameters
     ----------
     trials : DataFrame, at least one row
-        number; cost; class_loss_upper and accuracy_loss_upper, the upper bounds of what is lost.
+        number; cost; class_loss_upper and accuracy_loss_upper, the upper bounds of the losses.
     limits : Limits
 
     Examples
@@ -57,9 +57,9 @@ def _cheapest(trials: pd.DataFrame) -> int | None:
 
 
 def shown(trials: pd.DataFrame, choice: Choice, limits: Limits) -> pd.DataFrame:
-    """Return the chains on the Pareto front, the choice and what accuracy alone would choose.
+    """Select the chains on the Pareto front, the choice, and the chain that accuracy alone would choose.
 
-    Those that keep to both limits come first, and of them the cheapest.
+    Chains within both limits come first, and cheaper ones before others.
     """
     is_choice = trials.index.isin([index for index in choice if index is not None])
     rows = trials[on_front(trials) | is_choice].sort_values("cost", kind="stable")
@@ -67,7 +67,7 @@ def shown(trials: pd.DataFrame, choice: Choice, limits: Limits) -> pd.DataFrame:
 
 
 def keeps(trials: pd.DataFrame, limits: Limits) -> pd.Series:
-    """Return whether each chain keeps to both limits."""
+    """Return whether each chain is within both limits."""
     return _is_accurate(trials, limits) & (trials["class_loss_upper"] < limits.class_loss)
 
 
@@ -76,5 +76,5 @@ def _is_accurate(trials: pd.DataFrame, limits: Limits) -> pd.Series:
 
 
 def on_front(trials: pd.DataFrame) -> np.ndarray:
-    """Find the Pareto front of chains by cost and the worst class's bound, (chains,) bool."""
+    """Return a mask, (chains,), of the Pareto front by cost and the worst class's bound."""
     return pareto.front(-trials[["cost", "class_loss_upper"]].to_numpy(float))

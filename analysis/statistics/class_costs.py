@@ -1,11 +1,11 @@
-"""What compression costs the classes of several networks: tests, bounds that hold for all classes, and the worst class.
+"""Test and bound the costs of compression to classes, over several networks, and find the worst class.
 
-Losses and costs are of networks and classes. The *loss* of a class is the recall of a reference network minus that of
-the compressed one. Its *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense
-network, or the dense network itself.
+The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
+*cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
+network itself.
 
-The class that loses most is another one in each network, so that the mean of the networks' largest losses is above 0
-where no class loses anything. Everything here is therefore about a class that is the same in all networks.
+The class that loses most differs between networks by chance, so the mean of the networks' largest losses is above 0
+even if no class loses anything. All functions here therefore use the same class in all networks.
 """
 
 from functools import lru_cache
@@ -20,15 +20,15 @@ from analysis.statistics.class_losses import Changes
 from analysis.statistics.class_sums import Weights
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
-# With fewer networks there are too few sign flips for a test at the levels of ten classes.
+# With fewer networks there are too few sign flips for a test at the corrected level of ten classes.
 FEWEST_FLIPPED = 10
-# Up to 13 networks all sign flips are made, from then on so many at random, of which one flips nothing.
+# Up to 13 networks all sign flips are used. With more, this many are drawn at random, the first of which flips nothing.
 _MOST_FLIPS = 1 << 13
 SPLITS = 50
 
 
 def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return the costs beyond the accuracy: each network's losses minus its loss of accuracy.
+    """Compute costs: each network's losses minus its loss of accuracy.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    A loss of 30 points in both classes costs neither anything beyond the accuracy:
+    If both classes lose 30 points, neither has a cost beyond the loss of accuracy:
 
     >>> excess(np.array([[0.3, 0.3], [0.4, 0.0]]), np.array([0.5, 0.5])).tolist()
     [[0.0, 0.0], [0.2, -0.2]]
@@ -48,10 +48,10 @@ def excess(losses: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def step_down_p(values: np.ndarray) -> np.ndarray:
-    """Test for each class whether its mean over networks is above 0, corrected for all classes by step-down max-t.
+    """Test whether each class's mean over networks is above 0, corrected for all classes by step-down max-t.
 
-    Under the null hypothesis a network's values may as well have the other sign, those of all classes together. The
-    signs of whole networks are flipped, so that classes stay as correlated as they are (Westfall and Young 1993,
+    Under the null hypothesis, a network's values for all classes are as likely with the opposite sign. The signs of
+    whole networks are flipped, which preserves the correlation between classes (Westfall and Young 1993,
     Resampling-Based Multiple Testing, algorithm 2.8; Romano and Wolf 2005, Econometrica 73(4)).
 
     Parameters
@@ -62,18 +62,18 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     (classes,)
-        One-sided p, corrected. None is below `smallest_p`. A class without any variance above 0 has p 1.
+        One-sided corrected p, at least `smallest_p`. A class whose mean is not above 0 has p 1.
 
     Examples
     --------
-    Ten networks have 1,024 flips. Only the one that flips nothing has a mean as large as that of the first class:
+    Ten networks have 1,024 flips. Only the one that flips nothing gives a mean as large as that of the first class:
 
     >>> values = np.column_stack([np.arange(1.0, 11.0), np.zeros(10)])
     >>> (1024 * step_down_p(values)).tolist()
     [1.0, 1024.0]
     """
     t, flipped = _flipped_t(values)
-    # Beside classes with larger statistics, a class competes only with those whose statistics are no larger.
+    # Step-down: a class is compared with the largest flipped statistic of the classes that rank no higher.
     ascending = np.argsort(t, kind="stable")
     largest = np.maximum.accumulate(flipped[:, ascending], axis=1)
     p = (largest >= t[ascending] * (1 - _TIE)).mean(0)
@@ -83,7 +83,7 @@ def step_down_p(values: np.ndarray) -> np.ndarray:
 
 
 def smallest_p(networks: int) -> float:
-    """Return the smallest p that the flips of so many networks can give.
+    """Return the smallest p that sign flips of a number of networks can give.
 
     Examples
     --------
@@ -94,22 +94,22 @@ def smallest_p(networks: int) -> float:
 
 
 def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
-    """Return the level of one class's one-sided bound at which the bounds of all classes hold together.
+    """Return the level of each class's one-sided bound at which the bounds of all classes hold jointly.
 
-    From `FEWEST_FLIPPED` networks on, flips of the centred values show how large the largest error of all classes may
-    be, in standard errors. Classes are correlated, so that this is less strict than Bonferroni's correction, which
-    stands in for fewer networks.
+    With at least `FEWEST_FLIPPED` networks, flips of the centred values estimate the distribution of the largest error
+    of all classes, in standard errors. Because classes are correlated, this is less strict than Bonferroni's
+    correction, which is used with fewer networks.
 
     Parameters
     ----------
     values : (networks, classes)
         Losses or costs.
     level : float
-        1 minus the confidence of all bounds together.
+        1 minus the joint confidence of all bounds.
 
     Examples
     --------
-    Three networks are too few for flips, so that two classes have half the level each:
+    Three networks are too few for flips, so two classes get half the level each:
 
     >>> joint_level(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, 0.1]]))
     0.025
@@ -125,7 +125,8 @@ def joint_level(values: np.ndarray, level: float = LEVEL) -> float:
     return min(max(float(stdtr(networks - 1, -quantile)), strictest), level)
 
 
-# Columns of tables: the first four of `Bounds` for losses, all for costs. Any loss of accuracy is one of its classes.
+# Columns of tables: the first four fields of `Bounds` for losses, all for costs. Losses have no p, because a loss of
+# accuracy already implies that some class loses.
 LOSS_COLUMNS = ("loss", "loss_low", "loss_high", "loss_upper_all")
 COST_COLUMNS = ("cost", "cost_low", "cost_high", "cost_upper_all", "cost_p")
 
@@ -140,10 +141,10 @@ class Bounds(NamedTuple):
     low, high : ndarray
         95 % interval of a single class, over networks and images, with moderated variances.
     upper_all : ndarray
-        One-sided 95 % bounds that hold for all classes together.
+        One-sided 95 % bounds that hold for all classes jointly.
     p : ndarray
-        One-sided, for a value above 0, corrected for all classes: by `step_down_p` from `FEWEST_FLIPPED` networks on,
-        by Holm's correction of the moderated t-test below.
+        One-sided p for a value above 0, corrected for all classes: by `step_down_p` with at least `FEWEST_FLIPPED`
+        networks, else by Holm's correction of the moderated t-test.
     """
 
     value: np.ndarray
@@ -159,25 +160,25 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Parameters
     ----------
     changes : Changes
-        Changes of recall from the reference to the compressed networks, moderated if variances are to be so
-        (`class_losses.moderated`). Groups that are independent, not paired, have Bonferroni's bounds.
+        Changes of recall from the reference to the compressed networks, moderated if variances should be moderated
+        (`class_losses.moderated`). Independent (unpaired) groups get Bonferroni's bounds.
     weights : (classes, classes)
-        The identity for losses, `class_sums.excess_weights` for costs.
+        The identity for losses, or `class_sums.excess_weights` for costs.
     support : (classes,), optional
         Number of test images of each class. If none of them changed in any network, the upper bound is by the rule of
-        three: no loss among n images rules out that 1 - level^(1 / n) of all images are lost.
+        three: no loss among n images rules out a loss of more than 1 - level^(1 / n).
     level : float
         1 minus the confidence.
 
     Returns
     -------
     Bounds
-        NaN where no variance is known, as of one network without predictions.
+        Bounds and p are NaN if no variance is known, for example for one network without predictions.
 
     Examples
     --------
-    Two of three networks lose .1 of the first class. t for two degrees of freedom at .05 / 2 is 4.303, and the standard
-    error .0333:
+    Two of three networks lose .1 in the first class. The quantile of t at .05 / 2 with two degrees of freedom is 4.303,
+    and the standard error is .0333:
 
     >>> from analysis.statistics import class_losses
     >>> changes = class_losses.from_recalls(np.ones((3, 2)), np.array([[0.9, 1.0], [0.9, 0.9], [1.0, 1.0]]))
@@ -197,7 +198,7 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
 
 
 def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> float:
-    """Return `joint_level` of weighted sums; Bonferroni's of networks that are not paired, and of a single one.
+    """Return the `joint_level` of weighted sums, or Bonferroni's level for unpaired networks or a single one.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> fl
 
 
 def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
-    """Return the upper bound of the loss of classes of which no image changed, by the rule of three.
+    """Bound the loss of classes without any changed image, by the rule of three.
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def unchanged_bound(support: ArrayLike, level: float) -> np.ndarray:
 
     Examples
     --------
-    If 5 % of all images are lost, 59 images show no loss with a probability of .95 ** 59 = .0485:
+    If 5 % of all images are lost, the probability of no loss among 59 images is .95 ** 59 = .0485:
 
     >>> float(unchanged_bound(59, 0.05).round(3))
     0.05
@@ -237,12 +238,13 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
     value : (classes,)
         Means.
     values : (networks, classes), optional
-        What they are means of, as `of_networks` returns it: from `FEWEST_FLIPPED` networks on, these are flipped.
+        The values behind the means, as `of_networks` returns them. With at least `FEWEST_FLIPPED` networks, their signs
+        are flipped for the test.
 
     Returns
     -------
     (classes,)
-        NaN where no variance is known.
+        NaN if no variance is known.
 
     Examples
     --------
@@ -259,7 +261,7 @@ def one_sided_p(variances: two_way.Variances, value: np.ndarray, values: np.ndar
 
 
 def _without_rounding(shares: np.ndarray) -> np.ndarray:
-    """Return shares, of which those are 0 that are nothing but rounding: costs where all classes lose the same."""
+    """Set shares to 0 if they are only rounding errors, such as costs if all classes lose the same."""
     return np.where(np.abs(shares) < _ROUNDING, 0.0, shares)
 
 
@@ -268,7 +270,7 @@ def _half_widths(variances: two_way.Variances, level: float) -> np.ndarray:
 
 
 def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
-    """Return the losses of each network, (networks, classes); None unless networks are paired, and several.
+    """Return each network's losses, (networks, classes), or None for unpaired networks or a single one.
 
     Parameters
     ----------
@@ -281,14 +283,14 @@ def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
 
 
 class WorstClass(NamedTuple):
-    """The class that costs most, and what it costs.
+    """The class with the largest cost, and this cost.
 
     Attributes
     ----------
     place : int
-        The class that is chosen most often. -1 where none is chosen.
+        Index of the class that is chosen most often; -1 if none is chosen.
     cost : float
-        Mean over networks of the cost of the chosen class, which other networks chose on other images.
+        Mean over networks of the cost of the chosen class, measured on other networks and images than chose it.
     low, high : float
         95 % interval of the largest cost of a class. It contains the mean.
     """
@@ -311,13 +313,13 @@ def worst_class(
     differences: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> WorstClass:
-    """Find the class that costs most, and measure it on networks and images that did not choose it.
+    """Find the class with the largest cost, and measure it on networks and images that did not choose it.
 
-    For each network the class is chosen whose mean over the *other* networks is largest on one half of the images of
-    each class. Its cost is read from the network that is left out, on the other half. So the mean is unbiased for the
-    class that is chosen. A t-interval of these readings is too narrow where classes are alike, because networks
-    choose different ones. The interval is that of the largest cost of all classes instead: the largest of the lower
-    and of the upper bounds that hold for all classes together, with half of the level each.
+    For each network, the class is chosen whose mean cost over the *other* networks is largest, on one half of the
+    images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
+    for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because
+    networks choose different ones. The interval is therefore that of the largest cost of all classes: the largest lower
+    and the largest upper bound that hold for all classes jointly, at half of the level each.
 
     Parameters
     ----------
@@ -326,19 +328,19 @@ def worst_class(
     label : (images,), integers, optional
         Class of each image, from 0.
     differences : (networks, images), optional
-        1 where the reference is right and the compressed network is not, -1 where only the latter is, else 0. Without
-        it the images are not split, and the cost is about these test images.
+        1 if only the reference is right, -1 if only the compressed network is right, else 0. If None, the images are
+        not split, and the cost is for these test images.
     level : float
         1 minus the confidence.
 
     Returns
     -------
     WorstClass
-        Nothing is chosen of a single network, nor of networks that are not paired.
+        No class is chosen for a single network or for unpaired networks.
 
     Examples
     --------
-    The first class costs .1 beyond the accuracy in each network:
+    The first class loses .1 more than the accuracy in each network:
 
     >>> from analysis.statistics import class_losses
     >>> recall = np.array([[0.7, 0.9], [0.6, 0.8], [0.65, 0.85]])
@@ -359,14 +361,14 @@ def worst_class(
 
 
 def _largest(values: np.ndarray) -> float:
-    """Return the largest value, but for those that are not known; NaN where none is."""
+    """Return the largest known value, or NaN if none is known."""
     return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
 
 
 def read_left_out(
     values: np.ndarray, weights: Weights, label: np.ndarray | None, differences: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes chosen for each network, and their costs in the network, each (readings, networks).
+    """Choose a class for each network, and measure its cost there; both are (readings, networks).
 
     Parameters
     ----------
@@ -388,16 +390,16 @@ def read_left_out(
 
 
 def _choose_and_read(chosen_on: np.ndarray, read_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each network the class with the largest mean over the others, and its value in the network itself."""
-    # Of classes that cost the same the first is chosen, whatever rounding makes of them on this machine.
+    """For each network, choose the class with the largest mean over the others, and read its value in it."""
+    # Rounding first makes ties exact, so that every machine chooses the first of equally costly classes.
     places = (chosen_on.sum(0) - chosen_on).round(_TIED_DIGITS).argmax(1)
     return places, read_on[np.arange(len(read_on)), places]
 
 
 class ImageHalves:
-    """Losses of classes on random halves of the images of each class, the same halves for the same labels.
+    """Losses of classes on random halves of each class's images; equal labels give equal halves.
 
-    A class with a single image has it in both halves.
+    The image of a class with a single one is in both halves.
 
     Parameters
     ----------
@@ -423,7 +425,7 @@ class ImageHalves:
         self._second = np.where(alone, first, whole - first) / np.where(alone, 1, support - sizes)
 
     def split(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the losses on both halves of a numbered split, each (networks, classes)."""
+        """Return the losses on the two halves of split `number`, each (networks, classes)."""
         return self._first[number], self._second[number]
 
 
@@ -450,18 +452,18 @@ def _first_halves(label: bytes) -> np.ndarray:
 
 _SEED = 20261127
 _ROUNDING = 1e-12
-_TIE = 1e-9  # statistics that differ by less are equal but for rounding
+_TIE = 1e-9  # statistics whose relative difference is smaller differ only by rounding
 
 
 def _flipped_t(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return t of each class, (classes,), and of all flips of the networks' signs, (flips, classes)."""
+    """Compute t of each class, (classes,), and for all flips of the networks' signs, (flips, classes)."""
     signs = _signs(len(values))
     statistics = _t(signs @ values / len(values), np.square(values).mean(0), len(values))
     return statistics[0], statistics
 
 
 def _t(mean: np.ndarray, mean_square: np.ndarray, networks: int) -> np.ndarray:
-    """Return t from means and mean squares; 0 for a class that never changes, infinity where networks do not differ."""
+    """Compute t from means and mean squares: 0 if a class never changes, infinite if networks do not differ."""
     variance = np.maximum(mean_square - np.square(mean), 0)
     variance = np.where(variance < _TIE * mean_square, 0, variance)
     t = quotient(mean, np.sqrt(variance / (networks - 1)))
@@ -470,7 +472,7 @@ def _t(mean: np.ndarray, mean_square: np.ndarray, networks: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _signs(networks: int) -> np.ndarray:
-    """Return the flips, (flips, networks), of which the first flips nothing."""
+    """Return the sign flips, (flips, networks), the first of which flips nothing."""
     if 2**networks <= _MOST_FLIPS:
         bits = np.arange(2**networks)[:, np.newaxis] >> np.arange(networks) & 1
         return np.asarray(1.0 - 2.0 * bits)

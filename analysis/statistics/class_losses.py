@@ -1,4 +1,4 @@
-"""What pruning cost each class: its loss of recall, and how much of it is beyond the loss of accuracy."""
+"""Estimate the loss of recall of each class, and the part beyond the loss of accuracy."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,28 +9,30 @@ from analysis.statistics import moderation, two_way
 from analysis.statistics.arithmetic import quotient, variance
 from analysis.statistics.class_sums import Weights
 
-# From here on quantiles of t and of the normal distribution agree within 1.3 %.
+# From this number of images, quantiles of t and of the normal distribution agree within 1.3 %.
 FEW_IMAGES = 100
-# Of the level, what the moderated test gets where the plain one decides too; benchmarks/false_alarms.py measures it.
+# Share of the level for the moderated test if the plain test is also used; benchmarks/false_alarms.py checks it.
 MODERATED_SHARE = 0.8
 
 
 class Changes(NamedTuple):
-    """Recalls of groups of networks, and how much single images count in their changes.
+    """Changes of recall of groups of networks, and their variances over images.
 
     Attributes
     ----------
     groups : sequence of (networks, classes)
-        One group of changes of recall if the same networks were measured before and after; otherwise the recalls
-        before, negated, and the recalls after, of networks that are independent of each other.
+        One group with the changes of recall, if the same networks were measured before and after. For independent
+        networks, two groups: the recalls before, negated, and the recalls after.
     images, in_both : (classes,)
-        Variance over images of the mean change of each class, and the part of it that the variance over networks
-        contains too. 0 if only recalls are known.
+        Variance over images of the mean change of each class, and the part of it that is also contained in the variance
+        over networks. Both are 0 if only recalls are known.
     scale : (classes,), optional
-        What the variances over networks are in proportion to, but for chance: they are then moderated.
+        If given, variances over networks are moderated, under the assumption that the true ones are proportional to
+        this.
     recalls : (networks, classes), optional
-        Mean of each network's recalls before and after, if these are of the same networks. Where both sides vary
-        alike, its variance is independent of that of the change, and shows too which classes vary more than others.
+        Mean of each network's recalls before and after, if these are the same networks. If both sides have equal
+        variance, the variance of this mean is independent of that of the change, and also shows which classes vary more
+        than others.
     """
 
     groups: Sequence[np.ndarray]
@@ -40,7 +42,7 @@ class Changes(NamedTuple):
     recalls: np.ndarray | None = None
 
     def variances(self, weights: Weights) -> two_way.Variances:
-        """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
+        """Compute the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
         group_variances = [
             (variance(group @ weights.T, axis=0) / len(group), len(group) - 1)
@@ -48,7 +50,7 @@ class Changes(NamedTuple):
             if len(group) > 1
         ]
         if self.scale is not None:
-            # The part of both groups together is no bound for one of them.
+            # The image part of two groups together is not a lower bound for either of them.
             least = in_both if len(group_variances) == 1 else 0.0
             scale = np.square(weights) @ self.scale
             recalls = self.recalls
@@ -59,13 +61,13 @@ class Changes(NamedTuple):
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
-    """Return the changes from recalls alone.
+    """Compute the changes from recalls alone.
 
     Parameters
     ----------
     before, after : (networks, classes)
     paired : bool
-        Whether the networks after are those before, in the same order.
+        Whether both arrays have the same networks, in the same order.
     """
     nothing = np.zeros(before.shape[1])
     if not paired:
@@ -74,7 +76,7 @@ def from_recalls(before: np.ndarray, after: np.ndarray, *, paired: bool = True) 
 
 
 def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
-    """Return the changes from predictions.
+    """Compute the changes from predictions.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
     before, after : (networks, images), bool
         Whether each network is right about each image.
     paired : bool
-        Whether the networks after are those before, in the same order.
+        Whether both arrays have the same networks, in the same order.
 
     Examples
     --------
@@ -101,14 +103,14 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
 
 def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
-    """Return the sum of the means of independent groups of networks.
+    """Compute class means of answers, as changes that sum the means of independent groups of networks.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image, from 0; every class has an image.
     answers : sequence of (networks, images)
-        Any number for each image and network, such as 1 where it is right.
+        A number for each image and network, such as 1 if the network is right.
 
     Examples
     --------
@@ -128,21 +130,21 @@ def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
 
 
 def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
-    """Return the changes of networks that were each asked about images of its own, some of which they may share.
+    """Compute changes of networks that were each tested on its own images, which may partly overlap.
 
-    The variance over networks then contains that over images, but for the images that several networks share.
+    The variance over networks then contains the variance over images, except for images that several networks share.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image, from 0.
     answers : (networks, images)
-        A number for each image that the network was asked about, two or more of every class, and NaN for the others.
+        A number for each image that the network was tested on, at least two per class, and NaN for the others.
 
     Examples
     --------
-    Each network has two images of its own. The first network's recall of .5 has the variance .5 / 2 over them, and the
-    second's has none, so that their mean has .25 / 4:
+    Each network has its own two images. The first network's recall of .5 has the variance .5 / 2 over them, and the
+    second's has variance 0, so their mean has .25 / 4:
 
     >>> nan = np.nan
     >>> changes = on_own_images(np.zeros(4, int), np.array([[1, 0, nan, nan], [nan, nan, 1, 1]]))
@@ -152,7 +154,7 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
     networks, has_answer = len(answers), ~np.isnan(answers)
     support = _class_sums(label, has_answer)
     means = _class_sums(label, np.where(has_answer, answers, 0)) / support
-    # What each image adds to the mean of its class; n / (n - 1) makes the variances unbiased.
+    # Contribution of each image to the mean of its class; n / (n - 1) makes the variances unbiased.
     unbiased = np.sqrt(support / (support - 1)) / support
     deviations = np.where(has_answer, answers - means[:, label], 0) * unbiased[:, label]
     mean = deviations.mean(0)
@@ -161,9 +163,9 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
-    """Return changes whose variance over images is that of t, not of a normal variable, where a class has few images.
+    """Widen variances over images for classes with few images, so that intervals use t instead of the normal.
 
-    The variance over images is itself estimated from them.
+    This is needed because the variance over images is itself estimated from them.
 
     Parameters
     ----------
@@ -173,7 +175,7 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
 
     Examples
     --------
-    t for one degree of freedom is 12.706, the normal quantile 1.96:
+    The quantile of t with one degree of freedom is 12.706, and the normal quantile is 1.96:
 
     >>> changes = Changes([], np.ones(2), np.zeros(2))
     >>> of_few_images(changes, np.array([2, 100])).images.round(2).tolist(), round((12.706 / 1.96) ** 2, 1)
@@ -187,13 +189,13 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:
-    """Return changes whose variances over networks are shrunk towards those of all classes (`moderation.moderated`).
+    """Shrink variances over networks towards those of all classes (`moderation.moderated`).
 
     Parameters
     ----------
     changes : Changes
     recall : (classes,)
-        Mean recall. Classes of recall near 1 move less: the variances are taken as in proportion to R (1 - R).
+        Mean recall R. Because classes with recall near 1 move less, variances are assumed proportional to R (1 - R).
 
     Examples
     --------
@@ -205,7 +207,7 @@ def moderated(changes: Changes, recall: np.ndarray) -> Changes:
 
 
 def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Return weighted sums of the classes' mean changes with their intervals and two-sided p.
+    """Estimate weighted sums of the classes' mean changes, with intervals and two-sided p.
 
     Parameters
     ----------
@@ -217,11 +219,11 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
     Returns
     -------
     dict
-        `value`, `low`, `high`, `p`, each (sums,). Without a known variance the ends and p are NaN.
+        `value`, `low`, `high`, `p`, each (sums,). If the variance is unknown, the ends and p are NaN.
 
     Examples
     --------
-    Two networks lose .1 and .3 of the first class; t for one degree of freedom is 12.706:
+    Two networks lose .1 and .3 in the first class; the quantile of t with one degree of freedom is 12.706:
 
     >>> changes = from_recalls(np.ones((2, 2)), np.array([[0.9, 1.0], [0.7, 1.0]]))
     >>> found = estimates(changes, np.eye(2))
@@ -234,11 +236,11 @@ def estimates(changes: Changes, weights: Weights, level: float = two_way.LEVEL) 
 
 
 def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
-    """Return two-sided p of weighted sums of the classes' mean changes, by whichever of two tests finds more.
+    """Compute two-sided p of weighted sums of the classes' mean changes, by the more significant of two tests.
 
-    One test has moderated variances, and the other has each class's own, which is at least the noise of the images in
-    it. If one class moves far less than the others, moderation hides what it lost. The tests share the level as
-    `smaller_p` says, unless they are the same.
+    One test uses moderated variances. The other uses each class's own variance, but at least its image noise, because
+    moderation would hide the loss of a class that varies far less than the others. The tests share the level by
+    `smaller_p`, unless their variances are equal.
 
     Parameters
     ----------
@@ -248,12 +250,12 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
     Returns
     -------
     (sums,)
-        NaN where nothing changed and no variance is known. Where all networks and images change alike, a variance of
-        its own is 0, and so is p.
+        NaN if nothing changed and no variance is known. If all networks and images change alike, a class's own variance
+        is 0, and so is p.
 
     Examples
     --------
-    Three networks lose all of the first class, but for noise, and the other classes move at random:
+    Three networks lose nearly all of the first class, and the other classes move at random:
 
     >>> after = np.tile([[0.8, 0.1, 0.2], [0.1, 0.8, 0.7], [0.3, 0.4, 0.9]], 4)[:, :11]
     >>> after[:, 0] = 0.0, 0.01, 0.02
@@ -271,7 +273,7 @@ def p_of_either_test(changes: Changes, weights: Weights) -> np.ndarray:
 
 
 def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Return p of two tests that share the level by Bonferroni: four fifths for the moderated, one for the plain one.
+    """Combine p of two tests by Bonferroni, with four fifths of the level for the moderated test and one for the plain.
 
     Examples
     --------
@@ -283,7 +285,7 @@ def smaller_p(moderated: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarray:
-    """Return for which sums, (sums,), the variances over networks and their degrees of freedom are the same."""
+    """Return whether each sum has equal variances over networks and degrees of freedom in both, (sums,)."""
     groups = zip(first.networks, second.networks, strict=True)
     return np.asarray(
         np.all([np.equal(a, b) for group, other in groups for a, b in zip(group, other, strict=True)], axis=0)
@@ -291,9 +293,9 @@ def _are_equal(first: two_way.Variances, second: two_way.Variances) -> np.ndarra
 
 
 def _with_noise(variances: two_way.Variances) -> two_way.Variances:
-    """Return variances over one group of networks that are no less than the noise of images that they contain.
+    """Raise variances over a single group of networks to at least the image noise that they contain.
 
-    Two networks often change alike by chance, and their variance is then far too small.
+    Two networks often change alike by chance, which makes their variance far too small.
     """
     if len(variances.networks) != 1:
         return variances
@@ -302,7 +304,7 @@ def _with_noise(variances: two_way.Variances) -> two_way.Variances:
 
 
 def intervals(changes: Changes, weights: Weights, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Return the estimates without p, which takes most of the time."""
+    """Compute the estimates without p, whose computation takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 
@@ -313,20 +315,20 @@ def _intervals(changes: Changes, weights: Weights, variances: two_way.Variances,
 
 
 def _class_sums(label: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of each class's images, (rows, classes), of values (rows, images)."""
+    """Sum values (rows, images) over each class's images, (rows, classes)."""
     return np.asarray([np.bincount(label, row) for row in values])
 
 
 def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return the mean of each class's images, (rows, classes), of values (rows, images)."""
+    """Average values (rows, images) over each class's images, (rows, classes)."""
     return np.asarray([np.bincount(label, row, len(support)) / support for row in values])
 
 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return the variance of each class's mean over its images, (rows, classes), of values (rows, images).
+    """Estimate the variance of each class's mean, (rows, classes), of values (rows, images) over its images.
 
-    That of a class with a single image cannot be estimated. The square of its value stands for it, which is no less on
-    average.
+    For a class with a single image it cannot be estimated. The square of its value is used instead, which on average is
+    no smaller.
     """
     mean_square, mean = (_class_means(label, power, support) for power in (np.square(values), values))
     variances = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)

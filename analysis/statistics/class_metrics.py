@@ -33,16 +33,16 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
     -------
     ClassMetrics
         Rows of `confusion` are true classes, columns are predicted ones. A class that is never predicted has precision
-        0; a class without an image has recall NaN.
+        0. A class without images has recall NaN.
 
     Raises
     ------
     StudyError
-        If the two differ in length, or a value is not a class.
+        If labels and predictions differ in number, or if a value is not a class.
 
     Examples
     --------
-    Of three images of class 0 two are recognised, and the one image of class 1 is too:
+    Two of three images of class 0 are recognised, and so is the one image of class 1:
 
     >>> metrics = class_metrics([0, 0, 0, 1], [0, 0, 1, 1], classes=2)
     >>> metrics.confusion.tolist()

@@ -1,4 +1,4 @@
-"""Class offsets: one number for each class, added to the logits, so that each class loses what the accuracy loses."""
+"""Class offsets: fit a number to add to each class's logit, so that each class loses what the accuracy loses."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,8 +10,9 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics.arithmetic import exact_sum
 
-# The standard error of a change of recall is then 5 points at most, if the networks disagree on a tenth of the images:
-# .1 / 40 = .05^2. Offsets that were fitted on fewer images of real networks did not lower the excess on new images.
+# With this many images, the standard error of a change of recall is at most 5 points if the networks disagree on a
+# tenth of the images: .1 / 40 = .05^2. For real networks, offsets fitted on fewer images did not lower the excess on
+# new images.
 LEAST_IMAGES = 40
 FOLDS = 5
 _MOST_STEPS = 100
@@ -20,18 +21,18 @@ _ROWS = 2**13  # images at a time, for the processor's cache
 
 
 class Offsets(NamedTuple):
-    """Offsets and what they rest on, each (classes,).
+    """Offsets and the estimates behind them, each (classes,).
 
     Attributes
     ----------
     value : numpy.ndarray
-        Number added to the class's logit; they sum to 0.
+        Numbers to add to the classes' logits; they sum to 0.
     excess : numpy.ndarray
         Change of recall minus change of the accuracy, without offsets.
     error : numpy.ndarray
         Standard error of the excess.
     reliability : numpy.ndarray
-        Share of the excess that the offsets are to remove, from 0 to 1.
+        Share of the excess that the offsets aim to remove, from 0 to 1.
     excess_left : numpy.ndarray
         The excess with offsets, on the images that they were fitted on.
     """
@@ -51,9 +52,9 @@ def fit(
     shrinkage: float = 1.0,
     class_names: Sequence[str] | None = None,
 ) -> Offsets:
-    """Return offsets for the logits after, with which each class's recall changes as the accuracy does.
+    """Fit offsets for the logits after, so that each class's recall changes as the accuracy does.
 
-    Of a class's excess only the share that `reliability` returns is removed. So noise hardly moves a class.
+    Only the share `reliability` of a class's excess is removed, so that noise hardly moves a class.
 
     Parameters
     ----------
@@ -62,25 +63,25 @@ def fit(
     label : (images,), integers
         True class of each image, from 0.
     shrinkage : float, >= 0
-        How much noise counts, as `reliability` takes it; with 0 every excess is removed.
+        Weight of the noise in `reliability`. With 0, all of the excess is removed.
     class_names : sequence of str, optional
-        Names for the error, one for each class.
+        Names of the classes, for errors.
 
     Returns
     -------
     Offsets
-        All 0 if no class has an excess, as where the networks are equal.
+        All offsets are 0 if no class has an excess, for example because the networks are equal.
 
     Raises
     ------
     StudyError
-        If the arrays or names do not fit each other, if logits are not all finite numbers, or if a class has fewer than
+        If the arrays or names do not match in shape, if some logits are not finite, or if a class has fewer than
         `LEAST_IMAGES` images.
 
     Examples
     --------
-    Each class has 40 images. The network after loses 8 of class 1, by a margin of .1 each, and none of class 0. An
-    offset that gave 4 of them back would cost class 0 4 images, if those had as small a margin:
+    Each class has 40 images. The network after loses 8 of class 1, each by a margin of .1. It loses none of class 0,
+    but has 4 of them right by a margin of only .05, so an offset that wins back class 1's images costs class 0 these 4:
 
     >>> label = np.repeat([0, 1], 40)
     >>> before = np.eye(2)[label]
@@ -96,15 +97,15 @@ def fit(
 
 
 def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrinkage: float = 1.0) -> np.ndarray:
-    """Return the logits after plus offsets that were fitted without the image, by cross-fitting.
+    """Add offsets to the logits after, fitted by cross-fitting without the image itself.
 
-    The images are dealt to `FOLDS` folds, class by class, in their order. Each fold's images have the offsets of the
-    other folds. So what offsets do to new images can be measured on the images that they are fitted on.
+    The images of each class are dealt in order to `FOLDS` folds. Each fold's images get offsets fitted on the other
+    folds, so the effect of offsets on new images can be measured without further images.
 
     Parameters
     ----------
     before, after, label, shrinkage
-        As for `fit`; errors too.
+        As for `fit`, with the same errors.
 
     Returns
     -------
@@ -121,20 +122,20 @@ def held_out(before: np.ndarray, after: np.ndarray, label: np.ndarray, *, shrink
 def table(
     before: np.ndarray, after: np.ndarray, label: np.ndarray, class_names: Sequence[str], *, shrinkage: float = 1.0
 ) -> pd.DataFrame:
-    """Return offsets and what they do, a row for each class.
+    """Tabulate offsets and their effects, with a row for each class.
 
     Parameters
     ----------
     before, after, label, class_names, shrinkage
-        As for `fit`; errors too.
+        As for `fit`, with the same errors.
 
     Returns
     -------
     DataFrame
-        class, index, offset; excess (change of recall minus change of the accuracy, below 0 for a class that loses more
-        than the accuracy) and its standard error without offsets; reliability; excess_fitted, the excess with offsets,
-        on the images that they were fitted on; excess_held_out, the same on images that they were not fitted on
-        (`held_out`); images, the number of the class.
+        class, index, offset; excess (change of recall minus change of accuracy, below 0 for a class that loses more
+        than the accuracy) without offsets, and its standard error; reliability; excess_fitted, the excess with offsets
+        on the images used to fit them; excess_held_out, the same on images not used to fit them (`held_out`); images,
+        the class's number of images.
     """
     offsets = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)
@@ -155,10 +156,11 @@ def table(
 
 
 def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each class's change of recall minus the change of accuracy, and its standard error.
+    """Compute each class's change of recall minus the change of accuracy, and its standard error.
 
-    The error is that of paired answers. Half an image is added to each of a class's four counts, right or wrong before
-    and after (Agresti and Min 2005), since a class with few images may have no change at all by chance.
+    The standard error treats the two networks' answers to an image as a pair. Half an image is added to each of a
+    class's four counts, right or wrong before and after (Agresti and Min 2005), because a class with few images may
+    have no change by chance.
 
     Parameters
     ----------
@@ -166,7 +168,7 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
         Whether each network is right.
     label : (images,), integers
     classes : int
-        Number of classes; each has an image.
+        Number of classes, each of which has images.
 
     Returns
     -------
@@ -190,10 +192,10 @@ def excess(before: np.ndarray, after: np.ndarray, label: np.ndarray, classes: in
 
 
 def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -> np.ndarray:
-    """Return the share of each class's excess that is to be removed: excess^2 / (excess^2 + shrinkage * error^2).
+    """Compute the share of each class's excess to remove: excess^2 / (excess^2 + shrinkage * error^2).
 
-    This is the share of signal in signal and noise, with the class's own excess as the size of the signal. A variance
-    common to all classes would shrink the large excesses of a few classes most, since their errors are the largest.
+    This is signal / (signal + noise), with the class's own squared excess as the signal. A signal variance common to
+    all classes would shrink the large excesses of a few classes most, because these have the largest errors.
 
     Parameters
     ----------
@@ -204,7 +206,8 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
     Returns
     -------
     (classes,)
-        A half where the excess is its error; 0 where there is no excess. 1 everywhere with a shrinkage of 0.
+        With shrinkage 1, one half if the excess equals its error. 0 if there is no excess, and 1 for all classes if
+        shrinkage is 0.
 
     Examples
     --------
@@ -216,7 +219,7 @@ def reliability(excess: np.ndarray, error: np.ndarray, shrinkage: float = 1.0) -
 
 
 def check(before: np.ndarray, after: np.ndarray, label: np.ndarray, class_names: Sequence[str] | None = None) -> None:
-    """Raise a StudyError if offsets cannot be fitted to logits, as `fit` says."""
+    """Raise a StudyError if offsets cannot be fitted to logits, as described in `fit`."""
     check_arrays(before, after, label)
     classes = before.shape[1]
     if class_names is not None and len(class_names) != classes:
@@ -225,7 +228,7 @@ def check(before: np.ndarray, after: np.ndarray, label: np.ndarray, class_names:
 
 
 def check_arrays(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> None:
-    """Raise a StudyError if logits and labels do not fit each other, or are no finite and no whole numbers."""
+    """Raise a StudyError unless logits are finite, labels are whole numbers, and their shapes match."""
     if before.ndim != 2 or before.shape != after.shape or before.shape[1] < 2:
         raise StudyError(
             f"logits have shapes {before.shape} and {after.shape}: give (images, classes) for both networks"
@@ -240,11 +243,11 @@ def check_arrays(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> No
     classes = before.shape[1]
     if label.size and not 0 <= label.min() <= label.max() < classes:
         wrong = label.min() if label.min() < 0 else label.max()
-        raise StudyError(f"label {wrong} is none of the {classes:,} columns of logits, which are counted from 0")
+        raise StudyError(f"label {wrong} is not one of the {classes:,} columns of logits, which are counted from 0")
 
 
 def check_images(support: np.ndarray, class_names: Sequence[str] | None = None, option: str | None = None) -> None:
-    """Raise a StudyError, which names the option, if a class has fewer than `LEAST_IMAGES` images.
+    """Raise a StudyError if a class has fewer than `LEAST_IMAGES` images.
 
     Parameters
     ----------
@@ -274,11 +277,11 @@ def _fit(before: np.ndarray, after: np.ndarray, label: np.ndarray, shrinkage: fl
 
 
 def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return offsets with which all recalls differ from their targets by the same number, to an image if possible.
+    """Fit offsets so that all recalls differ from their targets by the same number, up to one image if possible.
 
     The recall of a class rises with its own offset and falls with all others, and only differences between offsets
-    matter. A step moves each class that misses its target by more than an image towards the offset that alone would
-    reach it (`_step`). The best of all steps counts.
+    matter. Each step moves every class that misses its target by more than an image towards the offset that alone would
+    reach it (`_step`). The offsets of the best step are returned.
     """
     support = np.bincount(label)
     classes = [np.flatnonzero(label == each) for each in range(len(target))]
@@ -303,11 +306,11 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Return the next shift of the margins of a class, if so many of them are to be above 0.
+    """Compute the next shift of a class's margins towards having `right` of them above 0.
 
-    This is half of the way to the point between two margins that parts them. Images of equal margins pass 0 together:
-    all or none of them, whichever is nearer to the number, and what they do not do now if both are as near. They are
-    moved all the way, since half of it may never end.
+    The shift goes half of the way to the point midway between the two margins to be separated. Images with equal
+    margins pass 0 together: all or none of them, whichever is nearer to `right`, and in a tie the opposite of now. They
+    are moved all the way, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())
@@ -326,14 +329,14 @@ def _step(margins: np.ndarray, right: int) -> float:
 
 
 class _ScoredAnswers(NamedTuple):
-    """Whether a network is right, and how far the logit of the label is above the largest other one, each (images,)."""
+    """Whether a network is right, and the margin of the label's logit over the largest other one, each (images,)."""
 
     right: np.ndarray
     margin: np.ndarray
 
 
 def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _ScoredAnswers:
-    """Return the answers of a network with offsets. Of equal largest logits the first is the answer, as of argmax."""
+    """Compute a network's answers with offsets. Ties go to the first class, as in argmax."""
     right, margin = np.empty(len(label), bool), np.empty(len(label))
     shift = np.zeros(logits.shape[1]) if offsets is None else offsets
     for start in range(0, len(label), _ROWS):
@@ -347,7 +350,7 @@ def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None =
 
 
 def _folds(label: np.ndarray, classes: int) -> Iterator[np.ndarray]:
-    """Yield which images each fold has, (images,) bool; every fold has as many of a class, to one image."""
+    """Yield a mask, (images,), for each fold; the folds' numbers of images of a class differ by at most one."""
     fold_of = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)

@@ -1,4 +1,4 @@
-"""Weighted sums over classes whose weights would be matrices that grow with the square of the classes."""
+"""Weighted sums over classes, without storing the matrices of their weights."""
 
 from typing import TypeAlias
 
@@ -8,17 +8,17 @@ from numpy.typing import ArrayLike
 
 
 class ClassWeights(NDArrayOperatorsMixin):
-    """Weights, (classes, classes), of which a column holds one number beside the diagonal, up to a factor of each row.
+    """Weights, (classes, classes), whose columns are constant off the diagonal, up to a factor for each row.
 
-    They stand for the matrix in products (`weights @ values`, `values @ weights.T`), and in functions of single weights
-    that keep the factors apart, as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)` do.
+    They can be used like the matrix in products (`weights @ values`, `values @ weights.T`), and in elementwise
+    functions that commute with the factors, such as `-weights`, `np.square(weights)` and `np.maximum(weights, 0)`.
 
     Parameters
     ----------
     own, others : (classes,)
-        The weight of each class in the sum of its own row, and in those of the other rows.
+        The weight of each class in its own sum (row), and in the other sums.
     factors : (classes,), 0 or above
-        Of each row, by which `others` are multiplied.
+        Factor of each row, by which `others` are multiplied.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class ClassWeights(NDArrayOperatorsMixin):
         return len(self.own)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **_: object) -> object:
-        """Return a product with values, or the weights that a function of single weights makes."""
+        """Compute a product with values, or apply an elementwise function to the weights."""
         if ufunc is np.matmul:
             return self.sums(np.asarray(inputs[1]))
         parts = (self.own, self.others)
@@ -48,17 +48,17 @@ class ClassWeights(NDArrayOperatorsMixin):
 
     @property
     def T(self) -> "_Transposed":  # noqa: N802 as NumPy calls it
-        """The transposed weights, which stand behind `@`."""
+        """The transposed weights, for use after `@`."""
         return _Transposed(self)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the weighted sums, (..., classes), of values (..., classes)."""
+        """Compute the weighted sums, (..., classes), of values (..., classes)."""
         of_others = (values @ self.others)[..., np.newaxis] - values * self.others
         return np.asarray(values * self.own + self.factors * of_others)
 
 
 class _Transposed:
-    __array_ufunc__ = None  # so that arrays leave the product to this class
+    __array_ufunc__ = None  # so that NumPy calls __rmatmul__
 
     def __init__(self, weights: ClassWeights) -> None:
         self._weights = weights
@@ -71,7 +71,7 @@ Weights: TypeAlias = np.ndarray | ClassWeights
 
 
 def each_class(classes: int) -> ClassWeights:
-    """Return the weights of which each sum is the value of one class.
+    """Return weights by which each sum is the value of one class.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def each_class(classes: int) -> ClassWeights:
 
 
 def excess_weights(share: ArrayLike) -> ClassWeights:
-    """Return the weights that turn changes of recall into changes beyond that of the accuracy.
+    """Return weights that turn changes of recall into changes beyond the change of accuracy.
 
     Parameters
     ----------

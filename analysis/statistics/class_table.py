@@ -1,4 +1,4 @@
-"""What single classes lost: recalls, their changes with intervals, and which classes lost beyond doubt."""
+"""Tabulate recalls of classes and their changes with intervals, and mark the classes shown to have lost recall."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from analysis.statistics import class_costs, class_losses, retraining, two_way
 from analysis.statistics.class_sums import Weights, each_class, excess_weights
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
 
-# Column of the losses that retraining does not explain.
+# Column of the changes that retraining does not explain.
 LOSS = "beyond_control"
 
 
@@ -25,7 +25,7 @@ def class_table(
     paired: bool = True,
     control_paired: bool = True,
 ) -> pd.DataFrame:
-    """Return a row for each class.
+    """Tabulate recalls and their changes, with a row for each class.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. Other than equal numbers are independent networks.
+        Whether each network is right about each image. If their numbers differ, the networks are independent.
     control : (networks, images), bool, optional
         The same of networks that were retrained without being compressed.
     paired, control_paired : bool
@@ -44,7 +44,7 @@ def class_table(
     DataFrame
         class, support; recall_before, recall_after, change (of recall) and excess (change of recall minus change of
         accuracy), each with the ends of its 95 % interval (`_low`, `_high`); with a control also recall_control and
-        beyond_control (recall after minus recall of the control). p is of `beyond_control`, or of `change` without a
+        beyond_control (recall after minus recall of the control). p tests `beyond_control`, or `change` if there is no
         control.
 
     Examples
@@ -65,7 +65,7 @@ def class_table(
 
 
 def with_losses(table: pd.DataFrame) -> pd.DataFrame:
-    """Mark the classes that lost recall beyond doubt.
+    """Mark the classes that are shown to have lost recall.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, the class that lost most first
-        With p_holm, p corrected for all rows, and damaged: whether p_holm is at most .05 and recall was lost.
+        The table with p_holm (p corrected for all rows) and damaged (whether p_holm is at most .05 and recall was
+        lost).
 
     Examples
     --------
@@ -129,9 +130,9 @@ def _excess(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the excess of each class and its bounds, (2, classes), given the changes of recall and their bounds.
 
-    Where all images of a class change alike, as where none changes, its change has no variance that images could show.
-    The distances to the bounds of such changes are squared and added, as Zou and Donner (2008, Statistics in Medicine
-    27, 1693-1702) do. `variances` are those of the excess, and `level` is that of the bounds.
+    If all images of a class change alike, for example because none changes, its change has no variance over images. For
+    such classes, the squared distances to the bounds are added instead (Zou and Donner 2008, Statistics in Medicine 27,
+    1693-1702). `variances` are the excess's, and `level` is the bounds'.
     """
     excess = weights @ change
     alike = changes.variances(each_class(len(change))).total == 0
@@ -145,7 +146,7 @@ def _excess(
 
 
 class Costs(NamedTuple):
-    """What compression cost the classes, against the control if there is one.
+    """Costs of compression for classes, against the control if there is one.
 
     Attributes
     ----------
@@ -167,10 +168,10 @@ def costs(
     *,
     paired: bool = True,
 ) -> Costs:
-    """Return the estimates of `class_costs` for each class, of single networks too, and where a class has no variance.
+    """Compute the estimates of `class_costs`, also for single networks and for classes without variance.
 
-    Of single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
-    level makes the bounds hold together.
+    For single networks, bounds and p are over images, and over retraining as far as the control shows it. Bonferroni's
+    level makes the bounds hold jointly.
 
     Parameters
     ----------
@@ -202,15 +203,15 @@ def costs(
 
 
 def costs_of_networks(label: np.ndarray, start: np.ndarray, after: np.ndarray, changes: class_losses.Changes) -> Costs:
-    """Return the costs of several networks, of which changes are known.
+    """Compute the costs of several networks from their changes.
 
     Parameters
     ----------
     label : (images,), integers
     start, after : (networks, images), bool
-        Whether the networks are right: the references, and those after.
+        Whether each reference network, and each network after, is right about each image.
     changes : Changes
-        From one to the other, moderated, and of classes with few images as `class_losses.of_few_images` has them.
+        Changes from the references to those after, moderated, and widened by `class_losses.of_few_images`.
     """
     weights = excess_weights(_shares(label))
     levels = LEVEL, 2 * class_costs.level_of_one(changes, weights)
@@ -243,7 +244,7 @@ def _costs(
 def worst_class(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
 ) -> class_costs.WorstClass:
-    """Return the class that costs most, of pairs of networks; parameters are those of `class_table`."""
+    """Find the class with the largest cost in pairs of networks; parameters are as for `class_table`."""
     start, weights = (before if control is None else control), excess_weights(_shares(label))
     return _worst(_changes(label, start, after, True), weights, label, start, after)
 
@@ -260,7 +261,7 @@ def _with_retraining(
     control: np.ndarray,
     after: np.ndarray,
 ) -> two_way.Variances:
-    """Return variances of the costs of a single network, with what retraining alone does to classes."""
+    """Add the variance due to retraining alone to the variances of a single network's costs."""
     pairs = ((before, control), (control, after))
     of_shift, dof = retraining.shift_variances(*(retraining.changed(label, *pair) for pair in pairs))
     return variances._replace(networks=[(np.square(weights) @ of_shift, dof)]) if dof else variances
@@ -273,7 +274,7 @@ def _p_of_cost(
     value: np.ndarray,
     n_changed: np.ndarray,
 ) -> np.ndarray:
-    """Return p of the costs; without any variance, those of coins that are thrown for the images that changed."""
+    """Compute p of the costs; without any variance, by a sign test on the images that changed."""
     p = class_costs.one_sided_p(variances, value, class_costs.of_networks(changes, weights))
     of_coins = np.where(value > 0, np.minimum(len(value) * 0.5**n_changed, 1), 1)
     return np.where(np.isnan(p), of_coins, p)
@@ -291,7 +292,7 @@ def _worst(
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
 
-    Without p, which takes long for hundreds of classes, and with a variance over networks of each class's own.
+    p is omitted, because it takes long for hundreds of classes, and variances over networks are not moderated.
     """
     return _change(label, before, after, paired=True, with_p=False, moderated=False)[:2]
 
@@ -299,7 +300,7 @@ def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same from the control on, `beyond_control` of `class_table`."""
+    """Compute `beyond_control` of `class_table` and its bounds, as `recall_changes` does."""
     return _beyond_control(label, before, after, control, with_p=False, moderated=False)[:2]
 
 
@@ -314,7 +315,7 @@ class Losses(NamedTuple):
     variances : Variances, optional
         None of single networks.
     upper : (classes,)
-        One-sided 95 % bounds that hold for all classes together.
+        One-sided 95 % bounds that hold for all classes jointly.
     level : float
         1 minus the confidence of the one-sided bound of one class.
     """
@@ -386,20 +387,21 @@ def _on_levels(label: np.ndarray, changes: class_losses.Changes, levels: Sequenc
 def losses_on_own_images(
     label: np.ndarray, control: np.ndarray, after: np.ndarray, *, levels: Sequence[float] = (LEVEL,)
 ) -> Losses:
-    """Return the losses of two networks or more that were each asked about images of their own, as `losses` does.
+    """Compute losses, as `losses` does, of at least two networks that were each tested on their own images.
 
     Parameters
     ----------
     label : (images,), integers
-        Class of each image that a network was asked about, from 0.
+        Class of each image, from 0.
     control, after : (networks, images)
-        1 where a network is right, 0 where it is not, and NaN where it was not asked. Row i of both is one network.
+        1 if a network is right, 0 if it is wrong, and NaN if it was not tested on the image. Row i of both is one
+        network.
     levels : sequence of float
         1 minus the confidence of each interval.
 
     Examples
     --------
-    Each network has two images of its own, and the first loses one of them:
+    Each network has its own two images, and the first network loses one of them:
 
     >>> nan = np.nan
     >>> control = np.array([[1, 1, nan, nan], [nan, nan, 1, 1]])
@@ -421,7 +423,7 @@ def accuracy_loss(
     *,
     paired: bool = True,
 ) -> Losses:
-    """Return the loss of the accuracy as that of one class, as `losses` does."""
+    """Compute the loss of accuracy as `losses` does, treating all images as one class."""
     if control is None or len(after) > 1:
         return losses(np.zeros_like(label), before, after, control, paired=paired)
     alone = retraining.changed(label, before[0], control[0])
@@ -459,7 +461,7 @@ def _change(
     if not with_p:
         return value, bounds, np.full(len(value), np.nan)
     n_changed = _changed_images(label, before, after)
-    # No p is below that of an exact test in which all changed images of a class change in the same direction.
+    # p is at least that of an exact test in which all changed images of a class change in the same direction.
     p = class_losses.p_of_either_test(changes, each_class(len(value)))
     return value, bounds, np.fmax(p, np.minimum(2.0 ** (1 - n_changed), 1))
 
@@ -481,7 +483,7 @@ def _on_average(changes: class_losses.Changes) -> tuple[np.ndarray, two_way.Vari
 
 
 def _changed_images(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how many images of each class have another share of right networks after, (classes,)."""
+    """Count images of each class whose share of right networks differs before and after, (classes,)."""
     return np.bincount(label, before.mean(0) != after.mean(0))
 
 
@@ -504,7 +506,7 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return recalls, (classes,), and their bounds, (2, classes), as `class_table` does.
 
-    They are Wilson's of one network, and where networks and images show no variance.
+    The bounds are Wilson's if there is one network, or if networks and images show no variance.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)

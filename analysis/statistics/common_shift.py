@@ -1,4 +1,4 @@
-"""How much of the movement of classes between two networks is one number for each class, added to its logits."""
+"""Estimate how much of the movement of classes between two networks is a shift of each class's logit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,32 +9,32 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.statistics.class_offsets import check_arrays
 
-# Two halves of the images have ten groups each; a class then has two images or more in every group.
+# Each half of the images has ten groups. With this many images, a class has at least two in every group.
 GROUPS = 20
 LEAST_IMAGES = 2 * GROUPS
 _LEVEL = 0.05
 _ROWS = 2**12  # images at a time, to save memory
-_LEAST_WEIGHT = 1e-6  # of an image for a class, so that a class that is never confused has a shift too
+_LEAST_WEIGHT = 1e-6  # so that the shift of a class that is never confused is defined too
 
 
 class CommonShift(NamedTuple):
-    """A common shift of the logits, and what it explains.
+    """A common shift of the logits, and the share of the movement that it explains.
 
     Attributes
     ----------
     value : numpy.ndarray
-        What the shift adds to each class's logit, (classes,); it sums to 0.
+        Number that the shift adds to each class's logit, (classes,); the numbers sum to 0.
     excess, excess_left : numpy.ndarray
-        Change of each class's recall minus the change of accuracy, and what is left of it where the shift is undone.
+        Change of each class's recall minus the change of accuracy, and the same with the shift undone.
     movement, movement_left : float
-        Sum of the squares of these numbers without the noise of the images. It may be below 0 by chance.
+        Sums of the squares of these, corrected for the noise of the images. They may be below 0 by chance.
     share : float
         Share of the movement that the shift explains: 1 - movement_left / movement, at most 1. NaN if the movement
         is not shown to be above 0.
     low, high : float
-        95 % interval of the share over images.
+        95 % interval of the share, over images.
     changed, changed_left : float
-        Share of the images for which the networks name different classes, and the same where the shift is undone.
+        Share of the images for which the networks predict different classes, and the same with the shift undone.
     """
 
     value: np.ndarray
@@ -50,26 +50,26 @@ class CommonShift(NamedTuple):
 
 
 def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: np.ndarray) -> CommonShift:
-    """Split the movement of classes into a common shift of their logits and what happens image by image.
+    """Split the movement of classes into a common shift of their logits and changes of single images.
 
-    The logit differences d of an image y are modelled as d_k = t_y + s_k + rest: t is a number for each true class,
-    which moves no answer, and s the shift, as a change of the output layer's bias makes it. `fit` gives s by least
-    squares. It is fitted on one half of the images and undone on the other half, and the other way round. Let e be the
-    change of a class's recall minus the change of the accuracy, with the variance v over images. Then
+    The logit differences d of an image of class y are modelled as d_k = t_y + s_k + rest: t is a number for each true
+    class, which changes no answer, and s is the shift, like a change of the output layer's bias. `fit` estimates s by
+    least squares. It is fitted on one half of the images and undone on the other half, and vice versa. Let e be the
+    change of a class's recall minus the change of accuracy, with the variance v over images. Then
 
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 
-    both without bias by the noise of the images, and averaged over the halves. The shift is not fitted to recalls,
-    since some shift matches nearly all changes of recalls, whatever made them. Least squares finds a shift only in
-    differences that the images of a class have in common.
+    both unbiased by the noise of the images, and averaged over the halves. The shift is not fitted to recalls, because
+    some shift matches nearly any change of recalls, whatever its cause. Least squares detects only differences that the
+    images of a class have in common.
 
-    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out one group of images in turn.
-    It is about these very networks.
+    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out one group of images in turn. It
+    is for these networks only, not for new ones.
 
     Parameters
     ----------
     before, after : sequence of (images, classes), floats
-        Logits of pairs of networks for the same images. The results of several pairs are means, but for the share,
+        Logits of pairs of networks for the same images. The results for several pairs are means, except the share,
         which is a ratio of means.
     label : (images,), integers
         True class of each image, from 0.
@@ -77,11 +77,11 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, or if a class has fewer than `LEAST_IMAGES` images.
+        If the arrays do not match in shape, or if a class has fewer than `LEAST_IMAGES` images.
 
     Examples
     --------
-    The network after adds 1 to the logit of class 0, and so wins images of class 0 and loses images of class 1:
+    The network after adds 1 to the logit of class 0, so it wins images of class 0 and loses images of class 1:
 
     >>> label = np.repeat([0, 1], 1000)
     >>> before = 1.5 * np.eye(2)[label] + np.random.default_rng(0).normal(size=(2000, 2))
@@ -118,24 +118,24 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
 
 
 def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
-    """Return the shift s that fits logit differences t_y + s_k best, by weighted least squares.
+    """Fit the shift s to logit differences t_y + s_k by weighted least squares.
 
     Parameters
     ----------
     weights, differences : (classes, classes)
-        Row y has the weight, and the mean logit difference, of each class k for images of class y. Weights are above 0.
+        Row y has the weight and the mean logit difference of each class k, for images of class y. Weights are above 0.
 
     Returns
     -------
     (classes,)
-        It sums to 0.
+        The shift, which sums to 0.
 
     Examples
     --------
     >>> fit(np.ones((2, 2)), np.array([[5.0, 1.0], [2.0, -2.0]])).tolist()
     [2.0, -2.0]
 
-    Class 2 is seldom taken for another one, so that its logit has nearly no weight for other images:
+    Images of other classes are hardly ever taken for class 2, so its logit has nearly no weight for them:
 
     >>> weights = np.array([[1.0, 1.0, 1e-6], [1.0, 1.0, 1e-6], [1.0, 1.0, 2.0]])
     >>> fit(weights, np.array([[1.0, 0.0, 9.0], [1.0, 0.0, 9.0], [1.0, 0.0, 0.5]])).round(3).tolist()
@@ -144,7 +144,7 @@ def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
     of_row = weights.sum(1, keepdims=True)
     deviations = differences - (weights * differences).sum(1, keepdims=True) / of_row
     normal = np.diag(weights.sum(0)) - weights.T @ (weights / of_row)
-    # The equations leave a constant open. With this term, whose size is of no matter, it is 0.
+    # The equations determine the shift up to a constant. This term, whose size is arbitrary, sets it to 0.
     normal += normal.trace() / normal.size
     shift = np.linalg.solve(normal, (weights * deviations).sum(0))
     return np.asarray(shift - shift.mean())
@@ -168,9 +168,9 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None) 
 
 
 class _Sums(NamedTuple):
-    """What a pair of networks adds to a `CommonShift`.
+    """Contribution of a pair of networks to a `CommonShift`.
 
-    `movement` and `movement_left` are (1 + groups,): of all images, and without each group of images.
+    `movement` and `movement_left` are (1 + groups,): for all images, then without each group of images.
     """
 
     movement: np.ndarray
@@ -182,9 +182,9 @@ class _Sums(NamedTuple):
 
 
 class _LogitPair:
-    """Two networks' logits for the same images, dealt to groups; the groups of even number are a half.
+    """Two networks' logits for the same images, dealt to groups; the even groups are one half.
 
-    Logits are compared on one scale, since a network that is surer of all its answers has not moved a class.
+    Logits are compared on one scale, because a network that is more confident of all its answers has not moved a class.
     """
 
     def __init__(self, before: np.ndarray, after: np.ndarray, label: np.ndarray) -> None:
@@ -201,11 +201,11 @@ class _LogitPair:
 
     @property
     def shift(self) -> np.ndarray:
-        """The shift that fits all images, in the unit of the logits before."""
+        """The shift fitted to all images, on the scale of the logits before."""
         return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
 
     def sums(self) -> _Sums:
-        """Return the estimates of the pair, with all groups and without each."""
+        """Compute the estimates of the pair, with all groups and without each group."""
         counts = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
         counts_left = [self._count_undone(half) for half in (0, 1)]
         squares = [(_mean_squares(counts), _mean_squares(counts_left))]
@@ -226,7 +226,7 @@ class _LogitPair:
         )
 
     def _count_undone(self, half: int, without: int | None = None) -> np.ndarray:
-        """Return the counts of a half with the shift undone that the other half has, perhaps without a group of it."""
+        """Count a half's images with the other half's shift undone, perhaps fitted without a group."""
         sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
         if without is not None:
             sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)
@@ -234,11 +234,12 @@ class _LogitPair:
         return self._counts(half, scale * shift)
 
     def _of_group(self, group: int) -> np.ndarray:
-        """Return the sums of weights and of each network's logits over a group's images of each class.
+        """Sum weights and each network's logits over a group's images of each class.
 
-        They are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class half-way between
-        the networks: the logit of a class that an image is never taken for says nothing. Weights are summed over the
-        images of a class before they meet the logits, since those of single images depend on their logits.
+        The sums are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class from the mean
+        of the networks' logits, because the logit of a class with which an image is never confused is irrelevant.
+        Weights are summed over a class's images before they are multiplied with logits, because a single image's
+        weights depend on its logits.
         """
         images = np.flatnonzero(self._group == group)
         images = images[np.argsort(self._label[images], kind="stable")]
@@ -254,7 +255,7 @@ class _LogitPair:
         return sums
 
     def _fitted(self, sums: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the shift that fits sums over groups, (groups,) bool, and the scale after, in units of before."""
+        """Fit the shift to sums over `groups`, (groups,) bool; return it, and the scale after relative to before."""
         images = np.bincount(self._label, groups[self._group], self._classes)[:, np.newaxis]
         weights, before, after = sums[0], sums[1] / images, sums[2] / images
         scales = _contrast(weights, before), _contrast(weights, after)
@@ -262,10 +263,10 @@ class _LogitPair:
         return fit(weights, after / scale - before), scale
 
     def _counts(self, half: int, shift: np.ndarray) -> np.ndarray:
-        """Count images of a half by group and class, with a shift undone in the network after.
+        """Count images of a half by group and class, with a shift of the network after undone.
 
-        They are (4, groups, classes): all images, those won minus those lost, those won plus those lost, and those
-        for which the networks name different classes.
+        The counts are (4, groups, classes): all images, images won minus lost, images won plus lost, and images for
+        which the networks predict different classes.
         """
         images = np.flatnonzero(self._group % 2 == half)
         after = self._logits[1]
@@ -283,7 +284,7 @@ class _LogitPair:
 
 
 def _groups(label: np.ndarray, classes: int) -> np.ndarray:
-    """Return the group of each image, (images,); a class's images are dealt to the groups in their order."""
+    """Deal each class's images in order to the groups, and return each image's group, (images,)."""
     group = np.empty(len(label), int)
     for each in range(classes):
         images = np.flatnonzero(label == each)
@@ -292,15 +293,15 @@ def _groups(label: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _spread(logits: np.ndarray) -> float:
-    """Return how far the logits of the images differ from their means, as a root mean square; 1 if they do not."""
+    """Compute the root mean square over images of the logits' deviations from their means; 1 if it is 0."""
     centred = logits - logits.mean(1, keepdims=True)
     return float(centred.var(0, dtype=float).mean() ** 0.5) or 1.0
 
 
 def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
-    """Return the root of the weighted squares of mean logits that a number for each row and column leaves.
+    """Compute the root of the weighted squares of mean logits after removing row and column effects.
 
-    This is a network's scale: a shift does not change it, and what happens to single images is not in the means.
+    This is a network's scale, because a shift does not change it, and changes of single images do not affect the means.
     """
     residuals = means - fit(weights, means)
     residuals -= (weights * residuals).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
@@ -308,7 +309,7 @@ def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
 
 
 def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
-    """Return the mean over the halves of `squared_excess`, perhaps without a group."""
+    """Average `squared_excess` over the halves, perhaps without a group."""
     group_masks = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
     if without is not None:
         group_masks[without % 2][without] = False
@@ -318,22 +319,22 @@ def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> f
 
 
 def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Return the change of each class's recall minus the change of accuracy, (classes,), from counts of images."""
+    """Compute each class's change of recall minus the change of accuracy, (classes,), from counts of images."""
     return np.asarray(change / images - change.sum() / images.sum())
 
 
 def squared_excess(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
-    """Return the sum over classes of the squared excess, without its expectation from the noise of the images.
+    """Sum the squared excess over classes, minus its expectation under image noise alone.
 
     Parameters
     ----------
     images, change, n_moved : (classes,)
-        Number of images, of those won minus those lost, and of those won plus those lost.
+        Numbers of images, of images won minus lost, and of images won plus lost.
 
     Examples
     --------
-    Both classes have 11 images. Class 0 wins one and class 1 loses one: the excess is 1/11 and -1/11. Each variance of
-    a change is (1/11 - 1/121) / 10 = 1/121, and each of an excess is half of that:
+    Both classes have 11 images. Class 0 wins one and class 1 loses one, so the excess is 1/11 and -1/11. The variance
+    of each change is (1/11 - 1/121) / 10 = 1/121, and that of each excess is half of it:
 
     >>> round(squared_excess(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
     1.0
@@ -345,12 +346,12 @@ def squared_excess(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) 
 
 
 def _share(movement: np.ndarray, movement_left: np.ndarray) -> tuple[float, float, float]:
-    """Return 1 - movement_left / movement and its interval; a share above 1 is 1.
+    """Compute 1 - movement_left / movement, at most 1, and its interval.
 
     Parameters
     ----------
     movement, movement_left : (1 + groups,)
-        Of all images, and without each group of images.
+        For all images, then without each group of images.
     """
     from scipy.special import stdtrit  # training imports this package and must not wait for scipy
 

@@ -1,4 +1,4 @@
-"""Compare the slope of a method with that of a baseline at the same accuracy."""
+"""Compare the slopes of a method and a baseline at the same accuracy."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ class Curve(NamedTuple):
     ----------
     accuracy : (ratios, networks)
     numerators, denominators : (ratios, networks)
-        The slope at a ratio is the sum of the numerators divided by the sum of the denominators: alpha over 1 for the
-        mean alpha, the parts of `alpha_new` for the pooled one.
+        The slope at a ratio is the sum of the numerators divided by the sum of the denominators. For the mean alpha
+        these are alpha and 1, and for the pooled slope the parts of `alpha_new`.
     """
 
     accuracy: np.ndarray
@@ -24,35 +24,35 @@ class Curve(NamedTuple):
     denominators: np.ndarray
 
     def means(self, networks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean accuracy and slope at every ratio, each (ratios, groups), over (groups, networks)."""
+        """Average accuracy and slope at every ratio over `networks`, (groups, networks); each is (ratios, groups)."""
         accuracy, numerators, denominators = (part[:, networks] for part in self)
         return accuracy.mean(-1), quotient(numerators.sum(-1), denominators.sum(-1))
 
 
 def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return the slope of a method minus that of a baseline at the ratio at which both have the same accuracy.
+    """Estimate the slope of a method minus that of a baseline at the same accuracy.
 
-    The baseline's slope is interpolated over its accuracy, in a straight line between neighbouring ratios. The interval
-    is a jackknife interval over networks.
+    The baseline's slope is interpolated linearly in its accuracy between neighbouring ratios. The interval is a
+    jackknife interval over networks.
 
     Parameters
     ----------
     method : Curve
-        At one ratio.
+        The method's curve at one ratio.
     baseline : Curve
-        At several ratios, of the same networks in the same order.
+        The baseline's curve at several ratios, for the same networks in the same order.
     confidence : float
 
     Returns
     -------
     difference, low, high : float
-        All NaN if the method's accuracy is outside the range of the baseline's, so that the two cannot be compared.
-        The ends are NaN with fewer than two networks.
+        All NaN if the method's accuracy is outside the range of the baseline's, so that they cannot be compared. The
+        ends are NaN with fewer than two networks.
 
     Examples
     --------
-    The baseline has alpha 1 at accuracy .9 and alpha 2 at .7. The method has alpha 1.6 at .8, where the baseline has
-    1.5:
+    The baseline has alpha 1 at accuracy .9 and alpha 2 at .7. At accuracy .8 the method has alpha 1.6, and the baseline
+    is interpolated to 1.5:
 
     >>> baseline = Curve(np.array([[0.9], [0.7]]), np.array([[1.0], [2.0]]), np.ones((2, 1)))
     >>> method = Curve(np.array([[0.8]]), np.array([[1.6]]), np.ones((1, 1)))
@@ -79,7 +79,7 @@ def _comparable(method: Curve, baseline: Curve, networks: np.ndarray) -> bool:
 
 
 def _differences(method: Curve, baseline: Curve, networks: np.ndarray) -> np.ndarray:
-    """Return the differences in the slope, (groups,), over (groups, networks)."""
+    """Compute the differences in slope, (groups,), for groups of networks (groups, networks)."""
     (accuracy,), (slope,) = method.means(networks)
     curves = zip(*(means.T for means in baseline.means(networks)), strict=True)
     return np.asarray(slope - [_interpolated(own, *curve) for own, curve in zip(accuracy, curves, strict=True)])

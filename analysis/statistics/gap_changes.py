@@ -1,23 +1,23 @@
-"""What became of the differences between the recalls of classes, decided by the raw slope and the raw spread ratio."""
+"""Decide how the gaps between classes' recalls changed, by the raw slope and the raw spread ratio."""
 
 from typing import Literal, NamedTuple
 
 from analysis.statistics.hypothesis_tests import MARGIN
 from analysis.statistics.resampling import Interval
 
-# Slopes of networks that changed nothing differ from 1 by rounding.
+# Slopes of unchanged networks differ from 1 only by rounding.
 _BELOW_1, _ABOVE_1 = 1 - 1e-9, 1 + 1e-9
 
 
 class GapChange(NamedTuple):
-    """What is shown of the gaps of classes.
+    """The changes of the gaps between classes that are shown.
 
     Attributes
     ----------
     size : {"grew", "shrank", "same", "open"}
-        What became of their size.
+        Change of their size.
     order : {"kept", "moved", "unrelated", "reversed", "open"}
-        How they lie to the gaps before: `moved` if they are partly gaps of other classes, `unrelated` if a slope of 0
+        Their relation to the gaps before: `moved` if they are partly gaps of other classes, `unrelated` if a slope of 0
         is not ruled out, `reversed` if the slope is below 0.
     """
 
@@ -26,14 +26,14 @@ class GapChange(NamedTuple):
 
 
 def gap_change(raw: Interval, spread: Interval, unchanged: Interval | None) -> GapChange:
-    """Decide what became of the gaps.
+    """Decide how the gaps changed.
 
     Parameters
     ----------
     raw, spread : Interval
-        Of the raw slope and of the raw spread ratio.
+        Intervals of the raw slope and of the raw spread ratio.
     unchanged : Interval, optional
-        As `pair_slopes.Slopes` has it: there if the gaps are shown to be the same within `MARGIN`.
+        As in `pair_slopes.Slopes`. It is given only if the gaps are shown to be equal within `MARGIN`.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def _order(raw: Interval) -> Literal["kept", "moved", "unrelated", "reversed", "
 
 
 def sentence(change: GapChange) -> str:
-    """Say what became of the gaps, in a clause.
+    """Describe the change of the gaps in a clause.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How much more accuracy groups of test images lose than all images, and whether that is more than chance."""
+"""Estimate the loss of accuracy of groups of test images beyond that of all images, and test it."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Excess(NamedTuple):
 
     @property
     def p(self) -> np.ndarray:
-        """Two-sided p of a test that the group loses as much as all images."""
+        """Two-sided p of the null hypothesis that the group loses as much as all images."""
         return two_way.p_values(self.variances, self.value)
 
 
@@ -30,10 +30,10 @@ def excess_losses(
     *,
     moderated: bool = False,
 ) -> Excess:
-    """Return how much more accuracy each group loses than all images, on new networks and new images.
+    """Estimate each group's loss of accuracy beyond that of all images, for new networks and new images.
 
-    The variance over images of a group is at least that of as many images that are drawn from all. A few images that
-    happen to change alike would seem to have none.
+    The variance over images of a group is taken as at least that of an equal number of images drawn from all. Otherwise
+    a few images that happen to change alike would seem to have variance 0.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ def excess_losses(
     before, after : (networks, images), bool
         Whether each network is right about each image; row i of both is of the same network.
     retrained_from : (networks, images), bool, optional
-        The same of the networks that those before were retrained from, if these are a control. What retraining alone
-        does to groups is then allowed for where there is one network; several show it themselves.
+        The same for the dense networks, if `before` is a control retrained from them. With one network, they are needed
+        to allow for the effect of retraining alone; with several, the variance over networks contains it.
     moderated : bool
-        Whether the variances over networks are shrunk towards those of all groups (`class_losses.moderated`). With
-        fewer than ten groups they are not.
+        Whether to shrink the variances over networks towards those of all groups (`class_losses.moderated`). This has
+        no effect with fewer than ten groups.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def excess_losses(
 
     Examples
     --------
-    Both groups lose a fifth, and neither more than the other:
+    Both groups lose a fifth, so neither has an excess loss:
 
     >>> place, image = np.repeat([0, 1], 10), np.arange(20)
     >>> before = np.ones((1, 20), bool)

@@ -1,4 +1,4 @@
-"""Straight lines through groups of images: how their accuracy goes with a number, such as the mean tilt of a writer."""
+"""Fit lines of groups' accuracy against a measure, such as the mean tilt of a writer."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from analysis.statistics import two_way
 from analysis.statistics.two_way import Variances
 
-# A line through fewer groups leaves nothing to judge it by.
+# With fewer groups, the residuals have too few degrees of freedom.
 FEWEST = 4
 
 
@@ -33,13 +33,13 @@ NO_LINE = Line(*(Coefficient(np.nan, np.nan, np.nan, np.nan) for _ in range(2)))
 def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL) -> Line:
     """Fit a least-squares line to the groups' mean accuracy over networks (Paganini 2020, Appendix C).
 
-    Every group counts alike. The interval is over groups, whose residuals may differ in size (HC3), and over networks.
-    It counts what single networks get right by chance in both, so that it is rather too wide.
+    All groups have equal weight. The interval is over groups, whose residuals may differ in variance (HC3), and over
+    networks. It counts the noise of single networks in both, so it is slightly too wide.
 
     Parameters
     ----------
     measure : (groups,)
-        A number for each group.
+        The measure of each group.
     accuracy : (networks, groups)
         Accuracy of each network on the images of each group, or its change.
     level : float
@@ -48,7 +48,7 @@ def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL
     Returns
     -------
     Line
-        NaN with fewer than `FEWEST` groups, or if all have the same number.
+        NaN with fewer than `FEWEST` groups, or if all have the same measure.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def line(measure: np.ndarray, accuracy: np.ndarray, level: float = two_way.LEVEL
     value = coefficients.mean(0)
     residuals = accuracy.mean(0) - design @ value
     leverage = (design * weights.T).sum(1)
-    # A group with the whole leverage has no residual.
+    # A group with leverage 1 has residual 0.
     over_groups = np.square(weights) @ np.square(residuals / np.maximum(1 - leverage, 1e-9))
     n = len(accuracy)
     over_networks = np.var(coefficients, axis=0, ddof=1) / n if n > 1 else np.zeros(2)

@@ -1,8 +1,8 @@
-"""How much groups of images differ, and how much of it is chance.
+"""Measure the spread of groups of images, and compare it with chance.
 
-A few images for each group make any two groups differ. The placebo deals the same images out anew: each group gets as
-many images of each class as it has, drawn from all images of that class. What is beyond the placebo belongs to the
-groups, and neither to their size nor to the classes that are in them.
+Groups of few images differ by chance alone. The placebo reassigns the same images at random: each group gets as many
+images of each class as before, drawn from all images of that class. A spread beyond the placebo's is due to the groups,
+and not to their sizes or classes.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ SHUFFLES = 999
 
 
 class Placebo(NamedTuple):
-    """The spread of groups beside that of groups whose images were dealt out anew.
+    """The spread of groups, compared with that of groups with shuffled images.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Placebo(NamedTuple):
     chance, low, high : float
         Root mean square of the shuffled spreads, and the range that holds 95 % of them.
     p : float
-        Share of the shuffled spreads, and the real one, that are at least as large as the real one.
+        Share of spreads, shuffled ones and the real one, that are at least as large as the real one.
     """
 
     spread: float
@@ -33,7 +33,7 @@ class Placebo(NamedTuple):
 
 
 def spread(values: np.ndarray, place: np.ndarray) -> float:
-    """Return the standard deviation of group means, every group weighted by its images.
+    """Compute the standard deviation of group means, weighted by their numbers of images.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def spread(values: np.ndarray, place: np.ndarray) -> float:
 
 
 def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -> float:
-    """Return the root mean square of the placebo's spread, over all ways to deal the images out.
+    """Compute the root mean square of the placebo's spread over all ways to assign the images.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
 
     Examples
     --------
-    Of four images of one class, two are right. Dealt out in pairs they are 0 and 1, .5 and .5 (in four of six ways):
+    Two of four images of one class are right. In two of the six ways to form pairs the means are 0 and 1, and in the
+    other four both are .5:
 
     >>> values, place = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1])
     >>> round(spread_by_chance(values, place, np.zeros(4, int)) ** 2, 6) == round(0.25 * 2 / 6, 6)
@@ -76,14 +77,14 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
     np.add.at(counts, (place, label), 1)
     class_images = np.maximum(of_class, 1)
     mean = np.bincount(label, values) / class_images
-    # Of n images drawn from N without replacement, the sum has the variance n (N - n) / N times that of the images.
+    # The sum of n of N images, drawn without replacement, has n (N - n) / N times the variance of the images.
     variance = np.bincount(label, np.square(values - mean[label])) / np.maximum(of_class - 1, 1)
     square = np.square(counts @ mean) + (counts * (1 - counts / class_images)) @ variance
     return float(np.sqrt(max((square / support).sum() / len(values) - values.mean() ** 2, 0.0)))
 
 
 def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles: int = SHUFFLES) -> list[Placebo]:
-    """Hold the spread of groups against groups whose images were dealt out anew.
+    """Compare the spread of groups with that of groups with shuffled images.
 
     Parameters
     ----------
@@ -92,12 +93,12 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
     place, label : (images,)
         As for `spread_by_chance`.
     shuffles : int
-        How often the images are dealt out, always in the same ways.
+        Number of shuffles, which are the same in every call.
 
     Returns
     -------
     list of Placebo
-        One of each kind.
+        One result for each kind.
 
     Examples
     --------
@@ -121,12 +122,13 @@ def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles:
 
 
 def _placebo(own: float, squares: np.ndarray) -> Placebo:
-    """Return a spread beside the squares of the shuffled ones."""
+    """Compare a spread with the squares of shuffled ones."""
     low, high = np.sqrt(np.quantile(squares, [0.025, 0.975]))
-    beyond = int((squares >= own**2 * (1 - 1e-9)).sum())  # ways that deal alike are as large, whatever was rounded
+    # With the tolerance, shuffles that give the same groups count as equally large despite rounding.
+    beyond = int((squares >= own**2 * (1 - 1e-9)).sum())
     return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + len(squares)))
 
 
 def _mean_square(sums: np.ndarray, support: np.ndarray, mean: float) -> float:
-    """Return the variance of group means, (groups,) sums over their images, weighted by the images."""
+    """Compute the variance of group means, weighted by numbers of images, from sums over images (groups,)."""
     return max(float((np.square(sums) / support).sum() / support.sum() - mean**2), 0.0)

@@ -1,4 +1,4 @@
-"""One grouping of test images as a whole: the slopes of its groups, the largest excess loss, and the spread."""
+"""Summarise a grouping of test images: slopes over its groups, largest excess loss, and spread."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def summary(
     *,
     control_paired: bool = True,
 ) -> dict[str, Any]:
-    """Return the slopes over groups, the largest excess loss of a group, and how much the groups' changes differ.
+    """Compute slopes over groups, the largest excess loss of a group, and the spread of the groups' changes.
 
     Parameters
     ----------
@@ -39,37 +39,37 @@ def summary(
     before, after : (networks, images), bool
         Whether each network is right about each image; row i of both is of the same network.
     control : (networks, images), bool, optional
-        The same of networks that were retrained without being compressed.
+        The same for networks that were retrained without compression.
     control_paired : bool
-        Whether row i of the control is of the same network too. Otherwise nothing is said of the control, nor of a
-        worst group.
+        Whether row i of the control is also the same network. If not, the values for the control and the worst group
+        are left empty.
 
     Returns
     -------
     dict
-        - n: networks; groups; fewest_images, most_images: of a group.
-        - alpha, raw_slope: means over the networks that do not guess; alpha_new, raw_slope_new: the same for new
-          networks and new images of the same groups, of groups with two images or more. Each with its 95 % interval
-          (`_low`, `_high`).
-          alpha_new_identified says whether the groups differ enough before compression to say anything. alpha_weighted:
-          mean slope with groups weighted by their images.
+        - n: number of networks; groups: number of groups; fewest_images, most_images: range of the groups' numbers of
+          images.
+        - alpha, raw_slope: means over the networks that are not at chance; alpha_new, raw_slope_new: the same for new
+          networks and new images of the same groups, over groups with at least two images. Each has a 95 % interval
+          (`_low`, `_high`). alpha_new_identified: whether the groups differ enough before compression to estimate
+          alpha_new. alpha_weighted: mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
-          with its interval (chance movement: another group in each network); largest_excess_floor: what it would be if
-          only noise of the test images moved groups; largest_excess_group: the group whose mean excess loss is largest.
-          Groups of one image, which say nothing, are left out of these; single_image_groups names them.
-        - worst_group: the group that costs most beyond the accuracy, against the control if there is one; and
-          worst_group_cost with its interval, as `class_costs.worst_class` reads it (systematic: one group in all
-          networks). Empty and NaN of one network.
-        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same of the
+          with its interval (chance movement: the group may differ between networks); largest_excess_floor: its value if
+          only image noise moved groups; largest_excess_group: the group with the largest mean excess loss. Groups of
+          one image are excluded from these as uninformative; single_image_groups names them.
+        - worst_group: the group with the largest cost beyond the accuracy, against the control if there is one; and
+          worst_group_cost with its interval, as in `class_costs.worst_class` (systematic cost: the same group in all
+          networks). Empty and NaN for one network.
+        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same for the
           control.
-        - spread_change: standard deviation of the groups' changes, weighted by their images, and spread_change_chance,
-          which it has if the groups mean nothing (`group_spread`).
+        - spread_change: standard deviation of the groups' changes, weighted by their images; spread_change_chance: its
+          value for groups with shuffled images (`group_spread`).
 
-        What cannot be computed is NaN.
+        Values that cannot be computed are NaN.
 
     Examples
     --------
-    The day loses nothing, the night half of its images:
+    The day loses nothing, and the night loses two of its three right images:
 
     >>> place, label = np.repeat([0, 1], 4), np.zeros(8, int)
     >>> before = np.array([[1, 1, 1, 1, 1, 1, 1, 0]], bool)
@@ -110,14 +110,14 @@ def _worst_group(names: np.ndarray, worst: WorstClass) -> dict[str, Any]:
 
 
 def _excess(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the excess loss of each group, (networks, groups), -inf of groups of one image beside larger ones."""
+    """Compute excess losses, (networks, groups): -inf for groups of one image, or NaN if all have one."""
     excess = excess_loss(*_group_recalls(group, before, after))
     is_single = np.bincount(group) == 1
     return np.where(is_single, np.nan if is_single.all() else -np.inf, excess)
 
 
 def _floor(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    """Return the mean over the networks of the floor of the largest excess loss."""
+    """Compute the floor of the largest excess loss, averaged over networks."""
     right_before, right_after, right_both = (_shares(group, right) for right in (before, after, before & after))
     support = np.bincount(group)
     return mean(largest_excess_floor(right_before, right_after, right_both, np.where(support > 1, support, 0)))
@@ -136,17 +136,17 @@ def _of_control(group: np.ndarray, before: np.ndarray, control: np.ndarray | Non
 def _group_recalls(
     group: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return accuracies of the groups before and after, each (networks, groups), and of all images."""
+    """Compute accuracies before and after: of groups, each (networks, groups), and of all images, each (networks,)."""
     return _shares(group, before), _shares(group, after), before.mean(1), after.mean(1)
 
 
 def _shares(group: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the share of each group's images that is right, (networks, groups)."""
+    """Compute the share of right images in each group, (networks, groups)."""
     return np.array([np.bincount(group, network) for network in right]) / np.bincount(group)
 
 
 def _slopes(group: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Return the slopes; those for new images are of groups with two images or more, whose noise can be estimated."""
+    """Compute the slopes; those for new images use groups with at least two images, whose noise can be estimated."""
     all_slopes = slopes(group, before, after, [])
     images = np.flatnonzero(np.bincount(group)[group] > 1)
     testable_slopes = all_slopes

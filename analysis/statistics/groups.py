@@ -1,4 +1,4 @@
-"""Groups of test images that are not classes: how a table of them is read, and how the images of each are found."""
+"""Read tables of groups of test images other than classes, and find the images of each group."""
 
 import math
 import re
@@ -23,18 +23,18 @@ _INDEX_VALUE = re.compile("[0-9]{1,18}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _LARGEST = SizeLimit(1.0)
-_FEWEST_NAMES = 10  # of images that all differ
+_FEWEST_NAMES = 10  # if at least this many cells all differ, they are names of images
 
 
 class ImageGroups(NamedTuple):
-    """What a table says of each test image.
+    """Groups and measures of each test image.
 
     Attributes
     ----------
     groupings : dict of str to (images,) text
-        The group of each image, by the name of the grouping; an empty text stands for no group.
+        The group of each image, by the name of the grouping. An empty string means no group.
     measures : dict of str to (images,) float
-        Numbers of each image; NaN where it is unknown.
+        A number for each image, NaN if unknown, by the name of the measure.
     """
 
     groupings: dict[str, np.ndarray]
@@ -52,10 +52,10 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     Parameters
     ----------
     path : Path
-        A row for each test image, in test order. A column is a grouping: it names the group of each image, and an
-        empty cell stands for no group. A column whose name begins with `measure:` holds a number for each image. If
-        the first column is `index`, the place of an image among the test images from 0, images may be left out, and
-        also if a column names the images as `names` does.
+        A table with a row for each test image, in test order. Each column is a grouping with the group of each image,
+        and an empty cell means no group. A column whose name begins with `measure:` has a number for each image. Rows
+        may be missing or in another order if the first column is `index`, the position of the image in test order from
+        0, or if a column has the images' names.
     images : int
         Number of test images.
     names : sequence of str, optional
@@ -64,8 +64,8 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
     Raises
     ------
     StudyError
-        If the file cannot be read, has not a row for each image, has no grouping or a measure that is no number, names
-        an image that does not exist or that it named before, or has a grouping that numbers the images.
+        If the file cannot be read, if rows or groupings are missing, if a measure is not a number, if an image is
+        unknown or occurs twice, or if a column numbers or names the images instead of grouping them.
     """
     header, rows = _rows(path)
     naming = _naming_column(header, rows, names)
@@ -105,15 +105,16 @@ def of_arrays(arrays: object, images: int) -> ImageGroups:
     Parameters
     ----------
     arrays : (images,) text, or mapping or DataFrame of str to (images,)
-        The group of each image, or several groupings by name. None, NaN and an empty text stand for no group. What has
-        a name that begins with `measure:` is a number for each image.
+        The group of each image, or several groupings by name. None, NaN and empty strings mean no group. An array whose
+        name begins with `measure:` has a number for each image.
     images : int
         Number of test images.
 
     Raises
     ------
     StudyError
-        If an array has not a value for each image, or does not hold groups or numbers, or if two have one name.
+        If an array does not have a value for each image, if its values are not groups or numbers, or if two arrays have
+        the same name.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def of_arrays(arrays: object, images: int) -> ImageGroups:
         raise StudyError("groups: give each grouping a name of its own")
     if INDEX in names:
         raise StudyError(
-            f"groups: {INDEX} is no grouping: leave it out, and give the group of each image in test order"
+            f"groups: {INDEX} is not a grouping: leave it out, and give the group of each image in test order"
         )
     groupings, measures = {}, {}
     for name, (_, values) in zip(names, columns, strict=True):
@@ -163,26 +164,28 @@ def _measure(where: str, array: np.ndarray) -> np.ndarray:
     try:
         numbers = np.where(pd.isna(array), np.nan, array).astype(float)
     except (TypeError, ValueError) as error:
-        raise StudyError(f"{where} is no number for each image ({error}); leave it empty if it is unknown") from error
+        raise StudyError(
+            f"{where} is not a number for each image ({error}); leave it empty if it is unknown"
+        ) from error
     if np.isinf(numbers).any():
-        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, no number; leave it empty if it is unknown")
+        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, not finite; leave it empty if it is unknown")
     return numbers
 
 
 def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the groups, the images that are in one, and the group of each of these images.
+    """Return the groups, the images that have a group, and the group of each of these images.
 
     Parameters
     ----------
     group : (images,), text
-        The group of each image; an empty text stands for no group.
+        The group of each image; an empty string means no group.
 
     Returns
     -------
     names : (groups,)
     images : (images in a group,), integers
     place : (images in a group,), integers
-        Places in `names`.
+        Indices into `names`.
 
     Examples
     --------
@@ -196,9 +199,9 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def number_images(cells: Sequence[str]) -> bool:
-    """Return whether cells are the numbers of images from 0 or from 1, in any order, and no groups.
+    """Return whether cells number images from 0 or 1, in any order, or name them, rather than group them.
 
-    Ten cells or more that all differ are names of images in any case.
+    At least ten cells that all differ count as names.
 
     Examples
     --------
@@ -226,29 +229,29 @@ def _measure_hint(name: str, cells: Sequence[str]) -> str:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Return whether all cells that are not empty are numbers."""
+    """Return whether all nonempty cells are numbers."""
     return all(_NUMBER.fullmatch(cell) for cell in cells if cell)
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
-    """Return how much larger each group's share is among chosen images than among all.
+    """Compute the ratio of each group's share among chosen images to its share among all.
 
     Parameters
     ----------
     group : (images,), text
-        The group of each image; an empty text stands for no group, and such images do not count.
+        The group of each image. Images without a group have an empty string and do not count.
     chosen : (images,), bool
 
     Returns
     -------
     DataFrame, one row per group, the most over-represented first
-        group, images, pies (chosen images), ratio: share of the chosen over share of all images, and the ends of its
-        95 % interval, ratio_low and ratio_high. It is Wilson's of the share among the chosen, over the share of all
-        images, which is known. NaN if no image is chosen.
+        group, images, pies (chosen images), ratio: share of the chosen over share of all images, and the ends of its 95
+        % interval, ratio_low and ratio_high. This is Wilson's interval for the share among the chosen, divided by the
+        share of all images, which is known. NaN if no image is chosen.
 
     Examples
     --------
-    Half of the images are old, and three of four chosen ones:
+    Half of all images are old, but three of the four chosen ones are:
 
     >>> group = np.repeat(["new", "old"], 10)
     >>> over_represented(group, np.isin(np.arange(20), [0, 10, 11, 12]))[["group", "ratio"]].to_numpy().tolist()
@@ -274,7 +277,7 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
 
 
 def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[int]:
-    """Return the place of each row's image among the test images."""
+    """Return the position of each row's image in test order."""
     if header[0] != INDEX:
         if len(rows) != images:
             raise StudyError(
@@ -284,7 +287,7 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
     line_of_image: dict[int, int] = {}
     for line, (index_text, *_) in rows:
         if not _INDEX_VALUE.fullmatch(index_text):
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(index_text)} is no whole number from 0")
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(index_text)} is not a whole number from 0")
         if (image := int(index_text)) >= images:
             raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
         if line_of_image.setdefault(image, line) != line:
@@ -293,14 +296,14 @@ def _image_indices(path: Path, header: list[str], rows: list[tuple[int, list[str
 
 
 def _naming_column(header: list[str], rows: list[tuple[int, list[str]]], names: Sequence[str] | None) -> int | None:
-    """Return the place of the column that names images, if the predictions name theirs; numbers are no names."""
+    """Return the index of a column with names that the predictions also have, or None."""
     places = [place for place, name in enumerate(header) if image_names.column_key(name) is not None]
     known = frozenset(names or ())
     return next((place for place in places if any(cells[place] in known for _, cells in rows)), None)
 
 
 def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names: Sequence[str]) -> list[int]:
-    """Return the place of each row's image among the test images."""
+    """Return the position of each row's image in test order, by name."""
     place_of_name = {name: place for place, name in enumerate(names)}
     line_of_image: dict[int, int] = {}
     for line, name in cells:
@@ -316,7 +319,7 @@ def _named_indices(path: Path, column: str, cells: list[tuple[int, str]], names:
 def _numbers(
     path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], indices: list[int], images: int
 ) -> np.ndarray:
-    """Return a measure of each image."""
+    """Read a measure for each image."""
     numbers = np.full(images, np.nan)
     for (line, _), cell, index in zip(rows, cells, indices, strict=True):
         try:
@@ -325,7 +328,7 @@ def _numbers(
             value = math.inf
         if math.isinf(value) or (cell and math.isnan(value)):
             raise StudyError(
-                f"{path}, line {line:,}: {shortened(cell)} in {name} is no number{decimal_hint(cell)}; leave it "
+                f"{path}, line {line:,}: {shortened(cell)} in {name} is not a number{decimal_hint(cell)}; leave it "
                 "empty if it is unknown"
             )
         numbers[index] = value
@@ -333,7 +336,7 @@ def _numbers(
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the names of the columns, and each line's number and cells."""
+    """Read the names of the columns, and each line's number and cells."""
     with opened_table(path, _LARGEST) as table:
         header = table.header
         rows = [(line, [cell.strip() for cell in row]) for line, row in table.rows]
@@ -345,7 +348,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not any(name != INDEX and not name.startswith(MEASURE) for name in header):
         raise StudyError(f"{path}: no grouping in it: give a column that names the group of each test image")
     if INDEX in header[1:]:
-        raise StudyError(f"{path}: {INDEX} should be the first column")
+        raise StudyError(f"{path}: {INDEX} must be the first column")
     if not rows:
         raise StudyError(f"{path}: no image in it")
     for line, row in rows:

@@ -1,4 +1,4 @@
-"""Networks at chance level, in comparisons of networks before and after compression."""
+"""Count networks at chance level in comparisons before and after compression."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,17 +12,17 @@ Sides = Mapping[str, np.ndarray]
 
 
 class ChanceLevelCounts(NamedTuple):
-    """How many networks are at chance level.
+    """Numbers of networks at chance level.
 
     Attributes
     ----------
     counts : dict, side -> (networks at chance level, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Networks at chance level after compression, and neither before nor in the control. They are also less
-        accurate than before by McNemar's test, so that no network collapses by crossing the bound.
+        Networks at chance level after compression, but neither before nor in the control. They must also be less
+        accurate than before by McNemar's test, so that merely crossing the bound does not count as collapse.
     are_all_at_chance : bool
-        Whether a network of every pair is at chance level before or after, so that there is no alpha.
+        Whether every pair has a network at chance level, before or after, so that there is no alpha.
     """
 
     counts: Mapping[str, tuple[int, int]]
@@ -36,7 +36,7 @@ class ChanceLevelCounts(NamedTuple):
 
 
 class SoundPairs(NamedTuple):
-    """Answers of pairs of networks of which neither is at chance level, each (pairs, images), bool."""
+    """Answers of pairs of networks that are both above chance level, each (pairs, images), bool."""
 
     before: np.ndarray
     after: np.ndarray
@@ -45,7 +45,7 @@ class SoundPairs(NamedTuple):
 def chance_level(
     label: np.ndarray, right: Sides, *, paired: bool, control_paired: bool = True
 ) -> tuple[ChanceLevelCounts, SoundPairs]:
-    """Count the networks at chance level, whose alpha is left out and nothing else.
+    """Count the networks at chance level, which are excluded from alpha but from nothing else.
 
     Parameters
     ----------
@@ -54,15 +54,16 @@ def chance_level(
     right : mapping of str to (networks, images), bool
         Whether each network of the sides before, after and perhaps control is right.
     paired : bool
-        Whether the networks before are those after, in the same order; a single one before is that of all after.
+        Whether networks before and after are pairs, in the same order; a single one before is paired with all after.
     control_paired : bool
-        The same of the networks in the control. Otherwise those after are compared with as large a share of these.
+        The same for the networks in the control. If not, a network counts as collapsed only if the share at chance
+        level in the control is smaller than after.
 
     Returns
     -------
     ChanceLevelCounts
     SoundPairs
-        The pairs that have an alpha; none where networks are not paired.
+        The pairs that have an alpha; none if networks are not paired.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def chance_level(
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Return whether a network at chance level is surely less accurate than the worst of those that are not."""
+    """Test whether a network at chance level is less accurate than the worst network before that is not."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

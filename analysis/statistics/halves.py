@@ -1,7 +1,8 @@
-"""PIEs between a half of the dense networks and the other half, or what was made of it: how many, and how hard.
+"""Count PIEs between halves of the dense networks or of their compressed ones, and measure their difficulty.
 
-Modal labels of few networks differ by chance, and dense networks are less often right where two modal labels differ,
-because at most one of them is right. Two halves of the dense population show how much of either that explains.
+Modal labels of few networks differ by chance, and dense networks are less accurate on images whose modal labels differ,
+because at most one of the two is right. Two halves of the dense population show how much of both effects is due to
+this.
 """
 
 from functools import cached_property
@@ -13,33 +14,33 @@ from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
 from analysis.statistics.resampling import mean_interval
 
-# Random splits of a population. The standard error of a mean over them is below that over the networks.
+# Number of random splits of a population. They add less standard error than the networks do.
 SPLITS = 20
-# Groups of networks that the jackknife leaves out in turn.
+# Most groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
-# Networks of a population whose halves have modal labels.
+# Fewest networks in a population for modal labels of halves.
 FEWEST = 2 * modal_labels.FEWEST
-_FEWEST_LEFT = 4  # networks that stay when the jackknife leaves out a group
+_FEWEST_LEFT = 4  # the jackknife needs more networks than this
 _BLOCK = 256  # images
 
 
 class HalvesExemplars(NamedTuple):
     """PIEs between halves, over all splits.
 
-    The first entry of each array is of all networks. In each further one a group of networks is left out.
+    The first entry of each array is for all networks. Each further entry omits one group of networks.
 
     Attributes
     ----------
     n_pie : (1 + groups,)
         Mean number of PIEs.
     of_splits : (splits,)
-        Number of PIEs of each split; of all networks.
+        Number of PIEs of each split, for all networks.
     untied : float
-        Mean number of PIEs for which neither modal label is a tie; of all networks.
+        Mean number of PIEs for which neither modal label is a tie, for all networks.
     pie, non_pie : (1 + groups,)
-        Share of right answers by the half of the dense networks, on its PIEs and on other images.
+        Accuracy of the dense half on its PIEs and on other images.
     matched : float
-        The same on other images of the same vote share as the PIEs; of all networks.
+        The same on other images with the same vote shares as the PIEs, for all networks.
     """
 
     n_pie: np.ndarray
@@ -51,7 +52,7 @@ class HalvesExemplars(NamedTuple):
 
     @property
     def most_splits(self) -> tuple[float, float]:
-        """The least and the largest number of PIEs of a split, but for one split in ten."""
+        """The 5 % and 95 % quantiles of the number of PIEs over splits."""
         return most_of(self.of_splits)
 
     @property
@@ -66,15 +67,15 @@ class Halves:
     Parameters
     ----------
     dense : (networks, images), integers
-        The classes that the networks predict, from 0.
+        The classes predicted by the networks, from 0.
     label : (images,), integers
     splits : int
-        Number of random splits into halves; the same ones each time.
+        Number of random splits into halves, which are the same in every call.
 
     Examples
     --------
-    Dense networks agree. The networks that were made of them predict another class for the second image, about which
-    the dense networks are wrong:
+    Dense networks agree. Their compressed networks predict another class for the second image, about which the dense
+    networks are wrong:
 
     >>> halves = Halves(np.array([[0, 1]] * 10), np.array([0, 2]))
     >>> found = halves.against(np.array([[0, 2]] * 10))
@@ -84,7 +85,7 @@ class Halves:
 
     def __init__(self, dense: np.ndarray, label: np.ndarray, splits: int = SPLITS) -> None:
         if len(dense) < FEWEST:
-            raise ValueError(f"{len(dense)} networks, and modal labels of halves need {FEWEST}")
+            raise ValueError(f"{len(dense)} networks, but modal labels of halves need {FEWEST}")
         self._splits = splits
         members, other_members = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
         self._others, size = other_members, members.sum(1)
@@ -92,7 +93,7 @@ class Halves:
         self._labels, votes, self._tied = leaders(members, dense)
         self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
         self._all_right = self._over_splits(self._right)
-        # A number for each split and vote share, and what all images have of each.
+        # A number for each split and vote share, with counts over all images.
         self._strata = votes[:, :splits] + (len(dense) + 1) * np.arange(splits)
         self._images = np.bincount(self._strata.ravel())
         self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:, :splits].ravel())
@@ -101,12 +102,12 @@ class Halves:
         self.placebo = self.against(dense)
 
     def against(self, second: np.ndarray) -> HalvesExemplars:
-        """Return the PIEs between each half and the networks that were made of the other half.
+        """Find the PIEs between each dense half and the networks in `second` of the other half.
 
         Parameters
         ----------
         second : (networks, images), integers
-            Row i belongs to the same dense network as row i of `dense`; `dense` itself for the placebo.
+            Predictions of compressed networks, row i made from the dense network in row i; `dense` for the placebo.
         """
         images, differ, tied = self._differing(second)
         right, untied = self._right[images], ~(self._tied[images] | tied)
@@ -127,7 +128,7 @@ class Halves:
         )
 
     def image_shares(self, second: np.ndarray) -> np.ndarray:
-        """Return the share of the splits in which each image is a PIE, (1 + groups, images)."""
+        """Compute the share of splits in which each image is a PIE, (1 + groups, images)."""
         images, differ, _ = self._differing(second)
         shares = np.zeros((differ.shape[1] // self._splits, second.shape[1]), np.float32)
         shares[:, images] = differ.reshape(len(images), len(shares), self._splits).mean(2).T
@@ -139,7 +140,7 @@ class Halves:
         return self.image_shares(self._dense)
 
     def _differing(self, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the images about which halves can differ, and where they do, and where the second's mode is tied.
+        """Find the images about which halves can differ, whether they do, and whether the second half's mode is tied.
 
         The latter two are (images, populations).
         """
@@ -152,17 +153,17 @@ class Halves:
         return images, differ, tied
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
-        """Return sums over images and splits, (1 + groups,), of values of (images, populations)."""
+        """Sum values, (images, populations), over images and splits, (1 + groups,)."""
         sums: np.ndarray = values.sum(0, dtype=float).reshape(-1, self._splits).sum(1)
         return sums
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mode of all networks, (images,), and where that of a half may be another."""
+        """Return the mode of all networks, (images,), and whether the mode of a half may differ from it."""
         label, share, _ = modes(predicted)
         return label, np.rint(share * len(predicted)) <= len(predicted) - self._least_half / 2
 
     def _matched(self, strata: np.ndarray, right: np.ndarray) -> float:
-        """Return `HalvesExemplars.matched` by the strata and right shares of the PIEs of all splits."""
+        """Compute `HalvesExemplars.matched` from the strata and accuracies of the PIEs of all splits."""
         pies = np.bincount(strata, minlength=len(self._images))
         other_images = self._images - pies
         total = self._right_by_stratum - np.bincount(strata, right, minlength=len(self._images))
@@ -171,7 +172,7 @@ class Halves:
 
 
 def most_of(counts: np.ndarray) -> tuple[float, float]:
-    """Return between which two numbers nine in ten splits lie; NaN where their counts are.
+    """Return the 5 % and 95 % quantiles of counts over splits; NaN if counts are NaN.
 
     Examples
     --------
@@ -183,33 +184,34 @@ def most_of(counts: np.ndarray) -> tuple[float, float]:
 
 
 class Counts(NamedTuple):
-    """Mean numbers of PIEs over splits: all of them, and those for which neither modal label is a tie."""
+    """Mean numbers of PIEs over splits: of all PIEs, and of those without a tied modal label."""
 
     pies: float
     untied: float
 
 
 def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
-    """Return the mean numbers of PIEs between half of one population and the other half of another.
+    """Compute mean numbers of PIEs between one half of a population and the other half of a second one.
 
-    Given the dense population twice, this is the placebo: the number of PIEs that no compression gives. Given the dense
-    and the compressed population, it is the number to hold against the placebo, because it compares as many networks.
+    If both are the dense population, this is the placebo: the number of PIEs without compression. If they are the dense
+    and the compressed population, the result is comparable with the placebo, because both compare equally many
+    networks.
 
     Parameters
     ----------
     first, second : (networks, images), integers
-        Row i of both belongs to the same dense network.
+        Predictions; row i of both belongs to the same dense network.
     splits : int
-        Number of random splits into halves; the same ones each time.
+        Number of random splits into halves, which are the same in every call.
 
     Returns
     -------
     Counts
-        NaN with fewer than ten networks, which is five a half.
+        NaN with fewer than ten networks (five per half).
 
     Examples
     --------
-    The networks of either population agree, and those of the other predict another class for the second image:
+    Networks within a population agree, but the two populations predict different classes for the second image:
 
     >>> dense, compressed = np.array([[0, 1]] * 10), np.array([[0, 2]] * 10)
     >>> exemplars_of_halves(dense, dense).pies, exemplars_of_halves(dense, compressed).pies
@@ -224,9 +226,9 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
-    """Return random splits of networks into two halves of equal size, each (splits, networks // 2).
+    """Split networks at random into two halves of equal size, each (splits, networks // 2).
 
-    The splits are the same each time. Of an odd number of networks each split leaves one out.
+    The splits are the same in every call. If the number of networks is odd, each split omits one.
     """
     order, half = _order(networks, splits), networks // 2
     return order[:, :half], order[:, half : 2 * half]
@@ -237,9 +239,10 @@ def _order(networks: int, splits: int) -> np.ndarray:
 
 
 def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Assign networks to each half, 1 or 0, each (1 + groups, splits, networks).
+    """Return the members of each half as 1 or 0, each (1 + groups, splits, networks).
 
-    First of all networks, as `halves` splits them; then without each group of networks in turn, in the same order.
+    The first entry splits all networks as `halves` does. The others omit each group of networks in turn, in the same
+    order.
     """
     order = _order(networks, splits)
     group = group_of(networks)
@@ -253,15 +256,16 @@ def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jackknife_values(values: np.ndarray) -> np.ndarray:
-    """Return values whose mean is a statistic, and whose standard error is that of the jackknife over groups.
+    """Return pseudo-values, whose mean estimates a statistic, with the jackknife's standard error over groups.
 
-    On average the jackknife's error is not too small for any statistic that takes all networks alike (Efron and Stein
-    1981). Resampling networks would be biased: a network that is there twice casts two votes for one modal label.
+    On average the jackknife's error is not too small for any statistic that is symmetric in the networks (Efron and
+    Stein 1981). Bootstrapping networks would be biased, because a network drawn twice casts two votes for one modal
+    label.
 
     Parameters
     ----------
     values : (1 + groups,)
-        The statistic of all networks, and without each group of them.
+        The statistic for all networks, then without each group of them.
 
     Returns
     -------
@@ -275,11 +279,11 @@ def jackknife_values(values: np.ndarray) -> np.ndarray:
 
 
 def jackknife_estimate(values: np.ndarray) -> tuple[float, float, float]:
-    """Return a statistic of all networks and the ends of its 95 % interval; `values` is as for `jackknife_values`.
+    """Return a statistic and the ends of its 95 % interval; `values` is as for `jackknife_values`.
 
     Examples
     --------
-    A mean of three networks, and without each: the interval is that of t for the networks 0, 3 and 6.
+    The mean of three networks with values 0, 3 and 6, and the means without each, give their t-interval.
 
     >>> [round(each, 2) for each in jackknife_estimate(np.array([3, 4.5, 3, 1.5]))]
     [3.0, -4.45, 10.45]
@@ -288,36 +292,36 @@ def jackknife_estimate(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def group_of(networks: int) -> np.ndarray:
-    """Assign each network the group that it is left out with, (networks,); of equal size as far as that goes."""
+    """Assign each network to a jackknife group, (networks,), with sizes as equal as possible."""
     return np.arange(networks) * groups(networks) // networks
 
 
 def groups(networks: int) -> int:
-    """Return how many groups of networks the jackknife leaves out in turn; none where too few networks would stay."""
+    """Return the number of groups that the jackknife omits in turn; 0 if there are too few networks."""
     return min(networks, MOST_GROUPS) if networks > _FEWEST_LEFT else 0
 
 
 def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the modal label of each population of networks, of several the highest, its votes, and where it is tied.
+    """Find the modal label of each population (the highest in a tie), its votes, and ties.
 
     Parameters
     ----------
     members : (populations, networks), float32
-        1 where a network belongs to a population, else 0.
+        1 if a network belongs to a population, else 0.
     predicted : (networks, images), integers from 0
 
     Returns
     -------
     label, votes : (images, populations), integers
     tied : (images, populations), bool
-        Whether another class has as many votes.
+        Whether another class has equally many votes.
 
     Examples
     --------
     >>> leaders(np.array([[1, 1, 1], [1, 1, 0]], np.float32), np.array([[2, 0], [2, 1], [0, 1]]))[0].tolist()
     [[2, 2], [1, 1]]
     """
-    # Small numbers: the time goes into memory. Negative ones are for what is no class.
+    # Small integers save time, which is limited by memory. They are signed because -1 marks the absence of a class.
     predicted = predicted.astype(np.min_scalar_type(-1 - int(predicted.max(initial=0))))
     contested = np.flatnonzero((predicted != predicted[0]).any(axis=0))
     label = np.repeat(predicted[0, :, np.newaxis], len(members), axis=1)
@@ -334,7 +338,7 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _candidates(predicted: np.ndarray) -> np.ndarray:
-    """Return the different classes predicted for each image, from the highest on, and then -1: (most, images)."""
+    """Return the distinct classes predicted for each image, in descending order, padded with -1: (most, images)."""
     levels = [predicted.max(axis=0)]
     while ((lower := np.where(predicted < levels[-1], predicted, predicted.dtype.type(-1))) >= 0).any():
         levels.append(lower.max(axis=0))
@@ -344,12 +348,13 @@ def _candidates(predicted: np.ndarray) -> np.ndarray:
 def _leaders(
     members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `leaders` of a block of images, by what they are predicted, (images, networks), and their candidates."""
+    """Compute `leaders` for a block of images, from predictions (images, networks) and candidates."""
     candidates = candidates[:, (candidates >= 0).any(axis=0)]
     last, bits = candidates.shape[1] - 1, (candidates.shape[1] - 1).bit_length()
     best, second = np.zeros((2, len(predicted), len(members)), np.float32)
     votes_weigh = (members * 2**bits).T
-    for rank, candidate in enumerate(candidates.T):  # votes, and behind them the place, the first being the largest
+    # Votes are in the high bits and the rank in the low ones, so that the first candidate wins ties.
+    for rank, candidate in enumerate(candidates.T):
         own = (predicted == candidate[:, np.newaxis]).astype(np.float32) @ votes_weigh
         own += last - rank
         np.maximum(second, np.minimum(best, own), out=second)

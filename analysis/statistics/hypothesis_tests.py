@@ -1,7 +1,7 @@
 """Hypothesis tests: t-tests over seeds with their effect sizes, and tests of one network's classes.
 
-Tables are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
-Algorithm". NaN stands for a value that cannot be computed, `TOO_FEW` for a permutation test without enough seeds.
+Tables are numbered as in Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
+Algorithm". A value that cannot be computed is NaN. A permutation test with too few seeds is `TOO_FEW`.
 """
 
 import warnings
@@ -26,7 +26,7 @@ TOO_FEW = "too few"
 # With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
 _SEEDS_TO_PERMUTE = 6
 _PERMUTATIONS = 9999
-_HALVINGS = 60  # an interval of length 2 becomes shorter than the distance of neighbouring floats
+_HALVINGS = 60  # so many make an interval of length 2 shorter than the distance between neighbouring floats
 
 
 def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "two-sided", family: int = 1) -> Row:
@@ -35,11 +35,11 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     Parameters
     ----------
     first, second : (seeds,)
-        Alpha of the same seeds, in the same order. A pair with a NaN is left out.
+        Alpha of the same seeds, in the same order. Pairs with a NaN are left out.
     alternative : {"two-sided", "less", "greater"}
-        How the first differs from the second: Tables 1-4 take "less" with the smaller ratio first.
+        Direction in which the first differs from the second. Tables 1-4 use "less" with the smaller ratio first.
     family : int
-        Number of tests corrected together; only `detectable_difference` depends on it.
+        Number of tests that are corrected jointly; only `detectable_difference` depends on it.
 
     Returns
     -------
@@ -47,11 +47,12 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
         `difference` (first - second) with its two-sided 95 % interval `difference_low`, `difference_high`; `statistic`,
         `dof`, `p`; `p_permutation` (sign flips); `effect_size` (d_z); `detectable_difference` (at 80 % power and level
         .05 / family); `p_equivalence` (null hypothesis: a difference beyond the margin .05); `n`, the number of pairs.
-        All but `n` and the difference are NaN with fewer than two pairs, or if all pairs differ by the same.
+        All but `n` are NaN with fewer than two pairs. All but `n` and the difference are NaN if all pairs differ by the
+        same.
 
     Examples
     --------
-    The differences are -1 and -3, their mean -2, its standard error 1:
+    The differences are -1 and -3, so their mean is -2 and its standard error 1:
 
     >>> row = paired([1, 2], [2, 5])
     >>> row["difference"], round(row["statistic"], 3), row["dof"], row["n"]
@@ -64,7 +65,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     if n < 2 or _constant(change):
         return _not_available(change.mean() if n > 1 else np.nan, n)
     mean, deviation, dof = change.mean(), change.std(ddof=1), n - 1
-    # Functions of scipy.stats would take ten times as long in a study of thousands of tests.
+    # Functions of scipy.stats take ten times as long, which matters in a study with thousands of tests.
     error = deviation / n**0.5
     below, above = special.stdtr(dof, mean / error), special.stdtr(dof, -mean / error)
     half = -special.stdtrit(dof, LEVEL / 2) * error
@@ -91,18 +92,19 @@ def independent(
     family: int = 1,
     variance: Variance = "welch",
 ) -> Row:
-    """Independent t-test of E[first] against E[second] between networks that share nothing (Tables 5-7).
+    """Independent t-test of E[first] against E[second], for independent networks (Tables 5-7).
 
     Parameters
     ----------
     first, second : (seeds of the first,), (seeds of the second,)
-        Alpha; NaN are left out.
+        Alpha of each seed. NaN are left out.
     alternative : {"two-sided", "less", "greater"}
-        How the first differs from the second: Tables 5, 6 take "greater" with the smaller model first, Table 7 "less".
+        Direction in which the first differs from the second. Tables 5 and 6 use "greater" with the smaller model first,
+        Table 7 uses "less".
     family : int
         As for `paired`.
     variance : {"welch", "pooled"}
-        Whether the two may differ in variance (Welch), or share one.
+        Whether the variances may differ (Welch) or are assumed equal.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def independent(
 
     Examples
     --------
-    Both have the variance 2, so that the standard error of the difference is sqrt(2 / 2 + 2 / 2):
+    Both have variance 2, so the standard error of the difference is sqrt(2 / 2 + 2 / 2):
 
     >>> row = independent([0, 2], [4, 6])
     >>> row["difference"], round(row["statistic"], 3), round(row["dof"], 3), row["n"]
@@ -140,19 +142,19 @@ def independent(
 
 
 def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Bonferroni and Holm p-values of one family.
+    """Correct the p-values of one family by Bonferroni and by Holm.
 
     Parameters
     ----------
     p : (tests,)
-        NaN where a test could not be made.
+        NaN if a test could not be made.
     family : int
-        Size of the family as printed; rows that are missing or NaN count as tests with p = 1.
+        Size of the family as printed. Missing tests and NaN count as tests with p = 1.
 
     Returns
     -------
     bonferroni, holm : (tests,)
-        NaN where `p` is.
+        NaN where `p` is NaN.
 
     Examples
     --------
@@ -174,7 +176,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
-    """Return p-values corrected so that the false discovery rate is controlled (Benjamini and Hochberg 1995).
+    """Correct p-values to control the false discovery rate (Benjamini and Hochberg 1995).
 
     Parameters
     ----------
@@ -194,12 +196,12 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
 
 
 def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Wilson interval of recalls.
+    """Compute Wilson's interval of recalls.
 
     Parameters
     ----------
     right, images : (...), integers
-        Number of images recognised, and of all images.
+        Number of recognised images, and of all images.
     confidence : float
         Confidence of the interval.
 
@@ -225,7 +227,7 @@ def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.9
 
 
 def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
-    """Return the two-sided p of McNemar's exact test that as many images are lost as are won.
+    """Compute the two-sided p of McNemar's exact test of equal numbers of lost and won images.
 
     Parameters
     ----------
@@ -239,7 +241,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
 
     Examples
     --------
-    One of eight coins shows heads, or fewer, or as few tails: 2 * (1 + 8) / 2^8:
+    The probability that at most one of eight coins shows heads, or at most one tails, is 2 * (1 + 8) / 2^8:
 
     >>> round(float(exact_mcnemar(lost=1, won=7)), 4), round(2 * 9 / 2**8, 4)
     (0.0703, 0.0703)
@@ -252,7 +254,7 @@ def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
 def change_interval(
     lost: ArrayLike, won: ArrayLike, images: ArrayLike, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
+    """Compute the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
 
     Parameters
     ----------
@@ -270,7 +272,7 @@ def change_interval(
 
     Examples
     --------
-    Agresti and Min (2005) print -.020 to .207 for 16 images won and 8 lost of 86:
+    Agresti and Min (2005) print -.020 to .207 for 86 images, of which 16 are won and 8 lost:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
     >>> round(float(low), 3), round(float(high), 3)
@@ -288,7 +290,7 @@ def change_interval(
 
 
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return `change_interval` of classes none of whose images changed: Wilson's, upwards and downwards.
+    """Compute `change_interval` for classes without changed images: Wilson's interval in both directions.
 
     Parameters
     ----------
@@ -306,7 +308,7 @@ def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Find the zeros of falling functions between `low` and `high`."""
+    """Find the zeros of decreasing functions between `low` and `high`."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         is_above = falling(middle) > 0
@@ -315,10 +317,10 @@ def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high
 
 
 def _tango_score(change: np.ndarray, n_lost: np.ndarray, n_won: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
+    """Compute the score statistic for the hypothesis that recall changes by `change`, in which it decreases."""
     distance = n_won - n_lost - images * change
     linear = (2 * images - n_won + n_lost) * change - n_lost - n_won
-    root = np.sqrt(np.maximum(linear**2 + 8 * images * n_lost * change * (1 - change), 0))  # rounding goes below 0
+    root = np.sqrt(np.maximum(linear**2 + 8 * images * n_lost * change * (1 - change), 0))  # may be below 0 by rounding
     share_lost = (root - linear) / (4 * images)
     variance = images * (2 * share_lost + change * (1 - change))
     score: np.ndarray = np.divide(distance, np.sqrt(variance), out=np.zeros_like(distance), where=distance != 0)
@@ -379,12 +381,12 @@ def _finite(values: ArrayLike) -> np.ndarray:
 
 
 def _constant(values: np.ndarray) -> bool:
-    """Return whether the values differ by no more than rounding, so that a t statistic would be noise."""
+    """Return whether the values differ only by rounding, so that a t statistic would be noise."""
     return bool(np.ptp(values) < 1e-9)
 
 
 def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:
-    """Return the p of the mean under random signs of the pairs' differences, over all signs if they are few."""
+    """Compute the p of the mean under random signs of the differences, over all sign vectors if they are few."""
     if len(change) < _SEEDS_TO_PERMUTE:
         return TOO_FEW
     signs = _signs(len(change))
@@ -400,7 +402,7 @@ def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:
 
 @lru_cache(maxsize=8)
 def _signs(n: int) -> np.ndarray:
-    """Return all sign vectors of n differences, or many random ones: (vectors, n)."""
+    """Return all sign vectors of n differences, or random ones if these are too many: (vectors, n)."""
     if 2**n <= _PERMUTATIONS:
         return np.array(list(product((1.0, -1.0), repeat=n)))
     pairs = np.random.default_rng(0).permuted(np.tile([1.0, -1.0], (_PERMUTATIONS, n, 1)), axis=-1)
@@ -431,12 +433,12 @@ def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.nda
 
 @lru_cache(maxsize=4096)
 def detectable_in_errors(dof: float, level: float, alternative: Alternative = "two-sided") -> float:
-    """Return the difference, in standard errors, that a t-test at this level finds with 80 % power.
+    """Compute the difference, in standard errors, that a t-test at this level detects with 80 % power.
 
     Parameters
     ----------
     dof : float
-        Degrees of freedom; infinity stands for a standard error that is known.
+        Degrees of freedom; infinite if the standard error is known.
     level : float
     alternative : {"two-sided", "less", "greater"}
 
@@ -452,6 +454,6 @@ def detectable_in_errors(dof: float, level: float, alternative: Alternative = "t
 
     critical = -special.stdtrit(dof, tail)
     with warnings.catch_warnings():
-        # With two networks and thousands of tests, scipy says that its sum ended before all digits were known.
+        # With two networks and thousands of tests, scipy warns that its series did not converge to all digits.
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(optimize.brentq(lambda true: stats.nct.sf(critical, dof, true) - POWER, 0, 3 * critical + 5))

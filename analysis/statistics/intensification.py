@@ -1,7 +1,7 @@
-"""Recall distortion: recall balance, its slopes (alpha and others), and how surely each is known.
+"""Recall distortion: recall balance, its slopes (alpha and others), and their intervals.
 
-Sections are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
-Algorithm". Arrays have the classes last; dimensions before them (seeds, cells) are carried along.
+Sections refer to Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm".
+The last axis of arrays is the classes, and results keep the axes before it (seeds, cells).
 """
 
 from statistics import NormalDist
@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.resampling import Interval, jackknife_interval
 
-# Recalls are logged as float32, whose rounding makes a root mean square below this; the smallest step of a real balance
+# A root mean square below this is rounding, because recalls are logged as float32; the smallest step of a real balance
 # is 1 / test images.
 _NO_BALANCE = 1e-7
 CHANCE_LEVEL = 0.01
 
 
 def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    """Return the normalised recall balance b = (R - A) / A (Section 4).
+    """Compute the normalised recall balance b = (R - A) / A (Section 4).
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
     Returns
     -------
     (..., classes)
-        NaN where the accuracy is 0.
+        NaN if the accuracy is 0.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
 
 
 def mean_balance(values: ArrayLike) -> np.ndarray:
-    """Return the normalised balance of a metric that has no accuracy to be centred on: precision or F1.
+    """Compute the normalised balance of a metric centred on its mean, for precision or F1.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
     Returns
     -------
     (..., classes)
-        Distance from the mean over the classes, divided by that mean; NaN where the mean is 0.
+        Deviation from the mean over the classes, divided by that mean; NaN if the mean is 0.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def mean_balance(values: ArrayLike) -> np.ndarray:
 
 
 def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Return the slope, without intercept, of recall balance after pruning on before (Section 5).
+    """Compute the slope, without intercept, of recall balance after pruning on before (Section 5).
 
     Above 1 pruning intensifies the differences between classes, below 1 it de-intensifies them. If `before` is the
     balance of the control `none`, the slope is the effect of pruning alone, without that of fine-tuning.
@@ -77,7 +77,7 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN where `before` is 0 for every class, or either holds a NaN.
+        NaN if `before` is 0 for every class, or if either has a NaN.
 
     Examples
     --------
@@ -93,9 +93,9 @@ def alpha(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def weighted_alpha(before: ArrayLike, after: ArrayLike, support: ArrayLike) -> np.ndarray:
-    """Return the slope with every class weighted by its share of the images.
+    """Compute the slope with classes weighted by their shares of the images.
 
-    Unlike `alpha` this slope needs no intercept where the classes differ in size.
+    Unlike `alpha`, this slope needs no intercept if classes differ in size.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def weighted_alpha(before: ArrayLike, after: ArrayLike, support: ArrayLike) -> n
     Returns
     -------
     (...)
-        NaN where `alpha` is.
+        NaN if `alpha` is NaN.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def weighted_alpha(before: ArrayLike, after: ArrayLike, support: ArrayLike) -> n
 
 
 def unbalanced(support: ArrayLike) -> np.ndarray:
-    """Return whether supports differ by more than 1 %, so that `weighted_alpha` is needed.
+    """Test whether supports differ by more than 1 %, so that `weighted_alpha` is needed.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def unbalanced(support: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...), bool
-        True where they differ.
+        True if they differ.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def unbalanced(support: ArrayLike) -> np.ndarray:
 
 
 def intensification_ratios(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Return the intensification ratio I of every class: balance after over balance before (Section 5).
+    """Compute the intensification ratio I of every class: balance after over balance before (Section 5).
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def intensification_ratios(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (..., classes)
-        NaN where the class was balanced before.
+        NaN if the class's balance before is 0.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def intensification_ratios(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def correlation(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Return the uncentred correlation r of the balances, which says whether the same classes stay behind.
+    """Compute the uncentred correlation r of the balances, near 1 if the same classes stay weak.
 
     `alpha` is the product of `correlation` and `spread_ratio`.
 
@@ -175,7 +175,7 @@ def correlation(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...)
-        Between -1 and 1; NaN where either balance is 0 for every class.
+        Between -1 and 1; NaN if either balance is 0 for every class.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def correlation(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Return the root mean square of the balance after over that before: above 1 the spread grew.
+    """Compute the root mean square of the balance after over that before, above 1 if the spread grew.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN where `before` is 0 for every class.
+        NaN if `before` is 0 for every class.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def spread_ratio(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 
 def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
-    """Return the lowest recall after minus the lowest recall before, which need not be of the same class.
+    """Compute the lowest recall after minus the lowest recall before, perhaps of different classes.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
     Returns
     -------
     (...)
-        Negative where the worst class fares worse after pruning.
+        Negative if the lowest recall fell.
 
     Examples
     --------
@@ -233,12 +233,12 @@ def worst_class_change(before: ArrayLike, after: ArrayLike) -> np.ndarray:
 def raw_slope(
     recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
 ) -> np.ndarray:
-    """Return the slope of the recall balance after pruning on that before, neither divided by its accuracy.
+    """Compute the slope of recall balance after pruning on before, without division by the accuracies.
 
-    `alpha` is `raw_slope` times accuracy before over accuracy after, so that it rises whenever accuracy falls. The raw
-    slope says whether classes that were weak before fell further behind (above 1) or caught up (below 1). It is the
-    product of `correlation` and `raw_spread_ratio`: if other classes are weak after pruning than before, it is below 1
-    although the differences between recalls may have grown.
+    `alpha` is `raw_slope` times accuracy before over accuracy after, so it exceeds the raw slope whenever accuracy
+    falls. The raw slope shows whether classes that were weak before fell further behind (above 1) or caught up (below
+    1). It is the product of `correlation` and `raw_spread_ratio`: if different classes are weak after pruning, it may
+    be below 1 although the differences between recalls have grown.
 
     Parameters
     ----------
@@ -250,11 +250,11 @@ def raw_slope(
     Returns
     -------
     (...)
-        NaN where every class has the accuracy as its recall.
+        NaN if the recall of every class equals the accuracy before.
 
     Examples
     --------
-    Both classes lose 20 points. Their difference is the same as before, although alpha is 4/3:
+    Both classes lose 20 points. Their difference stays the same, although alpha is 4/3:
 
     >>> round(float(raw_slope([0.9, 0.7], [0.7, 0.5], accuracy_before=0.8, accuracy_after=0.6)), 6)
     1.0
@@ -265,7 +265,7 @@ def raw_slope(
 def raw_spread_ratio(
     recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
 ) -> np.ndarray:
-    """Return the `spread_ratio` of balances that are not divided by the accuracies.
+    """Compute the `spread_ratio` of balances that are not divided by the accuracies.
 
     Parameters
     ----------
@@ -277,12 +277,12 @@ def raw_spread_ratio(
     Returns
     -------
     (...)
-        Above 1 where the differences between recalls grew, be it between the same classes or others. NaN where every
-        class has the accuracy as its recall before pruning.
+        Above 1 if the differences between recalls grew, between the same classes or others. NaN if the recall of every
+        class equals the accuracy before pruning.
 
     Examples
     --------
-    The two classes change places. Their difference is the same as before, although the raw slope is -1:
+    The two classes swap. Their difference stays the same in size, although the raw slope is -1:
 
     >>> round(float(raw_spread_ratio([0.9, 0.7], [0.5, 0.7], accuracy_before=0.8, accuracy_after=0.6)), 6)
     1.0
@@ -293,7 +293,7 @@ def raw_spread_ratio(
 def excess_loss(
     recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
 ) -> np.ndarray:
-    """Return how much more recall each class lost than the network lost accuracy.
+    """Compute each class's loss of recall minus the network's loss of accuracy.
 
     Parameters
     ----------
@@ -305,11 +305,11 @@ def excess_loss(
     Returns
     -------
     (..., classes)
-        Above 0 where the class lost more than the accuracy did. Its maximum over classes is biased upwards by noise.
+        Above 0 if the class lost more than the accuracy did. Noise biases its maximum over classes upwards.
 
     Examples
     --------
-    Accuracy falls by .1, one recall by .2:
+    Accuracy falls by .1, and one recall by .2:
 
     >>> excess_loss([0.9, 0.7], [0.9, 0.5], accuracy_before=0.8, accuracy_after=0.7).round(6).tolist()
     [-0.1, 0.1]
@@ -318,7 +318,7 @@ def excess_loss(
 
 
 def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None = None) -> np.ndarray:
-    """Return whether a network guesses, so that its alpha may be any number.
+    """Return whether networks are at chance, so that their alpha may be any number.
 
     Parameters
     ----------
@@ -332,28 +332,28 @@ def at_chance(recall: ArrayLike, accuracy: ArrayLike, support: ArrayLike | None 
     Returns
     -------
     (...), bool
-        True where the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Images of a class
-        are right independently (binomials of the classes), with the shares that a network without knowledge would
-        answer, which are proportional to its recalls. Of balanced classes the test is that of the accuracy against the
-        share of the largest class, by a binomial bound. Without supports, True where the accuracy is below
-        1.5 / classes.
+        True if the mean recall over classes is not above 1 / classes by a one-sided test at 1 %. Under the null
+        hypothesis the network names each class with a fixed probability, proportional to its recalls, so the right
+        images of each class are binomial. For balanced classes, the accuracy is tested against the share of the largest
+        class by a binomial bound. Without supports, True if the accuracy is below 1.5 / classes. Always False for a
+        single class.
 
     Examples
     --------
-    A detector that finds 90 % of a rare class knows something, though who always names the large class is right as
-    often. One that always names the large class knows nothing:
+    A detector that finds 90 % of a rare class is above chance, although always naming the large class is about as
+    accurate. A network that always names the large class is at chance:
 
     >>> at_chance([[0.955, 0.9], [1, 0]], [0.952, 0.95], support=[950, 50]).tolist()
     [False, True]
 
-    Of 10,000 balanced images a guess is right about 1,000, and in one case of a hundred about more than 1,070:
+    Guessing is right about 1,000 of 10,000 balanced images on average, and more than 1,070 in one case of a hundred:
 
     >>> at_chance(np.full((2, 10), [[0.106], [0.108]]), [0.106, 0.108], support=np.full(10, 1000)).tolist()
     [True, False]
     """
     recall, accuracy = np.asarray(recall, dtype=float), np.asarray(accuracy, dtype=float)
     classes = recall.shape[-1]
-    if classes == 1:  # of which nobody can guess wrongly
+    if classes == 1:  # a single class cannot be guessed wrongly
         return np.zeros(accuracy.shape, dtype=bool)
     if support is None:
         return np.asarray(accuracy < 1.5 / classes)
@@ -375,12 +375,12 @@ def _guesses_balanced(accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
 
 
 def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return whether networks guess, as `at_chance` says.
+    """Return whether networks are at chance, by `at_chance`.
 
     Parameters
     ----------
     label : (images,), integers
-        Class of each image. Numbers without an image are no classes.
+        Class of each image. Labels without images are ignored.
     right : (networks, images), bool
         Whether each network is right.
 
@@ -394,10 +394,10 @@ def networks_at_chance(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95) -> Interval:
-    """Estimate the slope on the part of the balance that all seeds have in common, with an interval over seeds.
+    """Estimate the slope on the part of the balance shared by all seeds, with an interval over seeds.
 
-    In `alpha`, accidents of a single network, which any further training undoes, count as de-intensification. Here the
-    balances of each network are compared with the mean balance of the other seeds.
+    `alpha` counts it as de-intensification if further training undoes the chance deviations of a single network. Here
+    the balances of each network are compared with the mean balance of the other seeds.
 
     Parameters
     ----------
@@ -409,12 +409,12 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     Returns
     -------
     Interval
-        NaN with fewer than two seeds; its ends are NaN with two.
+        NaN with fewer than two seeds. The ends are NaN with two.
 
     Examples
     --------
-    The first network is held against the balance of the second, and the second against that of the first. The numerator
-    is 2 * (2 * 1 + 1 * 3) = 10, the denominator 2 * (2 * 1 + 1 * 2) = 8:
+    The first network is compared with the balance of the second, and vice versa. The numerator is 2 * (2 * 1 + 1 * 3) =
+    10, and the denominator 2 * (2 * 1 + 1 * 2) = 8:
 
     >>> before = np.array([[1.0, -1.0], [2.0, -2.0]])
     >>> after = np.array([[1.0, -1.0], [3.0, -3.0]])
@@ -427,7 +427,7 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
 
 
 def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return numerator and denominator of `alpha_shared`: products of balances of different seeds, summed over pairs.
+    """Compute numerator and denominator of `alpha_shared`: balance products summed over pairs of seeds.
 
     Parameters
     ----------
@@ -438,7 +438,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
     -------
     totals : (2,)
     without_one : (2, seeds)
-        The same with each seed left out.
+        The same without each seed.
 
     Examples
     --------
@@ -447,7 +447,7 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
     >>> totals.tolist(), without_one[1].tolist()  # 2 * (2 * 3), 2 * (1 * 3) and 2 * (1 * 2) for each of two classes
     ([88.0, 44.0], [24.0, 12.0, 8.0])
     """
-    # The sums are over all pairs of different seeds. Without a seed they lack its pairs, as the first and as the
+    # The sums are over all ordered pairs of different seeds. Omitting a seed removes the pairs in which it is first or
     # second.
     as_first = np.array([(before * (other.sum(0) - other)).sum(1) for other in (after, before)])
     as_second = np.array([((before.sum(0) - before) * other).sum(1) for other in (after, before)])
@@ -456,9 +456,9 @@ def shared_sums(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def other_seed(balance: np.ndarray) -> np.ndarray:
-    """Return the mean alpha from each dense network to the networks of the other seeds.
+    """Compute the mean alpha from each dense network to the dense networks of other seeds.
 
-    This control needs no training: it is the alpha of pruning that remembers nothing of the network.
+    This control needs no training. It is the alpha of pruning that retains nothing of the network.
 
     Parameters
     ----------
@@ -484,6 +484,6 @@ def _difference(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
 
 
 def square(balance: np.ndarray) -> np.ndarray:
-    """Return the squares of balances, 0 where all classes are balanced up to rounding."""
+    """Square balances, with 0 if all classes are balanced up to rounding."""
     squares = np.square(balance)
     return np.where(squares.mean(-1, keepdims=True) < _NO_BALANCE**2, 0.0, squares)

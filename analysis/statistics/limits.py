@@ -1,6 +1,6 @@
-"""Gates: whether the losses of classes, and of the accuracy, are surely within limits.
+"""Gates: decide whether losses of classes and of accuracy are shown to be within limits.
 
-An upper bound decides, so that few networks or few images never help to pass.
+Upper bounds decide, so that few networks or few images never make it easier to pass.
 """
 
 import math
@@ -23,12 +23,12 @@ ACCURACY, ALPHA = "accuracy", "alpha on new images"
 EXIT_CODES: Mapping[State, int] = {"within": 0, "beyond": 3, "undecided": 4}
 
 
-# A smaller limit, in points, is rather a share.
+# A limit below this many points was probably meant as a share.
 _SMALLEST = 0.05
 
 
 class Limits(NamedTuple):
-    """Largest losses to accept beyond the control, as shares, and largest alpha; infinity is no limit."""
+    """Largest accepted losses beyond the control, as shares, and largest alpha; infinity means no limit."""
 
     class_loss: float = math.inf
     accuracy_loss: float = math.inf
@@ -60,21 +60,21 @@ class Limits(NamedTuple):
         return f"Limits to check: {', '.join(words) or 'none'}."
 
 
-# By which a study's verdict calls networks safe, unless others are given.
+# Default limits for the verdict of a study that networks are safe.
 LIMITS = Limits(class_loss=0.05, accuracy_loss=0.01)
 
 
 class Gate(NamedTuple):
-    """Whether losses are within limits, and why, in a sentence."""
+    """Whether losses are within limits, and a sentence with the reason."""
 
     state: State
     reason: str
 
 
 def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
-    """Return the exit code of several gates, and the names of those that decide it; none decides a code of 0.
+    """Return the exit code of several gates, and the names of those that decide it (empty for code 0).
 
-    A loss beyond one of them decides, and then one that is undecided.
+    A gate with a loss beyond its limit decides first, then an undecided gate.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def exit_code(gates: Mapping[str, Gate]) -> tuple[int, list[str]]:
 
 
 def exit_reason(code: int, deciding: Sequence[str]) -> str:
-    """Say what an exit code means, and which options decided it.
+    """Explain an exit code, and name the options that decided it.
 
     Examples
     --------
@@ -105,17 +105,17 @@ def exit_reason(code: int, deciding: Sequence[str]) -> str:
 
 
 def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: float | None = None) -> Limits:
-    """Return limits of losses that are given in percentage points, and one of alpha.
+    """Convert limits of losses from percentage points to shares, and check them and a limit of alpha.
 
     Raises
     ------
     StudyError
-        If a limit is below 0 or above 100, or above 0 and so small that it may be meant as a share; if that of alpha
-        is not above 0.
+        If a limit of losses is not between 0 and 100, or is so small that it may be meant as a share; or if the limit
+        of alpha is not a finite number above 0.
     """
     for name, limit in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if limit is not None and not 0 <= limit <= 100:
-            raise StudyError(f"{limit:g} is no limit: give percentage points from 0 to 100", option=name)
+            raise StudyError(f"{limit:g} is not a limit: give percentage points from 0 to 100", option=name)
         if limit is not None and 0 < limit < _SMALLEST:
             raise StudyError(
                 f"{limit:g} would be {limit:g} points, or {100 * limit:g} points if it is meant as a share: give "
@@ -123,31 +123,31 @@ def in_points(class_loss: float | None, accuracy_loss: float | None, alpha: floa
                 option=name,
             )
     if alpha is not None and not 0 < alpha < math.inf:
-        raise StudyError(f"{alpha} should be a number above 0", option="max_alpha")
+        raise StudyError(f"{alpha} must be a number above 0", option="max_alpha")
     of_class, of_accuracy = (math.inf if limit is None else limit / 100 for limit in (class_loss, accuracy_loss))
     return Limits(of_class, of_accuracy, math.inf if alpha is None else alpha)
 
 
 def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
-    """Return the loss of the accuracy and of each class, beyond the control if there is one, with its bounds.
+    """Tabulate the losses of accuracy and of each class, beyond the control if there is one, with bounds.
 
     Parameters
     ----------
     names : list of str
-        Of the classes.
+        Names of the classes.
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network before, after and, if there is one, in the control is right.
+        Whether each network is right, by side: before, after and perhaps control.
     paired : bool
         As `class_table.costs` takes it.
 
     Returns
     -------
     DataFrame, the accuracy first
-        name, support, loss; upper, its one-sided 95 % bound, which holds for all classes together, where each has the
-        level `level`; high, the upper end of its own 95 % interval; low, the lower end of the interval that holds for
-        all classes together; and the numbers of its `sample_size.Spread`.
+        name, support, loss; upper, its one-sided 95 % bound, which holds for all classes jointly, each at the level
+        `level`; high, the upper end of the 95 % interval of the single class; low, the lower end of the interval that
+        holds for all classes jointly; and the fields of its `sample_size.Spread`.
     """
     sides = right["before"], right["after"], right.get("control")
     accuracy = class_table.accuracy_loss(label, *sides, paired=paired)
@@ -161,7 +161,7 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
 
 
 def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """Return the losses of networks that were each asked about images of their own, as `losses` does.
+    """Tabulate the losses, as `losses` does, of networks that were each tested on their own images.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarra
 def _bounds(
     names: list[str], label: np.ndarray, accuracy: class_table.Losses, of_class: class_table.Losses
 ) -> pd.DataFrame:
-    """Return the losses with their bounds; those of the classes are at two levels."""
+    """Tabulate the losses with their bounds, which for classes are at two levels."""
     return pd.DataFrame(
         {
             "name": [ACCURACY, *names],
@@ -192,13 +192,13 @@ def _bounds(
 
 
 def _with_spreads(table: pd.DataFrame, losses: Sequence[class_table.Losses], networks: int) -> pd.DataFrame:
-    """Add the spread of each loss, of losses that have variances."""
+    """Add the spread of each loss that has variances."""
     spreads = [_spreads(each.variances, networks) for each in losses if each.variances]
     return table.assign(**pd.concat(spreads, ignore_index=True))
 
 
 def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
-    """Return the spread of each loss."""
+    """Tabulate the spread of each loss."""
     over_networks = np.sum([np.asarray(variance) for variance, _ in variances.networks], axis=0)
     dof = np.min([np.broadcast_to(dof, np.shape(over_networks)) for _, dof in variances.networks], axis=0)
     images = {"over_images": variances.images, "in_both": variances.in_both}
@@ -206,7 +206,7 @@ def _spreads(variances: two_way.Variances, networks: int) -> pd.DataFrame:
 
 
 def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Spread:
-    """Return the spread of single networks: that of the images, unless retraining adds to it."""
+    """Return the spread for single networks: that of the images, or NaN if retraining adds an unknown spread."""
     before, _, control = sides
     retrained = control is None or not np.array_equal(before, control)
     over_images = np.square((table["high"] - table["loss"]) / two_way.half_width(two_way.Variances(images=1.0)))
@@ -214,16 +214,16 @@ def _spread_of_one(table: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray, np.
 
 
 def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) -> Gate:
-    """Say whether losses that are not shown may be the whole recall of a class.
+    """Decide whether a loss that is not shown could be a class's whole recall.
 
     Parameters
     ----------
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     recall : (classes,)
-        Of what the losses are held against.
+        Recall in the reference, before the loss.
     loss_upper : (classes,)
-        Upper ends of the intervals of the losses. A class of which no more than `GROSS_LOSS` can be lost is left out.
+        Upper ends of the intervals of the losses. Classes with a recall of at most `GROSS_LOSS` are ignored.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def damage_gate(names: Sequence[str], recall: ArrayLike, loss_upper: ArrayLike) 
 
 
 def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Gate:
-    """Hold losses against limits.
+    """Compare losses with limits.
 
     Parameters
     ----------
@@ -249,8 +249,8 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
         As `losses` returns it.
     limits : Limits
     least_certain : float, optional
-        Given where nothing shows how far retraining alone moves classes. Nothing is then within a limit, and a loss is
-        beyond it only if it is surely above this number too.
+        Given if it is unknown how far retraining alone moves classes. Losses then never count as within a limit, and a
+        loss is beyond its limit only if it is also shown to be above this number.
 
     Returns
     -------
@@ -261,17 +261,18 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
 
 
 class Decided(NamedTuple):
-    """How losses stand to their limits.
+    """The comparison of losses with their limits.
 
     Attributes
     ----------
     state : {"within", "beyond", "undecided"}
     worst : Series, optional
-        The loss that decides: the one furthest beyond its limit, or else the one that may be.
+        The loss that decides: the one furthest beyond its limit, else the one whose bound is furthest above or nearest
+        to it.
     table : DataFrame
         The losses that have a `limit`.
     open_rows : DataFrame
-        Those that may be beyond it.
+        The losses that may be beyond their limits.
     """
 
     state: State
@@ -281,13 +282,13 @@ class Decided(NamedTuple):
 
 
 def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Decided:
-    """Decide whether losses are surely within limits: the decision of audits, `compress`, reports and `recommend`.
+    """Decide whether losses are shown to be within limits, for audits, `compress`, reports and `recommend`.
 
     Parameters
     ----------
     table : DataFrame
         name, loss, low, upper: a row for the accuracy, then one for each class, and perhaps one for alpha. A loss whose
-        upper bound is NaN may be anything.
+        upper bound is NaN may have any size.
     limits : Limits
     least_certain : float, optional
         As for `gate`.
@@ -312,7 +313,7 @@ def decide(table: pd.DataFrame, limits: Limits, least_certain: float | None = No
 
 
 def _reason(decided: Decided, classes: int) -> str:
-    """Say why losses are within their limits, beyond them, or neither, and what would decide."""
+    """Explain why losses are within limits, beyond them, or undecided, and how to decide."""
     state, worst, _, open_rows = decided
     if worst is None:
         return (
@@ -329,7 +330,7 @@ def _reason(decided: Decided, classes: int) -> str:
 
 
 class _Remedy(NamedTuple):
-    """Networks a side, or images (of each class, if `of_classes`), that would decide; None where no number would."""
+    """Networks per side, or images (per class if `of_classes`), that would decide; None if no number would."""
 
     networks: int | None
     images: int | None
@@ -337,10 +338,10 @@ class _Remedy(NamedTuple):
 
 
 def _remedy(open_rows: pd.DataFrame, classes: int) -> _Remedy | None:
-    """Count the networks or images that would decide, if losses and variances stay; None if no variance is known."""
+    """Count the networks or images that would decide if losses and variances stay; None if no variance is known."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
-        # One loss that is surely above its limit decides; it has to be sure of all classes together.
+        # A single loss shown to be above its limit decides, at a level corrected for all classes.
         first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
         margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
     else:
@@ -374,7 +375,7 @@ def _describe(remedy: _Remedy | None) -> str:
 
 
 def _rounded_up(images: float) -> int:
-    """Return a number with two digits that is no smaller."""
+    """Round up to two significant digits."""
     unit: int = 10 ** max(math.floor(math.log10(images)) - 1, 0)
     return math.ceil(images / unit) * unit
 
@@ -384,6 +385,6 @@ def _loss(row: pd.Series) -> str:
 
 
 def _bound(row: pd.Series, end: str, more: str = "") -> str:
-    """Return a bound, which is wider than the interval of the class alone."""
+    """Write a bound, and note if it holds for all classes."""
     together = "" if row["name"] == ACCURACY else " (such bounds hold for all classes at once)"
     return f"{points(row[end])} points{more}{together}"

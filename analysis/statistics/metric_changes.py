@@ -1,4 +1,4 @@
-"""What compression did to a class beside its recall: precision, false positive rate and calibration error."""
+"""Estimate changes of precision, false positive rate and calibration error of each class."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from analysis.statistics.class_table import change_bounds
 from analysis.statistics.hypothesis_tests import LEVEL
 
 PRECISION, FALSE_POSITIVE_RATE, CALIBRATION_ERROR = "precision", "false positive rate", "calibration error"
-# Of confidence, as Guo et al. (2017, Proceedings of ICML 70) divide it.
+# Number of bins of confidence, as in Guo et al. (2017, Proceedings of ICML 70).
 BINS = 15
 
 
@@ -22,12 +22,12 @@ Groups = tuple[Sequence[str], np.ndarray]
 
 
 class Answers(NamedTuple):
-    """What the networks of a side say.
+    """Answers of the networks of one side.
 
     Attributes
     ----------
     predicted : (networks, images), integers
-        The class from 0, or -1 for a class without a test image.
+        The predicted class from 0, or -1 for a class without test images.
     confidence : (networks, images), optional
         The probability of the predicted class.
     """
@@ -36,23 +36,23 @@ class Answers(NamedTuple):
     confidence: np.ndarray | None = None
 
     def of_images(self, images: np.ndarray) -> "Answers":
-        """Return the answers to some of the images."""
+        """Select the answers to some images."""
         return Answers(self.predicted[:, images], None if self.confidence is None else self.confidence[:, images])
 
 
 class _Metric(NamedTuple):
-    """A metric of the networks of a side, which is a share in each cell: a class, or a class in a group.
+    """A metric of one side's networks, as a share in each cell (a class, or a class in a group).
 
     Attributes
     ----------
     value : (networks, cells)
-        NaN where it is undefined.
+        NaN if undefined.
     cell : (networks, images), integers
-        The cell that each image adds to; -1 for none.
+        The cell to which each image contributes; -1 for none.
     part : (networks, images)
-        What the image adds to the metric of its cell, but for a number that all images of the cell have in common.
+        Contribution of the image to the metric of its cell, up to a constant common to all images of the cell.
     images : (networks, cells)
-        Number of images that the share is of.
+        Number of images in the denominator of the share.
     """
 
     value: np.ndarray
@@ -69,13 +69,13 @@ def metric_table(
     *,
     paired: bool = True,
 ) -> pd.DataFrame:
-    """Return a row for each metric and class, or for each metric, group and class.
+    """Tabulate the metrics and their changes, by class or by group and class.
 
-    Precision is the share of the images predicted as a class that are of it; 0 if there is none, as in scikit-learn.
-    The false positive rate is the share of the images of other classes that are predicted as it. The calibration error
-    is the mean distance of confidence from precision over bins of confidence, weighted by images: of the images that
-    are predicted as a class (Gupta and Ramdas 2022, International Conference on Learning Representations), or of all
-    images of a group.
+    Precision is the share of the images predicted as a class that belong to it; it is 0 if none are predicted, as in
+    scikit-learn. The false positive rate is the share of the images of other classes that are predicted as the class.
+    The calibration error is the mean distance of confidence from precision over bins of confidence, weighted by images.
+    It is computed over the images predicted as a class (Gupta and Ramdas 2022, International Conference on Learning
+    Representations), or over all images of a group.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def metric_table(
     -------
     DataFrame
         metric; class, or group and class; the metric of each side, a mean over its networks; change, after minus
-        control, or before if there is none; low, high, its 95 % interval; low_all, high_all, intervals that hold for
-        all rows together. With one network a side the intervals are over images alone.
+        control, or minus before if there is no control; low, high, its 95 % interval; low_all, high_all, intervals that
+        hold for all rows jointly. With one network per side the intervals are over images only.
 
     Examples
     --------
-    The network after says 0 of one of ten images of class 1 more than that before:
+    The network after predicts class 0 for one of ten images of class 1, and the network before for none:
 
     >>> label, after = np.repeat([0, 1], 10), np.repeat([0, 1], [11, 9])[np.newaxis]
     >>> found = metric_table(["cat", "dog"], label, {"before": Answers(label[np.newaxis]), "after": Answers(after)})
@@ -126,7 +126,7 @@ def metric_table(
 
 
 def _cell_names(names: Sequence[str], groups: Groups | None, *, is_of_group: bool) -> dict[str, np.ndarray]:
-    """Return the columns that say which class, or group and class, each cell is; none of a group has a class."""
+    """Return the columns that identify each cell by class or group; cells of whole groups have an empty class."""
     if groups is None:
         return {"class": np.array(names)}
     if is_of_group:
@@ -158,7 +158,7 @@ def _metrics(
 
 
 def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, cells: int) -> _Metric:
-    """Return the calibration error; the sign of each bin's gap is taken as known."""
+    """Compute the calibration error; its image parts treat the sign of each bin's gap as known."""
     bin_ = np.where(cell < 0, -1, cell * BINS + np.minimum((confidence * BINS).astype(np.int64), BINS - 1))
     gap = confidence - right
     signs = np.sign(_sums(bin_, gap, cells * BINS))
@@ -166,7 +166,7 @@ def _calibration(cell: np.ndarray, confidence: np.ndarray, right: np.ndarray, ce
 
 
 def _share_of(cell: np.ndarray, values: np.ndarray, cells: int, undefined: float) -> _Metric:
-    """Return the mean of the values in each cell, where a network's answers decide which images are in it."""
+    """Average values in each cell, where a network's answers determine the images of a cell."""
     images = _sums(cell, np.ones(cell.shape), cells)
     value = _sums(cell, values, cells) / np.maximum(images, 1)
     place = np.maximum(cell, 0)
@@ -175,12 +175,12 @@ def _share_of(cell: np.ndarray, values: np.ndarray, cells: int, undefined: float
 
 
 def _sums(cell: np.ndarray, values: np.ndarray, cells: int) -> np.ndarray:
-    """Return the sum of each cell's values, (networks, cells)."""
+    """Sum each cell's values, (networks, cells)."""
     return np.array([np.bincount(own + 1, each, cells + 1)[1:] for own, each in zip(cell, values, strict=True)])
 
 
 class _Estimate(NamedTuple):
-    """The mean change of a metric, (known cells,), and how sure it is; `known` has all cells."""
+    """The mean change of a metric, (known cells,), with its variances; `known` is a mask of all cells."""
 
     known: np.ndarray
     value: np.ndarray
@@ -188,7 +188,7 @@ class _Estimate(NamedTuple):
     variances: two_way.Variances
 
     def bounds(self, level: float) -> np.ndarray:
-        """Return the bounds of all cells, (2, cells)."""
+        """Compute the bounds of all cells, (2, cells), NaN for unknown cells."""
         bounds = np.full((2, len(self.known)), np.nan)
         bounds[:, self.known] = change_bounds(np.maximum(self.images, 1), self.value, self.variances, level)
         return bounds
@@ -210,17 +210,17 @@ def _estimate(start: _Metric, after: _Metric, name: str, paired: bool) -> _Estim
         in_both=np.sum([_in_both(group, images, known) for group in groups], axis=0),
     )
     changes = class_losses.of_few_images(changes, images)
-    if name != CALIBRATION_ERROR:  # which is no share of right answers
+    if name != CALIBRATION_ERROR:  # which is not a share of right answers
         changes = class_losses.moderated(changes, (first.mean(0) + second.mean(0)) / 2)
     return _Estimate(known, second.mean(0) - first.mean(0), images, changes.variances(each_class(len(images))))
 
 
-# A network's factor, the cell of each image, and what the image adds to it.
+# A network's factor, the cell of each image, and the image's contribution.
 _Part = tuple[float, np.ndarray, np.ndarray]
 
 
 def _pairs(start: _Metric, after: _Metric) -> list[list[_Part]]:
-    """Return the parts of each network after, minus those of the same network at the start."""
+    """Combine the parts of each network after with the negated parts of the same network at the start."""
     return [[*first, *second] for first, second in zip(_alone(start, -1.0), _alone(after, 1.0), strict=True)]
 
 
@@ -229,7 +229,7 @@ def _alone(metric: _Metric, sign: float) -> list[list[_Part]]:
 
 
 def _in_both(group: Sequence[Sequence[_Part]], images: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the part of the variance over images that is in that over a group of networks too, (cells,)."""
+    """Estimate the part of the variance over images that the variance over a group of networks contains, (cells,)."""
     networks = len(group)
     if networks == 1:
         return np.zeros(len(images))
@@ -239,7 +239,7 @@ def _in_both(group: Sequence[Sequence[_Part]], images: np.ndarray, known: np.nda
 
 
 def _image_variances(parts: Sequence[_Part], images: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the variance over images of the sum of parts, (cells,), for those cells that are known."""
+    """Estimate the variance over images of a sum of parts, (known cells,)."""
     from scipy import sparse  # training imports this package and must not wait for scipy
 
     own = [(np.flatnonzero((cell >= 0) & (part != 0)), factor, cell, part) for factor, cell, part in parts]

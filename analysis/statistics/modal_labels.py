@@ -1,6 +1,6 @@
-"""Modal labels: what most networks of a population predict.
+"""Modal labels: the most frequent prediction of a population of networks.
 
-As in Hooker et al., "What Do Compressed Deep Neural Networks Forget?".
+They are defined as in Hooker et al., "What Do Compressed Deep Neural Networks Forget?".
 """
 
 from itertools import pairwise
@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Networks that a modal label takes. That of two is mostly a tie.
+# Fewest networks for a modal label. With two networks, any disagreement is a tie.
 FEWEST = 5
 
 
 class Modes(NamedTuple):
-    """What most networks of a population predict for each image.
+    """The most frequent prediction of a population of networks for each image.
 
     Attributes
     ----------
     label : (..., images), integers
-        The modal label: the class that most networks predict, of several the highest.
+        The modal label: the class with the most votes, the highest one in a tie.
     share : (..., images)
-        Share of the networks that predict it.
+        Share of networks that predict the modal label.
     tied : (..., images), bool
-        Whether another class has as many votes.
+        Whether another class has equally many votes.
     """
 
     label: np.ndarray
@@ -31,16 +31,16 @@ class Modes(NamedTuple):
 
 
 def modes(predicted: np.ndarray) -> Modes:
-    """Return the modal label of each image (Section 2.3; ties go to the highest label, as in the released code).
+    """Find the modal label of each image (Section 2.3; ties go to the highest label, as in the released code).
 
     Parameters
     ----------
     predicted : (..., networks, images), integers
-        The classes that networks predict, from 0.
+        The classes predicted by the networks, from 0.
 
     Examples
     --------
-    Two networks of three predict class 2 for the first image; for the second, each predicts another class:
+    Two of three networks predict class 2 for the first image; for the second, each predicts a different class:
 
     >>> found = modes(np.array([[2, 0], [2, 1], [0, 2]]))
     >>> found.label.tolist(), found.tied.tolist()
@@ -54,8 +54,8 @@ def modes(predicted: np.ndarray) -> Modes:
 
 
 def _modes(voted: np.ndarray) -> Modes:
-    """Return the modal labels of (networks, images)."""
-    # Numbers of one byte are sorted and compared several times as fast as those of eight.
+    """Find the modal labels of votes (networks, images)."""
+    # One-byte integers are sorted and compared several times as fast as eight-byte ones.
     sorted_votes = np.sort(voted.astype(np.min_scalar_type(voted.max(initial=0))), axis=0)
     label, votes = sorted_votes[0], np.ones(sorted_votes[0].shape, dtype=np.uint16)
     is_tied, run = np.zeros(label.shape, dtype=bool), votes

@@ -1,13 +1,14 @@
-"""Variances of classes that few networks estimate, shrunk towards a common one.
+"""Moderate variances of classes: shrink those estimated from few networks towards a common variance.
 
-A few networks say little of how much one class varies, and the classes together say much. Smyth (2004, Statistical
-Applications in Genetics and Molecular Biology 3(1)) takes the variances of all as drawn from a population, whose mean
-and spread the logarithms of the estimates show. Each class then counts this population as further networks.
+A few networks estimate the variance of one class poorly, but all classes together give much information. Smyth (2004,
+Statistical Applications in Genetics and Molecular Biology 3(1)) models the variances as drawn from a population, whose
+mean and spread are estimated from the logarithms of the estimates. This population then acts like further networks for
+each class.
 
-That population is itself estimated, and from ten classes badly: with the moments of the paper one audit in ten of three
-networks a side has a false alarm. `moderated` allows for this (`expected_prior`), and lets a single class that varies
-more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do. Two
-networks hardly show which class that is, so that a second estimate is asked as well, if there is one.
+The population is itself estimated, and poorly from ten classes: with the moments of the paper, one in ten audits of
+three networks per side raises a false alarm. `moderated` allows for this (`expected_prior`), and lets a single class
+that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do.
+Because two networks hardly show which class that is, a second variance estimate is also used if there is one.
 """
 
 from collections.abc import Sequence
@@ -18,47 +19,50 @@ import numpy as np
 
 from analysis.statistics.arithmetic import quotient
 
-# Fewer classes that can move do not show how much their variances differ. benchmarks/false_alarms.py measures the rule.
+# With fewer classes that can move, the spread of variances cannot be estimated. benchmarks/false_alarms.py checks this
+# rule.
 FEWEST_CLASSES = 10
-# Most networks that the other classes count for, however equal the variances seem: a few that differ are overlooked.
+# Most degrees of freedom that the other classes add, even if variances seem equal, because a few that differ go
+# unnoticed.
 _MOST_ADDED = 8.0
-# Degrees of freedom that are lost because the common variance is estimated; benchmarks/false_alarms.py shows how many.
+# Degrees of freedom lost because the common variance is estimated, as determined by benchmarks/false_alarms.py.
 _LOST_BY_ESTIMATION = 0.25
-# The reciprocal of the degrees of freedom of the prior is anything between 0 and this, before the variances are seen.
+# A priori, the reciprocal of the prior's degrees of freedom is uniform between 0 and this.
 _LARGEST_RECIPROCAL = 2.0
-# Points of the integrals over the reciprocal and over the common variance, and how many standard errors the latter has.
+# Points of the integrals over the reciprocal and the common variance, and the latter's half range in standard errors.
 _RECIPROCALS, _VARIANCES, _ERRORS = 40, 33, 4.0
-# A smaller share of the largest variance is rounding.
+# Variances below this share of the largest are rounding.
 _ROUNDING = 1e-9
-# Of the inverse of the trigamma function, and after how many steps of Newton's method at most.
+# Precision of the inverse trigamma function, and most steps of Newton's method.
 _PRECISION, _MOST_STEPS = 1e-10, 50
 
 
 class Prior(NamedTuple):
-    """Population of variances: `dof * variance` over a chi-squared variable of `dof` degrees of freedom."""
+    """Population of variances: `dof * variance` over a chi-squared variable with `dof` degrees of freedom."""
 
     variance: float
     dof: float
 
 
 def prior(variances: np.ndarray, dof: float) -> Prior:
-    """Estimate the population of the variances by the moments of their logarithms (Smyth 2004, Section 6.2).
+    """Estimate the population of variances by the moments of their logarithms (Smyth 2004, Section 6.2).
 
     Parameters
     ----------
     variances : (classes,)
-        Estimates above 0, two or more.
+        At least two estimates, all above 0.
     dof : float
         Degrees of freedom of each.
 
     Returns
     -------
     Prior
-        With infinite degrees of freedom, and the mean of the variances, if they differ no more than chance allows.
+        If the variances differ no more than by chance, the degrees of freedom are infinite and the variance is their
+        mean.
 
     Examples
     --------
-    Numbers of limma, the authors' package for R:
+    limma, the authors' package for R, gives the same numbers:
 
     >>> found = prior(np.array([0.5, 1.3, 7.8]), 3)
     >>> round(found.variance, 6), round(found.dof, 6)
@@ -75,9 +79,9 @@ def prior(variances: np.ndarray, dof: float) -> Prior:
 
 
 def trigamma_inverse(value: float) -> float:
-    """Return the number whose trigamma function is `value`, above 0.
+    """Compute the number whose trigamma function is `value`, which is above 0.
 
-    Newton's method on the reciprocal, which is nearly a line, rises to the number (Smyth 2004, appendix).
+    Newton's method on the reciprocal, which is nearly linear, converges from below (Smyth 2004, appendix).
 
     Examples
     --------
@@ -99,27 +103,27 @@ def trigamma_inverse(value: float) -> float:
 
 
 def expected_prior(variances: np.ndarray, dof: float) -> Prior:
-    """Estimate the population of the variances with allowance for how little they show of it.
+    """Estimate the population of variances, allowing for the uncertainty of its spread.
 
-    The reciprocal of its degrees of freedom is the posterior mean, where any value between 0 and 2 is as likely before
-    the variances are seen. So the degrees of freedom stay few until the variances show that there are more.
+    The reciprocal of its degrees of freedom is a posterior mean under a uniform prior on 0 to 2. The degrees of freedom
+    therefore stay low until the variances show that there are more.
 
     Parameters
     ----------
     variances : (classes,)
-        Estimates above 0, two or more.
+        At least two estimates, all above 0.
     dof : float
         Degrees of freedom of each.
 
     Returns
     -------
     Prior
-        The variance is the posterior mean of its logarithm.
+        Its variance is the exponential of the posterior mean of the logarithm.
 
     Examples
     --------
-    Chance alone makes variances of two degrees of freedom differ more than these ten. The prior still has no more than
-    seven degrees of freedom, while the moments give infinitely many:
+    Chance alone makes variances with two degrees of freedom differ more than these ten. Nevertheless the prior has
+    fewer than seven degrees of freedom, while the moments give infinitely many:
 
     >>> found = expected_prior(np.ones(10), 2)
     >>> round(found.dof, 1), prior(np.ones(10), 2).dof
@@ -128,14 +132,14 @@ def expected_prior(variances: np.ndarray, dof: float) -> Prior:
     return _expected_prior(np.asarray(variances, dtype=float).tobytes(), dof)
 
 
-@lru_cache(maxsize=16)  # an audit asks for the same classes several times, and thousands of them take a second each
+@lru_cache(maxsize=16)  # an audit repeats calls with the same classes, and thousands of classes take a second per call
 def _expected_prior(content: bytes, dof: float) -> Prior:
     variances = np.frombuffer(content)
     grid = _grid(dof, len(variances))
     logarithms = np.log(variances)
     mean = float(logarithms.mean())
     above = (logarithms - mean) - grid.logarithms[..., np.newaxis]
-    # Each variance over the common one has an F distribution.
+    # The ratio of each variance to the common one has an F distribution.
     shares = (
         (grid.dof + dof)[:, np.newaxis]
         / 2
@@ -149,7 +153,7 @@ def _expected_prior(content: bytes, dof: float) -> Prior:
 
 
 class _Grid(NamedTuple):
-    """Degrees of freedom of the prior, (n,); logarithms of its variance, (n, m); logarithms of densities, (n,)."""
+    """Degrees of freedom of the prior, (n,); logarithms of its variance, (n, m); constants of the log density, (n,)."""
 
     dof: np.ndarray
     logarithms: np.ndarray
@@ -158,7 +162,7 @@ class _Grid(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _grid(dof: float, classes: int) -> _Grid:
-    """Return the points of the integral of `expected_prior`, with logarithms relative to the mean of the classes."""
+    """Make the grid for the integral of `expected_prior`, with logarithms relative to the mean of the classes."""
     from scipy.special import digamma, gammaln, polygamma  # training imports this package and must not wait for scipy
 
     of_prior = _RECIPROCALS / ((np.arange(_RECIPROCALS) + 0.5) * _LARGEST_RECIPROCAL)
@@ -177,7 +181,7 @@ class Moderated(NamedTuple):
 
 
 def enough_classes(recall: np.ndarray) -> bool:
-    """Return whether classes of these mean recalls, (classes,), are enough; a recall of 0 or 1 shows no variance.
+    """Return whether enough classes have a mean recall, (classes,), strictly between 0 and 1, so that they can vary.
 
     Examples
     --------
@@ -194,7 +198,7 @@ def moderated(
     least: np.ndarray | float = 0.0,
     second: np.ndarray | None = None,
 ) -> Moderated:
-    """Return variances that are shrunk towards a common one, and the degrees of freedom that each then has.
+    """Shrink variances towards a common one, and return them with their new degrees of freedom.
 
     Parameters
     ----------
@@ -203,22 +207,23 @@ def moderated(
     dof : float
         Degrees of freedom of each.
     scale : (classes,)
-        What the variances are in proportion to, but for chance. A class of scale 0 keeps its variance.
+        The true variances are assumed to be proportional to this. A class with scale 0 keeps its variance.
     least : (classes,) or float
-        Smallest variance that each class can have.
+        Smallest moderated variance of each class.
     second : (classes,), optional
-        Estimates of another variance of the same networks and of as many degrees of freedom, which chance draws apart
-        from the first. A class that varies more than the others in either is not taken as one of them.
+        Estimates of another variance of the same networks, with the same degrees of freedom and an independent error.
+        A class that varies more than the others in either estimate does not count as one of the population.
 
     Returns
     -------
     Moderated
-        Where each class has two degrees of freedom or more, the others add a quarter of one less than they count for.
-        The given variances with fewer than `FEWEST_CLASSES` classes, or if fewer than half as many vary.
+        If each class has at least two degrees of freedom, the degrees of freedom that the others add are reduced by
+        0.25. Variances are returned unchanged with fewer than `FEWEST_CLASSES` classes, or if fewer than half as many
+        vary.
 
     Examples
     --------
-    With three networks each variance has two degrees of freedom. The other classes add nearly seven:
+    With three networks each variance has two degrees of freedom, and the other classes add nearly seven:
 
     >>> found = moderated(np.array([1.0, 2.0, 3.0, 4.0] * 3), 2, np.ones(12))
     >>> found.variances[:2].round(2).tolist(), found.dof[:2].round(2).tolist()
@@ -251,25 +256,25 @@ def moderated_alone(
     scale_of_others: np.ndarray,
     priors: Sequence[Prior] | None = None,
 ) -> Moderated:
-    """Moderate each class as if it alone had another variance and the others had theirs.
+    """Moderate each class as if only this class had another variance.
 
-    The population is that of the others and of the class as it was. So it need not be estimated for each class.
+    The population is estimated from all classes without that change, so it need not be estimated anew for each class.
 
     Parameters
     ----------
     variances : (studies, classes)
-        Variance of each class if it is the one that differs.
+        Variance of each class if it is the one with another variance.
     others : (studies, classes)
-        Variances of the classes otherwise.
+        Variances of the classes without that change.
     dof : float
     scale, scale_of_others : (classes,)
-        As `moderated` takes it, of the class that differs and of the others.
+        As for `moderated`, of the class that differs and of the others.
     priors : sequence of Prior, optional
-        Of each study, if `priors_of` has estimated them before.
+        The prior of each study, if `priors_of` has already estimated them.
 
     Examples
     --------
-    Without a difference it is what `moderated` returns:
+    If the variances are equal, the result is that of `moderated`:
 
     >>> usual = np.array([1.0, 2.0, 3.0, 4.0] * 3)
     >>> alone = moderated_alone(usual[np.newaxis], usual[np.newaxis], 2, np.ones(12), np.ones(12))
@@ -299,14 +304,14 @@ def moderated_alone(
 
 
 def priors_of(variances: np.ndarray, dof: float, scale: np.ndarray) -> list[Prior]:
-    """Return the prior of each study, of variances (studies, classes); none if the classes are too few, or one is 0."""
+    """Estimate the prior of each study from variances (studies, classes); empty if classes are too few or one is 0."""
     if variances.shape[1] < FEWEST_CLASSES or not (scale > 0).all() or not (variances > 0).all():
         return []
     return [expected_prior(each, dof) for each in variances / scale]
 
 
 def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
-    """Judge by the variances themselves, as `likely_alike` does; 1 if too few of them are more than rounding."""
+    """Compute `likely_alike` from variances; return 1 if too few of them exceed rounding."""
     varying = variances > _ROUNDING * variances.max()
     if varying.sum() < FEWEST_CLASSES / 2:
         return np.ones(len(variances))
@@ -314,13 +319,13 @@ def _likely_alike_in(variances: np.ndarray, dof: float, of_prior: float) -> np.n
 
 
 def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
-    """Return how likely each class is one of the population, at least, and not one that varies more.
+    """Bound from below the probability that each class belongs to the population and does not vary more.
 
-    The tail beyond it is held against the share of classes that have as large a ratio (Phipson et al. 2016, Section
-    4.3). limma, the authors' package for R, does the same. It differs in two steps: its prior is by the moments of
-    logarithms that are cut at their quantiles, and a class that is not alike keeps a few degrees of freedom of the
-    prior. Here the prior is `expected_prior`, and such a class keeps none. So no number of limma's applies to the
-    whole, and simulations calibrate it (`benchmarks/false_alarms.py`).
+    The tail probability of its ratio is compared with the share of classes that have at least this ratio (Phipson et
+    al. 2016, Section 4.3), as in limma, the authors' package for R. limma differs in two steps: it estimates the prior
+    by moments of winsorised logarithms, and lets an outlying class keep a few degrees of freedom of the prior. Here the
+    prior is `expected_prior`, and such a class keeps none. The whole procedure therefore cannot be checked against
+    limma, and is calibrated by simulations (`benchmarks/false_alarms.py`).
 
     Parameters
     ----------
@@ -332,12 +337,12 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     Returns
     -------
     (classes,)
-        No class is less likely than one that varies more.
+        Not smaller for a class than for one that varies more.
 
     Examples
     --------
-    With two and two degrees of freedom the tail beyond a ratio x is 1 / (1 + x), so .01 beyond 99. The largest of four
-    classes stands for a share of 1/8, and .01 is .08 of it:
+    With two and two degrees of freedom, the tail beyond a ratio x is 1 / (1 + x), so it is .01 beyond 99. The expected
+    tail of the largest of four classes is 1/8, and .01 is .08 of it:
 
     >>> likely_alike(np.array([1.0, 99.0, 1.0, 3.0]), 2, 2).round(3).tolist()
     [0.8, 0.08, 0.8, 0.667]

@@ -1,4 +1,4 @@
-"""Single networks that lost most of a class, which the mean over several networks hides."""
+"""Find single networks that lost most of a class, which means over networks hide."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,39 +7,40 @@ import pandas as pd
 
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval
 
-# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py measures the rule.
+# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py checks the rule.
 GROSS_LOSS = 0.2
-# What retraining changes goes both ways, so that a loss has to be so many times the largest gain, or most of a recall.
+# Because retraining causes losses as well as gains, a loss must be this many times the largest gain, or this share of
+# the recall.
 _GAINS, _MOST = 2, 0.75
 
 
 def gross_losses(
     names: Sequence[str], label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool, tests: int
 ) -> pd.DataFrame:
-    """Return the classes of which a network alone surely lost more than `GROSS_LOSS`.
+    """Find classes whose recall in a single network is shown to have fallen by more than `GROSS_LOSS`.
 
-    A network is compared with its control, or else with the network before that it was made of. If it is not known
-    which that is, it is compared with the one of them whose recall of the class is lowest. Retraining alone moves
-    classes too, but upwards as well as downwards. So the loss is also more than twice the largest gain of any class in
-    any network, or more than three quarters of the recall.
+    A network is compared with its control or, if there is none, with the network before from which it was made. If that
+    is unknown, it is compared with the one that has the lowest recall of the class. Because retraining alone moves
+    classes up as well as down, the loss must also be more than twice the largest gain of any class in any network, or
+    more than three quarters of the recall.
 
     Parameters
     ----------
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network before, after and, if there is one, in the control is right.
+        Whether each network is right, by side: before, after and perhaps control.
     paired : bool
-        As `class_table.costs` takes it. A single network before is that of all after.
+        As for `class_table.costs`. A single network before is paired with all after.
     tests : int
-        Networks after times classes: the 5 % are divided by it.
+        Number of networks after times number of classes, by which the level of 5 % is divided.
 
     Returns
     -------
     DataFrame, the largest loss first
-        network (its place after, from 1), name, loss, and low, the lower end of its interval over images.
+        network (its number in `after`, from 1), name, loss, and low, the lower end of its interval over images.
 
     Examples
     --------
@@ -76,7 +77,7 @@ def gross_losses(
 
 
 def _references(label: np.ndarray, right: Mapping[str, np.ndarray], *, paired: bool) -> np.ndarray:
-    """Return the networks that those after are compared with, (networks, images)."""
+    """Return the reference of each network after, (networks, images)."""
     start, after = right.get("control", right["before"]), right["after"]
     if len(start) == 1 or (paired and len(start) == len(after)):
         return np.broadcast_to(start, after.shape)

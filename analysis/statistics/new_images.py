@@ -1,8 +1,8 @@
-"""The slope that new images of the same kind would show, and how surely it is known.
+"""Estimate the slope for new images of the same kind, with intervals.
 
-The balances before and after pruning come from the same test images. Noise of these images is therefore in both
-balances, and biases `alpha`. Halves of the test images have independent noise; `alpha_new` is the limit of the slope
-between halves, over all splits.
+The balances before and after pruning come from the same test images, so both contain the noise of these images, which
+biases `alpha`. Because halves of the test images have independent noise, `alpha_new` is the limit of the slope between
+halves, over all splits.
 """
 
 from typing import NamedTuple
@@ -23,12 +23,10 @@ def alpha_new(
     *,
     confidence: float = 0.95,
 ) -> Interval:
-    """Estimate the slope that new images of the same kind would show, from recalls alone, with an interval over seeds.
+    """Estimate the slope for new images from recalls alone, with an interval over seeds.
 
-    The balances before and after come from the same test images. Noise of these images is therefore in both balances,
-    and biases `alpha`. Halves of the test images have independent noise; the estimate is the limit over all splits into
-    halves. The interval is for new seeds on these test images. If predictions are known, `alpha_new_from_predictions`
-    gives one for new images too.
+    The estimate is corrected for the noise of the test images, as the module explains. The interval is for new seeds on
+    these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new images too.
 
     Parameters
     ----------
@@ -44,14 +42,14 @@ def alpha_new(
     Returns
     -------
     Interval
-        The estimate is a sum of numerators over seeds divided by a sum of denominators, not a mean of ratios. It is NaN
-        if a class has a single image.
+        The estimate is the sum of numerators over seeds divided by the sum of denominators, not a mean of ratios. It is
+        NaN if a class has a single image.
 
     Examples
     --------
-    Four images a class, recalls 1 and .5 before, .75 and .25 after, right after only where right before. The squares of
-    B sum to 1/8, the products of B and B_t to 1/8, the noise in them to 1/24 and 1/48; A / A_t is .75 / .5. So the
-    slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+    With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and every image right after is also
+    right before. The squares of B sum to 1/8, the products of B and B_t to 1/8, and the noise in them to 1/24 and 1/48;
+    A / A_t is .75 / .5. So the slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -66,9 +64,9 @@ def alpha_new(
 def new_image_sums(
     before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray, *, raw: bool = False
 ) -> np.ndarray:
-    """Return the numerator and the denominator of `alpha_new` and the sum of squares, of every seed.
+    """Compute numerator and denominator of `alpha_new`, and the sum of squares, for every seed.
 
-    Numerator and denominator have the expectations that they would have over new images.
+    Numerator and denominator have the same expectations as over new images.
 
     Parameters
     ----------
@@ -77,7 +75,7 @@ def new_image_sums(
     support : (classes,)
         Number of test images of each class.
     raw : bool
-        Whether the balances are not divided by the accuracies, as for `raw_slope`.
+        Whether to leave balances undivided by the accuracies, as for `raw_slope`.
 
     Returns
     -------
@@ -85,7 +83,7 @@ def new_image_sums(
 
     Examples
     --------
-    The network of the example of `alpha_new`, whose balances are divided by the accuracies .75 and .5:
+    For the network in the example of `alpha_new`, the balances are divided by the accuracies .75 and .5:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> sums = new_image_sums(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -119,7 +117,7 @@ def alpha_new_from_predictions(
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
     confidence : float
-        The interval covers at least as often, for any number of networks (`two_way.half_width`).
+        Confidence of the interval, which is conservative for any number of networks (`two_way.half_width`).
 
     Returns
     -------
@@ -128,7 +126,7 @@ def alpha_new_from_predictions(
 
     Examples
     --------
-    Pruning that changes no prediction has the slope 1 on any images:
+    Pruning that changes no prediction has slope 1 on any images:
 
     >>> label = np.repeat([0, 1], 100)
     >>> right = np.arange(200)[np.newaxis] % np.where(label, 2, 10) > 0  # recalls .9 and .5
@@ -140,17 +138,17 @@ def alpha_new_from_predictions(
 
 
 class SlopeParts(NamedTuple):
-    """Parts of `alpha_new` of every network.
+    """Parts of `alpha_new` for every network.
 
     Attributes
     ----------
     sums : (3, networks)
         Numerators, denominators and sums of squares, as `new_image_sums` returns them.
     moves : (2, networks, images), optional
-        How far each image moves numerator and denominator. The squares of a network's row sum to the variance over
+        Influence of each image on numerator and denominator. The squares of a network's row sum to the variance over
         images.
     pairs : (2, networks, 2, networks), optional
-        The part of the covariances over images that the products of the moves count twice (`pair_covariances`).
+        The part of the covariances over images that products of the moves count twice (`pair_covariances`).
     """
 
     sums: np.ndarray
@@ -158,7 +156,7 @@ class SlopeParts(NamedTuple):
     pairs: np.ndarray | None = None
 
     def of(self, networks: np.ndarray) -> "SlopeParts":
-        """Return the parts of some networks."""
+        """Select the parts of some networks."""
         return SlopeParts(
             self.sums[:, networks],
             None if self.moves is None else self.moves[:, networks],
@@ -167,7 +165,7 @@ class SlopeParts(NamedTuple):
 
 
 class PooledSlope(NamedTuple):
-    """`alpha_new` of several networks together, and how far each network and each image moves it.
+    """`alpha_new` pooled over several networks, with the influence of each network and each image.
 
     Attributes
     ----------
@@ -176,13 +174,13 @@ class PooledSlope(NamedTuple):
     pseudo_values : (networks,)
         Jackknife pseudo-values of the estimate.
     moves : (networks, images), optional
-        How far each image moves the part that each network has in the estimate, times the number of networks.
+        Influence of each image on each network's part of the estimate, times the number of networks.
     pairs : (networks, networks), optional
-        The part of the covariances of these moves that their products count twice. None for one network.
+        The part of the covariances that products of these moves count twice. None for one network.
     denominator : float
-        Mean over the networks.
+        Mean denominator over the networks.
     denominator_variances : two_way.Variances
-        Of that mean.
+        Variances of that mean.
     """
 
     estimate: float
@@ -199,7 +197,7 @@ class PooledSlope(NamedTuple):
         return two_way.variances(self.pseudo_values, self.moves, self.pairs)
 
     def identified(self, level: float = two_way.LEVEL) -> bool:
-        """Return whether the interval of the denominator lies above 0; if not, the slope may be anything."""
+        """Return whether the interval of the denominator is above 0; if not, the slope may have any value."""
         return bool(self.denominator - two_way.half_width(self.denominator_variances, level) > 0)
 
     def interval(self, confidence: float) -> Interval:
@@ -216,12 +214,12 @@ class PooledSlope(NamedTuple):
 
 
 def pooled_slope(parts: SlopeParts) -> PooledSlope:
-    """Return the ratio of the sums of numerators and denominators over the networks.
+    """Compute the ratio of the sums of numerators and denominators over the networks.
 
     Parameters
     ----------
     parts : SlopeParts
-        Of at least one network.
+        Parts of at least one network.
 
     Returns
     -------
@@ -242,7 +240,8 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    # With one network the interval has a normal quantile alone, and would be too narrow far in the tails of a ratio.
+    # For one network the pairs' part is kept, because the interval uses only a normal quantile, which is too narrow far
+    # in the tails of a ratio.
     if parts.pairs is not None and len(numerators) > 1:
         pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
@@ -259,10 +258,10 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
 def slope_parts(
     label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, raw: bool = False, paired: bool = True
 ) -> SlopeParts:
-    """Return the parts of `alpha_new` from predictions, with how far each image moves them.
+    """Compute the parts of `alpha_new` from predictions, with the influence of each image.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. An image moves a part by as much as the part changes if the image is left out.
+    right before, after, and both. The influence of an image is the change of a part if the image is omitted.
 
     Parameters
     ----------
@@ -271,9 +270,9 @@ def slope_parts(
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
     raw : bool
-        Whether the balances are not divided by the accuracies, as for `raw_slope`.
+        Whether to leave balances undivided by the accuracies, as for `raw_slope`.
     paired : bool
-        Whether `pairs` are there, which take most of the time.
+        Whether to compute `pairs`, which take most of the time.
 
     Returns
     -------
@@ -289,7 +288,7 @@ def slope_parts(
     """
     images = np.bincount(label)
     index, support = (np.cumsum(images > 0) - 1)[label], images[images > 0]
-    # Of each network's images, which class and state they have, (networks, images), and how many have each.
+    # Class and state of each network's images, (networks, images), and counts of each.
     states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
     counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
     before, after, right_both = (counts[..., states_right].sum(-1) / support for states_right in ([1, 3], [2, 3], [3]))
@@ -307,18 +306,19 @@ def slope_parts(
 def moves_by_state(
     before: np.ndarray, after: np.ndarray, both: np.ndarray, sums: np.ndarray | None, support: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far an image of each class moves numerator and denominator, each (networks, classes, states).
+    """Compute an image's influence on numerator and denominator by class and state, each (networks, classes, states).
 
-    The states are: wrong before and after, right before alone, right after alone, right before and after. `sums`, as
-    `new_image_sums` returns them, are needed where balances are divided by accuracies, which each image moves too.
-    Without them a move is what leaving the image out changes, times the support less 1.
+    The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
+    `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
+    these. Without them, a move is the change from omitting the image, up to a scale by which the squares sum to
+    variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
-    # In a class of two images all products with this weight are 0.
+    # In a class of two images, all products with this weight are 0.
     noise = 2 * _noise_weights(share) / np.maximum(support - 2.0, 1.0)
     balance, balance_after = before - accuracy, after - accuracy_after
-    # Each class's recall moves its own balance, and through the accuracy those of all classes.
+    # Each class's recall affects its own balance, and the balances of all classes through the accuracy.
     centred, centred_after = (b - share * b.sum(1, keepdims=True) for b in (balance, balance_after))
     by_before, by_after = centred_after + noise * after, centred + noise * before
     by_both = np.broadcast_to(-noise, before.shape)
@@ -344,18 +344,18 @@ def moves_by_state(
 
 
 def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return the covariances over images of the part that pairs of images have in numerators and denominators.
+    """Compute covariances over images of the contribution of image pairs to numerators and denominators.
 
-    Numerators and denominators are sums of products of the answers to two images. If the recalls of the class are
-    subtracted from the answers, the products of two images of the same class are the part of these pairs. The jackknife
-    counts its variance twice, once for each image (Efron and Stein 1981, Annals of Statistics 9). Pairs from different
-    classes are left out: their share is 1 / classes.
+    Numerators and denominators are sums of products of the answers to two images. If the recall of the class is
+    subtracted from the answers, the products of two images of the same class are the contribution of these pairs. The
+    jackknife counts its variance twice, once for each image (Efron and Stein 1981, Annals of Statistics 9). Pairs from
+    different classes are ignored, because their share is only about 1 / classes.
 
     Parameters
     ----------
     answers : (2, networks, images)
         Whether each network is right after pruning (for the numerators) and before pruning (for the denominators),
-        divided by the accuracy if the balances are.
+        divided by the accuracy if the balances are divided by it.
     index, support : (images,), (classes,)
         Class of each image, and number of images of each class.
 
@@ -372,13 +372,13 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
     products = np.array([own @ own.T for own in by_class]).reshape(-1, 2, count, 2, count)
     all_pairs = (products[:, 1:, :, 1:] * products + products[:, 1:] * products[:, :, :, 1:]) / 2
-    itself = (centred * centred[1]).reshape(-1, images)  # an image with itself is no pair
-    # In the memory of `centred`: to get more of it takes longer than to compute.
+    itself = (centred * centred[1]).reshape(-1, images)  # an image with itself is not a pair
+    # The memory of `centred` is reused, because allocating more takes longer than computing.
     weighted = np.multiply(itself, np.repeat(weights, support), out=centred.reshape(-1, images))
     without = weighted @ itself.T
     return np.asarray(np.tensordot(weights, all_pairs, 1) - without.reshape(2, count, 2, count))
 
 
 def _noise_weights(share: np.ndarray) -> np.ndarray:
-    """Return the weight of each class's noise, (classes,), in a sum of products of balances."""
+    """Compute the weight of each class's noise, (classes,), in a sum of products of balances."""
     return np.asarray(1 - 2 * share + len(share) * share**2)

@@ -1,8 +1,8 @@
-"""Whether PIEs over-index on groups of images: a group's share of them over its share of all images, beside a placebo.
+"""Measure over-indexing of PIEs on groups: share among PIEs over share among all images, with a placebo.
 
-Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that few training images have. Images of such
-groups are also those that two dense populations dispute. So the index between halves of a population and what was made
-of it stands beside that between two dense halves, the placebo.
+Hooker et al. (2019, Section 3.2) find that PIEs over-index on attributes that are rare in training. However, two dense
+populations also disagree more on such images. The index between dense and compressed halves is therefore compared with
+that between two dense halves, the placebo.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from analysis.statistics.halves import jackknife_estimate
 
 
 def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
-    """Return each group's share of the chosen images over its share of all images.
+    """Compute each group's share of the chosen images over its share of all images.
 
     Parameters
     ----------
     chosen : (..., images)
-        How often each image is chosen, from 0 to 1.
+        Frequency with which each image is chosen, from 0 to 1.
     group_index : (images,), integers
         The group of each image, from 0; every group has an image.
 
@@ -28,7 +28,7 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Half of the images are of the second group, and then three of the four chosen ones:
+    Half of all images are in the second group. It has two of the four chosen images, and then three:
 
     >>> index(np.array([0, 0, 1, 1, 1, 1, 0, 0]), np.array([0] * 4 + [1] * 4)).tolist()
     [1.0, 1.0]
@@ -42,7 +42,7 @@ def index(chosen: np.ndarray, group_index: np.ndarray) -> np.ndarray:
 
 
 def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray) -> pd.DataFrame:
-    """Return the index of each group among PIEs between halves, beside that of the placebo.
+    """Tabulate the index of each group among PIEs between halves, and that of the placebo.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def over_indexing(pies: np.ndarray, placebo: np.ndarray, group_index: np.ndarray
     Returns
     -------
     DataFrame, one row per group
-        images; pies and pies_placebo, mean numbers of PIEs of a split; index, index_placebo and index_minus_placebo,
-        each with its 95 % interval (`_low`, `_high`) by the jackknife over groups of networks. NaN without any PIE.
+        images; pies and pies_placebo, mean numbers of PIEs per split; index, index_placebo and index_minus_placebo,
+        each with its 95 % interval (`_low`, `_high`) by the jackknife over groups of networks. NaN without PIEs.
     """
     shares = {"": pies, "_placebo": placebo}
     indices = {ending: index(each, group_index) for ending, each in shares.items()}

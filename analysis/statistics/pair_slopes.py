@@ -1,4 +1,4 @@
-"""Slopes of the pairs of a network before and after compression, and what became of the differences between classes."""
+"""Compute slopes of pairs of networks before and after compression, and test if class gaps stayed the same."""
 
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ from analysis.statistics.resampling import Interval, mean_interval
 
 
 class Slopes(NamedTuple):
-    """Slopes of the pairs of a network before and after; NaN where they are undefined or not asked for.
+    """Slopes of pairs of networks before and after; NaN if undefined or not needed.
 
     Attributes
     ----------
     n : int
-        Pairs whose alpha is defined. All else is about these pairs.
+        Number of pairs whose alpha is defined. All other values are for these pairs.
     alpha, low, high : float
         Mean of alpha, and its interval over networks.
     raw_slope, raw_slope_low, raw_slope_high : float
@@ -36,10 +36,10 @@ class Slopes(NamedTuple):
     new, raw_new : Interval, optional
         Alpha and raw slope for new images and, with several pairs, new networks.
     spread_new : Interval, optional
-        The same of `raw_spread_ratio`.
+        The same for `raw_spread_ratio`.
     unchanged : Interval, optional
-        Interval of the raw slope on new images at 90 %, if it lies within `MARGIN` of 1 and that of the spread does
-        too: a test of equivalence.
+        The 90 % interval of the raw slope on new images, if both this and that of the spread are within `MARGIN` of 1
+        (a test of equivalence).
     """
 
     n: int
@@ -59,17 +59,17 @@ class Slopes(NamedTuple):
 
 
 def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
-    """Return the slopes of the pairs of networks.
+    """Compute the slopes of pairs of networks.
 
     Parameters
     ----------
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right; none of them guesses, and there may be none. A single network before is paired
-        with each one after.
+        Whether each network is right. None may be at chance, and there may be no networks. A single network before is
+        paired with each one after.
     notes : list of str
-        Gets a sentence on the pairs that have no slope.
+        A sentence on pairs without a slope is appended.
     """
     if not len(after):
         return Slopes(0)
@@ -94,7 +94,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(label, before, after, raw=True))
     squares = pooled_slope(_squares(label, before, after))
-    # Two one-sided tests at LEVEL are an interval at 1 - 2 LEVEL.
+    # Two one-sided tests at LEVEL correspond to an interval with confidence 1 - 2 LEVEL.
     narrower = raw_new.interval(1 - 2 * LEVEL)
     unchanged = narrower.identified and _near_1(narrower) and _near_1(_root(squares.interval(1 - 2 * LEVEL)))
     return Slopes(
@@ -116,7 +116,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
 
 
 def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
-    """Return the sums of squares of the balances after and before, as numerators and denominators of a slope."""
+    """Make parts of a slope whose numerators and denominators are the squared balances after and before."""
     of_before, of_after = (slope_parts(label, right, right, raw=True, paired=False) for right in (before, after))
     assert of_before.moves is not None
     assert of_after.moves is not None
@@ -125,7 +125,7 @@ def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeP
 
 
 def _root(squares: Interval) -> Interval:
-    """Return the square root of an estimate and its interval."""
+    """Take the square root of an estimate and its interval."""
     estimate, low, high = np.sqrt(np.maximum(squares[:3], 0)).tolist()
     return squares._replace(estimate=estimate, low=low, high=high)
 
@@ -139,5 +139,5 @@ def _balances(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[
 
 
 def _recalls(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, (seeds, classes), from whether each image is right, (seeds, images)."""
+    """Compute recalls, (seeds, classes), from whether each image is right, (seeds, images)."""
     return np.array([np.bincount(label, network) for network in right]) / np.bincount(label)

@@ -1,17 +1,17 @@
-"""Choices between networks by several goods: unfairness over classes, Pareto fronts, and a value of each point."""
+"""Choose between networks by several goods: unfairness over classes, Pareto fronts, and values of points."""
 
 import numpy as np
 
 
 def spread(recalls: np.ndarray) -> np.ndarray:
-    """Return unfairness as the greatest minus the lowest recall of a class (Paganini 2020, Section 4.2, Figure 4a).
+    """Compute unfairness as the highest minus the lowest recall of a class (Paganini 2020, Section 4.2, Figure 4a).
 
-    Where recalls are noisy it is too large, and the more so the more classes there are.
+    Noise of the recalls biases it upward, and more so with many classes.
 
     Parameters
     ----------
     recalls : (..., classes)
-        A class that a network does not have is NaN.
+        Recalls, NaN for classes that a network does not have.
 
     Returns
     -------
@@ -22,9 +22,9 @@ def spread(recalls: np.ndarray) -> np.ndarray:
 
 
 def below_mean(recalls: np.ndarray) -> np.ndarray:
-    """Return unfairness as the mean minus the lowest recall of the classes (Paganini 2020, Figure 4b).
+    """Compute unfairness as the mean minus the lowest recall of the classes (Paganini 2020, Figure 4b).
 
-    Parameters and result are those of `spread`.
+    Parameters and result are as for `spread`.
     """
     difference: np.ndarray = np.nanmean(recalls, axis=-1) - np.nanmin(recalls, axis=-1)
     return difference
@@ -33,13 +33,13 @@ def below_mean(recalls: np.ndarray) -> np.ndarray:
 def front(goods: np.ndarray) -> np.ndarray:
     """Find the Pareto front: the points that no other point dominates.
 
-    A point dominates another if it is at least as large in every good and larger in one. Of equal points none dominates
-    the other, so that all of them or none are on the front.
+    A point dominates another if it is at least as large in every good and larger in one. Equal points do not dominate
+    each other, so either all or none of them are on the front.
 
     Parameters
     ----------
     goods : (points, goods)
-        The more of each the better. A point with a NaN is never on the front, and dominates none.
+        Larger values are better. A point with a NaN is never on the front, and dominates no other.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def front(goods: np.ndarray) -> np.ndarray:
 
 
 def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -> np.ndarray:
-    """Return the value of points: sparsity minus `fairness_value` times unfairness.
+    """Compute the value of points: sparsity minus `fairness_value` times unfairness.
 
-    Paganini (2020, Section 4.2) takes 100 as an example: fairness is worth a hundred times as much as sparsity.
+    Paganini (2020, Section 4.2) uses 100 as an example, so that fairness is worth a hundred times as much as sparsity.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -
 
 
 def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Find the points of the greatest value; several if they are worth the same to nine decimals.
+    """Find the points with the greatest value, several if their values are equal to nine decimals.
 
     Parameters
     ----------

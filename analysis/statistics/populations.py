@@ -1,6 +1,6 @@
-"""Two populations of networks, dense and compressed: what most of each predict, and which classes they differ in.
+"""Compare a dense and a compressed population of networks, by modal labels and by classes.
 
-Definitions are those of Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Sections 2.2 and 2.3.
+Definitions follow Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Sections 2.2 and 2.3.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,19 @@ from analysis.statistics.modal_labels import Modes, modes
 
 Measure = Literal["difference", "ratio"]
 
-# So many votes, one for each image and class, are counted at a time.
+# Number of votes, one per image and class, that are counted at a time.
 _VOTES = 2**20
-# A t-test of classes takes so many a side.
+# Fewest networks per side for a t-test of classes.
 FEWEST_TESTED = 2
 
 
 class Exemplars(NamedTuple):
-    """Pruning identified exemplars: the images whose modal label is another in the compressed population.
+    """Pruning identified exemplars: images whose modal label differs between the two populations.
 
     Attributes
     ----------
     dense, compressed : Modes
-        Of every image.
+        Modes of every image.
     identified : (images,), bool
         Whether the modal labels differ.
     """
@@ -55,12 +55,12 @@ class Exemplars(NamedTuple):
 
 
 def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
-    """Return the pruning identified exemplars of two populations (PIEs, Section 2.3).
+    """Find the pruning identified exemplars of two populations (PIEs, Section 2.3).
 
     Parameters
     ----------
     dense, compressed : (networks, images), integers
-        What the networks of each population predict. The populations may differ in size.
+        Predictions of the networks of each population. The populations may differ in size.
 
     Examples
     --------
@@ -72,12 +72,12 @@ def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
 
 
 def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
-    """Return the exemplars by the prediction of most networks of each population, as `exemplars` does."""
+    """Find the exemplars from the modes of both populations, as `exemplars` does."""
     return Exemplars(dense, compressed, dense.label != compressed.label)
 
 
 def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return how often a network of one population and one of another predict different classes.
+    """Compute how often a network of one population and one of another predict different classes.
 
     Unlike a modal label, the share uses every vote.
 
@@ -88,7 +88,7 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns
     -------
     (images,)
-        Share of all pairs of a network of the first and one of the second.
+        Share of pairs that differ, among all pairs of a network of the first and one of the second.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _disagreement(first: np.ndarray, second: np.ndarray, classes: int) -> np.nda
 
 
 def disagreement_within(predicted: np.ndarray) -> np.ndarray:
-    """Return how often two different networks of one population predict different classes.
+    """Compute how often two networks of one population predict different classes.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
     Returns
     -------
     (images,)
-        Share of all pairs of two networks; NaN with one network.
+        Share of pairs of networks that differ; NaN with one network.
 
     Examples
     --------
@@ -133,28 +133,28 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
 
 
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
-    """Return the accuracy on images that are no PIEs, if their vote shares were distributed as those of the PIEs.
+    """Compute the accuracy on images other than PIEs, weighted to the vote shares of the PIEs.
 
-    At most one of two modal labels is right, so that dense networks are less often right on PIEs by construction.
-    Images on which as many dense networks agree are the fair comparison.
+    Dense networks are less accurate on PIEs by construction, because at most one of two modal labels is right. A fair
+    comparison is with images on which equally many dense networks agree.
 
     Parameters
     ----------
     right : (images,)
-        Share of the networks that are right about an image.
+        Share of the networks that are right about each image.
     share : (images,)
         Vote share of the dense modal label.
     identified : (images,), bool
-        Whether an image is a PIE.
+        Whether each image is a PIE.
 
     Returns
     -------
     float
-        Mean over PIEs; a PIE without another image of its vote share is left out. NaN if none is left.
+        Mean over PIEs. PIEs whose vote share no other image has are left out. NaN if none is left.
 
     Examples
     --------
-    The PIE has the vote share .6, as one other image has:
+    The PIE and one other image have vote share .6:
 
     >>> matched_share(np.array([0.4, 0.6, 1.0]), np.array([0.6, 0.6, 1.0]), np.array([True, False, False]))
     0.6
@@ -169,27 +169,27 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
 
 
 class ClassSignificance(NamedTuple):
-    """A test per class of whether compression changed it otherwise than the accuracy.
+    """A test for each class of whether its recall changed differently from the accuracy.
 
     Attributes
     ----------
     difference : (classes,)
         Mean recall of the compressed networks minus that of the dense ones.
     normalised_difference : (classes,)
-        The difference over the mean dense recall; NaN where that is 0.
+        The difference divided by the mean dense recall; NaN if that is 0.
     shift : (classes,)
-        How much the compared quantity (recall minus accuracy, or recall over accuracy) grew.
+        Growth of the compared quantity (recall minus accuracy, or recall over accuracy).
     statistic, dof, p : (classes,)
         Welch's two-sided t-test; NaN if neither population varies.
     p_holm, p_bh : (classes,)
-        The same corrected over the classes by Holm, and by Benjamini and Hochberg.
+        p corrected over the classes by Holm, and by Benjamini and Hochberg.
     p_paired, p_paired_holm : (classes,)
-        Two-sided paired t-test, and the same corrected by Holm; NaN if the populations are not pairs. Networks of the
-        same seeds share most of what they get wrong, which Welch's test takes for noise.
+        p of the two-sided paired t-test, and the same corrected by Holm; NaN if the populations are not pairs. Networks
+        of the same seeds share most of their errors, which Welch's test treats as noise.
     p_moderated, p_moderated_holm : (classes,)
-        The paired test of pairs, or Welch's of others, with variances moderated as those of an audit
-        (`class_losses.moderated`), and the same corrected by Holm. It decides. With fewer than ten classes the
-        variances are the plain ones.
+        p of the paired test for pairs, else of Welch's, with moderated variances as in an audit
+        (`class_losses.moderated`), and the same corrected by Holm. Reports decide by this test. With fewer than ten
+        classes the variances are not moderated.
     """
 
     difference: np.ndarray
@@ -207,17 +207,17 @@ class ClassSignificance(NamedTuple):
 
     @property
     def significant(self) -> np.ndarray:
-        """Whether the paper calls a class significant: p at most .05, not corrected; (classes,), bool."""
+        """Whether a class is significant as in the paper: uncorrected p at most .05; (classes,), bool."""
         return self.p <= LEVEL
 
     @property
     def significant_paired(self) -> np.ndarray:
-        """Whether a class is significant by the paired test, not corrected; (classes,), bool."""
+        """Whether a class is significant by the uncorrected paired test; (classes,), bool."""
         return self.p_paired <= LEVEL
 
     @property
     def significant_moderated(self) -> np.ndarray:
-        """Whether a class is significant by the moderated test, not corrected; (classes,), bool."""
+        """Whether a class is significant by the uncorrected moderated test; (classes,), bool."""
         return self.p_moderated <= LEVEL
 
 
@@ -230,7 +230,7 @@ def class_significance(
     paired: bool = False,
     measure: Measure = "difference",
 ) -> ClassSignificance:
-    """Test each class for a change of its recall that differs from the change of the accuracy (Section 2.2).
+    """Test whether each class's change of recall differs from the change of accuracy (Section 2.2).
 
     Parameters
     ----------
@@ -240,12 +240,12 @@ def class_significance(
     paired : bool
         Whether row i of both belongs to the same dense network.
     measure : {"difference", "ratio"}
-        What is compared: recall minus accuracy, as in the text and the released code, or recall over accuracy, as
-        equations 1 and 2 have it.
+        Compared quantity: recall minus accuracy, as in the text and the released code, or recall over accuracy, as in
+        equations 1 and 2.
 
     Examples
     --------
-    The first class falls by .2 in both networks and the accuracy by .1. A constant sample has no t-test:
+    The recall of the first class falls by .2 in both networks, and the accuracy by .1:
 
     >>> dense, compressed = np.array([[0.8, 0.8], [0.9, 0.9]]), np.array([[0.6, 0.8], [0.7, 0.9]])
     >>> found = class_significance(dense, compressed, dense.mean(1), compressed.mean(1))
@@ -281,21 +281,21 @@ def class_significance(
 
 
 def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
-    """Return how many classes a test calls significant, and how much the most changed of them changed.
+    """Count the classes that a test finds significant, and find the largest shift among them.
 
     Parameters
     ----------
     test : str
         `paired` or `moderated`.
     shift, p, p_holm : (classes,)
-        As `ClassSignificance` has shift, and p and p_holm of the test.
+        As in `ClassSignificance`: shift, and p and p_holm of the test.
 
     Returns
     -------
     dict
-        Of the test `paired`: `significant_paired` and `significant_paired_holm`, NaN where no class has a p;
-        `largest_shift_paired`, the largest absolute shift of a class that is significant without correction, NaN where
-        none is.
+        For the test `paired`: `significant_paired` and `significant_paired_holm`, the counts without and with
+        correction, NaN if no class has a p; `largest_shift_paired`, the largest absolute shift of a class that is
+        significant without correction, NaN if there is none.
 
     Examples
     --------
@@ -312,7 +312,7 @@ def significance_counts(test: str, shift: np.ndarray, p: np.ndarray, p_holm: np.
 
 
 def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return statistic, degrees of freedom and two-sided p of Welch's t-test along the axis before the last.
+    """Compute statistic, degrees of freedom and two-sided p of Welch's t-test along the second-last axis.
 
     Parameters
     ----------
@@ -321,8 +321,8 @@ def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     statistic, dof, p : (..., columns)
-        The statistic is positive where `after` is larger. NaN with fewer than two networks on a side, or where both
-        sides are constant.
+        The statistic is positive if `after` is larger. NaN with fewer than two networks on a side, or if both sides are
+        constant.
     """
     sizes = before.shape[-2], after.shape[-2]
     if min(sizes) < 2:
@@ -347,7 +347,7 @@ def _paired_p(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, paired: bool) -> np.ndarray:
-    """Return two-sided p with moderated variances, about these very test images, as the other tests are."""
+    """Compute two-sided p with moderated variances, for these test images only, as in the other tests."""
     if min(len(before), len(after)) < FEWEST_TESTED:
         return np.full(len(recall), np.nan)
     changes = class_losses.moderated(class_losses.from_recalls(before, after, paired=paired), recall)
@@ -355,14 +355,14 @@ def _moderated_p(before: np.ndarray, after: np.ndarray, recall: np.ndarray, pair
 
 
 def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
-    """Return how often each class is significant between two halves of one population, which nothing tells apart.
+    """Compute how often each class is significant between random halves of one population, as a placebo.
 
     Parameters
     ----------
     recall : (networks, classes)
     accuracy : (networks,)
     splits : int
-        Number of random splits into halves; the same ones each time.
+        Number of random splits into halves, which are the same in every call.
 
     Returns
     -------
@@ -373,12 +373,12 @@ def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int =
 
 
 def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
-    """Find the significant classes in each of the splits of `placebo_significance`.
+    """Find the significant classes in each split of `placebo_significance`.
 
     Returns
     -------
     (splits, classes)
-        1 where p is at most .05, else 0; NaN with fewer than four networks.
+        1 if p is at most .05, else 0; NaN with fewer than four networks.
     """
     if len(recall) < 4:
         return np.full((splits, recall.shape[1]), np.nan)

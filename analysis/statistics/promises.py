@@ -1,4 +1,4 @@
-"""How many networks and images it takes to promise that no class loses more than a limit."""
+"""Compute the networks and images needed to promise that no class loses more than a limit."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,20 @@ from analysis.statistics.class_sums import each_class
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.sample_size import Spread
 
-# Of recall, in shares.
+# Limits for losses of recall, as shares.
 LIMITS = (0.01, 0.02, 0.05)
-# Images a class that a table shows beside the number that there is.
+# Numbers of images per class in a table, besides the present number.
 IMAGES = (1000, 10_000)
-_FEWEST = 3  # networks; two hardly show how far they differ
+_FEWEST = 3  # fewest networks, because two hardly show their variance
 
 
 def spreads(changes: Changes) -> list[Spread]:
-    """Return the variances of the mean loss of each class.
+    """Return the spread of the mean loss of each class.
 
     Parameters
     ----------
     changes : Changes
-        Of paired networks, two or more.
+        Changes of at least two paired networks.
     """
     variances = changes.variances(each_class(len(changes.images)))
     ((over_networks, dof),) = variances.networks
@@ -33,25 +33,26 @@ def spreads(changes: Changes) -> list[Spread]:
 
 
 def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> int | None:
-    """Return how many networks bring the upper bounds of all classes below a limit, if losses stay what they are.
+    """Count the networks that bring the upper bounds of all classes below a limit, if losses stay as they are.
 
     Parameters
     ----------
     changes : Changes
-        As `class_costs.bounds` takes them.
+        As for `class_costs.bounds`.
     limit : float
     level : float
-        1 minus the confidence of all bounds together.
+        1 minus the joint confidence of all bounds.
 
     Returns
     -------
     int, optional
-        None if a loss is at the limit or beyond it, if networks are not paired or do not differ, or if
-        `sample_size.MOST_NETWORKS` are too few.
+        None if no more networks are needed, if a loss is at or beyond the limit, if networks are not paired or do not
+        differ, or if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
     --------
-    Losses of .01, .02 and .03 have a bound of .02 + 2.92 * .00577 by t for two degrees of freedom, just below .037:
+    Losses of .01, .02 and .03 have the bound .02 + 2.92 * .00577, just below .037, by t with two degrees of freedom.
+    For the limit .035, a fourth network is needed:
 
     >>> from analysis.statistics.class_losses import from_recalls
     >>> changes = from_recalls(np.ones((3, 1)), 1 - np.array([[0.01], [0.02], [0.03]]))
@@ -74,25 +75,25 @@ def networks_for_limit(changes: Changes, limit: float, level: float = LEVEL) -> 
 def promises(
     changes: Changes, images: float, *, limits: Sequence[float] = LIMITS, level: float = LEVEL
 ) -> pd.DataFrame:
-    """Return the networks with which no class is promised to lose more than a limit, where none loses anything.
+    """Tabulate the networks needed to promise that no class loses more than a limit, if none truly loses anything.
 
-    Networks and images are taken to vary as those that are given, by the class that varies most.
+    Networks and images are assumed to vary as the given ones, and the class that varies most decides.
 
     Parameters
     ----------
     changes : Changes
-        Of paired networks, two or more.
+        Changes of at least two paired networks.
     images : float
-        Images of a class.
+        Number of images of each class.
     limits : sequence of float
         Losses of recall.
     level : float
-        1 minus the confidence of all bounds together.
+        1 minus the joint confidence of all bounds.
 
     Returns
     -------
     DataFrame
-        limit, images (a class), networks; NaN where `sample_size.MOST_NETWORKS` are too few.
+        limit, images (per class), networks; NaN if `sample_size.MOST_NETWORKS` are too few.
 
     Examples
     --------

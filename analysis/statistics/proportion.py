@@ -1,11 +1,12 @@
-"""Proportional errors: whether pruning multiplies the error of every class by one factor, and what is beyond that.
+"""Proportional errors: test whether pruning multiplies all classes' errors by one factor, and measure the rest.
 
-If the error of every class, 1 minus its recall, grows by the factor k by which the error of all images grows, then each
-class's recall minus the accuracy grows by k too: the raw slope is k, and alpha is the odds ratio of the error. The
-accuracy alone then tells how far pruning drives classes apart. The other extreme is that all classes lose the same
-recall, which leaves the raw slope at 1.
+If the error of every class, 1 minus its recall, grows by the same factor k as the error of all images, then each
+class's recall minus the accuracy also grows by k, so the raw slope is k and alpha is the odds ratio of the error. The
+accuracy alone then determines how far pruning drives classes apart. In the other extreme, all classes lose the same
+recall, and the raw slope stays 1.
 
-Networks before pruning are controls here, which were trained as long and not pruned, so that only pruning is told.
+The networks before pruning are controls here, which were trained equally long without pruning, so that only the effect
+of pruning is measured.
 """
 
 from typing import NamedTuple
@@ -20,14 +21,14 @@ from analysis.statistics.intensification import shared_sums
 from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
 from analysis.statistics.resampling import mean_interval, pseudo_values
 
-# Columns of tables: `disproportionate_losses`.
+# Columns of tables for the result of `disproportionate_losses`.
 DISPROPORTIONATE_COLUMNS = tuple(name.replace("cost", "disproportionate") for name in COST_COLUMNS)
-# Errors are proportional for practical purposes if the slope moves as far as k does, give or take this share.
+# Errors count as practically proportional if s - 1 differs from k - 1 by less than this share of k - 1.
 MARGIN = 0.2
 
 
 def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndarray:
-    """Return the odds ratio of the error, which alpha is where errors are proportional.
+    """Compute the odds ratio of the error, which equals alpha if errors are proportional.
 
     Parameters
     ----------
@@ -36,11 +37,11 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
     Returns
     -------
     (...)
-        NaN where there was no error before, or no image is right after.
+        NaN if there was no error before, or if no image is right after.
 
     Examples
     --------
-    Odds of 3 : 7 after odds of 2 : 8:
+    The odds of an error are 2 : 8 before and 3 : 7 after:
 
     >>> round(float(odds_ratio(0.8, 0.7)), 4)
     1.7143
@@ -50,14 +51,14 @@ def odds_ratio(accuracy_before: ArrayLike, accuracy_after: ArrayLike) -> np.ndar
 
 
 def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: ArrayLike) -> np.ndarray:
-    """Return the recall that each class loses if the error of all classes grows by one factor.
+    """Compute the recall that each class loses if the error of all classes grows by one factor.
 
     Parameters
     ----------
     recall : (..., classes)
         Recalls before pruning.
     accuracy, accuracy_loss : (...)
-        Accuracy before pruning, and what pruning takes off it.
+        Accuracy before pruning, and its loss by pruning.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: Array
 
     Examples
     --------
-    The accuracy of .8 falls by a tenth, so that the error grows by half:
+    The accuracy falls from .8 to .7, so the error grows by half:
 
     >>> expected_losses([0.9, 0.7], 0.8, 0.1).round(3).tolist()
     [0.05, 0.15]
@@ -76,7 +77,7 @@ def expected_losses(recall: ArrayLike, accuracy: ArrayLike, accuracy_loss: Array
 
 
 class Ratio(NamedTuple):
-    """Estimate of a ratio, and the ends of its Fieller interval."""
+    """Estimate of a ratio, with the ends of its Fieller interval."""
 
     estimate: float
     low: float
@@ -87,21 +88,21 @@ UNDEFINED = Ratio(np.nan, np.nan, np.nan)
 
 
 class Proportion(NamedTuple):
-    """Raw slope and growth of the error of several networks together, and how they vary together.
+    """Raw slope and growth of the error, pooled over networks, with their covariances.
 
     Attributes
     ----------
     slope, growth : float
         The raw slope s of the pruned networks on their controls, and k, the error of the pruned networks divided by
-        that of their controls. Each is a sum over networks divided by another.
+        that of their controls. Each is a ratio of sums over networks.
     identified : bool
-        Whether the controls' classes are shown to differ. If not, the slope may be anything, so that tests and ratios
-        are NaN.
+        Whether the controls' classes are shown to differ. If not, the slope may have any value, so tests and ratios are
+        NaN.
     networks, images, in_both : (2, 2)
-        Covariances of slope and growth: over networks, over images, and the part of the latter that the former contain
-        too, as in `two_way.Variances`.
+        Covariances of slope and growth: over networks, over images, and the part of the latter that is also contained
+        in the former, as in `two_way.Variances`.
     dof : int
-        Degrees of freedom of `networks`. A single network has none.
+        Degrees of freedom of `networks`, 0 for a single network.
     """
 
     slope: float
@@ -113,16 +114,16 @@ class Proportion(NamedTuple):
     dof: int
 
     def proportionality(self, level: float = two_way.LEVEL) -> Ratio:
-        """Return the proportionality (s - 1) / (k - 1): 1 where errors are proportional, 0 where losses are equal.
+        """Compute the proportionality (s - 1) / (k - 1): 1 if errors are proportional, 0 if losses are equal.
 
-        It is NaN where k is not shown to differ from 1.
+        It is NaN if k is not shown to differ from 1.
         """
         return self._ratio(np.array([self.slope - 1, self.growth - 1]), level)
 
     def alpha_beyond(self, level: float = two_way.LEVEL) -> Ratio:
-        """Return alpha beyond proportion: alpha divided by the odds ratio of the error.
+        """Compute alpha beyond proportion: alpha divided by the odds ratio of the error.
 
-        Both have the factor accuracy before over accuracy after, so that this is s / k.
+        Both have the factor accuracy before over accuracy after, so this is s / k.
         """
         return self._ratio(np.array([self.slope, self.growth]), level)
 
@@ -137,19 +138,19 @@ class Proportion(NamedTuple):
         return self.growth - half, self.growth + half
 
     def p_value(self, proportionality: float) -> float:
-        """Test two-sidedly that the proportionality is a given number, without dividing by k - 1.
+        """Test (two-sided) whether the proportionality is a given number, without dividing by k - 1.
 
-        0 is the test of equal losses, 1 that of proportional errors.
+        With 0 this is the test of equal losses, and with 1 that of proportional errors.
         """
         if not self.identified:
             return np.nan
         return two_way.p_value(self._variances(np.array([1.0, -proportionality])), self._contrast(proportionality))
 
     def equivalence_p(self, margin: float = MARGIN) -> float:
-        """Test that s moves as far from 1 as k does, give or take a share, without dividing by k - 1.
+        """Test that s - 1 equals k - 1 within a relative margin, without dividing by k - 1.
 
-        Two tests, each one-sided, are both passed: (s - 1) - (1 - margin) (k - 1) lies on the side of k - 1, and
-        (s - 1) - (1 + margin) (k - 1) on the other. The larger p counts.
+        This consists of two one-sided tests: (s - 1) - (1 - margin) (k - 1) has the sign of k - 1, and (s - 1) - (1 +
+        margin) (k - 1) has the opposite sign. The larger p is returned.
         """
         side = float(np.sign(self.growth - 1))
         return max(self._one_sided_p(1 - margin, side), self._one_sided_p(1 + margin, -side))
@@ -162,17 +163,17 @@ class Proportion(NamedTuple):
         return self.slope - 1 - proportionality * (self.growth - 1)
 
     def _variances(self, weights: np.ndarray) -> two_way.Variances:
-        """Return the variances of a weighted sum of slope and growth."""
+        """Compute the variances of a weighted sum of slope and growth."""
         networks, images, in_both = (
             float(weights @ each @ weights) for each in (self.networks, self.images, self.in_both)
         )
         return two_way.Variances(((networks, self.dof),) if self.dof else (), max(images, 0.0), in_both)
 
     def _ratio(self, terms: np.ndarray, level: float) -> Ratio:
-        """Return the first term divided by the second, with all ratios that a test of their contrast does not reject.
+        """Compute the ratio of two terms, with the interval of ratios that a test of their contrast does not reject.
 
-        The square of a half-width of `two_way` is the largest of three, of which each is a quadratic function of the
-        ratio. So the interval is the widest of three intervals, each between the roots of a quadratic equation.
+        The squared half-width of `two_way` is the largest of three quadratic functions of the ratio, so the interval is
+        the widest of three intervals between the roots of a quadratic equation.
         """
         if not self.identified:
             return UNDEFINED
@@ -187,7 +188,7 @@ class Proportion(NamedTuple):
         return Ratio(ratio, float(min(ends)), float(max(ends)))
 
     def _squared_half_widths(self, level: float) -> list[np.ndarray]:
-        """Return the three squares of the half-widths of `two_way`, as quadratic forms of the weights."""
+        """Return the three squared half-widths of `two_way` as quadratic forms in the weights."""
         from scipy.special import stdtrit  # training imports this package and must not wait for scipy
 
         over_images = stdtrit(np.inf, level / 2) ** 2 * self.images
@@ -199,21 +200,21 @@ class Proportion(NamedTuple):
 
 
 def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> Proportion:
-    """Estimate the proportion that new images of the same kind would show, from predictions.
+    """Estimate the proportion for new images of the same kind, from predictions.
 
-    The noise of the test images is taken out of the slope, as in `new_images.alpha_new`.
+    The slope is corrected for the noise of the test images, as in `new_images.alpha_new`.
 
     Parameters
     ----------
     label : (images,), integers
-        Class of each test image, from 0; every class has two or more.
+        Class of each test image, from 0; every class has at least two.
     right_before, right_after : (networks, images), bool
         Whether each control, and each pruned network, is right about each image.
 
     Examples
     --------
-    Of ten thousand images of each of three classes the controls have 10, 20 and 30 % wrong, and the pruned networks
-    half as many again:
+    The controls have errors of 10, 20 and 30 % in three classes of ten thousand images, and the pruned networks have
+    one and a half times as many:
 
     >>> label, share = np.repeat([0, 1, 2], 10_000), np.tile(np.arange(10_000) / 10_000, 3)
     >>> before, after = (share >= np.array(wrong)[label] for wrong in ([0.1, 0.2, 0.3], [0.15, 0.3, 0.45]))
@@ -230,7 +231,7 @@ def for_new_images(label: np.ndarray, right_before: np.ndarray, right_after: np.
     moves = np.array([slope.moves, quotient(error_moves, before.mean())])
     values = np.array([slope.pseudo_values, pseudo_values(after, before) if networks > 1 else np.array([growth])])
     counted_twice = np.zeros((2, networks, 2, networks))
-    if slope.pairs is not None:  # the growth is no product of answers
+    if slope.pairs is not None:  # the growth does not depend on products of answers
         counted_twice[0, :, 0] = slope.pairs
     return Proportion(slope.estimate, growth, slope.identified(), *_covariances(values, moves, counted_twice))
 
@@ -241,22 +242,22 @@ def pooled_alpha_beyond(
     accuracy_after: np.ndarray,
     answers: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> PooledSlope:
-    """Return alpha beyond proportion of several networks: `alpha_new` divided by the odds ratio of the error.
+    """Compute alpha beyond proportion over several networks: `alpha_new` divided by the odds ratio of the error.
 
-    The odds ratio is that of the mean accuracies. To first order it moves with each network's accuracies, and with each
-    image.
+    The odds ratio is that of the mean accuracies. The influence of each network and each image on it is taken to first
+    order.
 
     Parameters
     ----------
     alpha : PooledSlope
-        `alpha_new` of the networks together.
+        `alpha_new` pooled over the networks.
     accuracy_before, accuracy_after : (networks,)
     answers : tuple of (images,), (networks, images) and (networks, images), optional
         Class of each image from 0, and whether each network is right before and after. None if `alpha` has no moves.
 
     Examples
     --------
-    The accuracy falls from .8 to .7, so that the odds of an error grow from 2 : 8 to 3 : 7, which explains alpha:
+    The accuracy falls from .8 to .7, so the odds of an error grow from 2 : 8 to 3 : 7, which explains all of alpha:
 
     >>> from analysis.statistics.new_images import SlopeParts
     >>> alpha = pooled_slope(SlopeParts(np.array([[12.0, 12.0], [7.0, 7.0], [7.0, 7.0]])))
@@ -265,7 +266,7 @@ def pooled_alpha_beyond(
     """
     before, after = float(accuracy_before.mean()), float(accuracy_after.mean())
     growth = float(odds_ratio(before, after))
-    # How far the logarithm of the odds ratio moves with the accuracy of either side.
+    # Derivatives of the logarithm of the odds ratio by the accuracies of both sides, in absolute value.
     weights = quotient(1, before * (1 - before)), quotient(1, after * (1 - after))
     of_networks = (accuracy_before - before) * weights[0] - (accuracy_after - after) * weights[1]
     moves = alpha.moves
@@ -282,26 +283,26 @@ def pooled_alpha_beyond(
 
 
 def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: np.ndarray) -> Proportion:
-    """Estimate the proportion of the errors that networks make on these test images, from recalls.
+    """Estimate the proportion on these test images, from recalls.
 
     The balances of each pruned network are compared with those of the other networks' controls, as in
-    `intensification.alpha_shared`, so that a network's own accidents, and its noise, do not count.
+    `intensification.alpha_shared`, so that a network's own chance deviations and noise do not count.
 
     Parameters
     ----------
     recall_before, recall_after : (networks, classes)
-        Recalls of the controls and of the pruned networks, two or more of each.
+        Recalls of the controls and of the pruned networks, at least two of each.
     share : (classes,)
         Share of the test images of each class.
 
     Returns
     -------
     Proportion
-        It varies over networks alone. With two networks its variance is not known.
+        Its variance is over networks only, and unknown with two networks.
 
     Examples
     --------
-    Each pruned network makes half as many errors again as its control:
+    Each pruned network makes one and a half times as many errors as its control:
 
     >>> recall = np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6], [0.9, 0.7, 0.7]])
     >>> found = on_these_images(recall, 1 - 1.5 * (1 - recall), np.full(3, 1 / 3))
@@ -327,7 +328,7 @@ def on_these_images(recall_before: np.ndarray, recall_after: np.ndarray, share: 
 def _covariances(
     values: np.ndarray, moves: np.ndarray, counted_twice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the variances of two statistics together, as `two_way.variances` does, and the degrees of freedom.
+    """Compute the covariances of two statistics as `two_way.variances` does, and the degrees of freedom.
 
     Parameters
     ----------
@@ -347,7 +348,7 @@ def _covariances(
 
 
 def _error_moves(label: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return how far each image moves each network's error; the squares of a row sum to the variance over images."""
+    """Compute each image's influence on each network's error; the squares of a row sum to the variance over images."""
     support = np.bincount(label)
     recalls = np.array([np.bincount(label, row) for row in right]) / support
     scale = quotient(support / support.sum(), np.sqrt(support * (support - 1.0)))
@@ -357,12 +358,12 @@ def _error_moves(label: np.ndarray, right: np.ndarray) -> np.ndarray:
 def disproportionate_losses(
     label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, level: float = two_way.LEVEL
 ) -> Bounds:
-    """Estimate what each class loses beyond its proportion: its loss minus (k - 1) times the error of its controls.
+    """Estimate each class's loss beyond its proportion: its loss minus (k - 1) times its error in the controls.
 
-    The loss and the control's error of a class are of the same images. Since both enter once, and not as a product, the
-    noise of these images does not bias their difference: halves of the images, one for the loss and one for the error,
-    give the same on average over all splits. Weighted by support the values sum to 0, so that a class is always above:
-    only its size and its test say something.
+    The loss of a class and its error in the control come from the same images. Because they enter as a difference, not
+    as a product, the noise of these images causes no bias: using half of the images for the loss and half for the error
+    gives the same on average over all splits. Weighted by support the values sum to 0, so some class is always at or
+    above 0, and only the size and the test of its value are informative.
 
     Parameters
     ----------
@@ -376,12 +377,12 @@ def disproportionate_losses(
     Returns
     -------
     Bounds
-        The intervals, with moderated variances, and the one-sided tests contain the variance of k.
+        The intervals (with moderated variances) and the one-sided tests allow for the variance of k.
 
     Examples
     --------
-    The controls have 10 and 20 of a hundred images wrong, and the pruned networks 10 and 50, so that k is 2. In
-    proportion the classes would lose 10 and 20 points:
+    The controls have 10 and 20 of a hundred images wrong, and the pruned networks 10 and 50, so k is 2. In proportion,
+    the classes would lose 10 and 20 points:
 
     >>> label, place = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
     >>> before, after = (place >= np.array(wrong)[label] for wrong in ([10, 20], [10, 50]))
@@ -391,11 +392,11 @@ def disproportionate_losses(
     share = np.bincount(label) / len(label)
     error_before, error_after = (1 - right.mean() for right in (right_before, right_after))
     growth = float(quotient(error_after, error_before))
-    # The change of a class is its error, times k, minus its error after pruning.
+    # The change of a class is k times its error before, minus its error after pruning.
     changes = class_losses.from_answers(label, [right_after - 1.0 - growth * (right_before - 1.0)])
     recalls = [np.bincount(label, right.mean(0)) / np.bincount(label) for right in (right_before, right_after)]
     moderated = class_losses.moderated(changes, (recalls[0] + recalls[1]) / 2)
-    # What all classes together change moves k, and with it each class by as much as it has errors before.
+    # The total change of all classes affects k, and thereby each class in proportion to its error before.
     factors = quotient(1 - recalls[0], error_before)
     weights = class_sums.ClassWeights(1 - factors * share, -share, factors)
     return class_costs.bounds(moderated, weights, level=level)

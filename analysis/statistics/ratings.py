@@ -1,4 +1,4 @@
-"""Answers of several annotators to a question about images: how far they agree, and how two kinds of images differ."""
+"""Analyse annotators' answers on images: compare two kinds of images, and measure agreement."""
 
 from itertools import combinations
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from analysis.statistics.hypothesis_tests import LEVEL, independent
 
 
 class ShareDifference(NamedTuple):
-    """How much more often images of a second kind have an attribute than those of a first.
+    """Difference between two kinds of images in how often they have an attribute.
 
     Attributes
     ----------
     n_first, n_second : int
-        Images that anyone has answered for.
+        Number of images with at least one answer.
     first, second : float
-        Mean over the images of the share of annotators who see the attribute; NaN without an image.
+        Mean over the images of the share of annotators who see the attribute; NaN without images.
     difference, low, high : float
         Second minus first, with its 95 % interval.
     p : float
@@ -37,15 +37,15 @@ class ShareDifference(NamedTuple):
 
 
 def share_difference(first: np.ndarray, second: np.ndarray) -> ShareDifference:
-    """Compare the shares of two kinds of images that have an attribute; the image is the unit, not the answer.
+    """Compare how often two kinds of images have an attribute, with images (not answers) as units.
 
-    If every image has one answer, or annotators never disagree, the interval is Newcombe's (1998) and p that of
-    Fisher's exact test. Otherwise both are those of Welch's t-test over images.
+    If every image has one answer, or annotators never disagree, the interval is Newcombe's (1998) and p is from
+    Fisher's exact test. Otherwise both are from Welch's t-test over images.
 
     Parameters
     ----------
     first, second : (images,), from 0 to 1
-        Share of the annotators who see the attribute; NaN where nobody has answered.
+        Share of the annotators who see the attribute; NaN without answers.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def share_difference(first: np.ndarray, second: np.ndarray) -> ShareDifference:
 
 
 def _of_counts(counts: list[int], sizes: tuple[int, int]) -> tuple[float, float, float]:
-    """Return the ends of Newcombe's interval of second minus first, and p of Fisher's exact test."""
+    """Compute Newcombe's interval of second minus first, and p of Fisher's exact test."""
     low, high = confint_proportions_2indep(
         counts[1], sizes[1], counts[0], sizes[0], method="newcomb", compare="diff", alpha=LEVEL
     )
@@ -79,22 +79,22 @@ def _of_counts(counts: list[int], sizes: tuple[int, int]) -> tuple[float, float,
 
 
 def agreement(answers: np.ndarray) -> float:
-    """Return the mean of Cohen's kappa over all pairs of annotators (Light 1971).
+    """Average Cohen's kappa over all pairs of annotators (Light 1971).
 
     Parameters
     ----------
     answers : (annotators, images), 0, 1 or NaN
-        NaN is no answer. A pair is compared on the images that both have answered for.
+        Answers, NaN if missing. A pair is compared on the images that both have answered.
 
     Returns
     -------
     float
-        1 if all agree, 0 if they agree as often as chance has it. NaN if no pair has a kappa, because there is one
-        annotator, or because both gave the same answer to every image.
+        1 if all agree, 0 if they agree as often as by chance. NaN if no pair has a kappa, because there is one
+        annotator, because no image has two answers, or because both always gave the same single answer.
 
     Examples
     --------
-    Two annotators agree on three images of four, and chance gives one half:
+    Two annotators agree on three of four images, and the expected agreement by chance is one half:
 
     >>> agreement(np.array([[1, 1, 0, 0], [1, 0, 0, 0]]))
     0.5

@@ -1,4 +1,4 @@
-"""Regression of class accuracy on what a class and its network are like (Paganini 2020, Sections 3.1 and D)."""
+"""Regress class accuracy on properties of the class and its network (Paganini 2020, Sections 3.1 and D)."""
 
 import re
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from analysis.common.errors import StudyError
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
-# Terms of how networks are trained, by column. The paper has none of them (Section 3.2). They are in the formula where
-# their columns differ between rows.
+# Terms for choices of training, by column. The paper has none of them (Section 3.2). A term is in the formula if its
+# column differs between rows.
 CHOICES = {
     "optimizer": "optimizer",
     "batch_size": "np.log2(batch_size)",
@@ -36,34 +36,34 @@ CROSSED = (
 )
 LAGS = 3
 CONFIDENCE = 0.95
-# A column is left out where what columns before it do not explain is shorter than this share of its length.
+# A column is left out if its residual on earlier columns is shorter than this share of its length.
 _UNEXPLAINED = 1e-8
-_AT_ONCE = 8192  # rows, whose columns fit into a core's cache
-_ROUNDING = 1e-12  # a column whose values are smaller on average is 0 but for rounding
-_MOST_STEPS = 100  # of the logit's iteration
-_CONVERGED = 1e-12  # change of the log-likelihood, of its size
-_NEAREST = 1e-12  # to 0 or 1, an accuracy that the logit predicts
+_AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
+_ROUNDING = 1e-12  # a column with a smaller root mean square is rounding
+_MOST_STEPS = 100  # in the iteration of the logit
+_CONVERGED = 1e-12  # relative change of the log-likelihood
+_NEAREST = 1e-12  # distance from 0 or 1 of an accuracy predicted by the logit
 _CALL = re.compile(r"np\.\w+\((.*)\)")
-_NO_PART = 1e-6  # a column has no part of another where it explains less than this share of its length
+_NO_PART = 1e-6  # a column that explains less than this share of another's length counts as no part of it
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A fit, with all that its diagnostics and other standard errors need.
+    """A fit, with the data for diagnostics and other standard errors.
 
     Attributes
     ----------
     coefficients : DataFrame
         As `fit` returns it.
     rows : DataFrame, (rows, ...)
-        The rows of the frame that count, sorted.
+        The rows of the frame that were used, sorted.
     design : (rows, terms)
         A column for each term.
     predicted : (rows,)
-        Accuracy that the fit gives; it may lie outside 0 to 1.
+        Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        The sum of terms that each column left out is. Where this is not 0, the coefficient of a term is its own, and
-        this many times the other's.
+        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's, times
+        this factor.
     """
 
     coefficients: pd.DataFrame
@@ -74,7 +74,7 @@ class Estimate:
 
     @property
     def residuals(self) -> np.ndarray:
-        """Accuracy less predicted accuracy, (rows,)."""
+        """Accuracy minus predicted accuracy, (rows,)."""
         return np.asarray(self.rows[OUTCOME].to_numpy(float) - self.predicted)
 
 
@@ -82,10 +82,10 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     """Fit class accuracy by ordinary least squares, with the paper's formula and standard errors.
 
     The formula is `accuracy ~ dataset + model + weight_treatment*pruning_technique + np.exp(sparsity)*(dataset +
-    pruning_technique + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile)
-    + imbalance + class_entropy`. The terms of `CHOICES` are added for columns that differ between rows: the optimizer,
-    the binary logarithm of the batch size and the decimal logarithm of the learning rate. Rows are sorted, stably, by
-    those of network, iteration and class that are there. Standard errors allow for heteroscedasticity and for
+    pruning_technique + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile) +
+    imbalance + class_entropy`. The terms of `CHOICES` are added for columns that differ between rows: the optimizer,
+    the binary logarithm of the batch size and the decimal logarithm of the learning rate. Rows are sorted stably by
+    network, iteration and class, as far as these columns exist. Standard errors allow for heteroscedasticity and for
     autocorrelation over 3 rows (HAC, Bartlett weights, with the small-sample correction n / (n - k)), and t has n - k
     degrees of freedom.
 
@@ -94,31 +94,31 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
     frame : DataFrame
         A row for each network, iteration and class: accuracy (0 to 1), dataset, model, weight_treatment,
         pruning_technique (levels of any name), sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy
-        (numbers); network, iteration and class where they are known; optimizer, batch_size and learning_rate where
-        these are to have terms.
+        (numbers); network, iteration and class if known; optimizer, batch_size and learning_rate if they should have
+        terms.
     crossed : bool
-        Whether products of two terms are in the formula; without them it is the simpler model of Section 3.1.
+        Whether the formula has products of two terms. Without them it is the simpler model of Section 3.1.
 
     Returns
     -------
     DataFrame, a row for each term in the order of print
-        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by
-        alphabet or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided),
-        ci_low, ci_high (95 %), se_clustered (rows of one network may depend on each other in any way; NaN for fewer
-        than two networks). `attrs["notes"]` says what was left out: rows that lack a value, factors with one level,
-        columns without values, and terms that others imply. `attrs["rows"]`, `attrs["networks"]`: how many count.
+        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by alphabet
+        or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
+        (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
+        `attrs["notes"]` lists the omissions: rows that lack a value, factors with one level, columns without values,
+        and terms implied by others. `attrs["rows"]` and `attrs["networks"]` are the numbers used.
 
     Raises
     ------
     StudyError
-        A column is missing, or there are no more rows than terms.
+        If a column is missing, or if there are not more rows than terms.
     """
     return estimate(frame, crossed=crossed).coefficients
 
 
 def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
-    """Fit as `fit` does, and return the residuals too."""
-    # Beside other programs the threads of BLAS wait for each other: a million rows would take four times as long.
+    """Fit as `fit` does, and also return the design and predictions."""
+    # If other programs run, BLAS threads wait for each other, and a million rows take four times as long.
     with threadpool_limits(1, user_api="blas"):
         terms = [*LINEAR, *(CHOICES[name] for name in choices(frame)), *(CROSSED if crossed else ())]
         usable = _usable(frame, terms)
@@ -155,7 +155,7 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
 
 
 class _Usable(NamedTuple):
-    """What a regression can use of a frame.
+    """The usable part of a frame for a regression.
 
     Attributes
     ----------
@@ -164,11 +164,11 @@ class _Usable(NamedTuple):
     terms : list of str
         The terms that can be estimated.
     empty : list of str
-        Numbers that no row has.
+        Numeric columns without any value.
     incomplete : list of str
-        Columns that some rows lack, which are left out.
+        Columns with missing values, because of which rows are left out.
     levels : dict of str
-        The level of factors that have a single one, or none at all.
+        The only level of factors that have a single one, or a remark if they have none.
     """
 
     rows: pd.DataFrame
@@ -179,7 +179,7 @@ class _Usable(NamedTuple):
 
 
 def _notes(usable: _Usable, rows: int) -> list[str]:
-    """Say what of so many rows a regression leaves out."""
+    """Describe the omissions of a regression, given the number of rows of the frame."""
     notes = [f"regression: no row has a value of {name}, which is left out" for name in usable.empty]
     if usable.incomplete:
         left_out = f"{rows - len(usable.rows):,} of {rows:,} rows left out"
@@ -196,7 +196,7 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> _Usable:
     all_factors = [*FACTORS, *(name for name in own_choices if name not in positive)]
     required_columns = [OUTCOME, *all_factors, *NUMBERS, *positive]
     if missing := [name for name in required_columns if name not in frame]:
-        raise StudyError(f"the regression needs a column {missing[0]}, and the frame has none")
+        raise StudyError(f"the regression needs a column {missing[0]}, but the frame has none")
     order = [name for name in ORDER if name in frame]
     rows = frame[list(dict.fromkeys([*order, *required_columns, *frame.columns]))]
     rows = rows.sort_values(order, kind="stable", ignore_index=True) if order else rows.reset_index(drop=True)
@@ -225,7 +225,7 @@ def _columns(term: str) -> list[str]:
 
 
 def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the columns of the formula, (rows, terms), without those that earlier ones imply, and how they do."""
+    """Make the design, (rows, terms), without columns implied by earlier ones, and a table of the implied ones."""
     from patsy import dmatrix
 
     if rows.empty:
@@ -244,7 +244,7 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
 
 
 def _implied(design: np.ndarray, independent: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
-    """Return the sums of kept columns that those left out are, (kept, left out)."""
+    """Express the omitted columns as linear combinations of kept ones, (kept, left out)."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
     long = lengths > _ROUNDING * np.sqrt(len(design))
@@ -255,14 +255,14 @@ def _implied(design: np.ndarray, independent: Sequence[int], left_out: Sequence[
 
 
 def _independent(design: np.ndarray) -> list[int]:
-    """Return the places of the columns that are no linear combination of columns before them."""
+    """Return the indices of the columns that are not linear combinations of earlier ones."""
     triangle = _triangle(design)
     lengths = np.linalg.norm(triangle, axis=0)
     independent: list[int] = []
     basis = np.empty((len(triangle), 0))
     for index in np.flatnonzero(lengths > _ROUNDING * np.sqrt(len(design))).tolist():
         column = triangle[:, index] / lengths[index]
-        for _ in range(2):  # the second time takes off what rounding left
+        for _ in range(2):  # the second pass removes rounding errors of the first
             column = column - basis @ (basis.T @ column)
         if (residual_length := np.linalg.norm(column)) > _UNEXPLAINED:
             basis = np.column_stack([basis, column / residual_length])
@@ -271,16 +271,16 @@ def _independent(design: np.ndarray) -> list[int]:
 
 
 def _triangle(design: np.ndarray) -> np.ndarray:
-    """Return a triangle, at most (terms, terms), whose columns have the lengths and angles of those of a design."""
+    """Return the R of the QR decomposition of a design, at most (terms, terms)."""
     parts = np.split(design, range(_AT_ONCE, len(design), _AT_ONCE))
     return np.asarray(np.linalg.qr(np.concatenate([np.linalg.qr(part, mode="r") for part in parts]), mode="r"))
 
 
 def _least_squares(design: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the coefficients of least squares, (terms,).
+    """Compute the coefficients of least squares, (terms,).
 
     A million rows of 50 terms take half a second by the normal equations, and 20 s by statsmodels. The second step
-    gives back the digits that the product of the matrices costs.
+    restores the digits lost in the matrix product.
     """
     gram = design.T @ design
     coefficients = np.linalg.solve(gram, design.T @ values)
@@ -305,14 +305,14 @@ def _table(names: Sequence[str], coefficients: np.ndarray, covariance: np.ndarra
 
 
 def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarray:
-    """Return the covariance of coefficients that allows for heteroscedasticity and autocorrelation (Newey, West 1987).
+    """Compute the covariance of coefficients under heteroscedasticity and autocorrelation (Newey, West 1987).
 
     The same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
 
     Parameters
     ----------
     design : (rows, terms)
-        In the order in which neighbouring rows may depend on each other.
+        The design, in an order in which neighbouring rows may depend on each other.
     residuals : (rows,)
     lags : int
         Rows further apart than this count as independent.
@@ -331,7 +331,7 @@ def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarr
 
 
 def clustered(design: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the covariance of coefficients where rows of a group may depend on each other in any way.
+    """Compute the covariance of coefficients, allowing for any dependence between rows of a group.
 
     The small-sample correction is G / (G - 1) * (n - 1) / (n - k), as in statsmodels and Stata.
 
@@ -340,7 +340,7 @@ def clustered(design: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> 
     design : (rows, terms)
     residuals : (rows,)
     groups : (rows,), int
-        Groups are counted from 0, and none is empty.
+        Group of each row, from 0; no group is empty.
 
     Returns
     -------
@@ -361,7 +361,7 @@ def _sandwich(design: np.ndarray, meat: np.ndarray) -> np.ndarray:
 
 
 def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
-    """Return the standard error of each term, (terms,), where rows of a group may depend on each other in any way.
+    """Compute standard errors, (terms,), allowing for any dependence between rows of a group.
 
     Parameters
     ----------
@@ -371,13 +371,13 @@ def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     """
     codes = groups.factorize()[0]
     variances = np.diag(clustered(estimate.design, estimate.residuals, codes))
-    return np.asarray(np.sqrt(variances.clip(min=0)))  # below 0 by rounding, where a fit is exact
+    return np.asarray(np.sqrt(variances.clip(min=0)))  # below 0 by rounding if a fit is exact
 
 
 def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
-    """Return the standard error of each term, (terms,), from fits that leave out one group each.
+    """Compute standard errors, (terms,), from fits that each omit one group.
 
-    For few groups: with fewer groups than terms, `clustered_errors` are far too small, and these are not (CV3 of
+    Use these for few groups, because `clustered_errors` are far too small if there are fewer groups than terms (CV3 of
     MacKinnon, Nielsen and Webb 2023).
 
     Parameters
@@ -388,7 +388,7 @@ def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
 
     Returns
     -------
-    (terms,) ; NaN for fewer than two groups, or where the fit without one of them lacks a term.
+    (terms,) ; NaN for fewer than two groups, or if the fit without one of them lacks a term.
     """
     codes, names = groups.factorize()
     augmented = np.column_stack([estimate.design, estimate.rows[OUTCOME].to_numpy(float)])
@@ -404,17 +404,17 @@ def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
 
 
 def clustered_p(coefficients: pd.Series, errors: pd.Series, groups: int) -> np.ndarray:
-    """Return the two-sided p-value of each term by errors over groups: t with one degree less than groups."""
+    """Compute two-sided p-values from clustered errors, by t with groups - 1 degrees of freedom."""
     return np.asarray(2 * stats.t.sf(np.abs(coefficients / errors), groups - 1))
 
 
 def clustered_half_width(errors: pd.Series, groups: int) -> np.ndarray:
-    """Return half the width of each term's 95 % interval by errors over groups, with the t of `clustered_p`."""
+    """Compute half-widths of 95 % intervals from clustered errors, with the t of `clustered_p`."""
     return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, max(groups - 1, 1)) * errors)
 
 
 def one_tailed(p: float, coefficient: float, sign: int) -> float:
-    """Return the p-value of the alternative that a coefficient has a sign (1 or -1), from the two-sided one.
+    """Convert a two-sided p to that of the alternative that the coefficient has a given sign (1 or -1).
 
     Examples
     --------
@@ -437,9 +437,9 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term
-        term, coefficient (on the logit scale), se (clustered by network where networks are known, else robust to
-        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; of a term that stands
-        in no product, comparable with the coefficient of `fit`). `attrs["notes"]` as in `fit`, and whether the
+        term, coefficient (on the logit scale), se (clustered by network if networks are known, else robust to
+        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term that is in no
+        product, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
         iteration did not converge or fits exactly.
 
     Raises
@@ -451,18 +451,18 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def logit_of(linear: Estimate) -> pd.DataFrame:
-    """Fit the fractional logit to the frame of an estimate."""
+    """Fit the fractional logit to the rows of an estimate."""
     accuracy, (count, terms) = linear.rows[OUTCOME].to_numpy(float), linear.design.shape
     coefficients, converged = _most_likely(linear.design, accuracy)
     predicted, root = _logit_means(linear.design @ coefficients)
-    # The last step of the iteration is least squares: its sandwich is that of the model.
+    # The last step of the iteration is weighted least squares, whose sandwich estimator is that of the model.
     design, residuals = linear.design * root[:, np.newaxis], (accuracy - predicted) / root
     own = linear.rows.get(NETWORK)
     if own is not None and own.nunique() > 1:
         covariance, dof = clustered(design, residuals, own.factorize()[0]), own.nunique() - 1
     else:
         covariance, dof = hac(design, residuals, lags=0), count - terms
-    with np.errstate(invalid="ignore"):  # rounding makes variances below 0 where a fit is exact; a note says so
+    with np.errstate(invalid="ignore"):  # if a fit is exact, rounding makes variances negative, and a note says so
         table = _table(linear.coefficients["term"].tolist(), coefficients, covariance, dof).iloc[:, :5]
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]
@@ -473,7 +473,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
 
 
 def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the coefficients of the logit, (terms,), by iterated least squares, and whether they converged.
+    """Fit the logit by iterated least squares; return coefficients, (terms,), and whether they converged.
 
     A million rows of 50 terms take some seconds by the normal equations, and a minute by statsmodels.
     """
@@ -486,28 +486,28 @@ def _most_likely(design: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, 
         coefficients = np.linalg.lstsq(weighted_design.T @ weighted_design, target)[0]
         linear = design @ coefficients
         before, likelihood = likelihood, float(np.sum(accuracy * linear - np.logaddexp(0, linear)))
-        if is_still:  # since the step before: the likelihood stands still one step sooner than the coefficients
+        if is_still:  # since the previous step, because the likelihood converges one step before the coefficients
             return coefficients, True
         is_still = abs(likelihood - before) <= _CONVERGED * (1 + abs(likelihood))
     return coefficients, False
 
 
 def _logit_means(linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracies that linear predictors stand for, and the roots of their weights."""
+    """Return the accuracies predicted by linear predictors, and the roots of their weights."""
     predicted = special.expit(linear).clip(_NEAREST, 1 - _NEAREST)
     return predicted, np.sqrt(predicted * (1 - predicted))
 
 
 def summary(estimate: Estimate) -> dict[str, float]:
-    """Return the statistics of a fit as a whole, by their names in print.
+    """Compute the summary statistics of a fit, by their names in the paper.
 
     Returns
     -------
     dict
-        observations; residual and model degrees of freedom; adjusted R2; Durbin-Watson (2 where neighbouring residuals
-        are independent, 0 where they are the same); Omnibus and Jarque-Bera (tests of normal residuals); skew and
-        kurtosis (3 for normal residuals) of the residuals; condition number (of the design: root of the largest
-        over the smallest eigenvalue).
+        observations; residual and model degrees of freedom; adjusted R2; Durbin-Watson (2 if neighbouring residuals are
+        independent, 0 if they are equal); Omnibus and Jarque-Bera (tests of normal residuals); skew and kurtosis (3 for
+        normal residuals) of the residuals; condition number of the design (root of the largest over the smallest
+        eigenvalue of its Gram matrix).
     """
     residuals, (count, terms) = estimate.residuals, estimate.design.shape
     accuracy = estimate.rows[OUTCOME].to_numpy(float)

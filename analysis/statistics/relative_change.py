@@ -1,4 +1,4 @@
-"""How much less accurate networks become, relative to what they were before."""
+"""Compute the relative change of networks' accuracy."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from analysis.statistics.resampling import mean_interval
 
 
 class RelativeChange(NamedTuple):
-    """A change in % of the value before, and its interval over networks, NaN for fewer than two."""
+    """A change in % of the value before, with its interval over networks (NaN for fewer than two)."""
 
     change: float
     low: float
@@ -18,23 +18,23 @@ class RelativeChange(NamedTuple):
 
 
 def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> RelativeChange:
-    """Return 100 (mean after - mean before) / mean before (Hooker et al. 2019, Section 4).
+    """Compute 100 (mean after - mean before) / mean before (Hooker et al. 2019, Section 4).
 
     Parameters
     ----------
     before, after : (networks,)
         Accuracy of each network before and after compression, on the same images. A pair with a NaN does not count.
     confidence : float
-        The interval is that of the paired residuals after - ratio * before, as for any ratio of two means.
+        Confidence of the interval, which is from the paired residuals after - ratio * before.
 
     Returns
     -------
     RelativeChange
-        NaN without a pair, or where the mean before is 0.
+        NaN without a pair, or if the mean before is 0.
 
     Examples
     --------
-    Accuracy falls from a mean of .5 to one of .4:
+    The mean accuracy falls from .5 to .4:
 
     >>> found = relative_change([0.4, 0.6], [0.3, 0.5])
     >>> round(found.change, 6)

@@ -1,4 +1,4 @@
-"""Intervals over seeds: of means by t, of ratios of sums by the jackknife."""
+"""Compute intervals over seeds, by t for means and by the jackknife for ratios of sums."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from analysis.statistics.arithmetic import quotient
 
 
 class Interval(NamedTuple):
-    """Estimate of a ratio of two sums, and its interval.
+    """Estimate of a ratio of two sums, with its interval.
 
     `reliability` is the share of the sum of squares in the denominator that is not noise. `identified` is False if the
-    interval of the denominator reaches 0: the ratio may then be anything. `resampled` names what the interval is over:
-    `seeds`, or `seeds and images`.
+    interval of the denominator reaches 0, because the ratio may then have any value. `resampled` tells whether the
+    interval is over `seeds` or over `seeds and images`.
     """
 
     estimate: float
@@ -26,14 +26,14 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the t-based interval of the mean over seeds (Good et al. 2022, Section 6.2).
+    """Compute the t-based interval of the mean over seeds (Good et al. 2022, Section 6.2).
 
     Parameters
     ----------
     values : (seeds,)
         One number per seed, such as alpha.
     confidence : float
-        Confidence of the interval: 1 - .05 / K if K ratios form a family.
+        Confidence of the interval, such as 1 - .05 / K if K ratios form a family.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
 
     Examples
     --------
-    The mean is 2, its standard error 1, and t for one degree of freedom at 50 % is 1:
+    The mean is 2, its standard error is 1, and the quantile of t for 50 % with one degree of freedom is 1:
 
     >>> low, high = mean_interval([1, 3], confidence=0.5)
     >>> round(low, 6), round(high, 6)
@@ -53,13 +53,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return np.nan, np.nan
-    # `scipy.stats` gives the same, to the last digit, in ten times the time.
+    # `scipy.stats` gives the same digits but takes ten times as long.
     half = -stdtrit(len(values) - 1, (1 - confidence) / 2) * (values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean() - half), float(values.mean() + half)
 
 
 def mark(low: float, high: float) -> str:
-    """Mark an interval of alpha as Figures 1-4 of Good et al. 2022 do.
+    """Mark an interval of alpha as in Figures 1-4 of Good et al. 2022.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def mark(low: float, high: float) -> str:
     Returns
     -------
     str
-        `<` if the interval is below 1, `>` if it is above 1, `?` if it holds 1; empty without an interval.
+        `<` if the interval is below 1, `>` if it is above 1, `?` if it contains 1; empty without an interval.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def mark(low: float, high: float) -> str:
 
 
 def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    """Return the jackknife pseudo-values of a ratio of two sums over seeds.
+    """Compute the jackknife pseudo-values of a ratio of two sums over seeds.
 
     Pseudo-values are nearly independent, and their mean estimates the ratio.
 
@@ -94,7 +94,7 @@ def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarra
     Returns
     -------
     (seeds,)
-        NaN where the denominators of the other seeds sum to 0.
+        NaN if the denominators of the other seeds sum to 0.
 
     Examples
     --------
@@ -109,25 +109,25 @@ def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarra
 
 
 def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
-    """Return Tukey's jackknife interval over seeds for a ratio of two sums.
+    """Compute Tukey's jackknife interval over seeds for a ratio of two sums.
 
     Parameters
     ----------
     sums : numerator, denominator, sum of squares
-        The denominator is the sum of squares less the noise in it.
+        The denominator is the sum of squares minus its noise.
     without_one : (2, seeds)
-        Numerator and denominator with each seed left out.
+        Numerator and denominator without each seed.
     confidence : float
         Confidence of the interval.
 
     Returns
     -------
     Interval
-        Its ends are NaN with fewer than two seeds.
+        The ends are NaN with fewer than two seeds.
 
     Examples
     --------
-    Three seeds have the numerators 1, 3, 2 and the denominator 1 each; their pseudo-values are 1, 3, 2 again:
+    Three seeds have numerators 1, 3, 2 and denominators 1, so their pseudo-values are also 1, 3, 2:
 
     >>> interval = jackknife_interval([6, 3, 3], np.array([[5, 3, 4], [2, 2, 2]]), confidence=0.95)
     >>> interval.estimate, interval.reliability, interval.identified
@@ -147,7 +147,7 @@ def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidenc
 def ratio_interval(
     sums: Sequence[float], ratio: tuple[float, float], denominator: tuple[float, float], resampled: str
 ) -> Interval:
-    """Return the estimate of a ratio of two sums with an interval that was worked out elsewhere.
+    """Combine the estimate of a ratio of two sums with given intervals.
 
     Parameters
     ----------
@@ -156,12 +156,12 @@ def ratio_interval(
     ratio, denominator : low, high
         Intervals of the ratio and of its denominator.
     resampled : {"seeds", "seeds and images"}
-        What the intervals are over.
+        Units that the intervals are over.
 
     Returns
     -------
     Interval
-        NaN where a denominator is 0.
+        The estimate is NaN if the denominator is 0.
 
     Examples
     --------

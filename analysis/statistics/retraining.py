@@ -1,8 +1,8 @@
-"""Losses of single networks, held against what retraining alone does to the classes.
+"""Test losses of single networks against the effect of retraining alone.
 
-Two networks that differ by retraining alone differ in their classes by more than chance: an image that one of them
-loses is often lost with others of its class. A test of the images, such as McNemar's, knows nothing of that. How far
-classes shift is estimated from the control, which was retrained without being compressed, over all classes together.
+Two networks that differ only by retraining differ in their classes by more than chance, because images of a class are
+often lost together. A test over images, such as McNemar's, does not allow for that. The size of such shifts is
+estimated from the control, which was retrained without compression, over all classes jointly.
 """
 
 from typing import NamedTuple
@@ -13,19 +13,19 @@ from analysis.statistics import two_way
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_mcnemar
 
-# Variance of the shift between the control and another network, in variances of the control's own shift. Two
-# retrainings make it 2; the rest allows for classes that shift further than others. benchmarks/false_alarms.py measures
-# the rule.
+# Variance of the shift between the control and another network, as a multiple of the variance of the control's own
+# shift. Two retrainings give 2, and the rest allows for classes that shift further than others.
+# benchmarks/false_alarms.py checks the rule.
 _VARIANCES = 6
 
 
 class Changed(NamedTuple):
-    """Images whose answers differ between two networks.
+    """Counts of images on which two networks differ.
 
     Attributes
     ----------
     lost, won, support : (classes,), integers
-        Images that the first network alone has right, that the second alone has right, and all images.
+        Numbers of images that only the first network has right, that only the second has right, and of all images.
     """
 
     lost: np.ndarray
@@ -34,19 +34,19 @@ class Changed(NamedTuple):
 
     @property
     def images(self) -> np.ndarray:
-        """All images whose answers differ, (classes,)."""
+        """Number of images whose answers differ, (classes,)."""
         return np.asarray(self.lost + self.won)
 
 
 class Shift(NamedTuple):
-    """How far classes shift by retraining alone.
+    """Estimated shift of classes by retraining alone.
 
     Attributes
     ----------
     variance : float
-        Variance of (lost - won) / (lost + won) over classes, beyond that of coins that are thrown for each image.
+        Variance of (lost - won) / (lost + won) over classes, minus the variance under a coin toss per image.
     dof : int
-        Classes that it is estimated from; 0 if retraining changed no image.
+        Number of classes in the estimate; 0 if retraining changed no image.
     """
 
     variance: float
@@ -54,7 +54,7 @@ class Shift(NamedTuple):
 
 
 def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed:
-    """Count the images of each class whose answers differ.
+    """Count the images of each class on which two networks differ.
 
     Parameters
     ----------
@@ -78,16 +78,17 @@ def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed
 
 
 def shift(alone: Changed) -> Shift:
-    """Estimate how far classes shift by retraining alone.
+    """Estimate the variance of the shift of classes by retraining alone.
 
     Parameters
     ----------
     alone : Changed
-        Between a network and the same network retrained.
+        Counts between a network and the same network retrained.
 
     Examples
     --------
-    With coins, 100 changed images give (lost - won)^2 = 100 on average. Here it is 400, so 300 are beyond chance:
+    With coin tosses, 100 changed images of a class give (lost - won)^2 = 100 on average. Here it is 400, so the
+    variance beyond chance is 300 / 100^2:
 
     >>> shift(Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000])))
     Shift(variance=0.03, dof=2)
@@ -99,7 +100,7 @@ def shift(alone: Changed) -> Shift:
 
 
 def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each class's change of recall between two networks, on new images of the same kind.
+    """Estimate each class's change of recall between two networks, for new images of the same kind.
 
     Parameters
     ----------
@@ -129,14 +130,14 @@ def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarra
 def beyond_control(
     alone: Changed, against_control: Changed, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each class's change of recall from the control to a compressed network, beyond what retraining explains.
+    """Estimate each class's change of recall from control to compressed network, allowing for retraining.
 
     Parameters
     ----------
     alone : Changed
-        Between the network before and the control.
+        Counts between the network before and the control.
     against_control : Changed
-        Between the control and the compressed network.
+        Counts between the control and the compressed network.
     level : float
         1 minus the confidence of each interval.
 
@@ -145,11 +146,11 @@ def beyond_control(
     value : (classes,)
     bounds : (2, classes)
     p : (classes,)
-        As `change` returns them if the control is the network before, as where nothing was retrained.
+        As `change` returns them if retraining changed no image, for example because the control is the network before.
 
     Examples
     --------
-    Thirty of forty changed images are lost. Coins make that rare; retraining that shifts classes as far does not:
+    Thirty of forty changed images are lost. This is rare with coin tosses, but not if retraining shifts classes as far:
 
     >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
     >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))
@@ -173,9 +174,10 @@ def beyond_control(
 def accuracy_beyond_control(
     alone: Changed, against_control: Changed, level: float = LEVEL
 ) -> tuple[float, tuple[float, float]]:
-    """Return the change of accuracy from the control to a compressed network, and its bounds.
+    """Estimate the change of accuracy from control to compressed network, with its bounds.
 
-    Retraining shifts the classes independently: a bound of the accuracy alone would rest on a single number.
+    Retraining is assumed to shift the classes independently, because the accuracy alone would give only a single number
+    to estimate the shift from.
 
     Parameters
     ----------
@@ -184,7 +186,7 @@ def accuracy_beyond_control(
 
     Examples
     --------
-    Of 2,000 images 20 more are lost than won:
+    Among 2,000 images, 20 more are lost than won:
 
     >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
     >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))
@@ -204,7 +206,7 @@ def accuracy_beyond_control(
 
 
 def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarray, int]:
-    """Return the variance by which retraining alone shifts each class's change of recall from the control.
+    """Compute the variance that retraining alone adds to each class's change of recall from the control.
 
     Parameters
     ----------
@@ -215,11 +217,11 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
     -------
     variance : (classes,)
     dof : int
-        Its degrees of freedom; 0 if retraining changed no image.
+        Degrees of freedom of the variance; 0 if retraining changed no image.
 
     Examples
     --------
-    The control's own shift has the variance .03 in parts of the 100 images that changed, which are a tenth of all:
+    The control's own shift has variance .03 relative to the 100 changed images per class, which are a tenth of all:
 
     >>> alone = Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000]))
     >>> variance, dof = shift_variances(alone, alone)
@@ -227,7 +229,7 @@ def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarra
     ([0.0018, 0.0018], 2)
     """
     of_retraining = shift(alone)
-    # What retraining changes goes both ways. Losses without gains are no sign of retraining.
+    # Retraining causes losses as well as gains, so losses without gains do not indicate retraining.
     both_ways = 2 * np.minimum(against_control.lost, against_control.won)
     retrained = np.maximum(alone.images, both_ways)
     squares = np.square(against_control.support)

@@ -1,7 +1,7 @@
-"""How well scores foresee what compression costs networks that had no part in the scores.
+"""Measure how well scores predict the costs of compression in networks that were not used for the scores.
 
-A class pays its excess loss. Images pay that are lost, or whose modal label changes (PIEs, Hooker et al., "What Do
-Compressed Deep Neural Networks Forget?", Section 2.3).
+The cost of a class is its excess loss. Costly images are those that are lost, or whose modal label changes (PIEs,
+Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Section 2.3).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +22,15 @@ from analysis.statistics.risk_scores import RECALL, as_risk, class_means, combin
 
 CLASSES, SIZES = "class losses", "sizes of class losses"
 LOST, LOST_BY_CONTROL, EXEMPLARS = "lost images", "lost by the control", "PIEs"
-# Beside the names of scores: all of them together, and what compressed networks of other seeds say.
+# Further scores: all scores combined, and the costs in compressed networks of other seeds.
 COMBINED, CEILING = "combined", "ceiling"
-# The loss of each class that the accuracy's implies, if all errors grow by one factor.
+# The expected loss of each class from the loss of accuracy, if all errors grow by one factor.
 PROPORTION = "in proportion"
 _RESAMPLES, _PERMUTATIONS = 2000, 9999
 
 
 class Networks(NamedTuple):
-    """What networks predict, each (networks, images) of integers from 0; row i of all belongs to the same network.
+    """Predictions, each (networks, images) of integers from 0; row i of all belongs to the same network.
 
     `control` is None if no network was retrained without compression.
     """
@@ -41,12 +41,12 @@ class Networks(NamedTuple):
 
     @property
     def start(self) -> np.ndarray:
-        """What losses are measured from: the control, or the networks before if there is none."""
+        """The reference of losses: the control, or the networks before if there is none."""
         return self.before if self.control is None else self.control
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its 95 % interval, and how many classes, networks or images it is of."""
+    """A value, the ends of its 95 % interval, and the number of classes, networks or images behind it."""
 
     value: float
     low: float
@@ -61,7 +61,7 @@ def judge(
     judges: Networks,
     others: Networks,
 ) -> pd.DataFrame:
-    """Hold scores against what compression costs networks that had no part in them.
+    """Compare scores with the costs of compression in networks that were not used for the scores.
 
     Parameters
     ----------
@@ -70,18 +70,18 @@ def judge(
         As `risk_scores` returns them.
     label : (images,), integers from 0
     judges : Networks
-        The scores are held against what these pay.
+        The networks whose costs the scores should predict.
     others : Networks
-        Compressed networks of other seeds than the judges', for the ceiling.
+        Compressed networks of other seeds, for the ceiling.
 
     Returns
     -------
     DataFrame, one row per outcome and score
         outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is one, and
-        `PIEs` from five networks on either side. score: the name of a score, `combined`, `in proportion` (sizes alone),
-        or `ceiling`. value: a rank correlation for class losses, the explained part for their sizes
-        (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of classes, of
-        networks, or of PIEs; p of the rank correlation, over permutations of the classes.
+        `PIEs` if judges and others have at least five networks each. score: the name of a score, `combined`, `in
+        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained part for
+        their sizes (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of
+        classes, networks, or PIEs; p of the rank correlation, over permutations of the classes.
     """
     risks = [
         {name: as_risk(name, values) for name, values in scores.items()} | {COMBINED: combined(scores)}
@@ -136,9 +136,9 @@ def _judged_images(
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Return how often a positive image has a higher score than a negative one; a tie counts half.
+    """Compute how often a positive image has a higher score than a negative one, where a tie counts half.
 
-    This is the area under the ROC curve, which the ranks of the positive images give (Hanley and McNeil 1982, "The
+    This is the area under the ROC curve, computed from the ranks of the positive images (Hanley and McNeil 1982, "The
     meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology 143, Section "The
     Wilcoxon statistic").
 
@@ -150,12 +150,12 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     Returns
     -------
     float
-        NaN if all images are positive, or none is.
+        NaN if all images are positive, or if none is.
 
     Examples
     --------
-    Of the four pairs of a positive and a negative image, three are in order and one is tied. Then one is in order and
-    one tied:
+    Among the four pairs of a positive and a negative image, three are in order and one is tied. In the second example
+    one is in order and one is tied:
 
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, True, False, True]))
     0.875
@@ -171,7 +171,7 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
 
 
 def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation, with mean ranks for ties.
+    """Compute Spearman's rank correlation, with mean ranks for ties.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     Returns
     -------
     (...)
-        NaN with fewer than three classes, or if all of a side are alike.
+        NaN with fewer than three classes, or if all values of a side are equal.
 
     Examples
     --------
@@ -198,21 +198,21 @@ def rank_correlation(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
 
 
 def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Return the two-sided p of a mean rank correlation: how often classes in random order correlate as much.
+    """Compute the two-sided p of a mean rank correlation by permutation of the classes.
 
     Parameters
     ----------
     pairs : sequence of (score, outcome), each (classes,)
-        One for each data set. The classes of each are permuted among themselves.
+        One for each data set. Classes are permuted within a data set.
 
     Returns
     -------
     float
-        By 9,999 permutations, the same ones each time; NaN if a correlation is.
+        By 9,999 permutations, which are the same in every call; NaN if a correlation is NaN.
 
     Examples
     --------
-    Two orders of four classes in 24 have a correlation of 1 or -1, so p is about .083:
+    Two of the 24 orders of four classes have a correlation of 1 or -1, so p is about .083:
 
     >>> score = np.array([1, 2, 3, 4])
     >>> round(permutation_p([(score, score)]), 2)
@@ -234,7 +234,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Return the excess loss of each class beyond the control, or from before where there is no control.
+    """Compute each class's excess loss from the control, or from before if there is no control.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
     Returns
     -------
     (networks, classes)
-        Shares; NaN for a class without an image.
+        Shares; NaN for a class without images.
 
     Examples
     --------
@@ -262,12 +262,12 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
 
 
 def _accuracy_losses(label: np.ndarray, networks: Networks) -> np.ndarray:
-    """Return each network's loss of accuracy, beyond the control if there is one, (networks,)."""
+    """Compute each network's loss of accuracy, from the control if there is one, (networks,)."""
     return np.asarray((networks.start == label).mean(1) - (networks.after == label).mean(1))
 
 
 def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
-    """Return the rank correlation of a score with the mean losses of classes, a mean over data sets.
+    """Compute the rank correlation of a score with the mean losses of classes, averaged over data sets.
 
     Parameters
     ----------
@@ -277,9 +277,8 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
     Returns
     -------
     Estimate
-        `n` is the number of classes. The interval holds the middle 95 % of 2,000 samples of the networks of each data
-        set, drawn with replacement: it says what other networks of the same classes would give, not what other classes
-        would.
+        `n` is the number of classes. The interval is the middle 95 % of 2,000 bootstrap samples of the networks of each
+        data set, so it is for other networks of the same classes, not for other classes.
 
     Examples
     --------
@@ -300,24 +299,24 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
 
 
 def foresight_of_sizes(expected: np.ndarray, losses: np.ndarray) -> Estimate:
-    """Return how much of the differences between the losses of classes an expectation explains.
+    """Compute the share of the differences between class losses that an expectation explains.
 
     Parameters
     ----------
     expected, losses : (networks, classes)
-        Losses beyond the accuracy; expected ones may differ between networks, since some lose more accuracy.
+        Losses beyond the accuracy. Expected losses may differ between networks, because some lose more accuracy.
 
     Returns
     -------
     Estimate
-        Of the means over networks: 1 minus the sum of squared distances from the expected losses, divided by that from
-        equal losses, which are 0. So 1 is a perfect expectation, and 0 is as good as expecting the same loss of each
-        class; a worse one is below 0. `n` is the number of classes. The interval holds the middle 95 % of 2,000 samples
-        of the networks.
+        From means over networks: 1 minus the sum of squared deviations from the expected losses, divided by the sum of
+        squared losses (deviations from 0, the expectation if all classes lose the same). So 1 is a perfect expectation,
+        0 is as good as expecting equal losses, and worse ones are below 0. `n` is the number of classes. The interval
+        is the middle 95 % of 2,000 bootstrap samples of the networks.
 
     Examples
     --------
-    Losses of 2 and -2 points, where 1 and -1 were expected:
+    The losses are 2 and -2 points, but 1 and -1 were expected:
 
     >>> foresight_of_sizes(np.array([[0.01, -0.01]]), np.array([[0.02, -0.02]]))
     Estimate(value=0.75, low=nan, high=nan, n=2)
@@ -337,7 +336,7 @@ def _explained(expected: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the AUC of a score for the images that each network loses, among those that it has right before.
+    """Compute the AUC of a score for each network's lost images, among those that are right before.
 
     Parameters
     ----------
@@ -349,11 +348,11 @@ def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray
     Returns
     -------
     (networks,)
-        NaN for a network that loses no image, or all of them.
+        NaN for a network that loses none or all of these images.
 
     Examples
     --------
-    The network loses the second image. The third was wrong before, and does not count:
+    The network loses the second image. The third is already wrong before, so it does not count:
 
     >>> label, before, after = np.array([0, 0, 1]), np.array([[0, 0, 0]]), np.array([[0, 1, 0]])
     >>> foresight_of_losses(np.array([0.1, 0.2, 0.9]), label, before, after).tolist()
@@ -365,7 +364,7 @@ def foresight_of_losses(score: np.ndarray, label: np.ndarray, before: np.ndarray
 
 
 def mean_estimate(values: np.ndarray) -> Estimate:
-    """Return the mean over networks with its interval of t; networks that are NaN are left out.
+    """Average over networks, with the t-interval; NaN are left out.
 
     Examples
     --------
@@ -377,7 +376,7 @@ def mean_estimate(values: np.ndarray) -> Estimate:
 
 
 def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndarray) -> Estimate:
-    """Return the AUC of a score for the PIEs of networks.
+    """Compute the AUC of a score for the PIEs of networks.
 
     Parameters
     ----------
@@ -388,7 +387,7 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
     Returns
     -------
     Estimate
-        `n` is the number of PIEs. The interval is that of the jackknife over at most ten groups of networks.
+        `n` is the number of PIEs. The interval is by the jackknife over at most ten groups of networks.
 
     Examples
     --------
@@ -404,7 +403,7 @@ def foresight_of_exemplars(score: np.ndarray, before: np.ndarray, after: np.ndar
 
 
 def known_of_losses(label: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the share of networks that are wrong about each image, (images,): what they say of lost images.
+    """Compute the share of networks that are wrong about each image, (images,), as the ceiling for lost images.
 
     Examples
     --------
@@ -415,7 +414,7 @@ def known_of_losses(label: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return how often a network before and one after predict different classes: what they say of PIEs, (images,).
+    """Compute how often networks before and after disagree on each image, (images,), as the ceiling for PIEs.
 
     Examples
     --------
@@ -426,7 +425,7 @@ def known_of_exemplars(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def _has_values(score: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """Find the classes that are NaN on neither side, (classes,)."""
+    """Return a mask of the classes that are NaN on neither side, (classes,)."""
     unknown = np.isnan(np.asarray(outcome, dtype=float)).reshape(-1, len(score)).any(0)
     return np.asarray(~np.isnan(np.asarray(score, dtype=float)) & ~unknown)
 

@@ -1,8 +1,8 @@
-"""Scores of dense networks that may say, before anything is pruned, which classes and which images pruning will cost.
+"""Compute scores of dense networks that may predict, before pruning, the classes and images that pruning harms.
 
-Iofinova et al., "Bias in Pruned Vision Models" (CVPR 2023, abstract), propose criteria of the uncompressed network
-alone. Hooker et al., "What Do Compressed Deep Neural Networks Forget?" (Sections 1 and 3.1), find that the images that
-compression changes are harder ones.
+Iofinova et al., "Bias in Pruned Vision Models" (CVPR 2023, abstract), propose criteria that use only the uncompressed
+network. Hooker et al., "What Do Compressed Deep Neural Networks Forget?" (Sections 1 and 3.1), find that compression
+changes harder images.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ _LOW_IS_RISKY = (RECALL, SHARE, CONFIDENCE, MARGIN)
 
 
 def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the scores of how sure a network is, from the probabilities of all classes.
+    """Compute scores of a network's certainty from the probabilities of all classes.
 
     Parameters
     ----------
     probabilities : (..., classes)
-        They sum to 1 over at least two classes.
+        Probabilities, which sum to 1 over at least two classes.
 
     Returns
     -------
     dict of str to (...)
-        `confidence`, the largest probability; `margin`, that minus the second largest; `entropy`, in bits.
+        `confidence`, the largest probability; `margin`, the largest minus the second largest; `entropy`, in bits.
 
     Examples
     --------
@@ -48,21 +48,21 @@ def uncertainty(probabilities: np.ndarray) -> dict[str, np.ndarray]:
 def image_scores(
     label: np.ndarray, predicted: np.ndarray, uncertainties: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return the scores of each image.
+    """Compute the scores of each image.
 
     Parameters
     ----------
     label : (images,), integers
     predicted : (networks, images), integers
-        What the dense networks predict.
+        Predictions of the dense networks.
     uncertainties : mapping of str to (networks, images)
-        Those of `UNCERTAINTY` that are known.
+        The known scores among `UNCERTAINTY`.
 
     Returns
     -------
     dict of str to (images,)
-        `recall`, the share of the networks that are right; `uncertainties`, means over the networks; and from two
-        networks on `disagreement`, how often two of them predict different classes.
+        `recall`, the share of the networks that are right; the means of `uncertainties` over the networks; and, with at
+        least two networks, `disagreement`, how often two of them predict different classes.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def image_scores(
 def class_scores(
     scores: Mapping[str, np.ndarray], label: np.ndarray, classes: int, training_images: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the scores of each class: the means over its test images.
+    """Compute the scores of each class as means over its test images.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def class_scores(
     label : (images,), integers from 0
     classes : int
     training_images : (classes,), optional
-        Number of training images of each class. With them the class has a `share`.
+        Number of training images of each class. If given, the result has `share`, the class's share of these.
 
     Returns
     -------
     dict of str to (classes,)
-        NaN for a class without a test image; its share stays.
+        NaN for a class without test images, except its share.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def class_scores(
 
 
 def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
-    """Return the mean of each class's images, (classes,), NaN for a class without an image.
+    """Average values over each class's images, (classes,), NaN for a class without images.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarr
 
 
 def as_risk(name: str, values: np.ndarray) -> np.ndarray:
-    """Return a score turned so that higher values stand for a higher risk; other names than `SCORES` stay as they are.
+    """Return a score with its sign changed if low values mean a high risk; unknown scores are not changed.
 
     Examples
     --------
@@ -141,17 +141,17 @@ def as_risk(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def combined(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the mean rank of each image or class by all scores, from 0 to 1; higher is riskier.
+    """Average the ranks of images or classes over all scores, from 0 to 1; higher is riskier.
 
     Parameters
     ----------
     scores : mapping of str to (items,)
-        By the names of `SCORES`. A score that is the same for all has no part in it.
+        Scores by the names in `SCORES`. A constant score is ignored.
 
     Returns
     -------
     (items,)
-        NaN where a score is NaN.
+        NaN if a score is NaN.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Numbers of networks and of images with which the interval of a loss becomes narrow enough."""
+"""Compute the numbers of networks and images that make the interval of a loss narrow enough."""
 
 from typing import NamedTuple
 
@@ -6,23 +6,23 @@ import numpy as np
 
 from analysis.statistics import two_way
 
-# More networks than this nobody trains, and more images nobody labels.
+# Largest numbers considered, because nobody trains more networks or labels more images.
 MOST_NETWORKS, MOST_TIMES_THE_IMAGES = 1000, 10_000
 _STEPS = 400
 
 
 class Spread(NamedTuple):
-    """Variances of a mean loss over networks and over images.
+    """Variances of a mean loss, over networks and over images.
 
     Attributes
     ----------
     networks : int
-        Networks a side.
+        Number of networks per side.
     over_networks, dof : float
-        Variance over networks, as `two_way.Variances` has it, and its degrees of freedom. 0 of a network that the loss
-        is about.
+        Variance over networks, as in `two_way.Variances`, and its degrees of freedom. The variance is 0 if the loss is
+        for a single given network.
     over_images, in_both : float
-        Variance over images, and the part of it that the variance over networks contains too. NaN if not known.
+        Variance over images, and the part of it that the variance over networks also contains. NaN if unknown.
     """
 
     networks: int
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
 def half_widths(
     spread: Spread, level: float, networks: np.ndarray | float = 1.0, images: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """Return half the width of the interval with other numbers of networks and images.
+    """Compute the half-width of the interval for other numbers of networks and images.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ def half_widths(
     level : float
         1 minus the confidence.
     networks, images : array or float
-        How many times as many networks and images.
+        Factors by which the numbers of networks and images are multiplied.
 
     Examples
     --------
-    Without networks, four times as many images halve the interval:
+    Without variance over networks, four times as many images halve the interval:
 
     >>> half_widths(Spread(1, 0.0, np.inf, 1.0, 0.0), 0.05, images=np.array([1.0, 4.0])).round(2).tolist()
     [1.96, 0.98]
@@ -62,11 +62,11 @@ def half_widths(
 
 
 def with_images(spread: Spread, times: float) -> Spread:
-    """Return the spread with so many times as many images.
+    """Compute the spread for `times` as many images.
 
     Examples
     --------
-    Networks differ by 1 - .5 apart from what images add, and twice the images halve that:
+    The variance over networks is .5 without its image part of .5, which doubling the images halves:
 
     >>> with_images(Spread(3, 1.0, 2, 0.6, 0.5), 2.0)
     Spread(networks=3, over_networks=0.75, dof=2, over_images=0.3, in_both=0.25)
@@ -79,14 +79,14 @@ def with_images(spread: Spread, times: float) -> Spread:
 def networks_needed(
     spread: Spread, margin: float, level: float = two_way.LEVEL, *, fewest: int | None = None
 ) -> int | None:
-    """Return the fewest networks a side with which half an interval is below a margin.
+    """Find the fewest networks per side for which the half-width of an interval is below a margin.
 
     Parameters
     ----------
     spread : Spread
     margin, level : float
     fewest : int, optional
-        The fewest to consider; one more than there are, if not given.
+        The fewest to consider; by default one more than at present.
 
     Returns
     -------
@@ -95,7 +95,8 @@ def networks_needed(
 
     Examples
     --------
-    Networks have the variance 3. Of eleven the standard error is .522, and t for ten degrees of freedom is 2.23:
+    Networks have variance 3. With eleven the standard error is .522, and the quantile of t with ten degrees of freedom
+    is 2.23:
 
     >>> networks_needed(Spread(3, 1.0, 2, 0.0, 0.0), 1.2)
     11
@@ -108,12 +109,12 @@ def networks_needed(
 
 
 def images_needed(spread: Spread, margin: float, level: float = two_way.LEVEL) -> float | None:
-    """Return how many times as many images make half an interval less than a margin, within 3 %.
+    """Find the factor of images that makes the half-width of an interval less than a margin, within 3 %.
 
     Returns
     -------
     float, optional
-        None if `MOST_TIMES_THE_IMAGES` are too few, since networks differ too.
+        None if a factor of `MOST_TIMES_THE_IMAGES` is not enough, because networks differ too.
 
     Examples
     --------

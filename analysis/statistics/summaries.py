@@ -1,4 +1,4 @@
-"""All slopes of one cell, and the numbers needed to judge them."""
+"""Compute all slopes of one cell, and the numbers needed to judge them."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def cell_summary(
     sloped: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float | int | str | bool]:
-    """Return all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
+    """Compute all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def cell_summary(
     accuracy_before, accuracy_after : (seeds,)
         Accuracy before and after pruning.
     support : (classes,), optional
-        Number of test images of each class; alpha_weighted, alpha_new and largest_excess_floor are NaN without it.
+        Number of test images of each class. If None, alpha_weighted, alpha_new and largest_excess_floor are NaN.
     both_right : (seeds, classes), optional
-        As for `alpha_new`, which is NaN without it, as is largest_excess_floor.
+        As for `alpha_new`. If None, alpha_new and largest_excess_floor are NaN.
     sloped : (seeds,), bool, optional
-        Which networks have slopes, because their alpha is defined and they do not guess; all by default.
+        Whether each network has slopes, because its alpha is defined and it is not at chance. By default all have.
     confidence : float
         Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
 
@@ -132,12 +132,13 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        `pooled_alpha` is over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over seeds
-        of alpha and of the mean I. `worst_ratio` is the I furthest from 0. A class that is balanced before has no I.
+        `pooled_alpha` is alpha over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over
+        seeds, of alpha and of the mean I. `worst_ratio` is the I furthest from 0. A class with balance 0 before has no
+        I.
 
     Examples
     --------
-    A class that is almost balanced before has a large I, and hardly moves alpha:
+    A class that is almost balanced before has a large I, but hardly affects alpha:
 
     >>> summary = ratio_summary(np.array([[0.1, -0.101, 0.001]]), np.array([[0.1, -0.091, -0.009]]))
     >>> round(summary["alpha_mean"], 2), round(summary["ratio_mean"], 2), round(summary["worst_ratio"], 2)

@@ -1,7 +1,7 @@
-"""Intervals and tests of a statistic that varies over networks and over test images.
+"""Compute intervals and tests of statistics that vary over networks and over test images.
 
-A network's own answers to single images vary over both. So the variance over networks already holds a part of the
-variance over images, and that part must not be counted twice.
+Because a network's own answers to single images vary over both, the variance over networks already contains a part of
+the variance over images, which must not be counted twice.
 """
 
 import math
@@ -14,25 +14,25 @@ import numpy as np
 LEVEL = 0.05
 # Below this level t quantiles overflow.
 _SMALLEST_LEVEL = 1e-100
-# Of normal quantiles, and after how many steps of Newton's method at most.
+# Precision of normal quantiles, and most steps of Newton's method.
 _PRECISION, _MOST_STEPS = 1e-12, 50
 
 Each: TypeAlias = float | np.ndarray
 
 
 class Variances(NamedTuple):
-    """Variance of a statistic over networks and over images, a number, or of several statistics, (statistics,).
+    """Variances over networks and images, of one statistic or of several, (statistics,).
 
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
         Variances over networks, with one number of degrees of freedom or one for each statistic, estimated from
-        independent groups of networks; the statistic is a sum over the groups. Without a group the statistic is about
-        these very networks.
+        independent groups of networks; the statistic is a sum over the groups. Without groups the statistic is for the
+        given networks only.
     images : float
         Variance over images.
     in_both : float
-        The part of `images` that the variance over networks contains too.
+        The part of `images` that the variance over networks also contains.
     """
 
     networks: Sequence[tuple[Each, Each]] = ()
@@ -60,20 +60,20 @@ def variances(
     values : (networks,)
         The statistic of each network, or its jackknife pseudo-values.
     deviations : (networks, images), optional
-        How far each image moves each network's statistic. The squares of a network's row sum to its variance over
+        Influence of each image on each network's statistic. The squares of a network's row sum to its variance over
         images.
     counted_twice : (networks, networks), optional
-        The part of the networks' covariances over images that the products of the deviations count twice.
+        The part of the networks' covariances over images that products of the deviations count twice.
 
     Returns
     -------
     Variances
-        One network has no variance over networks.
+        The variances; a single network has none over networks.
 
     Examples
     --------
-    Two networks differ by 2. The first image moves both alike; the second moves them in opposite directions, so that
-    it does not move their mean:
+    Two networks differ by 2. The first image moves both alike, and the second moves them in opposite directions, so
+    that their mean stays:
 
     >>> two = variances(np.array([1.0, 3.0]), np.array([[0.1, 0.3], [0.1, -0.3]]))
     >>> two.networks, round(two.images, 9), round(two.in_both, 9)
@@ -85,7 +85,7 @@ def variances(
         return Variances(groups)
     twice = np.zeros((n, n)) if counted_twice is None else counted_twice
     mean = deviations.mean(0)
-    # The part that is counted twice is a part of the variance: less than it is impossible.
+    # The part that is counted twice belongs to the variance, so the variance cannot be less.
     images = np.maximum(np.square(mean).sum() - twice.mean(), twice.mean())
     own = deviations - mean
     in_both = (np.vdot(own, own) / n - (twice.trace() / n - twice.mean())) / (n - 1) if n > 1 else 0.0
@@ -93,7 +93,7 @@ def variances(
 
 
 def half_width(variances: Variances, level: float = LEVEL) -> float:
-    """Return half the width of an interval that covers at least as often as stated, for any number of networks.
+    """Compute the half-width of an interval that is conservative for any number of networks.
 
     The sum of a part with a t distribution and a normal part is bounded by adding the squares of their half-widths
     (Banerjee 1960, Sankhya 22). The interval is never narrower than the one over images alone.
@@ -111,7 +111,8 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
 
     Examples
     --------
-    The t quantile for one degree of freedom is 12.706, the normal one 1.96. 3^2 = 5 + 4, of which 1 is in both:
+    The t quantile with one degree of freedom is 12.706, and the normal one is 1.96. In the second case, 1 of the image
+    variance of 5 is already in that over networks, so 4 are added:
 
     >>> round(half_width(Variances([(1.0, 1)])), 3), round(half_width(Variances(images=1.0)), 3)
     (12.706, 1.96)
@@ -123,7 +124,7 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
 
 
 def p_value(variances: Variances, distance: float) -> float:
-    """Return the level at which the interval just touches a value: the two-sided p of a test against that value.
+    """Compute the two-sided p of a test against a value: the level at which the interval just reaches it.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def p_value(variances: Variances, distance: float) -> float:
     Returns
     -------
     float
-        1 at no distance; NaN if a variance or the distance is NaN, or if all variances are 0.
+        1 if the distance is 0; NaN if a variance or the distance is NaN, or if all variances are 0.
 
     Examples
     --------
@@ -146,7 +147,7 @@ def p_value(variances: Variances, distance: float) -> float:
 
 
 def half_widths(variances: Variances, level: float = LEVEL) -> np.ndarray:
-    """Return `half_width` of several statistics, (statistics,).
+    """Compute `half_width` of several statistics, (statistics,).
 
     Examples
     --------
@@ -157,7 +158,7 @@ def half_widths(variances: Variances, level: float = LEVEL) -> np.ndarray:
 
 
 def p_values(variances: Variances, distances: np.ndarray) -> np.ndarray:
-    """Return `p_value` of several statistics, (statistics,).
+    """Compute `p_value` of several statistics, (statistics,).
 
     Parameters
     ----------
@@ -189,10 +190,11 @@ def _normal_quantiles(
     distance: np.ndarray,
     errors: np.ndarray,
 ) -> np.ndarray:
-    """Return the normal quantile of the level at which each half-width is a distance, (statistics,).
+    """Find the normal quantile of the level at which each half-width equals a distance, (statistics,).
 
     `errors`, the distances in standard errors, are upper bounds, because t quantiles are larger than normal ones. From
-    there Newton's method falls to the quantile: the logarithm of the half-width is a convex function of its logarithm.
+    there Newton's method decreases to the quantile, because the logarithm of the half-width is a convex function of the
+    logarithm of the quantile.
     """
     from scipy.special import beta, ndtr, ndtri, stdtrit
 
@@ -204,7 +206,7 @@ def _normal_quantiles(
         half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
         squares = slopes = np.square(normal) * alone[moving]
         for variance, dof in (tuple(each[moving] for each in group) for group in networks):
-            t = np.maximum(-stdtrit(dof, half_level), normal)  # larger but for rounding
+            t = np.maximum(-stdtrit(dof, half_level), normal)  # always larger, apart from rounding
             by_normal = density * np.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
             squares = squares + variance * t**2
             slopes = slopes + variance * t * by_normal * normal
@@ -219,7 +221,7 @@ def _normal_quantiles(
 
 
 def detectable(variances: Variances, level: float = LEVEL) -> float:
-    """Return the difference that a two-sided test finds with 80 % power.
+    """Compute the difference that a two-sided test detects with 80 % power.
 
     Parameters
     ----------
@@ -229,7 +231,7 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
 
     Examples
     --------
-    For a normal statistic it is 1.96 + 0.84 standard errors:
+    For a normal statistic this is 1.96 + 0.84 standard errors:
 
     >>> round(detectable(Variances(images=1.0)), 2)
     2.8
@@ -240,7 +242,7 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
 
 
 def _combined(variances: Variances, critical: Callable[[Any], Any]) -> np.ndarray:
-    """Return the two-way half-width whose factor for a number of degrees of freedom is `critical`."""
+    """Compute the two-way half-width with the factor `critical` for each number of degrees of freedom."""
     normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
     squares = over_networks + normal**2 * variances.images_alone, normal**2 * variances.images
@@ -248,7 +250,7 @@ def _combined(variances: Variances, critical: Callable[[Any], Any]) -> np.ndarra
 
 
 def _critical(level: float, dof: Each) -> Each:
-    """Return the upper `level` / 2 quantile of the t distribution, or of the normal one."""
+    """Return the upper `level` / 2 quantile of t, or of the normal distribution if `dof` is infinite."""
     normal, t = _quantiles()
     is_normal = np.isinf(dof)
     return np.asarray(np.where(is_normal, -normal(level / 2), -t(np.where(is_normal, 1, dof), level / 2)))

@@ -1,4 +1,4 @@
-"""Dense networks that are themselves weak: at chance, or without a single right image of some class."""
+"""Find weak dense networks: at chance, or without a right image of some class."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from analysis.statistics.intensification import networks_at_chance
 
 
 class WeakDense(NamedTuple):
-    """What makes dense networks weak.
+    """Counts of the weaknesses of dense networks.
 
     Attributes
     ----------
     networks : int
-        All dense networks.
+        Number of dense networks.
     at_chance : int
-        Those that are at chance.
+        Number of dense networks at chance.
     unrecognized : dict, name of a class -> int
-        In how many of the others the class has recall 0, the most frequent class first.
+        Number of other networks in which the class has recall 0, the most frequent class first.
     """
 
     networks: int
@@ -28,7 +28,7 @@ class WeakDense(NamedTuple):
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether all of them are at chance."""
+        """Whether all networks are at chance."""
         return 0 < self.at_chance == self.networks
 
 
@@ -36,13 +36,13 @@ SOUND = WeakDense(0, 0, {})
 
 
 def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) -> WeakDense:
-    """Find out what makes dense networks weak.
+    """Count the weaknesses of dense networks.
 
     Parameters
     ----------
     names : (classes,)
     recall : (networks, classes)
-        NaN for a class that a network does not have.
+        Recalls, NaN for classes that a network does not have.
     guesses : (networks,), bool
         Whether each is at chance.
 
@@ -57,9 +57,9 @@ def weak_dense(names: Sequence[str], recall: np.ndarray, guesses: np.ndarray) ->
 
 
 def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray) -> WeakDense:
-    """Find out what makes dense networks weak, from whether they are right about each image, (networks, images).
+    """Count the weaknesses of dense networks from whether they are right about each image, (networks, images).
 
-    `label` counts the classes from 0, and each class has an image.
+    `label` has classes from 0, each of which has images.
     """
     support = np.bincount(label)
     recall = np.array([np.bincount(label, network) for network in right]) / support
@@ -67,7 +67,7 @@ def weak_from_answers(names: Sequence[str], label: np.ndarray, right: np.ndarray
 
 
 def sentence(weak: WeakDense) -> str:
-    """Say what makes dense networks weak, in a sentence or two; the empty text if nothing does.
+    """Describe the weaknesses of dense networks in a sentence or two; return an empty string if there are none.
 
     Examples
     --------

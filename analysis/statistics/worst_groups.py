@@ -1,7 +1,7 @@
-"""The groups that lose most, picked on one network and judged on the others.
+"""Pick the groups that lose most in one network, and judge them on the others.
 
-The group that loses most in one network owes a part of it to chance, and to that network. It loses less in others:
-picked and judged on the same network, the worst groups look worse than they are.
+Part of the largest loss in one network is due to chance and to that network, so the group loses less in others. If
+groups are picked and judged on the same network, the worst ones look worse than they are.
 """
 
 import numpy as np
@@ -17,17 +17,17 @@ def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, 
     before, after : (networks, groups)
         Accuracy of each network on each group; row i of both is of the same network.
     most : int
-        How many groups each network picks; of equal losses the first.
+        Number of groups that each network picks; the first of equal losses.
 
     Returns
     -------
     DataFrame, one row per network and group that it picks
-        network (its row), group, before, after, loss (in the network that picks), before_elsewhere, after_elsewhere,
+        network (its row), group; before, after, loss (in the network that picks); before_elsewhere, after_elsewhere,
         loss_elsewhere (means over the other networks; NaN with one network).
 
     Examples
     --------
-    Each network loses half of another group, and the other network none of it:
+    Each network loses half of one group, and the other network loses none of it:
 
     >>> before = np.ones((2, 2))
     >>> after = np.array([[0.5, 1.0], [1.0, 0.5]])

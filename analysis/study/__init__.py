@@ -1,1 +1,1 @@
-"""One study: its runs and predictions, what makes a cell, and the statistics of every cell and class."""
+"""One study: its runs and predictions, their division into cells, and the statistics of every cell and class."""

@@ -1,4 +1,4 @@
-"""Runs as arrays, and the rows of each cell."""
+"""Store runs as arrays, and find the rows of each cell."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class RunArrays:
     Parameters
     ----------
     runs : DataFrame
-        The runs without the columns of single classes.
+        The runs, without columns for single classes.
     names : (classes of all data sets,), text
     shown : list of str
         As `shown_settings` returns it.
@@ -47,9 +47,10 @@ class RunArrays:
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
     at_chance : (runs,), bool
-        Whether a network of the run guesses, before or after pruning. Such runs have no slopes, and count in all else.
+        Whether a network of the run is at chance, before or after pruning. Such runs have no slopes, but count in all
+        other statistics.
     notes : list of str
-        Sentences on what was left out.
+        Sentences on runs that were left out.
     """
 
     runs: pd.DataFrame
@@ -67,11 +68,11 @@ class RunArrays:
 
     @property
     def cell_key(self) -> list[str]:
-        """The columns that tell cells apart in tables: those of `settings.CELL`, and the settings that are shown."""
+        """The columns that identify a cell in tables: `settings.CELL` and the shown settings."""
         return [*CELL, *self.shown]
 
     def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the normalised recall balance before and after, each (rows, classes)."""
+        """Compute the normalised recall balance before and after, each (rows, classes)."""
         return (
             intensification.recall_balance(self.before[np.ix_(rows, classes)], self.accuracy_before[rows]),
             intensification.recall_balance(self.after[np.ix_(rows, classes)], self.accuracy_after[rows]),
@@ -83,13 +84,13 @@ class RunArrays:
         return self.before[part], self.after[part], self.accuracy_before[rows], self.accuracy_after[rows]
 
     def floors(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Return the floor of the largest excess loss of each row, (rows,), as `largest_excess_floor` does."""
+        """Compute each row's floor of the largest excess loss, (rows,), by `largest_excess_floor`."""
         part = np.ix_(rows, classes)
         return largest_excess_floor(self.before[part], self.after[part], self.both_right[part], self.support[part])
 
     @once
     def cells(self) -> list[np.ndarray]:
-        """Return the rows of every cell, cells sorted."""
+        """Return the rows of each cell, in sorted order of the cells."""
         return _positions(_cell_numbers(self.runs, self.shown))
 
     @property
@@ -99,16 +100,16 @@ class RunArrays:
         return control_rows(self.runs)
 
     def with_control(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of some rows whose control is there."""
+        """Select the rows that have a control."""
         return rows[self.controls[rows] >= 0]
 
     def with_sloped_control(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of some rows whose control is there and does not guess."""
+        """Select the rows that have a control that is not at chance."""
         rows = self.with_control(rows)
         return rows[~self.at_chance[self.controls[rows]]]
 
     def controls_of_other_seeds(self, row: int) -> np.ndarray:
-        """Return the rows of the controls that a run would have, had it one of its own dense network: (controls,)."""
+        """Return the rows of controls from other dense networks that otherwise match a run, (controls,)."""
         if never_fine_tuned(self.runs).iloc[row]:
             return np.empty(0, dtype=int)
         columns = [*control_columns(self.runs), *mitigation_columns(self.runs)]
@@ -118,21 +119,21 @@ class RunArrays:
         return np.flatnonzero(is_control)[alike.to_numpy()]
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield rows that have the same classes, and which classes these are."""
+        """Yield the rows of each set of classes, and that set as a mask."""
         yield from _class_sets(self.before)
 
     def classes_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return which classes a cell has, (classes of all data sets,), bool."""
+        """Return a mask of the classes in a cell, (classes of all data sets,), bool."""
         return ~np.isnan(self.before[rows[0]])
 
     def sloped(self, rows: np.ndarray) -> np.ndarray:
-        """Return those rows of a cell that have slopes: alpha is defined, and no network guesses."""
+        """Select the rows of a cell that have slopes: alpha is defined, and no network is at chance."""
         defined = np.isfinite(intensification.alpha(*self.balances(rows, self.classes_of(rows))))
         return rows[defined & ~self.at_chance[rows]]
 
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
-    """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
+    """Convert runs to arrays, leaving out runs whose classes differ from those of most runs of their cell."""
     names, shown = class_names(runs), shown_settings(runs)
     notes = []
     if splitting := splitting_params(runs):
@@ -164,10 +165,10 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
 def control_rows(runs: pd.DataFrame) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
-    The control is the run of `none` of the same dense network with the same values of the columns that
-    `control_columns` returns. Where classes were spared, it has the same mitigation; if no network has such a control,
-    it has no mitigation. -1 where there is no such run, for the runs of `none` themselves, and for dense networks in
-    another number format, in which fine-tuning plays no part.
+    The control is the run of the pruner `none` that has the same dense network and the same values in
+    `control_columns`. If the run spared classes, the control has the same mitigation, or none if no network has a
+    control with that mitigation. The row is -1 if there is no such run, for runs of `none` themselves, and for dense
+    networks in another number format, because these are never fine-tuned.
     """
     keys = control_columns(runs)
     with_mitigation = [*keys, *mitigation_columns(runs)]
@@ -181,14 +182,14 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the index of the first candidate that agrees with each run in some columns; NaN where none does."""
+    """Return for each run the index of the first candidate with equal values in some columns, or NaN."""
     first = candidates[columns].drop_duplicates()
     row_alike = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
     return row_alike.set_axis(runs.index)
 
 
 def dense_weakness(runs: pd.DataFrame) -> WeakDense:
-    """Return what makes the dense networks of runs weak; each run has another dense network."""
+    """Count weaknesses of the dense networks of runs, each of which has a different dense network."""
     names = class_names(runs)
     before, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
@@ -199,7 +200,7 @@ def dense_weakness(runs: pd.DataFrame) -> WeakDense:
 
 
 def runs_at_chance(runs: pd.DataFrame) -> np.ndarray:
-    """Return whether a network of each run guesses, before or after, (runs,)."""
+    """Return whether a network of each run is at chance, before or after, (runs,)."""
     names = class_names(runs)
     before, after, support = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float)
@@ -212,7 +213,7 @@ def runs_at_chance(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return whether the network of each run guesses, (runs,)."""
+    """Return whether the network of each run is at chance, (runs,)."""
     guesses = np.zeros(len(recall), dtype=bool)
     for rows, classes in _class_sets(recall):
         supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
@@ -224,14 +225,14 @@ def _guesses(recall: np.ndarray, accuracy: np.ndarray, support: np.ndarray) -> n
 
 
 def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return class names, and recalls before and after (networks, classes); a class of another data set is NaN."""
+    """Return class names, and recalls before and after (networks, classes), NaN for classes of other data sets."""
     names = class_names(runs)
     before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
     return names, before, after
 
 
 def common_support(support: np.ndarray) -> np.ndarray | None:
-    """Return the test images of each class, (classes,), if every run has the same."""
+    """Return the number of test images per class, (classes,), or None if runs differ."""
     return support[0] if len(support) and (support == support[0]).all() else None
 
 
@@ -257,19 +258,19 @@ def _cell_numbers(runs: pd.DataFrame, shown: list[str]) -> np.ndarray:
 
 
 def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows that have the same classes, and which classes these are."""
+    """Yield the rows of each set of classes, and that set as a mask."""
     has = ~np.isnan(before)
     for rows in _positions(_row_numbers(has)):
         yield rows, has[rows[0]]
 
 
 def _row_numbers(has: np.ndarray) -> np.ndarray:
-    """Return the same number for equal rows of a bool array."""
+    """Number the distinct rows of a bool array, and return each row's number."""
     packed = np.ascontiguousarray(np.packbits(has, axis=1))
     return np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)[1]
 
 
 def _positions(numbers: np.ndarray) -> list[np.ndarray]:
-    """Return the positions of every number, numbers ascending."""
+    """Return the positions of each distinct number, in ascending order of the numbers."""
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)

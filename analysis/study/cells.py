@@ -1,7 +1,7 @@
-"""One row per run and one row per cell: the slopes of a whole study, as frames.
+"""Tabulate the slopes of a whole study, one row per run or one row per cell.
 
-A cell is every setting of its runs: data set, model, pruner, ratio, and all others that the schema declares. Frames say
-in `attrs["notes"]`, in sentences, what they lack.
+The runs of a cell agree in every setting: data set, model, pruner, ratio, and all others that the schema declares.
+`attrs["notes"]` of each frame holds sentences on what is missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from analysis.study.settings import (
 
 
 def alphas(study: RunArrays) -> pd.DataFrame:
-    """Return the slope of every run, computed from its recalls (`alpha.csv`).
+    """Compute the slope of every run from its recalls (`alpha.csv`).
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def alphas(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per run in the order of the arrays
-        `ALPHA_COLUMNS`, then `study.shown`, then the digest of given weights if there is one. alpha,
-        correlation and spread_ratio are NaN where every class has the accuracy as its recall. A run of the pruner
-        `none` has ratio 1 and pairs with every ratio.
+        `ALPHA_COLUMNS`, then `study.shown`, then the digest of given weights if there is one. alpha, correlation and
+        spread_ratio are NaN if the recall of every class equals the accuracy. A run of the pruner `none` has ratio 1
+        and is the control for every ratio.
     """
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     raw_slope = np.full(len(study.runs), np.nan)
@@ -70,47 +70,47 @@ def alphas(study: RunArrays) -> pd.DataFrame:
 def cells(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Return all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
+    """Compute all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions, optional
-        Takes run ids and returns what they predicted, as `analysis.runs.pull.predictions` does; called once a cell.
-        With it the interval of alpha_new is for new seeds and new images, and the slopes of precision and F1 are there.
+        Takes run ids and returns their predictions, as `analysis.runs.pull.predictions` does. If given, the interval of
+        alpha_new is for new seeds and new images, and slopes of precision and F1 are computed.
     confidence : float
-        Joint confidence of the intervals of one data set, model, pruner and setting over its ratios.
+        Joint confidence of the intervals at all ratios of one data set, model, pruner and other settings.
 
     Returns
     -------
     DataFrame, one row per cell, sorted
         `CELL_COLUMNS`, then `study.shown`, then the rest of `summaries.cell_summary`, and:
 
-        - confidence: of all intervals of the row, 1 - (1 - confidence) / K. K is the number of ratios of the same data
-          set, model and pruner, and of the same settings. Settings that depend on the pruner do not count here, such
-          as an epsilon that was tuned at each ratio.
-        - alpha_new_resampled: what the interval of alpha_new resamples.
-        - n_at_chance: the number of runs with a network that guesses. They have no slopes, and count in all other
-          numbers of the row; n_alpha is the number of runs with slopes.
-        - n_none: the number of networks that have a run of `none`. Over these: the mean differences from `none`, of
-          accuracy, largest excess loss (`accuracy_minus_none`, ...) and, of those with slopes, alpha, raw slope and raw
-          spread ratio, and alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with
-          intervals;
-          largest_excess_none, the largest excess loss of `none`, and its floor; raw_slope_equivalence_p, of a test
-          that the raw slope differs from that of `none` by less than .05.
-        - odds_ratio: of the error against that of `none`, by mean accuracies: alpha, if every class's error grew by one
-          factor. With predictions, and with intervals: error_growth, that factor; raw_slope_on_none, for new images;
-          proportionality, 1 if errors are proportional and 0 if losses are equal; alpha_beyond, alpha divided by the
-          odds ratio (`statistics.proportion`).
+        - confidence: the confidence of each interval in the row, 1 - (1 - confidence) / K. K is the number of ratios
+          with the same data set, model, pruner and settings. Settings that depend on the pruner, such as an epsilon
+          tuned at each ratio, may differ.
+        - alpha_new_resampled: the units that the interval of alpha_new resamples.
+        - n_at_chance: the number of runs with a network at chance. They have no slopes, but count in all other numbers
+          of the row; n_alpha is the number of runs with slopes.
+        - n_none: the number of networks that have a run of `none`. The following are means over these networks, with
+          intervals: the differences from `none` in accuracy and largest excess loss (`accuracy_minus_none`, ...) and,
+          if slopes are defined, in alpha, raw slope and raw spread ratio; and alpha_on_none, the slope of the balance
+          after pruning on that of `none`. Without intervals: largest_excess_none, the largest excess loss of `none`,
+          and its floor; and raw_slope_equivalence_p, the p of a test that the raw slope differs from that of `none` by
+          less than .05.
+        - odds_ratio: the odds of an error divided by those of `none`, from mean accuracies. Alpha would equal it if the
+          errors of all classes grew by one factor. If there are predictions, also with intervals: error_growth, that
+          factor; raw_slope_on_none, for new images; proportionality, 1 if errors are proportional and 0 if losses are
+          equal; alpha_beyond, alpha divided by the odds ratio (`statistics.proportion`).
         - alpha_other_seed: the mean slope between dense networks of different seeds.
-        - worst_class, worst_class_cost: the class that costs most beyond the accuracy, and what it costs, with an
-          interval (`class_costs.worst_class`); worst_class_loss_upper: what no class loses more than;
-          accuracy_loss_upper: what the accuracy loses at most. They are against the reference of `classes.csv`, and
-          networks at chance count.
+        - worst_class, worst_class_cost: the class with the largest cost (loss of recall beyond the loss of accuracy),
+          and that cost, with an interval (`class_costs.worst_class`); worst_class_loss_upper: upper bound for the
+          losses of all classes; accuracy_loss_upper: upper bound for the loss of accuracy. All are against the
+          reference of `classes.csv`, and networks at chance count.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
-        - realized_ratio, and other metrics that the schema says so of: the mean over the runs, if they have it.
+        - realized_ratio, and each metric with `mean_in_cells` in its record in the schema: its mean over the runs.
 
-        alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
+        alpha_shared and alpha_other_seed are NaN if several runs of the cell have the same dense network.
     """
     of_study = StudyPredictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
@@ -144,13 +144,13 @@ def cells(
 
 
 def _family_columns(study: RunArrays) -> list[str]:
-    """Return the columns within which the intervals of several ratios hold together."""
+    """Return the columns that cells share if their intervals hold jointly."""
     left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(study.runs)}
     return [column for column in cell_columns(study.runs, study.shown) if column not in left_out]
 
 
 def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], predictions: StudyPredictions) -> str:
-    """Return a note on the cells that need predictions which are not there."""
+    """Write a note on the cells that lack predictions."""
     ids = study.runs[[schema.DENSE_RUN_ID, frames.RUN_ID]]
     without = sum(bool(ids.iloc[rows].isin(predictions.missing).to_numpy().any()) for rows in rows_of_cells)
     return (
@@ -173,12 +173,12 @@ def _notes_on_controls(study: RunArrays, shared: list[str]) -> Iterator[str]:
 
 
 def ratio_summaries(study: RunArrays) -> pd.DataFrame:
-    """Return alpha beside the mean of the intensification ratios, for every cell (supplement, Section G).
+    """Compare alpha with the mean of the intensification ratios in every cell (supplement, Section G).
 
     Returns
     -------
     DataFrame, one row per cell with a defined alpha, sorted
-        dataset, model, pruner, ratio, `study.shown`, n, and what `summaries.ratio_summary` returns.
+        dataset, model, pruner, ratio, `study.shown`, n, and the columns of `summaries.ratio_summary`.
     """
     defined = [rows for rows in map(study.sloped, study.cells()) if len(rows)]
     summarized = [
@@ -188,7 +188,7 @@ def ratio_summaries(study: RunArrays) -> pd.DataFrame:
 
 
 def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summarized: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return a table of the cells' summaries, after the columns that identify each cell."""
+    """Make a table of summaries, with the columns that identify each cell first."""
     which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][study.cell_key]
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summarized)], axis=1)
 
@@ -225,7 +225,7 @@ def _summary(
 
 
 def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
-    """Return the class that costs most, and a bound for the losses of all classes."""
+    """Return the class with the largest cost, and bounds for the losses of all classes and of accuracy."""
     costs, classes = cell_costs(study, rows, predictions)
     columns = ("worst_class_cost", "worst_class_cost_low", "worst_class_cost_high")
     if costs is None:
@@ -235,13 +235,13 @@ def _worst_class(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     return {
         "worst_class": study.names[classes][place] if place >= 0 else "",
         **dict(zip(columns, costs.worst[1:], strict=True)),
-        "worst_class_loss_upper": float(upper.max()),  # NaN if that of any class is
+        "worst_class_loss_upper": float(upper.max()),  # NaN if the bound of any class is NaN
         "accuracy_loss_upper": costs.accuracy_loss_upper,
     }
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) -> dict[str, Any]:
-    """Return alpha between seeds; it and `alpha_shared` are missing if a dense network is there twice."""
+    """Return alpha between seeds; if a dense network occurs twice, set it and `alpha_shared` to NaN."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
@@ -250,7 +250,7 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, sloped_rows: np.ndarray) 
 
 
 def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
+    """Compare the networks that have a control with it, to separate pruning from fine-tuning."""
     classes, with_control = study.classes_of(rows), study.with_control(rows)
     none = study.controls[with_control]
     own, of_none = study.measured(with_control, classes), study.measured(none, classes)
@@ -266,7 +266,7 @@ def _against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict
 
 
 def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) -> dict[str, Any]:
-    """Return the effect of pruning on slopes beyond fine-tuning, over networks that have them with their controls."""
+    """Compare the slopes of networks with those of their controls, if both have slopes."""
     classes, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     none = study.controls[rows]
     before, after = study.balances(rows, classes)
@@ -288,7 +288,7 @@ def _slopes_against_none(study: RunArrays, rows: np.ndarray, confidence: float) 
 def _in_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None, confidence: float
 ) -> dict[str, Any]:
-    """Return whether errors grew in proportion to those of the controls."""
+    """Estimate the growth of errors from the controls, and how proportional it is."""
     found = proportions.cell_proportion(study, rows, predictions)
     return {
         "odds_ratio": found.odds_ratio if found else np.nan,

@@ -1,4 +1,4 @@
-"""One row per cell and class: what each class lost, how much of it beyond the accuracy, and beyond the control."""
+"""Tabulate per cell and class the loss of recall, beyond the loss of accuracy and beyond the control."""
 
 from typing import Any
 
@@ -16,48 +16,49 @@ from analysis.study.costs import cell_costs, recall_changes
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL
 
-# Endings of the columns of a loss.
+# Suffixes of the columns for a loss.
 _ENDS = ("low", "high", "p", "p_holm")
-# Stands before the endings of interval and p with moderated variances, by which reports decide.
+# Precedes these suffixes if variances are moderated; reports decide by these columns.
 MODERATED = "_moderated"
 
 
 def classes(study: RunArrays, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
-    """Return the loss of every class in every cell of a pruned network (`classes.csv`).
+    """Compute the loss of every class in every cell of pruned networks (`classes.csv`).
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions, optional
-        As for `cells.cells`. With it intervals are over networks and images, else over networks alone.
+        As for `cells.cells`. If given, intervals allow for new networks and images, else for new networks only.
 
     Returns
     -------
     DataFrame, one row per cell and class
         dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before, recall_after. Then
-        what pruning cost the class, which decides and is told (`costs.cell_costs`); networks at chance count, here and
-        in all columns:
+        what pruning cost the class (`costs.cell_costs`), which reports state and decide by; networks at chance count,
+        here and in all columns:
 
-        - reference: what the networks are compared with, their controls where they have one; n_reference counts them.
-        - loss: recall of the reference minus recall after; cost: the loss minus that of the accuracy. Both have a
-          moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes together
+        - reference: the networks to compare with, which are controls if there are any; n_reference counts the pruned
+          networks that are compared.
+        - loss: recall of the reference minus recall after; cost: the loss minus the loss of accuracy. Both have a
+          moderated 95 % interval (`_low`, `_high`), and an upper bound that holds for all classes jointly
           (`_upper_all`).
-        - cost_p: one-sided, corrected for all classes.
-        - disproportionate: the loss minus what it would be if every class's error had grown by one factor, with the
-          same intervals and p as the cost (`proportion.disproportionate_losses`). Only against controls of the same
-          networks, and with predictions.
+        - cost_p: p of the cost, one-sided and corrected for all classes.
+        - disproportionate: the loss minus the expected loss if every class's error had grown by one factor, with the
+          same intervals and p as the cost (`proportion.disproportionate_losses`). It needs controls of the same
+          networks, and predictions.
 
         Then each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over the classes of the
         cell (`_p_holm`):
 
         - loss_from_dense: recall before minus recall after;
-        - excess: the same minus the loss of accuracy;
-        - loss_beyond_control, excess_beyond_control: the same with the control `none` in place of the dense network.
-          n_none counts the networks that have a control; recall_control is the recall of their controls.
+        - excess: loss_from_dense minus the loss of accuracy;
+        - loss_beyond_control, excess_beyond_control: the same, from the control `none` instead of the dense network.
+          n_none counts the networks that have a control; recall_control is the mean recall of these controls.
 
-        `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with the
-        variances over networks moderated, as an audit has them (`class_losses.moderated`). With fewer than ten classes
-        they are the plain ones.
+        `_moderated_low`, `_moderated_high`, `_moderated_p` and `_moderated_p_holm` are the same interval and p with
+        moderated variances over networks, as in an audit (`class_losses.moderated`). With fewer than ten classes they
+        equal the plain ones.
 
         A value that cannot be computed is NaN.
     """
@@ -88,7 +89,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | No
 
 
 def _costs(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> dict[str, Any]:
-    """Return loss and cost of each class against the reference of the cell."""
+    """Return the columns for loss and cost of each class against the reference of the cell."""
     costs, _ = cell_costs(study, rows, predictions)
     if costs is None:
         return {
@@ -113,7 +114,7 @@ def _losses(
     has: np.ndarray,
     predictions: StudyPredictions | None,
 ) -> dict[str, Any]:
-    """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
+    """Compute loss and excess of each class, with intervals and p; NaN if there is no network."""
     columns: dict[str, Any] = {}
     changes = recall_changes(study, rows, from_rows, has, predictions)[:2] if len(rows) else (None, None)
     for title, change in zip(names, changes, strict=True):
@@ -123,7 +124,7 @@ def _losses(
             )
             continue
         for each, of_each in (("", change.changes), (MODERATED, change.moderated)):
-            # A loss is a change with its sign turned.
+            # A loss is a change with the opposite sign.
             estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
             estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
             columns[title] = estimates["value"]

@@ -1,4 +1,4 @@
-"""What the classes of one cell lost, against the control where there is one, else against the dense networks."""
+"""Compute the losses of classes in one cell, against controls if there are any, else against dense networks."""
 
 from typing import Any, NamedTuple
 
@@ -16,14 +16,14 @@ from analysis.statistics.proportion import disproportionate_losses
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, StudyPredictions
 
-# What the compressed networks are compared with.
+# Possible references that the compressed networks are compared with.
 CONTROL_OF_NETWORK, CONTROL_OF_OTHER_SEEDS, DENSE = "control", "control of other seeds", "dense"
-# Recalls that were rounded to three digits differ by less, before and after together.
+# Rounding recalls to three digits changes the recalls before and after by less than this in total.
 _SAME_RECALL = 0.004
 
 
 class Weighted(NamedTuple):
-    """Changes of recall, weights, (classes, classes), of the sums that are told, and the mean recall, (classes,)."""
+    """Changes of recall, weights (classes, classes) of the sums to report, and mean recall (classes,)."""
 
     changes: Changes
     weights: class_sums.Weights
@@ -31,12 +31,12 @@ class Weighted(NamedTuple):
 
     @property
     def moderated(self) -> Changes:
-        """The changes, with moderated variances."""
+        """The changes with moderated variances."""
         return class_losses.moderated(self.changes, self.recall)
 
 
 class RecallChanges(NamedTuple):
-    """Changes of recall, those beyond the accuracy, and those of the accuracy, of the same networks.
+    """Changes of the same networks: of recall, of recall beyond accuracy, and of accuracy.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class RecallChanges(NamedTuple):
     label : (images,), integers, optional
         Column of each image's class. None if only recalls are known.
     right : pair of (networks, images), bool, optional
-        Whether the networks are right before and after.
+        Whether each network is right, before and after.
     """
 
     loss: Weighted
@@ -63,7 +63,7 @@ def recall_changes(
     *,
     paired: bool = True,
 ) -> RecallChanges:
-    """Return the changes of recall to the pruned networks.
+    """Compute the changes of recall from the reference to the pruned networks.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def recall_changes(
     rows : (networks,), integers
         Rows of the pruned networks.
     from_rows : (networks,), integers, optional
-        Rows of the networks that they are compared with; their dense networks if None.
+        Rows of the reference networks. If None, the reference is the dense networks.
     has : (classes of all data sets,), bool
         The classes of the cell.
     predictions : StudyPredictions, optional
     paired : bool
-        Whether each network is compared with the one in the same place.
+        Whether each network is compared with the reference at the same position.
     """
     recall, accuracy = (
         (study.before, study.accuracy_before) if from_rows is None else (study.after, study.accuracy_after)
@@ -110,15 +110,15 @@ def recall_changes(
 
 
 class CellCosts(NamedTuple):
-    """What the networks of a cell lost.
+    """Losses of the networks of a cell.
 
     Attributes
     ----------
     reference : str
-        What they are compared with: their controls, controls of other seeds, or their dense networks.
+        The reference: their controls, controls of other seeds, or their dense networks.
     n : int
-        Pruned networks that are compared, those at chance included; if controls are of other seeds, those of the
-        smaller side.
+        Number of pruned networks that are compared, including those at chance; if controls are of other seeds, the
+        smaller of the numbers of pruned networks and controls.
     accuracy_loss, accuracy_loss_upper : float
         Loss of accuracy, and its one-sided 95 % bound.
     columns : dict of str to (classes,)
@@ -127,7 +127,7 @@ class CellCosts(NamedTuple):
     worst : WorstClass
         The class with the largest cost.
     disproportionate : Bounds, optional
-        Loss of each class beyond its proportion. None unless the networks have controls of their own, and predictions.
+        Disproportionate loss of each class. None unless the networks have their own controls, and predictions.
     """
 
     reference: str
@@ -142,14 +142,14 @@ class CellCosts(NamedTuple):
 def cell_costs(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> tuple[CellCosts | None, np.ndarray]:
-    """Return the losses of the networks of a cell and its classes; the study keeps the result.
+    """Compute the losses in a cell and a mask of its classes; cache the result in the study.
 
-    Networks at chance count: a network that a method destroyed is part of what the method costs.
+    Networks at chance count, because a destroyed network is part of a method's cost.
 
     Returns
     -------
     CellCosts, optional
-        None where no network has recalls of all classes, before and after.
+        None if no pruned network has recalls of all classes.
     (classes of all data sets,), bool
     """
     kept: dict[Any, tuple[CellCosts | None, np.ndarray]] = vars(study).setdefault("_cell_costs", {})
@@ -182,7 +182,7 @@ def _cell_costs(
 
 
 def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
-    """Return the costs of the classes, as an audit of the same networks does if there are several with predictions."""
+    """Compute the costs of the classes, as an audit does if there are several networks with predictions."""
     loss = changes.loss.moderated
     if changes.label is not None and changes.right and max(map(len, changes.right)) > 1:
         return class_table.costs_of_networks(changes.label, *changes.right, loss)
@@ -199,9 +199,9 @@ def _class_costs(changes: RecallChanges, paired: bool) -> Costs:
 def networks_for_limit(
     study: RunArrays, rows: np.ndarray, limit: float, predictions: StudyPredictions | None = None
 ) -> int | None:
-    """Return how many networks would rule out that a class of a cell loses more than a limit, if losses stay.
+    """Estimate how many networks would rule out a class loss above a limit, if losses stay as they are.
 
-    None as `promises.networks_for_limit` returns it.
+    None if `promises.networks_for_limit` returns None, or if the controls are of other seeds.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
@@ -212,9 +212,10 @@ def networks_for_limit(
 
 
 def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None) -> pd.DataFrame:
-    """Return the networks and images that promises on all classes of a cell take, as `promises.promises` does.
+    """Compute the networks and images needed to promise limits for all classes of a cell (`promises.promises`).
 
-    It is empty where nothing shows how far networks differ: with fewer than two of them, or controls of other seeds.
+    The table is empty if the variance between networks is unknown: with fewer than two networks, or if the controls are
+    of other seeds. It is also empty without the number of test images of each class.
     """
     has = study.classes_of(rows)
     reference, rows, from_rows = _reference(study, rows)
@@ -226,7 +227,7 @@ def promised(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions |
 
 
 def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """Return the references of networks, the networks that have one, and the rows of the others; None if dense."""
+    """Return the kind of reference, the rows that have one, and the references' rows (None if dense)."""
     controls = study.controls[rows]
     if (controls >= 0).any():
         return CONTROL_OF_NETWORK, rows[controls >= 0], controls[controls >= 0]
@@ -236,10 +237,10 @@ def _reference(study: RunArrays, rows: np.ndarray) -> tuple[str, np.ndarray, np.
 
 
 def _label_by_column(pairs: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
-    """Return the column of recalls of each image's class, (images,).
+    """Match each image's class to its column of recalls, (images,).
 
-    Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
-    column with its recalls. None if labels and columns do not match.
+    Predictions have class labels and runs have class names, whose order may differ. A label is matched to the column
+    with equal recalls. None if labels and columns do not match.
     """
     shares = pairs.recall
     if any(share.shape != recall.shape for share, recall in zip(shares, recalls, strict=True)):

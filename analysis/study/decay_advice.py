@@ -1,4 +1,4 @@
-"""Advice to decay the learning rate, where training without pruning moves classes more than test noise explains."""
+"""Advise decaying the learning rate if training without pruning moves classes more than test noise explains."""
 
 import re
 from typing import NamedTuple
@@ -13,13 +13,14 @@ from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import run_arrays
 from analysis.study.settings import CONTROL, is_mitigated
 
-# Of recall: what the control's largest excess loss has to be above its floor, by the lower end of its interval.
+# Advise if the control's largest excess loss exceeds its floor by more than this (as a share), at the interval's lower
+# end.
 SENSIBLE_SIZE = 0.01
 _RATE = re.compile(r"x([0-9.e-]+)")
 
 
 class ControlMovement(NamedTuple):
-    """Mean over networks of the control's largest excess loss of a class minus its floor, with its 95 % interval."""
+    """Largest excess loss of a class in the control minus its floor: mean over networks and 95 % interval."""
 
     value: float
     low: float
@@ -27,7 +28,7 @@ class ControlMovement(NamedTuple):
 
 
 def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
-    """Return how far training without pruning moves classes, if it does so and its learning rate never falls.
+    """Estimate how far training without pruning moves classes, if the learning rate is constant.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
     Returns
     -------
     ControlMovement, optional
-        None if the interval begins below `SENSIBLE_SIZE`; if a learning rate falls, or is not known; or without two
-        networks that have a control, which is no mitigation.
+        None if the lower end of the interval is not above `SENSIBLE_SIZE`, if a learning rate changes or is unknown, or
+        if fewer than two networks have a control without mitigation.
     """
     runs = runs.reset_index(drop=True)
     if not _has_constant_rates(runs):
@@ -60,7 +61,7 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
 
 
 def decay_advice(runs: pd.DataFrame) -> list[str]:
-    """Return a sentence that advises a decay of the learning rate, or nothing; `runs` is as for `control_movement`."""
+    """Return a sentence that advises decaying the learning rate, or an empty list."""
     movement = control_movement(runs)
     if movement is None:
         return []
@@ -72,7 +73,7 @@ def decay_advice(runs: pd.DataFrame) -> list[str]:
 
 
 def _has_constant_rates(runs: pd.DataFrame) -> bool:
-    """Return whether all dense networks of runs are known to have been trained with one learning rate."""
+    """Return whether all runs are known to have trained their dense networks at a constant learning rate."""
     phases, decay = (frames.column(name) for name in (schema.PHASES, schema.DECAY))
     if phases not in runs or runs[phases].isna().any():
         return False

@@ -1,6 +1,6 @@
-"""What to use of the pruned networks of a study: the one decision that reports and recommendations tell and draw.
+"""Decide which pruned networks of a study to use; reports and recommendations share this decision.
 
-Bounds are held against limits as `analysis.statistics.limits.decide` does for audits and for `compress`.
+Bounds are compared with limits by `analysis.statistics.limits.decide`, as in audits and in `compress`.
 """
 
 from collections.abc import Iterator
@@ -23,31 +23,31 @@ Workload = tuple[str, str]
 
 
 class Judged(NamedTuple):
-    """The networks of a cell, and how their losses stand to the limits."""
+    """A cell, and the comparison of its losses with the limits."""
 
     cell: pd.Series
     decided: Decided
 
     @property
     def is_safe(self) -> bool:
-        """Whether every loss is surely within its limit."""
+        """Whether every loss is shown to be within its limit."""
         return self.decided.state == "within"
 
 
 class Decision(NamedTuple):
-    """What to use of the pruned networks of one data set and model.
+    """The choice among the pruned networks of one data set and model.
 
     Attributes
     ----------
     judged : Judged
-        The networks that everything is told of: the largest safe choice or, where nothing is shown to be safe, the
+        The cell that reports describe: the safe one with the largest ratio or, if none is shown to be safe, one at the
         largest ratio at which some method's mean loss of accuracy is within its limit.
     is_safe : bool
-        Whether a choice is shown to be safe.
+        Whether `judged` is shown to be safe.
     larger : Judged, optional
-        The next larger ratio of a safe choice's method, which is not shown to be safe.
+        The next larger ratio of the same method, if a safe cell was chosen. It is not shown to be safe.
     tried : list of Judged
-        Every method, ratio by ratio up to its first failure.
+        Every method, in ascending order of ratio up to its first failure.
     limits : Limits
     """
 
@@ -59,7 +59,7 @@ class Decision(NamedTuple):
 
     @property
     def cell(self) -> pd.Series:
-        """The row of `study.cells` of the networks that everything is told of."""
+        """The row of `study.cells` that reports describe."""
         return self.judged.cell
 
     @property
@@ -70,17 +70,17 @@ class Decision(NamedTuple):
 
 @once
 def decisions(study: StudyData) -> dict[Workload, Decision]:
-    """Return the decision by the default limits for every data set and model of which a network is pruned."""
+    """Decide with the default limits, for every data set and model that has pruned networks."""
     workloads = study.cells.loc[is_pruned(study.cells), PLACE].drop_duplicates().itertuples(index=False, name=None)
     return {workload: decision(study, workload) for workload in workloads}
 
 
 def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> Decision:
-    """Decide what to use of the pruned networks of a data set and model.
+    """Decide which pruned networks of a data set and model to use.
 
-    Each method is judged from its smallest ratio on, up to the first that is not shown to be safe, so that many ratios
-    do not make it likelier that one of them passes by chance. Of the safe choices the largest ratio is taken, and there
-    the most accurate method. Nothing is safe if all dense networks are at chance.
+    Each method is judged in ascending order of ratio, up to the first ratio that is not shown to be safe, so that
+    trying many ratios does not raise the probability that one passes by chance. Among the safe cells the largest ratio
+    is chosen, and at that ratio the most accurate method. Nothing is safe if all dense networks are at chance.
     """
     cells = study.cells
     cells = cells[(cells[PLACE] == list(workload)).all(axis=1) & is_pruned(cells)]
@@ -99,20 +99,20 @@ def decision(study: StudyData, workload: Workload, limits: Limits = LIMITS) -> D
 
 
 def ratio_of(study: StudyData, workload: Workload) -> float:
-    """Return the ratio of the verdict; 1 where no network is pruned."""
+    """Return the ratio of the verdict, or 1 if no network is pruned."""
     decided = decisions(study).get(workload)
     return decided.ratio if decided else 1.0
 
 
 def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return those cells of a data set and model that are at the ratio of the verdict, its own first.
+    """Select the cells of a data set and model at the verdict's ratio, with the verdict's own cell first.
 
     Parameters
     ----------
     study : StudyData
     cells : DataFrame
-        Rows of `study.cells`, perhaps with further columns: those of pruned networks or, where there are none, those of
-        number formats.
+        Rows of `study.cells`, perhaps with further columns: cells of pruned networks or, if there are none, of number
+        formats.
     """
     decided = decisions(study).get((cells[schema.DATASET].iloc[0], cells[schema.MODEL].iloc[0]))
     if decided is None:
@@ -123,10 +123,10 @@ def at_the_ratio(study: StudyData, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> pd.DataFrame:
-    """Return the cells at a ratio, the most accurate first, without those whose networks mostly guess if others do not.
+    """Select the cells at a ratio, most accurate first, without those mostly at chance if others are not.
 
-    Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells whose accuracy loses no
-    more than its limit stand before the others.
+    A level of iterative pruning counts if any level of its iteration is at the ratio. Cells whose loss of accuracy is
+    within its limit precede the others.
     """
     there = _sound_or_all(cells[at_level(cells, ratio)])
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > limits.accuracy_loss])
@@ -134,30 +134,30 @@ def by_accuracy(cells: pd.DataFrame, ratio: float, limits: Limits = LIMITS) -> p
 
 
 def mostly_sound(cells: pd.DataFrame) -> pd.Series:
-    """Return whether fewer than half of each cell's networks guess."""
+    """Return whether fewer than half of each cell's networks are at chance."""
     return cells["n"] > 2 * cells["n_at_chance"]
 
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
-    """Return each cell's loss of accuracy beyond the control, or beyond the dense networks if it has no control."""
+    """Compute each cell's loss of accuracy from the control, or from the dense networks if it has no control."""
     loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
-    return loss.round(9)  # one point is one point
+    return loss.round(9)  # rounding errors must not lift a loss of one point above a limit of one point
 
 
 def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
-    """Return the rows of `study.classes` that are of a cell."""
+    """Select the rows of `study.classes` for a cell."""
     return rows_of(cell, study.classes, study)
 
 
 def rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return the rows of a frame that are of a cell."""
+    """Select the rows of a frame for a cell."""
     columns = study.cell_key
     conditions = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
     return frame[np.logical_and.reduce(conditions)]
 
 
 def needed_networks(cell: pd.Series, study: StudyData, limits: Limits) -> int | None:
-    """Return how many networks would rule out that a class of a cell loses more than its limit, if losses stay."""
+    """Estimate how many networks would rule out a class loss above its limit, if losses stay as they are."""
     rows = rows_of(cell, study.arrays.runs, study).index.to_numpy()
     return networks_for_limit(study.arrays, rows, limits.class_loss, study.predicted)
 
@@ -172,7 +172,7 @@ def _judged(method: pd.DataFrame, study: StudyData, limits: Limits) -> Iterator[
 
 
 def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
-    """Hold a cell against the limits; with a single network on a side it is never shown to be safe."""
+    """Compare a cell with the limits; with a single network on either side it is never shown to be safe."""
     rows = class_rows(study, cell)
     decided = decide(_losses(cell, rows), limits)
     if decided.state == "within" and not (rows["n_reference"] > 1).all():
@@ -181,11 +181,11 @@ def _judge(cell: pd.Series, study: StudyData, limits: Limits) -> Judged:
 
 
 def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the losses of the accuracy and of each class with bounds for all classes together, and alpha.
+    """Tabulate the losses of accuracy and of each class, with bounds for all classes jointly, and alpha.
 
-    The lower bounds are as far below the loss as the upper ones are above it.
+    The lower bound of a loss is as far below it as the upper bound is above it.
     """
-    # A class's loss minus its cost is the loss of accuracy, of the same networks as the bound.
+    # A class's loss minus its cost is the loss of accuracy, for the same networks as its bound.
     loss = np.array([(rows["loss"] - rows["cost"]).mean(), *rows["loss"]])
     start = rows["recall_control"].where(rows["reference"] == CONTROL_OF_NETWORK, rows["recall_before"])
     # A class that the reference never recognises has nothing to lose, and perhaps no variance.
@@ -199,16 +199,16 @@ def _losses(cell: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _next(best: Judged, tried: list[Judged], of_method: list[str]) -> Judged | None:
-    """Return the next tried cell of the same method after a choice."""
+    """Return the cell of the same method that was tried next after the chosen one."""
     same = [each for each in tried if is_alike(each.cell.to_frame().T, best.cell, of_method)[0]]
     place = next(index for index, each in enumerate(same) if each.cell.name == best.cell.name)
     return same[place + 1] if place + 1 < len(same) else None
 
 
 def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
-    """Return the largest ratio at which some method's mean accuracy loses no more than its limit, or the smallest.
+    """Return the largest ratio with some method's mean accuracy loss within its limit, else the smallest.
 
-    Cells most of whose networks guess count only if there are no others.
+    Cells whose networks are mostly at chance count only if there are no others.
     """
     sound = _sound_or_all(cells)
     small = sound.loc[accuracy_loss(sound) <= limits.accuracy_loss, schema.RATIO]
@@ -216,6 +216,6 @@ def _leading_ratio(cells: pd.DataFrame, limits: Limits) -> float:
 
 
 def _sound_or_all(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells whose networks mostly do not guess, or all if there is none."""
+    """Select the cells whose networks are mostly above chance, or all cells if there are none."""
     sound = mostly_sound(cells)
     return cells[sound] if sound.any() else cells

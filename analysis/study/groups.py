@@ -1,7 +1,7 @@
-"""One row per cell and group of test images, and one per cell and grouping: what pruning did to groups of images.
+"""Tabulate the effect of pruning on groups of test images, per cell and group and per cell and grouping.
 
-A group is anything that a table says of test images: who wrote them, where a camera stood. Neither training nor
-pruning knows of it.
+A grouping is any attribute of test images given in a table, such as their writer or their camera. Neither training nor
+pruning uses it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,27 +27,27 @@ from analysis.study.settings import CONTROL
 
 OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
-# A file, files as `DATASET=FILE.csv`, or a file for each data set.
+# One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
 
 
 class Grouped(NamedTuple):
-    """What pruning did to groups of test images.
+    """Effects of pruning on groups of test images.
 
     Attributes
     ----------
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
-        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (networks), accuracy_before,
-        accuracy_after, change, and excess_loss, which is how much more accuracy the group lost than all images; each
-        with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control,
-        change_beyond_control and excess_loss_beyond_control (the excess loss from the control on) are there too. p is
-        of excess_loss_beyond_control, or of excess_loss without a control: whether the group lost more, or less, than
-        all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping. The
-        columns of excess losses with `_moderated`, p_moderated and p_moderated_holm are the same with variances over
-        networks that are moderated (`class_losses.moderated`), as those of an audit. They decide. With fewer than ten
-        groups they are the plain ones.
+        dataset, model, pruner, ratio, `study.shown`, grouping, group, images, n (networks); then, each with its 95 %
+        interval (`_low`, `_high`), accuracy_before, accuracy_after, change, and excess_loss, the group's loss of
+        accuracy minus that of all images. If every network has a control, accuracy_control, change_beyond_control and
+        excess_loss_beyond_control (the excess loss from the control) follow. p tests excess_loss_beyond_control, or
+        excess_loss without a control, so it tells whether the group lost more or less than all images, not whether it
+        lost anything. p_holm is corrected for all groups of the cell's grouping. The interval columns of excess losses
+        with `_moderated`, p_moderated and p_moderated_holm are the same with moderated variances over networks
+        (`class_losses.moderated`), as in an audit. Reports decide by these. With fewer than ten groups they equal the
+        plain ones.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
-        dataset, model, pruner, ratio, `study.shown`, grouping, and what `grouping.summary` returns.
+        dataset, model, pruner, ratio, `study.shown`, grouping, and the values of `grouping.summary`.
     notes : list of str
     """
 
@@ -57,9 +57,9 @@ class Grouped(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Which images the networks of a cell have right, each (networks, images).
+    """Whether the networks of a cell are right about each image, each (networks, images).
 
-    `control` is None unless every network has a control that does not guess.
+    `label` is (images,). `control` is None unless every network has a control with predictions.
     """
 
     label: np.ndarray
@@ -68,26 +68,26 @@ class Answers(NamedTuple):
     control: np.ndarray | None
 
     def of(self, images: np.ndarray) -> "Answers":
-        """Return the answers to some images."""
-        # Indexed as `[:, images]`, the answers of each network would be scattered in memory.
+        """Select the answers to some images."""
+        # `take` keeps the answers of each network together in memory, and `[:, images]` would not.
         control = None if self.control is None else self.control.take(images, 1)
         return Answers(self.label[images], self.before.take(images, 1), self.after.take(images, 1), control)
 
 
 def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
-    """Return the file of each data set whose images have groups.
+    """Return the table of groups of each data set that has one.
 
     Parameters
     ----------
     files : path, sequence of str, or mapping of str to path
-        A file, files as `DATASET=FILE.csv`, or a file for each data set.
+        One file, files as `DATASET=FILE.csv`, or a mapping from data set to file.
     datasets : sequence of str
         The data sets of the runs.
 
     Raises
     ------
     StudyError
-        If a file is of an unknown data set, or of several.
+        If a data set is unknown, has two files, or is not given although there are several.
     """
     if isinstance(files, Mapping):
         pairs = [(str(name), Path(path)) for name, path in files.items()]
@@ -98,7 +98,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     file_of_dataset: dict[str, Path] = {}
     for name, path in pairs:
         if name not in datasets:
-            raise StudyError(f"{name} is no data set of these runs: {some(datasets)}", option=OPTION)
+            raise StudyError(f"{name} is not a data set of these runs: {some(datasets)}", option=OPTION)
         if name in file_of_dataset:
             raise StudyError(
                 f"{file_of_dataset[name]} and {path} are both of {name}: give a data set one file", option=OPTION
@@ -108,7 +108,7 @@ def files_of_datasets(files: GivenGroups, datasets: Sequence[str]) -> dict[str, 
 
 
 def named_files(files: GivenGroups) -> list[Path]:
-    """Return the paths that may be those of tables of groups, as `files_of_datasets` takes them."""
+    """Return all paths that `files_of_datasets` might read for these files."""
     if isinstance(files, Mapping):
         return [Path(path) for path in files.values()]
     each = [files] if isinstance(files, str | Path) else files
@@ -130,7 +130,7 @@ def _dataset_and_file(text: str, datasets: Sequence[str]) -> tuple[str, Path]:
 def read_groups(
     files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None
 ) -> dict[str, ImageGroups]:
-    """Return the groups of each data set's test images.
+    """Read the groups of each data set's test images.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def read_groups(
     runs : DataFrame
         As `pull.runs` returns it.
     predictions : callable or Predictions
-        What the runs predicted; the number of test images is theirs.
+        The predictions of the runs, which give the number of test images.
 
     Raises
     ------
     StudyError
-        As `statistics.groups.read` does, and if no run of a data set has predictions.
+        If `statistics.groups.read` raises it, or if no run of a data set has predictions.
     """
     shared_predictions, groups_of_dataset = StudyPredictions.shared(predictions), {}
     for dataset, path in files.items():
@@ -167,16 +167,16 @@ def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def groups(
     study: RunArrays, predictions: ReadPredictions | StudyPredictions | None, of_images: Mapping[str, ImageGroups]
 ) -> Grouped:
-    """Return the effect of pruning on groups of test images, in every cell of pruned networks.
+    """Compute the effect of pruning on groups of test images, in every cell of pruned networks.
 
-    Networks that guess are left out. Intervals and p are over networks and images. For one network before and after,
-    intervals of changes are those of paired counts (Tango), which are right for groups of few images.
+    Networks at chance have no slopes. Intervals and p are over networks and images. For a single network, the intervals
+    of changes are Tango's for paired counts, which suit groups of few images.
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions
-        Takes run ids and returns what the runs predicted.
+        Takes run ids and returns the predictions of the runs.
     of_images : mapping of str to ImageGroups
         The groups of each data set's test images.
     """
@@ -216,7 +216,7 @@ def groups(
 
 
 def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None) -> Answers | None:
-    """Return the answers of a cell's networks; None if there are no predictions."""
+    """Return the answers of a cell's networks, or None without predictions."""
     run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
     pairs = predictions.of_pairs(dense_ids[rows], run_ids[rows]) if predictions else None
     if pairs is None:
@@ -230,9 +230,10 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
 
 
 def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the rows of a cell's groups, and what is said of the grouping as a whole.
+    """Return the rows for a cell's groups, and the summary of the grouping.
 
-    `names` and `group_index` are as `statistics.groups.members` returns them; the answers are to its images.
+    `names` and `group_index` are as `statistics.groups.members` returns them, and the answers are to the images it
+    returns.
     """
     label, before, after, control = answers
     columns = {
@@ -255,7 +256,7 @@ def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers)
 
 
 class _Losses(NamedTuple):
-    """Excess losses with plain and with moderated variances, by the ending of their columns."""
+    """Excess losses with plain and with moderated variances, by the suffix of their columns."""
 
     excess: dict[str, Excess]
     columns: dict[str, np.ndarray]

@@ -1,7 +1,7 @@
-"""Joining frames of cells by their settings, whatever each frame has of a param.
+"""Join frames of cells by their settings, even if a frame lacks a param.
 
-A param that no run of a frame has is a column of NaN there, or none at all, and text in another frame. pandas refuses
-to merge these, and frames that are selected by such a column raise a KeyError.
+If no run of a frame has a param, its column is NaN or missing there, while it is text in another frame. pandas refuses
+to merge on these, and selecting by a missing column raises a KeyError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ def join(
     how: Literal["inner", "left"] = "inner",
     suffixes: tuple[str, str] = ("_x", "_y"),
 ) -> pd.DataFrame:
-    """Merge two frames as pandas does, but by the texts of their keys; a missing param has its legacy default.
+    """Merge two frames by keys as text, with the legacy default for a missing param.
 
     Parameters
     ----------
     left, right : DataFrame
     on : sequence of str
-        Columns of settings, and others. A frame may lack a param.
+        Columns to join by. A frame may lack those that are params.
     how : {"inner", "left"}
     suffixes : tuple of str
-        Of other columns that both frames have.
+        Suffixes for other columns that both frames have.
 
     Returns
     -------
     DataFrame
-        In the order of `left`, whose key columns are kept.
+        The merged rows in the order of `left`, with its key columns.
     """
     texts = pd.concat([_key_texts(left, on), _key_texts(right, on)], ignore_index=True)
     numbers = texts.groupby(list(on), sort=False).ngroup().to_numpy()
@@ -47,20 +47,20 @@ def join(
 
 
 def is_alike(frame: pd.DataFrame, row: Mapping[str, Any] | pd.Series, on: Sequence[str]) -> np.ndarray:
-    """Return which rows of a frame agree with one row in some columns, as `join` compares them: (rows,), bool."""
+    """Return a mask (rows,) of a frame's rows that match one row in some columns, compared as by `join`."""
     texts = [key_text(name, row.get(name)) for name in on]
     return np.asarray(_key_texts(frame, on).eq(texts).all(axis=1), dtype=bool)
 
 
 def with_params(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Return some columns of a frame; a param that the frame lacks has its legacy default, or else is missing."""
+    """Select columns of a frame, filling a missing column with the param's legacy default, else NaN."""
     lacking = [name for name in columns if name not in frame]
     defaults = {name: schema.FORMERLY.get(frames.param(name), np.nan) for name in lacking}
     return frame.assign(**defaults)[list(columns)]
 
 
 def key_text(column: str, value: Any) -> str:
-    """Return a value as the text that keys are compared by: numbers in one way, a missing param as its legacy default.
+    """Return the text by which a key is compared: canonical numbers, legacy defaults for missing params.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How methods, their settings and their levels are named in tables, pictures and sentences."""
+"""Name methods, their settings and their levels in tables, pictures and sentences."""
 
 import re
 from collections import Counter
@@ -14,27 +14,27 @@ from analysis.runs import frames, schema
 from analysis.runs.options.names import SPARSE_SCHEDULES
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope
 
-# Of Paganini (2020): labels leave it out.
+# The value in Paganini (2020), which labels omit.
 _PAPERS_KEEP = "0.8"
-# Labels show their values without the param's name.
+# Labels show the values of these params without the name.
 _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.PRECISION, schema.NUMBER_FORMAT)
-# Characters of a setting; a longer one has a letter.
+# Most characters of a setting's label; a setting with a longer one gets a letter.
 _LONGEST_LABEL = len("initialization scope layer")
 _LONGEST_MITIGATION = len("cubic constraint equalized-loss (images validation)")
 TEACHER = "teacher"
 _DISTILL = re.compile(rf"((?<!\+) )?(?<![\w-]){schema.DISTILL} (\S+)( (?=\w))?")
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
-# The params of a setting that are not as in the papers, by name, and the letters of settings.
+# A setting is its params that differ from the papers' values, as (name, value); settings may have letters.
 Setting: TypeAlias = tuple[tuple[str, str], ...]
 Letters: TypeAlias = Mapping[Setting, str]
 NO_LETTERS: Letters = MappingProxyType({})
 
 
 def level_label(cell: Mapping[str, Any], reached: float) -> str:
-    """Return how far a cell is compressed in words: `ratio 10`, `sparsity 0.9`, `8 bits`.
+    """Describe how far a cell is compressed: `ratio 10`, `sparsity 0.9`, `8 bits`.
 
-    Levels of the control of iterative pruning have no ratio but 1, and are told by the iteration.
+    Levels of the control of iterative pruning all have ratio 1, so they are named by the iteration.
 
     Parameters
     ----------
@@ -47,44 +47,44 @@ def level_label(cell: Mapping[str, Any], reached: float) -> str:
         return f"{reached:g} bits"
     if cell[schema.PRUNER] == CONTROL and is_iterated(pd.DataFrame([cell])).all():
         return f"iteration {cell[ITERATION]}"
-    # No ratio is below 1, and every sparsity is.
+    # Ratios are at least 1, and sparsities are below 1.
     return f"sparsity {reached:g}" if reached < 1 else f"ratio {short_ratio(reached)}"
 
 
 def method_label(
     params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
 ) -> str:
-    """Return the pruner and its setting: `mp`, `mp cubic class offsets`, `fixed-int8`, `mp fixed-int8` or `mp A`.
+    """Name the pruner and its setting: `mp`, `mp cubic class offsets`, `fixed-int8`, `mp fixed-int8` or `mp A`.
 
     Parameters
     ----------
     params : mapping
-        Values by column, such as a row of a frame.
+        Values of params by column, such as a row of a frame.
     shown : sequence of str
         As `shown_settings` returns it.
     letters : mapping, optional
         As `setting_letters` returns it; without it no setting has a letter.
     exact : bool
-        Whether numbers have all their digits, as `need_all_digits` says.
+        Whether to write numbers with all their digits, as `need_all_digits` returns it.
     """
     return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters, exact=exact)]))
 
 
 def has_several_teachers(runs: pd.DataFrame) -> bool:
-    """Return whether networks of a study learn from their dense networks with more than one weight."""
+    """Return whether a study has more than one nonzero weight of distillation."""
     weights = set(runs.get(frames.column(schema.DISTILL), pd.Series(dtype=str)).dropna())
     return len(weights - {schema.FORMERLY[schema.DISTILL]}) > 1
 
 
 def in_words(label: str, *, with_weight: bool) -> str:
-    """Return a label as people read it, with a teacher in place of the param: `mp, teacher` for `mp distill 0.5`.
+    """Write `teacher` instead of the param `distill` in a label: `mp, teacher` for `mp distill 0.5`.
 
     Parameters
     ----------
     label : str
         As `method_label` and `setting_label` return it.
     with_weight : bool
-        Whether the weight of the teacher is named: `mp, teacher 0.5`. `has_several_teachers` says when it must be.
+        Whether to give the teacher's weight: `mp, teacher 0.5`. It is needed if `has_several_teachers`.
     """
 
     def teacher(distill: re.Match[str]) -> str:
@@ -95,7 +95,7 @@ def in_words(label: str, *, with_weight: bool) -> str:
 
 
 def need_all_digits(runs: pd.DataFrame, shown: Sequence[str]) -> bool:
-    """Return whether two settings of a study have the same label where numbers are shortened."""
+    """Return whether two settings of a study have the same label if numbers are shortened."""
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
     return len({(row[schema.PRUNER], _setting(row, shown)) for row in rows}) > len(
         {method_label(row, shown) for row in rows}
@@ -105,17 +105,17 @@ def need_all_digits(runs: pd.DataFrame, shown: Sequence[str]) -> bool:
 def setting_label(
     params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
 ) -> str:
-    """Return the letter of a setting, or else what is not as in the papers: `A`, `cubic (epochs 5)` or nothing."""
+    """Return a setting's letter, else its differences from the papers: `A`, `cubic (epochs 5)` or an empty string."""
     how, others = setting_labels(params, shown, exact=exact)
     plain = " ".join([*how, *([f"({', '.join(others)})"] if others else [])])
     return letters.get(_setting(params, shown), plain)
 
 
 def setting_letters(runs: pd.DataFrame, shown: Sequence[str]) -> Letters:
-    """Return the letters of those settings of a study whose own label is too long for a table or a picture.
+    """Assign letters to the settings of a study whose labels are too long for a table or a picture.
 
-    A label is too long if it has more than 26 characters, or 51 where it names a mitigation, or if another setting has
-    the same one. Settings are sorted by their values, so that the order of the runs does not matter.
+    A setting gets a letter if its label has more than 26 characters (51 if it names a mitigation), or if another
+    setting has the same label. Settings are sorted by their values, so that the order of the runs does not matter.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def _most_letters(setting: Setting) -> int:
 
 
 def letter_key(runs: pd.DataFrame, shown: Sequence[str], letters: Letters) -> pd.DataFrame:
-    """Return a table of what the letters of a study stand for: a row for each, and a column for each param of them."""
+    """Tabulate the settings that have letters: a row for each letter, and a column for each param."""
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
     named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
     table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
@@ -146,13 +146,13 @@ def letter_key(runs: pd.DataFrame, shown: Sequence[str], letters: Letters) -> pd
 
 
 def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
-    """Return the shown params that are not as in the papers, by name."""
+    """Return the shown params that differ from the papers' values, as (name, value)."""
     values = _values(params, sorted(shown))
     return tuple((name, value) for name, value in values.items() if value and value != _former(name, params))
 
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
-    """Return the shown params by name, without an axis, and without a number format or a scope that the pruner says."""
+    """Return the shown params by name, without those implied by the pruner or, for a level, by its iteration."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params.get(column))}
     if values.get(schema.SCOPE) == own_scope(params):
         del values[schema.SCOPE]
@@ -164,12 +164,12 @@ def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
 
 
 def _former(param: str, params: Mapping[str, Any]) -> str | None:
-    """Return the value of a param that goes without saying."""
+    """Return the value of a param that labels omit."""
     return own_scope(params) if param == schema.SCOPE else schema.FORMERLY.get(param)
 
 
 def _order(setting: Setting) -> list[tuple[str, float, str]]:
-    """Return what settings are sorted by: names, and values as numbers where they are numbers."""
+    """Return the sort key of a setting: names, and values as numbers if possible."""
     numbers = ((name, pd.to_numeric(value, errors="coerce"), value) for name, value in setting)
     return [(name, np.inf if pd.isna(number) else float(number), value) for name, number, value in numbers]
 
@@ -181,7 +181,7 @@ def _letter(index: int) -> str:
 def setting_labels(
     params: Mapping[str, Any], shown: Sequence[str], *, exact: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Return labels of settings that differ from the papers' value, and labels of all other settings."""
+    """Return labels of params that differ from the papers' value, and labels of params the papers leave open."""
     values = _values(params, shown)
     starts_anew = values.get(schema.START) == schema.INITIALIZATION
     treatment = values.pop(schema.WEIGHT_TREATMENT, "")
@@ -204,5 +204,5 @@ def setting_labels(
 
 
 def _short(value: str) -> str:
-    """Shorten a number with more digits than anyone chose, such as an epsilon that a search found."""
+    """Shorten a number with many digits, such as an epsilon found by a search."""
     return f"{float(value):.4g}" if _MANY_DIGITS.fullmatch(value) else value

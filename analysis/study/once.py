@@ -1,4 +1,4 @@
-"""What follows from a study is worked out once: the study keeps it."""
+"""Cache results in the study that they are computed from."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def once(make: Callable[[S], T]) -> Callable[[S], T]:
-    """Return a function of a study, or of its arrays, that is worked out once for each.
+    """Cache the result of a function of a study, or of its arrays, in that object.
 
-    The study keeps what the function returned, and whoever asks again gets the same object.
+    Later calls return the same object.
     """
 
     @wraps(make)

@@ -1,7 +1,7 @@
-"""Operating points: how sparse, accurate and unfair the networks of each level are, and which level to choose.
+"""Operating points: compute sparsity, accuracy and unfairness at each level, and choose a level.
 
-Unfairness is between classes: the greatest minus the lowest recall, or the mean minus the lowest (Paganini 2020,
-Section 4.2). A choice rests on the means over the networks of a level.
+Unfairness compares the classes' recalls: the highest minus the lowest, or the mean minus the lowest (Paganini 2020,
+Section 4.2). The choice uses means over the networks of a level.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,24 +30,24 @@ from analysis.study.settings import (
 )
 
 PAPERS_ACCURACY, PAPERS_FAIRNESS_VALUE = 0.98, 100.0
-DENSE = schema.DENSE  # in place of a pruner
+DENSE = schema.DENSE  # dense networks have this in the column of pruners
 ACCURACY, SPARSITY = "accuracy", schema.SPARSITY
 UNFAIRNESS, BELOW_MEAN = "unfairness", "unfairness_mean_min"
 MEASURED = (ACCURACY, UNFAIRNESS, BELOW_MEAN)
-_MOST_LOSS = 0.01  # of accuracy, where the dense networks do not reach that of the paper
+_MOST_LOSS = 0.01  # allowed loss of accuracy if the dense networks do not reach the paper's accuracy
 _POINT = decimals(1)
 
 
 class Preference(NamedTuple):
-    """What a choice among networks takes into account.
+    """Criteria for choosing among networks.
 
     Attributes
     ----------
     min_accuracy : float, optional
-        Networks below it are not chosen. By default it is that of the paper, 0.98; where the dense networks do not
-        reach that, it is one point below their accuracy.
+        Levels with a lower accuracy are not chosen. By default it is the paper's 0.98 or, if the dense networks do not
+        reach that, one point below their accuracy.
     fairness_value : float
-        How much more a unit of fairness is worth than a unit of sparsity.
+        Value of a unit of fairness, in units of sparsity.
     """
 
     min_accuracy: float | None = None
@@ -55,7 +55,7 @@ class Preference(NamedTuple):
 
 
 def preference(min_accuracy: float | None, fairness_value: float | None) -> Preference | None:
-    """Return the preference that two options name, None if neither is given.
+    """Return the preference given by two options, or None if neither is given.
 
     Raises
     ------
@@ -63,29 +63,29 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
         If an option is out of range.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="min_accuracy")
+        raise StudyError(f"{min_accuracy} must be between 0 and 1", option="min_accuracy")
     if fairness_value is not None and not 0 <= fairness_value < np.inf:
-        raise StudyError(f"{fairness_value} should be a number of at least 0", option="fairness_value")
+        raise StudyError(f"{fairness_value} must be a number of at least 0", option="fairness_value")
     if min_accuracy is None and fairness_value is None:
         return None
     return Preference(min_accuracy, PAPERS_FAIRNESS_VALUE if fairness_value is None else fairness_value)
 
 
 def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Return what each pruned network, each control and each dense network has right on test images.
+    """Tabulate accuracy and unfairness on test images of each pruned network, control and dense network.
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.runs` returns it. Networks in another number format are left out.
     shown : sequence of str
-        The columns of the settings that the study shows, as `settings.shown_settings` returns them.
+        Columns of the shown settings, as `settings.shown_settings` returns them.
 
     Returns
     -------
     DataFrame, one row per network
-        dataset, model, pruner (`dense` for a dense network), ratio, the settings that are shown, dense_run_id, run_id,
-        sparsity, accuracy, unfairness, unfairness_mean_min.
+        dataset, model, pruner (`dense` for a dense network), ratio, the shown settings, dense_run_id, run_id, sparsity,
+        accuracy, unfairness, unfairness_mean_min.
     """
     runs = frames.rows(runs, ~in_number_format(runs))
     _, before, after = arrays.recalls(runs)
@@ -99,14 +99,14 @@ def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Sequence[str]) -> pd.DataFrame:
-    """Return what networks have right on validation images, as `on_test` does; those without predictions are left out.
+    """Tabulate networks that have predictions as `on_test` does, but on validation images.
 
     Parameters
     ----------
     runs : DataFrame
         Runs of one data set and model, as `pull.runs` returns them.
     predictions : callable
-        Takes run ids and returns what the runs predicted for validation images.
+        Takes run ids and returns the runs' predictions for validation images.
     shown : sequence of str
         As `on_test` takes it.
     """
@@ -146,7 +146,7 @@ def _pruned_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
+    """Make a row for each dense network, with empty pruning settings and iteration 0."""
     own = [name for name in shown if name in runs and is_of_dense(runs, name)]
     columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
     rows = runs.iloc[_first_of_dense(runs)][columns].reset_index(drop=True)
@@ -156,7 +156,7 @@ def _dense_networks(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def sparsity(runs: pd.DataFrame) -> pd.Series:
-    """Return the share of the prunable weights that is pruned; of all parameters where runs do not say that."""
+    """Return the pruned share of the prunable weights, or of all parameters if a run lacks the former."""
     logged_sparsity = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
     is_control = runs[schema.PRUNER] == CONTROL
     if logged_sparsity[~is_control].notna().all():
@@ -166,7 +166,7 @@ def sparsity(runs: pd.DataFrame) -> pd.Series:
 
 
 def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
-    """Return the means of each level's networks, which of them are on the Pareto fronts, and which is recommended.
+    """Average the networks of each level, find the Pareto fronts, and recommend a level.
 
     Parameters
     ----------
@@ -177,19 +177,18 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per level of a method
-        dataset, model, pruner, ratio, the settings that are shown, sparsity; accuracy, unfairness and
-        unfairness_mean_min with their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks
-        (their number), and:
+        dataset, model, pruner, ratio, the shown settings, sparsity; accuracy, unfairness and unfairness_mean_min with
+        their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks (their number), and:
 
-        - min_accuracy, meets_floor: the accuracy that is asked for, and whether the mean reaches it;
-        - on_front_2d: of the pruned levels that reach it, no other is at least as sparse and as fair, and more so in
-          one (by unfairness);
-        - on_front_3d: of the pruned levels that reach it, no other is at least as sparse, accurate and fair, and more
-          so in one (by unfairness_mean_min). Networks that guess would be the fairest: they do not reach it;
+        - min_accuracy, meets_floor: the required accuracy, and whether the mean reaches it;
+        - on_front_2d: whether a pruned level that meets the floor is on the Pareto front of sparsity and fairness (by
+          unfairness);
+        - on_front_3d: whether such a level is on the Pareto front of sparsity, accuracy and fairness (by
+          unfairness_mean_min). The floor excludes networks at chance, which would be the fairest;
         - value: sparsity minus `fairness_value` times unfairness;
-        - recommended: whether none on the 2-D front has a greater value. Several may have the same.
+        - recommended: whether the value is the largest on the 2-D front. Several levels may tie.
 
-        Dense networks and the control are there to compare with, and on no front.
+        Dense networks and the control are included for comparison, but are on no front.
     """
     lacking = {SPARSITY, schema.DENSE_RUN_ID, frames.RUN_ID, *MEASURED}
     key = [name for name in networks.columns if name not in lacking]
@@ -206,7 +205,7 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
 
 
 def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
-    """Return the levels of one data set and model with their places on the fronts."""
+    """Mark the fronts and the recommendation among the levels of one data set and model."""
     floor = least_accuracy(rows, wanted)
     is_pruned = ~rows[schema.PRUNER].isin([DENSE, CONTROL]).to_numpy()
     meets_floor = (rows[ACCURACY] >= floor).to_numpy()
@@ -233,7 +232,7 @@ def _front(candidates: np.ndarray, *goods: np.ndarray) -> np.ndarray:
 
 
 def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
-    """Return the accuracy that networks of one data set and model have to reach."""
+    """Return the accuracy required of the networks of one data set and model."""
     if wanted.min_accuracy is not None:
         return wanted.min_accuracy
     dense = float(rows.loc[rows[schema.PRUNER] == DENSE, ACCURACY].max())
@@ -241,9 +240,9 @@ def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
 
 
 def table(points: pd.DataFrame) -> pd.DataFrame:
-    """Return points as `pareto.csv` has them: settings by their names, iterations as numbers, pruner by pruner.
+    """Arrange points as in `pareto.csv`: settings by name, iterations as numbers, sorted by pruner.
 
-    Both fronts have only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
+    Both fronts contain only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
     """
     points = points.rename(columns=frames.param)
     leading = [*CELL[:3], schema.WEIGHT_TREATMENT, schema.KEEP, schema.ITERATION]
@@ -261,7 +260,7 @@ def table(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
-    """Yield what is recommended of the points of one data set and model, and what the dense networks have beside.
+    """Yield sentences on the recommended points of one data set and model, and on the dense networks.
 
     Parameters
     ----------
@@ -269,7 +268,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
         As `points` returns them.
     wanted : Preference
     named : callable
-        Returns what a point's method is called.
+        Takes a point and returns the name of its method.
     """
     floor, dense = rows["min_accuracy"].iloc[0], rows[rows[schema.PRUNER] == DENSE]
     chosen = rows[rows["recommended"]]
@@ -292,7 +291,7 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
 
 
 def cost(row: Mapping[str, Any]) -> str:
-    """Return the sparsity of a point and its price, in words, with 95 % intervals over networks."""
+    """Describe a point's sparsity, accuracy and unfairness, with 95 % intervals over networks."""
     return (
         f"{_percent(row[SPARSITY])} of the weights are pruned, the accuracy is {in_points(row, ACCURACY)} %, and the "
         f"best class's recall is {in_points(row, UNFAIRNESS)} points above the worst's"
@@ -304,16 +303,16 @@ def _percent(share: float) -> str:
 
 
 def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
-    """Return a share with its interval as text, in points of 100; the interval ends at 0 and 100, as the share does."""
+    """Write a share with its interval in points, the interval clipped to 0 and 100."""
     value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     low, high = np.clip([low, high], 0, 100)
     return with_interval(value, low, high, _POINT)
 
 
 def wanted_of(runs: pd.DataFrame, preference: Preference | None) -> Preference | None:
-    """Return what a choice among the networks of a study takes into account; None if no choice is shown.
+    """Return the preference for a choice among the networks of a study, or None if no choice is shown.
 
-    A choice is shown for iterative pruning, and wherever somebody asks for it.
+    A choice is shown for iterative pruning, or if the user gave a preference.
     """
     pruned = runs[is_pruned(runs)]
     if pruned.empty or not (preference or is_iterated(pruned).any()):

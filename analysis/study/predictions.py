@@ -1,4 +1,4 @@
-"""What the networks of a study predicted: read once, and what follows from it for pairs of networks worked out once."""
+"""Read the predictions of a study's networks once, and cache results for pairs of networks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class StudyPredictions:
     Parameters
     ----------
     read : callable
-        Takes run ids and returns what the runs predicted, as `analysis.runs.pull.predictions` does. It is called once
-        for the networks of a cell.
+        Takes run ids and returns the runs' predictions, as `analysis.runs.pull.predictions` does. It is called for all
+        networks of a cell at once.
     """
 
     def __init__(self, read: ReadPredictions) -> None:
@@ -37,22 +37,22 @@ class StudyPredictions:
 
     @classmethod
     def shared(cls, predictions: "ReadPredictions | StudyPredictions | None") -> "StudyPredictions | None":
-        """Return predictions, if there are any, so that what is read is kept."""
+        """Wrap a reader of predictions so that they are cached; leave None and wrapped ones as they are."""
         return predictions if predictions is None or isinstance(predictions, StudyPredictions) else cls(predictions)
 
     def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
-        """Return the predictions of runs and of their dense runs, as `of_pairs` does."""
+        """Return the predictions of dense runs (before) and of runs (after), as `of_pairs` does."""
         return self.of_pairs(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID])
 
     def of_pairs(self, before: Iterable[str], after: Iterable[str]) -> "Pairs | None":
-        """Return the predictions of pairs of runs; None unless all of them predicted the same images."""
+        """Return the predictions of pairs of runs, or None if some are missing or for other images."""
         ids = tuple(before), tuple(after)
         if ids not in self._pairs:
             self._pairs[ids] = self._paired(*ids)
         return self._pairs[ids]
 
     def modes(self, run_ids: Iterable[str]) -> Modes:
-        """Return the prediction of most of some networks, which `of_pairs` has found to predict the same images."""
+        """Return the networks' most frequent predictions; `of_pairs` must have returned these networks before."""
         ids = tuple(run_ids)
         if ids not in self._modes:
             networks = [network for network in map(self._networks.get, ids) if network]
@@ -61,7 +61,7 @@ class StudyPredictions:
 
     @property
     def missing(self) -> list[str]:
-        """Ids of the runs whose predictions were looked for in vain; empty if none were found at all."""
+        """Ids of the runs whose predictions were not found, or an empty list if none were found at all."""
         missing = [run_id for run_id, network in self._networks.items() if network is None]
         return missing if len(missing) < len(self._networks) else []
 
@@ -97,13 +97,13 @@ class StudyPredictions:
 
 
 class LabelledImages(NamedTuple):
-    """The test images of a data set, with labels that maybe leave numbers out.
+    """The test images of a data set, whose labels may skip numbers.
 
     Attributes
     ----------
     label : (images,)
     place : (images,)
-        The same with the labels that there are counted from 0.
+        The labels renumbered from 0 without gaps.
     """
 
     label: np.ndarray
@@ -119,9 +119,9 @@ class NetworkPredictions(NamedTuple):
     predicted : (images,), integers
     right : (images,), bool
     recall, precision, f1 : (labels,)
-        Of the labels that have images.
+        For the labels that have images.
     in_top5 : (images,), bool, optional
-        Whether the label is among the five classes that the network finds most probable.
+        Whether the label is among the network's five most probable classes.
     """
 
     images: LabelledImages
@@ -149,7 +149,7 @@ class Pairs:
 
     @property
     def dense(self) -> np.ndarray:
-        """What the networks before predict, each network once, (different networks, images)."""
+        """Predictions of the networks before, each distinct network once, (distinct networks, images)."""
         return np.stack([network.predicted for network in self._once])
 
     @property
@@ -164,9 +164,9 @@ class Pairs:
 
     @property
     def in_top5(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Share of the networks that have each image's label among five classes, before (each network once) and after.
+        """Share of networks with each image's label in their top five, before (each network once) and after.
 
-        Each is (images,). None unless it is known of all networks.
+        Each is (images,). None unless known for all networks.
         """
         sides = [[network.in_top5 for network in side] for side in (self._once, self.after)]
         present = [[answers for answers in side if answers is not None] for side in sides]
@@ -182,7 +182,7 @@ class Pairs:
 
     @property
     def other_slopes(self) -> dict[str, np.ndarray]:
-        """Slopes of precision and F1, each (networks,) (Section 4: is recall more expressive than they are?)."""
+        """Slopes of precision and F1, each (networks,), for comparison with those of recall (Section 4)."""
         balances = {name: map(intensification.mean_balance, self._metric(name)) for name in OTHER_METRICS}
         return {name: intensification.alpha(*both) for name, both in balances.items()}
 
@@ -193,11 +193,11 @@ class Pairs:
 
     @cached_property
     def pooled(self) -> PooledSlope:
-        """alpha_new of all pairs together."""
+        """alpha_new pooled over all pairs."""
         return pooled_slope(self.slope_parts)
 
     def _metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         sides = ([getattr(network, name) for network in side] for side in (self.before, self.after))
-        # In this order in memory, sums over labels are rounded as in published results.
+        # This order in memory makes sums over labels round as in the published results.
         before, after = (np.column_stack(values).T for values in sides)
         return before, after

@@ -1,4 +1,4 @@
-"""Whether the errors of one cell grew in proportion, against its controls."""
+"""Test whether the errors of one cell grew in proportion to those of its controls."""
 
 from typing import Any, NamedTuple
 
@@ -10,21 +10,21 @@ from analysis.statistics.proportion import Proportion
 from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import StudyPredictions
 
-# A variance over networks needs so many where each is left out, and two others are compared.
+# The jackknife variance needs this many, so that two networks are left when one is omitted.
 _FEWEST = 3
 
 
 class CellProportion(NamedTuple):
-    """The networks of a cell beside their controls.
+    """Comparison of a cell's networks with their controls.
 
     Attributes
     ----------
     n : int
-        Networks that do not guess, and have a control that does not.
+        Number of networks above chance that have a control above chance.
     accuracy_control, accuracy : float
-        Their means.
+        Mean accuracies of the controls and of the networks.
     for_new_images, on_these_images : Proportion, optional
-        None if predictions are not known, or networks are too few.
+        None if predictions are unknown (first) or if there are too few networks (second).
     """
 
     n: int
@@ -35,14 +35,14 @@ class CellProportion(NamedTuple):
 
     @property
     def odds_ratio(self) -> float:
-        """Odds ratio of the error, of the mean accuracies."""
+        """Odds ratio of the error, from the mean accuracies."""
         return float(proportion.odds_ratio(self.accuracy_control, self.accuracy))
 
 
 def cell_proportion(
     study: RunArrays, rows: np.ndarray, predictions: StudyPredictions | None = None
 ) -> CellProportion | None:
-    """Compare the networks of a cell with their controls; None where no network has one."""
+    """Compare the networks of a cell with their controls; return None if no network has one."""
     has, rows = study.classes_of(rows), study.with_sloped_control(study.sloped(rows))
     if not len(rows):
         return None
@@ -61,7 +61,7 @@ def cell_proportion(
 
 
 def columns(found: Proportion | None, confidence: float = 0.95) -> dict[str, Any]:
-    """Return slope, growth, proportionality and alpha beyond proportion with their intervals; NaN if there is none.
+    """Return columns for growth, slope, proportionality and alpha beyond proportion, with intervals; NaN for None.
 
     Examples
     --------

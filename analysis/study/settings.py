@@ -1,4 +1,4 @@
-"""Cells and their settings: which params tell cells apart, and which of them are shown."""
+"""Find the params that distinguish cells, and select those to show."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -58,12 +58,12 @@ _SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 _WEIGHT_BITS = frames.column(schema.WEIGHT_BITS)
-# Shown wherever a network is not of 32 bits.
+# Shown if any network does not have 32 bits.
 _OF_BITS = (_NUMBER_FORMAT, frames.column(schema.PRECISION), _WEIGHT_BITS)
 _OF_32_BITS = (schema.FLOAT32, schema.FORMERLY[schema.WEIGHT_BITS])
 ITERATION = frames.column(schema.ITERATION)
 _KEEP = frames.column(schema.KEEP)
-# What tells the levels of iterative pruning apart, beside the ratio.
+# These distinguish levels of iterative pruning, besides the ratio.
 _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
 
 
@@ -75,7 +75,7 @@ class CellKey(NamedTuple):
     dataset, model, pruner : str
     ratio : float
     settings : tuple of (str, str)
-        Every further setting that the cell's runs have, by name.
+        Every further setting of the cell's runs, as (name, value).
     """
 
     dataset: str
@@ -86,7 +86,7 @@ class CellKey(NamedTuple):
 
     @classmethod
     def from_run(cls, run: Mapping[str, Any], columns: Sequence[str]) -> "CellKey":
-        """Return the cell of a row of a frame whose further settings are in these columns."""
+        """Make the key of a run's cell from a row whose further settings are in `columns`."""
         further = ((frames.param(column), run[column]) for column in sorted(columns) if pd.notna(run[column]))
         return cls(run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], run[schema.RATIO], tuple(further))
 
@@ -97,18 +97,18 @@ class CellKey(NamedTuple):
 
     @property
     def is_iterated(self) -> bool:
-        """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` says of rows."""
+        """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` returns for rows."""
         legacy_default = schema.FORMERLY[schema.KEEP]
         return bool(self.params.get(schema.KEEP, legacy_default) != legacy_default)
 
     @property
     def mitigation(self) -> dict[str, str]:
-        """What spares classes, such as class offsets, with its details; empty if nothing does."""
+        """Settings of the mitigation that spares classes, such as class offsets; empty if there is none."""
         mains = {name for name in schema.mitigations() if self.params.get(name, "none") != "none"}
         return {name: value for name, value in self.settings if name in mains or schema.role(name).detail_of in mains}
 
     def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
-        """Return all settings but these, for comparison with another cell's."""
+        """Return all settings except some, for comparison with another cell's."""
         return frozenset(item for item in self.params.items() if item[0] not in names)
 
 
@@ -119,14 +119,14 @@ def further_settings(frame: pd.DataFrame) -> list[str]:
 
 
 def shown_settings(runs: pd.DataFrame) -> list[str]:
-    """Return the further settings that tables and labels of a study show, as columns.
+    """Return the columns of the further settings that tables and labels show.
 
-    Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
-    ratio. A setting of the dense networks, such as the epochs, is shown wherever it differs within a data set and
-    model. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
-    its details are shown where one value of it has several within a data set and model. A number format and a precision
-    are shown wherever they are not float32, what spares classes wherever it does, and what tells the levels of
-    iterative pruning apart wherever there are such levels.
+    Cells are defined by all settings, but only some are shown. A setting is shown if it differs between cells of the
+    same data set, model, pruner and ratio; a setting of the dense networks, such as the epochs, if it differs within a
+    data set and model; a param that the papers leave at one value, such as the schedule, if it differs at all; and a
+    detail of such a param if it differs within a value of that param, a data set and a model. Number format and
+    precision are shown if any is not float32, mitigations if any is used, and the settings of levels of iterative
+    pruning if there are such levels.
     """
     has_levels = is_iterated(runs).any()
     mitigations = set(map(frames.column, schema.mitigations()))
@@ -151,14 +151,14 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
             return column in telling_details(runs, main, within)
         return _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
-        runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
+        runs = runs[~starts_anew(runs)]  # these are not fine-tuned, as their start implies
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _parts_dense_networks(param) else CELL)
 
 
 def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> list[str]:
-    """Return the columns of a param's details that tell cells apart, without what follows from those before.
+    """Return a param's details that distinguish cells, except those that follow from earlier details.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> lis
     main : str
         The param, such as `constraint`.
     within : sequence of str
-        Columns whose values cells have in common.
+        Columns in which the compared cells agree.
     """
     details: list[str] = []
     for detail in filter(runs.columns.__contains__, map(frames.column, schema.details(main))):
@@ -176,13 +176,13 @@ def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> lis
 
 
 def _parts_dense_networks(param: str) -> bool:
-    """Return whether networks that differ in a param have no dense network in common, as far as the schema knows."""
+    """Return whether the schema declares a param to belong to the training of the dense network."""
     is_known = param in schema.PARAM_ROLES and param != schema.FINE_TUNE_LEARNING_RATE
     return is_known and schema.role(param).concerns == "network"
 
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
-    """Return whether a setting belongs to the dense networks: none of them has pruned networks that differ in it."""
+    """Return whether a setting belongs to dense networks, as it is the same for all networks pruned from one."""
     is_possible = _parts_dense_networks(frames.param(column)) and column not in _OF_ITERATIONS
     return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
@@ -192,17 +192,17 @@ def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:
 
 
 def cell_columns(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
-    """Return the columns of all settings, those that are shown before the others so that cells are sorted by them."""
+    """Return the columns of all settings, the shown ones first so that cells are sorted by them."""
     return [*CELL, *shown, *(column for column in further_settings(frame) if column not in shown)]
 
 
 def network_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that tell the networks of one cell apart: the seed, and the digest of given weights."""
+    """Return the columns that distinguish the networks of a cell: the seed, and the digest of given weights."""
     return [column for column in frames.params(frame) if schema.role(frames.param(column)).role == "seed"]
 
 
 def networks(frame: pd.DataFrame) -> pd.Index:
-    """Return which network each row is, for pairing: rows of two cells with the same entry share a dense network."""
+    """Return a key of each row's network, for pairing: rows of two cells with equal keys share a dense network."""
     columns = network_columns(frame)
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
@@ -210,23 +210,23 @@ def networks(frame: pd.DataFrame) -> pd.Index:
 
 
 def share_dense_networks(networks: pd.DataFrame, groups: Sequence[str]) -> bool:
-    """Return whether any two groups of pruned networks have a dense network in common.
+    """Return whether every two groups of pruned networks have a dense network in common.
 
-    Where they have not, as with other epochs, a mean over both would stand for neither.
+    If two groups have none in common, for example because their epochs differ, a mean over both describes neither.
 
     Parameters
     ----------
     networks : DataFrame
         One row per pruned network, with dense_run_id.
     groups : sequence of str
-        The columns that tell groups apart.
+        The columns that define the groups.
     """
     dense = [set(ids) for _, ids in networks.groupby(list(groups), dropna=False)[schema.DENSE_RUN_ID]]
     return not any(first.isdisjoint(second) for first, second in combinations(dense, 2))
 
 
 def splitting_params(frame: pd.DataFrame) -> list[str]:
-    """Return the undeclared params that leave one network in every cell, such as an output path."""
+    """Return undeclared params that split cells into single networks, such as an output path."""
     columns = further_settings(frame)
     undeclared = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
     known_columns = [*CELL, *(column for column in columns if column not in undeclared)]
@@ -241,19 +241,19 @@ def splitting_params(frame: pd.DataFrame) -> list[str]:
 
 
 def ignore_options(params: Sequence[str]) -> str:
-    """Return the options that leave params out: `--ignore-param output --ignore-param folder`."""
+    """Return the options that ignore params: `--ignore-param output --ignore-param folder`."""
     return " ".join(f"--ignore-param {shlex.quote(param)}" for param in params)
 
 
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:
-    """Return the settings, as columns, that depend on the pruner: the schema's, and unknown ones that a pruner lacks.
+    """Return the columns of settings that depend on the pruner: declared ones, and unknown ones that a pruner lacks.
 
     Parameters
     ----------
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        The pruner whose runs all lack an unknown param; by default any pruner counts.
+        Count an unknown param only if all runs of this pruner lack it; by default any pruner counts.
     """
     columns = further_settings(frame)
     declared = {column for column in columns if schema.role(frames.param(column)).concerns == "pruner"}
@@ -266,22 +266,22 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
 
 
 def is_pruned(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is of pruned networks: neither of the control nor of a number format alone."""
+    """Return whether each row has pruned networks, rather than controls or unpruned ones in another number format."""
     return (frame[schema.PRUNER] != CONTROL) & ~in_number_format(frame)
 
 
 def is_iterated(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is of a level of iterative pruning, or of its control.
+    """Return whether each row is a level of iterative pruning, or of its control.
 
-    The iteration of such a row is no part of its method: it is the place on the axis on which other methods have
-    ratios. Levels of the same iteration belong together, though rounding may give them ratios that differ a little.
+    For such rows the iteration takes the role of the ratio, so it does not belong to the method. Levels of the same
+    iteration belong together, although rounding may make their ratios differ slightly.
     """
     keep = frame.reindex(columns=[_KEEP])[_KEEP]
     return keep.notna() & (keep != schema.FORMERLY[schema.KEEP])
 
 
 def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
-    """Return whether each row has a ratio, or belongs to the same iteration of iterative pruning as a row that has.
+    """Return whether each row has a ratio, or the same iteration of iterative pruning as a row with that ratio.
 
     Parameters
     ----------
@@ -298,12 +298,12 @@ def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
 
 
 def in_number_format(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is of networks that keep all weights, in another number format."""
+    """Return whether each row has networks with all their weights, in another number format."""
     return frame[schema.PRUNER].isin(list(frames.NUMBER_FORMATS))
 
 
 def bits(frame: pd.DataFrame) -> np.ndarray:
-    """Return the bits of a weight in each row's networks, (rows,)."""
+    """Return the number of bits per weight in each row's networks, (rows,)."""
     formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER])
     of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]])
     of_network = frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
@@ -313,24 +313,24 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
 
 
 def is_random(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is of random pruning, whose losses would set the scale of a picture."""
+    """Return whether each row is random pruning, whose large losses would dominate a picture's scale."""
     return frame[schema.PRUNER].isin(["rp", "random-unstructured", "random-structured"])
 
 
 def starts_anew(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run's network was pruned while it was trained from its initial weights."""
+    """Return whether each run's network was pruned during training from its initial weights."""
     return runs.reindex(columns=[_START])[_START] == schema.INITIALIZATION
 
 
 def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run is a dense network in another number format, in which fine-tuning plays no part."""
+    """Return whether each run is a dense network in another number format, which is not fine-tuned."""
     return runs[schema.PRUNER].isin(list(schema.BITS))
 
 
 def control_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of the settings that a pruned network has in common with its control.
+    """Return the columns of the settings in which a pruned network and its control must agree.
 
-    Those of mitigations are not among them: a network without a control of the same mitigation has one of none.
+    Mitigations are not included, because a network without a control of the same mitigation may have one without any.
     """
     pruners = pruner_settings(frame, lacked_by=CONTROL)
     common_settings = [
@@ -342,12 +342,12 @@ def control_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def mitigation_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of what spares classes, such as class offsets, and of its details."""
+    """Return the columns of mitigations, such as class offsets, and of their details."""
     return [column for column in further_settings(frame) if _concerns(column) == "mitigation"]
 
 
 def is_mitigated(frame: pd.DataFrame) -> pd.Series:
-    """Return whether each row is of networks some of whose classes were spared, such as by class offsets."""
+    """Return whether each row has networks with a mitigation that spares classes, such as class offsets."""
     mains = frame.reindex(columns=list(map(frames.column, schema.mitigations())))
     return (mains.notna() & (mains != "none")).any(axis=1)
 
@@ -357,10 +357,10 @@ def _concerns(column: str) -> str:
 
 
 def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Keep one setting of every data set and model, and in it one of every pruner.
+    """Keep the runs of one setting per data set and model, and of one setting per pruner within it.
 
-    The setting is the papers', one-shot pruning and fine-tuning by the labels alone, if any run has it. Of settings
-    that differ otherwise, the one of most runs is kept.
+    The papers' setting (one-shot pruning, and fine-tuning by the labels only) is kept if any run has it. Among settings
+    that differ otherwise, the one with most runs is kept.
 
     Parameters
     ----------
@@ -372,7 +372,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The rows that are kept; `attrs["notes"]` says what was left out.
+        The kept rows, with notes on the others in `attrs["notes"]`.
     """
     pruners = pruner_settings(frame)
     own = [column for column in shown if column in pruners or _concerns(column) == "pruning"]
@@ -388,7 +388,7 @@ def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
 
 
 def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
-    """Keep the papers' values of some columns, and those of most rows where the papers have none."""
+    """Keep the rows with the papers' values of some columns, then with the most frequent other values."""
     if not columns:
         return frame.reset_index(drop=True)
     counts = frame.groupby([*within, *columns], dropna=False).size()
@@ -407,10 +407,10 @@ def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
 
 
 def level(run: Mapping[str, Any]) -> float:
-    """Return how far the networks of a cell are compressed, in one number.
+    """Express in one number how far the networks of a cell are compressed.
 
-    It is the sparsity where they were pruned while they were trained, the bits of a weight where networks with all
-    their weights have another number format, and the pruning ratio elsewhere.
+    This is the bits of a weight for unpruned networks in another number format, the sparsity for networks pruned during
+    training, and the pruning ratio otherwise.
 
     Parameters
     ----------
@@ -427,11 +427,11 @@ def level(run: Mapping[str, Any]) -> float:
 
 
 def is_by_layer(frame: pd.DataFrame) -> pd.Series:
-    """Return which rows are of a pruner that ranks the weights of each layer by themselves."""
+    """Return whether each row's pruner ranks the weights of each layer separately."""
     scope = frame.reindex(columns=[_SCOPE])[_SCOPE]
     return (scope == "layer").where(scope.notna(), frame[schema.PRUNER].isin(schema.BY_LAYER))
 
 
 def own_scope(params: Mapping[str, Any]) -> str:
-    """Return the param `scope` of a pruner's runs where `--scope` does not override it."""
+    """Return a pruner's own value of the param `scope`, which `--scope` may override."""
     return "layer" if params.get(schema.PRUNER) in schema.BY_LAYER else schema.FORMERLY[schema.SCOPE]

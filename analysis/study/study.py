@@ -1,4 +1,4 @@
-"""One study: its runs, what belongs to them, and the frames that follow, each of which is worked out once."""
+"""One study: its runs, data on them, and frames computed from them, each computed once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
@@ -50,22 +50,22 @@ from analysis.study.settings import CELL, in_number_format, is_iterated, share_d
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How to analyse a study, and what its report has.
+    """Options for the analysis of a study and the contents of its report.
 
     Parameters
     ----------
     confidence : float, above 0 and below 1
-        Joint confidence of the intervals of one data set, model and pruner over its ratios.
+        Joint confidence of the intervals at all ratios of one data set, model and pruner.
     variance : {"welch", "pooled"}
-        Variance of the tests between independent groups of networks.
+        Variance in tests between independent groups of networks.
     paper : bool
-        Whether the report has the sections on the papers too: their tables, figures and sentences.
+        Whether the report includes the sections on the papers: their tables, figures and sentences.
     paper_pictures : bool
-        Whether those sections include the ones that have pictures and nothing else.
+        Whether those include the sections that consist of pictures only.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as `groups.files_of_datasets` takes them.
     min_accuracy, fairness_value : float, optional
-        What a choice among the networks takes into account, as `operating_points.preference` takes them.
+        Criteria for a choice among the networks, as `operating_points.preference` takes them.
 
     Raises
     ------
@@ -83,12 +83,12 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
-            raise StudyError(f"{self.confidence} should be above 0 and below 1", option="confidence")
+            raise StudyError(f"{self.confidence} must be above 0 and below 1", option="confidence")
         operating_points.preference(self.min_accuracy, self.fairness_value)
 
     @property
     def preference(self) -> Preference | None:
-        """What a choice among the networks takes into account; None if nobody said."""
+        """Criteria for a choice among the networks; None if no option gives them."""
         return operating_points.preference(self.min_accuracy, self.fairness_value)
 
 
@@ -99,9 +99,9 @@ def _from(source: Source, default: Any = None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class StudyData:
-    """The runs of a study, what belongs to them, and the frames that follow.
+    """The runs of a study, data on them, and frames computed from them.
 
-    Whatever follows from a study is worked out `once`, by its properties and by the functions of its sections.
+    Results of its properties, and of functions marked `once`, are cached.
 
     Parameters
     ----------
@@ -114,15 +114,15 @@ class StudyData:
     chain_searches : sequence of ChainTrials
         Searches of chains by `compress`.
     primaries : sequence of Primary
-        The comparisons that the study was made for.
+        The comparisons declared as the purpose of the study.
     corrupted : DataFrame, optional
-        What the networks have right on corrupted images, as `robustness.pulled` returns it.
+        Results of the networks on corrupted images, as `robustness.pulled` returns them.
     characteristics : DataFrame, optional
-        What is known of each class before training, as `characteristics.pulled` returns it.
+        Characteristics of each class before training, as `characteristics.pulled` returns them.
     validation : DataFrame, optional
-        How many validation images of each class networks have right, as `validation_counts.pulled` returns it.
+        Counts of right validation images per class, as `validation_counts.pulled` returns them.
     dense_runs : DataFrame
-        As `pull.study` returns it; only an export needs it.
+        Dense runs as `pull.study` returns them, needed only for exports.
     options : ReportOptions
     """
 
@@ -154,12 +154,12 @@ class StudyData:
         experiment, tracking_uri, ignore_params
             As `pull.runs` takes them.
         dataset : str, optional
-            Take the runs of this data set alone.
+            Take only the runs of this data set.
 
         Raises
         ------
         StudyError
-            If the experiment cannot be read, as `pull.runs` says, or has no run of the data set.
+            If `pull.runs` cannot read the experiment, or if it has no run of the data set.
         """
         from analysis.runs import pull  # folders need no MLflow, which takes seconds to import
 
@@ -172,12 +172,12 @@ class StudyData:
 
     @classmethod
     def from_frames(cls, folders: Sequence[Path]) -> "StudyData":
-        """Read folders or archives that `export` has written, as if one experiment held all their runs.
+        """Read folders or archives written by `export`, as one experiment with all their runs.
 
         Raises
         ------
         StudyError
-            If they cannot be read, as `exports.read` says.
+            If `exports.read` cannot read them.
         """
         with study_archives.unpacked(folders) as unpacked:
             study, predictions = exports.read(unpacked)
@@ -185,12 +185,12 @@ class StudyData:
         return cls(study.runs, predictions, dense_runs=study.dense_runs, **sides)
 
     def export(self, path: Path) -> list[Path]:
-        """Write the study to a folder of small files; of the searches, those that have one of its runs as a finalist.
+        """Write the study to a folder of small files, with only the searches of epsilon that have a finalist in it.
 
         Parameters
         ----------
         path : Path
-            The folder. A name that ends in `.zip` is that of one archive, which holds the same files.
+            The folder, or an archive with the same files if the name ends in `.zip`.
 
         Returns
         -------
@@ -200,7 +200,7 @@ class StudyData:
         Raises
         ------
         StudyError
-            As `exports.write` and `study_archives.packed` do.
+            If `exports.write` or `study_archives.packed` raises it.
         """
         if path.suffix != study_archives.SUFFIX:
             return self._write(path)
@@ -226,10 +226,10 @@ class StudyData:
     @property
     @once
     def with_ratios(self) -> "StudyData":
-        """The study without networks that have no pruning ratio of their own choice.
+        """The study without networks whose pruning ratio was not chosen.
 
-        These are networks that keep all weights in another number format, and levels of iterative pruning, whose ratios
-        follow from the iteration.
+        These are networks with all their weights in another number format, and levels of iterative pruning, whose
+        ratios follow from the iteration.
         """
         others = in_number_format(self.runs) | is_iterated(self.runs)
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
@@ -248,12 +248,12 @@ class StudyData:
     @property
     @once
     def shown(self) -> list[str]:
-        """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
+        """Columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return shown_settings(self.runs)
 
     @property
     def cell_key(self) -> list[str]:
-        """The columns that tell cells apart in tables, as in `arrays`."""
+        """The columns that identify a cell in tables, as in `arrays`."""
         return [*CELL, *self.shown]
 
     @property
@@ -265,26 +265,26 @@ class StudyData:
     @property
     @once
     def has_several_teachers(self) -> bool:
-        """Whether labels name the weight of a teacher."""
+        """Whether labels must give the weight of a teacher."""
         return has_several_teachers(self.runs)
 
     def method(self, params: Mapping[str, Any]) -> str:
-        """Return the name of a method in tables and pictures: its pruner, and its setting or the letter of it."""
+        """Return a method's name in tables and pictures: its pruner, with its setting or the setting's letter."""
         return in_words(method_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def setting(self, params: Mapping[str, Any]) -> str:
-        """Return what tables and pictures call a method's setting; the empty text if it is the papers'."""
+        """Return a setting's name in tables and pictures, or an empty string for the papers' setting."""
         return in_words(setting_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
-        """Return whether any two of some cells have a dense network in common, as `settings` says."""
+        """Return whether every two of some cells have a dense network in common."""
         key = self.cell_key
         return share_dense_networks(join(self.runs, rows[key], key), key)
 
     @property
     @once
     def names(self) -> dict[str, str]:
-        """What tables and pictures call each method, by its label without letters."""
+        """Name of each method in tables and pictures, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
         return {method_label(row, self.shown, exact=self.arrays.exact): self.method(row) for row in rows}
 
@@ -296,7 +296,7 @@ class StudyData:
     @property
     @once
     def predicted(self) -> StudyPredictions | None:
-        """What the networks predicted, without what contradicts their runs."""
+        """Predictions of the networks, without those that contradict their runs."""
         return StudyPredictions.shared(self._checked)
 
     @property
@@ -322,7 +322,7 @@ class StudyData:
     @property
     @once
     def on_validation(self) -> ValidationRecalls:
-        """What the networks have right on validation images."""
+        """Recalls of the networks on validation images."""
         return ValidationRecalls(self.validation)
 
     @property
@@ -335,10 +335,10 @@ class StudyData:
     @property
     @once
     def groups(self) -> groups.Grouped:
-        """What pruning did to groups of test images, as `groups.groups` returns it."""
+        """Effects of pruning on groups of test images, as `groups.groups` returns them."""
         return groups.groups(self.arrays, self.predicted, self.image_groups)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:
-    """Return the sentences that frames carry on what they lack, in the order of the frames."""
+    """Collect the frames' notes on what they lack, in the order of the frames."""
     return [note for frame in frames for kind in ("left_out", "notes") for note in frame.attrs.get(kind, [])]

@@ -1,1 +1,1 @@
-"""What each command does, and what the functions for Python return."""
+"""The work of each command, and the results that the Python functions return."""

@@ -1,4 +1,4 @@
-"""The command `compress`: the smallest network of which no class loses more than is allowed."""
+"""The command `compress`: find the smallest or fastest network in which no class loses more than is allowed."""
 
 import logging
 import math
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Compressed(NamedTuple):
-    """What the command found.
+    """The result of the command.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Compressed(NamedTuple):
     outcome : Outcome
     job_run_id : str
     run_id : str
-        The compressed run of the choice; empty if no chain keeps to the limits.
+        The compressed run of the chosen chain; empty if no chain stays within the limits.
     """
 
     text: str
@@ -67,12 +67,12 @@ class Compressed(NamedTuple):
 
 
 def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> Compressed:
-    """Search chains, choose one on validation images, test it on test images, and deliver it.
+    """Search chains, choose one on validation images, test it on test images, and write its network.
 
     Parameters
     ----------
     configs : sequence of CompressConfig
-        Of each seed. Chains are judged on all their networks together; the first one is delivered.
+        One for each seed. Chains are judged on the networks of all seeds together; the first seed's is delivered.
     options : mapping of str
         The options as typed, which become the params of the job.
 
@@ -80,8 +80,8 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
     ------
     StudyError
         Before any training: if a package is missing, if the validation images are too few for the limits, or if a
-        search of this name has another space. Later: if the dense network guesses, if the budget ends before a chain,
-        or if no chain can be made.
+        search of this name has another search space. Later: if the dense network is at chance, if the budget ends
+        before the first chain is made, or if no chain can be made.
     """
     start, config = time.monotonic(), configs[0]
     task = opened_task(configs)
@@ -103,19 +103,19 @@ def compress(configs: Sequence[CompressConfig], options: Mapping[str, str]) -> C
 
 
 class Task(NamedTuple):
-    """What is to be searched.
+    """A search, with the networks and limits that it needs.
 
     Attributes
     ----------
     store : Store
     plans, contexts : sequences of PrunePlan and Context
-        A pair for each network, of its control.
+        One each for every network. The plan is that of the pruned run, before a chain changes its options.
     given_run : Run, optional
         The dense run that the options name.
     limits : Limits
     search : ChainSearch
     notes : sequence of str
-        What is not tried, and on which networks chains are judged.
+        Sentences on what is not tried, and on which networks chains are judged.
     """
 
     store: Store
@@ -128,10 +128,10 @@ class Task(NamedTuple):
 
 
 def opened_task(configs: Sequence[CompressConfig]) -> Task:
-    """Return the search of some options, which is continued or new; parameters and errors are those of `compress`."""
+    """Open the search of some options, new or continued; `compress` describes the parameters and errors."""
     config = configs[0]
     if len(configs) > 1 and config.dense_run_id:
-        raise StudyError("it names one network, and there are several seeds: leave one of them out", option="seed")
+        raise StudyError("--dense-run-id names one network: give one seed, or leave it out", option="seed")
     onnx_export.check_installed()
     shrunk.check_package()
     limits = class_limits.in_points(config.max_class_loss, config.max_accuracy_loss)
@@ -148,7 +148,7 @@ def opened_task(configs: Sequence[CompressConfig]) -> Task:
 
 
 def dense_networks(task: Task, job: Writer) -> list[Network]:
-    """Find or train the dense networks of a search; a StudyError if one of them guesses."""
+    """Find or train the dense networks of a search; raise a StudyError if one of them is at chance."""
     networks: list[Network] = []
     for plan, in_memory in zip(task.plans, task.contexts, strict=True):
         context = JobContext(in_memory, task.store, job.run_id)
@@ -164,7 +164,7 @@ def dense_networks(task: Task, job: Writer) -> list[Network]:
 
 
 def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many images of each class any network has for validation, and of how many they are a part."""
+    """Count, per class, the images that any network has for validation, and the images they are drawn from."""
     data = contexts[0].data
     label = np.asarray(data.train_labels)
     images = np.unique(np.concatenate([context.validation_indices for context in contexts]))
@@ -173,40 +173,40 @@ def _images_for_validation(contexts: Sequence[Context]) -> tuple[np.ndarray, np.
 
 
 def _on_networks(configs: Sequence[CompressConfig]) -> list[str]:
-    """Say on which networks chains are judged, if they are several."""
+    """Describe the networks on which chains are judged, if there are several."""
     if len(configs) == 1:
         return []
     return [
-        f"Losses are means over the networks of {len(configs)} seeds, each chain made of all of them. The network that "
-        f"is delivered is that of seed {configs[0].seed}."
+        f"Losses are means over the networks of {len(configs)} seeds; each chain is made from all of them. The "
+        f"delivered network is that of seed {configs[0].seed}."
     ]
 
 
 def _check_new_networks(config: CompressConfig, dense: LoadedRun) -> None:
     if config.confirm_seeds and schema.WEIGHTS_DIGEST in dense.dense.params:
         raise StudyError(
-            f"dense run {dense.run_id} was not trained here, so that no new network can be: leave it out",
+            f"dense run {dense.run_id} was not trained here, so new networks cannot be trained: leave this option out",
             option="confirm_seeds",
         )
 
 
 def _try(store: Store, search: ChainSearch, networks: Sequence[Network], trial: Trial) -> str:
-    """Make a chain, and return a line on it; one that cannot be made counts too."""
+    """Make a chain, and return a line about it; a chain that cannot be made counts as a trial too."""
     chain = search.chain(trial)
     try:
         result = trying.judge(networks, chain, search.space.minimize)
         search.record(trial, result)
         return report.progress(chain, result, search.space.minimize)
     except StudyError as error:
-        if isinstance(error.__cause__, OSError):  # such as a full disk, which is no fault of the chain
+        if isinstance(error.__cause__, OSError):  # such as a full disk: not the chain's fault
             raise
-        reach.ensure(store.uri)  # nor is a store that is gone
+        reach.ensure(store.uri)  # raises if the store is gone, which is not the chain's fault either
         search.refuse(trial, str(error))
         return f"{chain} cannot be made: {error}"
 
 
 def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.DataFrame:
-    """Return the chains that could be made; an error if there is none."""
+    """Return the chains that could be made; raise a StudyError if there is none."""
     trials = search.trials()
     if len(trials):
         return trials
@@ -214,8 +214,8 @@ def _trials(search: ChainSearch, config: CompressConfig, seconds: float) -> pd.D
         chain, reason = next(iter(refused.items()))
         raise StudyError(f"no chain can be made; the first, {chain}: {reason}")
     raise StudyError(
-        f"{config.budget:g} seconds are over before the first chain is made, after {seconds:.0f} seconds in which the "
-        "dense network was trained or loaded: give more, and the command goes on from there",
+        f"{config.budget:g} seconds are over before the first chain is made, because in {seconds:.0f} seconds the "
+        "dense network was trained or loaded: give more, and the command continues from there",
         option="budget",
     )
 
@@ -228,7 +228,7 @@ def _outcome(
     trials: pd.DataFrame,
     notes: Sequence[str],
 ) -> Outcome:
-    """Choose a chain, and test it and what accuracy alone would choose."""
+    """Choose a chain, and test it beside the chain that accuracy alone would choose."""
     chains = [chain_of(row) for _, row in trials.iterrows()]
     choice = choose(trials, limits)
     best, _, by_accuracy = choice
@@ -254,7 +254,7 @@ def _outcome(
 
 
 def _implied(networks: Sequence[Network], limits: Limits) -> Iterator[str]:
-    """Say what the limit of the accuracy lets the weakest class lose, if errors grow in proportion."""
+    """Yield a sentence on the weakest class's loss at the accuracy's limit, if errors grow in proportion."""
     classes = networks[0].context.data.classes
     dense = [network.dense.dense.val_predictions for network in networks]
     recall = np.mean([each.counts(len(classes)).recall for each in dense], axis=0)
@@ -269,7 +269,7 @@ def _tested(networks: Sequence[Network], chain: Chain, limits: Limits) -> Tested
 
 
 def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config: CompressConfig) -> Tested | None:
-    """Make the chain of new dense networks, and test them together."""
+    """Make the chain from new dense networks, and test these together."""
     if not config.confirm_seeds:
         return None
     new = list(trying.in_turn(new_networks(networks, config.confirm_seeds)))
@@ -279,7 +279,7 @@ def _confirmed(networks: Sequence[Network], chain: Chain, limits: Limits, config
 def _deliver(
     store: Store, job: Writer, networks: Sequence[Network], search: ChainSearch, outcome: Outcome
 ) -> tuple[str, LoggedModel] | None:
-    """Write the artifacts of the job, and log the choice as an MLflow model; return its run and the model."""
+    """Write the job's artifacts, and log the chosen network as an MLflow model; return its run id and the model."""
     context, trials, choice = networks[0].context, outcome.trials, outcome.choice
     subject = f"{networks[0].plan.options.model} on {context.data.name}"
     csv_text.write(trials, job.folder / schema.TRIALS)
@@ -314,17 +314,17 @@ def _deliver(
 
 
 def _register(store: Store, job: Writer, model: LoggedModel, config: CompressConfig, outcome: Outcome) -> list[str]:
-    """Register the choice if test images confirm it, and return the line that says so."""
+    """Register the chosen network if test images confirm the choice, and return the line to print."""
     name = str(config.register)
     if outcome.state != "within":
-        return [f"registered:      not as {name}, since test images do not confirm the choice"]
+        return [f"registered:      not as {name}, because test images do not confirm the choice"]
     version = logged_models.register(store, model, name)
     job.tags({"registered_model": f"{name} version {version}"})
     return [f"registered:      {name}, version {version}"]
 
 
 def _metrics(outcome: Outcome, best: int) -> dict[str, float]:
-    """Return the size of the choice, and its losses on test images."""
+    """Return metrics of the chosen network: its size, its losses on test images and its latencies."""
     row, table = outcome.trials.loc[best], outcome.tested.losses if outcome.tested else pd.DataFrame()
     return {
         schema.MODEL_BYTES: float(row["model_bytes"]),
@@ -356,10 +356,10 @@ def _loading(model: LoggedModel) -> str:
 
 
 def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, config: CompressConfig) -> list[str]:
-    """Say where the results are and how to go on."""
+    """Return lines that tell where the results are and how to continue the search."""
     files = [schema.COMPRESSED_MODEL, schema.MODEL_CARD] if run_id else []
     tried = search.count()
-    go_on = "repeat the command to go on" if tried < config.n_trials else "a larger --n-trials goes on"
+    go_on = "repeat the command to continue" if tried < config.n_trials else "a larger --n-trials continues it"
     if search.is_exhausted():
         go_on = "there is no other chain to try for this network"
     return [

@@ -14,7 +14,7 @@ def write(config: GroupsConfig) -> str:
     Raises
     ------
     StudyError
-        If the data set cannot be read, or a file not be written.
+        If the data set cannot be read, or if a file cannot be written.
     """
     outputs = (("output", config.output), ("picture", config.picture))
     for option, path in outputs:

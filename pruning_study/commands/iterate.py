@@ -1,4 +1,4 @@
-"""The command `iterate`: prune a network again and again, and say what each iteration cost."""
+"""The command `iterate`: prune a network repeatedly, and report the cost of each iteration."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -30,7 +30,7 @@ HEADER = (
 
 
 class Iterated(NamedTuple):
-    """A dense run and the levels of the chain that starts from it, by iteration from 1."""
+    """A dense run, and the levels of the chain that starts from it, by iteration, counted from 1."""
 
     plan: LevelPlan
     context: JobContext
@@ -39,7 +39,7 @@ class Iterated(NamedTuple):
 
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Make the chain of each seed, and yield the lines to print at its end. `each_iterated` has the parameters."""
+    """Make the chain of each seed, and yield the lines to print at its end; for the parameters see `each_iterated`."""
     found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
         found_ids += train_and_prune.found_by_hash(result.plan.options, result.dense, result.levels.values())
@@ -72,14 +72,14 @@ def each_iterated(
     configs : sequence of IterateConfig
         They differ in the seed.
     options : mapping of str
-        The options as typed; each job's params have the seed of the job.
+        The options as typed; in each job's params, the seed is that of the job.
     say : callable
-        Shows a line as soon as an iteration has ended.
+        Prints a line as soon as an iteration has ended.
 
     Raises
     ------
     StudyError
-        If several seeds are asked for of one dense run.
+        If several seeds are given with one dense run.
     """
     train_and_prune.check_one_seed(configs)
 
@@ -102,7 +102,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
             say(line)
         levels: dict[int, FinishedRun] = {}
         for run in iterated.levels(plan, context, dense):
-            # Without its network: those of a long chain would fill the memory.
+            # The network is dropped, because the networks of a long chain would fill the memory.
             levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.is_reused, run.metrics)
             say(_row(plan, classes, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
@@ -125,7 +125,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
 
 
 def _own_dense(options: PruneConfig) -> list[str]:
-    """Say which defaults of its own make the dense network another than that of `prune`, if any does."""
+    """Return lines on the defaults by which the dense network differs from that of `prune`; no line if none does."""
     names = ("recipe", "validation_fraction")
     own = [name for name in names if getattr(options, name) == getattr(IterateConfig, name)]
     if not own or options.dense_run_id or options.weights:
@@ -135,8 +135,8 @@ def _own_dense(options: PruneConfig) -> list[str]:
     return [
         "",
         folded(
-            f"The dense network is another than that of prune, because iterate has defaults of its own: {here}. To "
-            f"start from that of prune, give {there}."
+            f"The dense network differs from that of prune, because iterate has other defaults: {here}. To start from "
+            f"the dense network of prune, give {there}."
         ),
     ]
 
@@ -147,7 +147,7 @@ def _at_chance(result: Iterated) -> list[str]:
 
 
 def summary(result: Iterated) -> pd.DataFrame:
-    """Return a row per level: iteration, sparsity and ratio, and the columns of `train_and_prune.summary`."""
+    """Return a row for each level: iteration, sparsity, ratio, and the columns of `train_and_prune.summary`."""
     rows = [(_amounts(result.plan, iteration), run) for iteration, run in result.levels.items()]
     return train_and_prune.summary(result.dense, rows, result.context.data.classes)
 
@@ -161,7 +161,7 @@ def _amounts(plan: LevelPlan, iteration: int) -> dict[str, float]:
 
 
 def _row(plan: LevelPlan, classes: Sequence[str], iteration: int, run: FinishedRun) -> str:
-    """Return the line of an iteration; iteration 0 is the dense network, with which the others are compared."""
+    """Return the line to print for an iteration; iteration 0 is the dense network."""
     metrics = run.metrics
     recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
     weakest = int(np.argmin(recalls))

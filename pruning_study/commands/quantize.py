@@ -1,4 +1,4 @@
-"""The command `quantize`: quantise networks, and say what it costs and what it saves."""
+"""The command `quantize`: quantise networks, and report costs and savings."""
 
 import functools
 import logging
@@ -34,14 +34,14 @@ from pruning_study.tracking.store import Store
 
 _READING = (
     "Accuracy is in %, changes and chance movement are in points.\n"
-    "Chance movement is what the worst class of one network lost beyond the accuracy. Much of it may be noise.\n"
-    "Only several networks tell the two apart: {seeds} quantises five.\n"
+    "Chance movement is the largest loss of a class beyond the accuracy, in this network. Much of it may be noise.\n"
+    "Only several networks can tell noise from a real loss: {seeds} quantises five.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
 )
 _READING_MEANS = (
     "In points. Costs most: the class that is shown to lose most beyond the accuracy on average, with a 95 % interval. "
     'One part of the networks and images picks the class, and the rest measures its loss. "Not shown, at most 2.0" '
-    "means that the networks are too few to name that class, and that on average none loses over 2.0 points more than "
+    "means that the networks are too few to name a class, but that on average no class loses over 2.0 points more than "
     "the accuracy.\n"
     "Chance movement: the mean loss beyond the accuracy of each network's own worst class. Because that class is "
     "picked afterwards, much of it is noise."
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 class Quantized(NamedTuple):
     """A network and its quantised runs, by number format.
 
-    `float32` holds the metrics of the network's ONNX model before it is quantised; it is empty where a run was found.
+    `float32` holds the metrics of the network's ONNX model before quantisation; it is empty if a run was found.
     """
 
     plan: TrainPlan
@@ -75,17 +75,17 @@ def quantize_each(
     run_ids : sequence of str
         Dense or pruned runs.
     options : mapping of str
-        The options as typed, for the params of the jobs: each network has a job of its own.
+        The options as typed, for the params of the jobs; each network has a job of its own.
 
     Raises
     ------
     StudyError
-        If several seeds are asked for of runs, or if a run or a network cannot be quantised. Of several networks the
-        others are quantised first.
+        If several seeds are given with runs, or if a network cannot be quantised. If there are several networks, the
+        others are quantised before the error is raised.
     """
     config = configs[0]
     if len(configs) > 1 and (run_ids or config.all):
-        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="seed")
+        raise StudyError("named runs have seeds already: leave the runs out to train several networks", option="seed")
     onnx_export.check_installed()
     store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
@@ -103,7 +103,7 @@ def quantize_each(
             log.warning("[%s/%s] not quantised: %s", index, count, error)
             continue
         finally:
-            store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
+            store.job_run_id = None  # the run that `mlflow run` made is the first network's job only
         results.append(result)
         yield (
             _lines(store, result, is_named=bool(named_runs))
@@ -121,9 +121,9 @@ def quantize_each(
 
 
 def _named_runs(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the runs that are named, or all dense ones; those of a data set beside each other."""
+    """Return the named runs, or, with `--all`, the newest dense run of each setting, sorted by data set."""
     if config.all and run_ids:
-        raise StudyError("it stands for every dense network of the experiment: name no run", option="all")
+        raise StudyError("it quantises every dense network of the experiment, so name no run", option="all")
     if run_ids:
         return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
     if not config.all:
@@ -164,7 +164,7 @@ def _quantized(
             runs_of_dtypes[number_format] = quantized.quantize(own, context, parent)
         reuse_tag = runs.found_tag(runs_of_dtypes.values())
         job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in runs_of_dtypes.values())} | reuse_tag)
-        # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
+        # Latencies measured now are not comparable with those of runs found, perhaps measured on a busier machine.
         float32 = quantized.measured(context, model()) if not reuse_tag else {}
         result = Quantized(plan, context, loaded, float32, runs_of_dtypes)
         job.note(f"Run {loaded.run_id}: {_line(result)}")
@@ -177,7 +177,7 @@ def _quantized(
 
 
 def _lines(store: Store, result: Quantized, *, is_named: bool) -> str:
-    """Return the table of one network, and where its runs are; `is_named` if a run id names the network."""
+    """Return the table of one network, and the ids of its runs; `is_named` tells whether the user named its run."""
     parent = result.parent
     classes = [[schema.FLOAT32, _percent(parent.metrics), "", ""]]
     savings = [[schema.FLOAT32, *_costs(result.float32)]] if result.float32 else []
@@ -234,9 +234,9 @@ def _means(store: Store, results: Sequence[Quantized]) -> str:
 
 
 def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) -> str:
-    """Return the class that a number format costs most and its cost, if that is shown, or else an upper bound.
+    """Return the class that a number format costs most, with its cost, if it is shown; otherwise an upper bound.
 
-    Nothing is returned for networks of several data sets.
+    The string is empty for networks of several data sets.
     """
     data = networks[0][0].context.data
     if len({result.parent.dense.params.get(schema.DATASET_DIGEST) for result, _ in networks}) > 1:
@@ -254,7 +254,7 @@ def _costliest(store: Store, networks: Sequence[tuple[Quantized, FinishedRun]]) 
 
 
 def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
-    """Return the change of accuracy from the network before, and the largest excess loss and its class."""
+    """Return the change of accuracy from the network before, the largest excess loss, and its class."""
     before, after = result.parent.metrics, run.metrics
     change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
     names = [schema.RECALL + name for name in schema.metric_names(result.context.data.classes)]

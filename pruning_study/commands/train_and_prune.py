@@ -1,4 +1,4 @@
-"""Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
+"""The commands `train` and `prune`: open a run of kind `job`, find or make the runs needed, and format the results."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ SMALL = 64  # pixels
 
 
 class Control(NamedTuple):
-    """The control of pruned runs, its predictions for the test images, and what pruning did beyond it."""
+    """The control of pruned runs, its predictions for the test images, and the changes from control to pruned runs."""
 
     run: FinishedRun
     predictions: Predictions
@@ -79,10 +79,10 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it.
 
-    `plan` is that of the first ratio, if the same options make the dense run; in `context` all were made.
-    `predictions` are those of the pruned networks for the test images, and `changes` what became of the classes, by
-    ratio; `sizes` are the metrics of `--shrink`; `picture` is where the picture of the classes is; `offsets` are the
-    tables of class offsets by ratio, none without any. `control` is None where none was asked for.
+    `plan` is the plan at the first ratio, and `context` the one in which all runs were made. By ratio: `predictions` of
+    the pruned networks for the test images, `changes` of the classes, `sizes` (metrics of `--shrink`) and `offsets`
+    (tables of class offsets); the last two may be empty. `picture` is the location of the picture of the classes.
+    `control` is None if no control was requested.
     """
 
     plan: PrunePlan
@@ -98,7 +98,7 @@ class Pruned(NamedTuple):
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Train a network of each seed and yield the lines to print. `each_dense` has the parameters."""
+    """Train a network of each seed and yield the lines to print. `each_dense` describes the parameters."""
     reused_ids: list[str] = []
     for result in each_dense(configs, options):
         plan, context, dense = result
@@ -109,14 +109,14 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
-    """Prune a network of each seed and yield the lines to print: of each seed and, after several, their means.
+    """Prune a network of each seed and yield the lines to print for each, and at the end for the means over seeds.
 
     Parameters
     ----------
     configs, options
-        As for `each_pruned`; errors too.
+        As for `each_pruned`, including the errors.
     say : callable
-        Shows a line before a control is made.
+        Prints a line before a control is made.
     """
     results = []
     for result in each_pruned(configs, options, say if configs[0].control == "make" else None):
@@ -162,7 +162,7 @@ def _pruned_lines(result: Pruned) -> str:
 
 
 def _comparison(results: Sequence[Pruned]) -> list[str]:
-    """Describe the changes of the classes, in sentences and then as a table of means over the seeds."""
+    """Describe the changes of the classes in sentences, followed by a table of means over the seeds."""
     changes = changes_of_classes(results)
     beyond = beyond_control(results)
     table = pruning_table(changes, realized_ratios(results), details=results[0].plan.options.details, beyond=beyond)
@@ -179,7 +179,7 @@ def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     configs : sequence of TrainConfig
         They differ in the seed.
     options : mapping of str
-        The options as typed; each job's params have the seed of the job.
+        The options as typed; in each job's params, the seed is that of the job.
     """
     return each_seed(configs, options, make_dense)
 
@@ -192,24 +192,24 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str], say:
     configs, options
         As for `each_dense`.
     say : callable, optional
-        Shows a line before a control is made. Without it there is no control.
+        Prints a line before a control is made. Without it, no control is made.
 
     Raises
     ------
     StudyError
-        If several seeds are asked for of one dense run.
+        If several seeds are given with one dense run.
     """
     check_one_seed(configs)
     return each_seed(configs, options, partial(make_pruned, say=say))
 
 
 def found_by_hash(options: PruneConfig | IterateConfig, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of the runs that were found, without the dense run that `--dense-run-id` names."""
+    """Return the ids of the runs that were found by their hash, so without a dense run that `--dense-run-id` names."""
     return ids_of_found([*([] if options.dense_run_id else [dense]), *pruned])
 
 
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
-    """Raise a StudyError if several seeds are asked for of one dense run."""
+    """Raise a StudyError if several seeds are given with one dense run."""
     if len(configs) > 1 and configs[0].dense_run_id:
         raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="seed")
 
@@ -217,7 +217,7 @@ def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
 def each_seed(
     configs: Sequence[Config], options: Mapping[str, str], make: Callable[[Config, dict[str, str]], Result]
 ) -> Iterator[Result]:
-    """Yield what `make` returns for the options of each seed; the run of `mlflow run` is the job of the first only."""
+    """Yield the result of `make` for each seed's options; the run of `mlflow run` is the first seed's job only."""
     for config in configs:
         result = make(config, {**options, schema.SEED: text(config.seed)})
         os.environ.pop("MLFLOW_RUN_ID", None)
@@ -253,7 +253,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None = None) -> Pruned:
-    """Prune a dense model at one ratio or several, in a job of its own. Runs that exist are found, not made again.
+    """Prune a dense model at one ratio or several, in a job of its own. Existing runs are used again.
 
     Parameters
     ----------
@@ -307,13 +307,13 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str], say: Say | None
             pictures.over_ratios(changes, plan.pruned_name(*pruned)).savefig(job.folder / picture)
         logged_model.log_models(store, plan.options, context, run_ids)
         if say and controls.has_control(plan):
-            job.flush()  # an interrupt from here on loses the control alone
+            job.flush()  # so that an interrupt from here on loses only the control
             result = _with_control(result, job, say)
     return result
 
 
 def _advice(model: str, data: Dataset) -> str:
-    """Recommend the network that is adapted to small images in place of torchvision's own."""
+    """Recommend, for small images, the variant of a torchvision network that is adapted to them."""
     library, _, name = model.partition(":")
     if library != "torchvision" or not is_built_in(name) or max(data.image_shape[1:]) >= SMALL:
         return ""
@@ -321,7 +321,7 @@ def _advice(model: str, data: Dataset) -> str:
 
 
 def _offsets(store: Store, plan: PrunePlan, pruned: PrunedRuns) -> dict[float, pd.DataFrame]:
-    """Read the class offsets of pruned runs; none without the option."""
+    """Read the class offsets of pruned runs; the result is empty without the option."""
     tables = {}
     for ratio, run in pruned.items() if plan.options.class_offsets != "none" else ():
         with store.artifact(run.run_id, schema.OFFSETS) as path:
@@ -341,7 +341,7 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
-    """Find or make the control of pruned runs, and add to them and to their job what pruning costs beyond it."""
+    """Find or make the control of pruned runs, and add the costs beyond it to the runs and to their job."""
     context, store, classes = result.context, result.context.store, result.context.data.classes
     control = _control(result, say)
     of_control = controls.measured(control.run_id, context)
@@ -372,7 +372,7 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
 def _draw_beside_control(
     result: Pruned, from_control: Mapping[float, Comparison], control: FinishedRun, job: Writer
 ) -> None:
-    """Draw the picture of the job anew, and those of the pruned runs that were not yet held against this control."""
+    """Redraw the picture of the job, and those of the pruned runs not yet compared with this control."""
     from pruning_study.steps import pictures
 
     store, plan = result.context.store, result.plan
@@ -396,7 +396,7 @@ def _draw_beside_control(
 
 
 def _control(result: Pruned, say: Say) -> FinishedRun:
-    """Find or make the control, and say before it is made how long it takes: about as long as a pruned run."""
+    """Find or make the control; before making it, announce its time, which is about that of a pruned run."""
     context, store = result.context, result.context.store
     last = store.get(list(result.pruned.values())[-1].run_id)
     is_made = False
@@ -419,7 +419,7 @@ def _control(result: Pruned, say: Say) -> FinishedRun:
     except KeyboardInterrupt:
         if is_made:
             finished = "the pruned run is finished and the control is not"
-            say(folded(f"interrupted: {finished}; the same command goes on with it"))
+            say(folded(f"interrupted: {finished}; repeat the command to make it"))
         raise
     except StudyError as error:
         raise StudyError(
@@ -435,7 +435,7 @@ def opened(
     Raises
     ------
     StudyError
-        If the options cannot be followed. No run has been made then.
+        If the options are invalid or do not fit the data, the network or the dense run. No run has been made then.
     """
     logged_model.check_installed(config)
     shrunk.check_installed(config)
@@ -451,14 +451,14 @@ def opened(
 
 
 def dense_run(plan: PrunePlan, context: JobContext, job: Writer, named_run: Run | None) -> LoadedRun:
-    """Return the dense run that a job prunes: the one that is given, or the one of the options."""
+    """Return the dense run that a job prunes: the one that is named, or the one of the options."""
     dense = runs.load(context.store, named_run, plan, context) if named_run else dense_step.train(plan.dense, context)
     job.tags({schema.DENSE_RUN_ID: dense.run_id})
     return dense
 
 
 def log_summary(job: Writer, table: pd.DataFrame) -> None:
-    """Add the table of what a job made to it, as a file and for the MLflow UI."""
+    """Add a job's summary table to the job, as a file and for the MLflow UI."""
     csv_text.write(table, job.folder / schema.SUMMARY)
     job.table(table, schema.SUMMARY_TABLE)
 
@@ -466,13 +466,13 @@ def log_summary(job: Writer, table: pd.DataFrame) -> None:
 def summary(
     dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per pruned run: accuracies, realised ratio, slopes, largest excess loss, its floor, and all recalls.
+    """Return a table with a row for each pruned run: accuracies, realised ratio, slopes, excess loss, all recalls.
 
     Parameters
     ----------
     dense : LoadedRun
     pruned : iterable
-        Each run with the columns that its row starts with.
+        Pairs of the first columns of a row, and the run.
     classes : sequence of str
     """
     names = schema.metric_names(classes)
@@ -514,7 +514,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
 
 
 def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
-    """Compare the networks of several seeds with what was pruned from them, at each ratio."""
+    """Compare the networks of several seeds with the networks pruned from them, at each ratio."""
     if len(results) == 1:
         return results[0].changes
     classes, before = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
@@ -525,7 +525,7 @@ def changes_of_classes(results: Sequence[Pruned]) -> Mapping[float, Comparison]:
 
 
 def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
-    """Compare the networks of several seeds with their controls, at each ratio; None if they have none."""
+    """Compare the networks of several seeds with their controls, at each ratio; return None without controls."""
     of_networks = [result.control for result in results if result.control]
     if len(of_networks) < 2:
         return of_networks[0].beyond if of_networks else None
@@ -535,7 +535,7 @@ def beyond_control(results: Sequence[Pruned]) -> Beyond | None:
 
 
 def realized_ratios(results: Sequence[Pruned]) -> dict[float, float]:
-    """Return the mean of the realised ratios over the seeds, for each ratio."""
+    """Return the mean realised ratio over the seeds, for each ratio."""
     return {
         ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in results]))
         for ratio in results[0].pruned
@@ -549,7 +549,7 @@ def verdict(results: Sequence[Pruned], changes: Mapping[float, Comparison]) -> s
 
 
 def _at_chance(results: Sequence[Pruned]) -> str:
-    """Return a line that names the networks that guess, whose alpha means nothing."""
+    """Return a line that names the networks at chance, whose alpha means nothing."""
     networks = {
         f"{name} of seed {result.plan.options.seed}" if len(results) > 1 else name: run
         for result in results
@@ -562,12 +562,12 @@ def _at_chance(results: Sequence[Pruned]) -> str:
 
 
 def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str]:
-    """Return a line that names the networks that guess, whose alpha means nothing; no line if none does.
+    """Return a line that names the networks at chance, whose alpha means nothing; no line if there is none.
 
     Parameters
     ----------
     networks : mapping
-        Runs by the network's name.
+        Runs by the name to print.
     data : Dataset
     """
     names_at_chance = [name for name, run in networks.items() if runs.is_at_chance(run.metrics, data)]
@@ -575,7 +575,7 @@ def chance_lines(networks: Mapping[str, FinishedRun], data: Dataset) -> list[str
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
-    """Return the raw slope from the dense network, computed anew for runs that were made before it was logged."""
+    """Return the raw slope from the dense network, computed here if the run was made before it was logged."""
     if schema.RAW_SLOPE in run.metrics:
         return run.metrics[schema.RAW_SLOPE]
     before = parent.dense.predictions
@@ -589,13 +589,13 @@ def _how_found(what: str, run: FinishedRun) -> str:
 
 
 def trained_by(store: Store, run_id: str) -> str:
-    """Return a line that says on which engine and device a run was made."""
+    """Return a line with the engine and device that made a run."""
     tags = store.get(run_id).data.tags
     return f"trained by: engine {tags.get(schema.ENGINE, 'unknown')}, device {tags.get(schema.DEVICE, 'unknown')}"
 
 
 def what_next(store: Store, run_id: str, options: TrainConfig) -> list[str]:
-    """Return lines that say how to load a run's model, and where to look at the runs."""
+    """Return lines that tell how to load a run's model, and where to look at the runs."""
     model = options.model
     own_model = "" if is_built_in(model) else f', model="{model}"'
     return [

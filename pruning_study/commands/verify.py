@@ -1,4 +1,4 @@
-"""Train short reference networks, and compare them with those that this version trains on every machine."""
+"""Train short reference networks, and check that they have the digests that this version gives on every machine."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,15 @@ _LENET5: dict[str, Any] = {"model": "lenet5", "pruner": "up", "ratio": (10.0,), 
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 of a pruned network.
+    """SHA-256 digests of a pruned network.
 
     Parameters
     ----------
     weights, masks : str
-        Of the files of the run, as `sha256sum` prints them.
+        Digests of the run's files, as `sha256sum` prints them.
     predictions : str
-        Of the arrays of the predictions for the test images. Their file is compressed, and the same bytes only where
-        the same version of zlib wrote it.
+        Digest of the arrays of predictions for the test images. The file itself is compressed, so its bytes depend on
+        the version of zlib.
     """
 
     weights: str
@@ -34,7 +34,7 @@ class Digests:
     predictions: str
 
 
-# The options of each training, of which the others have their defaults; and what every machine makes of them.
+# The options of each training; all others have their defaults. PUBLISHED has the digests that they give everywhere.
 TRAININGS: dict[str, dict[str, Any]] = {
     "lenet5 up": _LENET5,
     "lenet5 gradual": _LENET5
@@ -63,12 +63,12 @@ PUBLISHED = {
 
 
 def reference_lines() -> Iterator[str]:
-    """Make the reference trainings in a store of their own, and yield a table of their digests.
+    """Run each reference training in a temporary store, and yield a table of the digests.
 
     Raises
     ------
     StudyError
-        If the native engine cannot train here, or if a network is another one.
+        If the native engine cannot train here, or if a digest differs.
     """
     different, rows = [], []
     for name in TRAININGS:
@@ -80,12 +80,13 @@ def reference_lines() -> Iterator[str]:
     yield text_table(["training", "weights", "masks", "predictions", ""], rows)
     if different:
         raise StudyError(
-            f"{', '.join(different)}: this machine trains another network; please report its processor and compiler"
+            f"{', '.join(different)}: the network trained here differs; please report this machine's processor and "
+            "compiler"
         )
 
 
 def train(name: str) -> Digests:
-    """Make one of the reference trainings in a store of its own.
+    """Run one of the reference trainings in a temporary store.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def train(name: str) -> Digests:
 
 
 def digests(config: PruneConfig) -> Digests:
-    """Make the run of a seed and a ratio in the current store, and return its digests.
+    """Make the pruned run of some options in the current store, and return its digests.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def digests(config: PruneConfig) -> Digests:
     (result,) = train_and_prune.each_pruned([config], {})
     (run,) = result.pruned.values()
     if result.context.engine.arithmetic != schema.NATIVE_ARITHMETIC:
-        raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+        raise StudyError("the native engine cannot train on this machine, and PyTorch's results differ by machine")
     files = {}
     for artifact in (schema.CHECKPOINT, schema.MASK):
         with result.context.store.artifact(run.run_id, artifact) as path:
@@ -127,7 +128,7 @@ def digests(config: PruneConfig) -> Digests:
 
 
 def digest_of_predictions(predictions: Predictions) -> str:
-    """Return the SHA-256 of the arrays, in the order of their names in `Predictions`, each little-endian."""
+    """Return the SHA-256 of the arrays, in the order of the fields of `Predictions`, each little-endian."""
     arrays: Mapping[str, Any] = vars(predictions)
     parts = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()]
     return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -1,4 +1,4 @@
-"""Train the networks of a published study again, and compare what they predict with what was published."""
+"""Train the networks of a published study again, and compare their predictions with the published ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,19 +19,19 @@ from pruning_study.tracking.temporary_store import temporary_store
 
 
 def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
-    """Train all networks of a seed in a store of their own, and yield a table of how many predictions differ.
+    """Train all networks of a seed in a temporary store, and yield a table with the number of differing predictions.
 
     Parameters
     ----------
     study : Path
-        What `pruning-analysis export` wrote, or a folder of such folders and files.
+        A folder or file that `pruning-analysis export` wrote, or a folder of these.
     config : VerifyConfig
 
     Raises
     ------
     StudyError
-        If the study is none of this version's native engine, lacks the seed or its predictions, if a network cannot be
-        trained here, or if one predicts something else.
+        If the study was not made by this version's native engine, if it lacks the seed or its predictions, if a network
+        cannot be trained here, or if predictions differ.
     """
     try:
         study_frames, stored = exports.read(exports.below(study))
@@ -40,7 +40,7 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     planned = steps_of(published_runs(study_frames, config.seed, study), config)
     published = stored(list(planned.by_run))
     if missing := [run_id for run_id in planned.by_run if run_id not in published]:
-        raise StudyError(f"{study} holds no predictions of run {missing[0]}", option="STUDY")
+        raise StudyError(f"{study} lacks the predictions of run {missing[0]}", option="STUDY")
     made = _predictions(study, planned, config)
     different, rows = [], []
     for run_id, step in planned.by_run.items():
@@ -51,13 +51,13 @@ def compared_lines(study: Path, config: VerifyConfig) -> Iterator[str]:
     yield text_table(["network", "run", "predictions"], rows, names=3)
     if different:
         raise StudyError(
-            f"{len(different):,} of {len(rows):,} networks predict something else than {study} says: "
+            f"the predictions of {len(different):,} of {len(rows):,} networks differ from those in {study}: "
             f"{', '.join(different)}"
         )
 
 
 def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> dict[str, Mapping[str, np.ndarray]]:
-    """Make all steps, and return what each network predicts for the test images, by the step's hash."""
+    """Make all steps, and return each network's predictions for the test images, by the step's hash."""
     with temporary_store():
         store = connect.connect()
         with store.job(f"verify {study.name}", {}, schema.STUDY) as job:
@@ -72,7 +72,7 @@ def _predictions(study: Path, planned: PublishedSteps, config: VerifyConfig) -> 
 
 
 def _number_of_different(published: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray]) -> int:
-    """Count the images of which a network says something else, or whose labels are others."""
+    """Count the images whose predictions or labels differ; all images if their numbers differ."""
     if len(published[schema.LABEL]) != len(made[schema.LABEL]):
         return len(published[schema.LABEL])
     differs: Sequence[np.ndarray] = [values != made[name] for name, values in published.items()]

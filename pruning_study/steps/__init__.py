@@ -1,1 +1,1 @@
-"""Steps: each makes one run, dense or pruned, or finds it in the tracking store."""
+"""Steps: each finds one run in the tracking store, or makes it."""

@@ -1,4 +1,4 @@
-"""Compare a compressed network with the dense one at its root, and write what the comparison shows."""
+"""Compare a compressed network with the dense network that it comes from, and write pictures, a table and metrics."""
 
 import numpy as np
 
@@ -33,11 +33,11 @@ def write_comparison(
     context : Context
     dense : DenseRun
     predictions, val_predictions : Predictions
-        Of the compressed network, for the test images and for the validation images.
+        Predictions of the compressed network for the test images and for the validation images.
     name : str
-        The run's name, which the pictures have as their title.
+        The run's name, used as the title of the pictures.
     note : str
-        What the run is; the run's description says the outcome first.
+        Description of the run; the outcome is written before it.
     """
     from pruning_study.steps import pictures  # matplotlib takes a second to import, and runs that are found need none
     from pruning_study.steps.flipped import flipped
@@ -60,7 +60,7 @@ def write_comparison(
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return slopes if defined, the largest excess loss and its floor, and shares right both times."""
+    """Return the defined slopes, the largest excess loss and its floor, and the shares of images right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))

@@ -1,4 +1,4 @@
-"""Compressed runs: a dense or pruned network as it ships, without empty channels and in a number format, as ONNX."""
+"""Compressed runs: a network ready to deploy, as ONNX in a number format, without the channels that are all 0."""
 
 import copy
 import time
@@ -40,7 +40,7 @@ METRICS = (schema.MODEL_BYTES, schema.MACS)
 
 
 class Parent(NamedTuple):
-    """What is compressed: the pruned run, or the dense one if there is none."""
+    """The run whose network is compressed: a pruned run, or the dense run if `pruned` is None."""
 
     dense: LoadedRun
     pruned: FinishedRun | None
@@ -53,7 +53,7 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CompressPlan(Plan):
-    """What a compressed run will be.
+    """Plan of a compressed run.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class CompressPlan(Plan):
 
 
 def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str, name: str) -> CompressPlan:
-    """Work out what the run that has a network as it ships will be; its name says how it was made."""
+    """Plan the run that stores a network ready to deploy; its name says how the network was made."""
     params = {schema.NUMBER_FORMAT: number_format}
     return CompressPlan(
         kind=schema.COMPRESSED,
@@ -81,15 +81,15 @@ def plan_compression(options: PruneConfig, parent: Parent, *, number_format: str
 
 
 def compress(plan: CompressPlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find the run that has a network as it ships, or make it. Test images have no part in it.
+    """Find the run that stores a network ready to deploy, or make it. No test image is predicted.
 
-    Its predictions of validation images are those of the ONNX model. If the network has class offsets, each image has
-    those that were fitted without it.
+    The ONNX model predicts the validation images. If the network has class offsets, the offsets for each image are
+    fitted without that image.
 
     Parameters
     ----------
     plan : CompressPlan
-        Of the same parent.
+        Plan for the same parent.
     context : JobContext
     parent : Parent
 
@@ -140,7 +140,7 @@ def compared(dense: "ModelProto", model: "ModelProto", images: np.ndarray, batch
     ----------
     dense, model : onnx.ModelProto
     images : array [N, ...]
-        As the models take them; they are repeated where a batch is larger.
+        As the models take them; they are repeated if a batch is larger.
     batches : sequence of int
     """
     sessions = [onnx_export.session(each, threads=1) for each in (dense, model)]
@@ -179,7 +179,7 @@ def _compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finish
     }
     with context.store.run(
         plan.name,
-        note=f"The network of run {parent_id} as it ships: {plan.name}",
+        note=f"The network of run {parent_id}, ready to deploy: {plan.name}",
         tags=tags | normalization_tags(dense.normalization),
         params={**context.store.get(parent_id).data.params, **plan.params},
         dataset=context.mlflow_dataset,
@@ -200,7 +200,7 @@ def _compress(plan: CompressPlan, context: JobContext, parent: Parent) -> Finish
 
 
 def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
-    """Return the network that is written as ONNX: of a pruned one the smaller network, which gives the same logits."""
+    """Return the network to write as ONNX; for a pruned run, the smaller network that gives the same logits."""
     if parent.pruned:
         return shrunk.shrunk(context.store, name, context, context.store.get(parent.pruned.run_id)).smaller
     dense = parent.dense
@@ -209,7 +209,7 @@ def _network(name: str, context: JobContext, parent: Parent) -> Classifier:
 
 
 def _validated(plan: CompressPlan, context: JobContext, parent: Parent, model: "ModelProto") -> Predictions:
-    """Predict the validation images with an ONNX model, with offsets that are fitted without each."""
+    """Predict the validation images with an ONNX model; the class offsets for each image are fitted without it."""
     held_out = context.validation_indices
     logits = onnx_export.logits(model, context.data.train_images[held_out])
     if parent.pruned and plan.options.class_offsets != "none":

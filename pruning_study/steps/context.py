@@ -1,4 +1,4 @@
-"""What steps find in memory: a data set, a network as it is before training, a device and an engine."""
+"""Context: what steps share in memory, namely a data set, an untrained network, a device and an engine."""
 
 import copy
 import json
@@ -22,30 +22,30 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.engines import Engine
 from pruning_study.training.recipes import Hyperparameters
 
-# Normalisations whose images stay in memory: that of the data, and that of the network which is pruned.
+# Number of normalisations whose images stay in memory: the data's own, and that of the network that is pruned.
 _KEPT_NORMALIZATIONS = 2
 
 
 class Context:
-    """A data set with its split, and a network before training. It knows no option, and plans share it.
+    """A data set with its split, and an untrained network. It depends on no options, so several plans can share it.
 
     Parameters
     ----------
     data : Dataset
     train_indices, validation_indices : int64 [N]
-        The images to train on, and those for validation, among the training images of the data set.
+        Indices into the data set's training images: the images to train on, and those for validation.
     model : nn.Module
-        The network as it is before training. Steps copy it and never change it.
+        The network before training. Steps copy it and never change it.
     device : {"cpu", "cuda"}
     choose_engine : callable
-        Returns the training back end. It is called at the first use, since the native engine may have to be compiled.
+        Returns the training back end. It is called at first use, because the native engine may have to be compiled.
     normalization : Normalization, optional
-        Of the network that is trained, pruned or evaluated; by default that of the training split.
+        Normalisation of the network that is trained, pruned or evaluated; computed from the training split by default.
 
     Attributes
     ----------
     early_networks : dict
-        Networks in the middle of their training, by the hash of its run and the number of steps.
+        Networks after some steps of their training, by the hash of the dense run and the number of steps.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Context:
 
     @cached_property
     def normalization(self) -> Normalization:
-        """The normalisation of the images that steps get."""
+        """Normalisation applied to the images."""
         return Normalization(*datasets.normalization(self.data.train_images, self.train_indices))
 
     def normalized_as(self, normalization: Normalization) -> Self:
-        """Return this context with another normalisation; the context itself if its normalisation is the same."""
+        """Return a copy of this context with another normalisation, or the context itself if it is the same."""
         if normalization == self.normalization:
             return self
         other = copy.copy(self)
@@ -110,12 +110,12 @@ class Context:
         return self.images.test
 
     def training(self, indices: np.ndarray) -> Examples:
-        """Return those training images of the data set that some indices point at."""
+        """Return the data set's training images at some indices."""
         return self.train if indices is self.train_indices else self.images.training(indices)
 
     @property
     def images(self) -> "DeviceImages":
-        """The images of the split in this normalisation; those that were used last stay in memory."""
+        """The images of the split in this normalisation; those of the last two normalisations stay in memory."""
         loaded = next((images for images in self._images if images.normalization == self.normalization), None)
         images = loaded or DeviceImages(self)
         others = [entry for entry in self._images if entry is not images]
@@ -123,7 +123,7 @@ class Context:
         return images
 
     def forget_images(self) -> None:
-        """Free the images on the device; they are made again when they are used."""
+        """Free the images on the device; the next use makes them again."""
         self._images.clear()
 
     @property
@@ -132,7 +132,7 @@ class Context:
         return np.bincount(self.data.train_labels[self.validation_indices], minlength=len(self.data.classes))
 
     def filters(self, prunable: Iterable[str]) -> Filters:
-        """Return the filters of the network that can be removed, and what goes with them.
+        """Return the removable filters of the network, and the weights that are removed with each.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Context:
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
-        """The data set as runs log it."""
+        """The data set in the form that runs log."""
         return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
 
 
@@ -155,11 +155,11 @@ class JobContext(Context):
     Parameters
     ----------
     context : Context
-        Its memory is shared.
+        Its data set, network and images are shared, not copied.
     store : Store
-        Where runs go.
+        Store that the runs are written to.
     job_run_id : str
-        The job that asks for them.
+        The job to which the runs belong.
     """
 
     def __init__(self, context: Context, store: Store, job_run_id: str) -> None:
@@ -168,7 +168,7 @@ class JobContext(Context):
 
 
 class DeviceImages:
-    """The images of a split on the device, in the normalisation and the layout that a network takes."""
+    """The images of a split on the device, in the normalisation and memory layout that a network takes."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -187,7 +187,7 @@ class DeviceImages:
         return self._examples(self._context.data.test_images, self._context.data.test_labels)
 
     def training(self, indices: np.ndarray) -> Examples:
-        """Return those images of the data set's training part that some indices point at."""
+        """Return the data set's training images at some indices."""
         return self._examples(self._context.data.train_images, self._context.data.train_labels, indices)
 
     def _examples(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray | None = None) -> Examples:

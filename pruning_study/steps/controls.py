@@ -1,4 +1,4 @@
-"""The control of a pruned network, and what pruning costs a class beyond it."""
+"""The control of a pruned network, and the cost of pruning for a class beyond that control."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -27,14 +27,14 @@ class Measured(NamedTuple):
 
 
 class LargestCost(NamedTuple):
-    """What pruning costs a class of one network beyond the control and the accuracy, as a share of its test images.
+    """The class that pruning costs most beyond the control and the accuracy; the cost is a share of its test images.
 
     Attributes
     ----------
     name : str
     cost : float
     is_shown : bool
-        Whether a test over images shows that the class costs more than the accuracy, corrected for all classes.
+        Whether a test over images shows that the class loses more than the accuracy, corrected for all classes.
     """
 
     name: str
@@ -43,7 +43,7 @@ class LargestCost(NamedTuple):
 
 
 def has_control(plan: PrunePlan) -> bool:
-    """Return whether a pruned network can be compared with one that was fine-tuned as long without pruning."""
+    """Return whether a pruned network can be compared with a control, fine-tuned equally long without pruning."""
     return plan.pruner.prunes and plan.hyperparameters.epochs > 0 and not plan.options.starts_anew
 
 
@@ -53,11 +53,11 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     Parameters
     ----------
     plan : PrunePlan
-        Of the pruned network; it has a control.
+        Plan of the pruned network, for which `has_control` is true.
     context : Context
     dense : LoadedRun
     """
-    # With the id of the dense run the control of another network with the same options does not count.
+    # The id of the dense run excludes controls of other dense networks with the same options.
     options = replace(plan.options, pruner=schema.CONTROL, ratio=(1.0,), dense_run_id=dense.run_id)
     return plan_pruning(options, context)
 
@@ -65,8 +65,8 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
 def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
-    The cost is the loss of recall beyond the control and beyond the accuracy. A class that were chosen on the test
-    images would have lost most there by chance too. `comparison` is that of the control with the pruned network.
+    The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
+    images, its cost there would be biased upward. `comparison` is that of the control with the pruned network.
     """
     classes = comparison.names
     on_validation, on_test = (
@@ -80,14 +80,14 @@ def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) ->
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
-    """Return whether a pruned run has its largest cost beyond this control."""
+    """Return whether the largest cost stored with a pruned run was measured against this control."""
     return store.get(run.run_id).data.tags.get(schema.CONTROL_RUN_ID) == control.run_id
 
 
 def log_largest_cost(
     store: Store, run: FinishedRun, control: FinishedRun, cost: LargestCost, *, note: str
 ) -> FinishedRun:
-    """Add the largest cost to a pruned run, unless it has it from this control, and return the run with it.
+    """Add the largest cost to a pruned run, unless it is stored already for this control; return the run with it.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def log_largest_cost(
     run, control : FinishedRun
     cost : LargestCost
     note : str
-        Markdown; it takes the place of the run's description, which compares the run with its dense network.
+        Markdown that replaces the run's description, which compares the run with its dense network.
     """
     if not is_held_against(store, run, control):
         tags = {

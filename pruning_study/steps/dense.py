@@ -1,4 +1,4 @@
-"""Dense runs: found in the tracking store, or trained."""
+"""Find dense runs in the tracking store, or train them."""
 
 import copy
 import math
@@ -100,7 +100,7 @@ def _train(plan: TrainPlan, context: JobContext, parent: None) -> LoadedRun:
 
 
 def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the norms of the objective's gradient and of its parts over prunable weights; nothing if there are none.
+    """Return the norms of the objective's gradient and of its two parts, or {} if no weight is prunable.
 
     Parameters
     ----------
@@ -109,6 +109,10 @@ def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mappi
         The trained network.
     gradient : mapping of state-dict names to Tensors
         The gradient of the data loss.
+
+    Returns
+    -------
+    dict of metric names to norms over all prunable weights
     """
     try:
         names = budget.prunable(model)
@@ -127,7 +131,7 @@ def _gradient_norms(training: Hyperparameters, model: nn.Module, gradient: Mappi
 
 
 def _outcome(metrics: Mapping[str, float], classes: Sequence[str]) -> str:
-    """Say how accurate a network is, and which class it recognises least."""
+    """Describe a network's accuracy, and the class with the lowest recall."""
     recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
     weakest = int(np.argmin(recalls))
     accuracy, recall = (f"{100 * value:.1f} %" for value in (metrics[schema.TEST_ACCURACY], recalls[weakest]))

@@ -25,12 +25,12 @@ def choose(
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
-    On a GPU nothing is logged unless the native one is asked for, and with bf16, which torch alone has, never.
+    On a GPU the warning appears only if `name` is native. With bf16, which only torch supports, it never appears.
 
     Parameters
     ----------
     name : {"torch", "native"}, optional
-        By default the native one where it can be used and is not slower.
+        Default: native if it can be used and is not slower.
     model : nn.Module
     image_shape : (channels, height, width)
     device : str

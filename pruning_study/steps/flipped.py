@@ -1,4 +1,4 @@
-"""A sheet of test images that the network recognised before pruning and no longer does, worst class first."""
+"""A sheet of test images that were right before pruning and are wrong after it, worst class first."""
 
 import matplotlib as mpl
 import numpy as np
@@ -20,15 +20,15 @@ _GREY = "#767676"
 def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes: Comparison, title: str) -> Figure:
     """Draw test images that were right before pruning and are wrong after.
 
-    There is a row for each of the classes that lost most recall, and in it the images that the network before was
-    surest of. Without any such image the sheet says so.
+    Each row shows one of the classes that lost most recall, with the images of which the network before was surest. If
+    there is no such image, the sheet says so.
 
     Parameters
     ----------
     images : uint8 [N, C, H, W]
-        All test images, in memory or mapped; only those drawn are read.
+        All test images, in memory or memory-mapped; only the images drawn are read.
     before, after : Predictions
-        Of these images.
+        Predictions for these images.
     changes : Comparison
         From before to after.
     title : str
@@ -41,8 +41,8 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
     if len(rows):
         selection = f"; the {len(rows)} of {len(worst)} classes that lost most" if len(rows) < len(worst) else ""
         sheet.note(
-            f"Worst class first{selection}. The images are those that the network before was surest of; below each "
-            "stands what it is taken for now."
+            f"Worst class first{selection}. The images are those of which the network before was surest; below each "
+            "is the class now predicted."
         )
     for position, (index, row) in enumerate(rows.iterrows()):
         class_images = np.flatnonzero(is_lost & (before.label == index))
@@ -65,7 +65,7 @@ class _Sheet(ImageSheet):
         self.write(text, _MARGIN, 60, fontsize=8, color=_GREY)
 
     def name_row(self, position: int, row: pd.Series, count: int) -> None:
-        """Write a class's name, its recalls, and how many images it lost."""
+        """Write a class's name, its recalls, and its number of lost images."""
         name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
         of = f"{count} of " if count < row["lost"] else ""
         more = f"recall {row['recall_before']:.3f} → {row['recall_after']:.3f}\n{of}{_images(row['lost'])}"

@@ -1,4 +1,4 @@
-"""The options of a run that the user names by its id."""
+"""Take options from a run that the user names by its id."""
 
 from collections.abc import Collection
 from dataclasses import Field, fields, replace
@@ -23,13 +23,13 @@ from pruning_study.tracking.store import Store
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
-# Those of them that say nothing about a network whose weights were given.
+# Those that do not apply to a network whose weights were given.
 _OF_TRAINING = {"decay", "average_epochs", schema.OPTIMIZER}
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
 class Follower:
-    """Plans the dense networks of runs, and keeps the data set read last, which the next run often needs too."""
+    """Plan the dense networks of runs; the data set read last is kept, because the next run often uses it too."""
 
     def __init__(self, store: Store, options: TrainConfig) -> None:
         self._store, self._options = store, options
@@ -41,7 +41,7 @@ class Follower:
         Raises
         ------
         StudyError
-            If the run names no dense run, or if the data or the model of that run cannot be had.
+            If the run names no dense run, or if the data or the model of that run cannot be loaded.
         """
         root = run
         if run.data.tags.get(schema.KIND) != schema.DENSE:
@@ -56,12 +56,12 @@ class Follower:
 
 
 def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
-    """Return a run that the user names.
+    """Return a run that the user names, after a check of its status and kind.
 
     Raises
     ------
     StudyError
-        If it is not a finished run of one of the kinds.
+        If it is not a finished run of one of the kinds, or is deleted.
     """
     run = store.get(run_id)
     check_finished(run, kinds)
@@ -69,25 +69,25 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
 
 
 def following(options: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
-    """Return the options, with the options of the dense model taken from a dense run.
+    """Return options in which those of the dense model are taken from a dense run.
 
     Parameters
     ----------
     options : TrainConfig, PruneConfig or IterateConfig
     dense : mlflow.entities.Run
     option : str, optional
-        The option that named the run, for errors about it.
+        The option that named the run, for error messages.
 
     Raises
     ------
     StudyError
-        If the run is not a finished dense run, if an option contradicts it, or if its model is the user's own and the
-        options do not name it.
+        If the run is not a finished dense run, if an option contradicts it, or if its model or data set is the user's
+        own and the options do not name it.
     """
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)
     if options.weights:
-        raise StudyError("the dense run has its weights already", option="weights")
+        raise StudyError("the dense run already has weights: leave this option out", option="weights")
     is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
         "start": isinstance(options, PruneConfig) and options.starts_anew,
@@ -114,7 +114,9 @@ def following(options: Config, dense: Run, option: str | None = "dense_run_id") 
         if value != item.default:
             if logged_value != dense_value:
                 has = "none" if dense_value is None else text(dense_value)
-                raise StudyError(f"{text(value)} is not what {where} has: {has}", option=item.name)
+                raise StudyError(
+                    f"{text(value)} contradicts {where}, which has {has}: leave this option out", option=item.name
+                )
             continue
         if item.name == schema.MODEL:
             models.check_built_in(dense_value, where, lambda path: f"--model {path}", option=models.OPTION)
@@ -153,7 +155,7 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
 
 
 def _followed(item: Field[Any], param: str, where: str, option: str | None) -> Any:
-    """Return the value of an option that a dense run's param holds."""
+    """Return an option's value from a dense run's param."""
     try:
         return item.metadata["check"](param)
     except ValueError as error:

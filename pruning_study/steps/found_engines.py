@@ -1,4 +1,4 @@
-"""Say that runs were found which another engine made than the one that `--engine` asks for, or an earlier one."""
+"""Tell the user that runs were found which another engine made, or an earlier arithmetic of the native engine."""
 
 from collections.abc import Iterable
 
@@ -12,20 +12,20 @@ IN_ANOTHER_EXPERIMENT = "trains {them} anew in another --experiment"
 
 
 def ids_of_found(runs: Iterable[FinishedRun]) -> list[str]:
-    """Return the ids of those runs that were found instead of being made."""
+    """Return the ids of the runs that were found, not made."""
     return [run.run_id for run in runs if run.is_reused]
 
 
 def engine_lines(
     store: Store, engine: str | None, context: Context, run_ids: Iterable[str], how: str = WITH_FORCE
 ) -> list[str]:
-    """Return what `found_lines` does, but nothing of another engine where the one asked for cannot train the network.
+    """Return `found_lines`, without the line on other engines if the wanted engine cannot train the network.
 
     Parameters
     ----------
     store : Store
     engine : str or None
-        The engine that the options name; None where they leave the choice to the program.
+        The engine that the options name; None if the program chooses.
     context : Context
     run_ids : iterable of str
         The runs that were found by their hash.
@@ -36,7 +36,7 @@ def engine_lines(
 
 
 def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: str) -> list[str]:
-    """Return a line on the runs of another engine than the one that is asked for, and one on those of an earlier one.
+    """Return a line on runs that another engine made, and one on runs of an earlier arithmetic.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def found_lines(store: Store, engine: str | None, run_ids: Iterable[str], how: s
 
 
 def earlier(store: Store, run_ids: Iterable[str]) -> list[str]:
-    """Return those runs that the native engine made by an arithmetic whose results depended on the machine."""
+    """Return the runs of the native engine's earlier arithmetic, whose results depended on the machine."""
     engines, arithmetics = store.tag_values(schema.ENGINE), store.tag_values(schema.ARITHMETIC)
     return [run_id for run_id in run_ids if engines.get(run_id) == "native" and run_id not in arithmetics]
 
@@ -75,5 +75,5 @@ def _lines_of_earlier(store: Store, run_ids: list[str], how: str) -> list[str]:
 
 
 def _named(run_ids: list[str]) -> tuple[str, str]:
-    """Return words for one run or several, and a pronoun."""
+    """Return a phrase for one run or several, and the pronoun for it."""
     return (f"run {run_ids[0]}", "it") if len(run_ids) == 1 else (f"{len(run_ids):,} runs", "them")

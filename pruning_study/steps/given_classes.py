@@ -1,4 +1,4 @@
-"""The order in which a given network names classes, from a file with a name a line (`--class-names`)."""
+"""The class order of a given network's outputs, from a file with one class name per line (`--class-names`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ OPTION = "class_names"
 
 
 def places(path: Path, classes: Sequence[str]) -> list[int]:
-    """Return the output of the given network that stands for each class of the data.
+    """Return, for each class of the data, the index of its output in the given network.
 
     Parameters
     ----------
     path : Path
-        A text file with the name of a class in each line, in the order of the network's outputs.
+        A text file with one class name per line, in the order of the network's outputs.
     classes : sequence of str
         The classes of the data, in their order.
 
@@ -38,14 +38,14 @@ def places(path: Path, classes: Sequence[str]) -> list[int]:
     unknown = [name for name in names if name not in classes]
     missing = [name for name in classes if name not in names]
     if unknown or missing:
-        faults = [f"{path} has {_some(unknown)}, which the data have not"] * bool(unknown)
-        faults += [f"the data have {_some(missing)}, which {'it' if unknown else path} has not"] * bool(missing)
-        raise StudyError(f"{', and '.join(faults)}: write one class of the data a line", option=OPTION)
+        faults = [f"{path} has {_some(unknown)}, which the data lack"] * bool(unknown)
+        faults += [f"the data have {_some(missing)}, which {'the file' if unknown else path} lacks"] * bool(missing)
+        raise StudyError(f"{', and '.join(faults)}: write one class of the data on each line", option=OPTION)
     return [names.index(name) for name in classes]
 
 
 def put_in_order(model: nn.Module, order: Sequence[int]) -> None:
-    """Put the outputs of a network into the order of the classes.
+    """Reorder the outputs of a network, in place, to the order of the classes.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def put_in_order(model: nn.Module, order: Sequence[int]) -> None:
     if any(len(value) != len(order) for value in parameters):
         raise StudyError(
             f"the last layer, {name}, has {len(parameters[0]):,} outputs for {len(order):,} classes, so their order "
-            "cannot be changed: train a last layer of one output a class",
+            "cannot be changed: train a last layer with one output for each class",
             option=OPTION,
         )
     with torch.no_grad():

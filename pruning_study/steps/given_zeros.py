@@ -1,4 +1,4 @@
-"""Weights of a given file that are exactly 0 already, as those of a network that was pruned before."""
+"""Refuse given weights of which many are exactly 0, as in a network that was pruned before."""
 
 from collections.abc import Mapping
 
@@ -6,26 +6,26 @@ from torch import Tensor, nn
 
 from analysis.common.errors import StudyError
 
-# Of a layer's weights: fewer zeros are chance. Quantised weights are 0 as well, and have few values a row.
+# Shares of a layer's weights. Fewer zeros may be chance. Quantised weights contain zeros too, but few distinct values.
 _FEWEST_ZEROS, _FEWEST_VALUES = 1 / 20, 1 / 2
 
 
 def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights that are pruned already, which a ratio would count as kept.
+    """Refuse weights that are already pruned, because a pruning ratio would count their zeros as kept.
 
     Parameters
     ----------
     model : nn.Module
         The network with the given weights.
     initial : mapping of str to Tensor
-        Its state before it had them. Rows that are 0 there are not pruned ones.
+        The network's state before these weights were loaded. Layers with a row that is all 0 there pass.
     where : str
-        The file, which the error names.
+        The file, named in the error message.
 
     Raises
     ------
     StudyError
-        If a twentieth of a layer's weights or more is 0, and they are not quantised.
+        If at least 5 % of a layer's weights are 0, and they do not look quantised.
     """
     layers = {
         name: weight
@@ -36,9 +36,9 @@ def check(model: nn.Module, initial: Mapping[str, Tensor], where: str) -> None:
         zeros, total = (sum(each) for each in zip(*map(_counts, layers.values()), strict=True))
         raise StudyError(
             f"{where}: {zeros:,} of {total:,} weights are exactly 0 in {', '.join(list(layers)[:3])}"
-            f"{f' and {len(layers) - 3} more layers' if len(layers) > 3 else ''}, as of a network that is pruned "
-            "already, and a ratio would count them as kept: give the weights before pruning, or take them for kept "
-            "ones by --count-zeros",
+            f"{f' and {len(layers) - 3} more layers' if len(layers) > 3 else ''}, as in a network that is pruned "
+            "already, and a ratio would count them as kept: give the weights before pruning, or count these zeros as "
+            "kept with --count-zeros",
             option="weights",
         )
 
@@ -49,12 +49,12 @@ def is_pruned(weight: Tensor, initial: Tensor) -> bool:
     is_zero = rows == 0
     if not (first_rows != 0).any(1).all() or is_zero.float().mean() < _FEWEST_ZEROS:
         return False
-    # A scale of its own for each row, or one for the layer.
+    # Quantisation may use one scale for each row, or one for the layer.
     return all(_distinct(each) >= _FEWEST_VALUES * int((~is_zero).sum()) for each in (rows, rows.reshape(1, -1)))
 
 
 def _distinct(rows: Tensor) -> int:
-    """Return the number of values other than 0 that each row has, summed over rows."""
+    """Return the number of distinct nonzero values of each row, summed over rows."""
     steps = rows.sort(1).values.diff(dim=1) != 0
     return int(steps.sum()) + len(rows) - int((rows == 0).any(1).sum())
 
@@ -64,7 +64,7 @@ def _counts(weight: Tensor) -> tuple[int, int]:
 
 
 def with_masks(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with the masks multiplied in that `torch.nn.utils.prune` stores beside them.
+    """Return weights multiplied by the masks that `torch.nn.utils.prune` stores beside them.
 
     Examples
     --------

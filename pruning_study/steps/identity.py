@@ -1,4 +1,4 @@
-"""The hash that identifies a run, and the artifacts that a complete run has."""
+"""The hash that identifies a run, and the artifacts of a complete run."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ ARTIFACTS = {
 
 
 def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> str:
-    """Return the hash under which a run is found instead of being made again.
+    """Return the hash by which a finished run with the same settings is found.
 
-    A param that a later version added is left out where it has the value that every run had before, so that runs
-    made before are still found. `schema.ALWAYS_HASHED` names the two exceptions.
+    A param that a later version added is left out if it has the value that all earlier runs had implicitly, so that
+    those runs are still found. `schema.ALWAYS_HASHED` names the two exceptions.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
 
 def settings_hash(kind: str, params: Mapping[str, str]) -> str:
-    """Return the hash that runs share which differ at most in seed, ratio and iteration, and so take about as long.
+    """Return a hash shared by all runs that differ at most in seed, ratio and iteration, and so take equally long.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def settings_hash(kind: str, params: Mapping[str, str]) -> str:
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params, except those that a later version added and that have the value of all earlier runs.
+    """Return the params, without those added later that have the value that all earlier runs had implicitly.
 
     `schema.NEVER_HASHED` names further exceptions.
     """

@@ -1,4 +1,4 @@
-"""Sheets of images: small pictures in rows, drawn pixel by pixel, with words beside them."""
+"""Sheets of images: figures with small pictures at exact pixels, and text beside them."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 DPI = 120
-POINTS = 72 / DPI  # of a pixel
+POINTS = 72 / DPI  # points per pixel
 
 
 class ImageSheet:
-    """A figure on which a place is pixels to the right and down from the upper left corner.
+    """A figure on which places are given in pixels from the upper left corner.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class ImageSheet:
         self.figure.text(left / self.width, 1 - top / self.height, text, **{"va": "top", **style})
 
     def show(self, image: np.ndarray, left: int, top: int, side: int) -> None:
-        """Draw an image, uint8 [C, H, W], in the middle of the lower edge of a square."""
+        """Draw an image, uint8 [C, H, W], in a square, centred at its lower edge."""
         picture = tile(image, side)
         self.figure.figimage(picture, left + (side - picture.shape[1]) // 2, self.height - top - side)
 
@@ -41,16 +41,16 @@ class ImageSheet:
 
 
 def tile(image: np.ndarray, side: int) -> np.ndarray:
-    """Return an image as colours that fit into a square, uint8 [H, W, 3].
+    """Return an image as RGB pixels, uint8 [H, W, 3], scaled to fit into a square.
 
-    A small image is enlarged by a whole number, so that its pixels stay squares. Of more than three channels the first
-    three are shown, and of two their mean.
+    A small image is enlarged by a whole number, so that its pixels stay square. If there are more than three channels,
+    the first three are shown; if there are two, their mean.
 
     Parameters
     ----------
     image : uint8 [C, H, W]
     side : int
-        Of the square, in pixels.
+        Side of the square, in pixels.
     """
     colors = np.asarray(image[:3] if len(image) >= 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0))
     pixels = np.ascontiguousarray(colors.transpose(1, 2, 0).astype(np.uint8))

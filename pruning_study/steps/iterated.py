@@ -1,4 +1,4 @@
-"""Iterative pruning: a chain of levels, each pruned from the one before and trained again."""
+"""Iterative pruning: a chain of levels, each pruned from the level before and trained again."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from pruning_study.training.loop import Fit, OnEpoch, fit, fit_steps
 
 @dataclass(frozen=True, kw_only=True)
 class LevelPlan(PrunePlan):
-    """What a level of a chain will be: the one before is pruned, and trained again as the dense network was.
+    """Plan of a level of a chain: the level before is pruned, and trained again as the dense network was.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ class LevelPlan(PrunePlan):
     chain: IterateConfig
 
     def level(self, iteration: int, dense: Mapping[str, str] | None = None, parent_hash: str = "") -> Self:
-        """Work out what a level will be.
+        """Plan a level of the chain.
 
         Parameters
         ----------
         iteration : int, >= 0
             Number of prunings since the dense run, this one included.
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those that the same options give it.
+            Params of the dense run at the root; by default those of the dense run planned by the same options.
         parent_hash : str
             Hash of the run that is pruned.
         """
@@ -70,7 +70,7 @@ class LevelPlan(PrunePlan):
         )
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
-        """Return how many prunable weights are left after some prunings: of all layers together, or of each layer."""
+        """Return the number of prunable weights left after some prunings, in total or for each layer."""
         if not self.pruner.prunes:
             return self.budget.prunable
         return budget.kept_after(
@@ -82,7 +82,7 @@ class LevelPlan(PrunePlan):
         return self.budget.total / (self.budget.total - self.budget.prunable + self._weights_after(iteration))
 
     def level_sparsity(self, iteration: int) -> float:
-        """Return the share of the prunable weights that is pruned in a level."""
+        """Return the share of the prunable weights that are pruned in a level."""
         return self.budget.sparsity_of(self._weights_after(iteration))
 
     def _weights_after(self, prunings: int) -> int:
@@ -90,7 +90,7 @@ class LevelPlan(PrunePlan):
         return weights if isinstance(weights, int) else sum(weights)
 
     def note(self, run_id: str, prunings: int = 1) -> str:
-        """Return a sentence about a run that starts from another one, or about several such runs in a row."""
+        """Describe a run that starts from another run, or several such runs in a row."""
         times, then = ("once more", "then") if prunings == 1 else (f"{prunings} times", "each time then")
         start = "these weights"
         if self.chain.rewinds:
@@ -118,13 +118,13 @@ class LevelPlan(PrunePlan):
 
 
 def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
-    """Work out what the last level of a chain will be.
+    """Plan the last level of a chain.
 
     Raises
     ------
     StudyError
-        As of `plan_pruning`, if an iteration leaves no weight of a layer, or fewer weights than there are layers, or if
-        the step to go back to is beyond the training.
+        As in `plan_pruning`; if an iteration leaves no weight in a layer, or fewer weights than layers; or if the step
+        to rewind to is beyond the training.
     """
     training = resolved.dense_training(options)
     pruning = plan_pruning(options.pruning, context, training)
@@ -141,10 +141,10 @@ def plan_chain(options: IterateConfig, context: Context) -> LevelPlan:
 
 
 def rewound(plan: LevelPlan, context: Context) -> nn.Module:
-    """Return the network that levels go back to: the initial one, or the dense one after some steps of its training.
+    """Return the network to which levels rewind: the initial one, or the dense one after some steps of training.
 
-    These steps are trained again, once for all levels and from the same seed. The result is the same to the last bit on
-    the same engine and processor.
+    These steps are trained again, once for all levels and from the same seed. On the same engine and processor, the
+    result is the same to the last bit.
     """
     key = plan.dense.hash, plan.chain.rewind_step
     if key not in context.early_networks:
@@ -156,7 +156,7 @@ def rewound(plan: LevelPlan, context: Context) -> nn.Module:
 
 
 def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[LoadedRun]:
-    """Find or make the levels of a chain, one after the other. `level` has the parameters and errors."""
+    """Find or make the levels of a chain in turn. `level` describes the parameters and errors."""
     parent = dense
     for _ in range(1, plan.chain.iterations):
         parent = level(plan, context, parent)
@@ -164,12 +164,12 @@ def levels(plan: LevelPlan, context: JobContext, dense: LoadedRun) -> Iterator[L
 
 
 def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
-    """Find the run that prunes a level once more and trains it again, or make it.
+    """Find the run that prunes a parent once more and trains it again, or make it.
 
     Parameters
     ----------
     plan : LevelPlan
-        Of any level of the chain.
+        Plan of any level of the chain.
     context : JobContext
     parent : LoadedRun
         The dense run, or the level before.
@@ -180,8 +180,8 @@ def level(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
         If scores are not finite, if training diverges, or if the store does not take the run.
     """
     plan = plan.level(parent.iteration + 1, parent.dense.params, parent.config_hash)
-    # If `--dense-run-id` names the dense run, only its levels count. Their parents may be others, for one that was
-    # deleted is made again under a new ID, and is the same.
+    # If `--dense-run-id` names the dense run, only its levels count. Parents are not compared, because a parent that
+    # was deleted is made again, identical but under a new id.
     plan = replace(plan, lineage={schema.DENSE_RUN_ID: parent.dense.run_id} if plan.options.dense_run_id else {})
     return find_or_make(plan, context, parent, read=_read, make=_make)
 
@@ -198,14 +198,14 @@ def _make(plan: LevelPlan, context: JobContext, parent: LoadedRun) -> LoadedRun:
 def _train(
     plan: LevelPlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
-    """Prune a copy of the parent's model, or of the model that it goes back to, and train it."""
+    """Prune a copy of the parent's model, or of the model to which it rewinds, and train it."""
     masks = level_masks(plan, context, parent)
     model = rewound(plan, context) if plan.chain.rewinds else copy.deepcopy(parent.model)
     return model, fit(model, replace(training_setup(plan, context), masks=masks), saved=saved, on_epoch=on_epoch)
 
 
 def level_masks(plan: LevelPlan, context: Context, parent: LoadedRun) -> Masks:
-    """Return the masks of the level that follows a parent; the parent's trained weights are scored.
+    """Return the masks of the level after a parent, from the scores of the parent's trained weights.
 
     Parameters
     ----------

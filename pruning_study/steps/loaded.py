@@ -1,4 +1,4 @@
-"""Load the data set of some options, and make their network."""
+"""Load the data set that options name, and make their network."""
 
 import copy
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from pruning_study.steps.context import Context
 
 
 def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
-    """Load the data set of some options, split it, and make their network as it is before training.
+    """Load the data set that options name, split it, and make their untrained network.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def load_context(options: TrainConfig, data: Dataset | None = None) -> Context:
 
 
 def _split_indices(data: Dataset, options: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the images to train on, and of those for validation."""
+    """Return the indices of the images to train on, and of the validation images."""
     if data.validation_indices is None:
         return labels.split(data.train_labels, options.validation_fraction, options.seed)
     if options.validation_fraction != type(options).validation_fraction:
@@ -112,7 +112,7 @@ def _initial_model(data: Dataset, options: TrainConfig, weights: Mapping[str, Te
 
 
 def resolved_device(name: str | None) -> str:
-    """Return the device that an option names: without a name the GPU, if there is one.
+    """Return the device that an option names; without a name, the GPU if there is one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The network of a finished run as an MLflow model in the format ONNX, which loads without pickle and without torch."""
+"""Log the network of a finished run as an MLflow model in ONNX format, which loads without pickle and without torch."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ LINKED = (schema.TEST_ACCURACY, schema.TEST_LOSS, schema.ALPHA, schema.RAW_SLOPE
 
 
 def check_installed(options: TrainConfig) -> None:
-    """Check that the packages that `--log-model` needs are there, if it is given.
+    """Check that the packages that `--log-model` needs are installed, if the option is given.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_installed(options: TrainConfig) -> None:
 def log_models(store: Store, options: TrainConfig, context: Context, run_ids: Iterable[str]) -> None:
     """Log the networks of finished runs if `--log-model` is given, except those that are logged already.
 
-    If a network cannot be written as ONNX, a warning says why. Its run is complete all the same.
+    If a network cannot be written as ONNX, a warning says why, and its run stays complete.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _log_model(store: Store, name: str, context: Context, run_id: str) -> None:
 
 
 def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> LoggedModel:
-    """Return the MLflow model of a run's network, which is logged unless it has been.
+    """Return the MLflow model of a run's network; log it first if necessary.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def logged(store: Store, context: Context, run: Run, model: "ModelProto") -> Log
 
 
 def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelProto":
-    """Return the network of a run as an ONNX model; that of a quantised run as it is stored.
+    """Return the network of a run as an ONNX model; for a quantised run, the stored model.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def onnx_model(store: Store, name: str, context: Context, run: Run) -> "ModelPro
 
 
 def exported(network: checkpoints.Classifier, context: Context) -> "ModelProto":
-    """Return a network, its normalisation included, as an ONNX model, after a comparison with torch."""
+    """Export a network with its normalisation as an ONNX model, and check its logits against torch."""
     images = torch.from_numpy(np.array(context.data.test_images[:COMPARED]))
     model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
     onnx_export.check_same(model, network, images)
@@ -152,7 +152,7 @@ def _log(store: Store, context: Context, run: Run, model: "ModelProto") -> Logge
 
 
 def how_to_load(store: Store, options: TrainConfig, run_id: str) -> list[str]:
-    """Return the line to print that loads a run's model through MLflow; none if the options ask for no model."""
+    """Return the line to print that loads a run's model through MLflow; no line without `--log-model`."""
     model = logged_models.find(store, store.get(run_id)) if options.log_model else None
     return [loading_line(model)] if model else []
 
@@ -163,7 +163,7 @@ def loading_line(model: LoggedModel) -> str:
 
 
 def _signature(context: Context) -> ModelSignature:
-    """Return the model's inputs and outputs: pixels as they are in an image file, and logits."""
+    """Return the model's signature: pixels as in an image file as inputs, and logits as outputs."""
     pixels = TensorSpec(np.dtype("uint8"), (-1, *context.data.image_shape))
     logits = TensorSpec(np.dtype("float32"), (-1, len(context.data.classes)), onnx_export.OUTPUT)
     return ModelSignature(Schema([pixels]), Schema([logits]))

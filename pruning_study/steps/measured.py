@@ -1,4 +1,4 @@
-"""Set up the training of a plan, and measure and write what every run holds."""
+"""Set up the training of a plan, and write the artifacts and metrics that every run has."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def training_setup(plan: TrainPlan, context: Context) -> TrainingSetup:
 
 
 def log_fit(run: Writer, fitted: Fit) -> None:
-    """Log which epoch was kept and how fast the training was, unless there was none."""
+    """Log the kept epoch and the speed of the training, unless there was no training."""
     if fitted.best_epoch:
         run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 
@@ -76,7 +76,7 @@ def write_predictions(
     test: tuple[Predictions, float],
     validation: tuple[Predictions, float],
 ) -> dict[str, float]:
-    """Write a run's predictions and what follows from them, and return its final metrics.
+    """Write a run's predictions, per-class table and confusion matrix, and return its final metrics.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def write_predictions(
         The run's name.
     classes : tuple of str
     test, validation : tuple of Predictions and float
-        For the test images and for the validation images, each with the mean loss.
+        Predictions and mean loss for the test images, and for the validation images.
 
     Raises
     ------
@@ -107,14 +107,14 @@ def write_predictions(
 
 
 def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Return a row for each class: class, index, support, recall, precision, f1."""
+    """Return a table with a row for each class: class, index, support, recall, precision, f1."""
     counts = predictions.counts(len(classes))
     columns = {name: getattr(counts, name) for name in ("support", "recall", "precision", "f1")}
     return pd.DataFrame({"class": classes, "index": range(len(classes)), **columns})
 
 
 def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Return numbers of images, rows by true class, columns by predicted class."""
+    """Return the confusion matrix: numbers of images, rows by true class, columns by predicted class."""
     counts = predictions.counts(len(classes))
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
@@ -129,7 +129,7 @@ def run_tags(plan: TrainPlan, context: Context) -> dict[str, str]:
 
 
 def normalization_tags(normalization: Normalization) -> dict[str, str]:
-    """Return the tags that say how images were normalised."""
+    """Return the tags that record the normalisation of the images."""
     return {
         schema.NORMALIZATION_MEAN: json.dumps(normalization.mean),
         schema.NORMALIZATION_STD: json.dumps(normalization.std),
@@ -137,5 +137,5 @@ def normalization_tags(normalization: Normalization) -> dict[str, str]:
 
 
 def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return a run's metrics, except those of single epochs and those about how the run was made."""
+    """Return a run's metrics, without those of single epochs and those of the training itself, such as its speed."""
     return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

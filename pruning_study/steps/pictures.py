@@ -1,4 +1,4 @@
-"""Pictures among the artifacts of a run. Each is a function of tables that returns a Figure."""
+"""Pictures among the artifacts of a run. Each function takes tables and returns a Figure."""
 
 import textwrap
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 from analysis.statistics.hypothesis_tests import LEVEL
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
+LARGEST_ANNOTATED = 20  # most classes of a confusion matrix that has a number in each cell
 MOST_NAMED = 4
-MOST_CLASSES = 100  # with a name in a picture
+MOST_CLASSES = 100  # most classes that are named in a picture
 DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
-_NAME_SIZE, _NAME_ROOM = 8, 80.0  # points, of the names beside the recall balances
-_NAME_GAP = 0.1  # of half a panel's height, from one of these names to the next
+_NAME_SIZE, _NAME_ROOM = 8, 80.0  # font size and width, in points, of the names beside the recall balances
+_NAME_GAP = 0.1  # distance from one of these names to the next, as a share of half the panel's height
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> Figure:
-    """Draw the confusion matrix of a pruned network, and beside it how it differs from that of the network before.
+    """Draw the confusion matrix of a pruned network, and beside it the difference from the network before.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> F
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Draw a confusion matrix whose rows are shares of their true class.
+    """Draw a confusion matrix in which each row shows shares of its true class.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
-    """Draw a matrix of classes, with a number in each cell if the classes are few; shares have two decimals."""
+    """Draw a matrix of classes; if the classes are few, with a number in each cell."""
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
     picture = axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1])
@@ -93,12 +93,12 @@ def recall_change(changes: Comparison, *, alpha: float, title: str, from_control
     Parameters
     ----------
     changes : Comparison
-        Of several networks recalls are means.
+        If there are several networks, recalls are means over them.
     alpha : float
         NaN if it is undefined.
     title : str
     from_control : Comparison, optional
-        Changes of the same networks from their control on. Losses, balances and their slope are then beyond it.
+        Changes of the same networks from their control. The losses, balances and slope drawn are then those from it.
     """
     count = min(len(changes.table), MOST_CLASSES)
     figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
@@ -129,9 +129,9 @@ def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = N
     ----------
     axes : Axes
     changes : Comparison
-        Of several networks recalls are means.
+        If there are several networks, recalls are means over them.
     from_control : Comparison, optional
-        As `recall_change` takes it. The recall of the control is then drawn too, and losses are beyond it.
+        As in `recall_change`. The recall of the control is then drawn too, and losses are those from the control.
     """
     judged = from_control or changes
     start, what, beyond = (
@@ -166,7 +166,7 @@ def recalls(axes: Axes, changes: Comparison, from_control: Comparison | None = N
 
 
 def _draw_changes(axes: Axes, table: pd.DataFrame, start_label: str, interval_label: str) -> None:
-    """Draw the recalls that changes start from, those after, and the intervals of the changes."""
+    """Draw the recalls before and after, and the intervals of the changes."""
     positions, start, end = np.arange(len(table)), table["recall_before"], table["recall_after"]
     is_significant = (table["p_holm"] <= LEVEL).to_numpy()
     is_coloured = is_significant | ((table["change"] == table["change"].min()) & (table["change"] < 0)).to_numpy()
@@ -215,7 +215,7 @@ def _balances(
 
 
 def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
-    """Write names to the right of a panel from -reach to reach, one above the other, each joined to its point."""
+    """Write names in a column right of a panel, each joined to its point; the panel's axes span -reach to reach."""
     order = np.argsort(points[:, 1], kind="stable")
     steps = _NAME_GAP * reach * np.arange(len(order))
     highest = reach - _NAME_GAP * reach * (len(order) - 1)
@@ -243,7 +243,7 @@ def over_ratios(
 ) -> Figure:
     """Draw accuracy and the recall of each class against the ratio.
 
-    The class that lost most and those that were weakest are named.
+    The class that lost most is named, and so is each class that is the weakest anywhere.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def over_ratios(
         By ratio, all of the same networks before.
     title : str
     from_control : mapping of float to Comparison, optional
-        Of the same ratios, from one control on. Its recalls are then drawn too, and losses are beyond it.
+        Changes from one control, at the same ratios. Its recalls are then drawn too, and losses are those from it.
     """
     control = ["control"] if from_control else []
     ticks = ["before", *control, *(f"{ratio:g}" for ratio in changes)]
@@ -260,7 +260,7 @@ def over_ratios(
 
 @mpl.rc_context({"text.parse_math": False})
 def over_iterations(changes: Mapping[int, Comparison], title: str) -> Figure:
-    """Draw what `over_ratios` does against the iterations of iterative pruning; iteration 0 is the dense network."""
+    """Draw accuracy and recalls against the iterations of iterative pruning; iteration 0 is the dense network."""
     return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
 
 

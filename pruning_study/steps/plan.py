@@ -1,4 +1,4 @@
-"""Plans: what runs will be, as pure data that follow from options and from the shapes of a network and a data set."""
+"""Plans of runs, as pure data that follow from options and from the shapes of a network and a data set."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ from pruning_study.training.recipes import Hyperparameters
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will be, worked out once before it is found or made.
+    """Plan of a run, made once before the run is found or made.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class Plan:
     force : bool
         Whether the run is made even if it exists.
     lineage : mapping of str
-        Tags that name the runs which it starts from. A run that starts from others does not count, though several runs
-        may have the same settings; by default all do.
+        Tags that a run must have to be found, which name the runs that it starts from. Several runs may have the same
+        settings; by default, any of them is found.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan(Plan):
-    """What a dense run will be.
+    """Plan of a dense run.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class TrainPlan(Plan):
     dataset : str
         Name of the data set.
     hyperparameters : Hyperparameters
-        Of the training that the run is.
+        Hyperparameters of the run's training.
     stream : str
-        Name of this training, by which its random numbers are drawn.
+        Name of this training, which seeds its random numbers.
     """
 
     options: TrainConfig
@@ -78,26 +78,26 @@ class TrainPlan(Plan):
     stream: str = "dense"
 
     def named(self, start: str, end: str = "", seed: str = "") -> str:
-        """Return the name of a run or of a job of these options."""
+        """Return the name of a run or a job with these options."""
         return _named(self.options, self.dataset, start, end, seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan(TrainPlan):
-    """What a pruned run will be. Its `hyperparameters` are of the training during or after which weights are pruned.
+    """Plan of a pruned run. `hyperparameters` are those of the training that follows or accompanies pruning.
 
     Parameters
     ----------
     options : PruneConfig
-        With ratios in the place of sparsities.
+        Sparsities are already converted to ratios.
     dense : TrainPlan
-        What the dense run at the root is if the same options make it.
+        Plan of the dense run at the root, if the same options make it.
     ratio : float
         Parameters of the dense network / parameters that are left.
     pruner : Pruner
-        The record that the protocol puts in place of the one that the option names.
+        The pruner that the option names, or the one by which the protocol replaces it.
     method : str
-        The pruner and what differs from the defaults, in words.
+        The pruner and the options that differ from the defaults, in words.
     scope : {"global", "layer"}
     gradient : Gradient
     epsilon : float
@@ -106,17 +106,17 @@ class PrunePlan(TrainPlan):
     prunable : mapping of state-dict names to shapes
         The prunable weights, with the input channels along axis 1.
     filters : Filters, optional
-        What is removed with a filter; None where weights or channels are pruned.
+        Removable filters, and the weights that are removed with each; None if weights or channels are pruned.
     filter_numbers : mapping of state-dict names to int
-        How many filters each convolution keeps.
+        Number of filters that each convolution keeps.
     images : int
         Number of training images.
     pruning_times : mapping of str to int
-        With `--start initialization`, `begin` and `end`, the first and the last batch at which weights are pruned, and
-        `frequency`, the batches from one to the next; else empty.
+        With `--start initialization`: `begin` and `end`, the first and the last batch at which weights are pruned, and
+        `frequency`, the number of batches from one pruning to the next. Otherwise empty.
     kept_numbers : mapping of int to int or sequence of int
-        Batch of the training that follows or accompanies pruning, -> number of prunable weights kept from it on, in all
-        layers together or in each layer. The last number is final.
+        Number of prunable weights kept from a batch on, in total or in each layer, by the index of that batch in the
+        training that follows or accompanies pruning. The last number is final.
     """
 
     options: PruneConfig
@@ -146,23 +146,23 @@ class PrunePlan(TrainPlan):
         images: int | None = None,
         option: str = "ratio",
     ) -> Self:
-        """Work out what the run at a ratio will be.
+        """Plan the run at a ratio.
 
         Parameters
         ----------
         ratio : float
         dense : mapping of str, optional
-            Params of the dense run at the root; by default those that the same options give it.
+            Params of the dense run at the root; by default those of the dense run planned by the same options.
         parent_hash : str, optional
-            Hash of the run that is pruned; by default that of this dense run.
+            Hash of the run that is pruned; by default the hash of this dense run.
         iteration : int
             Number of prunings since the dense run, this one included.
         remaining : int, optional
             Number of prunable weights that are not pruned yet; all of them by default.
         images : int, optional
-            Number of images of the training that follows or accompanies pruning; all for training by default.
+            Number of images of the training that follows or accompanies pruning; all training images by default.
         option : str
-            The option that says how much is pruned, for errors.
+            The option that sets the ratio, for error messages.
 
         Raises
         ------
@@ -179,8 +179,8 @@ class PrunePlan(TrainPlan):
             kept = self.budget.kept_weights(ratio) if self.pruner.prunes else remaining
         if self.filters is None and kept > remaining:
             raise StudyError(
-                f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {remaining:,} left: "
-                "take a larger ratio",
+                f"{ratio:g} keeps {kept:,} prunable weights, but the run that it starts from has only {remaining:,} "
+                "left: take a larger ratio",
                 option="ratio",
             )
         sparsity = self.budget.sparsity_of(kept) if self.pruner.prunes else 0.0
@@ -202,7 +202,7 @@ class PrunePlan(TrainPlan):
         )
 
     def pruned_name(self, *ratios: float) -> str:
-        """Return the name of a pruned run, or of several, of the same options."""
+        """Return a name for one pruned run, or for the runs of several ratios."""
         return self.named(_times(ratios), self.method)
 
     @property
@@ -212,7 +212,7 @@ class PrunePlan(TrainPlan):
 
 
 def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
-    """Work out what the dense run of some options will be.
+    """Plan the dense run of some options.
 
     Raises
     ------
@@ -238,14 +238,14 @@ def plan_training(options: TrainConfig, context: Context) -> TrainPlan:
 
 
 def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperparameters | None = None) -> PrunePlan:
-    """Work out what the pruned run of some options will be: of several ratios that of the first.
+    """Plan the pruned run of some options, at the first of their ratios.
 
     Parameters
     ----------
     options : PruneConfig
     context : Context
     hyperparameters : Hyperparameters, optional
-        Of the training after pruning; by default that of the options.
+        Hyperparameters of the training after pruning; those of the options by default.
 
     Raises
     ------
@@ -293,7 +293,7 @@ def plan_pruning(options: PruneConfig, context: Context, hyperparameters: Hyperp
 
 
 def check_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> None:
-    """Raise a StudyError if the fine-tuning on so many images has too few steps for what the options ask."""
+    """Raise a StudyError if fine-tuning on this number of images has fewer steps or epochs than the options need."""
     prefix = options.fine_tuning_choices.prefix
     resolved.check_ramp(options, hyperparameters, images)
     resolved.check_decay(hyperparameters, images, f"{prefix}decay")
@@ -303,23 +303,23 @@ def check_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters, im
 
 
 def with_ratios(options: PruneConfig, own_budget: Budget) -> PruneConfig:
-    """Return options in which ratios stand for the sparsities, for a network of this budget.
+    """Return options with their sparsities converted to ratios, for a network of this budget.
 
     Raises
     ------
     StudyError
-        If a sparsity keeps no weight, or two keep as many.
+        If a sparsity keeps no weight, or two sparsities keep the same number.
     """
     if not options.sparsity:
         return options
     ratios = tuple(map(own_budget.ratio_of, options.sparsity))
     if len(set(ratios)) < len(ratios):
-        raise StudyError("two sparsities keep as many weights of this network", option="sparsity")
+        raise StudyError("two sparsities keep the same number of weights: leave one out", option="sparsity")
     return replace(options, ratio=ratios, sparsity=None)
 
 
 def _described(options: TrainConfig, data: Dataset) -> dict[str, str]:
-    """Return the params that describe the data, the model's source and given weights."""
+    """Return the params that describe the data, the model's source code and the given weights."""
     described = {
         schema.DATASET: data.name,
         schema.DATASET_DIGEST: data.digest,
@@ -335,7 +335,7 @@ def _described(options: TrainConfig, data: Dataset) -> dict[str, str]:
 
 
 def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> str:
-    """Return a digest of given weights, and of the order of their classes if it is not that of the data."""
+    """Return a digest of given weights, and of their class order if it differs from the data's."""
     content = hashlib.sha256(weights.read_bytes())
     order = given_classes.places(class_names, data.classes) if class_names else []
     if order != sorted(order):
@@ -344,7 +344,7 @@ def _weights_digest(weights: Path, class_names: Path | None, data: Dataset) -> s
 
 
 def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) -> dict[int, int]:
-    """Return from which batch of the training on how many weights are kept."""
+    """Return the number of weights kept from each batch on, as in `PrunePlan.kept_numbers`."""
     options, hyperparameters = plan.options, plan.hyperparameters
     if options.is_sparse_from_start:
         return sparse_training.exchanges(kept_weights, **plan.pruning_times)
@@ -356,11 +356,11 @@ def _kept_from(plan: PrunePlan, kept_weights: int, remaining: int, images: int) 
 
 
 def _named(options: TrainConfig, dataset: str, start: str, end: str = "", seed: str = "") -> str:
-    """Return a run's name. MLflow shows about fifteen characters, so that what differs stands first."""
+    """Return a run's name. What differs between runs comes first, because MLflow shows about fifteen characters."""
     parts = [start, f"s{seed or options.seed}", end, options.model, dataset]
     return " ".join(part for part in parts if part)
 
 
 def _times(ratios: Iterable[float]) -> str:
-    """Return ratios as they stand in names: 2,10x is pruned to a half, and to a tenth."""
+    """Return ratios as text for names, such as `2,10x`."""
     return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"

@@ -1,4 +1,4 @@
-"""Pruned runs: found in the tracking store, or made from any run that left a checkpoint."""
+"""Find pruned runs in the tracking store, or make them from a dense or pruned run."""
 
 import copy
 import math
@@ -58,7 +58,7 @@ def prune(
     Parameters
     ----------
     plan : PrunePlan
-        At the ratio that is wanted, of any parent; `plan_for` works out that of this parent.
+        Plan at the wanted ratio, for any parent; `plan_for` turns it into the plan for this parent.
     context : JobContext
     parent : LoadedRun
         A dense run, or a pruned run whose remaining weights are pruned further.
@@ -67,7 +67,7 @@ def prune(
 
     Returns
     -------
-    FinishedRun ; a LoadedRun where the run was made now.
+    FinishedRun ; a LoadedRun if the run was made by this call.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRu
 
 
 def description(plan: PrunePlan, parent_id: str) -> str:
-    """Say what the run is that prunes the model of another run, without a full stop."""
+    """Describe the run that prunes the model of another run, in a phrase without a full stop."""
     how = " and fine-tuned" if plan.hyperparameters.epochs else ""
     if plan.options.starts_anew:
         how = " while it was trained again" if plan.pruning_times else ""
@@ -115,7 +115,7 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
     context : JobContext
     parent : LoadedRun
     note : str
-        A sentence that says what the run is.
+        A phrase that describes the run, without a full stop.
     train : function
         Prunes and trains a copy of the parent's model, given the context with the parent's normalisation.
     """
@@ -164,14 +164,14 @@ def write_run(plan: AnyPlan, context: JobContext, parent: LoadedRun, *, note: st
 
 
 def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
-    """Predict the validation images with the model that `prune` would make; no run, and no test image.
+    """Predict the validation images with the model that `prune` would make; no run is made, no test image used.
 
-    Each image has class offsets that were fitted without it.
+    The class offsets for each image are fitted without that image.
 
     Parameters
     ----------
     plan, context, parent
-        As `prune` takes them.
+        As in `prune`.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
 
 
 def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks:
-    """Return the masks that fine-tuning starts with: the final ones, where pruning is not gradual.
+    """Return the masks that fine-tuning starts with; they are final unless pruning is gradual.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks
     Returns
     -------
     dict of state-dict names to bool Tensors, True where kept, for every prunable weight
-        Where filters are pruned, biases and BatchNorm parameters are among them.
+        If filters are pruned, it also has masks of biases and BatchNorm parameters.
 
     Raises
     ------
@@ -248,9 +248,9 @@ def _callbacks(plan: PrunePlan, context: Context, parent: LoadedRun) -> list[Cal
 
 
 def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | None:
-    """Return the loss that learns from the network that is pruned, if the options ask for one.
+    """Return the loss that learns from the network before pruning, if the options ask for one.
 
-    This is the dense network, unless a later level of a chain is pruned.
+    This teacher is the dense network, unless a pruned run is pruned further.
     """
     if options.performance_weighted != "none":
         theta, gamma = map(float, options.performance_weighted.split(","))
@@ -259,7 +259,7 @@ def _distillation(options: PruneConfig, teacher: nn.Module) -> Distillation | No
 
 
 def _weighting(plan: PrunePlan, context: Context, parent: LoadedRun) -> Weighting | None:
-    """Return the rule that multiplies losses of images by factors, if the options ask for one."""
+    """Return the rule that weights the losses of images, if the options ask for one."""
     options = plan.options
     if options.class_weights != "none" and options.class_weight_power:
         return class_weights.weighting(_class_weights(options, context, parent))
@@ -300,21 +300,21 @@ def _dense_recall(parent: LoadedRun, context: Context) -> np.ndarray:
 
 
 def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -> np.ndarray:
-    """Return the indices of the training images that `--data-quotas` keeps for fine-tuning; of all without it.
+    """Return the indices of the training images that `--data-quotas` keeps for fine-tuning.
 
-    Scores are of all training images, all the same.
+    Without that option, return the indices of all training images. Pruning scores use all of them in either case.
 
     Parameters
     ----------
     plan : PrunePlan
     context : Context
     recall : (classes,)
-        Recall of each class on validation images, of the dense network.
+        Recall of each class by the dense network on validation images.
 
     Raises
     ------
     StudyError
-        If no image of a class is kept, or if an epoch of fine-tuning has fewer batches than steps of the ramp.
+        If no image of a class is kept, or if fine-tuning on the kept images has fewer steps than the options need.
     """
     options, data = plan.options, context.data
     if options.data_quotas == "none":
@@ -331,9 +331,9 @@ def fine_tuning_indices(plan: PrunePlan, context: Context, recall: np.ndarray) -
 def _prune_while_training(
     plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None, on_epoch: OnEpoch
 ) -> tuple[nn.Module, Fit]:
-    """Train the network of the parent's initial weights as the parent was trained, and prune it meanwhile.
+    """Train the parent's initial weights as the parent was trained, and prune them during this training.
 
-    A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
+    With a pruner that prunes nothing, return the parent's model, because the same training would give the same model.
     """
     if not plan.pruning_times:
         return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(plan, context, parent))
@@ -346,22 +346,23 @@ def _prune_while_training(
         masks = selection.select(plan, context, model, theta, plan.kept_numbers[0])
         choose = partial(selection.select, plan, context)
         ramp = Ramp(plan.kept_numbers, choose, regrows, trains_pruned=regrows)
-    # The same stream as the parent's: batches come in the same order.
+    # The stream is the parent's, so that batches come in the same order.
     setup = replace(training_setup(plan, context), masks=masks, callbacks=[MaskChanges(ramp)])
     return model, fit(model, setup, saved=saved, on_epoch=on_epoch)
 
 
 def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
-    """Masks of the prunable weights that the parent has left; None where nothing is pruned yet."""
+    """Return masks of the parent's remaining prunable weights, or None if nothing is pruned yet."""
     if not parent.masks:
         return None
     if foreign := sorted(parent.masks.keys() - plan.prunable.keys()):
         if plan.options.keep_layers:
             raise StudyError(
-                f"run {parent.run_id} has pruned {foreign[0]}, which these options keep", option="keep_layers"
+                f"run {parent.run_id} has pruned {foreign[0]}, which these options keep: leave that layer out",
+                option="keep_layers",
             )
         raise StudyError(
-            f"run {parent.run_id} has pruned the output layer, {foreign[0]}, which these options leave alone: set it",
+            f"run {parent.run_id} has pruned the output layer, {foreign[0]}, so this option must be set to true",
             option="prune_output_layer",
         )
     return {
@@ -371,7 +372,7 @@ def weights_left(plan: PrunePlan, parent: LoadedRun) -> Masks | None:
 
 
 def _mp_overlap(plan: PrunePlan, parent: LoadedRun, masks: Masks) -> float:
-    """Return the share of the kept weights that magnitude pruning keeps too, if it keeps as many of the parent's."""
+    """Return the share of the kept weights that magnitude pruning would also keep, if it kept equally many."""
     own_masks = [masks[name] for name in plan.prunable]
     numbers = [int(mask.sum()) for mask in own_masks]
     scores = [magnitude(parent.model.get_parameter(name).detach()) for name in plan.prunable]
@@ -387,5 +388,5 @@ def _count(masks: Masks) -> int:
 
 
 def _realized_ratio(total: int, masks: Masks) -> float:
-    """Return the parameters of the dense network over those that masks leave."""
+    """Return the dense network's number of parameters divided by the number that the masks keep."""
     return total / (total - sum(int((~mask).sum()) for mask in masks.values()))

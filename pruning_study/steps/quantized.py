@@ -1,4 +1,4 @@
-"""Quantised runs: found in the tracking store, or made from a dense or pruned run."""
+"""Find quantised runs in the tracking store, or make them from a dense or pruned run."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Parent(NamedTuple):
     run : mlflow.entities.Run
     loaded : LoadedRun
     model : callable
-        Returns the network as an ONNX model of float32. It is called if a run has to be made.
+        Returns the network as a float32 ONNX model. It is called only if a run has to be made.
     """
 
     run: Run
@@ -49,7 +49,7 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizePlan(Plan):
-    """What a quantised run will be.
+    """Plan of a quantised run.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class QuantizePlan(Plan):
 
 
 def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> QuantizePlan:
-    """Work out what the run that has a parent's network in a number format will be."""
+    """Plan the run that stores a parent's network in a number format."""
     params = {**parent.run.data.params, schema.NUMBER_FORMAT: weight_dtype}
     return QuantizePlan(
         kind=schema.QUANTIZED,
@@ -75,12 +75,12 @@ def plan_quantization(parent: Parent, weight_dtype: str, *, force: bool) -> Quan
 
 
 def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> FinishedRun:
-    """Find the run that has a parent's network in a number format, or make it.
+    """Find the run that stores a parent's network in a number format, or make it.
 
     Parameters
     ----------
     plan : QuantizePlan
-        Of the same parent.
+        Plan for the same parent.
     context : JobContext
     parent : Parent
 
@@ -93,12 +93,12 @@ def quantize(plan: QuantizePlan, context: JobContext, parent: Parent) -> Finishe
 
 
 def export(context: Context, parent: LoadedRun) -> "ModelProto":
-    """Return the network of a run as an ONNX model of float32, as it is before it is quantised."""
+    """Return the network of a run as a float32 ONNX model, before quantisation."""
     return logged_model.exported(Classifier(parent.model, parent.normalization, context.data.classes), context)
 
 
 def measured(context: Context, model: "ModelProto") -> dict[str, float]:
-    """Return the metrics of a model's size, and of its time on one thread for an image and for a batch."""
+    """Return metrics of a model's size, and of its latency on one thread for an image and for a batch."""
     session, images = onnx_export.session(model, threads=1), context.data.test_images
     metrics: dict[str, float] = {schema.MODEL_BYTES: model.ByteSize()}
     for batch_name, count in (("one", 1), ("batch", onnx_export.BATCH_SIZE)):
@@ -112,17 +112,17 @@ def measured(context: Context, model: "ModelProto") -> dict[str, float]:
 
 
 def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the places of the 100 training images from which `fixed-int8` learns ranges (Section 2.4).
+    """Return the indices of the 100 training images on which `fixed-int8` calibrates its ranges (Section 2.4).
 
-    They are the first ones in the order of the data set. Where these are of less than half of the classes, as in a
-    folder of images, which stands class by class, they are 100 at equal distances.
+    They are the first ones in the order of the data set. If those cover less than half of the classes, as in a folder
+    of images sorted by class, 100 images at equal distances are taken instead.
 
     Parameters
     ----------
     train_indices : int64 [N]
         In any order.
     labels : int64 [images]
-        Of all images that the indices point at.
+        Labels of all images to which the indices refer.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def examples(context: Context, weight_dtype: str) -> np.ndarray:
-    """Return the training images from which ranges are learned; none for a format that learns no ranges."""
+    """Return the training images for calibration; none for a format that needs no calibration."""
     if weight_dtype != schema.FIXED_INT8:
         return context.data.train_images[:0]
     return context.data.train_images[calibrating(context.train_indices, context.data.train_labels)]

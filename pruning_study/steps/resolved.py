@@ -1,4 +1,4 @@
-"""Work out the values of options that are `auto`, by pure functions that need no data and no model."""
+"""Resolve options that are `auto`, by pure functions that need neither data nor a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,21 +18,21 @@ from pruning_study.training.quantization import Quantization
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 from pruning_study.training.regularizers import REGULARIZERS
 
-# When `--start initialization` prunes: shares of the training, and steps. The papers print none of them.
+# Defaults of --begin and --end, as shares of the training, and of --frequency, in steps. The papers print none of them.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
-# Options that can change the dense model, and further ones that can change the pruned model
+# Options that can change the dense model, and further options that can change the pruned model
 _TRAINING = tuple(of_command("train").values())
 _PRUNING = tuple(record for name, record in of_command("prune").items() if name not in of_command("train"))
 
 
 class Gradient(NamedTuple):
-    """Which gradient scores are made of.
+    """The gradient from which scores are computed.
 
     Attributes
     ----------
     objective : {"regularized", "data"}
     batches : int or None
-        Random batches that the gradient is averaged over; None for the whole training set.
+        Number of random batches over which the gradient is averaged; None for the whole training set.
     mode : {"eval", "train"}
     """
 
@@ -42,19 +42,19 @@ class Gradient(NamedTuple):
 
 
 def dense_training(options: TrainConfig) -> Hyperparameters:
-    """Work out how the dense network of some options is trained."""
+    """Return the hyperparameters of the dense network's training."""
     return _resolve(RECIPES[recipe(options)].dense, options, options.training_choices)
 
 
 def fine_tuning(options: PruneConfig) -> Hyperparameters:
-    """Work out the training during or after which weights are pruned.
+    """Return the hyperparameters of the training that follows or accompanies pruning.
 
-    With `--start initialization` this is the training of the dense network.
+    With `--start initialization`, this is the training of the dense network.
 
     Raises
     ------
     StudyError
-        If a part of the fine-tuning is asked for and there is no fine-tuning.
+        If an option needs fine-tuning and there is no fine-tuning.
     """
     hyperparameters = dense_training(options)
     if not options.starts_anew:
@@ -71,23 +71,23 @@ def fine_tuning(options: PruneConfig) -> Hyperparameters:
     }
     part_name = next((part for part, is_wanted in parts.items() if is_wanted), "")
     if part_name and not hyperparameters.epochs:
-        raise StudyError(f"0 epochs leave no fine-tuning, and {part_name} is part of it", option="fine_tune_epochs")
+        raise StudyError(f"0 epochs leave no fine-tuning, which {part_name} needs", option="fine_tune_epochs")
     return hyperparameters
 
 
 def recipe(options: TrainConfig) -> str:
-    """Return the name of the recipe that some options follow."""
+    """Return the name of the training recipe of some options."""
     return options.recipe or recipe_of(options.model)
 
 
 def scope(options: PruneConfig) -> str:
-    """Return over what the weights to keep are counted."""
+    """Return whether the weights to keep are counted in all layers together (global) or in each layer."""
     pruner = options.pruner_record
     return options.scope if options.scope and pruner.prunes else pruner.scope
 
 
 def gradient(options: PruneConfig) -> Gradient:
-    """Work out the gradient that scores are made of."""
+    """Return the gradient from which scores are computed."""
     protocol = options.protocol_record
     return Gradient(
         options.gradient_objective or protocol.gradient_objective,
@@ -99,8 +99,8 @@ def gradient(options: PruneConfig) -> Gradient:
 def epsilon(options: PruneConfig) -> float:
     """Return the weight of the undecay term.
 
-    It defaults to the weight decay, or to 5e-4 where that is 0, since a weight of 0 would make undecayed pruning the
-    same as gradient pruning.
+    It defaults to the weight decay. If that is 0 it defaults to 5e-4, because a weight of 0 would turn undecayed
+    pruning into gradient pruning.
     """
     chosen = options.protocol_record.epsilon if options.epsilon is None else options.epsilon
     return dense_training(options).weight_decay or schema.PAPERS_EPSILON if chosen is None else chosen
@@ -130,14 +130,14 @@ def check_ramp(options: PruneConfig, fine_tuning: Hyperparameters, images: int) 
     if schedules.last_step(options.ramp * epochs, options.ramp_steps) >= epochs * options.ramp_steps:
         longest = 1 - 1 / (epochs * options.ramp_steps)
         raise StudyError(
-            f"{options.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {options.ramp_steps} steps), and "
-            f"a step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            f"{options.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {options.ramp_steps} steps), but "
+            f"at least one step must follow: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="ramp",
         )
 
 
 def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> None:
-    """Check that a learning rate has steps to decay in.
+    """Check that each phase of a training has enough steps for the learning rate to decay.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
     images : int
         Number of training images.
     option : str
-        The command-line option that asked for the decay.
+        The option that sets the decay, for error messages.
 
     Raises
     ------
@@ -155,18 +155,18 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
     batches = number_of_batches(images, hyperparameters.batch_size)
     if hyperparameters.decay != "none" and any(phase.epochs * batches < 2 for phase in hyperparameters.phases):
         raise StudyError(
-            f"{hyperparameters.decay} needs two steps in every phase, and one has a single step", option=option
+            f"{hyperparameters.decay} needs at least two steps in every phase, but a phase has only one", option=option
         )
 
 
 def check_average(hyperparameters: Hyperparameters, option: str, final: int | None = None) -> None:
-    """Check that a training has as many epochs as are averaged.
+    """Check that a training has at least as many epochs as are averaged.
 
     Parameters
     ----------
     hyperparameters : Hyperparameters
     option : str
-        The command-line option that says how many epochs are averaged.
+        The option that sets the number of averaged epochs, for error messages.
     final : int, optional
         Number of epochs that end with the last masks, as `final_epochs` returns it; all by default.
 
@@ -185,7 +185,7 @@ def check_average(hyperparameters: Hyperparameters, option: str, final: int | No
 
 
 def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> int:
-    """Count the epochs of a training that end with the last masks. `pruning_times` has the parameters and errors."""
+    """Count the epochs that end with the last masks. `pruning_times` describes the parameters and errors."""
     if not options.is_gradual:
         return hyperparameters.epochs
     batches = number_of_batches(images, hyperparameters.batch_size)
@@ -198,7 +198,7 @@ def final_epochs(options: PruneConfig, hyperparameters: Hyperparameters, images:
 
 
 def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images: int) -> dict[str, int]:
-    """Work out at which steps of the training `--start initialization` prunes.
+    """Return the steps of the training at which `--start initialization` prunes.
 
     Parameters
     ----------
@@ -210,14 +210,14 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
     Returns
     -------
     dict
-        `begin` and `end`, the first and the last of these steps, and `frequency`, the steps from one to the next;
-        empty where weights are not pruned while a network is trained from its initial weights.
+        `begin` and `end`, the first and the last of these steps, and `frequency`, the number of steps from one to the
+        next. Empty unless weights are pruned while a network is trained from its initial weights.
 
     Raises
     ------
     StudyError
-        If pruning ends before it begins, or leaves no step of training after it, or if the schedules set and rigl
-        exchange nothing.
+        If pruning ends before it begins, if no step of training follows it, or if the schedule `set` or `rigl` would
+        exchange no weight.
     """
     if not (options.starts_anew and options.is_gradual):
         return {}
@@ -232,12 +232,12 @@ def pruning_times(options: PruneConfig, hyperparameters: Hyperparameters, images
         )
     )
     if steps < 2:
-        raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="epochs")
+        raise StudyError(f"{steps} batch leaves no step after pruning: train for more epochs", option="epochs")
     if begin > end:
         raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="end")
     if end >= steps:
         raise StudyError(
-            f"{end} leaves no step with the last masks ({hyperparameters.epochs} epochs of {batches} steps): give "
+            f"{end} leaves no step after the last pruning ({hyperparameters.epochs} epochs of {batches} steps): give "
             f"at most {steps - 1}, or a smaller share",
             option="end",
         )
@@ -258,11 +258,11 @@ def training_params(options: TrainConfig, described: Mapping[str, str]) -> dict[
     ----------
     options : TrainConfig
     described : mapping of str
-        The params that describe the data, the model's source and given weights.
+        The params that describe the data, the model's source code and the given weights.
     """
     hyperparameters = dense_training(options)
     resolved: dict[str, Any] = {
-        **dict.fromkeys((schema.DATASET, schema.TEST_FRACTION)),  # the data say them
+        **dict.fromkeys((schema.DATASET, schema.TEST_FRACTION)),  # taken from the data
         schema.RECIPE: recipe(options),
         schema.WEIGHT_DECAY: hyperparameters.weight_decay,
         **_of_steps(hyperparameters),
@@ -286,12 +286,12 @@ def pruning_params(
     ----------
     options : PruneConfig
     hyperparameters : Hyperparameters
-        Of the training during or after which weights are pruned.
+        Hyperparameters of the training that follows or accompanies pruning.
     ratio : float
     iteration : int
         Number of prunings since the dense run, this one included.
     times : mapping of str to int, optional
-        With `--start initialization`, when weights are pruned (`pruning_times`). They are unknown before the data are.
+        With `--start initialization`, the result of `pruning_times`, which is unknown until the data are read.
     """
     pruner, needs = options.pruner_record, options.pruner_record.needs
     objective, batches, mode = gradient(options)
@@ -302,7 +302,7 @@ def pruning_params(
         schema.PRUNER: pruner.name,
         schema.PRUNER_DIGEST: pruner.digest,
         schema.RATIO: ratio,
-        schema.SPARSITY: None,  # the network says it
+        schema.SPARSITY: None,  # depends on the network
         schema.SCOPE: scope(options),
         schema.ITERATION: iteration,
         "gradient_objective": objective if "grad" in needs else "none",
@@ -323,15 +323,15 @@ def pruning_params(
 
 
 def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[str, Any]) -> dict[str, str]:
-    """Return the params of options, and further ones, as canonical text.
+    """Return the params of options, and further params, as canonical text.
 
     Parameters
     ----------
     options : TrainConfig
     records : sequence of Option
-        The options. A detail of what is off has no param.
+        The options. A detail of an option that is off has no param.
     resolved : mapping
-        Values of options that are not logged as they are given, and further params; None for what is not logged.
+        Values of options that are not logged as given, and further params; None for a param that is not logged.
     """
     values = {record.name: getattr(options, record.name) for record in records if record.param} | dict(resolved)
     details_of_off = {record.name for record in records if record.main_if_off(options)}
@@ -339,7 +339,7 @@ def _logged(options: TrainConfig, records: Sequence[Option], resolved: Mapping[s
 
 
 def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoices) -> Hyperparameters:
-    """Return a recipe's hyperparameters with what the options and the protocol change of them."""
+    """Return a recipe's hyperparameters with the changes that the options and the protocol make."""
     protocol = options.protocol_record
     weight_decay = base.weight_decay if protocol.weight_decay is None else protocol.weight_decay
     weight_decay = weight_decay if options.weight_decay is None else options.weight_decay
@@ -367,7 +367,7 @@ def _resolve(base: Hyperparameters, options: TrainConfig, choices: TrainingChoic
 
 
 def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of fine-tuning; None for those that it has not, or that are the dense model's."""
+    """Return the params of fine-tuning; None for those that do not apply or that equal the dense model's."""
     params = {f"fine_tune_{name}": value for name, value in _of_epochs(hyperparameters).items()}
     if options.starts_anew:
         return dict.fromkeys(params)
@@ -375,7 +375,7 @@ def _of_fine_tuning(options: PruneConfig, hyperparameters: Hyperparameters) -> d
 
 
 def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training's steps, which a network and its fine-tuning have in common."""
+    """Return the params of a training's steps, which training and fine-tuning share."""
     return {
         schema.BATCH_SIZE: hyperparameters.batch_size,
         schema.MOMENTUM: hyperparameters.momentum,
@@ -385,7 +385,7 @@ def _of_steps(hyperparameters: Hyperparameters) -> dict[str, Any]:
 
 
 def _of_epochs(hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return the params of a training's epochs; those of fine-tuning have names of their own."""
+    """Return the params of a training's epochs, which have other names for fine-tuning."""
     return {
         schema.EPOCHS: hyperparameters.epochs,
         schema.LEARNING_RATE: hyperparameters.learning_rate if hyperparameters.epochs else None,

@@ -1,4 +1,4 @@
-"""Count what the networks of finished runs have right on corrupted test images, or on a folder of further images."""
+"""Count the right predictions of finished runs on corrupted test images, or on a folder of further images."""
 
 import hashlib
 import logging
@@ -47,14 +47,14 @@ log = logging.getLogger(__name__)
 
 
 class ConditionImages(NamedTuple):
-    """Images that networks are measured on.
+    """Images on which networks are measured, under one condition.
 
     Parameters
     ----------
     corruption : str
-        `none` for test images as they are, or the name of a folder.
+        Name of the corruption, `none` for test images as they are, or the name of a folder.
     severity : int
-        0 where nothing is corrupted.
+        0 if nothing is corrupted.
     measured : str
         Digest of the images, 16 hexadecimal digits.
     labels : int64 [n]
@@ -74,7 +74,7 @@ class ConditionImages(NamedTuple):
 
 
 class NetworkLogits(NamedTuple):
-    """A network of a run.
+    """The network of a run, as a function from images to logits.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ class NetworkLogits(NamedTuple):
 
 
 def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[str, str]) -> str:
-    """Measure networks in a job of its own, and return the lines to print. Counts that exist are not made again.
+    """Measure networks in a job of its own, and return the lines to print. Existing counts are kept.
 
     Parameters
     ----------
     config : RobustnessConfig
     run_ids : sequence of str
-        Dense, pruned or quantised runs; all finished ones of the experiment if it is empty.
+        Dense, pruned or quantised runs; if empty, all such finished runs of the experiment.
     options : mapping of str
         The options as typed, for the job's params.
 
@@ -141,7 +141,7 @@ def _how_found(count: int, number_reused: int) -> str:
 
 
 def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> list[Run]:
-    """Return the runs to measure, those of a data set beside each other."""
+    """Return the runs to measure, sorted by data set."""
     runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(KINDS)
     for run in runs:
         check_finished(run, KINDS)
@@ -181,7 +181,7 @@ def _corrupted_images(run: Run, config: RobustnessConfig) -> list[ConditionImage
     files = [corruptions.cached_file(sample, *condition, config.data_dir) for condition in conditions]
     if missing := sum(not file.is_file() for file in files):
         log.warning(
-            "%s images are corrupted once in %s ways, into %s; delete it when you are done",
+            "%s images are corrupted in %s ways and kept in %s; delete that folder when you are done",
             f"{len(indices):,}",
             missing,
             files[0].parent,
@@ -218,7 +218,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
 
 
 def _image_size(run: Run) -> int | None:
-    """Return the height and width of a run's images; None where they differ or no param says them."""
+    """Return the side of a run's square images; None if they are not square or no param gives their shape."""
     if schema.IMAGE_SHAPE not in run.data.params:
         return None
     _, height, width = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], f"run {run.info.run_id}")
@@ -226,16 +226,16 @@ def _image_size(run: Run) -> int | None:
 
 
 def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[ConditionImages]:
-    """Return the images of a folder, as the networks of a run's data set take them."""
+    """Return the images of a folder, in the shape that the networks of a run's data set take."""
     assert config.folder
     if schema.IMAGE_SHAPE not in run.data.params:
         raise StudyError(f"run {run.info.run_id} has no param {schema.IMAGE_SHAPE}", option=folders.OPTION)
     size = _image_size(run)
     if size is None:
-        raise StudyError(f"run {run.info.run_id} has images of unequal height and width", option=folders.OPTION)
+        raise StudyError(f"run {run.info.run_id} has images that are not square", option=folders.OPTION)
     name = datasets.dataset_name(str(config.folder))
     if name in (counts.CLEAN, counts.ALL, *CORRUPTIONS):
-        raise StudyError(f"{config.folder}: {name} stands for corruptions in tables: rename it", option=folders.OPTION)
+        raise StudyError(f"{config.folder}: {name} is the name of a corruption: rename it", option=folders.OPTION)
     images, labels = folders.read_labelled(
         config.folder,
         _network(store, run, config).classes,
@@ -251,7 +251,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Con
 
 
 def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Return images with one channel or three; coloured ones become grey as Pillow makes them."""
+    """Return images with one or three channels; Pillow converts coloured images to grey."""
     count, there, height, width = images.shape
     if there < channels:
         return np.broadcast_to(images, (count, channels, height, width))
@@ -265,7 +265,7 @@ def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _read_counts(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[ConditionImages]) -> pd.DataFrame:
-    """Return the counts that a run has and that stay beside those of the tests."""
+    """Return a run's stored counts, without those that the new tests replace."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
         return counts.TABLE.nothing().drop(columns="run_id")
@@ -301,8 +301,8 @@ def _measured(
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
             wanted = {network.run_id: _missing(earlier_counts[network.run_id], tests) for network in networks}
-            # They are made before any network computes. What is made and kept between two networks may lie in the midst
-            # of the megabytes that activations have left, which malloc then cannot give to larger ones: memory grows.
+            # Allocated before any network computes. Otherwise memory grows: what is allocated between two networks may
+            # lie in the middle of memory that activations have freed, which malloc then cannot reuse for larger ones.
             right = {
                 network.run_id: np.empty((len(wanted[network.run_id]), 2, len(network.classes)), np.int64)
                 for network in networks
@@ -323,7 +323,7 @@ def _measured(
 def _sent(
     store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[ConditionImages]
 ) -> pd.DataFrame:
-    """Send the counts of a run beside those that it has by now, and return all of them."""
+    """Add new counts to those that a run has by now, send them, and return all of them."""
     # Another process may have sent counts of other corruptions since this one began.
     with store.making(run_id), scratch.folder() as folder:
         there = _read_counts(store, store.get(run_id), config, tests)
@@ -336,7 +336,7 @@ def _sent(
 
 
 def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -> np.ndarray:
-    """Return how many images of each class a network has right, and how many among its first five: [2, classes]."""
+    """Count each class's images that a network predicts right, and right among its five most probable: [2, classes]."""
     logits = network.logits(pixels)
     top = most_probable(logits, TOP).numpy()
     right = top == test.labels[:, None]
@@ -345,7 +345,7 @@ def _counts(network: NetworkLogits, test: ConditionImages, pixels: np.ndarray) -
 
 
 def _rows(classes: tuple[str, ...], test: ConditionImages, right: np.ndarray) -> pd.DataFrame:
-    """Return a row for each class that has images: how many of them a network has right."""
+    """Return a row for each class that has images, with the number that a network predicts right."""
     support = np.bincount(test.labels, minlength=len(classes))
     there = support > 0
     return pd.DataFrame(
@@ -378,7 +378,7 @@ def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> NetworkL
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
-        scores = torch.empty(len(images), len(classifier.classes))  # no batch leaves anything among its activations
+        scores = torch.empty(len(images), len(classifier.classes))  # so no batch allocates among its activations
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
                 part = np.array(images[start : start + BATCH_SIZE])
@@ -402,7 +402,7 @@ def _quantized(store: Store, run: Run, config: RobustnessConfig) -> NetworkLogit
 
 
 def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the accuracies of all networks of the same making as text, those of severities averaged."""
+    """Return a text table of accuracies, averaged over severities and over networks made in the same way."""
     named = {run.info.run_id: _making(run) for run in runs}
     rows = pd.concat([table.assign(network=named[run_id], run_id=run_id) for run_id, table in tables.items()])
     keys = ["network", "run_id", "corruption", "severity"]
@@ -429,6 +429,6 @@ def _mean_and_worst(accuracies: pd.Series) -> list[str]:
 
 
 def _making(run: Run) -> str:
-    """Return how a network was made, without its seed: what the name of its run says."""
+    """Return how a network was made: the name of its run without the seed."""
     seed = run.data.params.get(schema.SEED, "")
     return (run.info.run_name or "").replace(f" s{seed} ", " ", 1)

@@ -1,4 +1,4 @@
-"""Finished runs, and the loading of one so that another step can start from it."""
+"""Find finished runs, and load one so that another step can start from it."""
 
 import copy
 import logging
@@ -58,7 +58,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class DenseRun:
-    """The dense run at the root of a chain of runs, which every later run is compared with.
+    """The dense run at the root of a chain of runs, with which every later run is compared.
 
     Parameters
     ----------
@@ -76,18 +76,18 @@ class DenseRun:
 
 @dataclass(frozen=True)
 class LoadedRun(FinishedRun):
-    """A finished run whose model is in memory: what a step needs to start from it.
+    """A finished run with its model in memory, so that a step can start from it.
 
     Parameters
     ----------
     model : nn.Module, on the context's device
         Steps copy it and never change it.
     normalization : Normalization
-        The one that the model was trained with.
+        The normalisation with which the model was trained.
     masks : dict of state-dict names to bool Tensors
         False where a weight is pruned already; empty for a dense run.
     gradient : dict of state-dict names to Tensors, optional
-        Gradient of the data loss over the whole training set in eval mode, where the run has stored it.
+        Gradient of the data loss over the whole training set in eval mode, if the run has stored it.
     iteration : int
         Number of prunings since the dense run, this run's included.
     dense : DenseRun
@@ -117,13 +117,13 @@ def find_or_make(
     make: Make[RunPlan, Parent, Result],
     announce: Callable[[], None] | None = None,
 ) -> Result:
-    """Find the newest finished run of a plan that can be used, or make it. No other process makes it meanwhile.
+    """Find the newest usable run of a plan, or make it under a lock, so that no other process makes it meanwhile.
 
     Parameters
     ----------
     plan : Plan
     context : JobContext
-    parent : LoadedRun or what else the step starts from
+    parent : LoadedRun, or another object that the step starts from
     read : function
         Reads a run that exists, and raises the errors of `find`.
     make : function
@@ -140,15 +140,15 @@ def find_or_make(
 
 
 def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> Result | None:
-    """Find the newest finished run of a plan that can be used; none where the plan forces a new one.
+    """Find the newest usable run of a plan; return None if there is none or the plan forces a new run.
 
     Parameters
     ----------
     plan : Plan
     context : JobContext
     read : function
-        Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried. An
-        OtherNetworkError is raised, since what is made instead would have the same hash as runs of another network.
+        Reads an existing run. It raises a StudyError if the run cannot be used; the error is shown, and the next run
+        is tried. An OtherNetworkError is passed on, because a new run would have the same hash as the old network's.
     """
     for run in [] if plan.force else context.store.find(plan.hash):
         if not _descends(run, plan.lineage):
@@ -163,19 +163,19 @@ def find(plan: RunPlan, context: JobContext, *, read: Read[RunPlan, Result]) -> 
 
 
 def _descends(run: Run, lineage: Mapping[str, str]) -> bool:
-    """Return whether a run starts from the runs that a plan names; the parent of an early run is its dense run."""
+    """Return whether a run starts from the runs that a plan names; its parent defaults to its dense run."""
     starts_from = {schema.PARENT_RUN_ID: run.data.tags.get(schema.DENSE_RUN_ID)} | run.data.tags
     return all(starts_from.get(name) == run_id for name, run_id in lineage.items())
 
 
 def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
-    """Return the tag of a job that names the runs that it found; no tag where all were made."""
+    """Return the tag of a job that names the runs it found; no tag if it made all runs."""
     run_ids = [run.run_id for run in results if run.is_reused]
     return {schema.FOUND_RUN_ID: ",".join(run_ids)} if run_ids else {}
 
 
 def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
-    """Return a pruned or quantised run that was found, without loading it.
+    """Check a pruned or quantised run that was found, and return it without loading its network.
 
     Parameters
     ----------
@@ -198,14 +198,14 @@ def finished(run: Run, plan: Plan, context: JobContext) -> FinishedRun:
 
 
 def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun:
-    """Load a dense or pruned run as the parent of another step. Nothing that is given is changed.
+    """Load a dense or pruned run as the parent of another step. No argument is changed.
 
     Parameters
     ----------
     store : Store
     run : mlflow.entities.Run
     plan : TrainPlan
-        Of the same data set, model and seed.
+        A plan with the same data set, model and seed.
     context : Context
 
     Raises
@@ -213,7 +213,7 @@ def load(store: Store, run: Run, plan: TrainPlan, context: Context) -> LoadedRun
     StudyError
         If an artifact is missing, does not load, or does not fit the model or the data.
     OtherNetworkError
-        If the network predicts something else than the run has stored.
+        If the network's predictions differ from those that the run has stored.
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
@@ -263,7 +263,7 @@ def val_predictions(store: Store, run_id: str, context: Context) -> Predictions:
 
 
 def is_at_chance(metrics: Mapping[str, float], data: Dataset) -> bool:
-    """Return whether a network guesses, given the metrics of its run."""
+    """Return whether a network is at chance, given the metrics of its run."""
     recall = [metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     support = np.bincount(data.test_labels, minlength=len(data.classes))
     return bool(at_chance(recall, metrics[schema.TEST_ACCURACY], support))
@@ -321,7 +321,7 @@ def _model(store: Store, run_id: str, context: Context) -> tuple[nn.Module, Norm
 
 
 def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
-    """Read the gradient of every parameter; None if it holds a NaN or infinite number and has to be computed anew."""
+    """Read the gradient of every parameter, or return None, with a warning, if it has a NaN or infinite number."""
     where = f"run {run_id}: {schema.GRADIENT}"
     parameters = dict(model.named_parameters())
     with store.artifact(run_id, schema.GRADIENT) as path:
@@ -335,9 +335,9 @@ def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] 
 
 
 def _masks(store: Store, run: Run, model: nn.Module) -> Masks:
-    """Read the masks of a pruned run: those of all prunable weights, with or without the output layer's.
+    """Read the masks of a pruned run for all prunable weights; the output layer's are included if it was pruned.
 
-    Where filters were pruned, it also has masks of biases and BatchNorm parameters.
+    If filters were pruned, masks of biases and BatchNorm parameters are included too.
     """
     run_id, has_filters = run.info.run_id, own_unit(run.data.params.get(schema.PRUNER, "")) == "filter"
     where = f"run {run_id}: {schema.MASK}"
@@ -370,7 +370,7 @@ def _dense_run(store: Store, run: Run, context: Context) -> DenseRun:
     logged = run.data.metrics.get(schema.TEST_ACCURACY, np.nan)
     if not abs(test.accuracy - logged) < SAME_ACCURACY:
         raise StudyError(
-            f"dense run {run.info.run_id}: {schema.PREDICTIONS} has the accuracy {test.accuracy:g}, and the metric "
+            f"dense run {run.info.run_id}: {schema.PREDICTIONS} has the accuracy {test.accuracy:g}, but the metric "
             f"{schema.TEST_ACCURACY} is {logged:g}"
         )
     return DenseRun(run.info.run_id, dict(run.data.params), test, val)

@@ -1,4 +1,4 @@
-"""Which weights a plan keeps: its pruner's scores become masks."""
+"""Select the weights that a plan keeps: turn its pruner's scores into masks."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from pruning_study.steps.context import Context
 from pruning_study.steps.plan import PrunePlan
 from pruning_study.training import gradients
 
-# Images whose feature maps are scored, and how many at a time: five batches of the code of Sui et al. (2021).
+# Number of images whose feature maps are scored, and batch size: five batches, as in the code of Sui et al. (2021).
 MAP_IMAGES, _BATCH = 640, 128
 
 
@@ -42,11 +42,11 @@ def select(
     plan : PrunePlan
     context : Context
     model : nn.Module
-        The model at whose weights the gradient is taken.
+        The model for whose weights the gradient is computed.
     theta : mapping of state-dict names to Tensors
         The prunable weights that are scored.
     kept_weights : int, or sequence of int
-        Number of weights to keep, in all layers together or of each layer.
+        Number of weights to keep, in total or in each layer.
     candidates : dict of state-dict names to bool Tensors, optional
         The weights to choose from; all by default.
     gradient : mapping of state-dict names to Tensors, optional
@@ -78,7 +78,7 @@ def select(
         of_layers["penalty_grad"] = {name: training.penalty_gradient(tensor) for name, tensor in theta.items()}
     if "class_grads" in pruner.needs:
         of_layers["class_grads"] = _class_gradients(context, model, theta)
-    # Seeded, since a score of the user's own may draw from torch's global generator.
+    # Seeded, because a user's score function may draw from torch's global generator.
     with seeded(seed, "scores", next(iter(theta.values())).device):
         scores = [
             _score(pruner, name, theta[name], shared | {need: tensors[name] for need, tensors in of_layers.items()})
@@ -90,12 +90,12 @@ def select(
 
 
 def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Tensor]) -> tuple[Masks, Exchange]:
-    """Return the random masks with which a network begins that is sparse from the start, and how they change.
+    """Return random masks for training that is sparse from the start, and the exchange that changes them.
 
     Parameters
     ----------
     plan : PrunePlan
-        With the scope `layer` every layer keeps the same share, and otherwise as many as `layer_numbers` says.
+        With the scope `layer`, every layer keeps the same share; otherwise `layer_numbers` sets the numbers.
     context : Context
     theta : mapping of state-dict names to Tensors
         The prunable weights.
@@ -106,7 +106,7 @@ def sparse_from_start(plan: PrunePlan, context: Context, theta: Mapping[str, Ten
     of_layers = numbers([weights.shape for weights in theta.values()], kept_numbers[0])
 
     def gradient(model: nn.Module, batch: int) -> dict[str, Tensor]:
-        """Return the gradient of the loss on random training images, a batch of them, as in evaluation."""
+        """Return the gradient of the loss on a random batch of training images, in eval mode."""
         order = torch.randperm(len(context.train), generator=generator(seed, f"growth {batch}"))
         images = Examples(*context.train.batch(order[:size].to(context.train.labels.device)))
         return context.engine.gradient(model, images)
@@ -125,14 +125,14 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
     plan : PrunePlan
     context : Context
     model : nn.Module
-        The model whose feature maps are scored, if the pruner scores these.
+        The model whose feature maps are scored, if the pruner scores feature maps.
     theta : mapping of state-dict names to Tensors
         Its prunable weights.
 
     Returns
     -------
     dict of state-dict names to bool Tensors, True where kept
-        Biases and BatchNorm parameters of filters are among them.
+        It also has masks of the filters' biases and BatchNorm parameters.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def select_filters(plan: PrunePlan, context: Context, model: nn.Module, theta: M
 
 
 def _map_scores(pruner: Pruner, removable: Filters, seed: int, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-    """Return each filter's score of its feature maps, averaged over random training images that are not augmented."""
+    """Score each filter by its feature maps, averaged over random training images without augmentation."""
     model = copy.deepcopy(model).eval()
     order = torch.randperm(len(train), generator=generator(seed, "feature maps"))
     batches = order[:MAP_IMAGES].to(train.labels.device).split(_BATCH)
@@ -169,7 +169,7 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
     subject = f"{pruner.name} on {name}"
     try:
         with torch.no_grad():
-            score = pruner.score(theta=theta.clone(), **arguments)  # cloned, since a user's score may work in place
+            score = pruner.score(theta=theta.clone(), **arguments)  # a user's function may work in place
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StudyError(f"{subject} fails: {reason}", option=OPTION) from error
@@ -210,7 +210,7 @@ def _objective_gradient(
 
 
 def _class_gradients(context: Context, model: nn.Module, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the gradients of the classes' mean cross-entropies over their training images, (classes, *shape)."""
+    """Return, for each class, the gradient of its training images' mean cross-entropy: (classes, *shape)."""
     train = context.train
     of_classes = [
         context.engine.gradient(model, Examples(*train.batch((train.labels == label).nonzero().flatten())))

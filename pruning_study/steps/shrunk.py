@@ -1,4 +1,4 @@
-"""Pruned networks without the channels that no layer reads: their size, and the time that they take."""
+"""Remove the channels that no layer reads from pruned networks, and measure sizes and latencies."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -25,17 +25,17 @@ from pruning_study.tracking.store import Store
 OPTION = "shrink"
 COMPARED = 32  # test images for which the smaller network is compared with the whole one
 _READING = (
-    "MACs: products of a weight and an input. Times: PyTorch on one thread. Zeroed channels: input channels of layers\n"
-    "whose weights are all 0."
+    "MACs: multiplications of a weight and an input. Times: PyTorch on one thread. Zeroed channels: input channels of\n"
+    "layers whose weights are all 0."
 )
 _WHY_LEFT = (
-    "A zeroed channel stays where other layers read it, as beside a shortcut; where a linear layer reads other pixels\n"
-    "of it; and in the images."
+    "A zeroed channel stays if other layers read it, as beside a shortcut; if a linear layer reads other pixels of\n"
+    "it; and if it is a channel of the images."
 )
 
 
 class Shrinking(NamedTuple):
-    """The network of a run, the smaller one, and of how many input channels all weights are 0; how many are left."""
+    """The network of a run, the smaller one, the number of zeroed input channels, and how many of these are left."""
 
     whole: checkpoints.Classifier
     smaller: checkpoints.Classifier
@@ -44,7 +44,7 @@ class Shrinking(NamedTuple):
 
 
 def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None:
-    """Check that the package that shrinks networks is there, if `--shrink` is given.
+    """Check that the package that shrinks networks is installed, if `--shrink` is given.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def check_installed(options: PruneConfig | IterateConfig | ExportConfig) -> None
 
 
 def check_package(*, option: str | None = None) -> None:
-    """Check that the package that shrinks networks is there, with the error of `check_installed`."""
+    """Check that the package that shrinks networks is installed; raise the error of `check_installed` otherwise."""
     extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=option)
 
 
 def check_followed(options: PruneConfig | IterateConfig, context: Context) -> None:
-    """Check before training that the layers of the network can be followed, if `--shrink` is given.
+    """Check before training that the network's layers can be traced, if `--shrink` is given.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def check_followed(options: PruneConfig | IterateConfig, context: Context) -> No
 
 
 def follow(context: Context) -> None:
-    """Check that the layers of a network can be followed, so that pruned networks can be made smaller.
+    """Check that a network's layers can be traced, so that pruned networks can be made smaller.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def shrunk(store: Store, name: str, context: Context, run: Run) -> Shrinking:
     Raises
     ------
     StudyError
-        If the network's layers cannot be followed, or if the smaller one gives other logits.
+        If the network's layers cannot be traced, or if the smaller network gives other logits.
     """
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         classifier = checkpoints.classifier(path, run.info.run_id, name)
@@ -147,7 +147,7 @@ def log_sizes(
 
 
 def size_lines(sizes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the table to print of what `log_sizes` measured, by the names to show; no line if that is nothing."""
+    """Return the lines of a table of what `log_sizes` measured, by row name; no line if nothing was measured."""
     if not sizes:
         return []
     first = next(iter(sizes.values()))

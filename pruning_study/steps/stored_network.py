@@ -1,4 +1,4 @@
-"""Check that the network of a run that was found still predicts what the run has stored."""
+"""Check that the network of a found run still gives the predictions stored with the run."""
 
 import math
 
@@ -12,21 +12,21 @@ from pruning_study.steps.context import Context
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import Predictions, predict
 
-COMPARED = 256  # test images at most, spread evenly over all
-# Share of the images whose prediction may be another one. Engines and devices round differently, which matters where
-# two classes are almost tied. Logits of LeNet5 that were moved by 1e-3 of their size, as far as a GPU's TF32 rounds,
-# changed 0.2 % of the predictions; those moved by 1e-2 changed 1.8 %.
+COMPARED = 256  # most test images to compare, spread evenly over all
+# Largest share of images whose prediction may differ. Engines and devices round differently, which matters if two
+# classes are almost tied. Changing the logits of LeNet5 by 1e-3 of their size, the rounding error of a GPU's TF32,
+# changed 0.2 % of the predictions; changing them by 1e-2 changed 1.8 %.
 ALMOST_TIED = 0.02
 
 
 class OtherNetworkError(StudyError):
-    """A run's weights make another network here than they made when the run was stored."""
+    """With a run's weights, the current code gives other predictions than the run has stored."""
 
 
 def check_predictions(
     run_id: str, name: str, model: nn.Module, context: Context, stored_predictions: Predictions
 ) -> None:
-    """Check that a run's model predicts some test images as the run has stored it.
+    """Check that a run's model gives the stored predictions for a sample of test images.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def check_predictions(
     name : str
         The model's name.
     model : nn.Module, on the context's device
-        The code of now with the weights of the run.
+        The model of the current code, with the weights of the run.
     context : Context
-        With the run's data, and the normalisation that the model was trained with.
+        Context with the run's data, and the normalisation with which the model was trained.
     stored_predictions : Predictions
         The run's predictions for all test images.
 
@@ -54,7 +54,7 @@ def check_predictions(
     differing = int((predictions.predicted != stored_predictions.predicted[sample]).sum())
     if differing > math.ceil(ALMOST_TIED * len(sample)):
         raise OtherNetworkError(
-            f"run {run_id}: {name} with the weights of {schema.CHECKPOINT} predicts {differing} of "
-            f"{len(sample)} test images otherwise than {schema.PREDICTIONS}, so the model's code, a library or a file "
-            "of the run has changed: undo that, or train anew with --force and without --dense-run-id"
+            f"run {run_id}: {name} with the weights of {schema.CHECKPOINT} differs from {schema.PREDICTIONS} on "
+            f"{differing} of {len(sample)} test images, so the model's code, a library or a file of the run has "
+            "changed: undo the change, or train anew with --force and without --dense-run-id"
         )

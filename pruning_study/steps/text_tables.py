@@ -10,22 +10,22 @@ from analysis.common.printable import printable
 from analysis.common.terminal import COLUMNS
 
 GAP = "  "
-LONGEST_NAME, LONGEST_CELL = 34, 26  # columns of a terminal; what is longer is broken into lines
+LONGEST_NAME, LONGEST_CELL = 34, 26  # columns of a terminal; longer cells are broken into lines
 
 
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = (), *, names: int = 1
 ) -> str:
-    """Return rows under a header and above totals as text that fits a terminal.
+    """Return a table with a header, rows and totals as text that fits a terminal.
 
-    A table that is too wide is folded: the columns that do not fit follow below it, beside the names again.
+    If a table is too wide, the columns that do not fit follow in a further table below, with the names repeated.
 
     Parameters
     ----------
     header : sequence of str
     rows, totals : sequences of sequences of str, as long as `header`
     names : int
-        Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
+        Number of columns on the left that hold words; the other columns hold numbers and are right-aligned.
     """
     columns = [
         _column(title, [row[place] for row in rows], [row[place] for row in totals], is_name=place < names)
@@ -36,7 +36,7 @@ def text_table(
 
 
 class _Column(NamedTuple):
-    """Cells, each in lines, and how wide the widest is."""
+    """The cells of a column, each a list of lines, and the width of the widest."""
 
     title: list[str]
     rows: list[list[str]]
@@ -46,7 +46,7 @@ class _Column(NamedTuple):
 
 
 def _column(title: str, rows: Sequence[str], totals: Sequence[str], *, is_name: bool) -> _Column:
-    """Break cells that are too wide, and the title where it is wider than they are."""
+    """Break cells that are too wide into lines, and the title if it is wider than the cells."""
     longest = LONGEST_NAME if is_name else LONGEST_CELL
     row_cells, total_cells = ([_broken(cell, longest) for cell in cells] for cells in (rows, totals))
     widest = _widest([*row_cells, *total_cells])
@@ -55,7 +55,7 @@ def _column(title: str, rows: Sequence[str], totals: Sequence[str], *, is_name: 
 
 
 def _broken(text: str, longest: int) -> list[str]:
-    """Break a text between words into lines that are no wider than `longest`, and a word only if it has to be."""
+    """Break a text into lines no wider than `longest`, within a word only if the word is too long."""
     text = printable(text)
     columns_of_a_letter = wcswidth(text) / max(len(text), 1)
     return textwrap.wrap(text, max(int(longest / max(columns_of_a_letter, 1)), 1), break_on_hyphens=False) or [""]
@@ -70,7 +70,7 @@ def _width(columns: Sequence[_Column]) -> int:
 
 
 def _parts(columns: Sequence[_Column], used: int) -> Iterator[list[_Column]]:
-    """Yield as many columns at a time as fit beside those that are used, and one at least."""
+    """Yield groups of columns that fit beside `used` terminal columns, at least one column each."""
     part: list[_Column] = []
     for column in columns:
         if part and used + len(GAP) + _width([*part, column]) > COLUMNS:
@@ -93,7 +93,7 @@ def _lines(columns: Sequence[_Column]) -> Iterator[str]:
 
 
 def _row(cells: Sequence[list[str]], columns: Sequence[_Column], *, at_end: bool = False) -> Iterator[str]:
-    """Yield the lines of a row; a cell that has fewer lines begins with the first, or ends with the last."""
+    """Yield the lines of a row; shorter cells are filled with blank lines below, or above if `at_end`."""
     height = max(map(len, cells))
     blank = [[""] * (height - len(cell)) for cell in cells]
     filled = [[*more, *cell] if at_end else [*cell, *more] for cell, more in zip(cells, blank, strict=True)]

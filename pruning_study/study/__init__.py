@@ -1,1 +1,1 @@
-"""Studies: a grid of runs, made by workers that share the steps among them."""
+"""Studies: grids of runs, whose steps are distributed over several workers."""

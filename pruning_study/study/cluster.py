@@ -1,4 +1,4 @@
-"""Processes of a Ray cluster, with the same methods as `processes.Processes`."""
+"""Worker processes on a Ray cluster, with the same methods as `processes.Processes`."""
 
 import logging
 import os
@@ -18,13 +18,13 @@ from analysis.common.errors import StudyError, first_line
 from analysis.common.masking import without_password
 from pruning_study.study.processes import Died
 
-# How often a step is tried again after its machine was lost.
+# Number of times that a step is retried after its machine was lost.
 RETRIES = 5
 PROBE_SECONDS = 5
 
 
 class StoredArray:
-    """An array in the cluster's object store, which copies it to a node once, for all processes there.
+    """An array in the cluster's object store, which copies it to each node once, for all processes there.
 
     Parameters
     ----------
@@ -41,20 +41,20 @@ class StoredArray:
 
 
 def connect(tracking_uri: str, *, gpus: float) -> None:
-    """Connect to the cluster that is running: that of $RAY_ADDRESS, or this machine's.
+    """Connect to a running cluster: the one at $RAY_ADDRESS, or this machine's.
 
     Parameters
     ----------
     tracking_uri : str
-        Where the runs go.
+        Store that the runs are written to.
     gpus : float
-        GPUs, or share of one, for each step.
+        Number of GPUs for each step, or share of one.
 
     Raises
     ------
     StudyError
-        If no cluster answers, if no machine has the cores and GPUs of a step, or if several machines would write to a
-        file that lies on one of them.
+        If no cluster answers, if no machine has a core and the GPUs for a step, or if several machines would write to a
+        store that is a file.
     """
     _probe(os.environ.get("RAY_ADDRESS"))
     try:
@@ -69,14 +69,14 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
     if len(machines) > 1 and not tracking_uri.startswith("http"):
         ray.shutdown()
         raise StudyError(
-            f"{without_password(tracking_uri)} is a file or a database, and the cluster has {len(machines)} machines: "
+            f"{without_password(tracking_uri)} is a file or a database, but the cluster has {len(machines)} machines: "
             "start `mlflow server` and set MLFLOW_TRACKING_URI=http://...",
             option="executor",
         )
 
 
 def _probe(address: str | None) -> None:
-    """Check that the address accepts connections; Ray would retry for minutes."""
+    """Check that the address accepts connections, because Ray would retry for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         try:
@@ -96,20 +96,20 @@ def _no_cluster(reason: str) -> StudyError:
 class Cluster:
     """The connected cluster, as a context manager. Leaving the `with` block interrupts running tasks.
 
-    Its processes get this one's `MLFLOW_*` variables.
+    This process's `MLFLOW_*` variables are passed to the cluster's processes.
 
     Parameters
     ----------
     do : callable
-        Does a task in a process of the cluster, and returns its result; picklable, and each process has a copy of
-        its own.
+        Does a task in a process of the cluster, and returns its result. It is pickled, so each process has its own
+        copy.
     gpus : float
-        Share of a GPU that a task takes; with 0 it takes one CPU core alone.
+        Share of a GPU that a task uses beside one CPU core; 0 for none.
     """
 
     def __init__(self, do: Callable[[Any], Any], *, gpus: float) -> None:
         self._gpus = gpus
-        # Not in Ray's runtime environment, which Ray writes to its log with the passwords in it.
+        # Not in Ray's runtime environment, which Ray writes to its log, passwords included.
         variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
         self._do: list[ray.ObjectRef] = [ray.put(variables), ray.put(do)]
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
@@ -125,7 +125,7 @@ class Cluster:
         ray.shutdown()
 
     def idle(self) -> list[int]:
-        """Return the numbers of the free slots: tasks that the cluster could run now beside the running ones."""
+        """Return the numbers of the free slots, one for each further task that the cluster could run now."""
         busy = {number for number, _ in self._running.values()}
         resources = ray.cluster_resources()
         count = resources.get("CPU", 0)
@@ -134,7 +134,7 @@ class Cluster:
         return [number for number in range(int(count)) if number not in busy]
 
     def give(self, number: int, task: Any) -> None:
-        """Run a task on the cluster; it is tried again elsewhere if its node is lost."""
+        """Run a task on the cluster; if its node is lost, the task is retried elsewhere."""
         self._running[self._task.remote(self._do, task)] = (number, task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
@@ -153,9 +153,9 @@ class Cluster:
 
 @cache
 def _local_worker(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
-    """Return this process's copy of the worker, which keeps models from one task to the next."""
+    """Return this process's copy of the worker, which keeps models in memory between tasks."""
     os.environ.update(ray.get(variables))
-    masked_output.install()  # Ray keeps the lines of its processes in files, and shows them
+    masked_output.install()  # Ray logs what its processes print
     return ray.get(do)
 
 

@@ -1,4 +1,4 @@
-"""Dry run of a study: its grid, which of its runs exist, and how long the others take."""
+"""Dry run of a study: its grid, the runs that exist, and the estimated time of the others."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from pruning_study.study.processes import worker_count
 from pruning_study.tracking import connect
 from pruning_study.tracking.store import Store
 
-MOST_RUNS = 1000  # newest runs whose time is read
+MOST_RUNS = 1000  # the times are read from this number of newest runs
 
 
 def show(file: Path, config: StudyConfig) -> str:
-    """Return a study's grid as a table, and make nothing.
+    """Return a study's grid as a table, without making any run.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def show(file: Path, config: StudyConfig) -> str:
 
 
 def _pace(store: Store) -> Pace:
-    """Return how long the newest finished runs of an experiment took, by the settings that they had."""
+    """Return the times of an experiment's newest finished runs, by their settings."""
     pace = Pace()
     for run in store.newest_finished((schema.DENSE, schema.PRUNED), MOST_RUNS):
         if schema.DURATION in run.data.metrics:

@@ -1,4 +1,4 @@
-"""Read the file of a study: a grid of pruned runs, and a list of everything that is wrong in the file."""
+"""Read the file of a study as a grid of pruned runs, and collect every fault in the file."""
 
 import math
 import re
@@ -28,22 +28,22 @@ from pruning_study.study.planned import planned_primaries
 
 
 def _lists(command: str) -> dict[str, str]:
-    """Return the keys of a command's grid that list values, and the option of each. The seeds change the soonest."""
+    """Return the keys of a command's grid that list values, each with its option; seeds come last and vary fastest."""
     records = [record for record in of_command(command).values() if record.grid not in (None, OVERRIDES_KEY, *_SINGLE)]
     return {str(record.grid): record.name for record in sorted(records, key=lambda record: record.name == schema.SEED)}
 
 
 # Keys of a grid of `iterate` that have a single value
 _SINGLE = ("iterations", "keep")
-# Keys of a grid of `prune` and of one of `iterate`, and the option whose values each key lists
+# Keys of a grid of `prune` and of a grid of `iterate`, each with the option whose values it lists
 LISTS, LISTS_OF_ITERATE = _lists("prune"), _lists("iterate")
-# A grid with one of these keys is one of `iterate`.
+# A grid with any of these keys is a grid of `iterate`.
 ITERATING = (*(key for key in LISTS_OF_ITERATE if key not in LISTS), *_SINGLE)
 GRID_KEYS = (*LISTS, *ITERATING, OVERRIDES_KEY)
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 # Options that have no meaning for a grid
 NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
-# Options that were overrides before they had lists, and still are
+# Options that have lists now but are still accepted as overrides, as in earlier versions
 _FORMER_OVERRIDES = {schema.PRECISION}
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
@@ -54,7 +54,7 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options without a meaning for a pruner that prunes nothing. Its runs log whether the output layer may be pruned.
+# Options that a pruner that prunes nothing ignores. `prune_output_layer` is kept, because its runs log it.
 PRUNING_OPTIONS = {"ratio", "sparsity"} | {
     record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
 }
@@ -69,14 +69,14 @@ class GridCell:
     config : PruneConfig or IterateConfig
         The options of the run, with one ratio, or of the chain.
     keys : mapping of str
-        The place in the file of each option's value, such as `grids[1].ratios[2]` for `ratio`.
+        The key in the file that gives each option's value, such as `grids[1].ratios[2]` for `ratio`.
     """
 
     config: Config
     keys: Mapping[str, str]
 
     def place(self, error: StudyError) -> str:
-        """Return an error's message with the key of the file whose value is at fault."""
+        """Return an error's message, preceded by the key of the faulty value in the file."""
         key = self.keys.get(error.option or "")
         return f"{key}: {error}" if key else str(error)
 
@@ -95,9 +95,9 @@ class Grid:
     cells : tuple of GridCell
         The runs whose options are all valid.
     primaries : tuple of Primary
-        The comparisons that the study is made for.
+        The study's primary comparisons.
     faults : tuple of str
-        One line for each thing that is wrong in the file.
+        One line for each fault of the file.
     """
 
     path: Path
@@ -108,7 +108,7 @@ class Grid:
     faults: tuple[str, ...]
 
     def check(self, more: Sequence[str] = ()) -> None:
-        """Raise one StudyError for all faults of the file, and for `more` that were found later."""
+        """Raise one StudyError for all faults of the file, and for the faults `more` that were found later."""
         faults = list(dict.fromkeys([*self.faults, *more]))
         if faults:
             first, *more_faults = faults if len(faults) == 1 else [f"{len(faults):,} things are wrong", *faults]
@@ -116,11 +116,11 @@ class Grid:
             raise StudyError(f"{self.path}: {first}", *more_faults[:MOST_LISTED], *note, option="FILE")
 
 
-STUDIES = Path(__file__).parents[1] / "studies"  # those that come with the package
+STUDIES = Path(__file__).parents[1] / "studies"  # the studies included in the package
 
 
 def located(file: Path) -> Path:
-    """Return a study's file as it is named; or, if there is no such file, the one of this name that comes along."""
+    """Return a study's file as named, or, if it does not exist, the package's study of that name."""
     own = STUDIES / f"{file.name.removesuffix('.yaml')}.yaml"
     return own if file.parent in (Path(), Path("studies")) and own.is_file() and not file.exists() else file
 
@@ -128,14 +128,14 @@ def located(file: Path) -> Path:
 def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `experiment`, those of `LISTS`, which list values of an option (`seeds` may be a range
-    such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists' values.
-    A key that is left out has `prune`'s default. A detail of a mitigation counts only where the mitigation is not
-    `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation and
-    mitigations, a grid is one of `iterate`, whose defaults it has: each combination is a chain of runs. The key `grids`
-    lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`,
-    ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
-    mitigations. The key `primary` lists the comparisons that the study is made for (`planned.planned_primaries`).
+    The keys are `name`, `experiment`, the keys of `LISTS`, each of which lists values of an option (`seeds` may be a
+    range such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists'
+    values. If a key is left out, `prune`'s default is used. A detail of a mitigation counts only if the mitigation is
+    not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation
+    and mitigations, a grid is a grid of `iterate` with that command's defaults, and each combination is a chain of
+    runs. The key `grids` lists several grids; the keys beside it are their defaults. A pruner that prunes nothing, such
+    as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
+    mitigations. The key `primary` lists the primary comparisons (`planned.planned_primaries`).
 
     Parameters
     ----------
@@ -146,8 +146,8 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
     Raises
     ------
     StudyError
-        If the file cannot be read, or is not YAML of keys and values. Faults in its keys and values are gathered in
-        the grid's `faults`.
+        If the file cannot be read, or is not a YAML mapping. Faults in its keys and values are collected in the grid's
+        `faults` instead.
     """
     content = _content(path)
     _check_sizes(path, content)
@@ -165,16 +165,16 @@ def read(path: Path, options: Mapping[str, Any] | None = None) -> Grid:
 
 
 def _name(content: dict[Any, Any], key: str, default: str, faults: list[str]) -> str:
-    """Take a name out of a file's content; a faulty one is the default."""
+    """Remove a name from a file's content and return it, or the default if it is faulty."""
     name = content.pop(key, default)
-    if fault := fault_of_name(name) if isinstance(name, str) else "is not a text":
+    if fault := fault_of_name(name) if isinstance(name, str) else "is not a string":
         faults.append(f"{key}: {shortened(name)} {fault}")
         return default
     return name
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML's plain values. A key that is given twice is an error, and so is a number in disguise."""
+    """Reads plain YAML values. Repeated keys are errors, and so are numbers that YAML reads in an unexpected way."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -182,13 +182,13 @@ class _Loader(yaml.SafeLoader):
         self.merged: set[yaml.MappingNode] = set()
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        """Begin a list or mapping in brackets, as long as it is not in too many others: each costs more time."""
+        """Begin a list or mapping in brackets, unless it is nested too deeply, which would cost too much time."""
         if self.flow_level == DEEPEST:
-            raise yaml.scanner.ScannerError(None, None, f"more than {DEEPEST} brackets in one another", self.get_mark())
+            raise yaml.scanner.ScannerError(None, None, f"more than {DEEPEST} nested brackets", self.get_mark())
         super().fetch_flow_collection_start(token)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge the mappings that `<<` names into a mapping, as long as the file has no more than MOST_KEYS."""
+        """Merge the mappings that `<<` names into a mapping; raise an error at more than MOST_KEYS keys in the file."""
         if node not in self.merged:
             _check_unique(node)
             self.merged.add(node)
@@ -198,11 +198,11 @@ class _Loader(yaml.SafeLoader):
             raise _fault(node, f"more than {MOST_KEYS:,} keys")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping with all that it holds."""
+        """Return a mapping with all its nested values constructed."""
         return super().construct_mapping(node, deep=True)
 
     def plain_number(self, node: yaml.ScalarNode) -> Any:
-        """Return a number; YAML would read 010 as 8, and 1:30 as 90."""
+        """Return a number; refuse 010 and 1:30, which YAML would read as 8 and 90."""
         text = self.construct_scalar(node)
         if ":" in text or re.match(r"[-+]?0[0-9_]", text):
             raise _fault(node, f"{text} is another number in YAML: write a plain number, or quote a name")
@@ -233,22 +233,22 @@ def _content(path: Path) -> dict[Any, Any]:
     except (StudyError, ValueError) as error:
         raise StudyError(str(error), option="FILE") from error
     if len(text) > MOST_BYTES:
-        raise StudyError(f"{path} is larger than {MOST_BYTES:,} bytes: no study has so long a file", option="FILE")
+        raise StudyError(f"{path} is larger than {MOST_BYTES:,} bytes, the most for a study's file", option="FILE")
     try:
         content = yaml.load(text.decode("utf-8-sig"), _Loader)
-    # PyYAML lets errors of Python's own through, of more types than its documentation names.
+    # PyYAML also raises built-in exceptions, of more types than its documentation names.
     except Exception as error:
         reason = re.sub(r"\s*\n\s*", " ", str(error))[:500]
         raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
     if not isinstance(content, dict) or not content:
-        raise StudyError(f"{path} holds no grid: it takes the keys {', '.join(GRID_KEYS)}", option="FILE")
+        raise StudyError(f"{path} holds no grid: give at least one of {', '.join(GRID_KEYS)}", option="FILE")
     return content
 
 
 def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
-    """Check the number of values and of their combinations, before any of them is looked at.
+    """Check the number of values and of their combinations before any of them is checked.
 
-    A few lines of YAML that name one list a thousand times would otherwise become more runs than fit into memory.
+    Otherwise a few lines of YAML that refer to one list a thousand times could give more runs than fit into memory.
     """
     listed_grids = content.get("grids")
     grids = [grid for grid in listed_grids if isinstance(grid, dict)] if isinstance(listed_grids, list) else []
@@ -274,7 +274,7 @@ def _size(values: Any) -> int:
 
 
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """Return each grid with the place of each of its keys."""
+    """Yield each grid, preceded by the place in the file of each of its keys."""
     grids = content.pop("grids", [{}])
     common_keys = _valid_keys(content, "", faults)
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
@@ -296,12 +296,12 @@ def _valid_keys(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[st
 
 
 def _text(value: Any) -> str:
-    """Return a key or a value without the quotes of a text."""
+    """Return a key or a value as text, without quotes around a string."""
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
 class _GridCommand(NamedTuple):
-    """The command whose runs a grid has: its options, and those whose values are listed, by key."""
+    """The command of a grid's runs: its options, and the options whose values are listed, by key."""
 
     name: str
     config: type[PruneConfig] | type[IterateConfig]
@@ -309,7 +309,7 @@ class _GridCommand(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Options that have no key of their own, or had none once."""
+        """Options without a key of their own, now or in earlier versions."""
         own_keys = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES} - _FORMER_OVERRIDES
         return [item.name for item in fields(self.config) if item.name not in own_keys]
 
@@ -320,14 +320,14 @@ OVERRIDES = _PRUNE.overrides
 
 
 def _check_keys(grid: dict[str, Any], locations: Mapping[str, str], command: _GridCommand, faults: list[str]) -> None:
-    """Note a grid's keys that have no meaning for its command.
+    """Add a fault for each of a grid's keys that its command does not take.
 
-    Those at the top of the file may be meant for other grids, unless a key there makes every grid one of `iterate`.
+    A key at the top of the file may be meant for other grids, unless a key there makes every grid a grid of `iterate`.
     """
     at_top = any(key in grid and locations[key] == key for key in ITERATING)
     for key in LISTS:
         if key in grid and key not in command.lists and (at_top or locations[key] != key):
-            faults.append(f"{locations[key]}: a grid of iterations has none: leave it out")
+            faults.append(f"{locations[key]}: a grid of iterate does not take this key: leave it out")
 
 
 def _cells(
@@ -343,7 +343,7 @@ def _cells(
                 override_keys[key] = locations[key]
     _check_keys(grid, locations, own, faults)
     twice = [(key, name) for key, name in own.lists.items() if key in grid and name in overrides]
-    faults += [f"{override_keys[name]}: {locations[key]} has its values: leave one out" for key, name in twice]
+    faults += [f"{override_keys[name]}: {locations[key]} lists its values too: leave one out" for key, name in twice]
     lists = [_values(key, grid[key], locations[key], own, faults) if key in grid else {None: ""} for key in own.lists]
     for combination in product(*(values.items() for values in lists)):
         values = {
@@ -354,12 +354,12 @@ def _cells(
         keys = override_keys | list_keys
         try:
             yield GridCell(own.config(**options), keys)
-        except StudyError as error:  # options that do not go together
+        except StudyError as error:  # options that cannot be combined
             faults.append(f"{keys.get(error.option or '') or option_name(error.option or '')}: {error}")
 
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options without those of pruning where nothing is pruned, and without details of mitigations left out."""
+    """Return options without those that have no effect: pruning options if nothing is pruned, details of `none`."""
     idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else set(PRUNING_OPTIONS)
     left_out = [name for name in schema.mitigations() if options.get(name, "none") == "none"]
     idle |= {detail for name in left_out for detail in schema.details(name)}
@@ -378,11 +378,11 @@ def _overrides(overrides: Any, location: str, command: _GridCommand, faults: lis
     for name, value in overrides.items():
         with _collect_fault(f"{location}.{_text(name)}", faults):
             if name in lists.values() and name not in command.overrides:
-                raise ValueError("it has a list of its own: " + next(key for key in lists if lists[key] == name))
+                raise ValueError("give its values as a list: " + next(key for key in lists if lists[key] == name))
             if name in ITERATING:
-                raise ValueError("it is a key of the grid itself")
+                raise ValueError("it is a key of the grid itself: move it there")
             if name in NO_OVERRIDES:
-                raise ValueError("it does not belong in the file")
+                raise ValueError("it does not belong in the file: leave it out")
             if name not in command.overrides:
                 hint = did_you_mean(_text(name), command.overrides)
                 raise ValueError(f"{command.name} has no such option: {hint}")
@@ -391,7 +391,7 @@ def _overrides(overrides: Any, location: str, command: _GridCommand, faults: lis
 
 
 def _values(key: str, values: Any, location: str, command: _GridCommand, faults: list[str]) -> dict[Any, str]:
-    """Return the valid values of a list, each with its place."""
+    """Return the valid values of a list, each with its place in the file."""
     good: dict[Any, str] = {}
     with _collect_fault(location, faults):
         if key == "seeds" and isinstance(values, str):

@@ -1,4 +1,4 @@
-"""How long steps take, judged by the runs that were made."""
+"""Estimate the time of steps from the times of earlier runs."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -10,42 +10,42 @@ Seconds = Callable[[Step], float | None]
 
 
 class Pace:
-    """How long runs took, by what they have in common."""
+    """Times of runs, grouped by keys that similar runs share."""
 
     def __init__(self) -> None:
         self._times: dict[Hashable, list[float]] = defaultdict(list)
 
     def add(self, seconds: float, *keys: Hashable) -> None:
-        """Record that a run took some seconds, below each of its keys."""
+        """Record the time of a run under each of its keys."""
         for key in keys:
             self._times[key].append(seconds)
 
     def seconds(self, *keys: Hashable) -> float | None:
-        """Return the mean of the runs below the first key that has any; None if no key has one."""
+        """Return the mean time under the first key with any run; None if no key has one."""
         return next((fmean(self._times[key]) for key in keys if key in self._times), None)
 
 
 def workload(step: Step) -> tuple[str, str]:
-    """Return data set and model of a step."""
+    """Return the data set and model of a step."""
     return step.dataset, step.config.model
 
 
 def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
-    """Return how long one worker takes for some steps; None if that is unknown for one of them."""
+    """Return the time that one worker takes for some steps; None if it is unknown for any of them."""
     each = [seconds(step) for step in steps]
     durations = [step_seconds for step_seconds in each if step_seconds is not None]
     return sum(durations) if len(durations) == len(each) else None
 
 
 def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
-    """Return how long workers take for some steps: their equal share of the work, or the longest chain of steps.
+    """Return the time that workers take for some steps: an equal share of the work, or the longest chain if longer.
 
     Parameters
     ----------
     steps : sequence of Step
         A parent comes before its children.
     seconds : callable
-        How long a worker takes for a step; None if that is unknown.
+        Returns the time that a worker takes for a step; None if it is unknown.
     workers : int
 
     Returns
@@ -55,7 +55,7 @@ def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | 
     whole = together(steps, seconds)
     if whole is None:
         return None
-    chains: dict[str, float] = {}  # seconds until the run of a hash is made, if no step waits for a worker
+    chains: dict[str, float] = {}  # config hash -> seconds until that run is made, if no step waits for a worker
     for step in steps:
         chains[step.config_hash] = chains.get(step.parent_hash, 0.0) + (seconds(step) or 0.0)
     return max(whole / workers, *chains.values(), 0.0)

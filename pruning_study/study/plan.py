@@ -1,4 +1,4 @@
-"""The steps of a study, each known by the hash that its run has or will have."""
+"""Plan the steps of a study, each identified by the hash of its run."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -34,15 +34,15 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig or IterateConfig
-        With one ratio, or of the whole chain; a dense run has the config of the first run that is pruned from it.
+        Options with one ratio, or of the whole chain; a dense run has the config of the first run pruned from it.
     parent_hash : str
         Hash of the run that this one starts from; empty for a run that starts from nothing.
     config_hash : str
-        Hash of the run itself; both hashes are empty where the data set is not on this machine.
+        Hash of the run itself; both hashes are empty if the data set is not on this machine.
     iteration : int
         Number of prunings since the dense run, this run's included.
     settings_hash : str
-        Hash that runs share which differ at most in seed, ratio and iteration; empty where the run's own hash is.
+        Hash shared by runs that differ at most in seed, ratio and iteration; empty if the run's own hash is empty.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """The steps of a study, in an order in which a parent comes before its children, and what belongs to them."""
+    """The steps of a study, parents before their children, with its data sets and primary comparisons."""
 
     name: str
     steps: tuple[Step, ...]
@@ -77,7 +77,7 @@ class StudyPlan:
 
 
 def source(config: TrainConfig) -> Source:
-    """Return the key of a config's data; configs with equal keys use the same data."""
+    """Return the key of a config's data set; configs with equal keys use the same data."""
     return config.dataset, config.image_size, config.test_fraction
 
 
@@ -91,8 +91,8 @@ def read(file: Path, config: StudyConfig) -> Grid:
 def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
 
-    The option `--experiment` comes first, then the variables, then the study's file. `mlflow run` sets the variables
-    too: to MLflow's Default if its caller named no experiment, and then the study's file counts.
+    The option `--experiment` has precedence, then the variables, then the study's file. `mlflow run` also sets the
+    variables; if its caller named no experiment, they name MLflow's Default, and the study's file counts.
     """
     if config.experiment:
         return config.experiment
@@ -110,13 +110,12 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
     ----------
     grid_read : Grid
     download : bool
-        Whether to download data sets that are not on this machine; otherwise their steps have no hash.
+        Whether to download data sets that are not on this machine. Without them, their steps have no hash.
 
     Raises
     ------
     StudyError
-        Lists everything that is wrong in the file, with its data sets and its models, and every ratio that cannot be
-        attained.
+        If the file, a data set or a model has a fault, or a ratio cannot be attained. The error lists all faults.
     """
     faults: list[str] = []
     data = _data(grid_read.cells, faults, download=download and not grid_read.faults)
@@ -156,7 +155,7 @@ def plan(grid_read: Grid, *, download: bool) -> StudyPlan:
 
 
 def plan_of(config: Config, context: Context) -> PrunePlan:
-    """Work out what the pruned run of a config will be; of a chain the last level."""
+    """Plan the pruned run of a config; for a chain, the last level."""
     return plan_chain(config, context) if isinstance(config, IterateConfig) else plan_pruning(config, context)
 
 
@@ -180,7 +179,7 @@ def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
     Parameters
     ----------
     config : PruneConfig
-        With one ratio.
+        Options with one ratio.
     plan : PrunePlan
         Its options differ from `config` at most in seed and ratio.
     parent : Step
@@ -200,7 +199,7 @@ def pruned_step(config: PruneConfig, plan: PrunePlan, parent: Step) -> Step:
 
 
 def chain_steps(config: IterateConfig, plan: LevelPlan) -> list[Step]:
-    """Return the steps of iterative pruning: the dense network, and each level that starts from the one before.
+    """Return the steps of iterative pruning: the dense network, and each level, which starts from the one before.
 
     Parameters
     ----------
@@ -222,7 +221,7 @@ def _step_of_plan(config: Config, plan: PrunePlan, parent_hash: str, iteration: 
 
 
 def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
-    """Return hash -> run id of the steps whose run is in the store with all its artifacts.
+    """Return config hash -> run id for the steps whose run is in the store with all its artifacts.
 
     Parameters
     ----------
@@ -233,7 +232,7 @@ def find_runs(store: Store, steps: Iterable[Step]) -> dict[str, str]:
 
 
 def training_params(config: Config, dense: TrainPlan) -> dict[str, str]:
-    """Return the params of the dense run of a config, which differs from that of the plan at most in the seed."""
+    """Return the params of a config's dense run: those of a plan, with the config's seed."""
     return {**dense.params, schema.SEED: text(config.seed)}
 
 
@@ -260,7 +259,7 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
 
 
 def _identity(step: Step) -> TrainConfig | tuple[Config, int]:
-    """Return the key of a step whose hash is not known; equal keys mean the same step."""
+    """Return a key for a step without a hash; equal keys mean the same step."""
     if step.kind == schema.PRUNED:
         return step.config, step.iteration
     return TrainConfig(**{item.name: getattr(step.config, item.name) for item in fields(TrainConfig)})

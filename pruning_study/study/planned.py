@@ -1,4 +1,4 @@
-"""Read the primary comparisons of a study's file, and check that the grid holds what they name."""
+"""Read the primary comparisons of a study's file, and check that the grid has the cells that they compare."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ Params = Mapping[str, Any]
 
 
 class _FaultError(Exception):
-    """What is wrong with the value of a key, whose place is behind that of the comparison."""
+    """A fault of a comparison; `key` is the place of the faulty value within the comparison."""
 
     def __init__(self, key: str, fault: str) -> None:
         super().__init__(fault)
@@ -29,7 +29,7 @@ class _FaultError(Exception):
 
 
 def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: list[str]) -> list[Primary]:
-    """Return the primary comparisons that a file gives, without those that are wrong.
+    """Return the valid primary comparisons of a file.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
     configs : iterable of PruneConfig or IterateConfig
-        The cells of the grid. Comparisons are of runs that are pruned in one go, and chains are left out.
+        The cells of the grid. Chains are ignored, because only runs of `prune` are compared.
     faults : list of str
-        A line is added for each comparison that is wrong.
+        A line is added for each faulty comparison.
     """
     if not isinstance(comparisons, list) or len(comparisons) > MOST:
         faults.append(f"primary: it takes a list of at most {MOST} comparisons, each with keys and values")
@@ -58,7 +58,7 @@ def planned_primaries(comparisons: Any, configs: Iterable[TrainConfig], faults: 
 
 
 def _params(configs: Iterable[TrainConfig]) -> list[Params]:
-    """Return the params that the runs of a grid will have, as far as they follow from the options."""
+    """Return the params of a grid's runs, as far as they follow from the options."""
 
     @cache
     def resolved(config: PruneConfig) -> Params:
@@ -67,27 +67,27 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
 
     params = {}
     for config in configs:
-        # The ratio of a sparsity follows from the network, which is not known yet.
+        # The ratio that gives a sparsity depends on the network, which is not known yet.
         if not isinstance(config, PruneConfig) or config.sparsity:
             continue
         # Seed and ratio change no other param.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
         try:
             params[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}
-        except StudyError:  # the plan says what is wrong with such a cell
+        except StudyError:  # the plan reports the fault of such a cell
             continue
     return list(params.values())
 
 
 def _primary(comparison: Any, dataset_names: Sequence[str]) -> Primary:
     if not isinstance(comparison, dict):
-        raise _FaultError("", f"{shortened(comparison)} is no comparison: it takes the keys {', '.join(KEYS)}")
+        raise _FaultError("", f"{shortened(comparison)} is not a comparison: give the keys {', '.join(KEYS)}")
     for key in comparison:
         if key not in KEYS:
             raise _FaultError(f".{printable(str(key))[:100]}", f"there is no such key: {did_you_mean(str(key), KEYS)}")
     for key in NEEDED:
         if key not in comparison:
-            raise _FaultError(f".{key}", "is missing, and every primary comparison has it")
+            raise _FaultError(f".{key}", "is missing, and every primary comparison needs it")
     direction = comparison.get("direction", DIRECTIONS[0])
     if direction not in DIRECTIONS:
         raise _FaultError(".direction", f"{shortened(direction)}: it takes {', '.join(DIRECTIONS)}")
@@ -107,7 +107,8 @@ def _label(key: str, label: Any) -> str:
     try:
         MethodSelector.from_label(label)
     except (ValueError, TypeError) as error:
-        raise _FaultError(key, str(error) if isinstance(label, str) else f"{shortened(label)} is not a text") from error
+        fault = str(error) if isinstance(label, str) else f"{shortened(label)} is not a string"
+        raise _FaultError(key, fault) from error
     return printable(label)
 
 
@@ -121,7 +122,7 @@ def _number(key: str, value: Any) -> float:
 
 
 def _log_names(names: Any) -> Any:
-    """Return names of data sets as runs log them; what is no name stays."""
+    """Return names of data sets as runs log them; leave values that are not names unchanged."""
     if not isinstance(names, list):
         return names
     return [datasets.dataset_name(name) if isinstance(name, str) and name.isprintable() else name for name in names]

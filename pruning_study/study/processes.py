@@ -1,6 +1,7 @@
-"""Processes of this machine that make one step after the other, and are replaced when they die.
+"""Worker processes on this machine, each of which makes one step after the other and is replaced when it dies.
 
-`concurrent.futures` and joblib end all workers when one dies, and give no step to the worker that holds its parent.
+`concurrent.futures` and joblib end all workers when one dies, and cannot send a step to the worker that holds its
+parent in memory.
 """
 
 import ctypes
@@ -24,8 +25,8 @@ from analysis.common.interrupts import interrupt_once
 from analysis.common.masking import without_secrets
 from pruning_study.data.mapped import MappedArray
 
-# The server that the workers are forked from has imported all they need, and holds no thread, connection or
-# lock that a fork would break, as the driver does.
+# Workers are forked from a server that has imported all they need. Unlike the driver, it has no thread, connection or
+# lock that a fork would break.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pruning_study.study.worker"])
 SECONDS_TO_END = 60
@@ -33,10 +34,10 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def start_server() -> None:
-    """Start the process that workers are forked from, which takes seconds to import what they need.
+    """Start the process from which workers are forked, which takes seconds to import what they need.
 
-    A console command does not look for modules in the current folder first, and nor does this process then: an
-    `analysis.py` there would take the place of this project's package.
+    A console command does not search the current folder for modules first, so this process must not either: otherwise
+    an `analysis.py` there would replace this project's package.
     """
     if sys.path[0] in ("", str(Path.cwd())) or _SAFE_PATH in os.environ:
         forkserver.ensure_running()
@@ -49,9 +50,9 @@ def start_server() -> None:
 
 
 def worker_count(workers: int | None, tasks: int) -> int:
-    """Return how many workers to start: as many as are wanted, by default one a core, and no more than tasks.
+    """Return the number of workers to start: the wanted number, by default one per core, but at most one per task.
 
-    The cores are those that this process may use, by its affinity and its control groups.
+    Only cores that this process may use count, by its affinity and its control groups.
     """
     return max(1, min(workers or cpu_count(), tasks))
 
@@ -63,12 +64,12 @@ class Died(NamedTuple):
 
 
 class SharedMemory:
-    """An array in memory that all workers share; the kernel frees it with the last of them.
+    """An array in memory that all workers share; the kernel frees it when the last of them ends.
 
     Parameters
     ----------
     array : np.ndarray
-        It is copied, unless it is mapped: then each worker maps the file.
+        It is copied, unless it is memory-mapped: then each worker maps the file.
     """
 
     def __init__(self, array: np.ndarray) -> None:
@@ -94,13 +95,13 @@ class _Worker:
 
 
 class Processes:
-    """A pool of processes. They start when they are needed; leaving the `with` block interrupts those that are busy.
+    """A pool of processes, started when needed. Leaving the `with` block interrupts those that are busy.
 
     Parameters
     ----------
     count : int
     do : callable
-        Does a task in a process, and returns its result. Each process has a pickled copy of its own.
+        Does a task in a process, and returns its result. It is pickled, so each process has its own copy.
     say : callable
         Shows a line that a process wrote to stderr.
     """
@@ -135,11 +136,11 @@ class Processes:
         worker = self._workers[number] or self._started()
         self._workers[number] = worker
         worker.task = task
-        with suppress(OSError):  # it has died, which `results` will say
+        with suppress(OSError):  # the worker has died, which `results` will report
             worker.connection.send(task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait until a worker has done something, and yield the number, task and result of each that is done."""
+        """Wait for any message from a worker, and yield the number, task and result of each finished task."""
         there = [(number, worker) for number, worker in enumerate(self._workers) if worker]
         ready = connection.wait([worker.connection for _, worker in there])
         for number, worker in there:
@@ -160,7 +161,7 @@ class Processes:
                 yield number, task, content
 
     def _started(self) -> _Worker:
-        start_server()  # it may have died
+        start_server()  # the server may have died
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=_work, args=(theirs, self._do, dict(os.environ)), daemon=True)
         process.start()
@@ -188,14 +189,14 @@ def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: di
     os.environ.clear()  # the fork server's environment may be older than the driver's
     os.environ.update(environment)
     sys.stderr = _Lines(pipe)
-    # The driver is gone, or it asks this worker to go.
+    # The driver has died, or it has told this worker to end.
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(("done", do(pipe.recv())))
 
 
 class _Lines(io.TextIOBase):
-    """A stream that sends its lines to the driver, because only the driver knows where to show them."""
+    """A stream that sends its lines to the driver, which prints them above the progress bar."""
 
     def __init__(self, pipe: connection.Connection) -> None:
         self._pipe = pipe

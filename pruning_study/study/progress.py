@@ -1,4 +1,4 @@
-"""Show on the terminal how a study goes, and how long the rest will take."""
+"""Show a study's progress on the terminal, with the estimated time of the rest."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ SHOWN = {"accuracy": schema.TEST_ACCURACY, "alpha": schema.ALPHA}
 
 
 class Progress:
-    """On a terminal, a bar and a line that says what each worker does; elsewhere a line for each run.
+    """Progress of a study: on a terminal, a bar and a line with each worker's step; elsewhere, a line for each run.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class Progress:
         self._bar.close()
 
     def doing(self, worker: int, step: Step | None) -> None:
-        """Show what a worker does now."""
+        """Show the step on which a worker works now."""
         self._doing[worker] = printable(step.name) if step else "idle"
         self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: StepOutcome) -> None:
-        """Show that a step has ended, and how the study stands; the queue has the outcome already."""
+        """Show that a step has ended, with counts and time left; the queue must have the outcome already."""
         if outcome.state == MADE:
             self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:
@@ -74,12 +74,12 @@ class Progress:
         return self._pace.seconds(*_keys(step))
 
     def say(self, line: str) -> None:
-        """Write a line that stays, above the bar."""
+        """Write a permanent line above the bar."""
         tqdm.write(printable(line), file=sys.stderr)
 
 
 def _keys(step: Step) -> tuple[Hashable, ...]:
-    """Return the runs by which the time of a step is judged: of the same settings, else of the data set and model."""
+    """Return the keys that estimate a step's time: its settings, else data set, model and kind, else without kind."""
     return step.settings_hash, (*workload(step), step.kind), workload(step)
 
 

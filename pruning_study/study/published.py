@@ -1,4 +1,4 @@
-"""The steps that train the networks of published frames again, worked out from the params of their runs."""
+"""Work out, from the params of published runs, the steps that train their networks again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,9 +35,9 @@ from pruning_study.study.plan import (
     training_params,
 )
 
-# Params that the network says, although they are options
+# Params that are options but follow from the network
 _FROM_NETWORK = (schema.SPARSITY,)
-# What runs log, or are taken to have logged, of options that have no value
+# Params that runs log, or are taken to have logged, for options without a value
 _WITHOUT_VALUE = {
     **dict.fromkeys((schema.TEST_FRACTION, "class_fractions", "kept_epoch", "gradient_objective"), "none"),
     "gradient_batches": "all",
@@ -46,7 +46,7 @@ _WITHOUT_VALUE = {
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A run of the native engine, as frames tell of it.
+    """A run of the native engine, as read from frames.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class PublishedSteps:
-    """What is to be made so that published runs can be compared.
+    """The steps that make published runs again, so that both can be compared.
 
     Parameters
     ----------
@@ -79,20 +79,20 @@ class PublishedSteps:
 
 
 def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[PublishedRun]:
-    """Return the runs of a seed that every machine makes alike, dense ones first.
+    """Return the runs of a seed whose results are the same on every machine, dense runs first.
 
     Parameters
     ----------
     study : Study
     seed : int, optional
-        Without one there are no such runs.
+        If it is None, a StudyError lists the seeds.
     where : Path
-        The folder or file of the frames, for errors.
+        The folder or file of the frames, for error messages.
 
     Raises
     ------
     StudyError
-        If no run of the study is of the native engine's arithmetic, or none of these has the seed.
+        If no run of the study has the native engine's arithmetic, or no such run has the seed.
     """
     dense, pruned = (
         frame[frame.reindex(columns=[schema.ARITHMETIC])[schema.ARITHMETIC] == schema.NATIVE_ARITHMETIC]
@@ -101,8 +101,8 @@ def published_runs(study: frames.Study, seed: int | None, where: Path) -> list[P
     pruned = pruned[pruned[schema.DENSE_RUN_ID].isin(dense[schema.DENSE_RUN_ID])]
     if dense.empty:
         raise StudyError(
-            f"{where}: no run says that it is of arithmetic {schema.NATIVE_ARITHMETIC}; networks of earlier versions "
-            "and of PyTorch are others on other machines, so that they cannot be verified",
+            f"{where}: no run has the tag {schema.ARITHMETIC} = {schema.NATIVE_ARITHMETIC}; networks of earlier "
+            "versions and of PyTorch differ between machines, so they cannot be verified",
             option="STUDY",
         )
     seeds = sorted(dense[schema.SEED].unique())
@@ -130,8 +130,8 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
     Raises
     ------
     StudyError
-        If a run names code of the user's own, if its data set is not on this machine or is another one, if the native
-        engine cannot train its network here, or if its params do not say how it was made.
+        If a run names a user's own code, if its data set is not on this machine or differs, if the native engine cannot
+        train its network here, or if its params do not determine how it was made.
     """
 
     data: dict[Source, Dataset] = {}
@@ -154,7 +154,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
         plan, context = planned(replace(options, seed=0) if is_level else replace(options, seed=0, ratio=(1.0,)))
         _check_params(run, _params_of(run, options, plan))
         if context.engine.arithmetic != schema.NATIVE_ARITHMETIC:
-            raise StudyError("the native engine cannot train on this machine, and PyTorch promises no digits")
+            raise StudyError("the native engine cannot train on this machine, and PyTorch's results differ by machine")
         steps = _steps(run, options, plan)
         for step in steps:
             unique.setdefault(step.config_hash, step)
@@ -163,7 +163,7 @@ def steps_of(runs: Sequence[PublishedRun], config: VerifyConfig) -> PublishedSte
 
 
 def _load(options: Config) -> Dataset:
-    """Read the data set of some options; a StudyError names an option that `verify` has."""
+    """Read the data set of some options; the option that a StudyError names is an option of `verify`."""
     try:
         return datasets.load(
             options.dataset,
@@ -180,7 +180,7 @@ def _load(options: Config) -> Dataset:
 
 
 def _steps(run: PublishedRun, options: Config, plan: PrunePlan) -> list[Step]:
-    """Return the steps that end with a run."""
+    """Return the steps that lead to a run, the run's own step last."""
     if isinstance(options, IterateConfig):
         assert isinstance(plan, LevelPlan)
         return chain_steps(options, plan)
@@ -189,7 +189,7 @@ def _steps(run: PublishedRun, options: Config, plan: PrunePlan) -> list[Step]:
 
 
 def _params_of(run: PublishedRun, options: Config, plan: PrunePlan) -> Mapping[str, str]:
-    """Return the params that a run has if it is made by these options."""
+    """Return the params of the run that these options would make."""
     dense = training_params(options, plan.dense)
     if run.kind == schema.DENSE:
         return dense
@@ -200,24 +200,24 @@ def _params_of(run: PublishedRun, options: Config, plan: PrunePlan) -> Mapping[s
 
 
 def _check_params(run: PublishedRun, made: Mapping[str, str]) -> None:
-    """Raise a StudyError if the options that a run seems to have would make another one."""
+    """Raise a StudyError if the options read from a run's params would make a run with other params."""
     for name in sorted(run.params.keys() | made.keys()):
         published, own = (params.get(name, schema.FORMERLY.get(name, "none")) for params in (run.params, made))
         if published != own:
             raise StudyError(
-                f"run {run.run_id} cannot be made again by its params: its {name} is {shortened(published)}, and would "
-                f"be {shortened(own)}"
+                f"run {run.run_id} cannot be made again from its params: its {name} is {shortened(published)}, but "
+                f"would be {shortened(own)}"
             )
 
 
 def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
-    """Return the options that make a run again, with the errors of `steps_of`."""
+    """Return the options that make a run again; raise the errors of `steps_of`."""
     where, params = f"run {run.run_id}", run.params
     models.check_built_in(params[schema.MODEL], where, lambda path: f"--model {path} to train")
     if datasets.is_path(params[schema.DATASET]):
-        raise StudyError(f"{where} names the path {shortened(params[schema.DATASET])}, and no data set")
+        raise StudyError(f"{where} names a path, {shortened(params[schema.DATASET])}, in place of a data set")
     if params.get(schema.PRUNER, schema.CONTROL) not in PRUNERS:
-        raise StudyError(f"{where} has a pruner that is not of this project, {shortened(params[schema.PRUNER])}")
+        raise StudyError(f"{where} has a pruner that this project lacks, {shortened(params[schema.PRUNER])}")
     is_level = params.get(schema.KEEP, schema.FORMERLY[schema.KEEP]) != schema.FORMERLY[schema.KEEP]
     command = "iterate" if is_level else "prune"
     named = [name for name, record in of_command(command).items() if record.param and name not in _FROM_NETWORK]
@@ -236,7 +236,7 @@ def _config(run: PublishedRun, machine: VerifyConfig) -> Config:
 
 
 def _params(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the params of a run, as canonical text, from its row."""
+    """Return the params of a run from its row, as canonical text."""
     return {frames.param(name): text(row[name]) for name in frames.params(row) if pd.notna(row[name])}
 
 

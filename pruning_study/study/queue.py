@@ -1,4 +1,4 @@
-"""Which steps of a study have ended, and which one a worker should make next."""
+"""Queue of a study's steps: it records which steps have ended, and picks the step a worker should make next."""
 
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
@@ -11,20 +11,20 @@ FOUND, MADE, FAILED, NOT_MADE = "found", "made", "failed", "not made"
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """How a step ended.
+    """The outcome of a step.
 
     Parameters
     ----------
     state : {"found", "made", "failed", "not made"}
-        `not made`: the run that the step starts from failed.
+        `not made` if the run that the step starts from failed.
     run_id : str
-        Empty where the step has no run.
+        Empty if the step has no run.
     error : str
-        Empty where nothing failed.
+        Empty if nothing failed.
     metrics : mapping of float
         Final metrics of the run.
     seconds : float
-        How long a worker was busy with the step.
+        Time that a worker spent on the step.
     """
 
     state: str
@@ -40,7 +40,7 @@ class Queue:
     Parameters
     ----------
     steps : sequence of Step
-        All of them with a hash.
+        All steps must have a hash.
     run_ids : mapping of str
         Config hash -> run id of the steps whose run is in the store already.
 
@@ -72,17 +72,18 @@ class Queue:
         return len(self.outcomes) == len(self.steps)
 
     def next(self, own_models: Sequence[str], other_models: Collection[str]) -> Step | None:
-        """Take the step that a worker should make now; None where every step that is left has to wait.
+        """Take the step that a worker should make now; return None if every step that is left has to wait.
 
-        A worker first gets a step whose parent it holds in memory, of several the newest, so that it makes a chain to
-        its end; then one whose parent nobody holds, then a step that starts from nothing. It shares a parent with
-        another worker only when nothing else is left.
+        A worker first gets a step whose parent it holds in memory, preferring the newest parent, so that it completes
+        chains. Next come steps whose parent no worker holds, and then steps without a parent. A step whose parent
+        another worker holds comes last.
 
         Parameters
         ----------
         own_models : sequence of str
-            Hashes of the runs that the worker holds in memory, the one used last at the end.
+            Hashes of the runs that the worker holds in memory, the most recently used last.
         other_models : collection of str
+            Hashes of the runs that other workers hold in memory.
         """
 
         def rank(parent_hash: str) -> int:
@@ -96,7 +97,7 @@ class Queue:
         return self._take("") if "" in self._waiting else None
 
     def end(self, step: Step, outcome: StepOutcome) -> None:
-        """Note how a step ended. Where it failed, the steps that start from its run end as not made."""
+        """Record the outcome of a step. If it failed, mark every step that starts from its run as not made."""
         self.outcomes[step.config_hash] = outcome
         self.counts[outcome.state] += 1
         if outcome.state in (FAILED, NOT_MADE):

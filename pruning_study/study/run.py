@@ -1,4 +1,4 @@
-"""Run a study: each step of its grid is found in the tracking store, or made by a worker."""
+"""Run a study: find each step of its grid in the tracking store, or have a worker make it."""
 
 import shlex
 import time
@@ -38,34 +38,34 @@ SECONDS_BETWEEN_METRICS = 60
 
 
 class Pool(Protocol):
-    """Workers that make steps: processes of this machine, or of a cluster."""
+    """Workers that make steps: processes on this machine, or on a cluster."""
 
     def __enter__(self) -> Self:
-        """Take the workers."""
+        """Start using the workers."""
 
     def __exit__(self, *exception: object) -> None:
-        """Let the workers go, and interrupt those that are busy."""
+        """Release the workers, and interrupt those that are busy."""
 
     def idle(self) -> list[int]:
-        """Return the numbers of the workers that have nothing to do."""
+        """Return the numbers of the idle workers."""
 
     def give(self, number: int, task: Step) -> None:
         """Have an idle worker make a step."""
 
     def results(self) -> Iterator[tuple[int, Step, StepOutcome | Died]]:
-        """Wait until a worker has ended a step, and yield the number, step and outcome of each ended step."""
+        """Wait until a step has ended, and yield the worker's number, the step and the outcome of each such step."""
 
 
 @dataclass(frozen=True)
 class Executor:
-    """How a study shares arrays and starts workers, on this machine or on a cluster.
+    """The two functions by which a study shares arrays and starts workers, on this machine or on a cluster.
 
     Parameters
     ----------
     share : callable
-        Puts an array where all workers can read it.
+        Copies an array to where all workers can read it.
     pool : callable
-        Starts the workers, given what a worker does and a function that shows its lines.
+        Starts the workers, given the function that makes a step and a function that prints lines.
     """
 
     share: Callable[[np.ndarray], SharedArray]
@@ -73,7 +73,7 @@ class Executor:
 
 
 def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataFrame:
-    """Make the runs of a study that are missing, and print how it went.
+    """Make the missing runs of a study, and print a summary.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     Raises
     ------
     StudyError
-        If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
+        If the file has a fault, before any run is made; or if steps failed, after all others have ended.
     """
     grid_read = plan.read(file, config)
     study_plan = plan.plan(grid_read, download=True)
@@ -114,14 +114,14 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
 
 
 def _where(store: Store, study_plan: StudyPlan) -> str:
-    """Return the option by which the analysis finds the study's runs."""
+    """Return the command-line option with which pruning-analysis finds the study's runs."""
     experiment = store.client.get_experiment(store.experiment_id).name
     option = "--study" if experiment == study_plan.name else "--experiment"
     return f"{option} {shlex.quote(printable(experiment))}"
 
 
 def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) -> Queue:
-    """Find or make every step of a plan, log to the study's run how it went, and print it.
+    """Find or make every step of a plan; log a summary to the study's run, and print it.
 
     Parameters
     ----------
@@ -149,13 +149,13 @@ def make(store: Store, job: Writer, study_plan: StudyPlan, config: StudyConfig) 
 
 
 def _check_one_arithmetic(store: Store, queue: Queue, config: StudyConfig) -> None:
-    """Refuse to add runs to a study whose runs the native engine made by an earlier arithmetic."""
+    """Refuse to add runs to a study with runs of the native engine's earlier arithmetic."""
     number = len(earlier(store, (outcome.run_id for outcome in queue.outcomes.values())))
     if number and config.engine != "torch":
         raise StudyError(
-            f"{number:,} of the runs that were found are of an earlier arithmetic (no tag {schema.ARITHMETIC}), and a "
-            "study does not mix both: make all runs in another --experiment, or finish these with the version that "
-            "began them",
+            f"{number:,} of the runs that were found are of an earlier arithmetic (no tag {schema.ARITHMETIC}), which "
+            "a study must not mix with the current one: make all runs in another --experiment, or finish these with "
+            "the version that began them",
             option="experiment",
         )
 
@@ -165,7 +165,7 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
     executor = _executor(store, config, len(queue.steps_left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in study_plan.data.items()}
     worker = Worker(store.uri, store.experiment_id, job.run_id, data)
-    model_hashes: dict[int, list[str]] = {}  # hashes of the models that each worker has in memory
+    model_hashes: dict[int, list[str]] = {}  # worker -> hashes of the models that it has in memory
     with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()
         while not queue.is_done:
@@ -185,7 +185,7 @@ def _deal_out(store: Store, job: Writer, queue: Queue, study_plan: StudyPlan, co
                 if isinstance(outcome, Died):
                     model_hashes.pop(number, None)
                     outcome = StepOutcome(FAILED, error=outcome.reason)
-                    with suppress(StudyError):  # the store does not answer: the next study ends the dead runs
+                    with suppress(StudyError):  # if the store does not answer, the next study ends the dead runs
                         store.end_dead()
                 queue.end(step, outcome)
                 progress.ended(step, outcome)
@@ -203,7 +203,7 @@ def _executor(store: Store, config: StudyConfig, tasks: int) -> Executor:
         missing = f"{error.name} is not installed: {extras.pip_line('cluster')}"
         raise StudyError(missing, option="executor") from error
     cluster.connect(store.uri, gpus=config.gpus_per_step)
-    # Ray shows the lines of its processes itself.
+    # `say` is not needed, because Ray prints the lines of its processes itself.
     return Executor(cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=config.gpus_per_step))
 
 
@@ -217,7 +217,7 @@ def _counts(queue: Queue) -> dict[str, float]:
 
 
 def _finish(job: Writer, queue: Queue, seconds: float) -> str:
-    """Log which runs were made, found and failed, and return it as text."""
+    """Log the numbers of runs made, found and failed, and return them as text."""
     frame = _frame(queue)
     csv_text.write(frame, job.folder / schema.STUDY_RUNS)
     job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(frame))

@@ -1,4 +1,4 @@
-"""Lines that say how a search goes, and how long the rest will take."""
+"""Lines that report the progress of a search, with the estimated time of the rest."""
 
 import sys
 import time
@@ -10,12 +10,12 @@ from pruning_study.study.pace import duration
 
 
 class TrialLines:
-    """A line for each trial that this process makes, above the bar of a training.
+    """Print a line for each trial that this process makes, above a training's progress bar.
 
     Parameters
     ----------
     total : int
-        Number of trials that the search is to have.
+        Planned number of trials of the search.
     """
 
     def __init__(self, total: int) -> None:
@@ -24,12 +24,12 @@ class TrialLines:
         self._made = 0
 
     def ended(self, count: int, line: str) -> None:
-        """Say what a trial came to.
+        """Print the result of a trial.
 
         Parameters
         ----------
         count : int
-            Trials that have ended, those of earlier calls and of other processes too.
+            Number of trials that have ended, including those of earlier calls and of other processes.
         line : str
         """
         self._made += 1

@@ -1,4 +1,4 @@
-"""The worker of a study, which makes or finds a step and returns its outcome."""
+"""The worker of a study, which finds or makes the run of a step and returns the outcome."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ from pruning_study.study.queue import FAILED, FOUND, MADE, StepOutcome
 from pruning_study.tracking.store import Store
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-# Models that a worker keeps in memory: the parent of a step, the run made from it, and one more.
+# Number of models that a worker keeps in memory: the parent of a step, the run made from it, and one more.
 KEPT_MODELS = 3
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ class SharedDataset:
     Parameters
     ----------
     data : Dataset
-        Its arrays are copied.
+        Its arrays are passed to `share`.
     share : callable
-        Put an array where all workers can read it.
+        Copies an array to where all workers can read it.
     """
 
     def __init__(self, data: Dataset, share: Callable[[np.ndarray], SharedArray]) -> None:
@@ -63,14 +63,14 @@ class SharedDataset:
 
 
 class Worker:
-    """Make steps. The models made last and the last plan stay in memory, since the next step often needs them.
+    """Make steps. The last plan and the last models stay in memory, because the next step often needs them.
 
     Parameters
     ----------
     tracking_uri, experiment_id : str
-        Where runs go.
+        Store and experiment that runs are written to.
     study_run_id : str
-        The study that asks for the steps.
+        Run of the study to which the steps belong.
     data : mapping of SharedDataset
     """
 
@@ -86,7 +86,7 @@ class Worker:
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> StepOutcome:
-        # The last digits depend on the number of threads: with one, the number of workers changes nothing.
+        # Results depend in their last digits on the number of threads. With one, the number of workers does not matter.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:
@@ -116,9 +116,9 @@ class Worker:
         return pruned.prune(plan.at(config.ratio[0]), context, parent)
 
     def _parent(self, parent_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
-        """Return the run that a step starts from, out of memory or the store, or made again.
+        """Return the run that a step starts from: from memory, from the store, or made again.
 
-        A dense run that is missing or damaged is trained again, and so is a level of an iteration.
+        A dense run or a level of iterative pruning that is missing or damaged is made again.
         """
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == plan.dense.hash:
@@ -129,7 +129,7 @@ class Worker:
         return parent
 
     def _keep(self, run: FinishedRun) -> None:
-        """Keep a run in memory as the one used last, and let go of the one that was not used for longest."""
+        """Keep a run in memory as the most recently used, and drop the least recently used if there are too many."""
         if isinstance(run, LoadedRun):
             self._models.pop(run.config_hash, None)
             self._models[run.config_hash] = run
@@ -165,9 +165,9 @@ def _load_stored(config_hash: str, plan: PrunePlan, context: JobContext) -> Load
 
 
 def _level(level_hash: str, plan: PrunePlan, context: JobContext) -> LoadedRun:
-    """Find or make a level of an iteration, and what it starts from."""
+    """Find or make a level of iterative pruning, and all levels before it."""
     if isinstance(plan, LevelPlan):
         for run in iterated.levels(plan, context, dense.train(plan.dense, context)):
             if run.config_hash == level_hash:
                 return run
-    raise StudyError("the run that it starts from is gone or damaged: delete it if it is there, and start again")
+    raise StudyError("the run that it starts from is missing or damaged: delete it if it exists, and try again")

@@ -176,7 +176,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
         return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
     match = client.get_experiment_by_name(name) or _created(client, name)
     if match is None or not match.experiment_id:
-        raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
+        raise MlflowException("the server's answer is not from MLflow: it lists no experiment")
     if match.lifecycle_stage != "active":
         raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
     return match.experiment_id

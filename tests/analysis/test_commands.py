@@ -66,7 +66,7 @@ def test_audit_prints_the_verdict_and_the_worst_class_first(files):
         (["audit", "--before", "before.csv", "--after", "other.csv"], 1, "error: other.csv: image 1 is labelled coat"),
         (["audit", "--before", "before.csv", "--after", "after.csv", "--output", "before.csv"], 2, "--output: "),
         (["recommend", "--max-accuracy-loss", "one"], 2, "'one' is not a valid float"),
-        (["recommend", "--max-accuracy-loss", "101"], 2, "--max-accuracy-loss: 101 is no limit"),
+        (["recommend", "--max-accuracy-loss", "101"], 2, "--max-accuracy-loss: 101 is not a limit"),
         (["recommend", "--max-accuracy-loss", "0.02"], 2, "0.02 would be 0.02 points, or 2 points"),
         (["recommend", "--max-accuracy-loss", "nan"], 2, "--max-accuracy-loss: nan"),
         (["recommend", "--max-alpha", "0"], 2, "--max-alpha: 0.0"),

@@ -50,7 +50,7 @@ def test_weights_that_are_pruned_already_are_refused_or_counted_if_asked(tmp_pat
     """Pruned at ratio 1.5, their zeros counted as kept: the realised ratio was said to be 1.50, and nothing changed."""
     weights = weights_of(tmp_path, change)
     with pytest.raises(
-        StudyError, match=r"weights are exactly 0 in .*, as of a network that is pruned already.*--count"
+        StudyError, match=r"weights are exactly 0 in .*, as in a network that is pruned already.*--count"
     ):
         setting(tiny_npz, weights).context.model  # noqa: B018
     weight = setting(tiny_npz, weights, count_zeros=True).context.model.conv1.weight

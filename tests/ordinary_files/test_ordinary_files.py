@@ -261,7 +261,7 @@ def test_logits_that_contradict_the_predictions_are_refused_by_each_command(tmp_
     ("how", "message"),
     [
         ({"encoding": "latin-1"}, "save it in UTF-8; spreadsheets on Windows often write Latin-1"),
-        ({"sep": ";", "decimal": ","}, r"has the confidence '0,9', which is no number \(write 0.9, with a point\)"),
+        ({"sep": ";", "decimal": ","}, r"has the confidence '0,9', which is not a number \(write 0.9, with a point\)"),
     ],
 )
 def test_what_a_table_cannot_tell_is_refused_by_name(tmp_path, how, message):

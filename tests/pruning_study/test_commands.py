@@ -757,7 +757,7 @@ class TestDenseRunId:
 
     def test_an_option_that_says_something_else_is_a_usage_error(self, shared, prune):
         output = prune("--dense-run-id", shared[0].info.run_id, "--seed", 5, code=2)
-        assert "5 is not what dense run" in output
+        assert "5 contradicts dense run" in output
 
     @pytest.mark.slow
     def test_the_shares_of_classes_are_those_of_the_dense_run(self, prune):
@@ -769,7 +769,7 @@ class TestDenseRunId:
         prune()
         (whole,) = (run.info.run_id for run in runs("dense") if run.info.run_id != thinned)
         output = prune("--dense-run-id", whole, "--class-fractions", "Bag=0.25", code=2)
-        assert f"Bag=0.25 is not what dense run {whole} has: none" in output
+        assert f"Bag=0.25 contradicts dense run {whole}, which has none" in output
 
     def test_no_such_run(self, prune):
         assert "no run 0123" in prune("--dense-run-id", "0123", code=1)
@@ -964,8 +964,8 @@ class TestBadInput:
                 "0.9 ends the ramp",
             ),
             (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
-            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "gradual pruning is part of it"),
-            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "distillation is part of it"),
+            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which gradual pruning needs"),
+            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "no fine-tuning, which distillation needs"),
             (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
             (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
             (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),

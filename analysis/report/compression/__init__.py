@@ -1,1 +1,1 @@
-"""Searches of chains in a report."""
+"""The report's section on searches of compression chains."""

@@ -1,4 +1,4 @@
-"""The report's section on a search of the smallest network that spares every class."""
+"""The report's section on a search for the smallest network in which no class loses more than a limit."""
 
 from analysis.common.points import points
 from analysis.rendering import chain_front, chain_table
@@ -11,8 +11,8 @@ from analysis.study.study import StudyData
 _CHAINS = (
     "Chains of pruning, fine-tuning, class offsets and number formats that pruning-study compress tried, on validation "
     "images. Losses are in points, and beyond the control; at most is a bound with 95 % confidence. The table "
-    "has the chains that no other is better than in cost and in the worst class, the choice, and what accuracy alone "
-    "would choose; those within the limits come first."
+    "has the Pareto front of cost and worst class, the chosen chain, and the chain that accuracy alone would choose; "
+    "chains within the limits come first."
 )
 
 

@@ -1,1 +1,1 @@
-"""The first screen of a report: accuracy, classes and slopes, and what each file of the report holds."""
+"""The first screen of a report: accuracy, classes and slopes, and the contents of the report's files."""

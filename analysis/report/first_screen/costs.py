@@ -1,4 +1,4 @@
-"""The first picture of a report: what each method costs beyond its control, against the pruning ratio."""
+"""The first picture of a report: the costs of each method beyond its control, against the pruning ratio."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -29,11 +29,11 @@ from analysis.study.decision import class_rows, mostly_sound
 from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import StudyData
 
-FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
-_FEWEST = 3  # networks with an interval: that of two is so wide that nothing else can be seen
-_WIDTH = 12.0  # inches, as wide as the page
-_HEIGHT = 3.3  # of a row of panels
-_MOST_MARKS = 70  # that stand side by side in a panel
+FAR = 0.1  # a share; values farther from 0 are marked at the edge, unless most are that far
+_FEWEST = 3  # fewest networks with an interval: an interval of two is so wide that nothing else could be seen
+_WIDTH = 12.0  # inches, the width of the page
+_HEIGHT = 3.3  # inches, of a row of panels
+_MOST_MARKS = 70  # most marks side by side in a panel
 _SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
 _LARGEST_MARK = 6.0  # points
 _TITLE_SIZE = 10
@@ -42,9 +42,9 @@ _NAME_SIZE, _NAME_ROOM, _NAME_PITCH = 6.5, 60, 8.0  # points; the pitch is from 
 
 
 class CostOutcome(NamedTuple):
-    """What a panel shows: columns of the cells, with a control and without one, and the side that is worse.
+    """The outcome of a panel: its columns in the cells, with a control and without one, and the sign that is worse.
 
-    `of_classes` is the column of `study.classes` whose values stand beside each mark, if classes are shown.
+    `of_classes` is the column of `study.classes` whose values are drawn beside each mark, if classes are shown.
     """
 
     label: str
@@ -61,11 +61,12 @@ OUTCOMES = (
 
 
 def costs(study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw change of accuracy and cost of the classes of each data set and model, at most four a figure.
+    """Draw the change of accuracy and the costs of the classes for each data set and model, at most four in a figure.
 
-    Both are beyond the control, network by network; without a control they are from the dense networks. The second
-    panel has a dot for each class, and a mark for the class that costs most, which is named. All intervals are inside
-    the panels; three networks or more have one. Cells at chance, and those farther than `FAR`, are marks at an edge.
+    Both are relative to the control, network by network, or to the dense networks if there is no control. The second
+    panel has a dot for each class, and a mark for the class that costs most, which is named if it is shown. Marks of at
+    least three networks have an interval, which always fits in the panel. Cells at chance, and values farther from 0
+    than `FAR`, are marked at an edge.
 
     Parameters
     ----------
@@ -99,13 +100,13 @@ def _figure(workloads: Sequence[PlottedWorkload], study: StudyData, *, narrow: b
 
 
 def _has_marks(lines: Lines, outcome: CostOutcome, study: StudyData) -> bool:
-    """Return whether a panel has a mark; the cost of a single network has no value."""
+    """Return whether a panel has any mark; the cost of a single network is undefined."""
     values = pd.concat(_values(cells, outcome, study) for cells in lines.values())
     return bool((values["value"].notna() | values["at_chance"]).any())
 
 
 def _pruned_lines(workload: PlottedWorkload, study: StudyData) -> Lines:
-    """Return the cells of each method of a place by ratio, those at chance too."""
+    """Return the cells of each method of a data set and model, sorted by ratio, including those at chance."""
     cells = workload.cells[is_pruned(workload.cells)].sort_values(schema.RATIO, kind="stable")
     of_cells = [PlottedMethod(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
     methods = [method for method in workload.lines if method.pruner != CONTROL]
@@ -152,20 +153,21 @@ def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: CostOutcome, study:
 
 
 def _points_across(axes: Axes) -> float:
-    """Return the width of a panel before its words are laid out; they leave it no narrower."""
+    """Return the width of a panel, in points, before its labels are laid out, which does not make it narrower."""
     return 72 * axes.bbox.width / DPI
 
 
 def _slots(ratios: Sequence[float]) -> list[int]:
-    """Return the place of each ratio in order; ratios that differ by little share a place."""
+    """Return the slot of each ratio along the axis; ratios that differ little share a slot."""
     starts = [later > _SAME_RATIO * former for former, later in pairwise(ratios)]
     return [0, *np.cumsum(starts).tolist()]
 
 
 def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.DataFrame:
-    """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks.
+    """Return value, low and high of an outcome in points for each cell; NaN for cells at chance.
 
-    The other columns are whether a cell is at chance, and the names and values of its worst class and of all classes.
+    With few networks, low and high are NaN too. The other columns are at_chance, worst_class (its name), and classes
+    (the values of all classes).
     """
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
     has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)
@@ -182,7 +184,7 @@ def _values(cells: pd.DataFrame, outcome: CostOutcome, study: StudyData) -> pd.D
 
 
 def _name_classes(axes: Axes, across: np.ndarray, values: pd.DataFrame) -> None:
-    """Write the name of a class that is shown to cost most above its interval, upright, where names have room."""
+    """Write the name of each class that is shown to cost most, upright above its interval, if there is room."""
     is_shown = np.array([largest_cost_is_shown(low) for low in values["low"]], dtype=bool)
     across, values = across[is_shown], values[is_shown]
     if not len(values):
@@ -230,7 +232,7 @@ def _draw_method(
 
 
 def _limits(inside: pd.DataFrame, edge: int) -> tuple[float, float]:
-    """Return the ends of an axis that holds all intervals and 0, with room for the marks at an edge, if any."""
+    """Return limits of an axis with room for all intervals, 0, and the marks at an edge, if any."""
     ends = np.concatenate([inside[["value", "low", "high"]].to_numpy().ravel(), *inside["classes"]])
     low, high = min([0, *ends[np.isfinite(ends)]]), max([0, *ends[np.isfinite(ends)]])
     height = high - low or 1.0

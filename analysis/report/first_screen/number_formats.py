@@ -1,4 +1,4 @@
-"""What number formats cost and save: accuracy, size and latency of every quantised cell."""
+"""Costs and savings of number formats: accuracy, size and latency of every quantised cell."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,9 +36,9 @@ def number_formats(study: StudyData) -> pd.DataFrame:
     DataFrame, one row per cell whose number format is not of 32 bits
         dataset, model, method, level, pruner, ratio, `study.shown`, n, n_at_chance, accuracy_before (of the
         dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
-        its floor, and worst_class with its cost, as in `cells.csv`. Of cells of two networks or more: how many classes
-        are significant by Welch's unpaired test (significant), and what `populations.significance_counts` returns of
-        the paired and of the moderated test. Where runs have them: model_bytes,
+        its floor, and worst_class with its cost, as in `cells.csv`. For cells of at least two networks: the number of
+        significant classes by Welch's unpaired test (significant), and the columns of
+        `populations.significance_counts` for the paired and for the moderated test. If the runs have them: model_bytes,
         and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
     """
     key = study.cell_key
@@ -57,12 +57,12 @@ def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
-    """Return how many classes are significant in every quantised cell of two networks or more."""
+    """Return the number of significant classes in every quantised cell of at least two networks."""
     arrays = study.arrays
     quantised = _is_quantised(arrays.runs)
     rows_found = []
     for rows in arrays.cells():
-        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # and is no second network
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any()  # not a second network
         if quantised[rows[0]] and len(rows) >= FEWEST_TESTED and not is_twice:
             test = class_significance(*arrays.measured(rows, arrays.classes_of(rows)), paired=True)
             paired_counts = significance_counts("paired", test.shift, test.p_paired, test.p_paired_holm)
@@ -73,7 +73,7 @@ def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
 
 
 def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return some rows of the frame as text."""
+    """Format some rows of `number_formats` as text."""
     columns = {
         "method": [_method_and_ratio(row, study) for row in frame.to_dict("records")],
         "networks": frame["n"].map(str),
@@ -106,12 +106,12 @@ def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str
 
 
 def format_bytes(number: float) -> str:
-    """Return a number of bytes with three digits: `61.2 kB`."""
+    """Format a number of bytes with three digits, such as `61.2 kB`."""
     power = min(int(np.log10(max(number, 1)) // 3), len(_UNITS) - 1) if number > 0 else 0
     return f"{_three_digits(number / 1000**power)} {_UNITS[power]}"
 
 
 def _three_digits(value: float) -> str:
-    """Return a number with three digits, none of them behind the point from 100 on."""
+    """Format a number with three significant digits, as a whole number from 100 on."""
     digits = 2 - int(np.floor(np.log10(value))) if value > 0 else 0
     return decimals(min(max(digits, 0), 6))(value)

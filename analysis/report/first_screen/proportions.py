@@ -1,4 +1,4 @@
-"""What each class would lose if the error of every class grew by one factor, beside what it loses."""
+"""Compare each class's loss with its loss if the error of every class grew by the same factor."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from analysis.runs import schema
 from analysis.study.study import StudyData
 
 EXPECTATIONS = (
-    "Two expectations stand beside each loss. Equal losses: every class loses as much recall as the accuracy. "
-    "Proportional errors: the error of every class (1 minus its recall) grows by one factor, so that a class with "
-    "twice the error loses twice as much. Which of them is fair is your choice. What a class loses beyond its "
-    "proportion is 0 in the mean over all images, so that some class always loses more: only the size and the test "
-    "say something. In the picture, black ticks are the second expectation; classes.csv has what is beyond it."
+    "Each loss can be compared with two expectations. Equal losses: every class loses as much recall as the accuracy. "
+    "Proportional errors: the error of every class (1 minus its recall) grows by the same factor, so that a class with "
+    "twice the error loses twice as much. Which of them is fair is your choice. The loss beyond proportion averages 0 "
+    "over all images, so some class always loses more than its proportion: only the size and the test are informative. "
+    "In the picture, black ticks are the second expectation; classes.csv has the loss beyond it."
 )
 
 
 def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
-    """Describe the most accurate of some cells whose classes are known to lose by their proportion.
+    """Describe the most accurate cell for which the losses beyond proportion are known.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def in_proportion(study: StudyData, cells: pd.DataFrame) -> list[Block]:
 
 
 def sentences(cell: pd.Series, rows: pd.DataFrame) -> Sequence[str]:
-    """Tell whether errors grew by one factor, and which class is shown to lose more than that.
+    """Describe the growth of the error, and the classes shown to lose more than it explains.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def _growth(cell: pd.Series) -> str:
     start = growth(cell["error_growth"], "control")
     ends = [100 * cell[f"proportionality{end}"] for end in ("", "_low", "_high")]
     if np.isnan(ends[0]):
-        return f"{start}, which does not tell the two expectations apart."
+        return f"{start}, which is too little to distinguish the two expectations."
     share, low, high = ends
     if high < 0 and cell["error_growth"] > 1:
         return f"{start}. Gaps between classes narrowed, although proportional errors would have widened them."

@@ -1,4 +1,4 @@
-"""The sections of a report's first screen, and the one on its files, in functions that take a study."""
+"""The sections of a report's first screen, and the section on its files, each a function of a study."""
 
 from collections.abc import Sequence
 
@@ -22,54 +22,54 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks on. "
-    "First: the accuracy; lower is worse. Second: what classes lose beyond the accuracy; higher is worse. Each grey "
-    "dot is a class. The mark is the class that costs most, chosen by other networks and images than those that "
-    "measure it, with the interval of the largest cost; it is named if it is shown to cost more than the accuracy. "
-    "Crosses at an edge are networks at chance; triangles are off the scale."
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
+    "three networks. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is "
+    "worse. Each grey dot is a class. The mark is the class that costs most, chosen by other networks and images than "
+    "those that measure it, with the interval of the largest cost; it is named if it is shown to lose more than the "
+    "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
 )
 _OWN_SCALES = (
-    "Each data set and model has a scale of its own, because costs differ tenfold between them: compare numbers across "
-    "rows, and not heights."
+    "Each data set and model has its own scale, because costs differ tenfold between them: compare numbers across "
+    "rows, not heights."
 )
 _COSTS_WITHOUT_CONTROL = (
-    "Methods without a control are compared with the dense networks, so that their cost holds what fine-tuning does."
+    "Methods without a control are compared with the dense networks, so their costs include the effect of fine-tuning."
 )
 _CLASSES = (
     "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
-    "control, or else of the dense networks, minus that after pruning, in points. All pictures of losses have one "
-    "scale. The classes of a data set have one order, in which those come first that lose most in the mean over "
+    "control, or without one of the dense networks, minus the recall after pruning, in points. All pictures of losses "
+    "have the same scale. The classes of a data set are always in the same order, sorted by their mean loss over "
     "methods."
 )
 _SLOPES = (
-    "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
-    "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
-    "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
-    "also rises whenever accuracy falls. Beyond proportion is alpha, against the control, divided by what it would be "
-    "if the error of every class grew by one factor: 1 if the lost accuracy explains all of it. The largest cost of a "
-    "class is systematic: what the same class loses beyond the accuracy, in the mean over networks, in points. "
-    "Chance movement is what the worst class of a single network loses, which is another one in each network and above "
-    "0 even without harm; beside it stands what noise of the test images alone makes of it. Tables are at the "
-    "verdict's ratio; intervals hold for all ratios of a method at once."
+    "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
+    "further behind. Fine-tuning alone changes it, so read minus none, the difference from the control. The raw slope "
+    "is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap "
+    "by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative to the control, "
+    "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
+    "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
+    "in points. Chance movement is the loss of each network's worst class beyond the accuracy; that class differs "
+    "between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of the test "
+    "images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
 )
 _NUMBER_FORMATS = (
-    "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
-    "dense networks. The largest cost is what the same class loses beyond the accuracy in the mean over networks, and "
-    "the class is named if that is shown. It is in points, and so is chance movement, what the worst class of a single "
-    "network loses. Significant classes changed otherwise than the accuracy at 5 %, by a paired t-test of networks and "
-    "their own dense networks, with moderated variances from ten classes on; beside them stand how many are left after "
-    "Holm's correction, and the largest of their changes in points. Size is that of the model's file. Latency is a "
-    "median time on one thread. number_formats.csv has the numbers."
+    "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "
+    "the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over networks, and "
+    "the class is named if that loss is shown. It is in points, and so is chance movement, the loss of each "
+    "network's worst class beyond the accuracy. Significant classes changed differently from the accuracy at 5 %, by "
+    "a paired t-test of networks and their own dense networks, with moderated variances from ten classes on; the "
+    "next columns give the number left after Holm's correction, and the largest of these changes in points. Size is "
+    "the size of the model's file. Latency is a median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
     "per network.",
-    "The verdict's ratio and method are those of the command recommend, which takes other limits too.",
+    "The command recommend chooses the verdict's ratio and method, and accepts other limits.",
 )
 
 
 def costs(study: StudyData) -> Section | None:
-    """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
+    """Return the section on accuracy and the worst class against the control; None if no network is pruned."""
     pictures_shown = numbered("accuracy", *at_both_widths(cost_figures.costs, study))
     if not pictures_shown:
         return None
@@ -87,9 +87,9 @@ def sizes(study: StudyData) -> Section | None:
 
 
 def class_losses(study: StudyData) -> Section | None:
-    """Return the section on what each class lost beyond the control, at the ratio that the verdict leads with.
+    """Return the section on the losses of each class beyond the control, at the verdict's ratio.
 
-    Of a study of number formats alone it has the file and nothing to show.
+    For a study of number formats alone, it has only the file.
     """
     leading = [at_the_ratio(study, rows) for _, rows in places(_pruned_cells(study))]
     tables = {"classes.csv": study.classes}
@@ -105,7 +105,7 @@ def class_losses(study: StudyData) -> Section | None:
 
 
 def number_formats(study: StudyData) -> Section | None:
-    """Return the section on the accuracy, the size and the latency of quantised networks, if there are any."""
+    """Return the section on accuracy, size and latency of quantised networks, if there are any."""
     frame = quantized.number_formats(study)
     if frame.empty:
         return None
@@ -121,7 +121,7 @@ def number_formats(study: StudyData) -> Section | None:
 
 
 def slopes(study: StudyData) -> Section | None:
-    """Return the section on alpha and the raw slope; None where every network is in another number format."""
+    """Return the section on alpha and the raw slope; None if all networks were only quantised."""
     if in_number_format(study.cells).all():
         return None
     blocks: list[Block] = [_SLOPES, *numbered("slopes", *at_both_widths(figures.slopes, study))]
@@ -132,12 +132,12 @@ def slopes(study: StudyData) -> Section | None:
 
 
 def files(study: StudyData) -> Section:
-    """Return the section that says where all other numbers are."""
+    """Return the section that lists the files with all numbers."""
     return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
 
 
 def _losses_pictures(start: str, study: StudyData, cells: Sequence[pd.DataFrame]) -> list[Picture]:
-    """Return a picture of losses for the cells of each data set and model, all of one scale."""
+    """Return a picture of losses for the cells of each data set and model, all with the same scale."""
     orders = class_orders(study)
     wide, narrow = (
         [class_figures.class_losses(study, rows, orders[rows[schema.DATASET].iloc[0]], narrow=narrow) for rows in cells]
@@ -156,7 +156,7 @@ def _workload_title(workload: tuple[str, str]) -> str:
 
 
 def _ratios(cells: pd.DataFrame) -> str:
-    """Return the ratio of some cells, or the least and the greatest of an iteration of iterative pruning."""
+    """Return the ratio of some cells, or the range of ratios at one iteration of iterative pruning."""
     ratios = list(dict.fromkeys(map(short_ratio, sorted(cells[schema.RATIO]))))
     return f"Ratio {ratios[0]}" if len(ratios) == 1 else f"Ratios {ratios[0]} to {ratios[-1]}, of one iteration"
 

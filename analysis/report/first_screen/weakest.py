@@ -1,4 +1,4 @@
-"""The recall of the weakest class of every network, and the means of it over the networks of each cell."""
+"""The recall of each network's weakest class, and its mean over the networks of each cell."""
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
 def with_weakest(study: StudyData) -> pd.DataFrame:
     """Return the cells of a study with the recall of the weakest class, and the interval of the accuracy.
 
-    The weakest class of one network may be another than that of the next. A mean of such minima is too low where
-    recalls are noisy, that of the control as well.
+    The weakest class may differ between networks. Noise of the recalls biases the mean of these minima downward, in the
+    control too.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
         - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
         - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense
           and of the pruned networks, the latter with its 95 % interval;
-        - weakest_class, weakest_count: the class that is weakest in most of the pruned networks, and in how many.
+        - weakest_class, weakest_count: the class that is weakest in most pruned networks, and their number.
     """
     names, before, after = arrays.recalls(study.runs)
     networks = pd.DataFrame(
@@ -42,7 +42,7 @@ def with_weakest(study: StudyData) -> pd.DataFrame:
     by_cell = study.alphas.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
     mean, error = (getattr(by_cell[["accuracy_after", WEAKEST_BEFORE, WEAKEST]], name)() for name in ("mean", "sem"))
     half = error.mul(stats.t.isf(LEVEL / 2, by_cell.size() - 1), axis=0)
-    # Of equally many, the class that is first by name.
+    # Ties go to the class that is first by name.
     often = by_cell["class"].agg(lambda names: names.mode().iloc[0])
     weakest_classes = mean[[WEAKEST_BEFORE, WEAKEST]].assign(
         accuracy_low=(mean - half)["accuracy_after"],

@@ -1,7 +1,7 @@
-"""Methods compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes.
+"""Compare methods on the same dense networks: pruners, epsilons, schedules, distillation, number formats and others.
 
-And what a number format changes of a pruned network. That of a dense network is in every other table: dense networks
-are what all methods are measured from.
+Number formats are compared for pruned networks only. For dense networks their effect is in every other table, because
+all methods are measured from the dense networks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,13 +42,13 @@ from analysis.study.labels import method_label
 from analysis.study.predictions import LabelledImages, StudyPredictions
 from analysis.study.settings import CELL, CellKey
 
-# In a family of tests only the first of them counts, because most say nearly the same; each other has its own family.
+# In a family of tests only the first slope counts, because most slopes agree closely; each other slope has a family.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE, ALPHA_BEYOND)
-# Those that are pooled over networks.
+# Outcomes that are pooled over networks.
 _POOLED = (ALPHA_NEW, ALPHA_BEYOND)
-# The slopes that depend on the accuracy, and are compared at equal accuracy.
+# Slopes that depend on the accuracy, and are therefore also compared at equal accuracy.
 OVER_ACCURACY = (ALPHA_NEW, ALPHA)
-# Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
+# Kinds of comparison. `OTHER` is a primary comparison that is of no other kind.
 SCHEDULE, DISTILLATION, MITIGATION, PRUNER, EPSILON = "schedule", "distillation", "mitigation", "pruner", "epsilon"
 TREATMENT, REWIND_STEP = schema.WEIGHT_TREATMENT, schema.REWIND_STEP
 START, NUMBER_FORMAT, WEIGHT_BITS = schema.START, schema.NUMBER_FORMAT, schema.WEIGHT_BITS
@@ -95,60 +95,59 @@ def compare(
 ) -> pd.DataFrame:
     """Compare every method with its baseline, network by network (`methods.csv`).
 
-    A schedule is compared with one shot, pruning while the network is trained with one shot too, a distillation with
-    none, what spares classes (such as class offsets, or several such methods together) with nothing that does, a pruner
-    with a baseline pruner, an epsilon with the papers', 5e-4, a number format of a pruned network with 32 bits, rewound
-    weights of iterative pruning with fine-tuned ones, and weights that are rewound to an early step with those rewound
-    to the first values. Everything else (data set, model, ratio and so on) is the same, and so are
-    the dense networks. Levels of iterative pruning have the iteration in common in place of the ratio, which rounding
-    may let differ a little. Each method is also compared with its control, the same fine-tuning without pruning. The
-    control spares classes in the same way, if there is such a one. Primary comparisons may be of any two methods.
+    The baselines are: one shot for a schedule and for pruning during training; no distillation for distillation; no
+    mitigation for a mitigation (such as class offsets) or several together; a baseline pruner for a pruner; the papers'
+    5e-4 for an epsilon; 32 bits for a number format of a pruned network; fine-tuned weights for rewound weights in
+    iterative pruning; and weights rewound to the initial values for weights rewound to an early step. All else (data
+    set, model, ratio and so on) is the same, and so are the dense networks. Levels of iterative pruning are matched by
+    iteration, because rounding may change the ratio a little. Each method is also compared with its control, the same
+    fine-tuning without pruning, and with the same mitigation if there is such a control. Primary comparisons may be of
+    any two methods.
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions, optional
-        As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
+        As for `cells.cells`. With it, the interval and p of alpha_new hold for new images too.
     baseline : str
         The pruner with which the other pruners are compared; by default magnitude pruning.
     baseline_ratios : mapping of float to float
-        The baseline pruner's ratio that a ratio of the other pruners is compared with; by default the same ratio.
+        Ratio of the baseline pruner for each ratio of the other pruners; by default the same ratio.
     primaries : sequence of Primary
         The primary comparisons. Each is a family of tests, corrected together; all other comparisons with the control
-        are another family, and all remaining ones are the last.
+        are another family, and all remaining comparisons are the last.
 
     Returns
     -------
     DataFrame, one row per comparison and outcome
         `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
-        - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
-          recall fell; largest_excess, the most that a class's recall fell beyond the accuracy (chance movement: another
-          class in each network); alpha_new, of all networks of the cell together; alpha and raw_slope, of each network;
-          alpha_beyond, alpha_new divided by the odds ratio of the error since the dense networks
-          (`proportion.pooled_alpha_beyond`), which tells methods apart that differ in accuracy too.
+        - outcome: accuracy; weakest_recall, the lowest recall of a class; largest_loss, the largest loss of recall of a
+          class; largest_excess, the largest loss of a class beyond the accuracy (chance movement, because the class
+          differs between networks); alpha_new, of all networks of the cell together; alpha and raw_slope, of each
+          network; alpha_beyond, alpha_new divided by the odds ratio of the error from the dense networks
+          (`proportion.pooled_alpha_beyond`), which also compares methods of different accuracy.
         - of_method, of_baseline: means over the networks; pooled for alpha_new and alpha_beyond.
-        - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless the
-          alternative says in which direction a primary comparison was predicted. p_holm is corrected within its family,
-          which has as many tests as were planned. Of alpha_new, alpha, raw_slope and alpha_beyond only the first in a
-          family counts; each other has a family of its own. p_permutation flips the signs of the seeds'
-          differences.
+        - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless
+          `alternative` gives the predicted direction of a primary comparison. p_holm is corrected within its family,
+          which has at least the number of planned tests. Of alpha_new, alpha, raw_slope and alpha_beyond, only the
+          first in a family counts, and each other has its own family. p_permutation is from a permutation test that
+          flips the signs of the seeds' differences.
         - effect_size: d_z.
         - detectable_difference: at 80 % power and level .05 / family.
-        - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline where it is as accurate as the
-          method, interpolated over the baseline's ratios and its control, which is ratio 1, with its 95 % interval over
-          networks. NaN if the baseline is as accurate at none of its ratios, or with fewer than two ratios.
-        - n: the number of pairs. A pair with a network at chance, which n_at_chance counts, has no slopes and counts in
-          the other outcomes.
-        - dof: of the variance over networks.
+        - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline at the same accuracy, with its
+          95 % interval over networks. The baseline is interpolated over its ratios and its control, as ratio 1. NaN if
+          the baseline does not reach that accuracy, or has fewer than two ratios.
+        - n: the number of pairs. Pairs with a network at chance, counted by n_at_chance, are left out of slopes only.
+        - dof: degrees of freedom of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
-        - cost_class, cost, cost_low, cost_high, cost_p: systematic cost, in rows of largest_excess: the class that the
-          method costs more than the baseline does, beyond the accuracies, and how much (`systematic.systematic`);
-          spared_class and so on: the class that the baseline costs more. Networks at chance count. p is one-sided and
-          corrected for the classes, not for the comparisons.
+        - cost_class, cost, cost_low, cost_high, cost_p: systematic cost, in rows of largest_excess: the class whose
+          loss with the method most exceeds that with the baseline, beyond the accuracies, and the difference
+          (`systematic.systematic`); spared_class and so on: the class that loses more with the baseline. Networks at
+          chance count. p is one-sided and corrected for the classes, not for the comparisons.
 
-        A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
-        the classes of the dense networks.
+        A value that cannot be computed is NaN. alpha_new cannot be computed if noise hides the differences between the
+        classes of the dense networks.
     """
     shared_predictions = StudyPredictions.shared(predictions)
     cells = [_cell(study, rows, shared_predictions) for rows in study.cells()]
@@ -182,13 +181,13 @@ class _Family(NamedTuple):
     Attributes
     ----------
     name : str
-        `primary`, or what the comparisons have in common.
+        `primary`, `control`, or `the rest`.
     place : int
-        Which of the primary comparisons it is.
+        Index of the primary comparison.
     slope : str
-        The slope that has this family of its own; empty for any other family.
+        The slope, if the family is that of a single further slope; otherwise empty.
     planned : int
-        Number of tests that were planned; 0 if nobody said.
+        Number of planned tests; 0 if unknown.
     direction : {"two-sided", "less", "greater"}
     """
 
@@ -211,9 +210,9 @@ class _ComparedCell:
     ----------
     key : CellKey
     label : str
-        How its method is shown.
+        Name of its method to print.
     rows : (networks,), integers
-        Their rows in the study.
+        Rows of the networks in the study.
     classes : (classes of all data sets,), bool
         The classes of the cell.
     networks : Index
@@ -229,7 +228,7 @@ class _ComparedCell:
     parts : SlopeParts, optional
         Parts of alpha_new.
     pooled : PooledSlope, optional
-        alpha_new of the networks together, if the parts are known and there are at least two networks.
+        alpha_new pooled over the networks, if the parts are known and there are at least two networks.
     """
 
     key: CellKey
@@ -247,7 +246,7 @@ class _ComparedCell:
     pooled: PooledSlope | None
 
     def at(self, networks: pd.Index) -> "_ComparedCell":
-        """Return the cell with these of its networks alone, in this order."""
+        """Return the cell restricted to some of its networks, in the given order."""
         if networks.equals(self.networks):
             return self
         rows = self.networks.get_indexer(networks)
@@ -275,11 +274,11 @@ class _ComparedCell:
 
     @property
     def sound(self) -> pd.Index:
-        """The networks that do not guess."""
+        """The networks that are not at chance."""
         return self.networks[~self.at_chance]
 
     def curve(self, outcome: str, networks: pd.Index) -> Curve:
-        """Return accuracy and slope of these of the networks as a curve of one ratio."""
+        """Return accuracy and slope of some networks as a curve with a single ratio."""
         rows = self.networks.get_indexer(networks)
         accuracy = self.outcomes[ACCURACY][np.newaxis, rows]
         if outcome == ALPHA_NEW:
@@ -303,7 +302,7 @@ class _Comparison(NamedTuple):
 
 
 class _Curves:
-    """Finds the cells that differ from a cell in nothing but the ratio.
+    """Finds the cells that differ from a cell only in the ratio.
 
     Parameters
     ----------
@@ -322,7 +321,7 @@ class _Curves:
                 self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
 
     def of(self, cell: _ComparedCell) -> list[_ComparedCell]:
-        """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
+        """Return the cells of the same method at all ratios, this cell included, and the control as ratio 1."""
         same_method = self._cells[_off_axis(cell.key)]
         if cell.key.pruner == settings.CONTROL:
             return same_method
@@ -332,7 +331,7 @@ class _Curves:
 
 
 def _off_axis(key: CellKey) -> CellKey:
-    """Return the settings that a cell shares with those of the same method at other ratios or iterations."""
+    """Return the settings that a cell shares with cells of the same method at other ratios or iterations."""
     settings_of = dict(key.settings)
     if key.is_iterated and key.pruner != settings.CONTROL:
         del settings_of[schema.ITERATION]
@@ -429,13 +428,13 @@ def _pairs(
 
 
 def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
-    """Return whether a cell has a value of a param, by default the papers'."""
+    """Return a function that tells whether a cell has a value of a param, by default the legacy default."""
     own_value = schema.FORMERLY[param] if value is None else value
     return lambda key: key.params.get(param) == own_value
 
 
 def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_ComparedCell]:
-    """Return the controls with the mitigation of a cell; if there are none, those without any."""
+    """Return the controls with the same mitigation as a cell, or, if there are none, those without a mitigation."""
     alike = [control for control in controls if control.key.mitigation == key.mitigation]
     return alike or [control for control in controls if not control.key.mitigation]
 
@@ -443,7 +442,7 @@ def _spared_alike(key: CellKey, controls: Sequence[_ComparedCell]) -> Sequence[_
 def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
     """Return the settings in which two cells of a comparison agree.
 
-    Levels of an iteration may differ in the ratio, and pruners in the scope that is their own.
+    Levels of iterative pruning may differ in the ratio, and pruners in their default scope.
     """
     free = {schema.RATIO} if key.is_iterated else set()
     if key.params.get(schema.SCOPE) == settings.own_scope(key.params):
@@ -452,7 +451,7 @@ def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
 
 
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
-    """Return whether a comparison of pruners, or with the control, means nothing for a cell."""
+    """Return whether a comparison of pruners, or with the control, is meaningless for a cell."""
     if comparison == AGAINST_CONTROL:
         return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # fine-tuning plays no part in the latter
     return comparison == PRUNER and (key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS)
@@ -465,7 +464,7 @@ def _of_pruning(runs: pd.DataFrame) -> set[str]:
 
 
 def _nearest(key: CellKey, baselines: Sequence[_ComparedCell]) -> _ComparedCell | None:
-    """Return the baseline that has most settings in common with a cell; None if two have as many."""
+    """Return the baseline that shares most settings with a cell; None if there are none or if two tie."""
     n_common = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
     return baselines[n_common.index(max(n_common))] if n_common.count(max(n_common, default=0)) == 1 else None
 
@@ -507,7 +506,7 @@ def _family(
 
 
 def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
-    """Return an outcome that says nearly the same as another one before it; the empty text for any other outcome."""
+    """Return the outcome if it is a slope other than the first among the outcomes; otherwise an empty string."""
     slopes = [slope for slope in SLOPES if slope in outcomes]
     return outcome if outcome in slopes[1:] else ""
 
@@ -550,7 +549,7 @@ def _rows(
 
 
 def _over(pair: _Comparison, networks: pd.Index) -> _Comparison:
-    """Return the comparison over some networks, at those ratios of the baseline at which none of them guesses."""
+    """Return the comparison over some networks, with the baseline's ratios at which none of these is at chance."""
     curve = [cell for cell in pair.curve if networks.isin(cell.sound).all()]
     return pair._replace(method=pair.method.at(networks), baseline=pair.baseline.at(networks), curve=curve)
 
@@ -568,10 +567,10 @@ def _at_equal_accuracy(method: _ComparedCell, curve: Sequence[_ComparedCell], ou
 def _compare_pooled(
     method: _ComparedCell, baseline: _ComparedCell, outcome: str, family: int, direction: Direction
 ) -> tuple[list[float], Row]:
-    """Return a pooled slope of either cell, and the test of their difference, over the same networks.
+    """Return a pooled slope of each cell, and the test of their difference, over the same networks.
 
-    The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
-    are tested.
+    The difference of two ratios of sums is a mean over seeds only to first order, so its jackknife pseudo-values are
+    tested.
     """
     first, second = method.slopes[outcome], baseline.slopes[outcome]
     if not (first and second and first.identified() and second.identified()):

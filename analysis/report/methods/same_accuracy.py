@@ -1,4 +1,4 @@
-"""Methods compared at the same accuracy: the ratio of each network is chosen on validation images."""
+"""Compare methods at the same accuracy, with each network's ratio chosen on validation images."""
 
 import pandas as pd
 
@@ -15,17 +15,17 @@ from analysis.study.joins import join
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.predictions import StudyPredictions
 
-# How far below the control the accuracy is at which methods are compared, and how near to it a network has to be on
-# validation images.
+# Methods are compared at accuracies these numbers of points below the control. A network's accuracy on validation
+# images must be within this tolerance of it.
 POINTS_BELOW = (1.0, 3.0)
 TOLERANCE = 0.005
-# Accuracies on test images are the same where the interval of their difference is within this.
+# Accuracies on test images count as equal if the interval of their difference is within this of 0.
 EQUAL = 0.003
 BELOW = "points_below_control"
 _PLACE = [schema.DATASET, schema.MODEL]
 _OF_DISTILLATION = [frames.column(name) for name in (schema.DISTILL, *schema.details(schema.DISTILL))]
 _RATIOS = [schema.RATIO, f"{schema.RATIO}_of_baseline"]
-# At equal accuracy alpha says what the raw slope says, and the largest loss what the largest excess loss says.
+# At equal accuracy, alpha is redundant with the raw slope, and the largest loss with the largest excess loss.
 _LEFT_OUT = (ALPHA, LOSS)
 _NO_COLUMNS = {schema.RATIO, "primary", "alternative", "detectable_difference"}
 _OF_METHODS = [
@@ -41,19 +41,18 @@ def same_accuracy(
     *,
     baseline: str = "mp",
 ) -> pd.DataFrame:
-    """Compare methods network by network, each network at the ratio at which it is as accurate as was asked for.
+    """Compare methods network by network, each network at the ratio at which it has the wanted accuracy.
 
-    The accuracy that is asked for is that of the network's control, the same fine-tuning by the labels alone without
-    pruning, less some points. Of the ratios of a method, `ratio_choice.nearest` chooses one for each network.
-    Validation images choose, and test images measure. The networks that were chosen are compared as
-    `methods.compare` compares the networks of one ratio.
+    The wanted accuracy is some points below that of the network's control, the same fine-tuning by the labels alone
+    without pruning. `ratio_choice.nearest` chooses a ratio of the method for each network, on validation images; test
+    images measure the outcomes. The chosen networks are compared like the networks of one ratio in `methods.compare`.
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.runs` returns it.
     validation : Recalls
-        What the networks have right on validation images.
+        Recalls of the networks on validation images.
     predictions : callable or Predictions, optional
         As for `methods.compare`.
     baseline : str
@@ -65,11 +64,11 @@ def same_accuracy(
         points_below_control; the columns of `methods.compare` that need no ratio; and:
 
         - ratio, ratio_of_baseline: medians of the ratios that were chosen for the networks of the pairs;
-        - asked: dense networks with a control; n of them have a ratio for both methods and do not guess;
+        - asked: the number of dense networks with a control; n of them have a ratio for both methods, not at chance;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
-        p_holm is corrected over all methods and data sets, for each accuracy and outcome by itself. Empty without a
-        control, or if fewer than two methods have `FEWEST_RATIOS` ratios.
+        p_holm is corrected over all methods and data sets, separately for each accuracy and outcome. The frame is empty
+        without a control, or if fewer than two methods have `FEWEST_RATIOS` ratios.
     """
     controls = _controls(runs, validation)
     candidates = _with_several_ratios(runs)
@@ -89,22 +88,22 @@ def same_accuracy(
 
 
 def choose_networks(runs: pd.DataFrame, validation: ValidationRecalls, points: float) -> pd.DataFrame:
-    """Return the networks that `same_accuracy` compares at so many points below the control.
+    """Return the networks that `same_accuracy` compares at a number of points below the control.
 
     Returns
     -------
     DataFrame
-        dataset, model, dense_run_id, run_id and `method`, the label of the pruner and its settings. Networks that guess
-        are among them.
+        dataset, model, dense_run_id, run_id and `method`, the label of the pruner and its settings. Networks at chance
+        are included.
     """
     chosen_runs = _choose_runs(_with_several_ratios(runs), _controls(runs, validation), points, validation)
     return chosen_runs.assign(method=_labels(chosen_runs))[[*_PLACE, schema.DENSE_RUN_ID, frames.RUN_ID, "method"]]
 
 
 def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame:
-    """Return dense runs and the accuracy, on validation images, of the controls that learn by the labels alone.
+    """Return the accuracy on validation images of each control that learns by the labels alone (`target`).
 
-    Its other columns are the settings that a method has in common with its control.
+    The other columns are the control's dense run, and the settings that a method shares with its control.
     """
     control_settings = [name for name in settings.control_columns(runs) if name not in _OF_DISTILLATION]
     is_plain = runs[schema.PRUNER] == settings.CONTROL
@@ -117,7 +116,7 @@ def _controls(runs: pd.DataFrame, validation: ValidationRecalls) -> pd.DataFrame
 
 
 def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of methods that have enough ratios to choose from, with a number for each method."""
+    """Return the runs of methods with enough ratios to choose from; the column `method` numbers the methods."""
     pruned_runs = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
     method = [schema.DATASET, schema.MODEL, schema.PRUNER, *settings.further_settings(runs)]
     by_method = pruned_runs.groupby(method, dropna=False)
@@ -128,7 +127,7 @@ def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
 def _choose_runs(
     runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: ValidationRecalls
 ) -> pd.DataFrame:
-    """Return the run of each method and dense network whose ratio is chosen."""
+    """Return, for each method and dense network, the run at the chosen ratio."""
     candidates = join(runs, controls, list(controls.columns.drop("target")))
     candidates = candidates.assign(known=candidates[frames.RUN_ID].map(validation.accuracy)).dropna(
         subset=["known", "target"]
@@ -158,7 +157,7 @@ def _compare(chosen_runs: pd.DataFrame, predictions: StudyPredictions | None, ba
 
 
 def _with_median_ratios(rows: pd.DataFrame, chosen_runs: pd.DataFrame) -> pd.DataFrame:
-    """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
+    """Add the median ratios of both methods to comparisons, over the dense networks for which both have a ratio."""
     by_network = (
         chosen_runs.assign(label=_labels(chosen_runs))
         .set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO]

@@ -14,12 +14,12 @@ from analysis.runs import schema
 from analysis.study.study import StudyData
 
 _READING = (
-    "More pruning costs accuracy, and with the accuracy all else changes. So here each network has the ratio at which "
-    "it is as accurate as was asked for: a number of points below its control, the same fine-tuning by the labels "
-    f"alone without pruning. Validation images choose the ratio, within {100 * TOLERANCE:g} points. Each row has "
-    "differences on test images with their 95 % intervals, and a * where p is below .05 by Holm's correction over "
-    "methods and data sets. Ratios are medians. Accuracies are the same where the interval of their difference is "
-    f"within {100 * EQUAL:g} points of 0. equal_accuracy.csv has the numbers."
+    "More pruning costs accuracy, and all other outcomes change with the accuracy. Here each network therefore has the "
+    "ratio that gives the wanted accuracy: a number of points below its control, which is the same fine-tuning by the "
+    "labels alone without pruning. The ratio is chosen on validation images, within "
+    f"{100 * TOLERANCE:g} points. Each row has differences on test images with their 95 % intervals, and a * if p is "
+    "below .05 by Holm's correction over methods and data sets. Ratios are medians. Accuracies count as the same if "
+    f"the interval of their difference is within {100 * EQUAL:g} points of 0. equal_accuracy.csv has the numbers."
 )
 
 

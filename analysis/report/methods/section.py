@@ -1,4 +1,4 @@
-"""The report's section on methods compared, and the key of the letters that stand for their settings."""
+"""The report's section on comparisons of methods, and the key of the letters that abbreviate settings."""
 
 from collections.abc import Iterator
 
@@ -16,21 +16,21 @@ _PRIMARY = (
     "has the difference with its 95 % interval; p is corrected by Holm over the data sets of a comparison."
 )
 _BY_RATIO = (
-    "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
-    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. Chance "
-    "movement is the excess loss of the class that lost most in one network, another one in each. Systematic cost "
-    "names a class that loses more, or less, than by the baseline, beyond the accuracies and on average over networks, "
-    "if its 95 % interval, which holds for all classes together, is above 0. Alpha (new) is alpha as new images of the "
-    "same kind would show it. Alpha beyond proportion is alpha (new) divided by what it would be if the error of every "
-    "class grew by one factor. It compares methods of different accuracy: a higher one drives classes further apart "
-    "than the lost accuracy explains."
+    "Method and baseline differ only in what is named. Higher and lower give the pruning ratios at which the method "
+    "differs from its baseline, with p below .05 by Holm's correction; a dash means that no difference is shown. "
+    "Chance movement is the largest loss of a class beyond the accuracy in one network; that class differs between "
+    "networks. Systematic cost names a class that loses more, or less, than with the baseline, beyond the accuracies "
+    "and on average over networks, if its 95 % interval, which holds jointly for all classes, excludes 0. Alpha "
+    "(new) is alpha estimated for new images of the same kind. Alpha beyond proportion is alpha (new) divided by its "
+    "value if the error of every class grew by the same factor. It can compare methods of different accuracy: if it "
+    "is higher, the method drives classes further apart than the lost accuracy explains."
 )
-_LETTERS = "In tables and pictures a letter stands for these settings."
-_AT_CHANCE = " At chance names the ratios at which most networks guess."
+_LETTERS = "In tables and pictures, letters abbreviate these settings."
+_AT_CHANCE = " At chance gives the ratios at which most networks are at chance."
 
 
 def settings(study: StudyData) -> Section | None:
-    """Return the key of the letters, if any setting has one."""
+    """Return the section that explains the letters, if any setting has one."""
     if not study.letters:
         return None
     return Section("Settings", [_LETTERS, letter_key(study.runs, study.shown, study.letters)])
@@ -50,7 +50,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def baseline(runs: pd.DataFrame) -> str:
-    """Return the pruner that others are compared with: magnitude pruning, by its other name if it has no run."""
+    """Return the pruner with which others are compared: `mp`, or `global-unstructured` if only that has runs."""
     magnitude = ("mp", "global-unstructured")
     return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
 

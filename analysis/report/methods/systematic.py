@@ -1,4 +1,4 @@
-"""Which class a method costs systematically more than its baseline does, and which one it spares."""
+"""Find the class that a method systematically costs more than its baseline does, and the class that it spares."""
 
 from typing import Any
 
@@ -23,13 +23,13 @@ def systematic(
     has: np.ndarray,
     predictions: StudyPredictions | None = None,
 ) -> dict[str, Any]:
-    """Return the class that a method costs more than its baseline beyond the accuracies, and the one that it spares.
+    """Return the class that a method costs most beyond its baseline and the accuracies, and the class that it spares.
 
     Parameters
     ----------
     study : RunArrays
     rows, baseline_rows : (networks,), integers
-        Rows of the method's networks and of the baseline's, of the same dense networks in the same order.
+        Rows of the method's and of the baseline's networks, made from the same dense networks in the same order.
     has : (classes of all data sets,), bool
         The classes of the cell.
     predictions : StudyPredictions, optional
@@ -38,8 +38,8 @@ def systematic(
     -------
     dict
         `COLUMNS`: cost_class, and its mean cost with the interval of `class_costs.worst_class`; cost_p, one-sided and
-        corrected for all classes; the same of spared_class, with the baseline in the method's place. `NOTHING` of fewer
-        than two networks.
+        corrected for all classes; and the same for spared_class, with method and baseline exchanged. `NOTHING` for
+        fewer than two networks.
     """
     if len(rows) < 2:
         return NOTHING

@@ -1,4 +1,4 @@
-"""Methods compared, as tables of text: primary comparisons in full, all others in a line over the ratios."""
+"""Comparisons of methods as text tables: primary comparisons in full, all others in one line over the ratios."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,19 +27,19 @@ TITLES = {
 _NO_DIFFERENCE = "–"
 _SHOWN = (ACCURACY, EXCESS, RAW_SLOPE, ALPHA_BEYOND)
 _PLACE = [schema.DATASET, schema.MODEL]
-# Lines for each data set and model, and in all. methods.csv has the others.
+# Most lines for each data set and model, and in total. methods.csv has the others.
 _MOST_HERE, _MOST = 9, 30
 
 
 def scale(outcome: str) -> float:
-    """Return the factor by which an outcome is shown: shares are shown in points."""
+    """Return the factor that converts an outcome for display: 100 for shares, which are shown in points."""
     return 1.0 if outcome in SLOPES else 100.0
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each comparison with a column for each outcome, as text: difference (interval).
+    """Format a row for each comparison with a column for each outcome: difference (interval).
 
-    A `*` says that Holm's p is below .05.
+    A `*` means that Holm's p is below .05.
 
     Parameters
     ----------
@@ -65,14 +65,14 @@ def _with_stars(row: Mapping[str, Any]) -> str:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    """Return a difference with its interval."""
+    """Format a difference with its interval."""
     write = decimals(2 if scale(row["outcome"]) == 1 else 1, sign=True)
     value, low, high = (scale(row["outcome"]) * row[f"difference{end}"] for end in ("", "_low", "_high"))
     return with_interval(value, low, high, write)
 
 
 def primary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each test of a primary comparison, as text.
+    """Format a row for each test of a primary comparison.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Return a row for each method and baseline, which names the ratios with a difference; and how many are left out.
+    """Return a row for each method and baseline, with the ratios that differ, and the number of rows left out.
 
-    Methods that differ from the papers' in few words come first, comparisons with the control last.
+    Methods with short names, close to the papers' settings, come first; comparisons with the control come last.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _pair_name(row: Mapping[str, Any]) -> str:
 
 
 def _by_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows by data set and model, in the order of print, without a column for a single one of either."""
+    """Sort rows by data set and model, in the papers' order, and drop these columns if they have a single value."""
     order = sorted(range(len(table)), key=lambda row: [rank(name) for name in table[_PLACE].iloc[row]])
     return table.iloc[order].drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
 
@@ -164,7 +164,7 @@ def _by_holm(row: Mapping[str, Any]) -> str:
 def _over_ratios(
     results: Sequence[Mapping[str, Any]], describe: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
 ) -> str:
-    """Join words by the ratios that they are about: `lower: 2; higher: 10–50`."""
+    """Join descriptions with the ratios for which they hold, such as `lower: 2; higher: 10–50`."""
     at: dict[str, list[float]] = {}
     for row in results:
         if not at_chance(row):
@@ -174,7 +174,7 @@ def _over_ratios(
 
 
 def _costs_over_ratios(results: Sequence[Mapping[str, Any]], ratios: Sequence[float]) -> str:
-    """Name the classes that surely pay more or less than by the baseline, with the ratios: `Shirt higher: 10, 20`."""
+    """Name the classes shown to lose more or less than with the baseline, such as `Shirt higher: 10, 20`."""
     sides = [{**row, "side": side} for row in results for side in systematic.SIDES]
     return _over_ratios(sides, _by_cost, ratios)
 
@@ -187,12 +187,12 @@ def _by_cost(row: Mapping[str, Any]) -> str:
 
 
 def at_chance(row: Mapping[str, Any]) -> bool:
-    """Return whether most pairs of a comparison have a network at chance, so that the others stand for little."""
+    """Return whether most pairs of a comparison have a network at chance, so that the others are not representative."""
     return bool(row["n_at_chance"] > row["n"])
 
 
 def _ranges(own_ratios: Sequence[float], ratios: Sequence[float]) -> str:
-    """Return ratios as text; three or more neighbours among all ratios become a range."""
+    """Format ratios; three or more neighbours among all ratios become a range."""
     if len(own_ratios) == len(ratios) > 1:
         return "all"
     runs: list[list[float]] = []

@@ -1,1 +1,1 @@
-"""Methods that are meant to spare classes: what each of them kept, on validation images and on new ones."""
+"""Mitigations, which are meant to spare classes: their gains on validation images and on test images."""

@@ -1,4 +1,4 @@
-"""What each network lost on test and on validation images, and which cells a mitigation is compared with."""
+"""The losses of each network on test and validation images, and the cells with which a mitigation is compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,42 +16,42 @@ from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.predictions import StudyPredictions
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
 
-# A mitigation of this name is none.
+# The name that means no mitigation.
 NOTHING = ""
 _SCOPE = frames.column(schema.SCOPE)
-_MAGNITUDE = "mp"  # what pruners that are meant to spare classes are compared with
+_MAGNITUDE = "mp"  # the pruner with which mitigating pruners are compared
 
 
 class MitigationCell(NamedTuple):
-    """The networks of a cell, in the order of their seeds, without those that guess.
+    """The networks of a cell, in the order of their seeds, including those at chance.
 
     Attributes
     ----------
     place : tuple
-        Data set, model, pruner, ratio and all settings that are shown, without those of the mitigation. A pruner that
-        is itself a mitigation stands under `mp`.
+        Data set, model, pruner, ratio and all settings that are shown, without those of the mitigation. For a pruner
+        that is itself a mitigation, the pruner here is `mp`.
     mitigation : str
         In words; `NOTHING` if there is none.
     options : str
-        The same without a pruner: what its control has too.
+        The mitigation without a pruner, which the control can share.
     run : mapping
         One of its runs.
     classes : list of str
     networks : Index
     n_at_chance : int
-        Networks that guess.
+        Number of networks at chance.
     accuracy : (networks,)
     recall, excess : (networks, classes)
         Recall after pruning, and the loss of recall beyond the loss of accuracy, on test images.
     floor : (networks,)
-        Of the largest excess loss, as `largest_excess_floor` returns it.
+        Floor of the largest excess loss, as `largest_excess_floor` returns it.
     val_excess : (networks,)
-        The largest excess loss on validation images; NaN where it is not known.
+        The largest excess loss on validation images; NaN if unknown.
     worst_class : str
-        The class that costs most on average, against the networks' controls where they have any; networks at chance
-        count. Empty of one network.
+        The class that costs most on average, relative to the networks' controls if they have any; networks at chance
+        count. Empty for a single network.
     worst : WorstClass
-        What it costs beyond the accuracy.
+        The cost of that class beyond the accuracy.
     """
 
     place: tuple[Any, ...]
@@ -80,7 +80,7 @@ class MitigationCell(NamedTuple):
         return np.asarray(self.recall.min(1))
 
     def at(self, networks: pd.Index) -> "MitigationCell":
-        """Return the cell with these of its networks alone, in this order."""
+        """Return the cell restricted to some of its networks, in the given order."""
         rows = self.networks.get_indexer(networks)
         arrays = {name: getattr(self, name)[rows] for name in ("accuracy", "recall", "excess", "floor", "val_excess")}
         return self._replace(networks=networks, **arrays)
@@ -94,7 +94,7 @@ class Cells:
     study : RunArrays
     validation : Recalls
     predictions : StudyPredictions, optional
-        With it, intervals of what a class costs are over networks and images, else over networks alone.
+        With it, intervals of class costs are over networks and images; without it, over networks alone.
     """
 
     def __init__(
@@ -110,19 +110,19 @@ class Cells:
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
 
     def in_words(self, mitigation: str) -> str:
-        """Return the words for a mitigation: `teacher` for `distill 0.5`."""
+        """Return a mitigation in words, such as `teacher` for `distill 0.5`."""
         return in_words(mitigation, with_weight=self._with_weight)
 
     def plain(self, cell: MitigationCell) -> MitigationCell | None:
-        """Return the cell that has all but the mitigation of another."""
+        """Return the cell without a mitigation that otherwise has the same settings."""
         return self._by_place.get((cell.place, NOTHING))
 
     def control(self, cell: MitigationCell) -> MitigationCell | None:
-        """Return the same fine-tuning with the same mitigation and without pruning."""
+        """Return the cell of the same fine-tuning with the same mitigation, without pruning."""
         return self._controls.get((self._control_place(cell), cell.options))
 
     def plain_control(self, cell: MitigationCell) -> MitigationCell | None:
-        """Return the same fine-tuning with neither a mitigation nor pruning."""
+        """Return the cell of the same fine-tuning without mitigation and without pruning."""
         return self._controls.get((self._control_place(cell), NOTHING))
 
     def _control_place(self, cell: MitigationCell) -> tuple[Any, ...]:
@@ -131,12 +131,12 @@ class Cells:
 
 
 def family(pruner: str) -> str:
-    """Return the pruner under which a cell is compared: `mp` for one that is itself a mitigation."""
+    """Return the pruner as which a cell is compared: `mp` for a pruner that is itself a mitigation."""
     return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
 
 
 def _places(study: RunArrays, *, of_control: bool) -> list[str]:
-    """Return the columns of a place; those that a pruned network has in common with its control, or all."""
+    """Return the columns of a place: all, or only those that a pruned network shares with its control."""
     more = [column for column in study.shown if not _is_mitigation(frames.param(column))]
     if of_control:
         network_settings = [column for column in more if schema.role(frames.param(column)).concerns == "network"]
@@ -145,7 +145,7 @@ def _places(study: RunArrays, *, of_control: bool) -> list[str]:
 
 
 def _is_mitigation(param: str) -> bool:
-    """Return whether a param belongs to a mitigation; distillation is one, for it spares classes too."""
+    """Return whether a param belongs to a mitigation; distillation counts, because it spares classes too."""
     return schema.role(param).concerns == "mitigation" or schema.DISTILL in (param, schema.role(param).detail_of)
 
 
@@ -196,7 +196,7 @@ def _place(run: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _pruner(run: Mapping[str, Any]) -> list[str]:
-    """Return the pruner, if it is a mitigation."""
+    """Return a list with the pruner, if it is a mitigation."""
     return [run[schema.PRUNER]] if run[schema.PRUNER] in schema.MITIGATING_PRUNERS else []
 
 

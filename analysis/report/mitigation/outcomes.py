@@ -1,4 +1,4 @@
-"""What each mitigation costs and brings, in one row per cell (`mitigation.csv`)."""
+"""Costs and gains of each mitigation, one row per cell (`mitigation.csv`)."""
 
 from functools import reduce
 from typing import Any
@@ -14,7 +14,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
 from analysis.statistics.resampling import mean_interval, pseudo_values
 from analysis.study.settings import CONTROL
 
-MARGIN = 0.003  # of accuracy, that a mitigation may cost
+MARGIN = 0.003  # loss of accuracy that a mitigation may cause
 MITIGATION = "mitigation"
 EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
 FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
@@ -36,28 +36,29 @@ def outcomes(cells: Cells) -> pd.DataFrame:
     -------
     DataFrame, one row per cell; empty if no cell has a mitigation
         dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n
-        (networks), n_at_chance (those of them that guess), classes, and:
+        (networks), n_at_chance (networks at chance), classes, and:
 
         - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the
           hypothesis that it is `MARGIN` lower or more;
         - largest_excess, val_largest_excess: mean over networks of the largest excess loss of a class, on test and on
-          validation images; each with `_of_control`, the same of the control with the same mitigation;
-        - largest_excess_floor, and that of the control: what noise of the test images alone would make of it;
-        - largest_excess_minus_control: minus that of the control with the same mitigation, on the same networks;
+          validation images; each with `_of_control`, the value of the control with the same mitigation;
+        - largest_excess_floor, also `_of_control`: the value that noise of the test images alone would give;
+        - largest_excess_minus_control: largest_excess minus that of the control with the same mitigation, on the same
+          networks;
         - p_halved: one-sided, of the hypothesis that the mitigation leaves half of the largest excess loss or more;
-        - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that costs most beyond the
-          accuracy on average, against the control with the same mitigation, or else with none;
+        - worst_class, worst_class_cost: systematic cost, as in `cells.csv`, of the class that loses most beyond the
+          accuracy on average, relative to the control with the same mitigation, or else without any;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
         - classes_worse: classes whose recall is lower than under the control without a mitigation, each by an interval
           at .05 / classes;
-        - gain_on_validation, gain_on_test: how much smaller the largest excess loss is than without the mitigation;
-        - gain_of_control: the same gain, on test images, of the controls; gain_beyond_control: gain_on_test minus it;
-        - survives: gain_on_test / gain_on_validation, of sums over networks, with a jackknife interval. It has none
-          where gain_on_validation may be 0, and where the jackknife's does not hold the estimate.
+        - gain_on_validation, gain_on_test: the largest excess loss without the mitigation minus that with it;
+        - gain_of_control: this gain in the controls, on test images; gain_beyond_control: gain_on_test minus it;
+        - survives: gain_on_test / gain_on_validation, from sums over networks, with a jackknife interval, which is NaN
+          if the interval of gain_on_validation includes 0 or if it does not include the estimate itself.
 
         Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
-        sets of a method. A value that cannot be worked out is NaN.
+        sets of a method. A value that cannot be computed is NaN.
     """
     if not any(cell.mitigation for cell in cells.all):
         return pd.DataFrame()
@@ -68,7 +69,7 @@ def outcomes(cells: Cells) -> pd.DataFrame:
 
 
 def _ranks(names: pd.Series) -> pd.Series:
-    """Return the place of data sets or models in the order of print, then of the alphabet."""
+    """Return the rank of data sets or models: the papers' in their order, then others by name."""
     order = sorted(names.unique(), key=lambda name: (rank(name), name))
     return names.map(order.index)
 
@@ -109,7 +110,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 def _beyond(cell: MitigationCell, control: MitigationCell | None) -> dict[str, float]:
-    """Return how much larger the largest excess loss is than the control's."""
+    """Return the largest excess loss minus the control's, on the same networks."""
     if control is None:
         return _mean(BEYOND, np.array([]))
     with_pruning, without_pruning = _of_the_same_networks(cell, control)
@@ -151,7 +152,7 @@ def _against(cell: MitigationCell, plain: MitigationCell | None) -> dict[str, An
 
 
 def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
-    """Return the share of the gain on validation images that is left, and its interval where it has one."""
+    """Return the share of the gain on validation images that is left on test images, with its interval, or NaN."""
     if not len(gains):
         return dict.fromkeys((SURVIVES, f"{SURVIVES}_low", f"{SURVIVES}_high"), np.nan)
     share = float(quotient(gains.sum(), val_gains.sum()))
@@ -163,7 +164,7 @@ def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
 
 
 def _against_controls(cell: MitigationCell, plain: MitigationCell, cells: Cells) -> dict[str, float]:
-    """Return the gain of the mitigation without pruning, and its further gain with pruning."""
+    """Return the mitigation's gain without pruning, and its additional gain with pruning."""
     controls = cells.control(cell), cells.control(plain)
     if None in controls or controls[0] is controls[1]:
         return {}

@@ -1,4 +1,4 @@
-"""The report's section on mitigations: what each costs and brings, and what survives on new images."""
+"""The report's section on mitigations: costs and gains of each, and the share of gains left on test images."""
 
 from collections.abc import Iterator
 
@@ -32,19 +32,19 @@ from analysis.study.study import StudyData
 
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
-    "networks. Systematic cost is what the class that loses most on average loses beyond the accuracy and beyond the "
-    "control, which is the same fine-tuning with the same mitigation and without pruning; it is read on networks and "
-    "images that did not choose the class, which is named if it is shown to cost more than the accuracy. Chance "
-    "movement is what the worst class of a single network loses beyond the accuracy. It is another class in each "
-    "network, and above 0 without pruning too; beside it stand what noise of the test images alone makes of it, and "
-    "that of the control. It shows how well a mitigation protects the worst class of a single network. The gain is how "
-    "much smaller the movement is than without the mitigation. Gain beyond the control is that minus the gain of the "
-    "control. Classes worse are "
-    "those with a lower recall than under the control without a mitigation. All values but p are points of 100, on "
-    "test images unless they say otherwise. mitigation.csv has all cells and more columns."
+    "networks. Systematic cost is the loss of the class that loses most on average, beyond the accuracy and beyond "
+    "the control, which is the same fine-tuning with the same mitigation and without pruning. It is measured on "
+    "networks and images that did not choose the class, which is named if it is shown to lose more than the "
+    "accuracy. Chance movement is the loss of each network's worst class beyond the accuracy. That class differs "
+    "between networks, and its loss is above 0 without pruning too; the next columns give the value that noise of "
+    "the test images alone would give, and the control's value. Chance movement measures how well a mitigation "
+    "protects the worst class of a single network. The gain is chance movement without the mitigation minus that "
+    "with it. Gain beyond the control is the gain minus the gain of the control. Classes worse is the number of "
+    "classes with a lower recall than in the control without a mitigation. All values but p are points of 100, on "
+    "test images unless stated otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
-    "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "
+    "Some mitigations are fitted to validation images. The picture shows the share of the gain on these that is left "
     "on test images."
 )
 _POINT = decimals(1)
@@ -86,7 +86,7 @@ def _tables(named_rows: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return cells of one kind of pruning as text."""
+    """Format the cells of one kind of pruning as a text table."""
     table = {
         "mitigation": rows[MITIGATION].replace("", "none"),
         "accuracy": (100 * rows["accuracy"]).map(_POINT),
@@ -109,7 +109,7 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_class(row: pd.Series) -> str:
-    """Return the class that costs most on average, if that is shown, and the largest cost."""
+    """Return the class that costs most on average and its cost, if the class is shown; otherwise an empty string."""
     name = class_shown(row[WORST_CLASS], row[f"{WORST_COST}_low"])
     return f"{name}: {_in_points(row, WORST_COST)}" if name else ""
 

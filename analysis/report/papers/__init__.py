@@ -1,1 +1,1 @@
-"""What the report says about each paper, and the claims that a study is held against."""
+"""The report's sections on each paper, and the papers' claims, which a study tests."""

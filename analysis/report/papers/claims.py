@@ -1,4 +1,4 @@
-"""Claims of a paper, the comparisons in a study that test them, and what follows: which hold and which do not."""
+"""Test the claims of a paper by comparisons in a study, and judge which hold and which do not."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
@@ -56,7 +56,7 @@ class Arm(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One comparison that a claim is about.
+    """One comparison that tests a claim.
 
     Attributes
     ----------
@@ -64,15 +64,15 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `estimate` returns it. NaN where most networks guess.
+        As `estimate` returns it. NaN if most networks are at chance.
     claimed : str
         Range in which the difference lies according to the claim.
     n_at_chance : int
-        Number of networks that are left out because they guess.
+        Number of networks that are left out because they are at chance.
     at_chance : bool
-        Whether most networks guess, so that the difference means nothing.
+        Whether most networks are at chance, so that the difference means nothing.
     part : str
-        Label of what is compared, such as `weak classes`; empty if `quantity` says it.
+        Label of the part compared, such as `weak classes`; empty if `quantity` suffices.
     """
 
     arms: tuple[Arm, ...]
@@ -85,7 +85,7 @@ class Check(NamedTuple):
 
     @property
     def where(self) -> str:
-        """How the comparison is shown."""
+        """Label of the comparison in tables."""
         return ", ".join(filter(None, [self.part, _minus(*self.arms)]))
 
 
@@ -104,14 +104,14 @@ class Claim(NamedTuple):
     Attributes
     ----------
     slug : str
-        Name of the claim in code and files; it stays when the wording changes.
+        Name of the claim in code and files, which stays the same if the wording changes.
     sentence, source : str
     looked_at : str
-        The number that tests it.
+        Description of the quantity that tests it.
     checks : callable
-        Takes the places that the claim is about, one or two, and yields the checks that the study allows.
+        Takes one or two workloads, and yields the checks of the claim that the study allows.
     places : int
-        1, or 2.
+        Number of workloads that each check compares, 1 or 2.
     every : bool
         Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
     """
@@ -132,7 +132,7 @@ class Workload:
     ----------
     dataset, model : str
     measures : DataFrame, a row per network; or None
-        pruner, ratio, seed, at_chance, and what was measured. None if no network was pruned at a ratio of its own.
+        pruner, ratio, seed, at_chance, and the measures. None if no network was pruned at a single ratio.
     tickets : Place, optional
         The same data set and model, with the levels of lottery tickets.
     """
@@ -163,7 +163,7 @@ class Workload:
         return [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_most=at_most)]
 
     def shared(self, first: str, second: str, *, at_least: float = 0.0) -> list[tuple[Arm, Arm]]:
-        """Return two pruners at each ratio that both have, ascending."""
+        """Return the arms of two pruners at each ratio that both have, ascending."""
         ratios = self.ratios(second)
         return [
             (Arm(first, ratio), Arm(second, ratio))
@@ -172,25 +172,25 @@ class Workload:
         ]
 
     def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner at the largest of the high ratios at which most networks do not guess, if there is one."""
+        """Return the pruner's largest high ratio at which most networks are not at chance, in a list (maybe empty)."""
         arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
         return [arm for arm in arms if not self.is_at_chance(arm)][-1:]
 
     def values(self, arm: Arm, column: str) -> pd.Series:
-        """Return a column of an arm by network, missing for networks that guess."""
+        """Return a column of an arm by network; NaN for networks at chance."""
         rows = self._arms[arm]
         return rows[column].mask(self._at_chance[arm])
 
     def setting(self, arm: Arm, column: str) -> str:
-        """Return a setting that all networks of an arm have."""
+        """Return the value of a setting that all networks of an arm share."""
         return str(self._arms[arm][column].iloc[0])
 
     def n_at_chance(self, arm: Arm) -> int:
-        """Return how many networks guess."""
+        """Return the number of networks at chance."""
         return int(self._at_chance[arm].sum())
 
     def is_at_chance(self, arm: Arm) -> bool:
-        """Return whether most networks guess."""
+        """Return whether most networks are at chance."""
         return bool(self._at_chance[arm].mean() > 0.5)
 
     def up(self) -> str:
@@ -199,7 +199,7 @@ class Workload:
 
 
 def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float = LEVEL) -> Row:
-    """Return the mean of a sample, or what remains of it without the mean of an independent one, with its interval.
+    """Return the mean of a sample, or the difference of the means of two independent samples, with its interval.
 
     Parameters
     ----------
@@ -212,8 +212,8 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
     -------
     dict
         `difference` with its interval `difference_low`, `difference_high`; its standard `error` and the degrees of
-        freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN where
-        the values of a sample are fewer than two, or where all are the same.
+        freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN if a
+        sample has fewer than two values, or if all values are the same.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
 
 
 def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame:
-    """Hold claims against the places of a study.
+    """Test claims on the data sets and models of a study.
 
     Parameters
     ----------
@@ -262,22 +262,23 @@ def held(claims: Sequence[Claim], workloads: Sequence[Workload]) -> pd.DataFrame
     DataFrame, one row per comparison, by claim and place
         `CLAIM_COLUMNS`, among them:
 
-        - estimate, low, high: the estimate over n networks, or over n pairs of them, with its two-sided interval.
-        - claimed: where the estimate should lie.
-        - p_for, p_against: p that the true value lies there, and p that it does not. They are one-sided where the claim
-          has a direction. That something differs has a two-sided p for it, and that of an equivalence test against it.
-          If every comparison must hold, each of the two is corrected over the comparisons at the place by Holm.
-        - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks guess, `?` otherwise.
-        - verdict: of all comparisons of the claim at the place, except those at chance. `holds` if every comparison
+        - estimate, low, high: the estimate over n networks, or over n pairs of networks, with its two-sided interval.
+        - claimed: the range in which the estimate should lie.
+        - p_for, p_against: p-values of the test that the true value is in this range, and of the test that it is not.
+          They are one-sided if the claim has a direction. If the claim is that something differs, p_for is two-sided
+          and p_against is that of an equivalence test. If every comparison must hold, each of the two is corrected by
+          Holm over the comparisons at the place.
+        - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks are, `?` otherwise.
+        - verdict: from all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
-          tendency, needs more than half of them instead. `not tried` if there is no comparison; place is then empty.
+          tendency, needs more than half instead. `not tried` if there is no comparison; place is then empty.
     """
     rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, workloads)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each claim with a column for each place, as text: the verdict, and what it rests on.
+    """Format a row for each claim with a column for each data set and model: the verdict, and its estimates.
 
     Parameters
     ----------
@@ -366,7 +367,7 @@ def _check_rows(claim: Claim, workloads: tuple[Workload, ...]) -> Iterator[dict[
 
 
 class CheckResult(NamedTuple):
-    """A check, p that it holds and p that it does not, and which of both is shown."""
+    """A check with its p-values for and against the claim, and the answer."""
 
     check: Check
     p_for: float
@@ -375,7 +376,7 @@ class CheckResult(NamedTuple):
 
 
 def judge(claim: Claim, workloads: tuple[Workload, ...]) -> list[CheckResult]:
-    """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
+    """Judge the checks of a claim; if all must hold, their p-values are corrected together."""
     checks = list(claim.checks(*workloads))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
     if claim.every:
@@ -392,7 +393,7 @@ def _answer(p_for: float, p_against: float) -> str:
 
 
 def p_values(check: Check) -> tuple[float, float]:
-    """Return p that the true value lies where the claim has it, and p that it does not."""
+    """Return the p-values of tests that the true value is in the claimed range, and that it is not."""
     value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
 
     def below(bound: float) -> float:

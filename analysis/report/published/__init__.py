@@ -1,6 +1,6 @@
-"""What the three papers print: their figures, errors included, and their names for things.
+"""The published values of the three papers, with their errors, and the papers' names for data sets, models and pruners.
 
-Known slips in print: Table 11 of the recall distortion paper has a variance of recall that is below sampling
+Known errors in print: Table 11 of the recall distortion paper has a variance of recall that is below sampling
 variance for CIFAR-100 (.0004, where .67 x .33 / 100 = .0022) and far above what 98.9 % accuracy allows for
 MNIST (.0038); the accuracies of its Table 10 differ by pruner, so the pruners did not all share their dense
 networks, although the tests are paired. In the compressed networks paper the dense accuracy on CIFAR-10 is
@@ -14,7 +14,7 @@ from importlib import resources
 
 import pandas as pd
 
-# As logged here -> as printed, in the order of print; models by parameter count, 60,074 to 1,727,962.
+# Logged name -> printed name, in the papers' order; models by parameter count, 60,074 to 1,727,962.
 _LABELS = {
     "mnist": "MNIST",
     "fashion-mnist": "Fashion",
@@ -38,7 +38,7 @@ _ORDER = {printed: place for place, printed in enumerate(_LABELS.values())}
 
 
 def table(number: int) -> pd.DataFrame:
-    """A table of the recall distortion paper, as text (Good et al. 2022, Appendices A, D, F and H).
+    """Return a table of the recall distortion paper, as text (Good et al. 2022, Appendices A, D, F and H).
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def table(number: int) -> pd.DataFrame:
 
 
 def figures(name: str) -> pd.DataFrame:
-    """A table of the other two papers, as numbers.
+    """Return a table of the other two papers, as numbers.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ def figures(name: str) -> pd.DataFrame:
 
 
 def label(name: str) -> str:
-    """Name of a data set, model or pruner in print; the name itself where it is not in print."""
+    """Return the printed name of a data set, model or pruner, or the name itself if it is not in print."""
     return _LABELS.get(name, name)
 
 
 def original(name: str) -> str:
-    """Name in print of a data set, or of the one that it is a copy of (the JPEG copy of CIFAR-10)."""
+    """Return the printed name of a data set, or of its original if it is a copy (the JPEG copy of CIFAR-10)."""
     return label(_COPY_OF.get(name, name))
 
 
@@ -80,9 +80,9 @@ def standing_for_up(pruners: Collection[str]) -> str:
 
 
 def rank(name: str) -> tuple:
-    """Return a sort key of data sets, models or pruners: first the order in print, then names with numbers by size."""
-    parts = re.split(r"(\d{1,18})", name)  # Python reads no number of some thousand digits
-    # Numbers as text without leading zeros, the shorter before the longer: Python reads no number of 4,300 digits.
+    """Return a sort key of data sets, models or pruners: the papers' order first, then names, numbers by size."""
+    parts = re.split(r"(\d{1,18})", name)
+    # Numbers are compared as text, by length and then digits, because Python refuses to convert over 4,300 digits.
     natural = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]
     return _ORDER.get(label(name), len(_ORDER)), natural
 

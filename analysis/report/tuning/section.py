@@ -5,10 +5,10 @@ from analysis.rendering.page import Items, Picture, Section, at_both_widths
 from analysis.study.study import StudyData
 
 _TUNING = (
-    "Trials of epsilon, the weight of undecayed pruning, each measured on validation images alone; then the winner and "
-    "the anchors on test images: lambda, the paper's; MP, so large that it ranks as magnitude pruning; GP, 0, which is "
-    "gradient pruning. Distortion is what alpha on new images has above 1, plus what the correlation of the classes' "
-    "balances lacks of 1."
+    "Trials of epsilon, the weight of undecayed pruning, each measured on validation images only; then the winner "
+    "and three reference values on test images: lambda, the paper's; MP, so large that weights are ranked as by "
+    "magnitude pruning; and GP, 0, which is gradient pruning. Distortion is the excess of alpha on new images over "
+    "1, plus 1 minus the correlation of the classes' balances."
 )
 
 

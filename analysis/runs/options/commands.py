@@ -1,4 +1,4 @@
-"""The options of a command, from the table: records, a dataclass, and the sections of the help."""
+"""Make the records, the dataclass and the help sections of a command's options from the table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from analysis.runs.options.record import Option, option
 from analysis.runs.options.table import HEADINGS, OPTIONS
 
 T = TypeVar("T")
-# The option that says how strong a mitigation is, by mitigation
+# The option for the strength of each mitigation
 STRENGTHS = {str(record.param.detail_of): record.name for record in OPTIONS if record.search_range and record.param}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def command(name: str) -> Callable[[type[T]], type[T]]:
-    """Return a decorator that makes a class the frozen dataclass of a command's options.
+    """Make a decorator that turns a class into the frozen dataclass of a command's options.
 
-    The class inherits from the sections that hold the options, so that their types are known to a type checker.
+    The class inherits from the sections of the options, so that a type checker can find their types.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -36,6 +36,6 @@ def of_command(command: str) -> dict[str, Option]:
 
 
 def sections() -> dict[str, list[str]]:
-    """Return the names of options by the heading that `--help` shows them below, in its order."""
+    """Return the names of options by their heading in `--help`, in its order."""
     names = {heading: [record.name for record in OPTIONS if record.heading == heading] for heading in HEADINGS}
     return {heading: list(dict.fromkeys(option_names)) for heading, option_names in names.items()}

@@ -1,1 +1,1 @@
-"""The images that compressed networks forget: a gallery of them, and a study of what people see in them."""
+"""Images that compressed networks forget (PIEs): a gallery of them, and a study of what people see in them."""

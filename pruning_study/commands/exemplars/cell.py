@@ -1,4 +1,4 @@
-"""One cell of a study: its dense and its compressed networks, and what both predict for every test image."""
+"""One cell of a study: the predictions of its dense and its compressed networks for every test image."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import ExemplarsConfig
 
-# The options that choose a cell, by param; any other param is chosen by --setting.
+# Params that have an option of their own for choosing a cell; --setting selects by any other param.
 _OPTIONS = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SPARSITY)
 
 
@@ -29,16 +29,16 @@ class PopulationPair(NamedTuple):
     Attributes
     ----------
     name : str
-        Data set, model, pruner, ratio, and the settings that are not those of the papers.
+        Data set, model, pruner, ratio, and the settings that differ from the papers'.
     dataset : str
         Name of the data set.
     described : dict of str
-        Digest, image shape and test fraction of the data set, as far as the runs say them.
+        Digest, image shape and test fraction of the data set, as far as the runs have logged them.
     label : int64 [images]
     dense, compressed : int64 [networks, images]
-        What the networks predict. Row i of both belongs to the same dense network.
+        Predicted classes. Row i of `compressed` was made from row i of `dense`.
     notes : list of str
-        Sentences on networks that are not there.
+        Sentences on networks that are left out or at chance.
     """
 
     name: str
@@ -95,7 +95,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     for param, _, text in (setting.partition("=") for setting in config.setting or ()):
         if param in (*_OPTIONS, schema.SEED):
             hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
-            raise StudyError(f"{param} is no further param: {hint}", option="setting")
+            raise StudyError(f"{param} cannot be given here: {hint}", option="setting")
         wanted[param] = text
     for param, value in wanted.items():
         if value is not None:
@@ -105,7 +105,7 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        # A digest follows from the data set, and a detail from the setting that has it.
+        # Other params follow from these, such as a digest from the data set, and a detail from its setting.
         chosen_by_options = [column for column in differing if column in _OPTIONS]
         shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         choices = "; ".join(_choices(runs, column) for column in shown)
@@ -129,10 +129,10 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
-    """Say what values a param has, and which option chooses one."""
+    """List the values of a param, after the option that chooses one."""
     param = frames.param(column)
     choices = sorted(runs[column].dropna().unique().tolist())
-    if column == schema.RATIO:  # with all its digits, so that one that stands for a sparsity can be typed
+    if column == schema.RATIO:  # with all digits, so that a ratio computed from a sparsity can be typed
         choices = [schema.text(ratio).removesuffix(".0") for ratio in choices]
     values = some(map(str, choices), most=12)
     return f"{option_name(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
@@ -150,7 +150,7 @@ def cell_name(run: pd.Series) -> str:
     others = [
         f"{name.replace('_', ' ')} {params[name]}"
         for name, usual in schema.FORMERLY.items()
-        if not (is_anew and name == schema.SCHEDULE)  # it implies the law
+        if not (is_anew and name == schema.SCHEDULE)  # `start initialization` implies a schedule
         and pd.notna(params[name])
         and params[name] not in (usual, run[schema.PRUNER])
     ]
@@ -160,8 +160,8 @@ def cell_name(run: pd.Series) -> str:
 def _with_predictions(
     runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
-    """Return labels and predictions of the pairs of networks, and what is said of those without, and at chance."""
-    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a network that is there twice is no second network
+    """Return labels, predictions of both sides, and notes on pairs without predictions or with a network at chance."""
+    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a repeated run is not a second network
     pairs = [
         (predicted[dense], predicted[compressed])
         for dense, compressed in zip(runs[schema.DENSE_RUN_ID], runs[RUN_ID], strict=True)
@@ -169,18 +169,18 @@ def _with_predictions(
     ]
     notes = []
     if without := len(runs) - len(pairs):
-        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out, without predictions")
+        notes.append(f"{without:,} of {len(runs):,} pairs of networks left out, which lack predictions")
     if len(pairs) < FEWEST:
         there = f"{len(pairs)} network{'s' if len(pairs) != 1 else ''} a side"
         raise StudyError(
-            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, and a modal label needs {FEWEST} or more: "
+            f"{name}: {there}{''.join(f' ({note})' for note in notes)}, but a modal label needs {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
     label = pairs[0][0][schema.LABEL]
     dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in pairs]) for side in (0, 1))
     at_chance = networks_at_chance(label, dense == label) | networks_at_chance(label, compressed == label)
     if at_chance.any():
-        notes.append(f"{at_chance.sum():,} of {len(pairs):,} pairs have a network at chance, and count")
+        notes.append(f"{at_chance.sum():,} of {len(pairs):,} pairs have a network at chance, but are not left out")
     return (label, dense, compressed), notes
 
 
@@ -209,12 +209,12 @@ def load_data(cell: PopulationPair, config: ExemplarsConfig) -> Dataset:
     for param, value in own.items():
         if (there := cell.described.get(param, value)) != value:
             raise StudyError(
-                f"{data.source}: {param} is {value}, and {there} in the runs: give the data and the options that the "
-                "runs were made with",
+                f"{data.source}: {param} is {value}, but {there} in the runs: give the data and the options with which "
+                "the runs were made",
                 option="dataset",
             )
     if not np.array_equal(data.test_labels, cell.label):
-        raise StudyError(f"{data.source}: the labels of the test images are not those in the runs", option="dataset")
+        raise StudyError(f"{data.source}: the labels of the test images differ from the runs'", option="dataset")
     if (largest := max(cell.dense.max(), cell.compressed.max())) >= len(data.classes):
-        raise StudyError(f"{data.source} has {len(data.classes)} classes, and a network predicts class {largest}")
+        raise StudyError(f"{data.source} has {len(data.classes)} classes, but a network predicts class {largest}")
     return data

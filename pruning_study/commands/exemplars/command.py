@@ -1,4 +1,4 @@
-"""The command `exemplars`, start to printed lines: read a cell, draw its PIEs, and write the labelling sheet."""
+"""The command `exemplars`: read a cell, draw its PIEs, and write the labelling sheet."""
 
 from pathlib import Path
 
@@ -20,15 +20,15 @@ def write(config: ExemplarsConfig) -> str:
     Raises
     ------
     StudyError
-        If the runs have no such cell or their networks no PIE, if the data set is not theirs, or if the folder cannot
-        be written to.
+        If the runs have no such cell, if no image is a PIE, if the data set is not that of the runs, or if the folder
+        cannot be written to.
     """
     overwriting.check_inputs(config.output, [config.frames], "runs")
     overwriting.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
     read = cell.read(config)
     table = gallery.pies(read)
     if table.empty:
-        raise StudyError(f"{read.name}: no image is a PIE, since both populations have the same modal label everywhere")
+        raise StudyError(f"{read.name}: no image is a PIE: dense and compressed networks have the same modal labels")
     data = cell.load_data(read, config)
     sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
     counted = _counts(read, len(table))
@@ -42,7 +42,7 @@ def write(config: ExemplarsConfig) -> str:
         for name, picture in pictures.items():
             picture.savefig(scratch / name)
     drawn = f"{_page_name(1)} to {_page_name(len(pages))}" if len(pages) > 1 else _page_name(1)
-    fewer = [f"there are too few images for {config.images:,} of both kinds"] if len(sheet) < config.images else []
+    fewer = [f"there are too few images for a sheet of {config.images:,}"] if len(sheet) < config.images else []
     return "\n".join(
         [
             printable(read.name),
@@ -59,11 +59,11 @@ def write(config: ExemplarsConfig) -> str:
 
 
 def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
-    """Raise a StudyError if a folder holds another sheet, or one with answers: annotators may be at work on it."""
+    """Raise a StudyError if the folder holds another sheet or one with answers, which annotators may be filling in."""
     for new in (sheet, key):
         there = output / new.name
         if there.exists() and there.read_bytes() != new.read_bytes():
-            raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="output")
+            raise StudyError(f"{there} belongs to another sheet, or has answers: name another folder", option="output")
 
 
 def _counts(read: PopulationPair, pies: int) -> str:
@@ -81,14 +81,14 @@ def _counts(read: PopulationPair, pies: int) -> str:
 def _placebo(read: PopulationPair) -> str:
     if len(read.dense) < halves.FEWEST:
         return (
-            f"Chance gives PIEs too. There are too few networks to count them: {len(read.dense)} a side, and two "
-            f"halves of {modal_labels.FEWEST} take {halves.FEWEST}."
+            f"Chance gives PIEs too. Counting those takes two halves of {modal_labels.FEWEST} networks, so "
+            f"{halves.FEWEST} a side, but there are only {len(read.dense)}."
         )
     half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (
         f"Chance gives PIEs too. With half as many networks a side, there are {placebo.pies:,.0f} "
-        f"({placebo.untied:,.0f} untied) between dense and dense networks, and {half.pies:,.0f} ({half.untied:,.0f}) "
-        "between dense and compressed."
+        f"({placebo.untied:,.0f} untied) between two halves of the dense networks, and {half.pies:,.0f} "
+        f"({half.untied:,.0f}) between dense and compressed networks."
     )
 
 

@@ -1,4 +1,4 @@
-"""The gallery: the most surprising PIEs of a cell, each with its label and what either population predicts."""
+"""The gallery: the most surprising PIEs of a cell, each with its label and the two modal labels."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ SIDE = 168  # all lengths are in pixels
 DENSE, COMPRESSED, TRACK, GREY = "#d4d4d4", "#a9d3ee", "#f4f4f4", "#767676"
 _MARGIN, _TOP, _COLUMN, _NAME, _LINE, _GAP = 18, 142, 182, 20, 17, 22
 _LETTERS = 8  # points
-_RIGHT = "✓\u00a0"  # no line ends at such a space
-_BOLD = 1.15  # how much wider bold letters are
+_RIGHT = "✓\u00a0"  # a no-break space
+_BOLD = 1.15  # width of bold letters relative to regular ones
 
 
 def pies(cell: PopulationPair) -> pd.DataFrame:
@@ -27,8 +27,8 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
     -------
     DataFrame, one row per PIE
         index (place among the test images, from 0), label, dense_mode, compressed_mode, dense_share and
-        compressed_share (of the votes), and surprise, the product of the shares: it is 1 if all dense networks agree on
-        one class and all compressed networks on another.
+        compressed_share (of the votes), and surprise, the product of the two shares, which is 1 if all dense networks
+        agree on one class and all compressed networks on another.
     """
     modal_labels = cell.modal_labels
     indices = np.flatnonzero(modal_labels.identified)
@@ -50,18 +50,18 @@ def pies(cell: PopulationPair) -> pd.DataFrame:
 def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], title: str, counts: str) -> Figure:
     """Draw the first PIEs of a table.
 
-    Below each image stand its label, and a bar for either population: as long as the share of networks that predict
-    the modal label, with the name of that label in it.
+    Below each image are its label and two bars, one for the dense and one for the compressed networks. The length of a
+    bar is the share of networks that predict the modal label, whose name is written in the bar.
 
     Parameters
     ----------
     images : uint8 [N, C, H, W]
-        All test images, in memory or mapped; only those drawn are read.
+        All test images, in memory or memory-mapped; only the images drawn are read.
     table : DataFrame
         As `pies` returns it.
     classes : sequence of str
     title, counts : str
-        Of the picture, and one or two lines below it.
+        Title of the picture, and one or two lines below the title.
     """
     shown = table.head(MOST_IMAGES)
     names = [classes[index] for index in np.unique(shown[["label", "dense_mode", "compressed_mode"]])]
@@ -83,7 +83,7 @@ def _name_width() -> float:
 
 
 def _room(sheet: ImageSheet) -> float:
-    """Return the width of a line of words in points."""
+    """Return the width available for a line of words, in points."""
     return (sheet.width - 2 * _MARGIN) * POINTS
 
 
@@ -93,7 +93,7 @@ def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there
     sheet.write(counts, _MARGIN, 42, fontsize=9)
     which = f"The {shown} most surprising of them" if shown < there else "The most surprising first"
     sheet.write(
-        f"{which}: those on which both populations agree most. Below each image stands its label.",
+        f"{which}: the networks of either kind agree most among themselves. Below each image is its label.",
         _MARGIN,
         82,
         fontsize=9,

@@ -1,4 +1,4 @@
-"""The labelling sheet: as many PIEs as other images, in random order, with nothing that tells them apart."""
+"""The labelling sheet: equally many PIEs and other images, in random order, with nothing that distinguishes them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from pruning_study.commands.exemplars.cell import PopulationPair
 from pruning_study.commands.exemplars.questions import INDEX, ITEM, LABELS, PIE, QUESTIONS
 from pruning_study.steps.image_sheet import POINTS, ImageSheet
 
-COLUMNS, ROWS = 5, 5  # of a page
+COLUMNS, ROWS = 5, 5  # images on a page
 SIDE = 168  # all lengths are in pixels
 _MARGIN, _COLUMN, _LINE = 26, 200, 19
 _ROW = SIDE + 5 * _LINE + 10
 _GREY = "#767676"
-_LONGEST_LINE = 132  # letters of the questions
+_LONGEST_LINE = 132  # most letters in a line of a question
 
 
 def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
-    """Draw as many PIEs as other images at random, and shuffle them.
+    """Draw equally many PIEs and other images at random, and return their shuffled indices.
 
     Parameters
     ----------
     identified : (images of the data set,), bool
         Whether an image is a PIE.
     images : int
-        Number to draw; fewer if there are not enough of either kind.
+        Number of images to draw; fewer are drawn if either kind has too few.
     seed : int
 
     Returns
@@ -54,17 +54,17 @@ def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
 
 
 def alternatives(cell: PopulationPair, indices: np.ndarray, classes: int) -> np.ndarray:
-    """Return the classes other than its own that an image is most often taken for, which become labels 2 and 3.
+    """Return the wrong classes most often predicted for each image, which become labels 2 and 3.
 
-    The paper does not say what its labels 2 and 3 are. To show the modal labels would tell the PIEs, whose modal labels
-    differ. So the rule is the same for every image: dense and compressed networks count alike, and where too few of
-    them err, the classes follow that networks most often take images of the same label for.
+    The paper does not define its labels 2 and 3. Showing the modal labels would give the PIEs away, because theirs
+    differ. The rule is therefore the same for every image: predictions of dense and compressed networks count equally,
+    and ties, or too few wrong predictions, are resolved by the classes most often predicted for images of that label.
 
     Parameters
     ----------
     cell : Cell
     indices : int64 [images]
-        Places among the test images.
+        Indices of test images.
     classes : int
 
     Returns
@@ -90,7 +90,7 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
     cell : Cell
     classes : sequence of str
     images, seed : int
-        As `sample` takes them.
+        As in `sample`.
 
     Returns
     -------
@@ -112,16 +112,16 @@ def sheet(cell: PopulationPair, classes: Sequence[str], images: int, seed: int) 
 
 
 def pages(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: str) -> list[Figure]:
-    """Draw the images of a labelling sheet with their numbers and labels, twenty-five a page.
+    """Draw the images of a labelling sheet with their numbers and labels, 25 on a page.
 
     Parameters
     ----------
     images : uint8 [N, C, H, W]
-        All test images, in memory or mapped; only those of the sheet are read.
+        All test images, in memory or memory-mapped; only those of the sheet are read.
     sheet : DataFrame
         As `sheet` returns it.
     indices : int64 [images]
-        Place of each image of the sheet among the test images.
+        Index of each image of the sheet among the test images.
     title : str
     """
     starts = range(0, len(sheet), COLUMNS * ROWS)
@@ -138,7 +138,7 @@ def _page(images: np.ndarray, sheet: pd.DataFrame, indices: np.ndarray, title: s
     drawn = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), top + -(-len(sheet) // COLUMNS) * _ROW)
     drawn.write(fitted_name(title, (drawn.width - 2 * _MARGIN) * POINTS, 13), _MARGIN, 12, fontsize=13)
     drawn.write(
-        "Write 1 for yes and 0 for no into the row of the image's number; leave out what you cannot say.",
+        "Write 1 for yes and 0 for no in the row of the image's number; leave a cell empty if you cannot say.",
         _MARGIN,
         44,
         fontsize=9,

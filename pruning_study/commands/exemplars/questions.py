@@ -1,4 +1,4 @@
-"""The questions of the human study of Hooker et al., word by word (Appendix C), and what it found (Section 3.2)."""
+"""The questions of the human study of Hooker et al., verbatim (Appendix C), and its results (Section 3.2)."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ class Question(NamedTuple):
     Attributes
     ----------
     column : str
-        Of the labelling sheet.
+        Column of the labelling sheet.
     text : str
     attribute : str
-        What is counted, in the words of the paper.
+        Attribute that is counted, in the words of the paper.
     counted : {0, 1}
         The answer that gives an image the attribute.
     non_pies, pies : float
-        Published share of the non-PIEs and of the PIEs of ImageNet with the attribute; NaN if none is printed.
+        Published shares of ImageNet's non-PIEs and PIEs that have the attribute; NaN if none is printed.
     """
 
     column: str
@@ -74,5 +74,5 @@ QUESTIONS = (
     ),
 )
 ITEM, LABELS = "item", ("label_1", "label_2", "label_3")
-# Of the key, which says what the sheet hides
+# Columns of the key that the sheet does not show
 INDEX, PIE = "index", "pie"

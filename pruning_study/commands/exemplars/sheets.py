@@ -1,4 +1,4 @@
-"""Read labelling sheets that annotators have filled in, and the key that says which images are PIEs."""
+"""Read labelling sheets that annotators have filled in, and the key that tells which images are PIEs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ _LARGEST = SizeLimit(1 / 64)
 
 
 class Key(NamedTuple):
-    """What a labelling sheet hides.
+    """The key of a labelling sheet, which tells which images are PIEs.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row of a table: the file and the line, and the values by column."""
+    """A row of a table: its file and line, and its values by column."""
 
     where: str
     values: dict[str, str]
@@ -48,14 +48,14 @@ def read_key(path: Path) -> Key:
     Raises
     ------
     StudyError
-        If the file is no such key.
+        If the file is not such a key.
     """
     rows = _by_item(_table(path, (ITEM, *LABELS, PIE), option="key"), option="key")
     for row in rows.values():
         if row.values[PIE] not in ("0", "1"):
-            raise StudyError(f"{row.where}: {PIE} is {shortened(row.values[PIE])} and should be 0 or 1", option="key")
+            raise StudyError(f"{row.where}: {PIE} is {shortened(row.values[PIE])}, but must be 0 or 1", option="key")
     if not rows:
-        raise StudyError(f"{path}: no image in it", option="key")
+        raise StudyError(f"{path} lists no image: give the key that was written with the sheet", option="key")
     is_pie = np.array([row.values[PIE] == "1" for row in rows.values()])
     return Key({item: row.labels for item, row in rows.items()}, is_pie)
 
@@ -71,12 +71,13 @@ def read_answers(path: Path, key: Key) -> np.ndarray:
     Returns
     -------
     (questions, images)
-        0, 1, or NaN where there is no answer; images in the order of the key.
+        0, 1, or NaN for no answer; images in the order of the key.
 
     Raises
     ------
     StudyError
-        If the file is no such sheet, if it belongs to another key, or if an answer is neither 0 nor 1.
+        If the file is not such a sheet or has no answer, if it belongs to another key, or if an answer is neither 0
+        nor 1.
     """
     rows = _by_item(_table(path, (ITEM, *LABELS, *(question.column for question in QUESTIONS))))
     for item, row in rows.items():
@@ -84,7 +85,7 @@ def read_answers(path: Path, key: Key) -> np.ndarray:
             raise StudyError(f"{row.where}: {ITEM} {shortened(item)} is not in the key: give the key of this sheet")
         if row.labels != key.labels[item]:
             raise StudyError(
-                f"{row.where}: the labels are {_joined(row.labels)}, and {_joined(key.labels[item])} in the key: give "
+                f"{row.where}: the labels are {_joined(row.labels)}, but {_joined(key.labels[item])} in the key: give "
                 "the key of this sheet"
             )
     empty = [np.nan] * len(QUESTIONS)
@@ -101,7 +102,7 @@ def _joined(labels: Sequence[str]) -> str:
 def _answers(row: _Row) -> list[float]:
     for question in QUESTIONS:
         if (answer := row.values[question.column]) not in _ANSWERS:
-            raise StudyError(f"{row.where}: {question.column} is {shortened(answer)} and should be 0, 1 or empty")
+            raise StudyError(f"{row.where}: {question.column} is {shortened(answer)}, but must be 0, 1 or empty")
     return [_ANSWERS[row.values[question.column]] for question in QUESTIONS]
 
 
@@ -116,7 +117,7 @@ def _by_item(rows: Sequence[_Row], option: str | None = None) -> dict[str, _Row]
 
 
 def _table(path: Path, columns: Sequence[str], option: str | None = None) -> list[_Row]:
-    """Return the rows of a table that are not empty."""
+    """Return the nonempty rows of a table."""
     with opened_table(path, _LARGEST, option=option) as (header, lines):
         if missing := [name for name in columns if header.count(name) != 1]:
             fault = "two columns" if missing[0] in header else "no column"

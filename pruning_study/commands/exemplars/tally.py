@@ -1,4 +1,4 @@
-"""What annotators saw in PIEs and in other images, question by question, beside the human study of Hooker et al."""
+"""Compare annotators' answers on PIEs and on other images, beside the human study of Hooker et al."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
         If a file cannot be used.
     """
     if twice := [path for index, path in enumerate(sheets) if path.resolve() in map(Path.resolve, sheets[:index])]:
-        raise StudyError(f"{twice[0]} is given twice: each annotator has a sheet")
+        raise StudyError(f"{twice[0]} is given twice: give one sheet for each annotator")
     if output is not None:
         overwriting.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])
     key = read_key(key_path)
@@ -48,18 +48,18 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
 
 
 _NOTE = (
-    "Shares are in %. A share is a mean over images of the share of annotators who see the attribute. p is two-sided,\n"
-    "Holm's corrected over the questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
+    "Shares are in %: the share of annotators who see the attribute, averaged over images. p is two-sided, and Holm's\n"
+    "is corrected over the questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
 )
 
 
 def tallied(answers: np.ndarray, is_pie: np.ndarray) -> pd.DataFrame:
-    """Return a row for each question.
+    """Compare PIEs and other images in a table with a row for each question.
 
     Parameters
     ----------
     answers : (annotators, questions, images)
-        0, 1, or NaN where there is no answer.
+        0, 1, or NaN for no answer.
     is_pie : (images,), bool
 
     Returns

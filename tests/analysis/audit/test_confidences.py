@@ -100,7 +100,7 @@ def test_what_is_no_probability_is_refused_with_the_image(npz, arrays, message):
     [
         ("", "image 2 has no confidence: fill it in"),
         ("1.5", "image 2 has the confidence 1.5"),
-        ("high", "image 2 has the confidence 'high', which is no number"),
+        ("high", "image 2 has the confidence 'high', which is not a number"),
     ],
 )
 def test_a_table_with_a_cell_that_is_no_confidence_is_refused(csv, value, message):

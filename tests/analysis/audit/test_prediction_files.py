@@ -47,7 +47,7 @@ def csv(tmp_path):
         ("label,predicted\na,a\nlabel,predicted\nb,b\n", "line 3: the first line again"),
         ("label,predicted\na,a\nb,\0b\n", "a class has a NUL character in its name"),
         ('label,predicted\na,\'"\nb,"b\n', "cannot be read as CSV"),
-        ("label,predicted\n" + "x" * 300 + ",a\n", "a class has 300 characters, and the most is 250"),
+        ("label,predicted\n" + "x" * 300 + ",a\n", "a class has 300 characters, but at most 250 are allowed"),
         ("label,predicted\n" + "x" * 200_000 + ",a\n", "field larger than field limit"),
         (b"PK\3\4\xff", "it begins as a zip archive or a spreadsheet does"),
         (b"\x1f\x8b\x08\0\0\0", "cannot be read as CSV"),
@@ -64,7 +64,7 @@ def test_a_table_of_predictions_that_is_ambiguous_damaged_or_of_another_kind__is
 @pytest.mark.attack
 def test_a_table_with_a_class_of_twenty_million_characters__is_refused_within_the_limit(csv):
     path = csv("label,predicted\n" + "x" * 2 * 10**7 + ",a\n")
-    assert "0.0186 GiB of memory are needed, and the limit is 0.01 GiB" in refusal(path, SizeLimit(0.01))
+    assert "0.0186 GiB of memory are needed, but the limit is 0.01 GiB" in refusal(path, SizeLimit(0.01))
     assert "field larger than field limit" in refusal(path)
 
 
@@ -87,7 +87,7 @@ def test_line_ends_of_every_system_and_a_byte_order_mark(csv):
     [
         (np.array([1 + 0j, 2]), "label holds complex128"),
         (np.array(["2020-01-01", "NaT"], "M8[D]"), "label holds datetime64[D]"),
-        (np.array([b"\xff", b"a"]), "label is no text in UTF-8"),
+        (np.array([b"\xff", b"a"]), "label is not text in UTF-8"),
         (np.array([2**64, 1], np.longdouble), "label holds 1.8446744073709552e+19"),
         (np.array([np.nan, 1], np.float16), "label holds nan"),
         (np.array(["a\0b", "a"]), "NUL character"),

@@ -134,7 +134,7 @@ def test_symbolic_links_that_lead_in_a_circle__are_one_line(tmp_path):
 def test_a_file_where_the_folder_should_be__is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(StudyError, match=f"file is no folder: {INSTEAD}"):
+        with pytest.raises(StudyError, match=f"file is not a folder: {INSTEAD}"):
             private(path, INSTEAD)
 
 
@@ -199,7 +199,7 @@ def test_a_folder_above_that_another_group_can_write__is_refused(tmp_path):
 def test_a_file_of_another_user_in_a_folder_of_ones_own__is_not_used(tmp_path):
     theirs = another_user.file(tmp_path / "file")
     for content in (True, False):
-        with pytest.raises(StudyError, match=r"file (belongs to nobody|is no regular file).*: delete it$"):
+        with pytest.raises(StudyError, match=r"file (belongs to nobody|is not a regular file).*: delete it$"):
             check_file(theirs, content=content)
 
 
@@ -211,7 +211,7 @@ def test_a_link_a_folder_or_a_pipe_in_place_of_a_file__is_not_used(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("link", "dangling", "folder", "pipe"):
-        with pytest.raises(StudyError, match=f"{name} is no regular file: delete it"):
+        with pytest.raises(StudyError, match=f"{name} is not a regular file: delete it"):
             check_file(tmp_path / name, content=False)
     check_file(tmp_path / "own")
     check_file(tmp_path / "missing")

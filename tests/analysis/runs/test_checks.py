@@ -205,7 +205,7 @@ FOREIGN = {
     ),
     "dense run trained again with another result": Foreign(
         of_a_dense_run_that_was_trained_again,
-        "a newer dense run has the settings and seed of theirs, and other recalls",
+        "a newer dense run has the same settings and seed as theirs, but other recalls",
     ),
     "pruned run in place of a dense run": Foreign(
         lambda made: made.pruned(made.ids["sound"], {"seed": 1, "ratio": "4"}), "the dense run is gone or not finished"
@@ -430,7 +430,7 @@ def edit(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]
 def test_a_table_of_an_export_that_was_edited_without_its_digest__is_refused(exported):
     path = exported / "runs.csv.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"pets", b"fish")))
-    with pytest.raises(StudyError, match=r"runs\.csv\.gz: damaged, or of another export"):
+    with pytest.raises(StudyError, match=r"runs\.csv\.gz: damaged, or from another export"):
         exports.read([exported])
 
 
@@ -448,10 +448,10 @@ def swapped(frame: pd.DataFrame) -> pd.DataFrame:
         (lambda frame: frame.assign(seed="7"), "the seed is not that of the dense run"),
         (lambda frame: frame.assign(accuracy_before="0.9"), "accuracy or recalls before pruning are not those"),
         (lambda frame: frame.assign(accuracy_after="1.9"), "a value outside [0, 1]"),
-        (lambda frame: frame.assign(accuracy_after="0"), "test_accuracy is 0 or no number"),
+        (lambda frame: frame.assign(accuracy_after="0"), "test_accuracy is 0 or not a number"),
         (swapped, "contradicts the recalls"),
         (lambda frame: frame.assign(realized_ratio="50"), "realized_ratio contradicts the ratio"),
-        (lambda frame: frame.assign(**{"support/cat": "-1"}), "support/<class> is no number of images"),
+        (lambda frame: frame.assign(**{"support/cat": "-1"}), "support/<class> is not a number of images"),
         (lambda frame: frame.assign(**{"recall_after/cat": ""}), "the classes are not those of the dense run"),
     ],
 )
@@ -477,7 +477,7 @@ def test_a_dense_run_that_was_edited_in_an_export__leaves_its_pruned_run_out(exp
 @pytest.mark.attack
 def test_a_run_that_was_copied_within_an_export__is_refused(exported):
     edit(exported, "runs.csv.gz", lambda frame: pd.concat([frame, frame.iloc[:1].assign(run_id="copy")]))
-    with pytest.raises(StudyError, match="have the same settings and seed, and only one can count"):
+    with pytest.raises(StudyError, match="have the same settings and seed, but only one can count"):
         exports.read([exported])
 
 

@@ -419,7 +419,7 @@ def test_a_sqlite_file_that_is_not_there_is_an_error_and_not_made(tmp_path):
 def test_a_file_that_is_no_store_is_an_error_and_left_as_it_is(tmp_path, content):
     path = tmp_path / "mlflow.db"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=r"is no store of MLflow|file is not a database|the database is empty"):
+    with pytest.raises(StudyError, match=r"is not a store of MLflow|file is not a database|the database is empty"):
         pull.runs(tracking_uri=f"sqlite:///{path}")
     assert path.read_bytes() == content
 
@@ -515,7 +515,7 @@ def test_top_five_classes_that_are_none__leave_the_predictions_out_with_a_line(s
     names = ("label", "predicted", "in_top5")
     assert pull.predictions([predicting.flat], names=names, tracking_uri=store.uri) == {}
     (line,) = [record.getMessage() for record in caplog.records if record.name == "analysis.runs.pull"]
-    assert "top5 has shape (2,), where 2 dimensions" in line
+    assert "top5 has shape (2,), but needs 2 dimensions" in line
 
 
 @pytest.mark.attack
@@ -526,13 +526,13 @@ def test_top_five_classes_that_are_none__leave_the_predictions_out_with_a_line(s
         ("lacking", r".*predictions.npz: no predicted in it"),
         ("pickled", r".*predictions.npz: not a complete .npz file .*pickle"),
         ("truncated", r".*predictions.npz: not a complete .npz file"),
-        ("negative", r"predicted holds -1, where classes from 0 are needed"),
-        ("many", r"label holds 1000000000000, where classes below 1,000,000 are needed"),
-        ("words", r"label holds <U3, where integers are needed"),
-        ("shares", r"predicted holds float64, where integers are needed"),
-        ("scores", r"predicted has shape \(2, 2\), where 1 dimension"),
-        ("single", r"label has shape \(\), where 1 dimension"),
-        ("empty", r"label has shape \(0,\), where 1 dimension"),
+        ("negative", r"predicted holds -1, but classes must be at least 0"),
+        ("many", r"label holds 1000000000000, but classes must be below 1,000,000"),
+        ("words", r"label holds <U3, but must hold integers"),
+        ("shares", r"predicted holds float64, but must hold integers"),
+        ("scores", r"predicted has shape \(2, 2\), but needs 1 dimension"),
+        ("single", r"label has shape \(\), but needs 1 dimension"),
+        ("empty", r"label has shape \(0,\), but needs 1 dimension"),
     ],
 )
 def test_predictions_that_cannot_be_used__are_left_out_with_a_line_each(store, predicting, caplog, which, reason):
@@ -600,7 +600,8 @@ def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_net
     runs, dense_runs = pull.study("study", tracking_uri=writer.uri)
     assert runs["run_id"].tolist() == [of_new]
     assert runs.attrs["left_out"] == [
-        "1 pruned run left out, a newer dense run has the settings and seed of theirs, and other recalls: " + of_old
+        "1 pruned run left out, a newer dense run has the same settings and seed as theirs, but other recalls: "
+        + of_old
     ]
     assert dense_runs["dense_run_id"].tolist() == [new]
 

@@ -82,7 +82,7 @@ class TestExport:
         assert read([tmp_path / "one", tmp_path / "same"])["run_id"].value_counts().to_dict() == {"r1": 4, "r2": 4}
         export(of_run("r1", TABLE.assign(right=0)), tmp_path / "other")
         with pytest.raises(
-            StudyError, match="two folders have other counts of images that a network has right for run r1"
+            StudyError, match="two folders have different counts of images that a network has right for run r1"
         ):
             read([tmp_path / "one", tmp_path / "other"])
 

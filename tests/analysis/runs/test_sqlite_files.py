@@ -132,7 +132,7 @@ def test_a_store_of_an_older_or_a_newer_mlflow__the_upgrade_is_named_and_the_fil
 def test_the_database_of_another_program__no_table_is_added_to_it(path, said):
     path.unlink()
     execute(path, "CREATE TABLE cats (name)")
-    assert all("is no store of MLflow" in line for line in said())
+    assert all("is not a store of MLflow" in line for line in said())
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
 

@@ -94,7 +94,7 @@ def test_a_server_whose_database_is_locked__its_reason_is_said(answering):
 @pytest.mark.attack
 def test_a_page_of_a_proxy_in_the_place_of_every_answer__its_title_is_said(answering):
     assert {text.partition(";")[0].rstrip(")") for text in answering(200, PAGE)()} == {
-        "the server's answer is no answer of MLflow: Sign in to the lab"
+        "the server's answer is not from MLflow: Sign in to the lab"
     }
 
 
@@ -106,7 +106,7 @@ def test_a_server_that_redirects_without_end__it_is_said(answering):
 @pytest.mark.attack
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"experiments": [{}]}'])
 def test_another_service_that_says_yes_to_everything__it_is_told_from_mlflow(answering, body):
-    assert all("names no experiment" in text for text in answering(200, body)())
+    assert all("lists no experiment" in text for text in answering(200, body)())
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_a_server_that_answers_one_byte_at_a_time__it_is_given_up(monkeypatch):
                 time.sleep(0.1)
 
     with talking(drip) as host:
-        assert said_by_probe(f"http://{host}").startswith("does not answer (no whole answer within 4 s)")
+        assert said_by_probe(f"http://{host}").startswith("does not answer (no complete answer within 4 s)")
 
 
 @pytest.mark.attack

@@ -194,13 +194,13 @@ def entry(name, *, mode=stat.S_IFREG | 0o644, method=zipfile.ZIP_STORED):
 )
 def test_a_member_with_a_name_that_leads_elsewhere__is_refused(sound, tmp_path, name):
     path = write(tmp_path / "study.zip", sorted(sound.iterdir()), [(entry(name), b"planted")])
-    assert "is no name of an exported file" in refusal(path)
+    assert "is not the name of an exported file" in refusal(path)
 
 
 @pytest.mark.attack
 def test_a_member_with_an_absolute_name__writes_nothing_there(sound, tmp_path):
     path = write(tmp_path / "study.zip", sorted(sound.iterdir()), [(entry(f"{tmp_path}/outside"), b"planted")])
-    assert "is no name of an exported file" in refusal(path)
+    assert "is not the name of an exported file" in refusal(path)
     assert not (tmp_path / "outside").exists()
 
 
@@ -209,7 +209,7 @@ def test_a_member_with_an_absolute_name__writes_nothing_there(sound, tmp_path):
 def test_a_member_that_is_a_link_or_a_device__is_refused(sound, tmp_path, mode):
     others = [path for path in sound.iterdir() if path.name != "study.json"]
     path = write(tmp_path / "study.zip", others, [(entry("study.json", mode=mode | 0o777), b"../outside")])
-    assert "study.json is no ordinary file" in refusal(path)
+    assert "study.json is not an ordinary file" in refusal(path)
 
 
 @pytest.mark.attack
@@ -234,7 +234,7 @@ def test_an_archive_that_unpacks_to_more_than_the_limit__is_refused_before_anyth
     assert path.stat().st_size < 2000
     monkeypatch.setattr(study_archives, "_LARGEST", SizeLimit(2**-11))
     monkeypatch.setattr(shutil, "copyfileobj", None)
-    assert "0.000977 GiB of memory are needed, and the limit is 0.000488281 GiB" in refusal(path)
+    assert "0.000977 GiB of memory are needed, but the limit is 0.000488281 GiB" in refusal(path)
 
 
 @pytest.mark.attack
@@ -260,7 +260,7 @@ def test_a_member_that_unpacks_to_more_than_it_says__is_cut_off_and_refused(tmp_
 def test_more_members_than_any_study_has__are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(study_archives, "_MOST_FILES", 20)
     path = write(tmp_path / "study.zip", (), [(f"a{number}", b"") for number in range(21)])
-    assert "it has 21 files, and 20 at most are read" in refusal(path)
+    assert "it has 21 files, but at most 20 are read" in refusal(path)
 
 
 @pytest.mark.attack
@@ -303,9 +303,9 @@ def test_something_else_in_place_of_an_archive__is_refused(tmp_path, sound):
 @pytest.mark.attack
 def test_an_error_in_the_files_of_an_archive__names_the_archive(tmp_path, sound):
     path = write(tmp_path / "study.zip", [sound / "study.json", sound / "dense_runs.csv.gz"])
-    assert refusal(path).startswith("/runs.csv.gz: missing, and study.json names it")
+    assert refusal(path).startswith("/runs.csv.gz: missing, although study.json lists it")
     damaged = write(tmp_path / "b.zip", set(sound.iterdir()) - {sound / "runs.csv.gz"}, [("runs.csv.gz", b"other")])
-    assert refusal(damaged).startswith("/runs.csv.gz: damaged, or of another export")
+    assert refusal(damaged).startswith("/runs.csv.gz: damaged, or from another export")
 
 
 @pytest.mark.attack
@@ -367,7 +367,7 @@ def test_commands_print_one_line_of_an_archive_that_deceives(tmp_path, sound, mo
     result = CliRunner().invoke(cli, ["report", "--frames", "study.zip", "--output", "report"])
     assert result.exit_code == 1
     assert re.fullmatch(
-        r"error: study\.zip: not what .* is no name of an exported file\); export again\n", result.output
+        r"error: study\.zip: not what .* is not the name of an exported file\); export again\n", result.output
     )
     assert files.written(tmp_path) == [(tmp_path / "study.zip").relative_to(tmp_path)]
 

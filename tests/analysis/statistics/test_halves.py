@@ -24,7 +24,7 @@ def test_halves_give_as_many_exemplars_as_chance_says():
 def test_modal_labels_of_halves_take_five_networks_in_each():
     label = np.zeros(3, int)
     assert halves.Halves(np.zeros((10, 3), int), label).placebo.n_pie[0] == 0
-    with pytest.raises(ValueError, match="9 networks, and modal labels of halves need 10"):
+    with pytest.raises(ValueError, match="9 networks, but modal labels of halves need 10"):
         halves.Halves(np.zeros((9, 3), int), label)
 
 

@@ -173,9 +173,9 @@ def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected
     ("given", "message"),
     [
         (["a.csv"], "2 data sets: say whose images a.csv is about, as mnist=a.csv"),
-        (["cifar=a.csv"], "cifar is no data set of these runs: mnist, digits"),
+        (["cifar=a.csv"], "cifar is not a data set of these runs: mnist, digits"),
         (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both of mnist"),
-        ({"cifar": "a.csv"}, "cifar is no data set"),
+        ({"cifar": "a.csv"}, "cifar is not a data set"),
     ],
 )
 def test_a_file_of_an_unknown_data_set_or_of_several_is_refused(given, message):

@@ -80,9 +80,9 @@ class TestRefused:
         [
             ({"n_trials": 3}, "--n-trials: 3 is below 4, the chains that are always tried"),
             ({"confirm_seeds": 1}, "--confirm-seeds: 1 is too few"),
-            ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: it names one network, and there are several seeds"),
+            ({"seed": "0-2", "dense_run_id": "a" * 32}, "--seed: --dense-run-id names one network: give one seed"),
             ({"max_class_loss": 0}, "--max-class-loss: 0 should be above 0 and below 100"),
-            ({"budget": "soon"}, "--budget: 'soon' is no time above 0: write 90s, 30m or 2h"),
+            ({"budget": "soon"}, "--budget: 'soon' is not a time above 0: write 90s, 30m or 2h"),
             ({"register": "a/b"}, "--register: 'a/b': MLflow takes no / : . %"),
             ({"register": "a@v1"}, "--register: 'a@v1': an alias has letters"),
             ({"minimize": "bytes"}, "--minimize: 'bytes' is not known: it takes size, latency, macs"),
@@ -105,7 +105,7 @@ class TestRefused:
     @pytest.mark.structured
     def test_a_budget_that_ends_before_the_first_chain_is_one_line_and_the_next_call_goes_on(self, refused):
         line = refused(budget="0.001s", epochs=4)
-        assert "--budget: 0.001 seconds are over before the first chain is made, after" in line
+        assert "--budget: 0.001 seconds are over before the first chain is made, because in" in line
         assert [run.data.tags["kind"] for run in runs()] == ["dense"]
 
     @pytest.mark.onnx
@@ -264,7 +264,7 @@ class TestDelivered:
     def test_a_confirmed_choice_is_registered_once_and_another_is_not(self, compressed):
         registered = [called(compressed[0], register="hats@champion").output for _ in range(2)]
         confirmed = runs("job")[-1].data.tags["state"] == "within"
-        said = "hats@champion, version 1" if confirmed else "not as hats@champion, since test images do not confirm"
+        said = "hats@champion, version 1" if confirmed else "not as hats@champion, because test images do not confirm"
         assert all(f"registered:      {said}" in output for output in registered)
 
     def test_a_model_is_registered_once_and_its_alias_names_it(self, compressed):

@@ -59,7 +59,7 @@ def test_without_the_extra_is_one_line_before_anything_is_made(refused, argument
 
 @pytest.mark.parametrize("named", ["0" * 32, "--all"])
 def test_several_seeds_of_runs_that_exist_are_refused(refused, named):
-    assert "--seed: runs have their seeds already" in refused("quantize", named, "--seed", "0-2")
+    assert "--seed: named runs have seeds already" in refused("quantize", named, "--seed", "0-2")
 
 
 def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_read(refused, tmp_path):
@@ -142,7 +142,7 @@ class TestQuantize:
             "quantize", job.info.run_id
         )
         assert "--dataset" in refused("quantize", dense.info.run_id)  # it names no data set of its own
-        assert "--all: it stands for every dense network" in refused("quantize", dense.info.run_id, "--all")
+        assert "--all: it quantises every dense network" in refused("quantize", dense.info.run_id, "--all")
         MlflowClient().update_run(dense.info.run_id, "RUNNING")
         assert "is not a finished dense or pruned run (kind dense, RUNNING)" in refused("quantize", dense.info.run_id)
         assert "--all: the experiment has no finished dense run" in refused("quantize", "--all")

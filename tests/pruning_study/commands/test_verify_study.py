@@ -58,4 +58,4 @@ def test_networks_of_a_study_are_trained_again_and_compared(run_command, exporte
     assert sum(line.endswith("as published") for line in refuted.output.splitlines()) == 6
     (line,) = [line for line in refuted.output.splitlines() if line.endswith("1 of 200 differ")]
     assert run_id in line
-    assert f"1 of 7 networks predict something else than {exported} says: {run_id}" in refuted.output
+    assert f"the predictions of 1 of 7 networks differ from those in {exported}: {run_id}" in refuted.output

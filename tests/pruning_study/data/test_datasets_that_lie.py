@@ -279,7 +279,7 @@ def test_class_folders_that_differ_in_capitals_or_in_the_bytes_of_an_accent__are
 def test_a_folder_whose_name_is_no_utf_8_or_commands_the_terminal__is_refused_in_one_line(folder, name):
     for part in ("train", "test"):
         os.rename(folder / part / "cat", os.path.join(os.fsencode(folder / part), name))  # noqa: PTH104, PTH118
-    assert "has a control character, an invisible mark or a byte that is no UTF-8" in refusal(folder)
+    assert "has a control character, an invisible mark or a byte that is not UTF-8" in refusal(folder)
     for part in ("train", "test"):
         os.rename(os.path.join(os.fsencode(folder / part), name), folder / part / "cat")  # noqa: PTH104, PTH118
     os.rename(folder, os.path.join(os.fsencode(folder.parent), name))  # noqa: PTH104, PTH118

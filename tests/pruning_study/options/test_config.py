@@ -191,7 +191,7 @@ BAD = [
     ("validation_fraction", "0", "above 0 and below 1"),
     ("validation_fraction", "1", "above 0 and below 1"),
     ("class_fractions", "5", "write class=share, such as 5=0.2"),
-    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2, of classes without a comma"),
+    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2, for classes without a comma"),
     ("class_fractions", "=0.5", "write class=share"),
     ("class_fractions", "5=0", "above 0 and at most 1"),
     ("class_fractions", "5=1.5", "above 0 and at most 1"),
@@ -200,7 +200,7 @@ BAD = [
     (
         "class_fractions",
         ",".join(f"class {n}=0.5" for n in range(500)),
-        "has 6,889 characters, and a run can log 6,000",
+        "has 6,889 characters, but a run can log 6,000",
     ),
     ("performance_weighted", "0.5", "'0.5': write none, or two numbers such as 0.5,1"),
     ("performance_weighted", "0.5,1,2", "write none, or two numbers"),
@@ -342,7 +342,7 @@ def test_what_are_no_seeds_is_one_line_of_the_command_line(run_command, typed, m
 def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command, option, values):
     result = run_command(command, option, values[0], f"{option}={values[1]}")
     assert result.exit_code == 2
-    assert f"{option} is given 2 times: write all values behind one {option}, between commas" in result.output
+    assert f"{option} is given 2 times: give all values with one {option}, separated by commas" in result.output
 
 
 def test_a_flag_may_have_a_value_or_none(run_command):
@@ -386,10 +386,10 @@ def test_options_of_the_other_executor_are_usage_errors(given, option):
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
-        (["--dataset", "a\udcff"], r"'a\udcff' is no text in UTF-8"),
-        (["--data-dir", "\udcff"], r"'\udcff' is no text in UTF-8"),
-        (["--weights", "\udcff"], r"'\udcff' is no text in UTF-8"),
-        (["--experiment", "\x1b[2J\udcff"], r"'\x1b[2J\udcff' is no text in UTF-8"),
+        (["--dataset", "a\udcff"], r"'a\udcff' is not text in UTF-8"),
+        (["--data-dir", "\udcff"], r"'\udcff' is not text in UTF-8"),
+        (["--weights", "\udcff"], r"'\udcff' is not text in UTF-8"),
+        (["--experiment", "\x1b[2J\udcff"], r"'\x1b[2J\udcff' is not text in UTF-8"),
         (["--recipe", "\x1b[2J"], r"'\x1b[2J' is not known: it takes"),
         (["--seed", "9" * 9000], "is not a whole number"),
         (["--learning-rate", "9" * 9000], "is not a finite number"),

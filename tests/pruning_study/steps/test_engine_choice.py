@@ -130,7 +130,7 @@ def test_a_cache_that_cannot_be_written__gives_one_line_and_torch_trains(lenet5,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
-    assert f"{tmp_path / 'file'} is no folder: set XDG_CACHE_HOME" in caplog.text
+    assert f"{tmp_path / 'file'} is not a folder: set XDG_CACHE_HOME" in caplog.text
     assert len(caplog.messages) == 1
 
 

@@ -65,14 +65,14 @@ def test_a_dense_run_that_names_code_as_its_model__imports_nothing_and_says_whic
 @pytest.mark.attack
 def test_a_model_that_is_typed_and_is_not_that_of_the_dense_run__is_not_imported(claimed):
     line = claimed({"model": "os:system"}, "--model", "planted:net")
-    assert "planted:net is not what dense run" in line
+    assert "planted:net contradicts dense run" in line
 
 
 @pytest.mark.attack
 def test_a_precision_that_the_dense_run_has_not__is_a_usage_error_before_any_run(claimed):
     for params in ({}, {"precision": "float32"}):  # runs of earlier versions have no such param
         line = claimed(params, "--precision", "bf16")
-        assert line.startswith("error: --precision: bf16 is not what dense run")
+        assert line.startswith("error: --precision: bf16 contradicts dense run")
         assert line.endswith("has: float32")
 
 
@@ -93,7 +93,7 @@ def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epo
     dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
     taken = following(PruneConfig(), dense)
     assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
-    with pytest.raises(StudyError, match=f"linear is not what dense run ab has: {decay}") as error:
+    with pytest.raises(StudyError, match=f"linear contradicts dense run ab, which has {decay}:") as error:
         following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
     assert error.value.option == "decay"
 

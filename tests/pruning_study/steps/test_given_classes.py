@@ -52,8 +52,8 @@ def test_the_order_tells_networks_apart_only_where_it_is_another_one(tmp_path, t
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["cat", *CLASSES[1:]], r"names.txt has 'cat', which the data have not, and the data have '0', which it has"),
-        (CLASSES[1:], r"the data have '0', which .*names.txt has not"),
+        (["cat", *CLASSES[1:]], "names.txt has 'cat', which the data lack, and the data have '0', which the file"),
+        (CLASSES[1:], r"the data have '0', which .*names.txt lacks"),
         (["1", *CLASSES[1:]], "names '1' twice"),
     ],
 )

@@ -103,7 +103,7 @@ class TestFolder:
 
     def test_counts_are_found_until_an_image_changes(self, measure, tmp_path):
         measure("--folder", tmp_path / "hard_photos")
-        assert "2 of them before (found" in measure("--folder", tmp_path / "hard_photos")
+        assert "2 of them earlier (found" in measure("--folder", tmp_path / "hard_photos")
         assert "before" not in measure("--folder", tmp_path / "hard_photos", "--force")
         next((tmp_path / "hard_photos" / self.names[2]).iterdir()).unlink()
         assert "before" not in measure(runs("pruned")[0].info.run_id, "--folder", tmp_path / "hard_photos")
@@ -165,7 +165,7 @@ class TestFolder:
         sound = path.read_bytes()
         path.write_bytes(sound[: len(sound) // 2])
         assert set(robustness.pulled(pull.runs())["run_id"]) == {runs("dense")[0].info.run_id}
-        assert "1 of them before" in measure("--folder", tmp_path / "hard_photos")
+        assert "1 of them earlier" in measure("--folder", tmp_path / "hard_photos")
         assert "it is measured anew" in caplog.text
         assert path.read_bytes() == sound
 
@@ -180,7 +180,7 @@ class TestFolder:
         (tmp_path / "empty").mkdir()
         assert "no folder in it" in measure("--folder", tmp_path / "empty", code=2)
         (tmp_path / "hard_photos").rename(tmp_path / "fog")
-        assert "fog stands for corruptions in tables: rename it" in measure("--folder", tmp_path / "fog", code=2)
+        assert "fog is the name of a corruption: rename it" in measure("--folder", tmp_path / "fog", code=2)
         job = runs("job")[0].info.run_id
         refused = measure(job, "--folder", tmp_path / "empty", code=1)  # a folder needs no extra
         assert "is not a finished dense, pruned or quantized run (kind job" in refused
@@ -246,7 +246,7 @@ class TestCorruptedImages:
         trained("--image-size", 32)
         measure("--dataset", tiny_npz, *self.options)
         before = table_of(runs("dense")[0])
-        assert "2 of them before (found" in measure("--dataset", tiny_npz, *self.options)
+        assert "2 of them earlier (found" in measure("--dataset", tiny_npz, *self.options)
         measure("--dataset", tiny_npz, "--corruptions", "pixelate", "--severities", 2, "--images", 50)
         after = table_of(runs("dense")[0])
         assert after.iloc[: len(before)].equals(before)

@@ -304,7 +304,7 @@ def test_predictions_of_a_dense_run_that_are_not_of_its_images__are_refused(stor
         ({"predicted": predicted[:, None]}, "which no run writes"),
         ({"predicted": predicted + 10}, "not one of 10 classes"),
         ({"predicted": predicted - 10}, "not one of 10 classes"),
-        ({"predicted": (label + 1) % 10}, "has the accuracy 0, and the metric test_accuracy is"),
+        ({"predicted": (label + 1) % 10}, "has the accuracy 0, but the metric test_accuracy is"),
     ):
         np.savez(path, **{**arrays, **change})
         assert message in refused(store, run, setting)

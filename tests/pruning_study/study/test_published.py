@@ -56,7 +56,7 @@ def test_seeds_that_a_study_has_are_named():
     "made", [study("torch"), study(None), Study(*(frame.drop(columns="arithmetic") for frame in study("2")))]
 )
 def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
-    with pytest.raises(StudyError, match=r"^frames\.zip: no run says that it is of arithmetic 2; ") as raised:
+    with pytest.raises(StudyError, match=r"^frames\.zip: no run has the tag arithmetic = 2; ") as raised:
         published_runs(made, 5, WHERE)
     assert raised.value.option == "STUDY"
 
@@ -65,16 +65,16 @@ def test_a_study_of_an_earlier_arithmetic_cannot_be_verified(made):
     ("change", "message"),
     [
         ({"model": "own.package:network"}, "run x names the model 'own.package:network', which is not of this project"),
-        ({"pruner": "own.package:scores"}, "run x has a pruner that is not of this project, 'own.package:scores'"),
-        ({"dataset": "/etc/images"}, "run x names the path '/etc/images', and no data set"),
+        ({"pruner": "own.package:scores"}, "run x has a pruner that this project lacks, 'own.package:scores'"),
+        ({"dataset": "/etc/images"}, "run x names a path, '/etc/images', in place of a data set"),
         ({"dataset": "photos-of-mine"}, "photos_of_mine.npz: 'photos-of-mine' is no data set"),
         ({"dataset_digest": "0" * 32}, "fashion_mnist_mini.npz does not hold the images of run x"),
         (
             {"phases": "30x0.02"},
-            "run x cannot be made again by its params: its phases is '30x0.02', and would be '2x0.01'",
+            "run x cannot be made again from its params: its phases is '30x0.02', but would be '2x0.01'",
         ),
-        ({"own": "1"}, "run x cannot be made again by its params: its own is '1', and would be 'none'"),
-        ({"iteration": "2"}, "run x cannot be made again by its params: its iteration is '2', and would be '1'"),
+        ({"own": "1"}, "run x cannot be made again from its params: its own is '1', but would be 'none'"),
+        ({"iteration": "2"}, "run x cannot be made again from its params: its iteration is '2', but would be '1'"),
     ],
 )
 def test_a_run_that_cannot_be_made_again_is_named(params, change, message, tmp_path):

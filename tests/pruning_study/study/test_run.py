@@ -147,7 +147,7 @@ class TestStudy:
         mine.write_text(f"experiment: other\nname: mine\n{text}")
         assert "pruning-analysis report --experiment other" in study(mine, "--workers", 1)
         with pytest.raises(
-            StudyError, match="the experiments other, study hold study mine: name one with --experiment"
+            StudyError, match="the experiments other, study contain study mine: choose one with --experiment"
         ):
             studies.experiment_of("mine")
 

@@ -205,7 +205,7 @@ def test_a_symbolic_link_in_place_of_a_lock_file__leaves_what_it_leads_to_untouc
     thesis.write_text("months of work")
     (tmp_path / "a.lock").symlink_to(thesis)
     with (
-        pytest.raises(StudyError, match=r"a\.lock is no regular file: delete it"),
+        pytest.raises(StudyError, match=r"a\.lock is not a regular file: delete it"),
         locks.held_if_free(tmp_path / "a.lock"),
     ):
         raise AssertionError("it is held")

@@ -1,1 +1,1 @@
-"""What do compressed deep neural networks forget? Hooker et al., on the cells of any study."""
+"""Hooker et al., What do compressed deep neural networks forget?: its analyses on the cells of any study."""

@@ -1,7 +1,7 @@
-"""The claims of Hooker et al. held against a study: which hold, which do not, which cannot be told.
+"""Test the claims of Hooker et al. on a study.
 
-Counts of modal labels and of tests have no value for a single network. Their errors are those of the jackknife, which
-leaves out groups of networks in turn (`halves.jackknife_values`).
+PIEs and significant classes are counted over several networks, not for single ones. Standard errors therefore come from
+the jackknife, which leaves out groups of networks in turn (`halves.jackknife_values`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ _PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accur
 
 
 def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
-    """Hold every claim against a study (`forgotten_claims.csv`).
+    """Test every claim on a study (`forgotten_claims.csv`).
 
     Parameters
     ----------
@@ -48,15 +48,15 @@ def claims(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
 
 
 def measured(study: RunArrays, cell_exemplars: CellExemplars) -> pd.DataFrame:
-    """Collect the data of the claims, one row per cell of five networks or more and group of its networks.
+    """Collect the data of the claims: a row for each group of networks of each cell of at least five networks.
 
     Returns
     -------
     DataFrame
-        dataset, model, pruner (the method), ratio (the level), seed (of a group of dense networks, the same in all
-        cells that share them), at_chance (never), and values whose mean is that of the cell, and their error the
-        jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
-        decrease_minus_increase. NaN where a cell has no predictions, or too few networks for PIEs of halves.
+        dataset, model, pruner (the method), ratio (the level), seed (a number of the group of dense networks, equal in
+        all cells that share them), at_chance (always False), and jackknife pseudo-values, whose mean is the cell's
+        value: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
+        decrease_minus_increase. NaN if a cell has no predictions, or too few networks for PIEs of halves.
     """
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
@@ -106,7 +106,7 @@ _MEASURED = (
 
 
 def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Return a number of all networks, and without each group, (1 + groups,); `count` takes which networks count."""
+    """Return `count` for all networks, and for all without each group, (1 + groups,); it takes a mask of networks."""
     group = group_of(networks)
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
@@ -130,14 +130,14 @@ def _count(cell: ComparedNetworks, networks: np.ndarray) -> float:
 
 
 def _significant(cell: ComparedNetworks, networks: np.ndarray) -> np.ndarray:
-    """Find the significant classes between some of the networks, (classes,), bool."""
+    """Return whether each class is significant between some of the networks, (classes,), bool."""
     before = cell.dense[networks] - cell.dense_accuracy[networks, np.newaxis]
     after = cell.compressed[networks] - cell.compressed_accuracy[networks, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
 
 
 def _decrease_minus_increase(cell: ComparedNetworks, networks: np.ndarray) -> float:
-    """Return how much larger the mean decrease of significant classes is than the mean increase; NaN without either."""
+    """Return the mean decrease of significant classes minus their mean increase; NaN if either is missing."""
     change = (cell.compressed[networks] - cell.dense[networks]).mean(0)[_significant(cell, networks)]
     falls, rises = change[change < 0], change[change > 0]
     return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
@@ -155,14 +155,14 @@ def _formats(workload: Workload) -> list[str]:
 
 
 def _above(workload: Workload, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
-    """Yield a check that a value is above 0, if the cell has it."""
+    """Yield a check that a value is above 0, if the cell has the value."""
     values = workload.values(arm, column)
     if values.notna().any():
         yield Check((arm,), quantity, estimate(values), ABOVE)
 
 
 def _larger(workload: Workload, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
-    """Yield a check that a value is larger in one cell than in another, paired where they share dense networks."""
+    """Yield a check that a value is larger in one cell than in another, paired if they share dense networks."""
     larger, smaller = workload.values(first, column), workload.values(second, column)
     if larger.notna().any() and smaller.notna().any():
         row = estimate(larger - smaller) if larger.index.equals(smaller.index) else estimate(larger, smaller)

@@ -1,6 +1,6 @@
-"""Pruning identified exemplars (PIEs) of every cell: how many, which images, and how hard they are, beside a placebo.
+"""Pruning identified exemplars (PIEs) of every cell: their number, images and difficulty, beside a placebo.
 
-The control `none` is a cell too: what it gives, fine-tuning alone does. Networks at chance count.
+The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance count.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ from analysis.study.arrays import RunArrays
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.predictions import Pairs, StudyPredictions
 
-# A network's five most probable classes say nothing about so many classes or fewer.
+# Top-5 accuracies are undefined for this number of classes or fewer.
 _RANKED = 5
-# What accuracies are over, in the order of the columns.
+# Sets of images over which accuracies are computed, in the order of the columns.
 PARTS = ("pie", "non_pie", "all")
 
 
@@ -36,7 +36,7 @@ class CellExemplars(NamedTuple):
     summary, images, groups : DataFrame
         As `exemplars` describes them.
     halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
-        Of each cell: what names it, its dense runs, PIEs between halves, and those of the placebo.
+        For each cell: its naming columns, its dense runs, PIEs between halves, and PIEs of the placebo.
     notes : list of str
         Sentences on cells that are left out.
     """
@@ -53,44 +53,45 @@ def exemplars(
     predictions: ReadPredictions | StudyPredictions | None,
     of_images: Mapping[str, ImageGroups] | None = None,
 ) -> CellExemplars:
-    """Return the pruning identified exemplars of every cell of five networks or more.
+    """Return the pruning identified exemplars of every cell of at least five networks.
 
-    `pie_summary.csv`, `pie.csv` and `pie_groups.csv` have them.
+    They are written to `pie_summary.csv`, `pie.csv` and `pie_groups.csv`.
 
     Parameters
     ----------
     study : RunArrays
     predictions : callable or Predictions, optional
-        As for `cells.cells`; without it there is no row.
+        As for `cells.cells`; without it, the frames are empty.
     of_images : mapping of str to ImageGroups, optional
         The groups of each data set's test images.
 
     Returns
     -------
     summary : DataFrame, one row per cell
-        Those of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (of them, those for which neither modal
-        label is a tie), n_ties (of all images); the share of dense networks that are right
-        about PIEs, other images and all (top1_pie, top1_non_pie, top1_all), and that have the label among five classes
-        (top5_...; NaN for five classes or fewer, or where the predictions lack it); the first on other images of the
-        same dense vote share (top1_matched, top5_matched); the same of the compressed networks (`compressed_...`).
+        The columns of `naming.cell_names`, n_dense, n_compressed, n_pie, n_pie_untied (PIEs for which neither modal
+        label is a tie), n_ties (among all images); the share of dense networks that are right about PIEs, other images
+        and all images (top1_pie, top1_non_pie, top1_all), and that have the label among their five most probable
+        classes (top5_...; NaN for five classes or fewer, or if the predictions lack it); these shares on other images
+        of the same dense vote share (top1_matched, top5_matched); the same for the compressed networks
+        (`compressed_...`).
 
-        n_pie is between all dense networks and all that were made of them. n_pie_halves, n_pie_placebo: PIEs between
-        a dense half and the compressed networks of the other half, and between two dense halves; n_pie_halves_untied,
-        n_pie_placebo_untied: those without a tie. n_pie_placebo_low, n_pie_placebo_high: nine in ten splits of the
-        placebo lie between them. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval by the
-        jackknife over groups of networks. Halves of fewer than five networks have no PIEs: all that is of halves is
-        NaN then. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
-        disagreement_dense: how often a dense and a compressed network, and two dense networks, predict different
-        classes.
+        n_pie counts PIEs between all dense networks and all networks made from them. n_pie_halves, n_pie_placebo: PIEs
+        between a dense half and the compressed networks of the other half, and between two dense halves;
+        n_pie_halves_untied, n_pie_placebo_untied: those without a tie. n_pie_placebo_low, n_pie_placebo_high: bounds
+        that include 90 % of the placebo's splits. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 %
+        interval by the jackknife over groups of networks. All columns on halves are NaN if halves have fewer than five
+        networks. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
+        disagreement_dense: the share of images on which a dense and a compressed network, and two dense networks,
+        predict different classes.
 
-        gap_halves, gap_placebo: how much more accurate the dense half is on other images than on PIEs.
-        gap_minus_placebo with its 95 % interval (`..._low`, `..._high`), by the jackknife over groups of networks.
-        gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
+        gap_halves, gap_placebo: the accuracy of the dense half on other images minus that on PIEs. gap_minus_placebo,
+        with its 95 % interval (`..._low`, `..._high`) by the jackknife over groups of networks. gap_halves_matched,
+        gap_placebo_matched: the gaps to other images of the same vote share.
     images : DataFrame, one row per cell and PIE
-        Those of `naming.cell_names`, index (place among the test images, from 0), label, dense_mode, compressed_mode,
-        dense_share, compressed_share (of the votes for the mode).
-    groups : DataFrame, one row per cell of ten networks or more, grouping and group
-        Those of `naming.cell_names`, grouping, group, and what `over_indexing` returns.
+        The columns of `naming.cell_names`, index (place among the test images, from 0), label, dense_mode,
+        compressed_mode, dense_share, compressed_share (share of the votes for the mode).
+    groups : DataFrame, one row per cell of at least ten networks, grouping and group
+        The columns of `naming.cell_names`, grouping, group, and those of `over_indexing`.
     """
     shared_predictions = StudyPredictions.shared(predictions)
     if shared_predictions is None:
@@ -105,7 +106,7 @@ def exemplars(
         name = cell_names(study, rows[0])
         pairs = shared_predictions.of_runs(own)
         if pairs is None:
-            # Where predictions are missing, the note of `cells.cells` says so.
+            # If predictions are missing, a note of `cells.cells` says so.
             if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared_predictions.missing).any(axis=None):
                 without.append(name)
             continue
@@ -139,7 +140,7 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[str, Any]:
-    """Return the numbers of a cell that are counts and means over its images."""
+    """Return the columns of a cell that are counts and means over its images."""
     dense, (_, compressed) = pairs.dense, pairs.predicted
     right = [(side == pairs.images.label).mean(0) for side in (dense, compressed)]
     missing = np.full(len(pairs.images.label), np.nan)
@@ -165,7 +166,7 @@ def _on_images(pairs: Pairs, own_exemplars: Exemplars, *, ranked: bool) -> dict[
 
 
 def _accuracies(name: str, right: np.ndarray, own_exemplars: Exemplars) -> dict[str, float]:
-    """Return means of `right`, (images,): over PIEs, other images, all, and others of the same dense vote share."""
+    """Return means of `right`, (images,), over PIEs, others, all, and other images of the same dense vote share."""
     pies = own_exemplars.identified
     return {
         f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
@@ -182,7 +183,7 @@ def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
 
 
 def _of_halves(halves_split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
-    """Describe the PIEs between halves beside those of dense halves."""
+    """Return the columns on PIEs between halves and on those of the placebo."""
     low, high = placebo.most_splits
     values = (
         *(halves_split.n_pie[0], halves_split.untied, placebo.n_pie[0], placebo.untied, low, high),
@@ -204,7 +205,7 @@ OF_HALVES = (
 
 
 def _by_group(own_halves: Halves, compressed: np.ndarray, table: ImageGroups) -> Iterator[dict[str, Any]]:
-    """Yield a row for each group of images: how far it over-indexes among PIEs between halves."""
+    """Yield a row for each group of images with its over-indexing among PIEs between halves."""
     shares, placebo = own_halves.image_shares(compressed), own_halves.placebo_shares
     for grouping, group in table.groupings.items():
         names, images, group_index = members(group)
@@ -226,12 +227,12 @@ def _against_control(study: RunArrays, rows: np.ndarray, predictions: StudyPredi
 
 
 def _between(predictions: StudyPredictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
-    """Return the exemplars between networks before, each of which counts once, and networks after."""
+    """Return the exemplars between networks before, each counted once, and networks after."""
     return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 
 def _columns(pairs: Pairs, own_exemplars: Exemplars) -> dict[str, np.ndarray]:
-    """Return a column for each thing to know of the PIEs of a cell."""
+    """Return the columns of the table of a cell's PIEs."""
     pies = np.flatnonzero(own_exemplars.identified)
     return {
         "index": pies,

@@ -1,4 +1,4 @@
-"""What the tables of this paper call a cell: data set, model, method and level."""
+"""Names of cells in the tables of this paper: data set, model, method and level."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ METHOD, LEVEL = "method", "level"
 
 
 def cell_names(study: RunArrays, row: int) -> dict[str, Any]:
-    """Return the key of the cell of a run: its settings, as in `cells.cells`, and method and level."""
+    """Return the naming columns of a run's cell: its settings, as in `cells.cells`, its method and its level."""
     run = study.runs.iloc[row]
     return {
         **{column: run[column] for column in study.cell_key},
@@ -24,7 +24,7 @@ def cell_names(study: RunArrays, row: int) -> dict[str, Any]:
 
 
 def file_table(table: pd.DataFrame, leading: Sequence[str], shown: Sequence[str]) -> pd.DataFrame:
-    """Return a table as its file has it: method and level in place of pruner and ratio, other settings last."""
+    """Return a table in the layout of its file: method and level replace pruner and ratio, other settings come last."""
     if table.empty:
         return table
     first = [schema.DATASET, schema.MODEL, METHOD, LEVEL, *leading]

@@ -1,6 +1,6 @@
 """Accuracies and recalls of the dense and the compressed networks of every cell, and the paper's test of each class.
 
-The control `none` is a cell too: what it gives, fine-tuning alone does. Networks at chance count.
+The control `none` is a cell too, which shows the effect of fine-tuning alone. Networks at chance count.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ class ComparedNetworks(NamedTuple):
     Attributes
     ----------
     rows : (networks,)
-        Their rows of the runs.
+        Rows of the networks among the runs.
     has : (classes of all data sets,), bool
         The classes of the cell.
     dense, compressed : (networks, classes)
         Recalls.
     dense_accuracy, compressed_accuracy : (networks,)
     dense_run_ids : tuple of str
-        Dense networks, which are the same in many cells.
+        Run ids of the dense networks, which many cells share.
     """
 
     rows: np.ndarray
@@ -49,7 +49,7 @@ class ComparedNetworks(NamedTuple):
 
 
 def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
-    """Return every cell of two networks or more; a network that is there twice is no second network."""
+    """Yield every cell of at least two networks, without cells in which a dense network occurs twice."""
     for rows in study.cells():
         has, dense = study.classes_of(rows), tuple(study.runs[schema.DENSE_RUN_ID].iloc[rows])
         if len(set(dense)) == len(rows) >= FEWEST_TESTED:
@@ -57,7 +57,7 @@ def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
 
 
 def accuracies(study: RunArrays) -> pd.DataFrame:
-    """Return how the accuracies of every cell of two networks or more are distributed (`populations.csv`; Table 1).
+    """Return the distribution of accuracies in every cell of at least two networks (`populations.csv`; Table 1).
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def accuracies(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        Those of `naming.cell_names`, n, and mean, standard deviation, minimum, quartiles and maximum of the accuracies
-        of the compressed networks (`accuracy_mean`, ...) and of their dense networks (`dense_mean`, ...).
+        The columns of `naming.cell_names`, n, and mean, standard deviation, minimum, quartiles and maximum of the
+        accuracies of the compressed networks (`accuracy_mean`, ...) and of their dense networks (`dense_mean`, ...).
     """
     rows_found = [
         cell_names(study, cell.rows[0])
@@ -86,7 +86,7 @@ def _distribution(name: str, accuracy: np.ndarray) -> dict[str, float]:
 
 
 def class_significance(study: RunArrays) -> pd.DataFrame:
-    """Return the paper's test of every class in every cell of two networks or more (`class_significance.csv`).
+    """Return the paper's test of every class in every cell of at least two networks (`class_significance.csv`).
 
     Parameters
     ----------
@@ -95,15 +95,14 @@ def class_significance(study: RunArrays) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell and class
-        Those of `naming.cell_names`, class, recall_dense, recall_compressed, and then as
-        `populations.class_significance` describes them: difference, normalised_difference, statistic, dof, p, p_holm,
-        p_bh, significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm,
-        significant_moderated, shift. `placebo` is how often the class is
-        significant between two halves of the dense networks. `placebo_low` and `placebo_high` are numbers of classes
-        of the cell, between which nine in ten splits into halves lie. `p_ratio` and `significant_ratio` are of the
-        same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
-        over that of the dense network (equation 3), and `relative_recall_expected` what it is if the errors of all
-        classes grow by one factor.
+        The columns of `naming.cell_names`, class, recall_dense, recall_compressed, and these columns of
+        `populations.class_significance`: difference, normalised_difference, statistic, dof, p, p_holm, p_bh,
+        significant, p_paired, p_paired_holm, significant_paired, p_moderated, p_moderated_holm, significant_moderated,
+        shift. `placebo` is the share of splits in which the class is significant between two halves of the dense
+        networks. `placebo_low` and `placebo_high` bound the number of significant classes in 90 % of these splits.
+        `p_ratio` and `significant_ratio` are from the same test of recall / accuracy (equations 1, 2).
+        `relative_recall` is the mean over networks of the recall divided by that of the dense network (equation 3), and
+        `relative_recall_expected` its value if the errors of all classes grow by the same factor.
     """
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     tables = []
@@ -148,7 +147,7 @@ TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_hol
 
 
 def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
-    """Return how many classes of every cell are significant, and by how much they change (`significant_classes.csv`).
+    """Return the number of significant classes of every cell, and their changes (`significant_classes.csv`).
 
     Parameters
     ----------
@@ -158,11 +157,11 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        Those of `naming.cell_names`, n_dense, n_compressed, classes; how many classes are significant, and how many the
-        placebo gives, with the numbers between which nine in ten of its splits lie; what
-        `populations.significance_counts` returns of the paired and of the moderated test; how many are by the ratio,
-        and after each correction; of the significant ones, how many have a lower and a higher recall than before
-        (decreased, increased), and by how much in the mean (mean_decrease, mean_increase), both as numbers above 0.
+        The columns of `naming.cell_names`, n_dense, n_compressed, classes; the number of significant classes, and the
+        placebo's, with bounds that include 90 % of its splits; the columns of `populations.significance_counts` for the
+        paired and for the moderated test; the numbers by the ratio, and after each correction; the numbers of
+        significant classes whose recall fell and rose (decreased, increased), and the mean changes (mean_decrease,
+        mean_increase), both as positive numbers.
     """
     if significance.empty:
         return pd.DataFrame()

@@ -1,4 +1,4 @@
-"""The printed accuracies, counts of PIEs and of significant classes (Tables 2, 4, 5 and 6) beside a study's."""
+"""Compare a study with the printed accuracies and counts of PIEs and significant classes (Tables 2, 4, 5 and 6)."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD
 from analysis.runs import schema
 from analysis.study.joins import join
 
-# The model of each data set in print: a wide ResNet, ResNet-50 and ResNet-18.
+# The printed model of each data set: a wide ResNet, ResNet-50 and ResNet-18.
 _MODELS = {
     "cifar10": re.compile(r"wrn\d"),
     "imagenet": re.compile(r".*resnet-?50$"),
@@ -31,14 +31,14 @@ SLIPS = (
 
 
 def compare(accuracies: pd.DataFrame, tests: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the published values beside a study's, where both have the data set, the model and the level.
+    """Return the published values beside a study's, for data sets, models and levels that both have.
 
     Parameters
     ----------
     accuracies, tests : DataFrame
         As `populations.accuracies` and `populations.class_significance` return them.
     summary : DataFrame
-        As `exemplars.exemplars` returns it; it may be empty.
+        The summary of `exemplars.exemplars`, which may be empty.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def _rows(cell: pd.Series) -> Iterator[dict[str, object]]:
             yield names | {"quantity": quantity, "in print": value, "ours": own, "difference": own - value}
 
 
-# Columns here, and what they are multiplied by to be as in print.
+# The column of each printed quantity, and the factor that converts it to the printed unit.
 _OURS = {
     "top-1": ("accuracy_mean", 100),
     "top-5": ("compressed_top5_all", 100),
@@ -88,7 +88,7 @@ _ON_PIES = {
 
 
 def _printed_level(cell: pd.Series) -> str | float | None:
-    """Return the number format or the sparsity of a cell; a ratio stands for the sparsity 1 - 1 / ratio."""
+    """Return the number format or the sparsity of a cell; a ratio is converted to 1 - 1 / ratio."""
     if cell[schema.PRUNER] in _FORMATS:
         return str(cell[schema.PRUNER])
     if cell[schema.PRUNER] != "mp":
@@ -114,6 +114,6 @@ def _printed_values(dataset: str, model: str, level: str | float) -> dict[str, f
 
 
 def data_set_in_print(dataset: str, model: str) -> str | None:
-    """Return the paper's data set, if it is this one and the paper trains such a model on it."""
+    """Return the paper's name of a data set, or None unless the paper trains such a model on it."""
     name = next((key for key in _MODELS if published.label(key) == dataset or key == dataset.lower()), None)
     return name if name and _MODELS[name].match(model) else None

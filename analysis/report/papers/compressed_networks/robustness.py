@@ -1,4 +1,4 @@
-"""What compression costs on corrupted images and on natural adversarial ones, for every cell (`corruptions.csv`).
+"""The costs of compression on corrupted images and on natural adversarial images, for every cell (`corruptions.csv`).
 
 Each compressed network is compared with its dense network on the same images.
 """
@@ -24,7 +24,7 @@ _CONDITION = ["corruption", "severity"]
 
 
 class ConditionRecalls(NamedTuple):
-    """What the networks of a data set have right under each condition: a corruption and a severity.
+    """Recalls and accuracies of a data set's networks under each condition, a corruption at a severity.
 
     Attributes
     ----------
@@ -34,12 +34,12 @@ class ConditionRecalls(NamedTuple):
         Severity `mean` is the mean over the severities of a corruption, and corruption `all` the mean of these means.
     classes : (classes,)
     recall : (networks, conditions, classes)
-        NaN for a class without images, and where a network was not measured.
+        NaN for a class without images, and for a network that was not measured.
     top1, top5 : (networks, conditions)
     support : (conditions, classes)
-        Images of each class; of a mean, those of one of its conditions.
+        Number of images of each class; for a mean, that of one of its conditions.
     at_chance : (networks, conditions), bool
-        Whether a network's accuracy may be that of guesses.
+        Whether a network is at chance.
     """
 
     rows: dict[str, int]
@@ -59,22 +59,22 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
     ----------
     study : RunArrays
     counts : DataFrame, optional
-        As `analysis.runs.robustness.pulled` returns it; without it there is no row.
+        As `analysis.runs.robustness.pulled` returns it; without it, the frame is empty.
 
     Returns
     -------
     DataFrame
-        What `naming.cell_names` returns; corruption: `none` for the images as they are, the name
-        of a folder, or `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`;
-        n (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their change in % of
-        that of the dense networks, with intervals over networks (`_low`, `_high`); n_at_chance: networks that guess
-        under this condition, or whose dense network does, whose alpha is left out; alpha with its interval;
-        largest_excess: mean over networks of the largest excess loss of a class (chance movement: another class in each
-        network); worst_class: the class with the largest mean excess loss; alpha_none, largest_excess_none: the same of
-        the control. Then what compression costs systematically: reference (the networks that recalls are held against,
-        `control` if there are any, else `dense`); costliest_class, the class that costs most beyond the accuracy on
-        average, and its cost, read on networks that did not choose it, with the interval of
-        `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. NaN of a single network.
+        The columns of `naming.cell_names`; corruption: its name, `none` for the images as they are, the name of a
+        folder, or `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`; n
+        (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their changes in % of the
+        dense networks' accuracies, with intervals over networks (`_low`, `_high`); n_at_chance: networks left out of
+        alpha because they, or their dense networks, are at chance under this condition; alpha with its interval;
+        largest_excess: mean over networks of the largest excess loss of a class (chance movement, because the class
+        differs between networks); worst_class: the class with the largest mean excess loss; alpha_none,
+        largest_excess_none: the values of the control. Then systematic costs: reference (the networks with which
+        recalls are compared, `control` if there are any, else `dense`); costliest_class, the class that loses most
+        beyond the accuracy on average, and its cost, measured on networks that did not choose it, with the interval of
+        `class_costs.worst_class`; cost_p, one-sided and corrected for all classes. These are NaN for a single network.
     """
     if counts is None or counts.empty:
         return pd.DataFrame()
@@ -88,11 +88,11 @@ def corruptions(study: RunArrays, counts: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRecalls | None:
-    """Return the right images of the networks of some runs and of their dense runs; None if nothing was measured."""
+    """Return the recalls of some runs' networks and of their dense networks; None if nothing was measured."""
     counts = counts[counts[RUN_ID].isin({*runs[RUN_ID], *runs[schema.DENSE_RUN_ID]})]
     if counts.empty:
         return None
-    # Of several samples of images, the one that most networks were measured on counts.
+    # If networks were measured on several samples of images, the sample with most networks counts.
     sizes = counts.groupby([*_CONDITION, "measured"])[RUN_ID].nunique().reset_index()
     largest_samples = sizes.sort_values(RUN_ID, ascending=False, kind="stable").drop_duplicates(_CONDITION)
     counts = counts.merge(largest_samples[[*_CONDITION, "measured"]], on=[*_CONDITION, "measured"])
@@ -122,7 +122,7 @@ def _condition_recalls(counts: pd.DataFrame, runs: pd.DataFrame) -> ConditionRec
 
 
 def _at_chance(condition_recalls: ConditionRecalls) -> np.ndarray:
-    """Return whether each network guesses under each condition, (networks, conditions)."""
+    """Return whether each network is at chance under each condition, (networks, conditions)."""
     columns = []
     each_condition = zip(
         condition_recalls.recall.swapaxes(0, 1), condition_recalls.top1.T, condition_recalls.support, strict=True
@@ -144,7 +144,7 @@ def _with_means(single: ConditionRecalls) -> ConditionRecalls:
 
 
 def _with_mean(single: ConditionRecalls, condition: tuple[str, str], indices: list[int]) -> ConditionRecalls:
-    """Add the mean over the conditions at some places as a further condition."""
+    """Add the mean over some conditions, given by index, as a further condition."""
 
     def added(shares: np.ndarray) -> np.ndarray:
         return np.concatenate([shares, shares[:, indices].mean(1, keepdims=True)], axis=1)
@@ -195,7 +195,7 @@ def _rows(study: RunArrays, rows_of_cell: np.ndarray, condition_recalls: Conditi
 
 
 def _pair(condition_recalls: ConditionRecalls, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of pairs of networks, by run id."""
+    """Return the rows of both networks of each pair, given their run ids."""
     first, second = (
         np.array([condition_recalls.rows[run_id] for run_id in side], dtype=int) for side in (before, after)
     )
@@ -251,7 +251,7 @@ def _classes(
 def _systematic_cost(
     condition_recalls: ConditionRecalls, condition: int, reference: str, before: np.ndarray, after: np.ndarray
 ) -> dict[str, Any]:
-    """Return the class that costs most on average under a condition, and what it costs beyond the accuracy."""
+    """Return the class that loses most on average under a condition, and its cost beyond the accuracy."""
     has = condition_recalls.support[condition] > 0
     recalls = [condition_recalls.recall[side, condition][:, has] for side in (before, after)]
     is_measured = np.isfinite(recalls).all((0, 2))

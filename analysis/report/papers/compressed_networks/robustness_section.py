@@ -1,4 +1,4 @@
-"""The report's sections on corrupted images and natural adversarial ones."""
+"""The report's sections on corrupted images and natural adversarial images."""
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
-# Of a method with more levels, the least and the largest are in the table.
+# If the table had more rows, it shows only the lowest and the highest level of each method.
 _MOST_ROWS = 12
 _READING = (
     "Corrupted test images are harder. A change is that of the top-1 accuracy, in % of the accuracy of the dense "
@@ -38,7 +38,7 @@ _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 
 @once
 def corruption_costs(study: StudyData) -> pd.DataFrame:
-    """Return the cost of compression on corrupted images, as `robustness.corruptions` does."""
+    """Return the costs of compression on corrupted images (`robustness.corruptions`), computed once."""
     return corruptions(study.arrays, study.corrupted)
 
 
@@ -61,14 +61,14 @@ def section(study: StudyData) -> Section | None:
 
 
 def published_values(study: StudyData) -> Section | None:
-    """Return the section with the values in print; None for a study without them."""
+    """Return the section on the printed values; None if the study has no counterpart."""
     table = corruption_costs(study)
     rows = _beside_print(_compressed(_means(table))) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of images as they are, of folders, and of means over severities."""
+    """Return the rows of uncorrupted images, of folders, and of means over severities."""
     return table[table["severity"].isin([MEAN, "0"])]
 
 
@@ -77,7 +77,7 @@ def _compressed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(study: StudyData, means: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each method and level: changes on clean images, on corrupted ones, and the costliest."""
+    """Format a row for each method and level: changes on clean images, on corrupted images, and the worst change."""
     key = [schema.PRUNER, *study.shown, LEVEL]
     groups = [(rows.iloc[0], rows.set_index("corruption")) for _, rows in means.groupby(key, dropna=False)]
     if len(groups) > _MOST_ROWS:
@@ -108,7 +108,7 @@ def _change(rows: pd.DataFrame, name: str | None) -> str:
 
 
 def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
-    """Return the values in print of the corruptions and sparsities that a study of ImageNet has, and its own."""
+    """Return printed values and a study's own, for the corruptions and sparsities of ImageNet that the study has."""
     as_printed = [data_set_in_print(*place) == _IMAGENET for place in means[PLACE].to_numpy()]
     ours, parts = means[as_printed], []
     ours = ours.assign(corruption=ours["corruption"].replace(r"(?i)imagenet[-_ ]?a", _NATURAL, regex=True))
@@ -122,7 +122,7 @@ def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def _printed(name: str) -> pd.DataFrame:
-    """Return the printed changes of the top-1 or top-5 accuracy, by corruption and level; ImageNet-A is one more."""
+    """Return printed changes of top-1 or top-5 accuracy, by corruption and level; ImageNet-A counts as a corruption."""
     corrupted = published.figures(_PRINTED_TABLES[name]).melt("corruption", var_name=LEVEL, value_name="printed")
     corrupted[LEVEL] = corrupted[LEVEL].str.removeprefix("sparsity_").astype(float)
     natural = published.figures(_PRINTED_NATURAL).rename(columns={"sparsity": LEVEL, f"{name}_norm": "printed"})

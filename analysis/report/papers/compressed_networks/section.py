@@ -1,4 +1,4 @@
-"""The report's sections on the paper's exemplars and class tests, in functions that take a study."""
+"""The report's sections on the paper's exemplars and class tests, each a function of a study."""
 
 from collections.abc import Iterator
 
@@ -24,35 +24,35 @@ from analysis.study.study import StudyData
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
-    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs of "
-    "the same networks are between all dense networks and all that were made of them. PIEs of halves are between half "
-    "of the dense networks and what was made of the other half; the placebo's are between two dense halves. Halves are "
-    "of different networks, so their PIEs measure mostly seeds. A significant class changed otherwise than the "
-    "accuracy at 5 %, by an audit's paired t-test; Holm's correction stands beside. The t-test of Hooker et al. "
-    "takes the two sides for independent networks, so it can hardly reject a small change; its placebo are two dense "
-    "halves. Dense networks are less accurate on PIEs than on other images; the last column says by how many points "
-    "more than on the placebo's PIEs. pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv "
-    "have the numbers."
+    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs "
+    "of the same networks are between all dense networks and all networks made from them. PIEs of halves are between "
+    "half of the dense networks and the networks made from the other half; the placebo's are between two dense "
+    "halves. Halves consist of different networks, so their PIEs are mostly an effect of the seeds. A significant "
+    "class changed differently from the accuracy at 5 %, by an audit's paired t-test; the next column has the number "
+    "by Holm's correction. The t-test of Hooker et al. treats the two sides as independent networks, so it can "
+    "hardly detect a small change; its placebo compares two dense halves. Dense networks are less accurate on PIEs "
+    "than on other images; the last column is the size of this gap minus that of the placebo's PIEs, in points. "
+    "pie_summary.csv, pie.csv, class_significance.csv and significant_classes.csv have the numbers."
 )
 _INDEX = (
-    "The index of a group is its share of the PIEs of halves over its share of all images (Hooker et al., Section "
-    "3.2). Above 1 the group over-indexes. The placebo's index says the same of two dense halves. The columns of "
-    "methods have their index minus the placebo's, which belongs to the compression. Intervals are over groups of "
+    "The index of a group is its share of the PIEs of halves divided by its share of all images (Hooker et al., "
+    "Section 3.2). Above 1, the group over-indexes. The placebo's index is that of two dense halves. The columns of "
+    "methods have their index minus the placebo's, which is the effect of compression. Intervals are over groups of "
     "networks. pie_groups.csv has all groups."
 )
-_MOST_GROUPS = 12  # of a table
+_MOST_GROUPS = 12  # most groups in a table
 _CHANGES = (
-    "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
-    "the recall by the recall before. The method is that of the verdict."
+    "The same loss in points is a larger share of a low recall. Hooker et al. therefore divide the change of the "
+    "recall by the recall before. The method is that of the verdict."
 )
-_POPULATIONS = "The accuracies of the networks of each level, in populations.csv as numbers (Hooker et al., Table 1)."
+_POPULATIONS = "The accuracies of the networks at each level (Hooker et al., Table 1); populations.csv has the numbers."
 _PRINTED = (
-    "Hooker et al. train 30 networks for each level, other ones than here. Gradual pruning while training is theirs "
-    "too; other methods stand beside the same sparsity. Accuracies are in %."
+    "Hooker et al. train 30 networks for each level, with other models than here. They too prune gradually during "
+    "training; other methods are compared at the same sparsity. Accuracies are in %."
 )
 _CLAIMS = (
-    "Read as the sentences of the first paper. Errors are those of the jackknife over groups of networks, because a "
-    "single network has no modal label; on average they are rather too large. t is the level."
+    "Read like the table of the first paper's sentences. Errors are from the jackknife over groups of networks, "
+    "because a single network has no modal label; on average they are somewhat too large. t is the level."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = (
@@ -63,24 +63,24 @@ _SUMMARY = (
 
 @once
 def significance(study: StudyData) -> pd.DataFrame:
-    """Return the class tests of a study, as `populations.class_significance` does."""
+    """Return the class tests of a study (`populations.class_significance`), computed once."""
     return populations.class_significance(study.arrays)
 
 
 @once
 def tested(study: StudyData) -> pd.DataFrame:
-    """Return the significant classes of a study, as `populations.significant_classes` does."""
+    """Return the significant classes of a study (`populations.significant_classes`), computed once."""
     return populations.significant_classes(significance(study))
 
 
 @once
 def found_exemplars(study: StudyData) -> CellExemplars:
-    """Return the exemplars of a study, as `exemplars.exemplars` does."""
+    """Return the exemplars of a study (`exemplars.exemplars`), computed once."""
     return exemplars.exemplars(study.arrays, study.predicted, study.image_groups)
 
 
 def section(study: StudyData) -> Section | None:
-    """Return the section on what compressed networks forget; None for a study of single networks."""
+    """Return the section on images that compressed networks forget; None for a study of single networks."""
     tests, exemplars = significance(study), found_exemplars(study)
     files = {
         "populations.csv": file_table(populations.accuracies(study.arrays), ["n"], study.shown),
@@ -125,7 +125,7 @@ def normalised_recall(study: StudyData) -> Section | None:
 
 
 def beside_print(study: StudyData) -> Section | None:
-    """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
+    """Return the section that compares the study with published values; None if none has a counterpart."""
     tests, exemplars = significance(study), found_exemplars(study)
     compared = published_values.compare(populations.accuracies(study.arrays), tests, exemplars.summary)
     if compared.empty:
@@ -135,7 +135,7 @@ def beside_print(study: StudyData) -> Section | None:
 
 
 def paper_claims(study: StudyData) -> Section | None:
-    """Return the section that holds the paper's sentences against the study; None where none can be tried."""
+    """Return the section that tests the paper's claims on the study; None if none can be tested."""
     judgements = claims.claims(study.arrays, found_exemplars(study))
     if (judgements["verdict"] == UNTRIED).all():
         return None
@@ -144,7 +144,7 @@ def paper_claims(study: StudyData) -> Section | None:
 
 
 def _pruned_or_all(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the pruned cells of a data set and model; those of number formats where no network is pruned."""
+    """Return the pruned cells of a data set and model, or all its cells if no network is pruned."""
     pruned = cells[is_pruned(cells)]
     return pruned if len(pruned) else cells
 
@@ -164,9 +164,9 @@ def _blocks(study: StudyData, exemplars: CellExemplars) -> list[Block]:
 
 
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
-    """Select the cells of a table: those of a ratio, the control, number formats, and the nearest sparsity."""
+    """Select the cells of a table: a ratio's, the control, number formats, and each method's nearest sparsity."""
     is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
-    anew = summary[summary[LEVEL] < 1]  # by sparsity, though no column may say so
+    anew = summary[summary[LEVEL] < 1]  # pruned to a sparsity, not a ratio
     distance = (anew[schema.RATIO] / ratio - 1).abs()
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
 
@@ -195,7 +195,7 @@ def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group_tables(study: StudyData, groups: pd.DataFrame, beside: pd.DataFrame) -> Iterator[Block]:
-    """Yield a table for each grouping of few groups, with a row for each group of the cells that a table shows."""
+    """Yield a table for each grouping with few groups, with a row for each group, for the cells of another table."""
     if groups.empty:
         return
     rows = join(groups, beside[[*study.cell_key, LEVEL]], [*study.cell_key, LEVEL])
@@ -238,6 +238,6 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if not few:
         return []
     return [
-        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half takes "
-        f"{modal_labels.FEWEST} different ones. PIEs of all networks there are noisy, and many are ties"
+        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half needs "
+        f"{modal_labels.FEWEST} different networks. PIEs of all networks there are noisy, and many are ties"
     ]

@@ -1,1 +1,1 @@
-"""Prune responsibly: Paganini, on the networks of any study that were pruned iteratively."""
+"""Paganini, Prune responsibly: its analyses on a study's iteratively pruned networks."""

@@ -15,18 +15,18 @@ from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
 from analysis.study.study import StudyData
 
 _READING = (
-    "Unfairness is the greatest minus the lowest recall of a class. A network is on the Pareto front if no other is at "
-    "least as sparse and as fair, and more so in one. Its value is the sparsity minus a weight times the unfairness. "
-    "Only networks that are accurate enough count. All this is measured on test images: the choice is made on the "
-    "images that measure it, which flatters it, and noise makes every unfairness too large. The command recommend "
-    "chooses on validation images. pareto.csv has every level."
+    "Unfairness is the highest minus the lowest recall of a class. A network is on the Pareto front if no other "
+    "network is at least as sparse and as fair, and better in one of the two. Its value is the sparsity minus a "
+    "weight times the unfairness. Only networks that are accurate enough count. The choice is made and measured on "
+    "the same test images, so its value is biased upward, and noise biases every unfairness upward. The command "
+    "recommend chooses on validation images. pareto.csv has every level."
 )
 _MOST_ROWS = 8
 
 
 @once
 def found_points(study: StudyData) -> pd.DataFrame:
-    """Return the points of a study, as `operating_points.points` does; an empty frame if no choice is shown."""
+    """Return the points of a study (`operating_points.points`), computed once; an empty frame if no choice is shown."""
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
     return (
         operating_points.points(operating_points.on_test(study.runs, study.shown), wanted) if wanted else pd.DataFrame()
@@ -56,7 +56,7 @@ def _blocks(points: pd.DataFrame, study: StudyData) -> Iterator[Block]:
 
 
 def _table(front: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return the front as text, the greatest value first; shares in points of 100."""
+    """Format the front as text, highest value first, with shares in points of 100."""
     columns = {
         "method": [study.method(row) for row in front.to_dict("records")],
         "ratio": front[schema.RATIO].map(short_ratio),

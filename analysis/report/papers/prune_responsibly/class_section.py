@@ -15,12 +15,12 @@ from analysis.study.settings import is_pruned
 from analysis.study.study import StudyData
 
 _CURVES = (
-    "The mean recall of each class at each sparsity. The colour is the recall before pruning, so that colours in order "
-    "from top to bottom mean that weak classes stay weak."
+    "The mean recall of each class at each sparsity. The colour is the recall before pruning: if colours stay in order "
+    "from top to bottom, weak classes stay weak."
 )
 _IMAGES = (
-    "The number of images of each class that the networks are trained on. The colour is the recall before pruning, so "
-    "that dark short bars mean that classes with few images are weak. class_images.csv has the numbers."
+    "The number of training images of each class. The colour is the recall before pruning: if short bars are dark, "
+    "classes with few images are weak. class_images.csv has the numbers."
 )
 
 
@@ -34,7 +34,7 @@ def class_curves(study: StudyData) -> Section | None:
 
 
 def training_images(study: StudyData) -> Section | None:
-    """Return the section on the training images of each class; None where they are not known."""
+    """Return the section on the training images of each class; None if they are unknown."""
     rows_of_classes = trained_classes(study.runs, study.characteristics)
     if rows_of_classes.empty:
         return None
@@ -50,10 +50,10 @@ def _captions(rows_of_classes: pd.DataFrame) -> Iterator[Caption]:
 
 
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what the classes of one data set and model say of images and recall."""
+    """Yield sentences on training images and recall of the classes of one data set and model."""
     images, recall = rows[IMAGES], rows[ACCURACY_0]
     if images.nunique() < 2:
-        yield "All classes have as many training images."
+        yield "All classes have the same number of training images."
         return
     ranks = recall.rank(ascending=False, method="min")
     for words, row in (("most", images.idxmax()), ("fewest", images.idxmin())):

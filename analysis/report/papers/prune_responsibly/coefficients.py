@@ -1,4 +1,4 @@
-"""The regression over a study's networks, beside the coefficients in print."""
+"""The regression over a study's networks, beside the printed coefficients."""
 
 from typing import NamedTuple
 
@@ -23,9 +23,9 @@ from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
 LEVEL = 0.05  # of significance
-# With fewer groups, or with fewer than terms, standard errors clustered by them are too small.
+# With fewer groups than this, or than terms, standard errors clustered by groups are too small.
 FEW = 30
-# The signs that the paper's one-tailed tests are for (Section 3.1).
+# The signs that the paper's one-tailed tests expect (Section 3.1).
 EXPECTED_SIGNS = {IMBALANCE: 1, ENTROPY: -1}
 
 
@@ -36,15 +36,15 @@ class Regression(NamedTuple):
     ----------
     table : DataFrame, a row for each term
         The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
-        se_clustered, but of the jackknife where networks are few); se_dense and p_dense (of the jackknife: rows of
-        networks that were pruned from one dense network may depend on each other); se_class and p_class (rows of one
-        class of one data set may); linear, linear_se, linear_p and linear_p_network (of the model without products);
-        logit, logit_p and logit_effect (of the fractional logit).
+        se_clustered, but by the jackknife if networks are few); se_dense and p_dense (by the jackknife, which lets rows
+        of networks pruned from one dense network depend on each other); se_class and p_class (the same for rows of one
+        class of one data set); linear, linear_se, linear_p and linear_p_network (from the model without products);
+        logit, logit_p and logit_effect (from the fractional logit).
     fitted : Estimate or None
     linear : Estimate or None
         The model without products (Section 3.1).
     notes : list of str
-        What was left out.
+        Sentences on what was left out.
     """
 
     table: pd.DataFrame
@@ -68,7 +68,7 @@ def fitted(study: StudyData) -> Regression:
 
 
 def fit_rows(rows: pd.DataFrame) -> Regression:
-    """Fit the accuracies of classes, beside print.
+    """Fit the accuracies of classes, beside the printed coefficients.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def fit_rows(rows: pd.DataFrame) -> Regression:
     Raises
     ------
     StudyError
-        There are no more rows than terms.
+        If there are no more rows than terms.
     """
     fit = regression.estimate(rows)
     linear = regression.estimate(rows, crossed=False)
@@ -105,25 +105,25 @@ def _note_on_guessing(study: StudyData) -> list[str]:
     guesses = levels.loc[levels[TECHNIQUE] != CONTROL, frames.RUN_ID].isin(guessing)
     if not guesses.any():
         return []
-    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks guess, and count"]
+    return [f"regression: {guesses.sum():,} of {len(guesses):,} pruned networks are at chance, but are not left out"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the rows of `class_levels` that the regression is over: those of pruned networks.
+    """Return the rows of `class_levels` that the regression uses: those of pruned networks.
 
-    The paper fits pruned networks (Sections 3 and 3.1). The dense network is on the other side of the formula, as
-    accuracy0: its own rows would say that accuracy0 is accuracy0. The control, which is retrained and not pruned, has
-    no counterpart in the paper.
+    The paper fits pruned networks (Sections 3 and 3.1). The dense network's accuracy is a predictor, accuracy0, so in
+    rows of its own it would predict itself. The control, which is retrained without pruning, has no counterpart in the
+    paper.
     """
     rows = class_levels(runs, characteristics)
     return rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
 
 
 def published_of(fit: regression.Estimate) -> pd.DataFrame:
-    """Return the printed values of each term of a fit, as `published_terms` does.
+    """Return the printed values of each term of a fit, in the columns of `published_terms`.
 
-    A term that stands for terms that were left out too has the sum of the printed values, and no interval or p. Where
-    a technique is only rewound, its coefficient is its own and that of its rewinding.
+    If a term also stands for terms that were left out, its value is the sum of the printed values, without interval
+    and p. For example, if a technique is only rewound, its coefficient includes that of its rewinding.
     """
     printed = published_terms([*fit.implied.index, *fit.implied.columns], _references(fit.rows))
     own, other = printed.iloc[: len(fit.implied)], printed["published"].to_numpy()[len(fit.implied) :]
@@ -134,13 +134,13 @@ def published_of(fit: regression.Estimate) -> pd.DataFrame:
 
 
 def standard_errors(fit: regression.Estimate) -> dict[str, np.ndarray]:
-    """Return the standard error of each term, (terms,), by network, by dense network and by class."""
+    """Return the standard errors of the terms, (terms,), clustered by network, by dense network and by class."""
     jackknife = {name: regression.jackknife_errors(fit, groups) for name, groups in _groups(fit).items()}
     return {"network": _by_network(fit), **jackknife}
 
 
 def _groups(fit: regression.Estimate) -> dict[str, pd.Series]:
-    """Return the dense network and the class of each row, as numbers."""
+    """Return the dense network and the class of each row, each as a number."""
     columns = {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}
     return {name: fit.rows.groupby(own, observed=True).ngroup() for name, own in columns.items()}
 
@@ -152,7 +152,7 @@ def _by_network(fit: regression.Estimate) -> np.ndarray:
 
 
 def has_few_networks(fit: regression.Estimate) -> bool:
-    """Return whether a fit has too few networks for standard errors clustered by them."""
+    """Return whether a fit has too few networks for standard errors clustered by network."""
     return bool(fit.rows[regression.NETWORK].nunique() < max(FEW, len(fit.coefficients)))
 
 
@@ -179,15 +179,15 @@ def _clustered_p(table: pd.DataFrame, errors: str, groups: pd.Series) -> np.ndar
 
 
 def survival(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the terms that are significant in print and estimated here, and whether they hold.
+    """Return the terms that are significant in print and estimated here, and whether they are confirmed.
 
-    Terms whose printed value is a sum are not among them, because print does not say how sure the sum is.
+    Terms whose printed value is a sum are left out, because the paper gives no standard error of the sum.
 
     Returns
     -------
     DataFrame, a row for each term
-        The columns of `table`; same_sign (as in print); hac, network, dense, class (bool: the same sign, and p below
-        5 % with the standard errors of that name).
+        The columns of `table`; same_sign (as in print); hac, network, dense, class (bool: whether the sign is the same
+        and p is below 5 % with the standard errors of that name).
     """
     rows = table[table["published_p"] < LEVEL].reset_index(drop=True)
     same = np.sign(rows["coefficient"]) == np.sign(rows["published"])

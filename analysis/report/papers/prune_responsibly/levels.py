@@ -1,4 +1,4 @@
-"""Networks class by class: one row for each iteratively pruned network, iteration and class, or for each class."""
+"""Tables of iteratively pruned networks: a row for each network, iteration and class, or for each class."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ _CHARACTERISTICS = [IMAGES, IMBALANCE, ENTROPY]
 
 
 def iterated(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that are levels of iterative pruning, with what tells them apart as numbers and names.
+    """Return the runs that are levels of iterative pruning, with further columns that identify network and level.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, which the control may lack, and
-        the columns network (text: levels that follow from each other have the same), iteration (int, from 1), sparsity
-        (float, 0 for the control), pruning_technique (the pruner), weight_treatment, and how the network and its levels
-        are trained: optimizer (sgd first), batch_size and learning_rate (NaN where they are not known).
+        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, of which the control may lack
+        `sparsity`, and the columns network (str, equal for all levels of one chain), iteration (int, from 1), sparsity
+        (float, 0 for the control), pruning_technique (the pruner), weight_treatment, and the training choices of the
+        network and its levels: optimizer (sgd first), batch_size and learning_rate (NaN if unknown).
     """
     columns = [
         frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
@@ -70,7 +70,7 @@ def _training_choices(levels: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _settings_of_levels(levels: pd.DataFrame) -> list[str]:
-    """Return the columns of settings that differ between the levels, beside how far each is pruned."""
+    """Return the columns of settings that differ between levels, apart from iteration, ratio and pruner."""
     along = {schema.ITERATION, schema.RATIO, schema.PRUNER}
     settings = [name for name in frames.identity(levels) if frames.param(name) not in along]
     return [name for name in settings if levels[name].nunique(dropna=False) > 1]
@@ -79,7 +79,7 @@ def _settings_of_levels(levels: pd.DataFrame) -> list[str]:
 def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the accuracy of each class at each iteration of each network.
 
-    Iteration 0 is the dense network: every network that was pruned from it has these rows, at sparsity 0.
+    Every network also has rows for iteration 0, the dense network that it was pruned from, at sparsity 0.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
     -------
     DataFrame, sorted by dataset, model, weight_treatment, pruning_technique, seed, network, iteration and class
         dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
-        support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
-        accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), training_images (of the class),
-        imbalance and class_entropy (NaN where they are not known), and optimizer, batch_size and learning_rate, as
-        `iterated` has them. Classes have their names in metrics, and are categories in the order of their labels;
-        without characteristics, in that of the columns of `runs`.
+        support (test images of the class), accuracy (the class's recall), accuracy0 (at iteration 0),
+        accuracy0_quartile (the quartile of accuracy0 among the classes of the network, 1 to 4), training_images (of the
+        class), imbalance and class_entropy (NaN if unknown), and optimizer, batch_size and learning_rate, as in
+        `iterated`. Classes have their metric names, and are categories in the order of their labels, or, without
+        characteristics, of the columns of `runs`.
     """
     levels = iterated(runs)
     classes = _by_label(frames.class_names(levels), characteristics)
@@ -118,7 +118,7 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
 
 
 def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
-    """Return how many images of each class networks are trained on, and its accuracy before pruning.
+    """Return the number of training images of each class, and its accuracy before pruning.
 
     Parameters
     ----------
@@ -145,12 +145,12 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
 
 
 def _by_class(levels: pd.DataFrame, group: str, classes: list[str]) -> np.ndarray:
-    """Return the values of a group of columns: (levels, classes)."""
+    """Return the values of a group of columns, (levels, classes)."""
     return levels.reindex(columns=[group + name for name in classes]).to_numpy(float)
 
 
 def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[str]:
-    """Return class names in the order of their labels, as far as characteristics tell these."""
+    """Return class names in the order of their labels, as far as characteristics have these."""
     if characteristics is None or not len(characteristics):
         return classes
     labels = _named(characteristics).groupby(CLASS)["index"].min()
@@ -158,7 +158,7 @@ def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[
 
 
 def _named(characteristics: pd.DataFrame) -> pd.DataFrame:
-    """Return characteristics with the names that classes have in metrics."""
+    """Return characteristics with the metric names of the classes."""
     rows = characteristics.sort_values([frames.RUN_ID, "index"])
     names = rows.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
     return rows.assign(**{CLASS: names})
@@ -175,7 +175,7 @@ def quartiles(accuracies: np.ndarray) -> np.ndarray:
     Returns
     -------
     (networks, classes), float
-        1 for a value up to the first quartile of its row, 4 for one above the third; NaN where the value is.
+        1 for values up to the first quartile of the row, 4 for values above the third; NaN for NaN.
     """
     if not accuracies.size:
         return np.empty_like(accuracies)

@@ -1,4 +1,4 @@
-"""The coefficients in print, translated to the levels of a study and to the levels that its terms are relative to."""
+"""The printed coefficients, converted to the factor levels and the reference levels of a study."""
 
 import re
 from collections import Counter
@@ -10,14 +10,14 @@ import pandas as pd
 
 from analysis.report import published
 
-# The first level of each factor in print: coefficients of the others are relative to it.
+# The reference level of each factor in print, to which the coefficients of the other levels are relative.
 _REFERENCES = {
     "dataset": "cifar-10",
     "model": "AlexNet",
     "weight_treatment": "finetune",
     "pruning_technique": "global_unstructured",
 }
-# What each slope of the formula depends on, by the numeric part of the term ("" for the intercept).
+# The factors on which each slope of the formula depends, by the numeric part of the term ("" for the intercept).
 _DEPENDS_ON: dict[str, list[tuple[str, ...]]] = {
     "": [
         ("dataset",),
@@ -37,22 +37,22 @@ _FACTOR = re.compile(r"(\w+)\[T\.(.*)\]")
 def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.DataFrame:
     """Return the printed coefficient of each term of a study.
 
-    A coefficient is relative to the first level of each factor. Where a study has another first level than print, the
-    value is the sum and difference of printed coefficients that says the same; so an intercept, which in print is that
-    of CIFAR-10, becomes that of the study's first data set.
+    A coefficient is relative to the reference level of each factor. If a study has other reference levels than the
+    paper, the equivalent sum and difference of printed coefficients is returned. For example, the printed intercept,
+    which is that of CIFAR-10, is converted to that of the study's first data set.
 
     Parameters
     ----------
     terms : sequence of str
-        As `regression.fit` names them, with the levels of a study.
+        Terms as `regression.fit` names them, with the levels of a study.
     references : dict of factor -> level
-        The level of the study that each factor's other levels are relative to, or its only level.
+        The study's reference level of each factor, or its only level.
 
     Returns
     -------
     DataFrame, a row for each term
-        published (NaN where a coefficient that is needed is not printed or not legible); published_low, published_high
-        and published_p (as printed, and NaN where the value is a sum).
+        published (NaN if a coefficient that is needed is not printed or not legible); published_low, published_high and
+        published_p (as printed; NaN if the value is a sum).
     """
     printed = published.figures("prune_responsibly_ols").set_index("term")
     start = {factor: _printed_level(factor, level) for factor, level in references.items()}
@@ -77,7 +77,7 @@ def _printed_level(factor: str, level: str) -> str:
 
 
 def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
-    """Return how often each printed coefficient is added to give that of a term."""
+    """Return the printed coefficients whose weighted sum is a term's coefficient, with their weights."""
     parts = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
     number = ":".join(part for part, factor in parts if not factor)
     levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in parts if factor}
@@ -93,7 +93,7 @@ def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
 
 
 def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
-    """Yield the printed terms whose sum is the slope of a number, or the intercept, at some levels."""
+    """Yield the printed terms whose sum is the slope of a numeric predictor, or the intercept, at some levels."""
     yield number or "Intercept"
     for factors in _DEPENDS_ON.get(number, []):
         if all(levels.get(factor, _REFERENCES[factor]) != _REFERENCES[factor] for factor in factors):

@@ -27,24 +27,25 @@ from analysis.statistics.regression import one_tailed
 from analysis.study.study import StudyData
 
 _READING = (
-    "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
-    "its share of the training images, the entropy of its images) and by the network (its sparsity, data set, model, "
-    "pruning technique and weight treatment). Every row is a class of a pruned network. Rows of one network are not "
-    "independent, so a second standard error, by network, lets them depend on each other. regression.csv has all terms."
+    "The regression of Paganini explains the accuracy of each class after pruning by properties of the class (its "
+    "accuracy before, its share of the training images, the entropy of its images) and of the network (its sparsity, "
+    "data set, model, pruning technique and weight treatment). Every row is a class of a pruned network. Rows of one "
+    "network are not independent, so a second standard error, by network, allows for their dependence. regression.csv "
+    "has all terms."
 )
 _TABLE = (
-    "A colon stands for a product. The first p is by the paper's standard errors. The others let rows depend on each "
-    "other: those of one network, of all networks from one dense network, or of one class. A printed value without a p "
-    "is a sum of printed ones, because the first data set or technique here is another, or because the term stands "
-    "here for one that was left out too. A level alone, such as rewind, "
-    "is worth its coefficient only where its products are 0, which no network is."
+    "A colon means a product. The first p uses the paper's standard errors. The others allow for dependence of rows: "
+    "rows of one network, of all networks from one dense network, or of one class. A printed value without a p is a "
+    "sum of printed values, because the first data set or technique here differs from the paper's, or because the "
+    "term here also stands for one that was left out. The coefficient of a level alone, such as rewind, is the whole "
+    "effect only if its products are 0, which is true of no network."
 )
 _CHOICES = (
-    "The paper leaves the batch size, the learning rate and the optimizer to later work, because terms of them would "
-    "constrain that of imbalance further. This is the coefficient of imbalance with these terms and without."
+    "The paper leaves the batch size, the learning rate and the optimizer to later work, because their terms would "
+    "constrain the term of imbalance further. This is the coefficient of imbalance with these terms and without."
 )
-_TESTS = "One-tailed p: that a larger share of the training images helps a class, and that more entropy hurts it."
-_SUMMARY = "The fit as a whole, beside print. Durbin-Watson is 2 if neighbouring rows have independent errors."
+_TESTS = "One-tailed tests that a larger share of the training images helps a class, and that more entropy hurts it."
+_SUMMARY = "The fit as a whole, beside the paper's. Durbin-Watson is 2 if neighbouring rows have independent errors."
 _MEANINGS = {
     IMBALANCE: ("A class with one point more of the training images is", 1.0),
     ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
@@ -83,7 +84,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def _sentences(results: Regression) -> Iterator[str]:
-    """Yield what the regression says, first how much of print survives standard errors by network."""
+    """Yield sentences on the regression, first on the printed coefficients confirmed with errors by network."""
     assert results.fitted is not None
     rows, table = results.fitted.rows, results.table
     yield from _on_survival(survivors(survival(table)), results.fitted)
@@ -102,13 +103,13 @@ def _sentences(results: Regression) -> Iterator[str]:
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:
         yield (
-            f"Few are behind these numbers ({', '.join(few)}). So few say little about others: do not carry the result "
-            "over to other data sets or models."
+            f"These numbers rest on few units ({', '.join(few)}), which say little about others: do not generalise the "
+            "result to other data sets or models."
         )
 
 
 def _on_choices(by_term: pd.DataFrame, networks: int) -> Iterator[str]:
-    """Yield what each way to train networks is worth."""
+    """Yield a sentence on the effect of each training choice."""
     for term, row in by_term[by_term.index.map(_is_choice)].iterrows():
         level = figures.short(str(term))
         meaning = _CHOICE_MEANINGS.get(
@@ -122,7 +123,7 @@ def _is_choice(term: str) -> bool:
 
 
 def _bounds(row: pd.Series, points: float, networks: int) -> str:
-    """Return the interval by network of a coefficient times so many points, in brackets; empty if there is none."""
+    """Return, in brackets, the interval by network of a coefficient scaled to points; empty if there is none."""
     half = float(regression.clustered_half_width(row["se_network"], networks))
     low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
     return f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
@@ -141,7 +142,7 @@ def with_and_without(results: Regression, rows: pd.DataFrame, choices: Sequence[
     results : Regression
         The fit with these terms.
     rows : DataFrame
-        What was fitted.
+        The fitted rows.
     choices : sequence of str
         The columns of the terms.
     """
@@ -162,17 +163,18 @@ def _imbalance(table: pd.DataFrame, choices: str) -> dict[str, str]:
 
 
 class Survivors(NamedTuple):
-    """How many coefficients that are significant in print survive in a study.
+    """Numbers of coefficients significant in print that a study confirms.
 
     Attributes
     ----------
     terms, same_sign, hac : int
-        All of them, those that have the sign in print, and those that survive with the paper's standard errors.
+        Numbers of all these coefficients, of those with the printed sign, and of those confirmed with the paper's
+        standard errors.
     counts : dict of int
-        Those that survive where rows of one network, one dense network or one class may depend on each other; without
-        what cannot be tested.
+        Numbers confirmed if rows of one network, one dense network or one class may depend on each other, as far as
+        this can be tested.
     other_sign, insignificant : list of str
-        The terms with another sign, and those with the sign in print that are not significant by network.
+        The terms with another sign, and the terms with the printed sign that are not significant by network.
     """
 
     terms: int
@@ -184,7 +186,7 @@ class Survivors(NamedTuple):
 
 
 def survivors(terms: pd.DataFrame) -> Survivors:
-    """Count the coefficients that survive; `terms` as `survival` returns them."""
+    """Count the confirmed coefficients; `terms` as `survival` returns them."""
     counts = {
         kind: int(terms[kind].sum()) for kind in ("network", "dense", "class") if terms[f"p_{kind}"].notna().any()
     }
@@ -232,7 +234,7 @@ def _on_survival(count: Survivors, fit: regression.Estimate) -> Iterator[str]:
 
 
 def _telling_classes(rows: pd.DataFrame, term: str) -> int:
-    """Return the number of classes in data sets whose classes differ in a term: the others tell nothing of it."""
+    """Count the classes in data sets whose classes differ in a term; other data sets are uninformative about it."""
     by_dataset = rows.assign(**{term: rows[term].round(12)}).groupby(schema.DATASET, observed=True)[[term, CLASS]]
     numbers = by_dataset.nunique()
     return int(numbers.loc[numbers[term] > 1, CLASS].sum())
@@ -262,7 +264,7 @@ def _to_hundredths(points: float) -> float:
 
 
 def one_tailed_tests(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the one-tailed tests of the paper, by every kind of standard error and of model."""
+    """Return the paper's one-tailed tests, with every kind of standard error and of model."""
     by_term = table.set_index("term")
     kinds = {
         "the paper's": ("p", "coefficient"),
@@ -291,7 +293,7 @@ def _words(term: str) -> str:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the terms that print has too, and those of training choices, as text."""
+    """Format the terms that are printed too, and those of training choices."""
     rows = table[table["published"].notna() | table["term"].map(_is_choice)]
     columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
     return pd.DataFrame(

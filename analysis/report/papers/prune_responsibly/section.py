@@ -1,4 +1,4 @@
-"""The report's sections on networks that were pruned iteratively, in functions that take a study."""
+"""The report's sections on iteratively pruned networks, each a function of a study."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
     choice.section,
     writers.section,
 )
-# Only where a report is asked for the paper.
+# Only in reports with --paper true.
 PAPER_SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
     class_section.class_curves,
     class_section.training_images,

@@ -1,7 +1,7 @@
 """Groups of test images at one level of pruning, such as the writers of digits (Paganini 2020, Section 4.1).
 
-The smallest groups, such as writers, are the units. If every unit is in one group of another grouping, such as the
-series that a writer belongs to, that group is its cohort.
+The smallest groups, such as writers, are the units. If every unit is contained in one group of another grouping, such
+as the series that a writer belongs to, that group is the unit's cohort.
 """
 
 from collections.abc import Mapping
@@ -22,20 +22,20 @@ from analysis.study.study import StudyData
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
 ALL, COHORT = "all", "cohort"
 SIDES = ("before", "after", "change")
-_SHARE_PICKED = 0.05  # of all units
+_SHARE_PICKED = 0.05  # share of the units that each network picks
 
 
 class Units(NamedTuple):
-    """The units of one data set and model, and what networks of one cell do to them.
+    """The units of one data set and model, and their accuracies under the networks of one cell.
 
     Attributes
     ----------
     cell : mapping
-        Row of `Grouped.groupings`: which networks these are.
+        The cell of the networks, a row of `Grouped.groupings`.
     unit : str
         Name of the grouping whose groups are the units.
     cohort : str
-        Name of the grouping that the units are in; empty if there is none.
+        Name of the grouping that contains the units; empty if there is none.
     names, images : (units,)
         Names of the units, and their numbers of images.
     cohorts : (units,)
@@ -66,23 +66,23 @@ class Units(NamedTuple):
 
     @property
     def parts(self) -> dict[str, np.ndarray]:
-        """Which units are in each cohort, and all, each (units,), bool."""
+        """Masks of the units in each cohort, and of all units, each (units,), bool."""
         own = {} if not self.cohort else {str(name): self.cohorts == name for name in np.unique(self.cohorts)}
         return own | {ALL: np.ones(len(self.names), dtype=bool)}
 
 
 def level(cells: pd.DataFrame) -> pd.Series | None:
-    """Return the cell that is looked at closely: the last iteration of the paper's method, else the largest ratio.
+    """Return the cell to analyse in detail: the last iteration of the paper's method, or else the largest ratio.
 
     Parameters
     ----------
     cells : DataFrame
-        Rows of `study.cells` of one data set and model that are pruned and mostly do not guess.
+        Rows of `study.cells` of one data set and model, pruned, with most networks not at chance.
 
     Returns
     -------
     Series or None
-        Of several methods at the largest ratio, that which is most accurate. None without a cell.
+        If several methods have the largest ratio, the most accurate. None without a cell.
     """
     treatment = cells.reindex(columns=[frames.column(schema.WEIGHT_TREATMENT)]).iloc[:, 0]
     papers = cells[(cells[schema.PRUNER] == PAPERS_PRUNER) & (treatment == PAPERS_TREATMENT)]
@@ -91,14 +91,14 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
 
 
 def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
-    """Find the rows of a table that belong to a cell of a study, (rows,)."""
+    """Return whether each row of a table belongs to a cell of a study, (rows,)."""
     return is_alike(table, cell, study.cell_key)
 
 
 def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
     """Return the answers of a cell's networks and their seeds.
 
-    None if there are no predictions of them, or if they are of other images than the table of groups.
+    None if predictions are missing, or are of other images than the table of groups.
     """
     arrays = study.arrays
     cells = arrays.cells()
@@ -110,7 +110,7 @@ def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] 
 
 
 def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mapping[str, Any]) -> Units:
-    """Return the units of a table of groups, and what networks of a cell do to them."""
+    """Return the units of a table of groups, with their accuracies under the networks of a cell."""
     unit = max(groups.groupings, key=lambda name: len(np.unique(groups.groupings[name])))
     names, images, place = members(groups.groupings[unit])
     support = np.bincount(place)
@@ -133,7 +133,7 @@ def _means(values: np.ndarray, group_index: np.ndarray, count: int) -> np.ndarra
 def _cohort(
     groups: ImageGroups, unit: str, images: np.ndarray, group_index: np.ndarray, count: int
 ) -> tuple[str, np.ndarray]:
-    """Return the name of the first grouping that every unit is in one group of, and that group, (units,)."""
+    """Return the name of the first grouping whose groups contain whole units, and each unit's group, (units,)."""
     first = np.unique(group_index, return_index=True)[1]
     for name, group in groups.groupings.items():
         of_image = group[images]
@@ -146,7 +146,7 @@ def _cohort(
 def profiles(units: Units) -> pd.DataFrame:
     """Return a row for each unit: cohort, images, means over the networks, and measures (`group_profiles.csv`).
 
-    Columns of the user's own have names that no other column has: `measure:NAME`, as in the table of groups.
+    A user's own measures are in columns `measure:NAME`, as in the table of groups, so that no names collide.
     """
     means = {f"accuracy_{name}" if name != "change" else name: values.mean(0) for name, values in units.side.items()}
     measures = {f"{MEASURE}{name}": values for name, values in units.measures.items()}
@@ -177,7 +177,7 @@ def lines(units: Units) -> pd.DataFrame:
 
 
 def worst(units: Units) -> pd.DataFrame:
-    """Return the 5 % of units that each network loses most of, and how they fare in the others (`worst_groups.csv`)."""
+    """Return the 5 % of units that lose most in each network, and their losses in others (`worst_groups.csv`)."""
     picked = picked_and_judged(units.names, units.before, units.after, ceil(_SHARE_PICKED * len(units.names)))
     images = dict(zip(units.names, units.images, strict=True))
     picked.insert(0, schema.SEED, units.seeds[picked.pop("network")])
@@ -186,7 +186,7 @@ def worst(units: Units) -> pd.DataFrame:
 
 
 def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
-    """Return how much groups differ, beside groups whose images were dealt out anew (`group_placebo.csv`).
+    """Return the spread of groups, beside that of groups with randomly reassigned images (`group_placebo.csv`).
 
     Returns
     -------

@@ -23,36 +23,36 @@ from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
 from analysis.study.study import StudyData
 
 _READING = (
-    "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
-    "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
-    "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
-    "control. Of ten groups or more the variances over networks are moderated. Systematic cost: the group that loses "
-    "most on average over the networks, beyond the accuracy and beyond a control, read on networks and images that did "
-    "not choose it, and named if it is shown to lose more. Chance movement is the largest excess loss in one network, "
-    "of another group in each: of many small groups it is large even if groups mean nothing. So it stands beside that "
-    "of the control, and the spread of the groups' changes beside that of a placebo. The placebo deals the images out "
-    "to the groups anew, within each class. groups.csv has every group of every cell, with intervals; groupings.csv "
-    "has alpha, raw slope, systematic cost and chance movement of every cell."
+    "A table of groups names the group of each test image; neither training nor pruning uses it. The accuracy of a "
+    "group is that of its images. Excess loss is the loss of accuracy of a group minus that of all images. Its p tests "
+    "the excess loss, not whether the group lost anything; with a control, it tests the excess loss beyond the "
+    "control. If there are at least ten groups, the variances over networks are moderated. Systematic cost: the group "
+    "that loses most on average over the networks, beyond the accuracy and beyond a control, measured on networks and "
+    "images that did not choose it, and named if it is shown to lose more. Chance movement is the largest excess loss "
+    "in one network; that group differs between networks. With many small groups it is large even if groups mean "
+    "nothing, so compare it with that of the control, and the spread of the groups' changes with that of a placebo. "
+    "The placebo reassigns the images to the groups at random, within each class. groups.csv has every group of every "
+    "cell, with intervals; groupings.csv has alpha, raw slope, systematic cost and chance movement of every cell."
 )
 _WORST = (
-    "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
-    "owes a part to chance; the loss elsewhere is what to expect of another network. Each network picks in turn."
+    "The group that loses most is chosen on one network and measured on the others. The loss in the network that "
+    "chooses is partly chance; the loss elsewhere is what to expect in another network. Each network chooses in turn."
 )
 _PRINTED = (
-    "Lines through the accuracy of each writer on the mean absolute tilt of the writer's digits, before and after "
-    "pruning. Print has 60,000 test images and does not say of how many networks; here accuracies are means over "
-    "networks. Intervals are over writers and networks."
+    "Least-squares lines of each writer's accuracy on the mean absolute tilt of the writer's digits, before and after "
+    "pruning. The paper uses 60,000 test images and does not give the number of networks; here accuracies are means "
+    "over networks. Intervals are over writers and networks."
 )
 _MOST_ROWS = 10
-_FEWEST = 3  # groups that make a picture
+_FEWEST = 3  # fewest groups for a picture
 _TILT, _ABSOLUTE_TILT = "tilt", "absolute_tilt"
 _COLOURED = {8: "distance", 9: "activation", 12: _ABSOLUTE_TILT}
 _PRINTED_ALL = "full"
-_SAME_IMAGES = ("qmnist", "mnist")  # data sets with the test images of print
+_SAME_IMAGES = ("qmnist", "mnist")  # data sets with the paper's test images
 
 
 class UnitTables(NamedTuple):
-    """What is looked at closely on one data set and model: the networks, and their units, worst units and placebos."""
+    """The detailed analysis of one data set and model: the networks, their units, worst units and placebos."""
 
     place: tuple[str, str]
     networks: str
@@ -64,7 +64,7 @@ class UnitTables(NamedTuple):
 
     @property
     def named(self) -> tuple[str, str]:
-        """Data set and model, and which networks, as pictures name them."""
+        """Data set and model, and the networks, in words for pictures."""
         return ", ".join(self.place), self.networks
 
     @property
@@ -75,7 +75,7 @@ class UnitTables(NamedTuple):
 
 @once
 def found_units(study: StudyData) -> list[UnitTables]:
-    """Return the units of each data set and model that has a table of groups and networks to look at."""
+    """Return the units of each data set and model with a table of groups and suitable networks, computed once."""
     return list(_each_of_units(study)) if study.image_groups else []
 
 
@@ -141,7 +141,7 @@ def figures_in_print(study: StudyData) -> Section | None:
 
 
 def _joined(all_tables: list[UnitTables], parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return tables of several data sets and models as one, which names these."""
+    """Concatenate tables of several data sets and models, with columns that name these."""
     named = [part.assign(**each.key)[[*PLACE, *part.columns]] for each, part in zip(all_tables, parts, strict=True)]
     return pd.concat(named, ignore_index=True) if named else pd.DataFrame()
 
@@ -192,14 +192,14 @@ def _groupings_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _systematic(row: pd.Series) -> str:
-    """Return the group that costs most on average, if that is shown, and the largest cost in points."""
+    """Return the group that costs most on average and its cost in points, if it is shown; otherwise an empty string."""
     value, low, high = (100 * row[f"worst_group_cost{end}"] for end in ("", "_low", "_high"))
     name = class_shown(row["worst_group"], low)
     return f"{name}: {with_interval(value, low, high, decimals(1))}" if name else ""
 
 
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the groups of one grouping."""
+    """Format the groups of one grouping as a text table."""
     names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
     ends = {name: f"{name}{MODERATED}" if name.startswith("excess") else name for name in names}
     columns = {
@@ -212,19 +212,19 @@ def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of(grouping: str) -> str:
-    """Return the title of the column of a grouping's groups, which no other column has, whatever a user calls it."""
+    """Return the title of the column of a grouping's groups, unique whatever name a user gives the grouping."""
     return f"{GROUP} ({grouping})"
 
 
 class WorstLosses(NamedTuple):
-    """What the worst units lose, in points: where they are picked, and in the other networks (NaN without others).
+    """Losses of the worst units, in points, in the network that picks them and in the others (NaN without others).
 
     Attributes
     ----------
     worst, several, number : (float, float), (float, float), int
-        Of the worst unit of each network, of its worst 5 %, and how many these are.
+        Losses of the worst unit of each network, of its worst 5 %, and the number of units in these 5 %.
     mean : float
-        What all units lose on average.
+        Mean loss of all units.
     """
 
     worst: tuple[float, float]
@@ -241,7 +241,7 @@ def worst_losses(table: pd.DataFrame, before: np.ndarray, after: np.ndarray) -> 
 
 
 def _describe_worst(losses: WorstLosses, unit: str) -> str:
-    """Say what the worst units lose where they are picked, and elsewhere."""
+    """Describe the losses of the worst units in the network that picks them, and elsewhere."""
     own, elsewhere = losses.worst
     if np.isnan(elsewhere):
         return f"The {unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
@@ -256,7 +256,7 @@ def _describe_worst(losses: WorstLosses, unit: str) -> str:
 
 
 def _worst_table(tables: UnitTables) -> pd.DataFrame:
-    """Return the unit that each network picks first."""
+    """Format the unit that loses most in each network."""
     first = tables.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
     percent = decimals(1)
 
@@ -276,7 +276,7 @@ def _worst_table(tables: UnitTables) -> pd.DataFrame:
 
 
 def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
-    """Return the paper's figures that the table of groups has the measures for."""
+    """Return the paper's figures for which the table of groups has the measures."""
     units, drawings = tables.units, {}
     if len(units.names) < _FEWEST:
         return []
@@ -299,7 +299,7 @@ def _numbered_figures(tables: UnitTables, number: int) -> list[Block]:
 
 
 def _beside_print(tables: UnitTables) -> pd.DataFrame:
-    """Return Table 1: lines on absolute tilt, here and in print where a cohort has the name of a printed series."""
+    """Return Table 1: lines on absolute tilt, beside the printed ones for cohorts named like a printed series."""
     lines = writers.lines(tables.units)
     if lines.empty:
         return lines

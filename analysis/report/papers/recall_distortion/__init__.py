@@ -1,1 +1,1 @@
-"""The recall distortion paper (Good et al. 2022): its tests, tables, figures and sentences for any study."""
+"""The recall distortion paper (Good et al. 2022): its tests, tables, figures and claims, for any study."""

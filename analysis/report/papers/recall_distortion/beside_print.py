@@ -1,4 +1,4 @@
-"""Networks of a study beside Tables 12 and 13, which have accuracy and alpha of ResNet-56 on CIFAR-10, level by level.
+"""Compare a study with Tables 12 and 13, which have accuracy and alpha of ResNet-56 on CIFAR-10, level by level.
 
 Good et al. 2022, Supplement H.
 """
@@ -20,18 +20,18 @@ _DATASET, _MODEL = "CIFAR-10", "ResNet-56"
 
 
 class Printed(NamedTuple):
-    """One of the two tables, and the networks that it is of.
+    """One of the two tables, and the networks in it.
 
     Attributes
     ----------
     number : int, 12 or 13
     networks : int
     pruners : tuple of str
-        The names that its pruner has here.
+        Names of its pruner in this project.
     params : mapping of str to str
-        How the networks were made, as it would be logged here.
+        Params with which this project would log the networks.
     left_open : tuple of str
-        Params that print does not say.
+        Params that the paper does not state.
     """
 
     number: int
@@ -42,14 +42,14 @@ class Printed(NamedTuple):
 
     @property
     def values(self) -> pd.DataFrame:
-        """The table as numbers: level (of Table 12), printed_ratio, printed_accuracy and printed_alpha."""
+        """The table as numbers: level (Table 12 only), printed_ratio, printed_accuracy and printed_alpha."""
         names = {"Level": LEVEL, "Pruning ratio": "ratio", "Accuracy": "accuracy", "Intensification": "alpha"}
         values = table(self.number).rename(columns=names).apply(pd.to_numeric)
         return values.rename(columns={name: f"printed_{name}" for name in ("ratio", "accuracy", "alpha")})
 
 
 def method_columns(rows: pd.DataFrame) -> list[str]:
-    """Return the columns that tell methods apart: all settings but the ratio and the iteration."""
+    """Return the columns that distinguish methods: all settings but the ratio and the iteration."""
     return [name for name in frames.identity(rows) if name not in (schema.RATIO, ITERATION)]
 
 
@@ -59,7 +59,7 @@ def by_method(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def with_differences(rows: pd.DataFrame, of_print: Printed) -> pd.DataFrame:
-    """Return cells with accuracy_difference and alpha_difference, ours minus print's, NaN for networks not in print."""
+    """Add accuracy_difference and alpha_difference, ours minus the paper's; NaN for networks not in the paper."""
     as_printed = rows[schema.PRUNER].isin(of_print.pruners)
     as_printed &= (rows[schema.DATASET].map(original) == _DATASET) & (rows[schema.MODEL].map(label) == _MODEL)
     accuracy = rows["accuracy_after"] - rows["printed_accuracy"]
@@ -74,7 +74,7 @@ def as_text(
     dense: Sequence[str],
     line: Callable[[Mapping[Any, Any]], tuple[str, ...]],
 ) -> pd.DataFrame:
-    """Return the cells of one method as text, below the dense networks that they were pruned from.
+    """Format the cells of one method as text, below a row for the dense networks from which they were pruned.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def as_text(
     of_print : Printed
     columns : sequence of str
     dense : sequence of str
-        What the line of the dense networks begins with; the accuracy, here and in print, follows.
+        First entries of the row of the dense networks; their accuracy, here and in print, follows.
     line : callable
-        Returns the line of a cell.
+        Returns the row of a cell.
     """
     before = three_decimals(rows["accuracy_before"].mean())
     accuracies = [*dense, before, table(of_print.number)["Accuracy"][0]]
@@ -93,7 +93,7 @@ def as_text(
 
 
 def minus_control(row: Mapping[Any, Any], outcome: str) -> str:
-    """Return an outcome of a cell minus its control's, with its interval."""
+    """Format an outcome of a cell minus its control's, with its interval."""
     value, low, high = (row[f"{outcome}_minus_none{end}"] for end in ("", "_low", "_high"))
     return with_interval(value, low, high, decimals(3, sign=True))
 
@@ -135,7 +135,7 @@ def _differing(rows: pd.DataFrame, values: Mapping[str, str], of_print: Printed)
 
 
 def _value(runs: pd.DataFrame, param: str) -> str:
-    """Return the value of a param, or its values; empty if it is not known."""
+    """Return the value of a param, or its values joined by `or`; empty if unknown."""
     column = frames.column(param)
     if column not in runs:
         return schema.FORMERLY.get(param, "")

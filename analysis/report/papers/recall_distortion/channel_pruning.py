@@ -1,4 +1,4 @@
-"""CHIP, which removes whole channels: networks of a study beside Table 13.
+"""CHIP, which removes whole channels: compare a study with Table 13.
 
 Good et al. 2022, Supplement H and Table 13, after Sui et al. 2021.
 """
@@ -33,19 +33,19 @@ _OUTCOMES = ("alpha_mean", "raw_slope_mean", "accuracy_minus_none", "alpha_minus
 _ENDS = ("ci", "raw_slope", *_OUTCOMES[2:])
 
 _READING = (
-    "CHIP removes the channels of convolutions whose feature maps depend most on the others, and fine-tunes what is "
-    "left. The ratio is the one asked for; the realised one is the nearest that whole channels give. Alpha compares "
-    "each network with its dense network. The control has the same fine-tuning and is never pruned: accuracy is gained "
-    "by pruning, and alpha is below 1 by pruning, only as far as they differ from the control's."
+    "CHIP removes the channels of convolutions whose feature maps depend most on the others, and fine-tunes the "
+    "rest. Ratio is the wanted ratio; the realised ratio is the nearest that whole channels give. Alpha compares "
+    "each network with its dense network. The control has the same fine-tuning without pruning: a gain of accuracy, "
+    "or an alpha below 1, is an effect of pruning only as far as it differs from the control's."
 )
 _PRINT = (
-    "Print has fifteen ResNet-56 on CIFAR-10 and no control. It does not print its fine-tuning; the released code of "
-    "Sui et al. trains for 400 epochs with batches of 256, a learning rate that falls from .01 as a cosine, and a "
+    "The paper has fifteen ResNet-56 on CIFAR-10 and no control. It does not state its fine-tuning; the released "
+    "code of Sui et al. trains for 400 epochs with batches of 256, a learning rate with cosine decay from .01, and a "
     "weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels that "
-    "shortcuts carry, each block its own, so that a shortcut adds channels of different numbers. Here channels that a "
-    "shortcut carries stay, and those inside the blocks give the whole ratio. The released settings are those of 1.75 "
-    "and 3.33; counted exactly they give 1.76 and 3.54. Half and a quarter of the channels kept at 3.33 give 8.27 and "
-    "19.11."
+    "shortcuts carry, separately in each block, so that a shortcut adds channels with different numbers. Here, "
+    "channels that a shortcut carries stay, and the channels inside the blocks give the whole ratio. The released "
+    "settings are those of 1.75 and 3.33; counted exactly, they give 1.76 and 3.54. Keeping half and a quarter of "
+    "the channels kept at 3.33 gives 8.27 and 19.11."
 )
 _COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
 
@@ -62,7 +62,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def cells(study: StudyData) -> pd.DataFrame:
-    """Return the cells of CHIP beside those of Table 13.
+    """Return the cells of CHIP beside the values of Table 13.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def cells(study: StudyData) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell
-        dataset, model, pruner, ratio, the shown settings, realized_ratio, and what `cells.cells` says of accuracy,
-        alpha and raw slope, alone and minus the control's; printed_accuracy and printed_alpha at the same ratio;
-        accuracy_difference and alpha_difference, ours minus published, NaN but for print's data set and model.
+        dataset, model, pruner, ratio, the shown settings, realized_ratio, the columns of `cells.cells` on accuracy,
+        alpha and raw slope, also minus the control's; printed_accuracy and printed_alpha at the same ratio;
+        accuracy_difference and alpha_difference, ours minus published, NaN except for the paper's data set and model.
     """
     chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]
     ends = [f"{name}_{end}" for name in _ENDS for end in ("low", "high")]
@@ -85,7 +85,7 @@ def cells(study: StudyData) -> pd.DataFrame:
 
 
 def ratio_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 13 with ours beside print, as text.
+    """Format Table 13 with our values beside the printed ones.
 
     Parameters
     ----------

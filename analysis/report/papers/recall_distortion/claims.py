@@ -1,4 +1,4 @@
-"""The claims of the recall distortion paper held against a study: which hold, which do not, which cannot be told."""
+"""Test the claims of the recall distortion paper on a study."""
 
 from collections.abc import Collection, Iterator
 
@@ -17,35 +17,35 @@ from analysis.study.arrays import run_arrays
 from analysis.study.predictions import OTHER_METRICS, StudyPredictions
 from analysis.study.settings import CELL, ITERATION, in_number_format, is_iterated, main_setting, shown_settings
 
-# Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
+# Pooled slopes, each the ratio of two sums over all classes and networks of a cell.
 _POOLED = ("pooled", "near", "far")
 _SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in OTHER_METRICS))
 
 
 def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions | None = None) -> pd.DataFrame:
-    """Hold every claim against a study (`claims.csv`).
+    """Test every claim on a study (`claims.csv`).
 
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.runs.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
-        Networks in another number format are left out, and of those that were pruned iteratively all but lottery
-        tickets, which one claim is about.
+        As `analysis.runs.pull.runs` returns it. If a cell has several settings, the papers' counts (`main_setting`).
+        Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
+        which one claim concerns.
     predictions : callable or Predictions, optional
-        As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
-        their precision and F1.
+        As for `cells.cells`. It is called for networks under magnitude pruning, because one claim concerns their
+        precision and F1.
 
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        As `papers.claims.held` returns it. An alpha has the interval of `cells.cells`, a difference has its 95 %
-        interval. Networks that guess are left out.
+        As `papers.claims.held` returns it. An alpha has the interval of `cells.cells`, a difference its 95 % interval.
+        Networks at chance are left out.
     """
     return held(CLAIMS, _places(runs, predictions))
 
 
 def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Workload, Check, str]]:
-    """Yield the checks of claims about one place each: the place, the check, and whether it holds, as in `claims`.
+    """Yield the checks of claims about single workloads: the workload, the check, and its answer, as in `claims`.
 
     Parameters
     ----------
@@ -93,10 +93,10 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
     Returns
     -------
     DataFrame
-        As `cells.alphas` returns it, with variances of recall, and further slopes: mean ratio, of weak and of strong
-        classes, of precision and F1 under magnitude pruning, and pseudo-values, whose mean is the slope of all networks
-        of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
-        (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
+        As `cells.alphas` returns it, with variances of recall, and further slopes: the mean ratio, slopes of weak and
+        of strong classes, slopes of precision and F1 under magnitude pruning, and pseudo-values whose mean is the slope
+        of all networks of a cell together, for all points (`pooled`), for the half of the points nearest to the origin
+        (`near`), and for the others (`far`). Alpha, spread ratio and further slopes are NaN for a network at chance.
     """
     study, shared = run_arrays(runs), StudyPredictions.shared(predictions)
     frame = cells.alphas(study)
@@ -120,10 +120,10 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Return variants of alpha, each (networks,): of some classes, as a mean of ratios, and pooled.
+    """Return variants of alpha, each (networks,): a mean of ratios, slopes of some classes, and pooled slopes.
 
-    The pooled slopes are pseudo-values, whose mean is the slope of all networks together: of all points, of the half
-    of them nearest to the origin, and of the others.
+    The pooled slopes are pseudo-values whose mean is the slope of all networks together, for all points, for the half
+    of the points nearest to the origin, and for the others.
     """
     ratios = intensification.intensification_ratios(before, after)
     products, squares = before * after, before**2

@@ -42,7 +42,7 @@ TEST_COLUMNS = [
 
 
 class Design(NamedTuple):
-    """How a table is made: which test, and how many are corrected together in print."""
+    """The design of a table: its test, and the number of tests that are corrected together in print."""
 
     title: str
     rows: str
@@ -89,15 +89,15 @@ class _Test(NamedTuple):
     first: CellKey
     second: CellKey
     further: bool = False
-    rows: str = ""  # the header of the table's rows where it is not that of print
+    rows: str = ""  # the header of the table's rows, if it differs from print
 
 
 def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
-    """Make every test of Tables 1-9 that a study has the cells for (`tests.csv`).
+    """Make every test of Tables 1-9 for which a study has the cells (`tests.csv`).
 
-    Neighbouring ratios and neighbouring model sizes are compared. Where a table fixes a data set, model or pruner, it
-    is the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study
-    has it, else the one with most runs. Of several settings of a cell, `main_setting` is tested. The control `none`
+    Neighbouring ratios and neighbouring model sizes are compared. If a table fixes a data set, model or pruner, it is
+    the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study
+    has it, else the one with most runs. If a cell has several settings, `main_setting` is tested. The control `none`
     has one ratio, which is compared with every ratio of the others.
 
     Parameters
@@ -105,28 +105,28 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     alphas : DataFrame
         As `cells.alphas` returns it. Networks at chance are left out.
     variance : {"welch", "pooled"}
-        Of the independent tests, Tables 5-7.
+        Variance in the independent tests, Tables 5-7.
     as_printed : bool
-        Whether only tables are made whose fixed data set, model and pruner are the paper's own, at the paper's ratios.
+        Whether to make only tables with the paper's own fixed data set, model and pruner, at the paper's ratios.
 
     Returns
     -------
     DataFrame, one row per test, by table, column and row
-        `TEST_COLUMNS`. dataset is as logged; column and row are the labels of print, column with what else the
-        table fixes in brackets: `t=2 (ResNet-56)`. The difference is the first of the row minus the second. The rows
-        of a column are corrected together, at least as many as in print, and so is all of Table 9; the pairs of
-        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a family of their own. n counts the pairs of
-        networks, or the networks of both cells, and n_at_chance those that are left out because a network guesses.
-        What cannot be tested is NaN. `attrs["notes"]` says what was left out. `attrs["headers"]` has, for every row,
-        the column and what the table fixes apart; `attrs["row_headers"]` has the header of the rows of a table where
-        it is not that of print.
+        `TEST_COLUMNS`. dataset is as logged; column and row are the printed labels, column with the fixed values in
+        brackets, such as `t=2 (ResNet-56)`. The difference is the first of the row minus the second. The rows of a
+        column are corrected together, for at least as many tests as in print, and so is all of Table 9; the pairs of
+        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a separate family. n counts the pairs of
+        networks, or the networks of both cells, and n_at_chance those that are left out because a network is at
+        chance. What cannot be tested is NaN. `attrs["notes"]` lists what was left out. `attrs["headers"]` has, for
+        every row, the column and the fixed values separately; `attrs["row_headers"]` has the header of a table's rows
+        if it differs from print.
     """
     runs = main_setting(alphas, further_settings(alphas))
     notes = list(runs.attrs.get("notes", []))
     if n_at_chance := int(runs["at_chance"].sum()):
         notes.append(
             f"{n_at_chance:,} of {len(runs):,} pruned networks have no alpha, and no part in the paper's tests, "
-            "because they or their dense networks guess"
+            "because they or their dense networks are at chance"
         )
     frame = _tested(runs, _planned(runs, as_printed), variance, DESIGNS)
     frame.attrs |= {"notes": notes, "variance": variance}
@@ -134,9 +134,9 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
 
 
 def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
-    """Make the tests of Tables 8 and 9 as if the pruners shared no dense networks; otherwise as `paper_tests`.
+    """Make the tests of Tables 8 and 9 as if the pruners shared no dense networks; otherwise like `paper_tests`.
 
-    In print not all pruners shared their dense networks.
+    In the paper, not all pruners shared their dense networks.
     """
     runs = main_setting(alphas, further_settings(alphas))
     planned = [test for test in _planned(runs, as_printed) if test.table in (8, 9)]
@@ -144,19 +144,19 @@ def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_pri
 
 
 def usual_model(dataset: str) -> str:
-    """Return the name in print of the model that Tables 3 and 7 have for a data set, given as logged."""
+    """Return the printed name of the model that Tables 3 and 7 use for a data set, given by its logged name."""
     return _MODEL_OF.get(original(dataset), _MODEL)
 
 
 def usual(numbers_of_runs: pd.Series, printed: str) -> str | None:
-    """Return the logged name whose name in print is `printed`, else the one with most runs."""
+    """Return the logged name whose printed name is `printed`, or else the logged name with most runs."""
     names = sorted(numbers_of_runs.index, key=rank)
     in_print = (name for name in names if label(name) == printed)
     return next(in_print, max(names, key=numbers_of_runs.get, default=None))
 
 
 def resnet_size(model: str) -> str | None:
-    """Return the size by which print names a ResNet, as logged or as in print; None for any other model."""
+    """Return the size by which the paper names a ResNet; None for any other model."""
     return _RESNET_SIZES.get(label(model))
 
 
@@ -173,8 +173,8 @@ def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
     Returns
     -------
     dict
-        The name in print, or the logged one if something else in the frame has that name in print too, as `cifar10`
-        and `CIFAR-10` would.
+        The printed name, or the logged name if another logged name has the same printed name, such as `cifar10` and
+        `CIFAR-10`.
     """
     logged = pd.unique(frame[[schema.DATASET, schema.MODEL, schema.PRUNER]].to_numpy().ravel())
     counts = Counter(map(label, logged))
@@ -224,7 +224,7 @@ def _tested(
 
 
 class _Sample(NamedTuple):
-    """Alpha of those networks of a cell that do not guess, by network, and all networks of the cell."""
+    """Alpha of the networks of a cell that are not at chance, by network, and all networks of the cell."""
 
     sound: pd.Series
     all: pd.Index
@@ -236,7 +236,7 @@ class _Sample(NamedTuple):
 
 
 def _family(test: _Test) -> tuple:
-    """Return a test's family: a column, all of Table 9, or a column's pairs that are not in print."""
+    """Return the key of a test's family: a column, all of Table 9, or a column's pairs that are not in print."""
     return test.table, "" if test.table == 9 else test.column, test.further
 
 
@@ -301,7 +301,7 @@ def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
 
 
 def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
-    """Return the value that the paper fixes; without it the one with most runs, but None for tables as printed."""
+    """Return the value that the paper fixes, or else the one with most runs; as printed, only the paper's."""
     value = usual(runs[column].value_counts(), printed)
     return value if value is None or not as_printed or label(value) == printed else None
 

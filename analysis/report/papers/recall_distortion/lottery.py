@@ -1,4 +1,4 @@
-"""Lottery tickets: networks that are pruned level by level, and at each trained again from their first weights.
+"""Lottery tickets: networks that are pruned level by level, and at each level trained again from their initial weights.
 
 Good et al. 2022, Supplement H and Table 12, after Frankle and Carbin 2019. A level is an iteration of `iterate` with
 `--weight-treatment rewind`.
@@ -64,16 +64,16 @@ _COLUMNS = (
 )
 
 _READING = (
-    "Each level prunes a fifth of the weights that are left, puts the others back to their first values, and trains "
-    "them again. The ratio is that of print: weights before / after, of those that may be pruned. Alpha compares each "
-    "level with level 0 of the same seed. The control is set back and trained as often, and is never pruned: alpha "
-    "below 1 is an effect of pruning only where it is below the control's too. Alpha rises whenever accuracy falls, "
-    "the raw slope does not. Intervals hold together over the levels."
+    "Each level prunes a fifth of the remaining weights, rewinds the others to their initial values, and trains them "
+    "again. The ratio is the paper's: prunable weights before / after. Alpha compares each level with level 0 of the "
+    "same seed. The control is rewound and trained equally often, but never pruned: an alpha below 1 is an effect of "
+    "pruning only if it is also below the control's. Alpha rises whenever accuracy falls; the raw slope does not. "
+    "Intervals hold jointly for all levels."
 )
 _PRINT = (
-    "Print has ten ResNet-56 on CIFAR-10, pruned by magnitude, with 30,000 training steps a level in batches of 128. "
-    "It does not say when the learning rate changes in these steps, which epoch's network is kept, how many images are "
-    "held out, whether the output layer is pruned, or whether weights go back to step 0. It has no control."
+    "The paper has ten ResNet-56 on CIFAR-10, pruned by magnitude, with 30,000 training steps a level in batches of "
+    "128. It does not state when the learning rate changes, which epoch's network is kept, how many images are held "
+    "out, whether the output layer is pruned, or whether weights are rewound to step 0. It has no control."
 )
 
 
@@ -96,7 +96,7 @@ def section(study: StudyData) -> Section | None:
 
 
 def levels(study: StudyData) -> pd.DataFrame:
-    """Return the levels of lottery tickets and of their controls, beside those of Table 12.
+    """Return the levels of lottery tickets and of their controls, beside the values of Table 12.
 
     Parameters
     ----------
@@ -106,10 +106,10 @@ def levels(study: StudyData) -> pd.DataFrame:
     -------
     DataFrame, one row per cell, levels of one method in their order
         dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1),
-        ratio_prunable (weights that may be pruned, before / after), what `cells.cells` says of alpha, raw slope and
-        largest excess, alone and minus the control's, and of the floor of the largest excess; printed_ratio,
-        printed_accuracy and printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus
-        published, NaN but for print's data set, model and pruner.
+        ratio_prunable (prunable weights before / after), the columns of `cells.cells` on alpha, raw slope and largest
+        excess, also minus the control's, and on the floor of the largest excess; printed_ratio, printed_accuracy and
+        printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus published, NaN except for
+        the paper's data set, model and pruner.
     """
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
@@ -120,9 +120,10 @@ def levels(study: StudyData) -> pd.DataFrame:
 
 
 def are_tickets(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run is a level of lottery tickets that keep as many weights as print's, or of their control.
+    """Return whether each run is a level of lottery tickets that keep the paper's share of weights, or its control.
 
-    Methods that prune each layer by itself are none, for lottery tickets rank the weights of all layers together.
+    Methods that prune each layer separately do not count, because lottery tickets rank the weights of all layers
+    together.
     """
     treatment, keep, iteration = (runs.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
     is_level = is_iterated(runs) & (pd.to_numeric(iteration, errors="coerce") >= 1)
@@ -137,7 +138,7 @@ def printed_threshold() -> int:
 
 
 def _ratios(runs: pd.DataFrame) -> pd.Series:
-    """Return the ratio of each run over the weights that may be pruned; NaN where runs do not say it."""
+    """Return the ratio of each run over its prunable weights; NaN if the run has not logged it."""
     column = frames.column(RATIO)
     return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
 
@@ -150,7 +151,7 @@ def _of_cells(study: StudyData, values: pd.Series) -> np.ndarray:
 
 
 def level_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 12 with ours beside print, as text.
+    """Format Table 12 with our values beside the printed ones.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ class _Dip(NamedTuple):
 
     @property
     def rise(self) -> str:
-        """Where alpha rises for good, in words."""
+        """A phrase on the level from which alpha stays above 1."""
         return f"lies above 1 from level {self.above_from} on" if self.above_from else "does not stay above 1"
 
 
@@ -198,7 +199,7 @@ def _sentence(rows: pd.DataFrame, study: StudyData) -> str:
     name = beside_print.name(rows, study)
     sound = rows[rows["alpha_mean"].notna()]
     if sound.empty:
-        return f"{name}: all networks guess."
+        return f"{name}: all networks are at chance."
     dip = _Dip.of(sound[LEVEL], sound["alpha_mean"], sound["ci_low"])
     lowest = sound[sound[LEVEL] == dip.level].iloc[0]
     has_control = lowest["n_none"] > 0
@@ -217,7 +218,7 @@ def _in_print() -> str:
 
 
 def figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool = False) -> list[Figure]:
-    """Draw alpha at every level, ours and print's, at most four data sets and models a figure.
+    """Draw alpha at every level, ours and the paper's, at most four data sets and models in a figure.
 
     Parameters
     ----------
@@ -235,9 +236,9 @@ def _figures(rows: pd.DataFrame, study: StudyData, *, narrow: bool) -> Iterator[
     for group in groups(rows, study):
         styles, named = styles_of([workload.lines for workload in group])
         note = (
-            "Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "
-            "set back and trained as often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each level "
-            "keeps 0.8 of the weights."
+            "Mean alpha over networks with intervals that hold jointly for all levels; grey: the control, which is "
+            "rewound and trained equally often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each "
+            "level keeps 0.8 of the weights."
         )
         title = "Lottery tickets: alpha at each level (Table 12)"
         figure, grid = page((1, len(group)), (figure_width(group), 4.6), title, note, narrow=narrow)

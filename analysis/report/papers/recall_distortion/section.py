@@ -1,4 +1,4 @@
-"""The report's sections on the recall distortion paper, in functions that take a study and return a section."""
+"""The report's sections on the recall distortion paper, each a function of a study."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,27 +15,29 @@ from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
-    "the classes' recall balance (recall minus accuracy, over accuracy) after pruning on that before: above 1 the weak "
-    "classes fell further behind than the accuracy explains."
+    "the classes' recall balance (recall minus accuracy, divided by accuracy) after pruning on that before; above 1, "
+    "differences between classes have grown relative to the accuracy."
 )
-_BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the interval of the mean."
+_BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the mean's interval."
 _SCATTER = "Each point is one class of one network; the line is the pooled slope."
 _RATIOS = (
-    "The mean of the intensification ratios (balance after / balance before) is at the mercy of classes whose balance "
-    "before was next to 0; alpha weights each ratio by that balance squared."
+    "The mean of the intensification ratios (balance after / balance before) depends strongly on classes whose balance "
+    "before was close to 0; alpha weights each ratio by that balance squared."
 )
 _CLAIMS = (
-    "A comparison agrees with a sentence where a test at .05 shows that the true value lies where the sentence has it, "
-    "and disagrees where a test shows that it does not. The tests are one-sided where the sentence has a direction. Of "
-    "several comparisons, most often one a ratio, all must agree, and one that disagrees refutes the sentence; their p "
-    "are corrected together (Holm). Where the sentence speaks of most or of a tendency, more than half must agree, or "
-    "disagree. Then the table says how many agree, the least and the greatest estimate, and in brackets from where to "
-    "where their two-sided intervals reach. Networks that guess are left out. claims.csv has every comparison."
+    "A comparison agrees with a sentence if a test at .05 shows that the true value is in the range that the sentence "
+    "claims, and disagrees if a test shows that it is not. The tests are one-sided if the sentence has a direction. If "
+    "there are several comparisons, usually one for each ratio, all must agree, and one that disagrees refutes the "
+    "sentence; their p-values are corrected together (Holm). If the sentence is about most cases or a tendency, more "
+    "than half must agree, or disagree. The table then has the number that agree, the lowest and the highest estimate, "
+    "and in brackets the range of their two-sided intervals. Networks at chance are left out. claims.csv has every "
+    "comparison."
 )
-_COMPARED = "For the cells that both have; the difference is ours minus published."
+_COMPARED = "For the cells that the paper and the study share; the difference is ours minus published."
 _METRICS = (
-    "The same slope of the balance of precision and F1, each centred on its own mean over the classes. The paper found "
-    "the effect of pruning more expressive on recall: then its alpha is further from 1 than the other two."
+    "Alpha, and the same slope for precision and F1, each centred on its own mean over the classes. The paper found "
+    "the effect of pruning more expressive on recall: if so, the alpha of recall is further from 1 than the other "
+    "two."
 )
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
@@ -48,7 +50,7 @@ def tradeoff(study: StudyData) -> Section:
 
 
 def metrics(study: StudyData) -> Section:
-    """Return the section that sets the slope of recall beside those of precision and F1."""
+    """Return the section that compares the slope of recall with those of precision and F1."""
     title = "Recall, precision and F1"
     cells = study.cells[study.cells["alpha_precision"].notna()]
     if cells.empty:
@@ -95,7 +97,7 @@ def paper_tables(study: StudyData) -> Section:
 
 
 def paper_claims(study: StudyData) -> Section | None:
-    """Return the section that holds the paper's sentences against the study; None if it has nothing of the paper."""
+    """Return the section that tests the paper's claims on the study; None if the study has no counterpart."""
     judgements = claims.claims(study.runs, study.predicted)
     tried = (judgements["verdict"] != UNTRIED).any()
     if not tried and study.with_ratios.runs.empty:
@@ -118,7 +120,7 @@ def removed_channels(study: StudyData) -> Section | None:
 
 
 def mean_ratios(study: StudyData) -> Section | None:
-    """Return the section that sets alpha beside the mean of the intensification ratios."""
+    """Return the section that compares alpha with the mean of the intensification ratios."""
     summaries = cells.ratio_summaries(study.arrays)
     if summaries.empty:
         return None
@@ -127,7 +129,7 @@ def mean_ratios(study: StudyData) -> Section | None:
 
 
 def published_values(study: StudyData) -> Section:
-    """Return the section that sets the study's values beside the published ones."""
+    """Return the section that compares the study with the published values."""
     compared = tables.compare(study.runs, study.alphas, variance=study.options.variance)
     return Section(
         "Beside the published values",
@@ -138,7 +140,7 @@ def published_values(study: StudyData) -> Section:
 
 
 def _numbered(first: int, draw: Callable[[figures.By], tuple[Figure | None, Figure | None]]) -> list[Picture]:
-    """Draw a figure for each grouping of the paper, and the one for a narrow window, numbered as in print."""
+    """Draw a figure for each grouping of the paper, also for a narrow window, numbered as in print."""
     drawn = {f"figure_{index:02}": draw(by) for index, by in enumerate(figures.GROUPINGS, start=first)}
     return [Picture(name, wide, narrow) for name, (wide, narrow) in drawn.items() if wide is not None]
 
@@ -159,6 +161,6 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
 
 
 def _named(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    """Return the name of each cell."""
+    """Return the data set, model and method of each cell."""
     labels = [f"{study.method(cell)}, ratio {short_ratio(cell[schema.RATIO])}" for _, cell in frame.iterrows()]
     return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

@@ -64,18 +64,18 @@ def _accuracies(workload: Workload, first: Arm, second: Arm, claimed: str) -> Ch
 
 
 def _slope(workload: Workload, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
-    """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
+    """Return a check of an arm's mean slope minus a value, with the interval of the cell's mark."""
     row = estimate(workload.values(arm, column) - value, level=LEVEL / len(workload.ratios(arm.pruner)))
     return _arm_check(workload, arm, row, claimed)
 
 
 def _change(workload: Workload, arm: Arm, first: str, second: str) -> Row:
-    """Return the difference of two columns of an arm."""
+    """Return the mean difference of two columns of an arm, with its interval."""
     return estimate(workload.values(arm, first) - workload.values(arm, second))
 
 
 def _arm_check(workload: Workload, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
-    """Return a check of an arm, which means nothing where most networks guess."""
+    """Return a check of an arm, without an estimate if most networks are at chance."""
     at_chance = workload.is_at_chance(arm)
     return Check((arm,), quantity, _NOTHING if at_chance else row, claimed, workload.n_at_chance(arm), at_chance, part)
 
@@ -192,7 +192,7 @@ def _mean_ratio_is_volatile(workload: Workload) -> Iterator[Check]:
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
-    """Return the logarithm of the distance from the median; missing for the network that is the median."""
+    """Return the logarithm of the distance from the median; NaN for a network at the median."""
     distance = (values - values.median()).abs()
     return np.log(distance.mask(distance == 0))
 

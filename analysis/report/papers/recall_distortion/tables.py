@@ -1,4 +1,4 @@
-"""The tables of the recall distortion paper with a study's values, alone and beside the published ones."""
+"""The tables of the recall distortion paper with a study's values, also beside the published values."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -30,7 +30,7 @@ _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 def paper_table(
     number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests: pd.DataFrame, as_printed: bool = False
 ) -> pd.DataFrame:
-    """Return a table in the layout of print, as text.
+    """Format a table in the printed layout.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def paper_table(
     Returns
     -------
     DataFrame
-        It has no rows if the study has nothing of the table. A value is `at chance` if too few of its networks do not
-        guess, and `n/a` if the study lacks it otherwise. `attrs["title"]` says what the table shows.
+        Without rows if the study has no counterpart. A value is `at chance` if too many of its networks are at chance,
+        and `n/a` if it is missing otherwise. `attrs["title"]` is a title.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -63,15 +63,15 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     runs, alphas : DataFrame
         As `pull.runs` and `cells.alphas` return them.
     variance : {"welch", "pooled"}
-        Of the independent tests.
+        Variance in the independent tests.
 
     Returns
     -------
     DataFrame, one row per cell of a table
         table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
-        independent tests, since in print not all pruners shared their dense networks; empty for other tables),
-        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` says what stands for what,
-        and which published values have no counterpart because networks guess.
+        independent tests, because in the paper not all pruners shared their dense networks; empty for other tables),
+        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` has sentences on
+        substitutions, and on published values without a counterpart because networks are at chance.
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
@@ -92,19 +92,19 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     lacking = frame[(frame["ours"] == AT_CHANCE) & _numbers(frame["published"]).notna()]
     frame = frame[frame["difference"].notna()].reset_index(drop=True)
     if frame.empty:
-        notes.append("no cell in common with print")
+        notes.append("no cell in common with the paper")
     frame.attrs = {"notes": [*notes, *ours.attrs["notes"], *_notes_on_lacking(lacking)]}
     return frame
 
 
 def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
-    """Yield a note on published values whose cells this study has, but with too few networks that do not guess."""
+    """Yield a note on published values whose cells this study has, but with too many networks at chance."""
     if len(lacking):
         by_table = lacking.groupby("table")[["row", "column"]].apply(
             lambda cells: cells.agg(", ".join, axis=1).tolist()
         )
         cells = "; ".join(f"Table {table}: {' / '.join(names)}" for table, names in by_table.items())
-        yield f"published values without a counterpart, since too few networks here do not guess: {cells}"
+        yield f"published values without a counterpart, because too many networks here are at chance: {cells}"
 
 
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
@@ -134,7 +134,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hindered(tests: pd.DataFrame) -> pd.Series:
-    """Find the tests that cannot be made because networks guess."""
+    """Return whether each test cannot be made because networks are at chance."""
     return tests["p"].isna() & (tests["n_at_chance"] > 0)
 
 
@@ -151,15 +151,15 @@ def _accuracy(alphas: pd.DataFrame, as_printed: bool) -> pd.DataFrame:
 
 
 def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: bool = False) -> pd.DataFrame:
-    """Return Table 11: the mean over networks of the variance over the classes (ddof 0), as text.
+    """Format Table 11: the mean over networks of the variance over the classes (ddof 0).
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.runs` returns it, one setting of each cell.
     balances : bool
-        Whether the variance is that of normalised recall balance, with which print's values for Fashion-MNIST agree,
-        and not that of recall.
+        Whether the variance is that of normalised recall balance, which agrees with the printed values for
+        Fashion-MNIST, instead of that of recall.
     as_printed : bool
         As for `paper_table`.
 
@@ -196,7 +196,7 @@ def _in_order(means: Any) -> Any:
 
 
 def _long(number: int, frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Return one row per cell of a table: table, row, column and the value."""
+    """Return a table in long form: one row per cell, with table, row, column and the value."""
     if number == 10:
         row = frame["Dataset"] + " @ " + frame["Model"] + " -> " + frame["Pruning Algorithm"]
         frame = pd.DataFrame({"row": row, "Accuracy": frame["Accuracy"]})

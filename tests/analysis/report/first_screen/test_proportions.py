@@ -76,7 +76,10 @@ def test_the_growth_of_gaps_is_a_share_of_what_proportional_errors_give():
 
 def test_if_nothing_is_lost_the_expectations_are_not_told_apart():
     _, (caption,), _ = losses([[10, 30], [11, 30], [9, 30], [10, 30]])
-    assert "The error is 1.00 times that of the control, which does not tell the two expectations apart." in caption
+    assert (
+        "The error is 1.00 times that of the control, which is too little to distinguish the two expectations."
+        in caption
+    )
 
 
 def test_without_a_control_no_proportion_is_told():

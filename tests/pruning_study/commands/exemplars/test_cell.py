@@ -89,7 +89,7 @@ def test_networks_at_chance_count_and_their_number_is_said(tmp_path, data):
     sides["compressed"][7] = 0
     read = cell.read(config(export(tmp_path / "frames", data, sides), data))
     assert len(read.dense) == len(read.compressed) == 8
-    assert read.notes[0] == "1 of 8 pairs have a network at chance, and count"
+    assert read.notes[0] == "1 of 8 pairs have a network at chance, but are not left out"
 
 
 @pytest.mark.attack
@@ -97,13 +97,13 @@ def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_numb
     for networks, shown in ((1, "1 network"), (4, "4 networks")):
         sides = {side: each[:networks] for side, each in predictions().items()}
         said = refusal(config(export(tmp_path / f"frames {networks}", data, sides), data))
-        assert f"ratio 10: {shown} a side, and a modal label needs 5 or more" in said
+        assert f"ratio 10: {shown} a side, but a modal label needs 5 or more" in said
 
 
 @pytest.mark.attack
 def test_runs_without_predictions__have_no_exemplars_and_their_number_is_named(tmp_path, data):
     said = refusal(config(export(tmp_path / "frames", data, with_predictions=False), data))
-    assert "0 networks a side (6 of 6 pairs of networks left out, without predictions" in said
+    assert "0 networks a side (6 of 6 pairs of networks left out, which lack" in said
 
 
 @pytest.mark.attack
@@ -124,10 +124,10 @@ def test_a_data_set_of_other_images_or_labels_than_those_of_the_runs__is_refused
 def test_labels_other_than_those_of_the_predictions__are_refused_without_a_digest_too(tmp_path, data):
     read = cell.read(config(export(tmp_path / "frames", data), data))
     foreign = read._replace(described={}, label=np.roll(LABEL, 1))
-    with pytest.raises(StudyError, match="the labels of the test images are not those in the runs"):
+    with pytest.raises(StudyError, match="the labels of the test images differ from the runs'"):
         cell.load_data(foreign, config(None, data))
     beyond = read._replace(described={}, dense=read.dense + 1)
-    with pytest.raises(StudyError, match="has 3 classes, and a network predicts class 3"):
+    with pytest.raises(StudyError, match="has 3 classes, but a network predicts class 3"):
         cell.load_data(beyond, config(None, data))
 
 

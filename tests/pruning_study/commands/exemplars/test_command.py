@@ -60,7 +60,7 @@ def test_the_same_command_writes_the_same_files_and_another_seed_does_not_replac
     assert {name: (tmp_path / "exemplars" / name).read_bytes() for name in FILES} == first
     refused = run_command(*options, "--seed", 1)
     assert refused.exit_code == 2
-    assert "is of another sheet, or has answers: name another folder" in refused.output
+    assert "belongs to another sheet, or has answers: name another folder" in refused.output
     assert {name: (tmp_path / "exemplars" / name).read_bytes() for name in FILES} == first
 
 
@@ -81,7 +81,7 @@ def test_populations_that_agree_on_every_image__have_no_exemplars_and_that_is_sa
     export(tmp_path / "frames", data, {"dense": dense, "compressed": dense})
     made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data)
     assert made.exit_code == 1
-    assert "no image is a PIE, since both populations have the same modal label everywhere" in made.output
+    assert "no image is a PIE: dense and compressed networks have the same modal labels" in made.output
     assert not (tmp_path / "exemplars").exists()
 
 

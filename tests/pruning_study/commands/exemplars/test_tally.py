@@ -108,7 +108,7 @@ def test_an_answer_that_is_neither_0_nor_1__is_refused_with_file_and_row(tmp_pat
     rows[3][6] = answer
     said = refusal(sheets.read_answers, write(path, rows), sheets.read_key(key))
     assert said.startswith(f"{path}, line 4: fine_grained is '")
-    assert said.endswith("and should be 0, 1 or empty")
+    assert said.endswith("but must be 0, 1 or empty")
 
 
 @pytest.mark.attack
@@ -116,7 +116,7 @@ def test_a_sheet_of_another_key__is_refused_at_the_first_row_that_differs(tmp_pa
     path = filled(tmp_path / "sheet.csv", ["000000"] * 4)
     key.write_text(key.read_text().replace("3,bag,shirt", "3,shirt,bag").replace("4,shirt", "9,shirt"))
     said = refusal(sheets.read_answers, path, sheets.read_key(key))
-    assert said.startswith(f"{path}, line 4: the labels are 'bag, shirt, =coat', and 'shirt, bag, =coat' in the key")
+    assert said.startswith(f"{path}, line 4: the labels are 'bag, shirt, =coat', but 'shirt, bag, =coat' in the key")
     key.write_text(key.read_text().replace("3,shirt,bag", "3,bag,shirt"))
     assert "line 5: item '4' is not in the key" in refusal(sheets.read_answers, path, sheets.read_key(key))
 
@@ -157,7 +157,7 @@ def test_a_labelling_sheet_given_twice_or_a_key_that_is_none__is_refused(tmp_pat
     assert "is given twice" in refusal(tally.tally, [path, tmp_path / "." / "sheet.csv"], key)
     assert "no column pie" in refusal(tally.tally, [path], path)
     key.write_text(key.read_text().replace(",12,0", ",12,2"))
-    assert "line 3: pie is '2' and should be 0 or 1" in refusal(tally.tally, [path], key)
+    assert "line 3: pie is '2', but must be 0 or 1" in refusal(tally.tally, [path], key)
 
 
 @pytest.mark.attack

@@ -160,7 +160,7 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, and thinning by data quotas is part of it"),
+        (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, which thinning by data quotas needs"),
         (("--data-density", 0), "0 should be above 0 and at most 1"),
         (("--data-density", 1.5), "1.5 should be above 0 and at most 1"),
     ],

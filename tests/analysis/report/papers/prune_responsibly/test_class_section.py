@@ -63,7 +63,7 @@ def test_the_caption_ranks_the_classes_with_most_and_fewest_images(made):
 def test_balanced_classes_are_not_ranked(made):
     balanced = StudyData(made.runs, characteristics=made.characteristics.assign(training_images=250))
     (said,) = (block for block in class_section.training_images(balanced).blocks if isinstance(block, Caption))
-    assert said.text == "All classes have as many training images."
+    assert said.text == "All classes have the same number of training images."
 
 
 def test_networks_that_are_pruned_once_or_never_have_their_images_counted_once_each():
