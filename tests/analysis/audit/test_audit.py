@@ -28,6 +28,7 @@ from analysis.statistics import class_costs
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from tests.analysis.rendering.test_markdown_text import parsed
+from tests.error_lines import refused
 
 LABEL = np.repeat(["a", "b"], 10)
 
@@ -725,9 +726,8 @@ def test_a_file_in_another_encoding_or_a_folder_is_named(tmp_path):
 
 def test_a_file_is_given_once(tmp_path):
     good = csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])
-    with pytest.raises(StudyError, match="given twice") as caught:
+    with refused("after", "given twice"):
         audit.audit([good], [good, good])
-    assert caught.value.option == "after"
 
 
 def test_files_are_written_and_nothing_else(tmp_path):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.common.errors import StudyError, option_name
+from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.pruned import fine_tuning_indices
 from pruning_study.training.mitigation import data_quotas
+from tests.error_lines import refused
 from tests.plans import planned
 from tests.stored_runs import runs
 
@@ -122,10 +123,8 @@ def chosen(setting, density):
     ],
 )
 def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(options, option, message):
-    with pytest.raises(StudyError, match=message) as error:
+    with refused(option, message):
         PruneConfig(data_quotas="recall", **options)
-    assert option_name(error.value.option) == option
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
