@@ -74,13 +74,15 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
     StudyError
         If a table of a study is missing, or a question has no answer.
     """
-    by_question = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
+    by_question = {
+        question: gather_differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()
+    }
     if unanswered := [question for question, answer in by_question.items() if not answer.rows]:
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of good-et-al; rebuild all of them")
     return by_question | {"3": _of_noise(lightest_cells)}
 
 
-def _differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[str, tuple[str, str]]) -> Answer:
+def gather_differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[str, tuple[str, str]]) -> Answer:
     by_name = dict(compared)
     networks = {name: outcomes["n"].max() for name, outcomes in by_name.items()}
     rows = {}
@@ -113,12 +115,12 @@ def _of_noise(lightest_cells: pd.DataFrame) -> Answer:
 def table(answer: Answer) -> pd.DataFrame:
     """Format an answer as a text table, one row per row name."""
     return pd.DataFrame(
-        {"": name} | {title: _text(title, of, sign=answer.no_effect == 0) for title, of in estimates.items()}
+        {"": name} | {title: write_estimate(title, of, sign=answer.no_effect == 0) for title, of in estimates.items()}
         for name, estimates in answer.rows.items()
     )
 
 
-def _text(title: str, estimate: Estimate, *, sign: bool = True) -> str:
+def write_estimate(title: str, estimate: Estimate, *, sign: bool = True) -> str:
     value, low, high, is_significant = estimate
     if np.isnan(value):
         return NOT_COMPARABLE
@@ -136,7 +138,7 @@ def further(results: Path) -> pd.DataFrame:
             titles = {tables.TITLES[outcome]: by_outcome[outcome] for outcome in _FURTHER}
             outcome_rows.append(
                 {"question": question, "": name, "compared": _compared(rows[0])}
-                | {title: _text(title, estimate(row, _DIFFERENCE)) for title, row in titles.items()}
+                | {title: write_estimate(title, estimate(row, _DIFFERENCE)) for title, row in titles.items()}
                 | {"primary": "; ".join(_tested(row) for row in rows if row["primary"])}
             )
     return pd.DataFrame(outcome_rows)

@@ -156,7 +156,7 @@ def losses(measured: Measured) -> pd.DataFrame:
     """Return the mean losses of every chain on test images over all networks: a row per chain and class."""
     everyone = range(measured.places.shape[0])
     tables = (
-        _on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])
+        measure_on_test(measured, place, list(everyone)).assign(chain=row["chain"], bytes=row["bytes"])
         for place, row in measured.chains.iterrows()
     )
     return pd.concat(tables, ignore_index=True)[["chain", "bytes", "name", "support", "loss", "low", "high"]]
@@ -232,7 +232,7 @@ def _cheapest(table: pd.DataFrame, rule: str) -> int | None:
 
 def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str, object]:
     """Return a chosen chain's description, and its losses on test images of some networks."""
-    table = _on_test(measured, place, networks)
+    table = measure_on_test(measured, place, networks)
     classes = table.iloc[1:]
     worst = classes.loc[classes["loss"].idxmax()]
     row, dense = measured.chains.iloc[place], measured.chains.iloc[0]
@@ -244,7 +244,7 @@ def _tested(measured: Measured, place: int, networks: Sequence[int]) -> dict[str
     }
 
 
-def _on_test(measured: Measured, place: int, networks: Sequence[int]) -> pd.DataFrame:
+def measure_on_test(measured: Measured, place: int, networks: Sequence[int]) -> pd.DataFrame:
     sides = Sides(*(side[place, networks] for side in measured.test))
     return _as_planned(judgement.losses(_names(measured), measured.test_label, sides))
 

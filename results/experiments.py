@@ -41,7 +41,7 @@ def _means(results: Path, study: str) -> pd.Series:
     by_method = {
         (dataset, "up" if pruner == up else pruner, ratio): {
             "accuracy": f"{rows['accuracy_after'].mean():.3f}",
-            "alpha": _describe_alpha(rows),
+            "alpha": describe_alpha(rows),
             "one weight in": f"{rows[schema.REALIZED_RATIO].mean():.1f}",
         }
         for (dataset, pruner, ratio), rows in networks.groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
@@ -50,7 +50,7 @@ def _means(results: Path, study: str) -> pd.Series:
     return means.rename_axis(columns="mean").stack()
 
 
-def _describe_alpha(networks: pd.DataFrame) -> str:
+def describe_alpha(networks: pd.DataFrame) -> str:
     """Format the mean alpha of the networks above chance, unless most are at chance, and the number at chance."""
     at_chance = networks["at_chance"]
     texts = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []

@@ -74,7 +74,11 @@ def study(
 
 
 def export(
-    folder: Path, data: Path, sides: Mapping[str, np.ndarray] | None = None, *cells: Mapping[str, str | float]
+    folder: Path,
+    data: Path,
+    sides: Mapping[str, np.ndarray] | None = None,
+    *cells: Mapping[str, str | float],
+    with_predictions: bool = True,
 ) -> Path:
     """Write the frames of a study; several cells, which differ in the given columns, have the same networks."""
     sides = predictions() if sides is None else sides
@@ -100,7 +104,7 @@ def export(
     ]
     whole.attrs["left_out"] = []
     dense.attrs["left_out"] = []
-    known = set(whole["run_id"]) | set(dense["dense_run_id"])
+    known = set(whole["run_id"]) | set(dense["dense_run_id"]) if with_predictions else set()
     written = {run_id: arrays for run_id, arrays in predicted.items() if run_id in known}
     exports.write(Study(whole, dense), lambda ids: {i: written[i] for i in ids if i in written}, folder)
     return folder

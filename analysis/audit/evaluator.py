@@ -129,7 +129,7 @@ def classes(predicted: Any, column: str | None = None) -> np.ndarray:
 def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     """Send an audit to a run."""
     client = mlflow.MlflowClient()
-    metrics = {f"{prefix}{name}": value for name, value in _metrics(result).items()}
+    metrics = {f"{prefix}{name}": value for name, value in audit_metrics(result).items()}
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)
     client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
@@ -147,7 +147,7 @@ def _log(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
     return EvaluationResult(metrics=metrics, artifacts=artifacts, run_id=run_id)
 
 
-def _metrics(result: Audit) -> dict[str, float]:
+def audit_metrics(result: Audit) -> dict[str, float]:
     """Return the numbers of an audit that are defined."""
     loss = -result.table[loss_column(result.table)]
     metrics = {

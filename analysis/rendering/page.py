@@ -182,7 +182,7 @@ def write(report: Report, output: Path) -> list[Path]:
         figure_files.write(report.narrow_figures, folder / "figures", [SVG])
         names = [*report.figures, *report.narrow_figures]
         drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in names}
-        (folder / "report.html").write_text(_html(report, drawings), encoding="utf-8")
+        (folder / "report.html").write_text(html_page(report, drawings), encoding="utf-8")
         return files.written(folder)
 
 
@@ -253,7 +253,7 @@ def _with_heading_rows(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts) if len(parts) > 1 else parts[0]
 
 
-def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
+def html_page(report: Report, drawings: Mapping[str, bytes]) -> str:
     """Return the page as one file, which contains its pictures and loads nothing over the network."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -128,7 +128,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
     probe(uri)
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite" or scheme.startswith("postgresql"):
-        tables = TableReader(resources.enter_context(_reading(uri, shown)))
+        tables = TableReader(resources.enter_context(read_rows(uri, shown)))
         version = tables.schema_version()
         sqlite_files.check_version(uri, version)
         if version in sqlite_files.KNOWN_SCHEMAS:
@@ -140,7 +140,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
 
 
 @contextmanager
-def _reading(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
+def read_rows(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
     """Yield a function that executes a SELECT and returns its rows, without leaving a transaction open."""
     url = make_url(uri)
     if is_file := url.get_backend_name() == "sqlite":

@@ -309,12 +309,12 @@ def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
 
 
 def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
-    """Average `_squares` over the halves, perhaps without a group."""
+    """Average `squared_excess` over the halves, perhaps without a group."""
     group_masks = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
     if without is not None:
         group_masks[without % 2][without] = False
     return float(
-        np.mean([_squares(*each[:3, groups].sum(1)) for each, groups in zip(counts, group_masks, strict=True)])
+        np.mean([squared_excess(*each[:3, groups].sum(1)) for each, groups in zip(counts, group_masks, strict=True)])
     )
 
 
@@ -323,7 +323,7 @@ def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.asarray(change / images - change.sum() / images.sum())
 
 
-def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
+def squared_excess(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> float:
     """Sum the squared excess over classes, minus its expectation under image noise alone.
 
     Parameters
@@ -336,7 +336,7 @@ def _squares(images: np.ndarray, change: np.ndarray, n_moved: np.ndarray) -> flo
     Both classes have 11 images. Class 0 wins one and class 1 loses one, so the excess is 1/11 and -1/11. The variance
     of each change is (1/11 - 1/121) / 10 = 1/121, and that of each excess is half of it:
 
-    >>> round(_squares(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
+    >>> round(squared_excess(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
     1.0
     """
     share = images / images.sum()

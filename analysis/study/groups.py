@@ -199,7 +199,7 @@ def groups(
             continue
         key = cell[study.cell_key].to_dict()
         for name, (names, images, group_index) in members_of[cell[schema.DATASET]].items():
-            table, grouping_row = _cell(names, group_index, answers.of(images))
+            table, grouping_row = compare_groups(names, group_index, answers.of(images))
             of_groups.append(table)
             of_groupings.append({**key, GROUPING: name, **grouping_row})
     why = {
@@ -229,7 +229,7 @@ def cell_answers(study: RunArrays, rows: np.ndarray, predictions: StudyPredictio
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 
 
-def _cell(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+def compare_groups(names: np.ndarray, group_index: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the rows for a cell's groups, and the summary of the grouping.
 
     `names` and `group_index` are as `statistics.groups.members` returns them, and the answers are to the images it

@@ -95,7 +95,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     context = load_context(options_of_first)
     plan = plan_pruning(options_of_first, context)
     planned = [(plan, context), *(of_seed(plan, context, seed) for seed in config.seeds[1:])]
-    space = _space(config, plan, context, store.experiment_id)
+    space = search_space(config, plan, context, store.experiment_id)
     search = TuningSearch(store, config.study_name or space.default_name(plan, config.objective), space)
     with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = [Network.trained(each, JobContext(in_memory, store, job.run_id)) for each, in_memory in planned]
@@ -122,7 +122,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     return "\n".join([*said, *next_steps, *other_engine])
 
 
-def _space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
+def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experiment_id: str) -> Space:
     searched_params, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
         # With a gradual schedule and distillation a plan has every param of the trials, such as the temperature.

@@ -57,7 +57,7 @@ def normal(shape: Sequence[int]) -> Tensor:
     """
     # Moved to the middle of its interval, a number is never 0 or 1.
     share = torch.rand(tuple(shape), dtype=torch.float64) + 2**-54
-    return share if share.is_meta else torch.from_numpy(_quantile(share.numpy()))
+    return share if share.is_meta else torch.from_numpy(normal_quantile(share.numpy()))
 
 
 def uniform(shape: Sequence[int], bound: float) -> Tensor:
@@ -88,7 +88,7 @@ def _set(parameter: Tensor, values: Tensor) -> None:
         parameter.copy_(values)
 
 
-def _quantile(share: np.ndarray) -> np.ndarray:
+def normal_quantile(share: np.ndarray) -> np.ndarray:
     """Return the quantiles of the standard normal distribution at these shares."""
     centred = share - 0.5
     near = centred * _ratio(_CENTRAL, _CENTRE**2 - np.square(centred))

@@ -95,7 +95,7 @@ def plan_for(plan: PrunePlan, context: Context, parent: LoadedRun) -> PrunePlan:
 
 def _make(plan: PrunePlan, context: JobContext, parent: LoadedRun) -> FinishedRun:
     """Prune a copy of the parent's model and fine-tune it, in a run."""
-    return write_run(plan, context, parent, note=description(plan, parent.run_id), train=_prune_and_fit)
+    return write_run(plan, context, parent, note=description(plan, parent.run_id), train=prune_and_fit)
 
 
 def description(plan: PrunePlan, parent_id: str) -> str:
@@ -179,7 +179,7 @@ def trial(plan: PrunePlan, context: Context, parent: LoadedRun) -> Predictions:
         If scores are not finite, or if fine-tuning diverges.
     """
     context, options = context.normalized_as(parent.normalization), plan.options
-    model, _ = _prune_and_fit(plan_for(plan, context, parent), context, parent)
+    model, _ = prune_and_fit(plan_for(plan, context, parent), context, parent)
     if options.class_offsets == "none":
         return predict(model, context.validation, context.engine)[0]
     logits = class_offsets.held_out_logits(
@@ -217,7 +217,7 @@ def pruning_masks(plan: PrunePlan, context: Context, parent: LoadedRun) -> Masks
     return selection.select(plan, context, parent.model, theta, n_kept, parent_masks, gradient=parent.gradient)
 
 
-def _prune_and_fit(
+def prune_and_fit(
     plan: PrunePlan, context: Context, parent: LoadedRun, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""

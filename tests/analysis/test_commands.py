@@ -1,5 +1,6 @@
 """The command line of the analysis: exit codes, one line of error, nothing heavy before it is needed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,7 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
 
 def test_audit_prints_the_verdict_and_the_worst_class_first(files):
     lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
-    assert (
-        "The networks differ: recall is lower in 1 of 2 classes after than before: shirt lost 60.0 points"
-        in " ".join(lines)
-    )
+    assert re.search(r"1 of 2 classes .*: shirt lost 60\.0 points", " ".join(lines))
     assert max(map(len, lines[:-1])) <= 80
     (start,) = [place for place, line in enumerate(lines) if line.split()[:3] == ["class", "images", "before"]]
     assert lines[start].split()[3:5] == ["after", "loss"]
@@ -179,9 +177,7 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     assert run(*given, "--control", "after.csv").exit_code == 4
     result = run(*given, "--control", "before.csv")
     assert result.exit_code == 3
-    assert (
-        "1 of 2 classes is shown to have lost recall through pruning: shirt lost 60.0" in result.output.splitlines()[0]
-    )
+    assert re.match(r"1 of 2 classes .* through pruning: shirt lost 60\.0", result.output)
     assert result.output.endswith("Damaged: shirt.\nExit code 3: the networks fail --fail-on-damage.\n")
     within = run(*given, "--control", "before.csv", "--max-class-loss", "90")
     assert within.exit_code == 3

@@ -61,7 +61,7 @@ def test_accuracy_alone_chooses_the_chain_that_costs_a_class(chosen):
 
 def test_the_rules_keep_the_bounds_of_the_plan(folder):
     measured = compress.read(folder)
-    table = compress._on_test(measured, 1, [0, 1])
+    table = compress.measure_on_test(measured, 1, [0, 1])
     # None of 400 images is lost: Wilson's end for each class alone, and not the bound for ten classes, .0132.
     assert table["upper"].tolist()[1:] == pytest.approx([1.96**2 / (400 + 1.96**2)] * CLASSES, abs=1e-5)
 

@@ -336,7 +336,7 @@ def test_the_last_question_at_the_same_ratio_is_confirmed(tables):
 def test_fewer_networks_are_named():
     outcomes = pd.DataFrame([{"outcome": "alpha", "n": 3, "difference": 1.0, "p_holm": 1.0}])
     shown = {"alpha": ("alpha", "difference")}
-    found = answers._differences(iter([("mnist", outcomes), ("fashion", outcomes.assign(n=2))]), shown)
+    found = answers.gather_differences(iter([("mnist", outcomes), ("fashion", outcomes.assign(n=2))]), shown)
     assert list(found.rows) == ["mnist", "fashion, 2 networks"]
 
 
@@ -369,7 +369,7 @@ def test_a_picture_shows_what_the_table_says(told):
 
 def test_what_cannot_be_compared_at_equal_accuracy_says_so():
     missing = answers.Estimate(np.nan, np.nan, np.nan)
-    assert answers._text("alpha (new) at equal accuracy", missing) == "not comparable"
+    assert answers.write_estimate("alpha (new) at equal accuracy", missing) == "not comparable"
 
 
 def test_alpha_beside_the_raw_slope_by_hand(tables):
@@ -445,7 +445,7 @@ def test_the_released_code_beside_the_text(tables):
 
 def test_where_most_guess_there_is_no_alpha():
     networks = pd.DataFrame({"alpha": [1.0, 2.0, 4.0], "at_chance": [True, True, False]})
-    assert experiments._describe_alpha(networks) == "2 guess"
+    assert experiments.describe_alpha(networks) == "2 guess"
 
 
 def test_equal_weights_by_hand(tables):

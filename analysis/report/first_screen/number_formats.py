@@ -88,7 +88,7 @@ def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
         "largest change of them, points": (100 * frame["largest_shift_moderated"]).map(decimals(1)),
     }
     if schema.MODEL_BYTES in frame:
-        columns["size"] = frame[schema.MODEL_BYTES].map(_size, na_action="ignore").fillna(NOT_AVAILABLE)
+        columns["size"] = frame[schema.MODEL_BYTES].map(format_bytes, na_action="ignore").fillna(NOT_AVAILABLE)
     for images, title in (("one", "one image, ms"), ("batch", "batch, ms")):
         if f"{schema.LATENCY}{images}" in frame:
             columns[title] = _with_intervals(frame, f"{schema.LATENCY}{images}", _three_digits)
@@ -105,7 +105,7 @@ def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str
     return [with_interval(value, low, high, write) for value, low, high in values]
 
 
-def _size(number: float) -> str:
+def format_bytes(number: float) -> str:
     """Format a number of bytes with three digits, such as `61.2 kB`."""
     power = min(int(np.log10(max(number, 1)) // 3), len(_UNITS) - 1) if number > 0 else 0
     return f"{_three_digits(number / 1000**power)} {_UNITS[power]}"

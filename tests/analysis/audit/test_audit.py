@@ -28,6 +28,7 @@ from analysis.statistics import class_costs
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
 from tests.analysis.rendering.test_markdown_text import parsed
+from tests.error_lines import refused
 
 LABEL = np.repeat(["a", "b"], 10)
 
@@ -95,7 +96,7 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
     assert not result.damaged
     # Tango's end without a change: z^2 / (100 + z^2).
     assert re.search(r"none of 2 classes .*200 images .*not excluded: 3\.7 points", result.verdict)
-    assert "the differences between classes are the same within 0.05" in result.verdict
+    assert "same within 0.05" in result.verdict
 
 
 def few(images: int) -> float:
@@ -330,10 +331,7 @@ def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weig
 
 def test_ten_classes_that_lose_ten_points_each_differ_as_before():
     """Alpha is above 1 because the accuracy fell; the differences between recalls are what they were."""
-    open_, same = (
-        "the recalls of the classes are not shown to have become more or less unequal",
-        "the differences between classes are the same within 0.05",
-    )
+    open_, same = "not shown to have become more or less unequal", "same within 0.05"
     for images, said in ((1000, open_), (10_000, same)):
         label = np.repeat(np.arange(10), images)
         place = np.tile(np.arange(images), 10)
@@ -728,9 +726,8 @@ def test_a_file_in_another_encoding_or_a_folder_is_named(tmp_path):
 
 def test_a_file_is_given_once(tmp_path):
     good = csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])
-    with pytest.raises(StudyError, match="given twice") as caught:
+    with refused("after", "given twice"):
         audit.audit([good], [good, good])
-    assert caught.value.option == "after"
 
 
 def test_files_are_written_and_nothing_else(tmp_path):
@@ -860,7 +857,7 @@ def test_a_loss_that_the_control_has_too_is_not_damage():
     assert (result.damaged, result.fails) == ([], False)
     assert result.table["beyond_control"].tolist() == [0] * 10
     assert result.table["change"].min() == pytest.approx(-0.2)
-    assert "None of 10 classes is shown by 1,000 images to have lost recall through pruning" in result.verdict
+    assert re.search(r"None of 10 classes .*1,000 images", result.verdict)
 
 
 def test_a_loss_beyond_the_control_is_damage():
@@ -872,9 +869,7 @@ def test_a_loss_beyond_the_control_is_damage():
     worst = result.table.iloc[0]
     assert worst[["recall_before", "recall_after", "recall_control"]].tolist() == pytest.approx([0.8, 0.4, 0.81])
     assert worst["beyond_control"] == pytest.approx(-0.41)
-    assert result.verdict.startswith(
-        "1 of 10 classes is shown to have lost recall through pruning: 9 lost 41.0 points ("
-    )
+    assert re.match(r"1 of 10 classes .* through pruning: 9 lost 41\.0 points \(", result.verdict)
     assert f"9 lost {audit_result.shown(result)['loss'][0].replace(' (', ' points (')};" in result.verdict
     assert "and to 80.1 % in the control" in result.verdict
 
@@ -909,9 +904,7 @@ def test_several_networks_a_side_need_no_control():
     dense = [np.where(before == label, label, (label + number) % 10) for number in (1, 2, 3)]
     result = audit.audit_predictions(label, dense, after)
     assert (result.damaged, result.fails) == (["9"], True)
-    assert result.verdict.startswith(
-        "1 of 10 classes is shown to have lost recall through pruning and retraining: 9 lost 50.0 points ("
-    )
+    assert re.match(r"1 of 10 classes .* through pruning and retraining: 9 lost 50\.0 points \(", result.verdict)
     assert not result.caution
     assert audit.audit_predictions(label, before, after).basis == "pair"
 
@@ -1087,7 +1080,7 @@ def test_groups_of_a_file(tmp_path):
 def test_networks_that_are_all_copies_lose_nothing_and_keep_their_gaps():
     three = np.repeat(ten_classes([95, 40] * 5), 3, axis=0)
     result = audit.audit_predictions(TEN, three, three, three)
-    assert "the differences between classes are the same within 0.05" in result.verdict
+    assert "same within 0.05" in result.verdict
     assert (result.damaged, result.fails) == ([], False)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.__main__ import cli
 from analysis.audit import audit
 from analysis.audit import result as audit_result
-from analysis.audit.evaluator import _metrics
+from analysis.audit.evaluator import audit_metrics
 from analysis.statistics import class_costs, class_losses, class_sums
 from analysis.statistics.limits import Limits
 from analysis.statistics.proportion import DISPROPORTIONATE_COLUMNS
@@ -79,7 +79,7 @@ def test_the_worst_class_is_read_where_it_was_not_chosen():
     assert row["cost_low"] < 0.27 < row["cost_high"]
     said = audit_result.summary(result)
     assert "\n0 costs most: on average it loses 2" in said
-    metrics = _metrics(result)
+    metrics = audit_metrics(result)
     assert metrics["worst_class_cost"] == row["cost"]
     assert metrics["worst_class_loss_upper"] == result.table["loss_upper_all"].max()
 

@@ -12,8 +12,9 @@ from mlflow.models import MetricThreshold
 
 from analysis import audit_predictions
 from analysis.__main__ import cli
-from analysis.common.errors import StudyError, option_name
+from analysis.common.errors import StudyError
 from analysis.statistics.limits import in_points
+from tests.error_lines import refused
 from tests.stored_runs import empty_store
 
 
@@ -141,9 +142,8 @@ def test_a_limit_that_may_be_a_share_is_refused_with_both_readings():
 
 @pytest.mark.parametrize(("limits", "option"), [((-1, None), "--max-class-loss"), ((5, 101), "--max-accuracy-loss")])
 def test_a_limit_is_a_number_of_points(limits, option):
-    with pytest.raises(StudyError, match="from 0 to 100") as raised:
+    with refused(option, "from 0 to 100"):
         in_points(*limits)
-    assert option_name(raised.value.option) == option
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from analysis.common.errors import StudyError
 from analysis.rendering import page
 from analysis.rendering.page import Caption, Items, Picture, Report, Section
 from tests.analysis.rendering.test_markdown_text import parsed
+from tests.error_lines import refused
 
 TABLE = pd.DataFrame({"class": ["a", "<i>b</i>"], "alpha": [1.5, 2.25]})
 
@@ -150,9 +151,8 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StudyError, match="file") as caught:
+    with refused("output", "file"):
         page.write(report(), tmp_path / "file")
-    assert caught.value.option == "output"
 
 
 def measured(html, width, script, folder):
@@ -256,7 +256,7 @@ def named(*names):
 
 def elements(*names):
     made = named(*names)
-    return Elements(page._html(made, {})).found, parsed(page.markdown(made))[0]
+    return Elements(page.html_page(made, {})).found, parsed(page.markdown(made))[0]
 
 
 @pytest.mark.slow

@@ -310,7 +310,7 @@ def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(t
     assert (made.figures.keys(), made.tables.keys()) == (plain.figures.keys(), plain.tables.keys())
     page.write(made, tmp_path)
     no_pictures = dict.fromkeys([*plain.figures, *plain.narrow_figures], b"")
-    assert Elements((tmp_path / "report.html").read_text()).found == Elements(page._html(plain, no_pictures)).found
+    assert Elements((tmp_path / "report.html").read_text()).found == Elements(page.html_page(plain, no_pictures)).found
     assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page.markdown(plain))[0]
     assert all(ET.parse(path) for path in tmp_path.rglob("*.svg"))
     legend = made.figures["figure_13"].legends[0].get_texts()

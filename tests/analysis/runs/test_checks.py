@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -26,7 +27,6 @@ IMAGES = (100, 200, 300)
 # Right images of each class, of the dense and of the pruned networks.
 BEFORE, AFTER, AGAIN = (90, 150, 270), (70, 120, 255), (88, 160, 261)
 COMMON = {"dataset": "pets", "dataset_digest": "d1", "model": "net", "recipe": "plain"}
-MP = {"pruner": "mp", "ratio": "2"}
 NOTHING: Mapping = {}
 NO_NUMBER = sys.float_info.max  # as MLflow stores infinity
 
@@ -38,10 +38,7 @@ def measured(right: Sequence[int], images: Sequence[int] = IMAGES) -> dict[str, 
     return metrics
 
 
-def without_supports(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.startswith("support/")}
-
-
+UNKNOWN_SIZES = {f"support/{name}": None for name in CLASSES}
 # Recalls of thirty classes. Three could be the same by coincidence.
 WIDE = {"test_accuracy": 0.705}
 for number in range(30):
@@ -74,7 +71,7 @@ class Experiment:
             self.store.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)
         self.store.executemany(
             "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, 1, 0, 0)",
-            [(run_id, *metric) for metric in metrics.items()],
+            [(run_id, *metric) for metric in metrics.items() if metric[1] is not None],
         )
         return run_id
 
@@ -90,90 +87,16 @@ class Experiment:
         return self.log("pruned", settings, metrics, {"dense_run_id": dense, **tags})
 
     def pair(self, params: Mapping = NOTHING, metrics: Mapping = NOTHING) -> str:
+        """Log a pruned run of a dense run that has none of these params and metrics."""
         return self.pruned(self.dense(), params, metrics)
+
+    def pair_of(self, params: Mapping = NOTHING, metrics: Mapping = NOTHING) -> str:
+        """Log a pruned run and a dense run that both have these params and metrics."""
+        return self.pruned(self.dense(params, metrics), params, metrics)
 
     def study(self) -> pull.Study:
         self.store.commit()
         return pull.study(self.name, tracking_uri=self.uri)
-
-
-def fill(made: Experiment) -> None:
-    """Log sound runs, and one run of every foreign kind, each of a seed of its own."""
-    ids = made.ids
-    ids["sound"] = made.pair()
-    ids["newer foreign"] = made.pruned(made.dense({"seed": 1, "model": "other"}), {"seed": 1})
-    ids["data set"] = made.pair({"dataset": "fish"})
-    ids["digest"] = made.pair({"dataset_digest": "d2"})
-    ids["one digest"] = made.pair({"dataset_digest": None})
-    ids["model"] = made.pair({"model": "other"})
-    ids["seed"] = made.pair({"seed": 1_000})
-    ids["protocol"] = made.pruned(made.dense({"protocol": "released"}))
-    dense = made.dense({"validation_fraction": "0.1"})
-    ids["validation"] = made.pruned(dense, {"validation_fraction": "0.2"})
-    normalized = [{"normalization_mean": "[0.5]", "normalization_std": std} for std in ("[0.25]", "[0.5]")]
-    ids["normalization"] = made.pruned(made.dense(tags=normalized[0]), tags=normalized[1])
-    for ratio in RATIOS:
-        ids[f"ratio {ratio}"] = made.pair({"ratio": ratio})
-    for realized in (1.0, 5.0, 15.0):
-        ids[f"realized {realized}"] = made.pair({"ratio": "10"}, {"realized_ratio": realized})
-    for how in NOT_EXACT:
-        ids[f"not exact {how}"] = made.pair({"ratio": "10", **how}, {"realized_ratio": 5.0})
-    ids["control"] = made.pair({"pruner": "none", "ratio": "10"})
-    ids["edited dense"] = made.pruned(made.dense(metrics={"test_accuracy": 0.7}))
-    ids["accuracy"] = made.pair(metrics={"test_accuracy": 0.9})
-    images = (100, 100, 300)
-    swapped = measured((94, 38, 190), images) | {"both_right/bird": 0.93, "both_right/cat": 0.37}
-    ids["swapped"] = made.pruned(made.dense(metrics=measured((40, 95, 200), images)), metrics=swapped)
-    images = (100, 200, 299)
-    ids["images"] = made.pruned(made.dense(metrics=measured(BEFORE, images)), metrics=measured(AFTER, images))
-    for place, claims in enumerate(PRUNED_CLAIMS):
-        ids[f"no dense {place}"] = made.dense(**claims)
-        made.pruned(ids[f"no dense {place}"])
-    ids["trained before"] = made.pair()
-    again = made.dense({"seed": made.seed}, measured(AGAIN))
-    made.seed -= 1
-    ids["trained again"] = made.pruned(again, {"pruner": "none", "ratio": "1.0"})
-    ids["of pruned"] = made.pruned(ids["sound"], {"seed": 1, "ratio": "4"})
-    lacking = [without_supports(measured(right)) for right in (BEFORE, AFTER)]
-    params = COMMON | {"seed": made.seed + 1}
-    dense = made.log("dense", params, lacking[0])
-    ids["no supports"] = made.log("pruned", params | MP, lacking[1], {"dense_run_id": dense})
-    made.seed += 1
-    part = {"part": "first half"}
-    half = [measured([count // 2 for count in right], (50, 100, 150)) for right in (BEFORE, AFTER)]
-    ids["part"] = made.pruned(made.dense(part, half[0]), part, half[1])
-    without = {"dataset_digest": None}
-    ids["no digest"] = made.pruned(made.dense(without), without)
-    ids["engines"] = made.pruned(
-        made.dense(metrics={"test_loss": NO_NUMBER}, tags={"engine": "native"}),
-        metrics={"train_loss": NO_NUMBER},
-        tags={"engine": "torch"},
-    )
-    dense = made.dense()
-    parent = made.log("pruned", COMMON | {"seed": made.seed}, measured(AFTER), {"dense_run_id": dense}, "deleted")
-    ids["grandchild"] = made.pruned(dense, {"ratio": "4", "iteration": "2"}, tags={"parent_run_id": parent})
-    for place, spelled in enumerate(SPELLINGS):
-        ids[f"spelled {place}"] = made.pair(spelled)
-    for version in ("1.1", "1.10"):
-        ids[f"version {version}"] = made.pair({"version": version})
-    ids["None"] = made.pair({"pruner": "None", "ratio": "1"})
-    for name in LOOK_ALIKE:
-        ids[f"look-alike {name}"] = made.pruned(made.dense({"dataset": name}), {"dataset": name})
-    wide = {"dataset": "wide", "dataset_digest": None, "model": "net"}
-    for place in (0, 1):
-        made.seed += 1
-        params = wide | {"seed": made.seed}
-        dense = made.log("dense", params, WIDE)
-        ids[f"copy {place}"] = made.log(
-            "pruned", params | {"pruner": "mp", "ratio": "2"}, WIDE, {"dense_run_id": dense}
-        )
-    made.seed += 1
-    params = {"dataset": "unknown sizes", "model": "net", "seed": made.seed}
-    dense = made.log("dense", params, without_supports(measured(BEFORE)))
-    metrics = without_supports(measured(AFTER))
-    ids["in range"] = made.log("pruned", params | MP, metrics, {"dense_run_id": dense})
-    more = params | MP | {"pruner": "gp"}
-    ids["out of range"] = made.log("pruned", more, metrics | {"test_accuracy": 0.95}, {"dense_run_id": dense})
 
 
 RATIOS = ("0.5", "0.0", "-2", "1e7", "1e308", "inf", "-inf", "nan", "two", "True", "1_0", "")
@@ -191,6 +114,168 @@ SPELLINGS = (
 LOOK_ALIKE = ("Pets", "pets ", "pe\u200bts", "\uff50\uff45\uff54\uff53")
 
 
+class Foreign(NamedTuple):
+    """A run that is left out: how it is logged, with its dense run, and what is said of it."""
+
+    log: Callable[[Experiment], str]
+    reason: str
+
+
+def with_normalization_of_its_own(made: Experiment) -> str:
+    dense, pruned = ({"normalization_mean": "[0.5]", "normalization_std": std} for std in ("[0.25]", "[0.5]"))
+    return made.pruned(made.dense(tags=dense), tags=pruned)
+
+
+def with_swapped_classes(made: Experiment) -> str:
+    """Bird and cat have as many images here: of 100 birds 40 were right, of 100 cats 95."""
+    images = (100, 100, 300)
+    swapped = measured((94, 38, 190), images) | {"both_right/bird": 0.93, "both_right/cat": 0.37}
+    return made.pruned(made.dense(metrics=measured((40, 95, 200), images)), metrics=swapped)
+
+
+def of_other_images(made: Experiment) -> str:
+    images = (100, 200, 299)
+    return made.pruned(made.dense(metrics=measured(BEFORE, images)), metrics=measured(AFTER, images))
+
+
+def of_a_dense_run_that_was_trained_again(made: Experiment) -> str:
+    """The control would be of the newer network, and the pruned run of the older one."""
+    trained_before = made.pair()
+    again = made.dense({"seed": made.seed}, measured(AGAIN))
+    made.seed -= 1
+    made.ids["trained again"] = made.pruned(again, {"pruner": "none", "ratio": "1.0"})
+    return trained_before
+
+
+FOREIGN = {
+    "data set of another name": Foreign(
+        lambda made: made.pair({"dataset": "fish"}), "the dataset is not that of the dense run"
+    ),
+    "data set of the same name with other content": Foreign(
+        lambda made: made.pair({"dataset_digest": "d2"}), "the dataset_digest is not that of the dense run"
+    ),
+    "digest that the dense run alone has": Foreign(
+        lambda made: made.pair({"dataset_digest": None}), "the dataset_digest is not that of the dense run"
+    ),
+    "another model": Foreign(lambda made: made.pair({"model": "other"}), "the model is not that of the dense run"),
+    "newer than the sound run of its seed": Foreign(
+        lambda made: made.pruned(made.dense({"seed": 1, "model": "other"}), {"seed": 1}),
+        "the model is not that of the dense run",
+    ),
+    "another seed": Foreign(lambda made: made.pair({"seed": 1_000}), "the seed is not that of the dense run"),
+    "hides that the test loss chose the dense run": Foreign(
+        lambda made: made.pruned(made.dense({"protocol": "released"})), "the protocol is not that of the dense run"
+    ),
+    "another share of validation images": Foreign(
+        lambda made: made.pruned(made.dense({"validation_fraction": "0.1"}), {"validation_fraction": "0.2"}),
+        "the validation_fraction is not that of the dense run",
+    ),
+    "images normalized in another way": Foreign(
+        with_normalization_of_its_own, "the normalization is not that of the dense run"
+    ),
+    "realized ratio of one, of ten": Foreign(
+        lambda made: made.pair({"ratio": "10"}, {"realized_ratio": 1.0}), "realized_ratio contradicts the ratio"
+    ),
+    "realized ratio of five, of ten": Foreign(
+        lambda made: made.pair({"ratio": "10"}, {"realized_ratio": 5.0}), "realized_ratio contradicts the ratio"
+    ),
+    "realized ratio of fifteen, of ten": Foreign(
+        lambda made: made.pair({"ratio": "10"}, {"realized_ratio": 15.0}), "realized_ratio contradicts the ratio"
+    ),
+    "control that claims a ratio of ten": Foreign(
+        lambda made: made.pair({"pruner": "none", "ratio": "10"}), "none prunes nothing, and its ratio is not 1"
+    ),
+    "accuracy of the dense run changed after the pruning": Foreign(
+        lambda made: made.pruned(made.dense(metrics={"test_accuracy": 0.7})),
+        "test_accuracy of the dense run contradicts the recalls and the supports",
+    ),
+    "accuracy that is not the mean of the recalls": Foreign(
+        lambda made: made.pair(metrics={"test_accuracy": 0.9}),
+        "test_accuracy contradicts the recalls and the supports",
+    ),
+    "accuracy above the recalls of classes of unknown size": Foreign(
+        lambda made: made.pruned(made.dense(metrics=UNKNOWN_SIZES), metrics=UNKNOWN_SIZES | {"test_accuracy": 0.95}),
+        "test_accuracy contradicts the recalls and the supports",
+    ),
+    "swapped names of classes": Foreign(
+        with_swapped_classes, "both_right/<class> contradicts the recalls before and after"
+    ),
+    "other test images than the other seeds": Foreign(
+        of_other_images, "most runs of the data set have other test images or classes"
+    ),
+    "dense run trained again with another result": Foreign(
+        of_a_dense_run_that_was_trained_again,
+        "a newer dense run has the same settings and seed as theirs, but other recalls",
+    ),
+    "pruned run in place of a dense run": Foreign(
+        lambda made: made.pruned(made.ids["sound"], {"seed": 1, "ratio": "4"}), "the dense run is gone or not finished"
+    ),
+}
+
+
+def of_half_the_data(made: Experiment) -> str:
+    part = {"part": "first half"}
+    before, after = (measured([count // 2 for count in right], (50, 100, 150)) for right in (BEFORE, AFTER))
+    return made.pruned(made.dense(part, before), part, after)
+
+
+def of_several_engines(made: Experiment) -> str:
+    dense = made.dense(metrics={"test_loss": NO_NUMBER}, tags={"engine": "native"})
+    return made.pruned(dense, metrics={"train_loss": NO_NUMBER}, tags={"engine": "torch"})
+
+
+def after_a_deleted_level(made: Experiment) -> str:
+    dense = made.dense()
+    parent = made.log("pruned", COMMON | {"seed": made.seed}, measured(AFTER), {"dense_run_id": dense}, "deleted")
+    return made.pruned(dense, {"ratio": "4", "iteration": "2"}, tags={"parent_run_id": parent})
+
+
+SOUND: dict[str, Callable[[Experiment], str]] = {
+    "digest that both lack": lambda made: made.pair_of({"dataset_digest": None}),
+    "numbers of images that are not known": lambda made: made.pruned(
+        made.dense(metrics=UNKNOWN_SIZES), metrics=UNKNOWN_SIZES
+    ),
+    "part of a data set that an unknown param names": of_half_the_data,
+    "several engines and losses that are no number": of_several_engines,
+    "deleted parent between it and its dense run": after_a_deleted_level,
+    **{
+        f"fewer pruned weights than asked by a pruner that is not exact: {how}": lambda made, how=how: made.pair(
+            {"ratio": "10", **how}, {"realized_ratio": 5.0}
+        )
+        for how in NOT_EXACT
+    },
+}
+
+
+def fill(made: Experiment) -> None:
+    """Log sound runs, and one run of every foreign kind, each of a seed of its own."""
+    ids = made.ids
+    ids["sound"] = made.pair()
+    for name, foreign_run in FOREIGN.items():
+        ids[name] = foreign_run.log(made)
+    for name, log in SOUND.items():
+        ids[name] = log(made)
+    for ratio in RATIOS:
+        made.pair({"ratio": ratio})
+    for place, claims in enumerate(PRUNED_CLAIMS):
+        ids[f"no dense {place}"] = made.dense(**claims)
+        made.pruned(ids[f"no dense {place}"])
+    for place, spelled in enumerate(SPELLINGS):
+        ids[f"spelled {place}"] = made.pair(spelled)
+    for version in ("1.1", "1.10"):
+        made.pair({"version": version})
+    made.pair({"pruner": "None", "ratio": "1"})
+    for name in LOOK_ALIKE:
+        made.pair_of({"dataset": name})
+    wide = {"dataset": "wide", "dataset_digest": None, "model": "net"}
+    for place in (0, 1):
+        made.seed += 1
+        params = wide | {"seed": made.seed}
+        dense = made.log("dense", params, WIDE)
+        params |= {"pruner": "mp", "ratio": "2"}
+        ids[f"copy {place}"] = made.log("pruned", params, WIDE, {"dense_run_id": dense})
+
+
 @pytest.fixture(scope="session")  # a name is free once in a store, and xdist may come back to a module
 def foreign(session_store: str) -> Experiment:
     made = Experiment(session_store, "sound and foreign runs")
@@ -199,76 +284,32 @@ def foreign(session_store: str) -> Experiment:
     return made
 
 
-def assert_left_out(foreign: Experiment, name: str, reason: str) -> None:
-    """Assert that a run is not in the study, and that one line names it and says why."""
-    run_id = foreign.ids[name]
+def assert_kept(foreign: Experiment, name: str) -> None:
+    """Assert that a run is in the study, and that no line speaks of it."""
     runs = foreign.pulled.runs
+    assert foreign.ids[name] in set(runs["run_id"])
+    assert not any(foreign.ids[name] in line for line in runs.attrs["left_out"])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_run_that_does_not_fit_its_dense_run_or_cannot_be_right__is_left_out_and_named(foreign, name):
+    run_id, runs = foreign.ids[name], foreign.pulled.runs
     assert run_id not in set(runs["run_id"])
     (line,) = [line for line in runs.attrs["left_out"] if run_id in line]
-    assert reason in line
-
-
-def assert_kept(foreign: Experiment, *names: str) -> None:
-    """Assert that runs are in the study, and that no line speaks of them."""
-    runs = foreign.pulled.runs
-    for run_id in (foreign.ids[name] for name in names):
-        assert run_id in set(runs["run_id"])
-        assert not any(run_id in line for line in runs.attrs["left_out"])
-
-
-def test_sound_runs_are_kept_without_a_word(foreign):
-    assert_kept(foreign, "sound")
+    assert FOREIGN[name].reason in line
 
 
 @pytest.mark.attack
-def test_a_pruned_run_of_another_data_set_than_its_dense_run__is_left_out_and_named(foreign):
-    assert_left_out(foreign, "data set", "the dataset is not that of the dense run")
+@pytest.mark.parametrize("name", SOUND)
+def test_a_run_that_only_looks_foreign__is_kept_without_a_word(foreign, name):
+    assert_kept(foreign, name)
 
 
 @pytest.mark.attack
-def test_a_data_set_of_the_same_name_with_other_content_than_that_of_the_dense_run__leaves_the_run_out(foreign):
-    assert_left_out(foreign, "digest", "the dataset_digest is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_a_digest_that_only_one_of_a_pruned_and_its_dense_run_has__leaves_the_pruned_run_out(foreign):
-    assert_left_out(foreign, "one digest", "the dataset_digest is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_a_digest_that_both_a_pruned_and_its_dense_run_lack__is_no_mismatch(foreign):
-    assert_kept(foreign, "no digest")
-
-
-@pytest.mark.attack
-def test_a_pruned_run_of_another_model_than_its_dense_run__is_left_out_and_named(foreign):
-    assert_left_out(foreign, "model", "the model is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_a_foreign_run_that_is_newer_than_the_sound_run_of_its_seed__does_not_take_its_place(foreign):
-    assert_left_out(foreign, "newer foreign", "the model is not that of the dense run")
-    assert_kept(foreign, "sound")
-
-
-@pytest.mark.attack
-def test_a_pruned_run_of_another_seed_than_its_dense_run__is_left_out_and_named(foreign):
-    assert_left_out(foreign, "seed", "the seed is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_a_dense_run_chosen_by_the_test_loss_under_a_run_that_hides_the_protocol__leaves_that_run_out(foreign):
-    assert_left_out(foreign, "protocol", "the protocol is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_another_share_of_validation_images_than_in_the_dense_run__leaves_the_run_out(foreign):
-    assert_left_out(foreign, "validation", "the validation_fraction is not that of the dense run")
-
-
-@pytest.mark.attack
-def test_images_normalized_in_another_way_than_for_the_dense_run__leave_the_run_out(foreign):
-    assert_left_out(foreign, "normalization", "the normalization is not that of the dense run")
+@pytest.mark.parametrize("name", ["sound", "trained again"])
+def test_a_foreign_run_of_the_same_seed__does_not_take_the_place_of_a_sound_one(foreign, name):
+    assert_kept(foreign, name)
 
 
 @pytest.mark.attack
@@ -282,60 +323,6 @@ def test_a_ratio_below_one_or_absurd_or_infinite_or_no_number__leaves_the_run_ou
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("realized", [1.0, 5.0, 15.0])
-def test_a_realized_ratio_that_contradicts_the_ratio__leaves_the_run_out(foreign, realized):
-    assert_left_out(foreign, f"realized {realized}", "realized_ratio contradicts the ratio")
-
-
-@pytest.mark.attack
-def test_fewer_pruned_weights_than_asked_by_a_pruner_that_is_not_exact__are_no_contradiction(foreign):
-    assert_kept(foreign, *(f"not exact {how}" for how in NOT_EXACT))
-
-
-@pytest.mark.attack
-def test_a_control_without_pruning_that_claims_a_ratio_of_ten__is_left_out(foreign):
-    assert_left_out(foreign, "control", "none prunes nothing, and its ratio is not 1")
-
-
-@pytest.mark.attack
-def test_an_accuracy_of_the_dense_run_that_was_changed_after_the_pruning__leaves_its_pruned_runs_out(foreign):
-    reason = "test_accuracy of the dense run contradicts the recalls and the supports"
-    assert_left_out(foreign, "edited dense", reason)
-
-
-@pytest.mark.attack
-def test_an_accuracy_that_contradicts_the_recalls_and_supports__leaves_the_run_out(foreign):
-    assert_left_out(foreign, "accuracy", "test_accuracy contradicts the recalls and the supports")
-
-
-@pytest.mark.attack
-def test_an_accuracy_outside_of_the_recalls_of_classes_of_unknown_size__leaves_the_run_out(foreign):
-    assert_left_out(foreign, "out of range", "test_accuracy contradicts the recalls and the supports")
-    assert_kept(foreign, "in range")
-
-
-@pytest.mark.attack
-def test_names_of_classes_that_are_swapped_between_a_dense_run_and_its_pruned_run__leave_the_run_out(foreign):
-    """Bird and cat have as many images here: of 100 birds 40 were right, of 100 cats 95."""
-    assert_left_out(foreign, "swapped", "both_right/<class> contradicts the recalls before and after")
-
-
-@pytest.mark.attack
-def test_a_seed_that_was_tested_on_other_images_than_the_other_seeds__is_left_out(foreign):
-    assert_left_out(foreign, "images", "most runs of the data set have other test images or classes")
-
-
-@pytest.mark.attack
-def test_runs_that_do_not_say_how_many_images_they_were_tested_on__are_kept_beside_those_that_do(foreign):
-    assert_kept(foreign, "no supports")
-
-
-@pytest.mark.attack
-def test_two_parts_of_a_data_set_that_an_unknown_param_tells_apart__may_have_other_test_images(foreign):
-    assert_kept(foreign, "part")
-
-
-@pytest.mark.attack
 def test_a_run_that_calls_itself_dense_and_was_pruned__is_no_baseline(foreign):
     wrong = {foreign.ids[f"no dense {place}"] for place in range(len(PRUNED_CLAIMS))}
     for frame in foreign.pulled:
@@ -345,18 +332,9 @@ def test_a_run_that_calls_itself_dense_and_was_pruned__is_no_baseline(foreign):
 
 
 @pytest.mark.attack
-def test_a_dense_run_trained_again_with_another_result__no_longer_counts_with_its_pruned_runs(foreign):
-    """The control would be of the newer network, and the pruned run of the older one."""
-    assert_left_out(
-        foreign, "trained before", "a newer dense run has the same settings and seed as theirs, but other recalls"
-    )
-    assert_kept(foreign, "trained again")
-
-
-@pytest.mark.attack
 def test_a_network_that_was_copied_to_another_seed__is_noted(foreign):
     notes = foreign.pulled.runs.attrs["left_out"]
-    seeds = f"{foreign.seed - 2}, {foreign.seed - 1}"
+    seeds = f"{foreign.seed - 1}, {foreign.seed}"
     said = f"of seeds {seeds} have the same recalls in every class, as copies of one network have: "
     assert any(note.startswith(f"2 dense runs {said}") for note in notes)
     run_ids = sorted(foreign.ids[f"copy {place}"] for place in (0, 1))
@@ -371,15 +349,18 @@ def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
 
 
 @pytest.mark.attack
-def test_data_sets_whose_names_look_alike__are_noted(foreign):
-    names = ", ".join(sorted(map(repr, ["pets", *LOOK_ALIKE])))
-    note = f"dataset has values that look alike and count as different: {names}"
-    assert note in foreign.pulled.runs.attrs["left_out"]
-
-
-@pytest.mark.attack
-def test_a_control_whose_name_is_spelled_in_capitals__is_noted(foreign):
-    note = "the pruner 'None' counts as one that prunes: the control is called 'none'"
+@pytest.mark.parametrize(
+    "note",
+    [
+        "dataset has values that look alike and count as different: "
+        + ", ".join(sorted(map(repr, ["pets", *LOOK_ALIKE]))),
+        "the pruner 'None' counts as one that prunes: the control is called 'none'",
+        # It may be a version, of which 1.1 and 1.10 are two.
+        "version has values that look alike and count as different: '1.1', '1.10'",
+    ],
+    ids=["names of data sets", "the control in capitals", "two spellings of a number in a param of unknown meaning"],
+)
+def test_values_that_look_alike__are_noted(foreign, note):
     assert note in foreign.pulled.runs.attrs["left_out"]
 
 
@@ -389,28 +370,6 @@ def test_one_value_of_a_setting_in_two_spellings__is_one_setting(foreign):
     runs = foreign.pulled.runs
     values = runs.loc[runs["run_id"].isin(run_ids), [f"params.{name}" for name in SPELLINGS[0]]]
     assert values.to_numpy().tolist() == [["0.0005", "0.0", "1", "true", "30"]] * 2
-
-
-@pytest.mark.attack
-def test_two_spellings_of_a_number_in_a_param_of_unknown_meaning__are_noted(foreign):
-    """It may be a version, of which 1.1 and 1.10 are two."""
-    note = "version has values that look alike and count as different: '1.1', '1.10'"
-    assert note in foreign.pulled.runs.attrs["left_out"]
-
-
-@pytest.mark.attack
-def test_runs_of_several_engines_and_with_losses_that_are_no_number__are_compared_all_the_same(foreign):
-    assert_kept(foreign, "engines")
-
-
-@pytest.mark.attack
-def test_a_deleted_parent_between_a_pruned_run_and_its_dense_run__changes_nothing(foreign):
-    assert_kept(foreign, "grandchild")
-
-
-@pytest.mark.attack
-def test_a_pruned_run_that_names_a_pruned_run_as_its_dense_run__is_left_out(foreign):
-    assert_left_out(foreign, "of pruned", "the dense run is gone or not finished")
 
 
 # Every command, and every way of reading.

@@ -151,7 +151,7 @@ class TestSqliteFile:
         path = tmp_path / "a #%file.db"  # characters that have a meaning in a URI
         uri = empty_store(tmp_path / "mlflow.db")
         (tmp_path / "mlflow.db").rename(path)
-        with stores._reading(str(make_url(uri).set(database=str(path))), "the store") as rows:
+        with stores.read_rows(str(make_url(uri).set(database=str(path))), "the store") as rows:
             yield rows
 
     def test_nothing_can_be_written(self, rows):

@@ -151,5 +151,5 @@ def test_the_squares_of_two_classes_by_hand():
     Changes 1/12 and -1/12, and the accuracy's 0. Their variances over images are (3/12 - 1/144) / 11 and
     (1/12 - 1/144) / 11; the noise in both squares together is half of their sum.
     """
-    found = common_shift._squares(np.array([12, 12]), np.array([1, -1]), np.array([3, 1]))
+    found = common_shift.squared_excess(np.array([12, 12]), np.array([1, -1]), np.array([3, 1]))
     assert found == pytest.approx(2 / 144 - (4 / 12 - 2 / 144) / 11 / 2)

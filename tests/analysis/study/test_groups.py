@@ -68,9 +68,20 @@ def test_a_writer_of_twelve_is_found_with_moderated_variances():
         for writer, count in enumerate(counts):
             after[network, 50 * writer + (15 * network + np.arange(count)) % 50] = False
     label, before = np.zeros(600, int), np.ones((3, 600), bool)
-    table, _ = groups._cell(np.arange(12).astype(str), place, groups.Answers(label, before, after, before))
+    table, _ = groups.compare_groups(np.arange(12).astype(str), place, groups.Answers(label, before, after, before))
     assert (table["p_holm"].iloc[-1] > 0.05, table["p_moderated_holm"].iloc[-1] < 0.05) == (True, True)
     assert (table["p_moderated_holm"].iloc[:-1] > 0.05).all()
+
+
+def test_what_a_group_loses_beyond_the_control_is_no_loss_of_the_control():
+    """Of ten images each, both groups had all; the control lost one and none, and the pruned networks four and one."""
+    place, before = np.repeat([0, 1], 10), np.ones((2, 20), bool)
+    control, after = before.copy(), before.copy()
+    control[:, 0] = after[:, :4] = after[:, 10] = False
+    answers = groups.Answers(np.zeros(20, int), before, after, control)
+    table, _ = groups.compare_groups(np.array(["a", "b"]), place, answers)
+    assert table["excess_loss"].tolist() == pytest.approx([0.15, -0.15])  # of .4 and .1
+    assert table["excess_loss_beyond_control"].tolist() == pytest.approx([0.1, -0.1])  # of .3 and .1
 
 
 @pytest.mark.parametrize("seeds", [1, 6])
@@ -79,7 +90,7 @@ def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
     before, none = np.ones((seeds, 2000), bool), np.zeros(2000, int)
     lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (seeds, 1)).reshape(-1, 50), axis=1)
     after = ~lost.reshape(seeds, 2000)
-    table, _ = groups._cell(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
+    table, _ = groups.compare_groups(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
     assert table["change_high"].max() < 0
     assert table[["excess_loss", "excess_loss_beyond_control"]].abs().to_numpy().max() < 1e-9
     assert table["p_holm"].tolist() == [1] * 40

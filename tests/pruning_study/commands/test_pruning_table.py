@@ -59,10 +59,9 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     changes = class_changes(CLASSES, [before], [after])
     assert changes.damaged == ["cat"]
     said = what_is_shown({2.0: changes}, prunes=True)
-    assert (
-        "\n  The networks differ: recall is lower in 1 of 2 classes after than before: cat lost 20.0 points (" in said
-    )
-    assert "dog" not in said.partition("recall is lower")[2]
+    assert "1 of 2 classes" in said
+    assert "cat lost 20.0 points (" in said
+    assert "dog lost" not in said
 
 
 def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
@@ -114,13 +113,11 @@ def test_of_a_network_that_names_one_class_losses_are_said_and_no_slopes():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
     said = what_is_shown({50.0: changes}, prunes=True)
     # The accuracy loses 46.7 points and the second class 80.
-    assert said.startswith(
-        "ratio 50: accuracy went from 80.0 to 33.3 %, largest excess: dog 33.3 points\n"
-        "  The network is at chance after compression.\n"
-        "  The networks differ: recall is lower in 2 of 3 classes after than before: dog lost 80.0 points ("
-    )
-    assert "owl lost 70.0 points (" in said
-    assert "\n  Slopes mean nothing at chance.\n" in said
+    accuracy, at_chance, losses, *_, slopes, _ = said.splitlines()
+    assert accuracy.endswith("from 80.0 to 33.3 %, largest excess: dog 33.3 points")
+    assert "at chance" in at_chance
+    assert all(words in losses for words in ("2 of 3 classes", "dog lost 80.0 points (", "owl lost 70.0 points ("))
+    assert "nothing at chance" in slopes
     table = str(pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
     assert "new images" not in table
@@ -133,10 +130,9 @@ def test_a_network_at_chance_is_left_out_of_the_slopes_alone():
     assert changes.table["change"].tolist() == pytest.approx([0.1 / 3, -1 / 3, -1.1 / 3])
     said = what_is_shown({8.0: changes}, prunes=True)
     # They lose 10, 46.7 and 10 points of accuracy, and 20, 70 and 20 of the last class.
-    assert said.startswith(
-        "ratio 8: accuracy went from 80.0 to 57.8 %, largest excess: owl 14.4 points\n"
-        "  1 of 3 networks is at chance after compression.\n"
-    )
+    accuracy, at_chance, *_ = said.splitlines()
+    assert accuracy.endswith("from 80.0 to 57.8 %, largest excess: owl 14.4 points")
+    assert "1 of 3 networks is at chance" in at_chance
 
 
 def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
@@ -145,10 +141,10 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     assert said.startswith("The dense network is weak: no test image of owl is recognised.\nratio 2: accuracy")
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
     said = what_is_shown({2.0: guessing}, prunes=True)
-    assert said.startswith(
-        "The dense network is at chance.\nratio 2: accuracy went from 33.3 to 80.0 %, largest excess: cat 56.7 points\n"
-        "  The networks differ: recall is lower in 1 of 3"
-    )
+    at_chance, accuracy, losses, *_ = said.splitlines()
+    assert at_chance == "The dense network is at chance."
+    assert accuracy.endswith("from 33.3 to 80.0 %, largest excess: cat 56.7 points")
+    assert "1 of 3 classes" in losses
 
 
 def test_several_ratios_have_a_column_each__a_mark_where_a_loss_is_shown__and_their_intervals_below():

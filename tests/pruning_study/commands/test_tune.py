@@ -298,9 +298,14 @@ def test_schedules_by_the_released_protocol(tune):
     assert {run.data.params["schedule"] for run in runs("pruned")} == {"one-shot", "cubic"}
 
 
-@pytest.mark.parametrize(("epochs", "longest"), [(1, 0.0), (2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
+@pytest.mark.parametrize(("epochs", "longest"), [(2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
 def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
-    assert tune_command._longest_ramp(epochs) == longest
+    assert space(tune_schedule="true", fine_tune_epochs=epochs).longest_ramp == longest
+
+
+def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
+    with pytest.raises(StudyError, match="a step must follow it"):
+        space(tune_schedule="true", fine_tune_epochs=1)
 
 
 RELEASED = {"protocol": "released"}
@@ -339,16 +344,16 @@ OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objec
 )
 def test_a_search_of_an_earlier_version_is_continued(options, digest):
     """These digests were recorded before pruning had a scope and runs had levels."""
-    assert space_digest(**options) == digest
+    assert space(**options).digest == digest
 
 
 def test_another_scope_is_another_search():
-    assert space_digest(scope="layer") != space_digest()
+    assert space(scope="layer").digest != space().digest
 
 
-def space_digest(**options):
+def space(**options):
     config = TuneConfig(**options)
-    return tune_command._space(config, *planned(config.pruning(config.seeds[0])), "0").digest
+    return tune_command.search_space(config, *planned(config.pruning(config.seeds[0])), "0")
 
 
 def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):

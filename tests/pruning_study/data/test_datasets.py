@@ -11,6 +11,7 @@ from PIL import Image
 from analysis.common.errors import StudyError
 from pruning_study.data import datasets, labels
 from pruning_study.data.groups import groups
+from tests.error_lines import refused
 
 
 def save(path, arrays, **changes):
@@ -150,9 +151,8 @@ class TestUnknown:
         ],
     )
     def test_is_a_usage_error(self, tmp_path, dataset, message):
-        with pytest.raises(StudyError, match=message) as error:
+        with refused("dataset", message):
             load(dataset, tmp_path)
-        assert error.value.option == "dataset"
 
 
 class TestFolder:

@@ -16,13 +16,13 @@ def test_quantiles_are_those_of_the_standard_normal_distribution():
     """The tails too: the function changes at 0.075 and at 1.4e-11."""
     shares = [0.5, 0.025, 0.975, 0.0749, 0.0751, 0.001, 1e-10, 1e-13, 1 - 1e-9]
     expected = [NormalDist().inv_cdf(share) for share in shares]
-    assert initial_weights._quantile(np.array(shares)) == pytest.approx(expected, rel=2e-7)
+    assert initial_weights.normal_quantile(np.array(shares)) == pytest.approx(expected, rel=2e-7)
 
 
 def test_quantiles_of_half_a_distribution_mirror_those_of_the_other():
     shares = np.arange(1, 64) / 128
-    mirrored = -initial_weights._quantile(1 - shares)
-    np.testing.assert_array_equal(initial_weights._quantile(shares), mirrored)
+    mirrored = -initial_weights.normal_quantile(1 - shares)
+    np.testing.assert_array_equal(initial_weights.normal_quantile(shares), mirrored)
 
 
 def test_drawn_numbers_have_mean_0_variance_1_and_kurtosis_3():

@@ -36,20 +36,18 @@ TRAIN, VALIDATION = examples(64, 0), examples(32, 1)
 
 
 class TestCubic:
-    def test_of_a_ramp_of_four_epochs_by_hand(self):
-        """1 - (1 - e/4)^3 is 0, 37/64, 7/8, 63/64, 1."""
-        assert cubic(1000, 360, ramp=4, steps=1) == (1000, 630, 440, 370, 360)
-
-    def test_of_two_steps_an_epoch(self):
-        """1 - (1 - e/1)^3 at e = 0, 1/2, 1."""
-        assert cubic(800, 0, ramp=1, steps=2) == (800, 100, 0)
-
-    def test_a_ramp_that_ends_between_two_steps_is_final_at_the_next(self):
-        """e / 1.5 is 0, 2/3, then 1: 1000 - 1000 (1 - 1/27)."""
-        assert cubic(1000, 0, ramp=1.5, steps=1) == (1000, 37, 0)
-
-    def test_no_ramp_is_one_shot(self):
-        assert cubic(1000, 100, ramp=0, steps=4) == (100,)
+    @pytest.mark.parametrize(
+        ("total", "final", "ramp", "steps", "kept"),
+        [
+            (1000, 360, 4, 1, (1000, 630, 440, 370, 360)),  # 1 - (1 - e/4)^3 is 0, 37/64, 7/8, 63/64, 1
+            (800, 0, 1, 2, (800, 100, 0)),  # 1 - (1 - e)^3 at e = 0, 1/2, 1
+            (1000, 0, 1.5, 1, (1000, 37, 0)),  # e / 1.5 is 0, 2/3, then 1: 1000 - 1000 (1 - 1/27)
+            (1000, 100, 0, 4, (100,)),
+        ],
+        ids=["four epochs", "two steps an epoch", "an end between two steps is the next", "no ramp is one-shot"],
+    )
+    def test_by_hand(self, total, final, ramp, steps, kept):
+        assert cubic(total, final, ramp=ramp, steps=steps) == kept
 
     def test_a_share_of_the_epochs_does_not_end_late_for_its_last_digit(self):
         """0.1 * 3 is 0.30000000000000004."""
@@ -300,7 +298,7 @@ def setting_with(setting, **options):
 
 
 def pruned(dense, setting):
-    model, fitted = steps._prune_and_fit(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense)
+    model, fitted = steps.prune_and_fit(steps.plan_for(*setting.at_ratio(20.0), dense), setting.context, dense)
     return model.state_dict(), fitted.masks
 
 

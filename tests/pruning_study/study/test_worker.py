@@ -34,11 +34,16 @@ def setting(config):
 
 
 @pytest.fixture
-def worker(config, setting, store_uri):
+def new_worker(config, setting, store_uri):
+    """Return a function that makes a worker, which has no model in memory."""
     store = connect()
-    return Worker(
-        store.uri, store.experiment_id, "0", {plan.source(config): SharedDataset(setting.context.data, Array)}
-    )
+    data = {plan.source(config): SharedDataset(setting.context.data, Array)}
+    return lambda: Worker(store.uri, store.experiment_id, "0", data)
+
+
+@pytest.fixture
+def worker(new_worker):
+    return new_worker()
 
 
 def chain(config, setting, *ratios, seed=0):
@@ -76,12 +81,11 @@ def test_one_parent_of_many_is_never_loaded(worker, config, setting, caplog):
     assert len(runs("dense")) == 1
 
 
-def test_a_parent_that_is_not_in_memory_is_loaded(worker, config, setting):
+def test_a_parent_that_is_not_in_memory_is_loaded(worker, new_worker, config, setting):
     first, second, third = chain(config, setting, 2.0, 4.0)
     worker(first)
     worker(second)
-    worker._models.clear()
-    outcome = worker(third)
+    outcome = new_worker()(third)
     assert outcome.state == "made"
     assert runs("pruned")[-1].data.tags["parent_run_id"] == runs("pruned")[0].info.run_id
 
@@ -100,15 +104,14 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
     assert "gone or damaged" in outcome.error
 
 
-def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, tiny_npz):
+def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, new_worker, tiny_npz):
     config = IterateConfig(dataset=str(tiny_npz), epochs=1, batch_size=64, iterations=4)
     steps = plan.chain_steps(config, planned(config).plan)
     for step in steps[:-1]:
         worker(step)
     *_, damaged = runs("pruned")
     artifact(damaged, "checkpoint.safetensors").write_bytes(b"damaged")
-    worker._models.clear()
-    assert worker(steps[-1]).state == "made"
+    assert new_worker()(steps[-1]).state == "made"
     first, _, again, last = runs("pruned")
     assert [run.data.tags["config_hash"] for run in (damaged, again)] == [steps[2].config_hash] * 2
     assert again.data.tags["parent_run_id"] == first.info.run_id

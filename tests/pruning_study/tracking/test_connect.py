@@ -10,6 +10,7 @@ from analysis.runs import address, schema
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.tracking import connect
+from tests.error_lines import refused
 from tests.mlflow_server import losing
 from tests.stored_runs import dense_run
 from tests.warm_processes import WarmProcess, run_code
@@ -66,9 +67,8 @@ class TestExperiment:
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
         store = connect.connect("gone")
         store.client.delete_experiment(store.experiment_id)
-        with pytest.raises(StudyError, match="'gone' is deleted") as error:
+        with refused("experiment", "'gone' is deleted"):
             connect.connect("gone")
-        assert error.value.option == "experiment"
 
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
         store = connect.connect("of the job")
@@ -76,9 +76,8 @@ class TestExperiment:
         monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
         assert connect.connect().experiment_id == store.experiment_id
         assert connect.connect("of the job").experiment_id == store.experiment_id
-        with pytest.raises(StudyError, match="--experiment-name other") as error:
+        with refused("experiment", "--experiment-name other"):
             connect.connect("other")
-        assert error.value.option == "experiment"
 
     def test_under_mlflow_run_without_one_is_the_one_that_is_asked_for(self, store_uri, monkeypatch):
         client = connect.connect().client
@@ -115,9 +114,8 @@ class TestExisting:
     def test_for_runs_that_exist_a_mistyped_experiment_is_an_error_and_not_made(self, store_uri):
         store = connect.connect("there")
         assert connect.connect_to_runs("there").experiment_id == store.experiment_id
-        with pytest.raises(StudyError, match="has no experiment 'thre'") as error:
+        with refused("experiment", "has no experiment 'thre'"):
             connect.connect_to_runs("thre")
-        assert error.value.option == "experiment"
         assert store.client.get_experiment_by_name("thre") is None
 
     def test_for_runs_that_exist_a_missing_store_is_not_made(self, store_uri, tmp_path, monkeypatch):

@@ -115,4 +115,4 @@ def test_of_number_formats_alone_nothing_is_drawn_against_ratios_and_classes_are
 
 @pytest.mark.parametrize(("number", "text"), [(0.0, "0 B"), (999.0, "999 B"), (1000.0, "1.00 kB"), (2.5e12, "2500 GB")])
 def test_sizes_have_three_digits(number, text):
-    assert number_formats._size(number) == text
+    assert number_formats.format_bytes(number) == text

@@ -7,7 +7,6 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.common.errors import StudyError
 from analysis.statistics.chain_choice import choose, on_front
 from analysis.statistics.limits import Limits
 from pruning_study.options.config import FIRST_CHAINS
@@ -16,6 +15,7 @@ from pruning_study.study.compression.judgement import Judgement
 from pruning_study.study.compression.search import ChainSearch
 from pruning_study.tracking import connect
 from tests.deadline import wait_until
+from tests.error_lines import refused
 from tests.warm_processes import WarmProcess, run_code
 
 SPACE = ChainSpace("size", (7, 15), half_ratio=1.97, most_filters=4.24, most_weights=50.0, gradual=True, offsets=True)
@@ -176,9 +176,8 @@ def test_optuna_names_the_numbers_that_a_chain_ends_with(store, request):
 
 def test_another_space_of_the_same_name_is_one_line(store, request):
     ChainSearch(store, request.node.name, SPACE)
-    with pytest.raises(StudyError, match=r"minimize size there, macs here") as error:
+    with refused("study_name", r"minimize size there, macs here"):
         ChainSearch(store, request.node.name, ChainSpace("macs", (7, 15)))
-    assert error.value.option == "study_name"
 
 
 @pytest.mark.slow

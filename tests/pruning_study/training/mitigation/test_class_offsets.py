@@ -10,6 +10,7 @@ from pruning_study import models
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH
 from pruning_study.training.mitigation import class_offsets
+from tests.error_lines import refused
 
 CLASSES = ("cat", "dog", "shoe")
 SHAPE = (1, 4, 4)
@@ -79,9 +80,8 @@ POOLED = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
     ],
 )
 def test_a_network_without_a_place_for_offsets_is_one_line(layers, said):
-    with pytest.raises(StudyError, match=said) as error:
+    with refused("class_offsets", said):
         class_offsets.check(network(*layers), SHAPE, ENOUGH, CLASSES)
-    assert error.value.option == "class_offsets"
 
 
 def test_offsets_that_a_trained_layer_would_change_leave_the_network_as_it_is():

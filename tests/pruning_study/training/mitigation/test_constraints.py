@@ -21,22 +21,23 @@ def one_class(label: int, right: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.full((len(right),), label), torch.ones(len(right)), tensor(right)
 
 
-def test_without_multipliers_every_factor_is_1():
-    assert image_factors(tensor([0, 1, 1]), tensor([0.0, 0.0])).tolist() == [1.0, 1.0, 1.0]
-
-
-def test_factors_of_a_batch_worked_by_hand():
-    # One image of class 0 and three of class 1: 1 + .5 * 4 / 1 - .5, and 1 - .5.
-    assert image_factors(tensor([0, 1, 1, 1]), tensor([0.5, 0.0])).tolist() == [2.5, 0.5, 0.5, 0.5]
+@pytest.mark.parametrize(
+    ("labels", "pull", "factors"),
+    [
+        ([0, 1, 1], [0.0, 0.0], [1.0, 1.0, 1.0]),
+        # One image of class 0 and three of class 1: 1 + .5 * 4 / 1 - .5, and 1 - .5.
+        ([0, 1, 1, 1], [0.5, 0.0], [2.5, 0.5, 0.5, 0.5]),
+        ([1, 1], [0.5, 0.25], [1.0, 1.0]),
+    ],
+    ids=["no multipliers", "by hand", "a class without an image pulls nothing"],
+)
+def test_the_factors_of_a_batch(labels, pull, factors):
+    assert image_factors(tensor(labels), tensor(pull)).tolist() == factors
 
 
 def test_the_pulls_are_added_without_rounding():
     # 1 + 1 * 3 / 1 - (1e8 + 1 - 1e8), of which single precision makes 4.
     assert image_factors(tensor([0, 1, 2]), tensor([1e8, 1.0, -1e8]))[1].item() == 3.0
-
-
-def test_a_class_without_an_image_pulls_nothing():
-    assert image_factors(tensor([1, 1]), tensor([0.5, 0.25])).tolist() == [1.0, 1.0]
 
 
 def test_weighted_losses_are_the_lagrangian():
