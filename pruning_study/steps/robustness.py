@@ -129,11 +129,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
 
 
 def _how_found(count: int, number_reused: int) -> str:
-    again = (
-        f", {number_reused:,} of them before (found, not measured again; {as_typed('force')} does)"
-        if number_reused
-        else ""
-    )
+    again = f", {number_reused:,} of them earlier (found; {as_typed('force')} measures again)" if number_reused else ""
     return f"{count:,} {'run' if count == 1 else 'runs'} measured{again}: {schema.CORRUPTIONS} of each run"
 
 

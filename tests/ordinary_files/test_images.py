@@ -49,7 +49,7 @@ def test_images_for_validation_are_used(tmp_path, part):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"val_images": np.zeros((3, 6, 5, 3), np.uint8)}, "no val_labels in it"),
+        ({"val_images": np.zeros((3, 6, 5, 3), np.uint8)}, "has no val_labels"),
         ({"val_images": np.zeros((3, 9, 5, 3), np.uint8), "val_labels": [0, 1, 2]}, "differ in shape"),
         ({"val_labels": [0], "valid_labels": [0]}, "val and valid may both be"),
     ],

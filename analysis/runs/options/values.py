@@ -40,7 +40,7 @@ def nonempty_text(value: str) -> str:
 def utf8_text(value: str) -> str:
     """Return a text unchanged if MLflow can store it; otherwise raise a ValueError."""
     if "\0" in value or value != value.encode(errors="replace").decode():
-        raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
+        raise ValueError(f"{shortened(value)} is not text in UTF-8: rename it")
     return value
 
 
@@ -170,14 +170,14 @@ def class_fractions(value: str) -> tuple[str, ...] | None:
     for item in value.split(","):
         name, equals, share = item.rpartition("=")
         if not equals or not name.strip():
-            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, of classes without a comma")
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, for classes without a comma")
         if name.strip() in shares:
             raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
         shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
     settings = tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1)
     if (length := len(text(settings))) > LONGEST_PARAM:
         raise ValueError(
-            f"{_start(value)} has {length:,} characters, and a run can log {LONGEST_PARAM:,}: name fewer classes, or "
+            f"{_start(value)} has {length:,} characters, but a run can log {LONGEST_PARAM:,}: name fewer classes, or "
             "make a data set of the images to train on"
         )
     return settings or None
@@ -205,7 +205,7 @@ def duration(value: str) -> float:
     try:
         return unit * within(0, math.inf)(number)
     except ValueError:
-        raise ValueError(f"{shortened(value)} is no time above 0: write 90s, 30m or 2h") from None
+        raise ValueError(f"{shortened(value)} is not a time above 0: write 90s, 30m or 2h") from None
 
 
 def registered_name(value: str) -> str:

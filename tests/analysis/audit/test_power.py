@@ -134,4 +134,4 @@ def test_command(tmp_path, monkeypatch, options, code):
         assert pd.read_csv("power/power.csv")["networks"].tolist() == [2, 5]
         assert (tmp_path / "power" / "power.png").stat().st_size > 0
     else:
-        assert "is missing" in result.output or "not both" in result.output
+        assert "is missing" in result.output or "either predictions" in result.output

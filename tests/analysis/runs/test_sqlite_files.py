@@ -16,6 +16,7 @@ from analysis.common.errors import StudyError
 from analysis.runs import sqlite_files, store_errors, stores
 from pruning_study.__main__ import cli as study_cli
 from pruning_study.tracking import reach
+from tests.error_lines import error_line
 from tests.stored_runs import empty_store
 
 
@@ -52,7 +53,7 @@ def said(path, store_uri, monkeypatch, tiny_npz):
         lines = []
         for command, arguments in {"read": [reading], "write": [writing]}.get(side, [reading, writing]):
             result = click.testing.CliRunner().invoke(command, arguments)
-            (line,) = result.stderr.splitlines()
+            line = error_line(result.stderr)
             assert (result.exit_code, result.stdout) == (1, "")
             assert line.startswith(f"error: sqlite:///{path}")
             lines.append(line.removeprefix(f"error: sqlite:///{path}"))

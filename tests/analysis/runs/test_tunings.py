@@ -15,7 +15,7 @@ def test_a_decay_that_is_no_text_is_named(tmp_path):
     made = made_up_tuning.decayed()
     for name, content in made_up_tuning.files(replace(made, trials=made.trials.assign(fine_tune_decay=1.5))).items():
         (folder / name).write_bytes(content)
-    with pytest.raises(StudyError, match=r"tuning/1: .*fine_tune_decay should be texts"):
+    with pytest.raises(StudyError, match=r"tuning/1: .*fine_tune_decay must be strings"):
         tunings.read([tmp_path])
 
 

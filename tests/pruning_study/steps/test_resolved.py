@@ -290,7 +290,7 @@ def test_a_decay_to_0_keeps_the_last_epoch(options, keeps_last):
 def test_a_decay_needs_two_steps_in_every_phase():
     _, training, _ = resolved(decay="cosine", epochs="1")
     check_decay(training, 256, "decay")
-    with pytest.raises(StudyError, match="single step") as caught:
+    with pytest.raises(StudyError, match="only one") as caught:
         check_decay(training, 128, "decay")
     assert caught.value.option == "decay"
 

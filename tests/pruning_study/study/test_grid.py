@@ -254,7 +254,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         ("x: !!python/object/apply:os.system [ls]", "is not a YAML file"),
         ("{pruners: [mp], pruners: [up]}", "pruners is given twice"),
         ("? [a, b]\n: 1", "is not a YAML file"),
-        ("{" * 3000, "more than 100 brackets"),
+        ("{" * 3000, "more than 100 nested brackets"),
         ("seeds: 0-1-2", "seeds: '0-1-2' is neither a range"),
         ("seeds: 5-3", "the smaller seed first"),
         ("seeds: 0-9999999999", "none above 2147483647"),
@@ -306,7 +306,7 @@ MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         ("a: &r [" + "2, " * 9000 + "]\ngrids: [" + "{ratios: *r}, " * 99 + "]", "values, and the most is 200,000"),
         ("{seeds: 0-99999, ratios: [" + ", ".join(map(str, range(2, 99))) + "]}", "9,700,000 runs"),
         ("seeds: 0-99999999999", "neither a range"),
-        ("seeds: [" + "[" * 100_000, "more than 100 brackets"),
+        ("seeds: [" + "[" * 100_000, "more than 100 nested brackets"),
         ("#" * 2**20, "larger than 262,144 bytes"),
     ],
 )

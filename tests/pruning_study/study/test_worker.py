@@ -101,7 +101,7 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
     *_, last = chain(config, setting, 2.0, 4.0)
     outcome = worker(last)
     assert (outcome.state, outcome.run_id) == ("failed", "")
-    assert "gone or damaged" in outcome.error
+    assert "missing or damaged" in outcome.error
 
 
 def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, new_worker, tiny_npz):

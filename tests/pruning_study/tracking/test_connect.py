@@ -138,11 +138,17 @@ class TestCheckpoint:
             with connect.checkpoint(run_id) as (path, _):
                 assert path.read_text() == "hello"
 
-    @pytest.mark.parametrize("tags", [{}, {"dense_run_id": "a", "pruned_run_ids": "b,c"}])
-    def test_of_a_job_with_several_results_or_none_is_an_error(self, store, tags):
+    @pytest.mark.parametrize(
+        ("tags", "message"),
+        [
+            ({}, "made no network"),
+            ({"dense_run_id": "a", "pruned_run_ids": "b,c"}, "several results: name one of b, c"),
+        ],
+    )
+    def test_of_a_job_with_several_results_or_none_is_an_error(self, store, tags, message):
         with store.job("a job", {}) as job:
             job.tags(tags)
-        with pytest.raises(StudyError, match=f"{job.run_id}.*several"), connect.checkpoint(job.run_id):
+        with pytest.raises(StudyError, match=f"{job.run_id}.*{message}"), connect.checkpoint(job.run_id):
             pass
 
     def test_that_a_run_does_not_have_is_an_error(self, store):

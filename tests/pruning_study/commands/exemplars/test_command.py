@@ -47,7 +47,9 @@ def test_ten_networks_a_side_tell_how_many_exemplars_chance_gives(tmp_path, data
     export(tmp_path / "frames", data, predictions(10))
     made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
-    assert re.search(r"there are \d+ \(\d+ untied\) between dense and dense networks, and \d+ \(\d+\)", made.output)
+    assert re.search(
+        r"there are \d+ \(\d+ untied\) between two halves of the dense networks, and \d+ \(\d+\)", made.output
+    )
 
 
 @pytest.mark.slow
