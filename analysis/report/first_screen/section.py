@@ -49,8 +49,8 @@ _SLOPES = (
     "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
     "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
     "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
-    "differs between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of the test "
-    "images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
+    "differs between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of "
+    "the test images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "
