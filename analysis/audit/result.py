@@ -330,7 +330,7 @@ FILES = ("audit.md", "audit.csv", "audit.png", _METRICS)
 def write(result: Audit, output: Path) -> list[str]:
     """Write the audit and the tables of the populations into a folder.
 
-    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
+    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones.
 
     Returns
     -------
