@@ -44,7 +44,7 @@ def audit_predictions(
         The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
         whose name begins with `measure:` are ignored. Groups are then audited in place of classes.
     class_names : sequence or mapping, optional
-        Names of the labels, by number or by label, all different.
+        Names of the labels, all different: a sequence for the labels 0, 1, ..., or a mapping of labels to names.
     keep_class_order : bool
         Whether to accept predictions that agree with the labels, or with the networks before, only if their classes are
         renumbered. By default they are refused.

@@ -225,7 +225,7 @@ def audit_predictions(
         text stand for no group, and a name that begins with `measure:` for no grouping. The audit is then of groups,
         whose recall is their accuracy.
     class_names : sequence or mapping, optional
-        Names of the labels, by number or by label, no two alike.
+        Names of the labels, all different: a sequence for the labels 0, 1, ..., or a mapping of labels to names.
     keep_class_order : bool
         Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
         put into another order.

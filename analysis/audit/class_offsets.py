@@ -23,7 +23,7 @@ from analysis.statistics.hypothesis_tests import change_interval, wilson_interva
 BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
 _LOSS, _RECALL, _ACCURACY = "chance movement", "weakest recall", "accuracy"
 _READING = (
-    "Recalls and accuracies are in %, chance movement is in points: what the worst class of this network lost beyond\n"
+    "Recalls and accuracies are in %, chance movement is in points: what this network's hardest-hit class lost beyond\n"
     "the accuracy. One network does not tell harm from chance; a study with --class-offsets does, with several seeds."
 )
 
@@ -76,8 +76,8 @@ class ClassOffsets(NamedTuple):
         value, low, high = (100 * each for each in ends)
         change = with_interval(value, low, high, decimals(1, sign=True))
         return (
-            f"Offsets change the chance movement, what the worst class lost beyond the accuracy, from {before} to "
-            f"{after}, and the accuracy by {change} points."
+            f"Offsets change the chance movement, what the hardest-hit class lost beyond the accuracy, from {before} "
+            f"to {after}, and the accuracy by {change} points."
         )
 
     def __str__(self) -> str:

@@ -166,7 +166,7 @@ def audit_metrics(result: Audit) -> dict[str, float]:
 
 
 def _upper_bounds(result: Audit) -> dict[str, float]:
-    """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
+    """Return the upper bounds of the losses; empty with one network before or after and no control."""
     if result.basis == "pair":
         return {}
     accuracy, *classes = result.losses["upper"]

@@ -186,4 +186,4 @@ def _cost(result: Movement) -> str:
         f"{points(-row[column])} points ({printable(row['class'])})"
         for column, row in (("excess", worst), ("excess_left", worst_left))
     )
-    return f"the chance movement, what the worst class lost beyond the accuracy, from {before} to {after}"
+    return f"the chance movement, what the hardest-hit class lost beyond the accuracy, from {before} to {after}"

@@ -27,7 +27,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, POWER
 
 NETWORKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30)
 FILES = ("power.csv", "power.png")
-# Simulated tests of classes for each number of networks, and the fewest and most audits that have them.
+# Simulated tests of classes for each number of networks, and the minimum and maximum number of audits for them.
 _TESTS, _FEWEST_AUDITS, _MOST_AUDITS = 4000, 100, 4000
 # Of the interval that holds the smallest loss, from 0 to all recall.
 _HALVINGS = 12

@@ -86,7 +86,7 @@ class Audit(NamedTuple):
 
     @property
     def gross_losses(self) -> pd.DataFrame:
-        """Classes or groups of which a network alone surely lost more than 20 points."""
+        """Classes or groups in which a single network surely lost more than 20 points."""
         return self.comparison.gross_losses
 
     @property
@@ -154,12 +154,12 @@ class Audit(NamedTuple):
         """What `--fail-on-damage` decides.
 
         A network that is at chance after compression, and neither before nor in the control, always fails, and so does
-        one that alone lost more than `GROSS_LOSS` of a class. Without a control and with one network a side a loss
-        fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing is decided if a
-        class may have lost everything.
+        a single one that surely lost more than `GROSS_LOSS` in a class. With one network before or after and no
+        control, a loss fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes. Nothing
+        is decided if a class may have lost everything.
         """
         if self.chance_level.collapsed:
-            return Gate("beyond", "Damaged: a network is at chance after compression alone.")
+            return Gate("beyond", "Damaged: a network is at chance only after compression.")
         table, damaged = self.table, self.damaged_rows
         if self.basis == "pair":
             damaged = damaged[damaged["change_high"] < -GROSS_LOSS]
@@ -171,9 +171,9 @@ class Audit(NamedTuple):
         return damage_gate(row_names(table), start, -table[f"{loss_column(table)}_low"])
 
     def gate(self, limits: Limits) -> Gate:
-        """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
+        """Hold the losses against limits; a network at chance only after compression is beyond every limit."""
         if self.chance_level.collapsed:
-            return Gate("beyond", "Beyond the limits: a network is at chance after compression alone.")
+            return Gate("beyond", "Beyond the limits: a network is at chance only after compression.")
         return self.comparison.gate(limits)
 
     @property
@@ -190,7 +190,7 @@ class Audit(NamedTuple):
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
             "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance after compression alone."
+            f"surely above {100 * GROSS_LOSS:g} points, or for a network that is at chance only after compression."
         )
 
     def __str__(self) -> str:
@@ -330,7 +330,7 @@ FILES = ("audit.md", "audit.csv", "audit.png", _METRICS)
 def write(result: Audit, output: Path) -> list[str]:
     """Write the audit and the tables of the populations into a folder.
 
-    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
+    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones.
 
     Returns
     -------

@@ -215,7 +215,7 @@ class Comparison:
 
     @cached_property
     def gross_losses(self) -> pd.DataFrame:
-        """The classes or groups of which a network alone lost most, as `network_losses.gross_losses` returns them."""
+        """The gross losses of classes or groups in single networks, as `network_losses.gross_losses` returns them."""
         tests = self.networks * sum(len(part.names) for part in self.parts)
         tables = [
             gross_losses(self._titles(part), part.label, part.right, paired=self.are_pairs, tests=tests)

@@ -115,7 +115,7 @@ def lost_count(comparison: Comparison) -> str:
 
 
 def gross_losses(comparison: Comparison) -> str:
-    """Say which networks alone lost most of a class; the empty text if none did."""
+    """Name single networks that surely lost more than 20 points in a class; return an empty string if none did."""
     each = [
         f"network {row['network']} lost {points(row['loss'])} points of {row['name']}, surely more than "
         f"{points(row['low'])}"

@@ -159,7 +159,7 @@ def _narrow(name: str) -> str:
 def write(report: Report, output: Path) -> list[Path]:
     """Write report.html, report.md, the tables as CSV and the figures as SVG and PNG.
 
-    All files are first written to a scratch folder and then moved, so that `output` never holds half a report.
+    Files are moved to `output` one by one after all are written, so an error while writing leaves the old ones.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _LARGEST_RECIPROCAL = 2.0
 _RECIPROCALS, _VARIANCES, _ERRORS = 40, 33, 4.0
 # Variances below this share of the largest are rounding.
 _ROUNDING = 1e-9
-# Precision of the inverse trigamma function, and most steps of Newton's method.
+# Precision of the inverse trigamma function, and maximum number of steps of Newton's method.
 _PRECISION, _MOST_STEPS = 1e-10, 50
 
 

@@ -14,7 +14,7 @@ import numpy as np
 LEVEL = 0.05
 # Below this level t quantiles overflow.
 _SMALLEST_LEVEL = 1e-100
-# Precision of normal quantiles, and most steps of Newton's method.
+# Precision of normal quantiles, and maximum number of steps of Newton's method.
 _PRECISION, _MOST_STEPS = 1e-12, 50
 
 Each: TypeAlias = float | np.ndarray

@@ -71,11 +71,11 @@ class Filters(NamedTuple):
 def removable(model: nn.Module, images: Tensor, names: Sequence[str], *, calls: nn.Module | None = None) -> Filters:
     """Find the layers whose filters can be removed without a change of any other channel.
 
-    The channels of a convolution are followed by setting them to NaN and looking where NaN arrives. Its filters can be
-    removed if each arrives at certain inputs of prunable layers, where nothing else arrives. That excludes channels
-    behind a shortcut, whose sum has to keep its width, and those of the network's output. Left out are transposed
-    convolutions, layers that share a weight or are called more than once, and layers with an effect that NaN does not
-    show but random numbers do, such as by a comparison. Linear layers count only if no convolution is left.
+    Each channel of a convolution is set to NaN, to find the inputs of prunable layers that become NaN. The filters can
+    be removed if each channel reaches inputs that no other channel reaches. That excludes channels behind a shortcut,
+    whose sum has to keep its width, and the network's output. Transposed convolutions, layers that share a weight or
+    are called more than once, and layers with an effect that random numbers show but NaN does not, such as a
+    comparison, are excluded too. Linear layers count only if no convolution can be pruned.
 
     Parameters
     ----------

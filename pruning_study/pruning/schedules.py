@@ -121,7 +121,7 @@ class Ramp:
         Whether a weight that the ramp has pruned may come back, with the value that it had.
     trains_pruned : bool
         Whether pruned weights go on receiving gradients until the last masks, so that they come back with another
-        value. The gradient is that of the network without them. Requires `regrow`.
+        value. Their gradient is taken with all pruned weights set to 0. Requires `regrow`.
     parent_masks : dict of state-dict names to bool Tensors, optional
         The weights that were not pruned before the ramp began; no other may come back. All by default.
     """

@@ -20,9 +20,9 @@ from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in
 from analysis.statistics.hypothesis_tests import LEVEL
 
 BEFORE, AFTER, LOSS, GAIN = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20  # most classes of a confusion matrix that has a number in each cell
+LARGEST_ANNOTATED = 20  # maximum number of classes if a confusion matrix has a number in each cell
 MOST_NAMED = 4
-MOST_CLASSES = 100  # most classes that are named in a picture
+MOST_CLASSES = 100  # maximum number of classes that are named in a picture
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
 _NAME_SIZE, _NAME_ROOM = 8, 80.0  # font size and width, in points, of the names beside the recall balances
 _NAME_GAP = 0.1  # distance from one of these names to the next, as a share of half the panel's height

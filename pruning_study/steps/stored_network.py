@@ -12,7 +12,7 @@ from pruning_study.steps.context import Context
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import Predictions, predict
 
-COMPARED = 256  # most test images to compare, spread evenly over all
+COMPARED = 256  # maximum number of test images to compare, spread evenly over all
 # Largest share of images whose prediction may differ. Engines and devices round differently, which matters if two
 # classes are almost tied. Changing the logits of LeNet5 by 1e-3 of their size, the rounding error of a GPU's TF32,
 # changed 0.2 % of the predictions; changing them by 1e-2 changed 1.8 %.

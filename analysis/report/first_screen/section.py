@@ -48,16 +48,16 @@ _SLOPES = (
     "by the accuracy, so it also rises whenever accuracy falls. Beyond proportion is alpha, relative to the control, "
     "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
     "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
-    "in points. Chance movement is the loss of each network's worst class beyond the accuracy; that class differs "
-    "between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of the test "
-    "images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
+    "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
+    "differs between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of "
+    "the test images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "
     "the dense networks. The largest cost is the mean loss of the same class beyond the accuracy over networks, and "
     "the class is named if that loss is shown. It is in points, and so is chance movement, the loss of each "
-    "network's worst class beyond the accuracy. Significant classes changed differently from the accuracy at 5 %, by "
-    "a paired t-test of networks and their own dense networks, with moderated variances from ten classes on; the "
+    "network's hardest-hit class beyond the accuracy. Significant classes changed differently from the accuracy at 5 "
+    "%, by a paired t-test of networks and their own dense networks, with moderated variances from ten classes on; the "
     "next columns give the number left after Holm's correction, and the largest of these changes in points. Size is "
     "the size of the model's file. Latency is a median time on one thread. number_formats.csv has the numbers."
 )

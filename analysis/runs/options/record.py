@@ -12,7 +12,7 @@ AUTO = "auto"
 # The key of a study's file that holds all options without a key of their own
 OVERRIDES = "overrides"
 _TYPES = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", Path: "PATH"}
-_LONGEST_CHOICE = 40  # most characters of names for which the help has room
+_LONGEST_CHOICE = 40  # maximum number of characters of names that fit into the help
 T = TypeVar("T")
 
 

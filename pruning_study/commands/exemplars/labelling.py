@@ -19,7 +19,7 @@ SIDE = 168  # all lengths are in pixels
 _MARGIN, _COLUMN, _LINE = 26, 200, 19
 _ROW = SIDE + 5 * _LINE + 10
 _GREY = "#767676"
-_LONGEST_LINE = 132  # most letters in a line of a question
+_LONGEST_LINE = 132  # maximum number of characters in a line of a question
 
 
 def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:

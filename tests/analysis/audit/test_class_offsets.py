@@ -83,7 +83,7 @@ def test_the_function_does_what_the_command_does(files):
     of_files = class_offsets.fit_files(Path("before.npz"), Path("after.npz"))
     assert found.offsets.tolist() == of_files.offsets.tolist()
     assert found.verdict == of_files.verdict
-    assert found.verdict.startswith("Offsets change the chance movement, what the worst class lost beyond the")
+    assert found.verdict.startswith("Offsets change the chance movement, what the hardest-hit class lost beyond the")
     assert "<table" in found._repr_html_()
     assert str(found) == class_offsets.summary(found)
 

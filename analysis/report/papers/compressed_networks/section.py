@@ -40,7 +40,7 @@ _INDEX = (
     "methods have their index minus the placebo's, which is the effect of compression. Intervals are over groups of "
     "networks. pie_groups.csv has all groups."
 )
-_MOST_GROUPS = 12  # most groups in a table
+_MOST_GROUPS = 12  # maximum number of groups in a table
 _CHANGES = (
     "The same loss in points is a larger share of a low recall. Hooker et al. therefore divide the change of the "
     "recall by the recall before. The method is that of the verdict."
