@@ -571,7 +571,7 @@ def recommend(
 
     if output:
         overwriting.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
-    recommendations = recommend.recommend(
+    recommendations = recommend.recommend_ratio(
         _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
         max_class_loss=max_class_loss,
@@ -717,7 +717,7 @@ def compare(
     from analysis.study import cells
     from analysis.study.arrays import run_arrays
 
-    runs = pull.runs(_experiment(experiment, study), ignore_params=ignore_params)
+    runs = pull.pull_runs(_experiment(experiment, study), ignore_params=ignore_params)
     frame = tables.compare(runs, cells.alphas(run_arrays(runs)), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     advice = [] if len(frame) else [tables.CELLS_IN_PRINT]

@@ -145,7 +145,7 @@ OTHER_METRICS = [
 
 READERS = {
     "analysis.runs.pull.runs": "from analysis.runs import pull\n"
-    "read = lambda uri: pull.runs({experiment!r}, tracking_uri=uri)",
+    "read = lambda uri: pull.pull_runs({experiment!r}, tracking_uri=uri)",
     "mlflow.search_runs": "import mlflow\n"
     "def read(uri):\n"
     "    mlflow.set_tracking_uri(uri)\n"

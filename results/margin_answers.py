@@ -45,7 +45,7 @@ def collect(folder: Path) -> dict[str, int]:
 
 def _pairs() -> dict[str, pd.DataFrame]:
     """Return the ids of the pruned networks and their controls, by data set, for data sets with all seeds."""
-    runs = pull.runs(margins.STUDY)
+    runs = pull.pull_runs(margins.STUDY)
     runs = runs[
         runs[schema.SEED].isin(SEEDS) & (network_measures.param(runs, schema.FINE_TUNE_DECAY, "none") == "cosine")
     ]

@@ -92,6 +92,13 @@ def test_both_packages_import_nothing_heavy():
     assert not loaded & {"numpy", "pandas", "torch", "mlflow", "matplotlib", "scipy", "click"}
 
 
+@pytest.mark.parametrize("package", [analysis, pruning_study])
+def test_public_functions_are_listed_and_have_their_own_names(package):
+    assert {*package.__all__} < {*dir(package)}
+    assert [getattr(package, name).__name__ for name in package.__all__] == package.__all__
+    assert not hasattr(package, "nothing")
+
+
 def test_no_public_function_has_the_name_of_a_module():
     import pkgutil
 

@@ -206,59 +206,61 @@ def audit_predictions(
     (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
     A pair with a network at chance has no alpha and counts in all other numbers; `.chance_level` counts such networks.
-    It is said first if a network before is at chance, or has recall 0 of a class.
+    If a network before is at chance, or has recall 0 of a class, the verdict begins with that.
 
     Parameters
     ----------
     label : (images,), text or integers
         True class of each image.
     before, after : (images,) or (networks, images)
-        Predicted classes. Equal numbers of networks before and after are taken as pairs, row by row, unless `unpaired`
-        says otherwise. A single network before is compared with all after. With other numbers the networks are
-        independent, and alpha is undefined.
+        Predicted classes before and after compression. Equal numbers of networks are pairs, row by row, unless
+        `unpaired` says otherwise. A single network before is compared with all after. With other numbers the networks
+        are independent, and alpha is undefined.
     control : (images,) or (networks, images), optional
-        Predictions of the networks before after the same retraining without compression, in the same order. Losses
-        are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`. A
-        control of another number of networks, two or more, is of other seeds: the networks are independent.
-    groups : (images,) text, or mapping of str to (images,) text, optional
-        The group of each image, or several groupings by name, as `groups.of_arrays` takes them: None, NaN and an empty
-        text stand for no group, and a name that begins with `measure:` for no grouping. The audit is then of groups,
-        whose recall is their accuracy.
+        Predictions of the control: the networks of `before`, retrained in the same way without compression. Losses are
+        then those beyond the control. If compression involves no retraining, as in quantization, pass `before`. If the
+        number of networks differs from that of `after`, they are taken for networks of other seeds, which a note says,
+        and intervals are those of independent networks.
+    groups : (images,) str, or mapping of str to (images,) str, optional
+        The group of each image, or several groupings by name; None, NaN and an empty string mean no group. Groupings
+        whose name begins with `measure:` are ignored. Groups are then audited in place of classes, and their recall is
+        their accuracy.
     class_names : sequence or mapping, optional
         Names of the labels, all different: a sequence for the labels 0, 1, ..., or a mapping of labels to names.
     keep_class_order : bool
-        Whether predictions are taken as they are that fit the labels, or the networks before, only if their classes are
-        put into another order.
+        Whether to accept predictions that agree with the labels, or with the networks before, only if their classes are
+        renumbered. By default they are refused.
     unpaired : collection of str
-        `before` and `control`, if their networks are of other seeds than those after, so that rows are no pairs.
+        `before`, `control` or both, if their networks have other seeds than those of `after`, so rows are not pairs.
     confidences : mapping of str to (images,) or (networks, images), optional
-        The probability of the predicted class, by side (`before`, `after`, `control`): the calibration error is then
-        one of `.metrics`.
+        The probability of the predicted class, by side (`before`, `after`, `control`), for the calibration error.
 
     Returns
     -------
     Audit
-        `.table` has a row for each class, the worst first, `.damaged` names the classes that lost beyond doubt, and
-        `.verdict` says it in a sentence. Without a control and with one network on a side, the networks differ in
-        these classes, and the cause is not known: retraining alone moves classes.
+        `.table` has a row for each class, `.damaged` the names of the classes shown to have lost recall, `.verdict` a
+        sentence, and `.metrics` the precision, false positive rate and calibration error of each class. A notebook
+        shows the table and the picture that `.plot()` draws. With a single network before or after and no control, the
+        cause of a loss remains unknown, because retraining alone changes recalls.
 
     Raises
     ------
     StudyError
         If the arrays do not fit each other, if none of the predictions of a side is one of the labels' classes, or if
-        `class_order.check` finds the classes in another order.
+        the classes seem to be in another order.
 
     Examples
     --------
-    Class 1 has ten images, of which nine are lost. The networks were not retrained, so the control is the network
-    before:
-
     >>> import numpy as np
-    >>> label = np.repeat([0, 1], 10)
-    >>> after = np.where(np.arange(20) < 11, label, 0)
-    >>> result = audit_predictions(label, before=label, after=after, control=label, class_names=["cat", "dog"])
-    >>> result.damaged, result.table["change"].tolist()
-    (['dog'], [-0.9, 0.0])
+    >>> from analysis import audit_predictions
+    >>> label = np.repeat([0, 1, 2], 50)
+    >>> quantized = np.where(np.arange(150) < 130, label, 0)  # twenty images of the last class are lost
+    >>> names = ["bag", "hat", "shoe"]
+    >>> result = audit_predictions(label, before=label, after=quantized, control=label, class_names=names)
+    >>> result.damaged
+    ['shoe']
+    >>> result.table["recall_after"].tolist()
+    [0.6, 1.0, 1.0]
     """
     ordered, order_notes = series_order.aligned(
         label,

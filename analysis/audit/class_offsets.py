@@ -131,10 +131,10 @@ def fit_files(
             logit_files.check_names(each, test_logits)
         test = test_first.label, test_first.values, test_second.values
     names = first.class_names or second.class_names
-    return fit(first.label, first.values, second.values, test, class_names=names, shrinkage=shrinkage)
+    return fit_class_offsets(first.label, first.values, second.values, test, class_names=names, shrinkage=shrinkage)
 
 
-def fit(
+def fit_class_offsets(
     label: ArrayLike,
     before: ArrayLike,
     after: ArrayLike,
@@ -143,24 +143,45 @@ def fit(
     class_names: Sequence[str] | None = None,
     shrinkage: float = 1.0,
 ) -> ClassOffsets:
-    """Fit class offsets, and measure what they do on other images.
+    """Fit one logit offset for each class, so that every class loses only as much recall as the accuracy.
 
     Parameters
     ----------
     label : (images,), integers
+        Index of each image's class among the columns. The images should be new to both networks.
     before, after : (images, classes)
-        Logits of the two networks.
+        Logits of the network before compression and after it.
     test : tuple of label, before and after, optional
-        The same for the images that the effect is measured on. By default it is measured by cross-fitting.
+        The same for other images, on which the effect is measured. By default it is measured on the same images by
+        cross-fitting: the offsets for each image are fitted without it.
     class_names : sequence of str, optional
+        A name for each class.
     shrinkage : float, >= 0
-        As `class_offsets.fit` takes it.
+        Strength of shrinkage toward no offset. With 1, a class whose change is within chance gets almost no offset;
+        with 0, every change is corrected in full.
+
+    Returns
+    -------
+    ClassOffsets
+        `.offsets`; `.table`, a row for each class; `.effect`, the chance movement, the weakest recall and the accuracy
+        without and with offsets; `.verdict`, a sentence.
 
     Raises
     ------
     StudyError
-        If the arrays do not fit each other, or have too few images of a class: `class_offsets.LEAST_IMAGES` are needed
-        to fit, and one to test.
+        If the arrays do not fit each other, or if a class has too few images.
+
+    Examples
+    --------
+    The network after finds class 0 too probable:
+
+    >>> import numpy as np
+    >>> from analysis import fit_class_offsets
+    >>> label = np.repeat([0, 1], 500)
+    >>> before = np.eye(2)[label] + np.random.default_rng(0).normal(size=(1000, 2))
+    >>> found = fit_class_offsets(label, before, before + [0.5, 0], class_names=["cat", "dog"])
+    >>> found.offsets.round(1).tolist()
+    [-0.2, 0.2]
     """
     label, before, after = _arrays((label, before, after))
     class_offsets.check(before, after, label, class_names)

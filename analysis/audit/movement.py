@@ -74,10 +74,46 @@ class Movement(NamedTuple):
         return f"<p>{self.verdict}</p>{self.table.to_html(index=False)}"
 
 
-def diagnose(
+def diagnose_movement(
     label: ArrayLike, before: ArrayLike, after: ArrayLike, *, class_names: Sequence[str] | None = None
 ) -> Movement:
-    """Diagnose the movement of classes; parameters, result and errors are those of `analysis.diagnose_movement`."""
+    """Estimate the share of recall changes between two networks that a shift of each class's logit explains.
+
+    The networks may be a dense network and its control, or two seeds. If the learning rate does not decay, training
+    ends with a random shift of this kind.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Index of each image's class among the columns. The images should be new to both networks.
+    before, after : (images, classes) or (networks, images, classes)
+        Logits of the two networks, or of pairs of networks.
+    class_names : sequence of str, optional
+        A name for each class.
+
+    Returns
+    -------
+    Movement
+        `.share`, `.share_low` and `.share_high`, the share of the squared movement of recalls that the shift explains,
+        with its interval over images; `.table`, a row for each class; `.verdict`, two sentences.
+
+    Raises
+    ------
+    StudyError
+        If the arrays do not fit each other, or if a class has too few images.
+
+    Examples
+    --------
+    The network after finds class 0 more probable, for all images alike:
+
+    >>> import numpy as np
+    >>> from analysis import diagnose_movement
+    >>> label = np.repeat([0, 1], 1000)
+    >>> before = 1.5 * np.eye(2)[label] + np.random.default_rng(0).normal(size=(2000, 2))
+    >>> found = diagnose_movement(label, before, before + [0.5, 0], class_names=["cat", "dog"])
+    >>> round(found.share, 2), found.table["shift"].round(2).tolist()
+    (1.0, [0.25, -0.25])
+    """
     try:
         label, before, after = map(np.asarray, (label, before, after))
     except ValueError as error:

@@ -28,7 +28,7 @@ def _are_texts(value: Any) -> bool:
 def _are_paths(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(_is_text(name) and _is_path(path) for name, path in value.items())
-    return _is_path(value)
+    return _is_path(value) or _are_texts(value)
 
 
 def _is_number(value: Any) -> bool:

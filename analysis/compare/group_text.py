@@ -28,7 +28,7 @@ def grouping(row: Mapping[str, Any]) -> str:
     )
     single = row.get("single_image_groups")
     left_out = f" Groups of one image are left out of chance movement: {single}." if single else ""
-    who = row["largest_excess_group"] if row["n"] == 1 else "the hardest-hit group of one network, which differs between networks,"
+    who = row["largest_excess_group"] if row["n"] == 1 else "the hardest-hit group, another one in each network,"
     return (
         f"By {row['grouping']}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. {_systematic(row)}Chance movement: {who} loses {largest} points more "

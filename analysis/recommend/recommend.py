@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.common import arguments
 from analysis.common.errors import StudyError
 from analysis.compare import group_text
 from analysis.compare.proportion_text import implied_loss
@@ -37,25 +38,66 @@ from analysis.study.study import StudyData
 Workload = tuple[str, str]
 
 
-def recommend(
+def recommend_ratio(
     experiment: str | None = None,
     *,
     max_accuracy_loss: float | None = 1.0,
     max_class_loss: float | None = 5.0,
     max_alpha: float | None = None,
-    min_accuracy: float | None = None,
-    fairness_value: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
-    groups: GivenGroups = (),
+    groups: GivenGroups | None = None,
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> Recommendations:
-    """Choose a pruner, its settings and a ratio, as a report does.
+    """Recommend the largest pruning ratio within limits, for each model on each data set of an experiment.
 
-    Parameters, result and errors are as for `analysis.recommend_ratio`.
+    A report decides in the same way, with the default limits of this function.
+
+    Parameters
+    ----------
+    experiment, tracking_uri, ignore_params
+        As for `pull_runs`.
+    max_accuracy_loss, max_class_loss : float, in [0, 100], optional
+        Largest acceptable loss of the accuracy, and of the recall of any class, in percentage points: .5 is half a
+        point. A limit above 0 and below .05 is refused, because it may be meant as a share. None means no limit.
+    max_alpha : float, > 0, optional
+        Largest acceptable alpha on new images. (On a small test set, each changed prediction biases alpha downward.)
+    groups : str, Path, or mapping of str to path, optional
+        File of groups of test images, for which the effects of the choice are reported too; a mapping gives one per
+        data set. Groups do not influence the choice.
+    min_accuracy : float, in [0, 1], optional
+        Lowest accuracy of the networks among which a trade-off of sparsity and fairness is chosen; by default 0.98, or
+        one point below the dense networks' accuracy if that is lower than 0.98.
+    fairness_value : float, >= 0, optional
+        Value of a unit of fairness relative to a unit of sparsity. Unfairness is the highest minus the lowest recall of
+        a class. By default 100 for iterative pruning; otherwise no such choice is made.
+
+    Returns
+    -------
+    Recommendations
+        A list, for each data set and model: `.verdict`, `.command` (which makes the recommended networks), `.tried` (a
+        row for each method and ratio), `.notes`. A notebook shows verdicts and tables; `.write(folder)` writes the
+        tables.
+
+    Raises
+    ------
+    StudyError
+        If a limit is out of range, or if the experiment cannot be read or has only the pruner `none`.
+
+    Examples
+    --------
+    >>> from analysis import recommend_ratio
+    >>> (recommendation,) = recommend_ratio("small", max_accuracy_loss=2)
+    >>> recommendation.tried[["pruner", "ratio"]].to_numpy().tolist()
+    [['mp', 10.0]]
     """
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    arguments.check(max_accuracy_loss=max_accuracy_loss, max_class_loss=max_class_loss, max_alpha=max_alpha)
+    arguments.check(groups=groups, min_accuracy=min_accuracy, fairness_value=fairness_value)
     limits = given_limits.in_points(max_class_loss, max_accuracy_loss, max_alpha)
     preference = operating_points.preference(min_accuracy, fairness_value)
-    runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    runs = pull.pull_runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
     if quantized.all():
         raise StudyError("the networks of this experiment are quantised and not pruned: prune at some ratios first")
@@ -64,7 +106,7 @@ def recommend(
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")
     notes = [*runs.attrs["left_out"], *_on_quantized(int(quantized.sum()))]
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
-    files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
+    files = files_of_datasets(groups or (), list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
     study = StudyData(
         runs,

@@ -3,11 +3,13 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from analysis.common import arguments
 from analysis.common.printable import printable
 from analysis.rendering import page
 from analysis.report import report
+from analysis.study.groups import GivenGroups
 from analysis.study.study import ReportOptions, StudyData
 
 
@@ -37,19 +39,73 @@ class WrittenReport(NamedTuple):
         return f'{sentences}<p><a href="{target}">{target}</a></p>'
 
 
-def write(
-    experiment: str | None,
-    output: Path,
-    options: ReportOptions,
+def write_report(
+    experiment: str | None = None,
+    output: str | Path = "report",
     *,
-    tracking_uri: str | None,
-    ignore_params: Sequence[str],
-    log: bool,
+    tracking_uri: str | None = None,
+    ignore_params: Sequence[str] = (),
+    confidence: float = 0.95,
+    variance: Literal["welch", "pooled"] = "welch",
+    paper: bool = False,
+    log: bool = False,
+    groups: GivenGroups | None = None,
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> WrittenReport:
-    """Write a report; see `analysis.write_report`."""
-    report.check_output(output, options.groups)
+    """Write the report of an experiment: a page, tables and figures.
+
+    Parameters
+    ----------
+    experiment, tracking_uri, ignore_params
+        As for `pull_runs`.
+    output : str or Path
+        Folder that the report is written to.
+    confidence : float, above 0 and below 1
+        Joint confidence of the intervals of alpha of one model and pruner over its ratios.
+    variance : {"welch", "pooled"}
+        Variance in t-tests between different models or data sets.
+    paper : bool
+        Whether the report includes the papers' tables, figures, claims and printed values.
+    log : bool
+        Whether the files are also sent to MLflow, as a run of kind `report`.
+    groups : str, Path, or mapping of str to path, optional
+        File of groups of test images, for which the report also shows the effects; a mapping gives one per data set.
+    min_accuracy, fairness_value : float, optional
+        As for `recommend_ratio`.
+
+    Returns
+    -------
+    WrittenReport
+        `.verdict`, the report's first sentences; `.folder` and `.files`. A notebook shows the verdict and a link.
+
+    Raises
+    ------
+    StudyError
+        If the experiment cannot be read, or if the folder cannot be written to.
+
+    Examples
+    --------
+    >>> from analysis import write_report
+    >>> written = write_report("small", output="report")
+    >>> (written.folder / "report.html").is_file()
+    True
+    """
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    arguments.check(output=output, confidence=confidence, variance=variance, paper=paper, log=log, groups=groups)
+    arguments.check(min_accuracy=min_accuracy, fairness_value=fairness_value)
+    options = ReportOptions(
+        confidence=confidence,
+        variance=variance,
+        paper=paper,
+        groups=groups or (),
+        min_accuracy=min_accuracy,
+        fairness_value=fairness_value,
+    )
+    folder = Path(output)
+    report.check_output(folder, options.groups)
     study = StudyData.from_store(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     content = report.report(study, options)
-    written = page.write(content, output)
-    run_id = report.log(written, output, experiment, tracking_uri, verdict=content.verdict) if log else None
-    return WrittenReport(output, written, list(content.verdict), run_id)
+    written = page.write(content, folder)
+    run_id = report.log(written, folder, experiment, tracking_uri, verdict=content.verdict) if log else None
+    return WrittenReport(folder, written, list(content.verdict), run_id)

@@ -118,7 +118,8 @@ def parsed(content: bytes, where: str) -> ChainTrials:
         _check_known(schema.PRUNER, trials[schema.PRUNER], PRUNERS)
         _check_known(schema.NUMBER_FORMAT, trials[schema.NUMBER_FORMAT], FORMATS)
         of_class, of_accuracy = (float(search[name]) for name in ("max_class_loss", "max_accuracy_loss"))
-        _check_finite([of_class, of_accuracy], trials[[*_NUMBERS]])
+        if not (np.isfinite([of_class, of_accuracy]).all() and np.isfinite(trials[[*_NUMBERS]]).all(axis=None)):
+            raise ValueError("a limit or a number of a chain is missing or infinite")
         return ChainTrials(str(search["name"]), str(search["minimize"]), of_class, of_accuracy, trials)
     # Given arbitrary bytes, pandas and the JSON decoder raise errors of more than a dozen types.
     except Exception as error:
@@ -130,12 +131,6 @@ def _check_known(name: str, values: Iterable[str], choices: Sequence[str]) -> No
     """Raise a ValueError if there is no value, or an unknown one."""
     if unknown := set(values) - set(choices) or not list(values):
         raise ValueError(f"{name} is {unknown}")
-
-
-def _check_finite(limits: Sequence[float], numbers: pd.DataFrame) -> None:
-    """Raise a ValueError if a limit or a number of a chain is missing or infinite."""
-    if not (np.isfinite(limits).all() and np.isfinite(numbers).all(axis=None)):
-        raise ValueError("a limit or a number of a chain is missing or infinite")
 
 
 def _in_order(paths: Iterable[Path]) -> list[Path]:

@@ -179,11 +179,7 @@ def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
         raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="dataset")
-    return frames.Study(*(_select_dataset(frame, dataset) for frame in study))
-
-
-def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    return frames.rows(frame, frame[schema.DATASET] == dataset)
+    return frames.Study(*(frames.rows(frame, frame[schema.DATASET] == dataset) for frame in study))
 
 
 def _join(folders: Sequence[Path], parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

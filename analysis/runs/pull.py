@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis.common import archives
+from analysis.common import archives, arguments
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.runs import checks, frames, moved_folders, schema
@@ -43,7 +43,7 @@ _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schem
 logger = logging.getLogger(__name__)
 
 
-def runs(
+def pull_runs(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Pull the pairs of a dense and a pruned or quantised run of an experiment.
@@ -74,14 +74,22 @@ def runs(
     StudyError
         If the store cannot be reached or read; if the experiment is unknown, deleted or has no pair; or if a param to
         ignore is missing from all runs or required.
+
+    Examples
+    --------
+    >>> from analysis import pull_runs
+    >>> runs = pull_runs("small")
+    >>> runs.groupby("pruner")["accuracy_after"].count().to_dict()
+    {'mp': 1, 'none': 1}
     """
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
 def study(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> Study:
-    """Pull an experiment's pairs and dense runs together; parameters and errors are as for `runs`."""
+    """Pull an experiment's pairs and dense runs together; parameters and errors are as for `pull_runs`."""
     with open_store(tracking_uri) as store:
         selected_id, name, other_experiments = _find(store.experiments(), experiment)
         run_rows = _read(store.pages(selected_id))
@@ -118,7 +126,7 @@ def study(
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
-    """Return the id of an experiment; parameters and errors are as for `runs`."""
+    """Return the id of an experiment; parameters and errors are as for `pull_runs`."""
     with open_store(tracking_uri) as store:
         return _find(store.experiments(), experiment)[0]
 

@@ -112,7 +112,8 @@ def _judged_sizes(
     losses = class_losses(label, len(recall), judges)
     support = np.bincount(label, minlength=len(recall))
     accuracy = float(np.nansum(support * recall) / support.sum())
-    in_proportion = np.outer(_accuracy_losses(label, judges), expected_losses(recall, accuracy, 1.0) - 1)
+    accuracy_losses = (judges.start == label).mean(1) - (judges.after == label).mean(1)
+    in_proportion = np.outer(accuracy_losses, expected_losses(recall, accuracy, 1.0) - 1)
     ceiling = np.tile(class_losses(label, len(recall), others).mean(0), (len(losses), 1))
     for name, expected in ((PROPORTION, in_proportion), (CEILING, ceiling)):
         yield {"outcome": SIZES, "score": name, **foresight_of_sizes(expected, losses)._asdict()}
@@ -259,11 +260,6 @@ def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndar
     recall = [np.array([class_means(each == label, label, classes) for each in side]) for side in sides]
     accuracy = [(side == label).mean(1) for side in sides]
     return excess_loss(*recall, *accuracy)
-
-
-def _accuracy_losses(label: np.ndarray, networks: Networks) -> np.ndarray:
-    """Compute each network's loss of accuracy, from the control if there is one, (networks,)."""
-    return np.asarray((networks.start == label).mean(1) - (networks.after == label).mean(1))
 
 
 def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:

@@ -4,7 +4,7 @@ A grouping is any attribute of test images given in a table, such as their write
 pruning uses it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -148,20 +148,15 @@ def read_groups(
     """
     shared_predictions, groups_of_dataset = StudyPredictions.shared(predictions), {}
     for dataset, path in files.items():
+        rows = runs[runs[schema.DATASET] == dataset]
         pairs_of_runs = (
-            (shared_predictions.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset]))
-            if shared_predictions
-            else ()
+            (shared_predictions.of_runs(rows.iloc[[index]]) for index in range(len(rows))) if shared_predictions else ()
         )
         pairs = next((pairs for pairs in pairs_of_runs if pairs), None)
         if not pairs:
             raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
         groups_of_dataset[dataset] = read(path, len(pairs.images.label))
     return groups_of_dataset
-
-
-def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    return (runs.iloc[[index]] for index in range(len(runs)))
 
 
 def groups(

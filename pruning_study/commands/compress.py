@@ -304,7 +304,7 @@ def _deliver(
         outcome,
         f"{subject}, compressed",
         _describe_making(networks, search, chain, run_id),
-        _loading(logged),
+        f'import mlflow\n\nmodel = mlflow.pyfunc.load_model("models:/{logged.model_id}")',
         context.data.image_shape,
     )
     (job.folder / schema.MODEL_CARD).write_text(card, encoding="utf-8")
@@ -349,10 +349,6 @@ def _describe_making(networks: Sequence[Network], search: ChainSearch, chain: Ch
         "made with": f"pruning-study {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"MLflow {mlflow.__version__}",
     }
-
-
-def _loading(model: LoggedModel) -> str:
-    return f'import mlflow\n\nmodel = mlflow.pyfunc.load_model("models:/{model.model_id}")'
 
 
 def _where(store: Store, search: ChainSearch, job_run_id: str, run_id: str, config: CompressConfig) -> list[str]:

@@ -224,8 +224,37 @@ class Compression:
         return _paragraph(*self.verdict.splitlines()) + table + _html(self.chains)
 
 
-def compress(options: Mapping[str, Any]) -> Compression:
-    """Compress a network, as `pruning_study.compress` does."""
+def compress(**options: Any) -> Compression:
+    """Search for the smallest or fastest network in which no class loses more than is allowed.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study compress`, with underscores: `dataset`, `model` or `dense_run_id`,
+        `max_class_loss`, `max_accuracy_loss`, `minimize`, `n_trials`, `budget`, ... Others have the command's defaults;
+        None means auto.
+
+    Returns
+    -------
+    Compression
+        `.verdict`, the choice and its result on test images; `.state`, whether test images confirm the choice;
+        `.table`, the recalls and losses of each class; `.chains`, a row for each chain that was tried; `.run_id` and
+        `.job_run_id`, whose artifacts include the network as ONNX and its model card. A notebook shows the tables.
+
+    Raises
+    ------
+    StudyError
+        If an option or its value is invalid, if a package of the extras onnx and structured is missing, if the
+        validation images are too few for the limits, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import compress
+    >>> quick = {"epochs": 3, "fine_tune_epochs": 1, "n_trials": 4}
+    >>> found = compress(seed=0, max_class_loss=60, max_accuracy_loss=20, **quick)
+    >>> len(found.chains), found.state in ("within", "beyond", "undecided", "none")
+    (4, True)
+    """
     from pruning_study.commands import compress as compress_command
     from pruning_study.study.compression import report
 
@@ -242,8 +271,33 @@ def compress(options: Mapping[str, Any]) -> Compression:
     )
 
 
-def train(options: Mapping[str, Any]) -> Training:
-    """Train networks, as `pruning_study.train` does."""
+def train(**options: Any) -> Training:
+    """Train a network, or find the run of an earlier training with the same options.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed` (a number, several, or a
+        string such as `0-4`), `epochs`, `batch_size`, ... Others have the command's defaults; None means auto.
+
+    Returns
+    -------
+    Training
+        `.table`, the recall of each class with its interval; `.accuracy`; `.runs`, a row for each seed; `.run_id`, if
+        there is one seed. A notebook shows the tables and the picture.
+
+    Raises
+    ------
+    StudyError
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import train
+    >>> trained = train(seed=0, epochs=1)
+    >>> list(trained.table), len(trained.runs)
+    (['class', 'recall', 'recall_low', 'recall_high', 'support'], 1)
+    """
     configs, typed = _configs(TrainConfig, options)
     results = list(train_and_prune.each_dense(configs, typed))
     classes, predictions = results[0].context.data.classes, [result.dense.dense.predictions for result in results]
@@ -264,8 +318,42 @@ def train(options: Mapping[str, Any]) -> Training:
     )
 
 
-def prune(options: Mapping[str, Any]) -> Pruning:
-    """Prune networks, as `pruning_study.prune` does."""
+def prune(**options: Any) -> Pruning:
+    """Prune a network and fine-tune it. The network is trained first, unless a run with its options exists.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
+        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... Others have the command's defaults; None means
+        auto.
+
+    Returns
+    -------
+    Pruning
+        `.table`, the loss of each class at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at
+        each ratio, with intervals; `.verdict`, what the intervals show, in sentences; `.runs`, a row for each seed and
+        ratio; `.run_ids`, a run for each ratio, if there is one seed. A notebook shows the table, the verdict and the
+        pictures; `.plot()` draws the recalls of classes as a Matplotlib figure.
+
+    Raises
+    ------
+    StudyError
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import prune
+    >>> pruned = prune(pruner="up", ratio=10, seed=0, epochs=1, fine_tune_epochs=1)
+    >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
+    ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
+
+    With several seeds, recalls are means over networks, and intervals are over networks and images:
+
+    >>> pruned = prune(pruner="up", ratio=10, seed="0-1", epochs=1, fine_tune_epochs=1)
+    >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
+    (10, [[0.0, 10.0], [1.0, 10.0]])
+    """
     if options.get("control") not in (None, "none"):
         raise StudyError("only the command makes a control: call prune with pruner='none' too", option="control")
     configs, typed = _configs(PruneConfig, {**options, "control": "none"})
@@ -286,8 +374,32 @@ def prune(options: Mapping[str, Any]) -> Pruning:
     )
 
 
-def iterate(options: Mapping[str, Any]) -> Iterating:
-    """Prune networks again and again, as `pruning_study.iterate` does."""
+def iterate(**options: Any) -> Iterating:
+    """Prune a network repeatedly, and train it after each pruning.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
+        `weight_treatment`, `dense_run_id`, ... Others have the command's defaults; None means auto.
+
+    Returns
+    -------
+    Iterating
+        `.runs`, a row for each seed and iteration, which a notebook shows.
+
+    Raises
+    ------
+    StudyError
+        If an option or its value is invalid, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import iterate
+    >>> iterated = iterate(pruner="global-unstructured", iterations=3, seed=0, epochs=1)
+    >>> iterated.runs[["iteration", "sparsity"]].round(2).to_numpy().tolist()
+    [[1.0, 0.2], [2.0, 0.36]]
+    """
     configs, typed = _configs(IterateConfig, options)
     results = iterate_command.each_iterated(configs, typed)
     return Iterating(
@@ -349,8 +461,39 @@ def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
     return runs
 
 
-def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Run a study, as `pruning_study.run_study` does."""
+def run_study(file: str | Path, **options: Any) -> pd.DataFrame:
+    """Make all runs of a grid on all cores, except those that exist.
+
+    A script must call this function below `if __name__ == "__main__":`, because it starts further Python processes.
+
+    Parameters
+    ----------
+    file : str or Path
+        YAML file that lists the values of the options, such as `studies/quick.yaml`.
+    **options
+        The options of `pruning-study study`, with underscores: `workers`, `experiment`, `data_dir`, ...
+
+    Returns
+    -------
+    DataFrame
+        A row for each run: kind, run (its name), state, run_id, error, config_hash.
+
+    Raises
+    ------
+    StudyError
+        If the file has a fault, before any run is made; or if steps failed, after all others have ended.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from pruning_study import run_study
+    >>> rows = ["pruners: [none, mp]", "ratios: [10]", "seeds: [0]", "overrides: {epochs: 1, fine_tune_epochs: 1}"]
+    >>> _ = Path("small.yaml").write_text("\\n".join(rows), encoding="utf-8")
+    >>> runs = run_study("small.yaml", workers=1, experiment="small")  # doctest: +ELLIPSIS
+    3 runs: ...
+    >>> runs["kind"].value_counts().to_dict()
+    {'pruned': 2, 'dense': 1}
+    """
     from pruning_study.study import run
 
     arguments.check(file=file)

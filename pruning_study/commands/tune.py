@@ -131,7 +131,8 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
         longest_ramp = _longest_ramp(plan.hyperparameters.epochs)
     params = hashed_params(plan.params)
     if config.tune_decay:
-        _check_decays(plan)
+        for decay in DECAYS:
+            check_decay(replace(plan.hyperparameters, decay=decay), plan.images, "tune_decay")
         searched_params = searched_params | {schema.FINE_TUNE_DECAY}
     strength_of = config.searched_strength
     return Space(
@@ -152,12 +153,6 @@ def search_space(config: TuneConfig, plan: PrunePlan, context: Context, experime
         decays=DECAYS if config.tune_decay else (),
         decay=plan.hyperparameters.decay if config.tune_decay else "",
     )
-
-
-def _check_decays(plan: PrunePlan) -> None:
-    """Check that the fine-tuning has steps to decay in."""
-    for decay in DECAYS:
-        check_decay(replace(plan.hyperparameters, decay=decay), plan.images, "tune_decay")
 
 
 def _longest_ramp(epochs: int) -> float:

@@ -50,7 +50,7 @@ class Sample(NamedTuple):
     @property
     def identity(self) -> str:
         """Digest of the images, of their places and of the package's version: 16 hexadecimal digits."""
-        content = hashlib.sha256(f"{self.digest} {_version()}".encode())
+        content = hashlib.sha256(f"{self.digest} {importlib.metadata.version(PACKAGE)}".encode())
         content.update(np.ascontiguousarray(self.indices, np.int64).data)
         return content.hexdigest()[:16]
 
@@ -147,10 +147,6 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
 def cached_file(sample: Sample, corruption: str, severity: int, folder: Path) -> Path:
     """Return the file that keeps a sample's corrupted images."""
     return folder / "corrupted" / f"{sample.name}-{sample.identity}" / f"{corruption}-{severity}.npy"
-
-
-def _version() -> str:
-    return importlib.metadata.version(PACKAGE)
 
 
 def _make_parts(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:

@@ -113,7 +113,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     tables: dict[str, pd.DataFrame] = {}
     number_reused = 0
     with store.job(f"robustness: {len(runs):,} runs", options) as job:
-        for group in _of_one_data_set(runs):
+        for group in (list(group) for _, group in groupby(runs, _data_set)):
             tests = _folder_images(store, group[0], config) if config.folder else _corrupted_images(group[0], config)
             counts_of_runs = {run.info.run_id: _read_counts(store, run, config, tests) for run in group}
             to_measure = [run for run in group if _missing(counts_of_runs[run.info.run_id], tests)]
@@ -155,10 +155,6 @@ def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> lis
 
 def _data_set(run: Run) -> tuple[str, str]:
     return run.data.params[schema.DATASET], run.data.params[schema.DATASET_DIGEST]
-
-
-def _of_one_data_set(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    return (list(group) for _, group in groupby(runs, _data_set))
 
 
 # Which images.

@@ -58,7 +58,9 @@ class Progress:
             self._pace.add(outcome.seconds, *_keys(step))
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            seconds = time_left(self._queue.steps_left(), self._seconds, len(self._doing))
+            seconds = time_left(
+                self._queue.steps_left(), lambda step: self._pace.seconds(*_keys(step)), len(self._doing)
+            )
             self._time_left = "" if seconds is None else f"{duration(seconds)} left"
         counts = self._queue.counts
         self._bar.n = len(self._queue.outcomes)
@@ -69,9 +71,6 @@ class Progress:
             self.say(
                 f"[{self._bar.n:,}/{self._bar.total:,}] {step.name}: {_how(outcome)}; {self._time_left}".rstrip("; ")
             )
-
-    def _seconds(self, step: Step) -> float | None:
-        return self._pace.seconds(*_keys(step))
 
     def say(self, line: str) -> None:
         """Write a permanent line above the bar."""

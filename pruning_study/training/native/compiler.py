@@ -63,7 +63,7 @@ def library(network: str, source: Path = SOURCE, *, unloadable: int | None = Non
     """
     cpu = _cpu()
     compiler = _compiler()
-    content = [network, cpu, _version(compiler), *compiler, *FLAGS]
+    content = [network, cpu, _run([*compiler, "--version"]), *compiler, *FLAGS]
     content += [path.read_text(encoding="utf-8") for path in (source, *sorted(FOLDER.glob("*.hpp")))]
     name = f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
     try:
@@ -128,10 +128,6 @@ def _compiler() -> list[str]:
     raise NativeError(
         f"there is no compiler {named[0]}, which $CXX names" if named else "there is no C++ compiler (Debian: g++)"
     )
-
-
-def _version(compiler: list[str]) -> str:
-    return _run([*compiler, "--version"])
 
 
 def _run(command: list[str]) -> str:

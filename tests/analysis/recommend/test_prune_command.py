@@ -246,14 +246,14 @@ def test_the_command_that_is_recommended_finds_the_cell(run_command, tiny_npz, r
     )
     options = shlex.split(f"{typed} {distilled}")
     assert run_command("prune", "--dataset", tiny_npz, *options).exit_code == 0
-    (found,) = recommend.recommend(request.node.name, max_accuracy_loss=None, max_class_loss=None)
+    (found,) = recommend.recommend_ratio(request.node.name, max_accuracy_loss=None, max_class_loss=None)
     lines = result.summary(found).splitlines()
     (line,) = [line for line in lines if line.startswith("pruning-study prune")]
     for option in ("--distill 0.5", "--temperature 3.0", "--epsilon 0.001", "--seed 3,5", f"--dataset {tiny_npz}"):
         assert option in line
-    before = pull.runs(request.node.name)
+    before = pull.pull_runs(request.node.name)
     output = run_command(*shlex.split(line)[1:]).output
     assert output.count("(found") == 6, output
-    assert list(pull.runs(request.node.name)["run_id"]) == list(before["run_id"])
+    assert list(pull.pull_runs(request.node.name)["run_id"]) == list(before["run_id"])
     assert seeds("3,5") == tuple(before["seed"][before["pruner"] == "up"])
     assert len(MlflowClient().search_runs([pull.experiment_id(request.node.name)], "tags.kind = 'pruned'")) == 4

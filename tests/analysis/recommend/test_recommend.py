@@ -167,7 +167,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
 
 @pytest.fixture(scope="module")
 def known(store) -> Recommendation:
-    (found,) = recommend.recommend("known", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("known", tracking_uri=store.uri)
     return found
 
 
@@ -216,7 +216,7 @@ def test_the_table_of_promises_says_what_a_row_and_a_column_are(known):
 )
 def test_limits_are_points(store, limits, chosen):
     """At ratio 10 up loses .33 points, at most .8; mp loses 8.3 there, and 25 of owls, and nothing at 50."""
-    (found,) = recommend.recommend("known", **limits, tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("known", **limits, tracking_uri=store.uri)
     passing = found.tried[found.tried["fails"] == ""]
     assert chosen in list(passing[["pruner", "ratio"]].itertuples(index=False, name=None))
     assert f"--pruner {chosen[0]} --ratio {chosen[1]}" in found.command
@@ -224,13 +224,13 @@ def test_limits_are_points(store, limits, chosen):
 
 def test_a_share_that_is_taken_for_points_is_refused_with_both_readings(store):
     with pytest.raises(StudyError, match=r"0\.01 would be 0\.01 points, or 1 points if it is meant as a share"):
-        recommend.recommend("known", max_accuracy_loss=0.01, tracking_uri=store.uri)
+        recommend.recommend_ratio("known", max_accuracy_loss=0.01, tracking_uri=store.uri)
 
 
 def test_alpha_has_no_limit_unless_one_is_given(store):
-    (free,) = recommend.recommend("moved apart", tracking_uri=store.uri)
+    (free,) = recommend.recommend_ratio("moved apart", tracking_uri=store.uri)
     assert "use mp at ratio 4." in free.verdict
-    (bound,) = recommend.recommend("moved apart", max_alpha=1.05, tracking_uri=store.uri)
+    (bound,) = recommend.recommend_ratio("moved apart", max_alpha=1.05, tracking_uri=store.uri)
     assert "alpha on new images may be at most 1.05." in bound.verdict.partition(" On ")[0]
     assert "nothing is shown to be safe." in bound.verdict
     assert bound.tried["fails"].item() == "It is not safe: alpha on new images is surely above 1.05."
@@ -244,7 +244,7 @@ def test_the_limit_of_the_accuracy_says_what_the_weakest_class_may_lose(known, s
     """Owls have 135 of 400 images wrong before, and all classes 215 of 1,200: an error 1.88 times as large."""
     said = "If the error of every class grows by one factor, a loss of 1 point of accuracy costs owl 1.9 points."
     assert said in known.notes
-    (free,) = recommend.recommend("known", max_accuracy_loss=None, tracking_uri=store.uri)
+    (free,) = recommend.recommend_ratio("known", max_accuracy_loss=None, tracking_uri=store.uri)
     assert not any(note.startswith("If the error") for note in free.notes)
 
 
@@ -256,18 +256,18 @@ def test_what_one_should_know_of_these_runs(store, params, keyword):
     experiment = store.experiment(params["pruner"])
     for seed in range(2):
         store.pruned(experiment, store.dense(experiment, seed), seed, ratio=2.0, more=(0, 0, 0), **params)
-    (found,) = recommend.recommend(params["pruner"], tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio(params["pruner"], tracking_uri=store.uri)
     assert sum(keyword in note for note in found.notes) == 1
 
 
 def test_one_seed_recommends_nothing(store):
-    (found,) = recommend.recommend("single", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("single", tracking_uri=store.uri)
     assert (found.command, found.tried["fails"].item() != "") == ("", True)
     assert "nothing is shown to be safe." in found.verdict
 
 
 def test_settings_are_told_apart(store):
-    (found,) = recommend.recommend("mixed", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("mixed", tracking_uri=store.uri)
     assert "use up (epsilon 0.0005) at ratio 2." in found.verdict
     assert "Without runs of none" in found.verdict
 
@@ -289,7 +289,7 @@ def test_schedules_and_distillations_are_methods_of_their_own(store):
         store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 100), **ONE_SHOT)
         store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 80), **CUBIC)
         store.pruned(gradual, dense, seed, "mp", 10.0, (4, 0, 0), **CUBIC | DISTILLED)
-    (found,) = recommend.recommend("gradual", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("gradual", tracking_uri=store.uri)
     assert found.command.endswith(
         "--pruner mp --ratio 10 --schedule cubic --distill 0.5 --seed 0-3 --experiment gradual"
     )
@@ -309,13 +309,13 @@ def test_without_a_control_of_the_same_distillation_there_is_none(store):
         dense = store.dense(alone, seed)
         store.pruned(alone, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
         store.pruned(alone, dense, seed, "mp", 10.0, (4, 0, 0), **ONE_SHOT | DISTILLED)
-    (found,) = recommend.recommend("alone", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("alone", tracking_uri=store.uri)
     assert "at ratio 10" in found.verdict
     assert "Without runs of none" in found.verdict
 
 
 def test_validation_predictions_are_not_needed(store):
-    (found,) = recommend.recommend("bare", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("bare", tracking_uri=store.uri)
     assert found.tried["ratio"].tolist() == [2]
 
 
@@ -329,13 +329,13 @@ def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_pat
     path = tmp_path / "light.csv"
     path.write_text("light\n" + 3 * (IMAGES // 2 * "day\n" + IMAGES // 2 * "night\n"))
     limits = {"max_accuracy_loss": 5, "max_class_loss": 9, "tracking_uri": store.uri}
-    recommended = recommend.recommend("grouped", **limits, groups=path)
+    recommended = recommend.recommend_ratio("grouped", **limits, groups=path)
     (found,) = recommended
     recommended.write(tmp_path)
     written = pd.read_csv(tmp_path / "groups.csv").set_index("group")
     assert written.loc[["day", "night"], "change"].tolist() == pytest.approx([-0.05, 0])
     assert found.groups["excess_loss"].tolist() == pytest.approx([0.025, -0.025])
-    (without,) = recommend.recommend("grouped", **limits)
+    (without,) = recommend.recommend_ratio("grouped", **limits)
     assert found.tried.equals(without.tried)
     said = found.verdict.removeprefix(without.verdict)
     assert said.startswith(" By light, 2 groups of 600 to 600 images: alpha is")
@@ -343,16 +343,16 @@ def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_pat
     assert "day costs most: on average it loses 2.5 points more than the accuracy" in said
     path.write_text("light\nday\n")
     with pytest.raises(StudyError, match=r"light\.csv: 1 rows for 1,200 test images"):
-        recommend.recommend("grouped", tracking_uri=store.uri, groups=path)
+        recommend.recommend_ratio("grouped", tracking_uri=store.uri, groups=path)
 
 
 def test_the_control_alone_is_nothing_to_recommend(store):
     with pytest.raises(StudyError, match=r"only pruner .* none"):
-        recommend.recommend("control", tracking_uri=store.uri)
+        recommend.recommend_ratio("control", tracking_uri=store.uri)
 
 
 def test_number_formats_are_left_out_with_a_note(store):
-    (found,) = recommend.recommend("beside formats", tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("beside formats", tracking_uri=store.uri)
     assert found.tried[["pruner", "ratio"]].to_numpy().tolist() == [["mp", 2.0]]
     assert "number_format" not in found.command
     assert found.notes[0].startswith(f"{2 * SEEDS} quantized runs left out")
@@ -360,7 +360,7 @@ def test_number_formats_are_left_out_with_a_note(store):
 
 def test_quantised_networks_alone_are_nothing_to_recommend(store):
     with pytest.raises(StudyError, match="quantised and not pruned"):
-        recommend.recommend("formats", tracking_uri=store.uri)
+        recommend.recommend_ratio("formats", tracking_uri=store.uri)
 
 
 def test_the_summary_holds_verdict_and_table(known):
@@ -420,7 +420,7 @@ def cells(store, name, ratios):
 )
 def test_report_and_recommend_say_the_same(store, name, ratios, said):
     cells(store, name, ratios)
-    (found,) = recommend.recommend(name, tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio(name, tracking_uri=store.uri)
     told = verdict_of(store, name)
     assert said in told
     assert found.verdict.partition(" On ")[2] == told.partition("On ")[2]
@@ -443,7 +443,7 @@ def test_report_recommend_audit_and_compress_decide_alike_from_the_same_predicti
         ]
         for extras in ((0, 0, 0), more)
     )
-    (recommended,) = recommend.recommend(name, tracking_uri=store.uri)
+    (recommended,) = recommend.recommend_ratio(name, tracking_uri=store.uri)
     is_safe = state == "within"
     assert [decided.tried[0].decided.state, decided.is_safe] == [state, is_safe]
     assert ("use mp at ratio 4" in verdict_of(store, name)) == is_safe
@@ -489,7 +489,9 @@ def levels(store) -> Recommendation:
                     weight_treatment=treatment,
                     sparsity=[0.2, 0.36][level - 1],
                 )
-    (found,) = recommend.recommend("levels", **LEVEL_LIMITS, fairness_value=1, min_accuracy=0.8, tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio(
+        "levels", **LEVEL_LIMITS, fairness_value=1, min_accuracy=0.8, tracking_uri=store.uri
+    )
     return found
 
 
@@ -521,7 +523,7 @@ def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, sto
     limits = {**LEVEL_LIMITS, "fairness_value": 1, "min_accuracy": 0.8}
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "groups.csv").write_text("dataset,model,grouping,group\nof,a,choice,before\n")
-    found = recommend.recommend("levels", **limits, tracking_uri=store.uri)
+    found = recommend.recommend_ratio("levels", **limits, tracking_uri=store.uri)
     for name in ("predictions", "artifacts_of"):
         monkeypatch.delattr(recommend.pull, name)  # to write needs no store
     assert "regression: no row has a value of imbalance, which is left out" in found.write(str(tmp_path / "made"))
@@ -548,7 +550,7 @@ def test_the_front_is_printed_below_the_choice(levels):
 
 
 def test_without_validation_predictions_of_every_run_test_images_choose_and_the_choice_says_so(store):
-    (found,) = recommend.recommend("mixed", fairness_value=1, min_accuracy=0.5, tracking_uri=store.uri)
+    (found,) = recommend.recommend_ratio("mixed", fairness_value=1, min_accuracy=0.5, tracking_uri=store.uri)
     assert found.choice.startswith("Trade-off, chosen on test images, which flatters it, since val_predictions.npz")
 
 

@@ -298,7 +298,7 @@ def test_a_run_that_was_made_twice__counts_once_and_the_older_one_is_named(write
     older = pair(writer, experiment, 0, phases="2x0.1", weights_digest="a")
     newer = pair(writer, experiment, 0, phases="1x0.1 1x0.1", weights_digest="a")
     other = pair(writer, experiment, 0, phases="2x0.1", weights_digest="b")
-    runs = pull.runs("again", tracking_uri=writer.uri)
+    runs = pull.pull_runs("again", tracking_uri=writer.uri)
     assert set(runs["run_id"]) == {newer, other}
     (said,) = [line for line in runs.attrs["left_out"] if "1 pruned run left out, a newer" in line]
     assert older in said
@@ -307,7 +307,7 @@ def test_a_run_that_was_made_twice__counts_once_and_the_older_one_is_named(write
 def test_a_param_to_ignore_leaves_repetitions_of_which_the_newest_counts(writer):
     experiment = writer.client.create_experiment("paths")
     runs = {path: pair(writer, experiment, 0, output=path, warmup="1") for path in ("a", "b")}
-    assert set(pull.runs("paths", tracking_uri=writer.uri)["run_id"]) == set(runs.values())
+    assert set(pull.pull_runs("paths", tracking_uri=writer.uri)["run_id"]) == set(runs.values())
     study = pull.study("paths", tracking_uri=writer.uri, ignore_params=["output"])
     assert study.runs["run_id"].tolist() == [runs["b"]]
     assert len(study.dense_runs) == 1
@@ -321,7 +321,7 @@ def test_a_param_to_ignore_leaves_repetitions_of_which_the_newest_counts(writer)
 def test_a_param_that_cannot_be_ignored_is_a_usage_error(writer, name, message):
     pair(writer, writer.client.create_experiment("paths"), 0, output="a")
     with pytest.raises(StudyError, match=message) as caught:
-        pull.runs("paths", tracking_uri=writer.uri, ignore_params=[name])
+        pull.pull_runs("paths", tracking_uri=writer.uri, ignore_params=[name])
     assert caught.value.option == "ignore_param"
 
 
@@ -369,7 +369,7 @@ def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
         monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
     with pytest.raises(StudyError, match=r"^postgresql://postgres:\*\*\*@127.0.0.1:\d+/postgres: .*refused.*; check"):
-        pull.runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
+        pull.pull_runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
 
 
 def test_reading_needs_no_lock_that_a_writer_holds_and_changes_nothing(store, study):
@@ -384,13 +384,13 @@ def test_reading_needs_no_lock_that_a_writer_holds_and_changes_nothing(store, st
 def test_the_default_is_mlflows_current_experiment(store, study, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.ids.study)
-    assert_frame_equal(pull.runs(), study.runs)
+    assert_frame_equal(pull.pull_runs(), study.runs)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "birds")
-    assert len(pull.runs()) == 1
+    assert len(pull.pull_runs()) == 1
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
     with pytest.raises(StudyError, match="experiment 'Default' has no pruned run"):
-        pull.runs()
+        pull.pull_runs()
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_the_default_is_mlflows_current_experiment(store, study, monkeypatch):
 )
 def test_an_unknown_or_empty_experiment_is_an_error_naming_the_others(store, experiment, message):
     with pytest.raises(StudyError) as caught:
-        pull.runs(experiment, tracking_uri=store.uri)
+        pull.pull_runs(experiment, tracking_uri=store.uri)
     others = "experiments in this store: 'Default', 'birds', 'elsewhere', 'empty', 'study'"
     assert str(caught.value) == f"{message}; {others}"
 
@@ -411,7 +411,7 @@ def test_an_unknown_or_empty_experiment_is_an_error_naming_the_others(store, exp
 def test_a_sqlite_file_that_is_not_there_is_an_error_and_not_made(tmp_path):
     missing = tmp_path / "new" / "mlflow.db"
     with pytest.raises(StudyError, match="no such file"):
-        pull.runs(tracking_uri=f"sqlite:///{missing}")
+        pull.pull_runs(tracking_uri=f"sqlite:///{missing}")
     assert not missing.parent.exists()
 
 
@@ -420,7 +420,7 @@ def test_a_file_that_is_no_store_is_an_error_and_left_as_it_is(tmp_path, content
     path = tmp_path / "mlflow.db"
     path.write_bytes(content)
     with pytest.raises(StudyError, match=r"is not a store of MLflow|file is not a database|the database is empty"):
-        pull.runs(tracking_uri=f"sqlite:///{path}")
+        pull.pull_runs(tracking_uri=f"sqlite:///{path}")
     assert path.read_bytes() == content
 
 
@@ -431,14 +431,14 @@ def test_a_store_of_another_mlflow_is_an_error_and_not_migrated(store, tmp_path)
         old.execute("DROP TABLE spans")
     before = path.read_bytes()
     with pytest.raises(StudyError, match=r"schema version c48cb773bb87\).*`mlflow db upgrade`"):
-        pull.runs("study", tracking_uri=f"sqlite:///{path}")
+        pull.pull_runs("study", tracking_uri=f"sqlite:///{path}")
     assert path.read_bytes() == before
 
 
 def test_a_server_that_is_not_there_is_found_at_once():
     message = r"^http://me:\*\*\*@127.0.0.1:\d+ does not answer.*; start the tracking"
     with in_time(), pytest.raises(StudyError, match=message):
-        pull.runs(tracking_uri=f"http://me:secret@127.0.0.1:{free_port()}")
+        pull.pull_runs(tracking_uri=f"http://me:secret@127.0.0.1:{free_port()}")
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
@@ -447,7 +447,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with in_time(), pytest.raises(StudyError, match="does not answer"):
-            pull.runs(tracking_uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
+            pull.pull_runs(tracking_uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
 def npz(folder: Path, **arrays) -> Path:
@@ -552,7 +552,7 @@ def test_predictions_of_any_integers_can_be_counted(store, predicting):
 @pytest.mark.slow
 def test_reading_imports_no_torch(store):
     code = (
-        f"import sys; from analysis.runs import pull; pull.runs('study', tracking_uri={store.uri!r})\n"
+        f"import sys; from analysis.runs import pull; pull.pull_runs('study', tracking_uri={store.uri!r})\n"
         "print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -566,18 +566,18 @@ def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_one
     newer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "ratio": "4.0"})
     cubic = writer.pruned(mixed, dense, 0, params={"schedule": "cubic", "ramp": "0.5", "distill": "0.5"})
     layer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "scope": "layer"})
-    found = pull.runs("mixed", tracking_uri=writer.uri).set_index("run_id")
+    found = pull.pull_runs("mixed", tracking_uri=writer.uri).set_index("run_id")
     names = ["params.schedule", "params.distill", "params.scope"]
     assert found.loc[[older, newer], names].to_numpy().tolist() == [["one-shot", "0.0", "global"]] * 2
     assert found.loc[cubic, names].tolist() == ["cubic", "0.5", "global"]
     assert found.loc[layer, names].tolist() == ["one-shot", "0.0", "layer"]
     assert found.loc[[older, newer, cubic], "params.ramp"].isna().tolist() == [True, True, False]
     again = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0"})
-    found = pull.runs("mixed", tracking_uri=writer.uri)
+    found = pull.pull_runs("mixed", tracking_uri=writer.uri)
     assert older not in set(found["run_id"])
     assert again in set(found["run_id"])
     writer.pruned(old, writer.dense(old, 0), 0)
-    assert not {*names} & {*pull.runs("old", tracking_uri=writer.uri).columns}
+    assert not {*names} & {*pull.pull_runs("old", tracking_uri=writer.uri).columns}
 
 
 def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *, params=(), metrics=(), **more) -> str:
@@ -615,7 +615,7 @@ def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     whole = [quantized(writer, experiment, dense, name) for name in ("float16", "fixed-int8")]
     control = quantized(writer, experiment, dense, "fixed-int8", params={**tuned, "pruner": "none", "ratio": "1.0"})
     both = quantized(writer, experiment, dense, "fixed-int8", params=MP)
-    found = pull.runs("quantised", tracking_uri=writer.uri)
+    found = pull.pull_runs("quantised", tracking_uri=writer.uri)
     assert found.attrs["left_out"] == []
     named = found.set_index("run_id")[["pruner", "ratio", "params.number_format"]]
     assert named.loc[whole].to_numpy().tolist() == [["float16", 1.0, "float16"], ["fixed-int8", 1.0, "fixed-int8"]]
@@ -630,7 +630,7 @@ def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
 def test_an_experiment_may_have_quantised_runs_alone(writer):
     experiment = writer.client.create_experiment("quantised alone")
     quantized(writer, experiment, writer.dense(experiment, 0), "dynamic-int8")
-    assert pull.runs("quantised alone", tracking_uri=writer.uri)["pruner"].tolist() == ["dynamic-int8"]
+    assert pull.pull_runs("quantised alone", tracking_uri=writer.uri)["pruner"].tolist() == ["dynamic-int8"]
 
 
 @pytest.mark.attack
@@ -643,7 +643,7 @@ def test_quantised_runs_that_contradict_themselves__are_left_out_and_counted(wri
     half = quantized(writer, experiment, dense, "fixed-int8", params={"pruner": "mp"})
     gone = quantized(writer, experiment, "no such run", "fixed-int8")
     more = quantized(writer, experiment, dense, "dynamic-int8", metrics={f"support/{CAT}": 9})
-    found = pull.runs("bad formats", tracking_uri=writer.uri)
+    found = pull.pull_runs("bad formats", tracking_uri=writer.uri)
     assert found["run_id"].tolist() == [good]
     assert "model_bytes" not in found
     unknown = ", ".join(sorted([strange, same]))
@@ -661,10 +661,10 @@ def test_runs_of_a_machine_whose_clock_is_ahead__are_named(writer):
     experiment = writer.client.create_experiment("ahead")
     dense = writer.dense(experiment, 0)
     writer.pruned(experiment, dense, 0)
-    assert pull.runs("ahead", tracking_uri=writer.uri).attrs["left_out"] == []
+    assert pull.pull_runs("ahead", tracking_uri=writer.uri).attrs["left_out"] == []
     writer.clock = int(time.time() * 1000) + 86_400_000
     wrong = writer.pruned(experiment, dense, 0)
-    found = pull.runs("ahead", tracking_uri=writer.uri)
+    found = pull.pull_runs("ahead", tracking_uri=writer.uri)
     assert found["run_id"].tolist() == [wrong]
     said = "1 run is dated in the future, so the run that counts as newest may be an older one: " + wrong
     assert found.attrs["left_out"][0] == said

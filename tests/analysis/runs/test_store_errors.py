@@ -44,7 +44,7 @@ def answering(store_uri, monkeypatch):
         threading.Thread(target=servers[-1].serve_forever).start()
         uri = f"http://127.0.0.1:{servers[-1].server_port}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        return lambda: [line(ask, uri) for ask in (lambda: pull.runs("study"), connect.connect)]
+        return lambda: [line(ask, uri) for ask in (lambda: pull.pull_runs("study"), connect.connect)]
 
     yield said
     for each in servers:

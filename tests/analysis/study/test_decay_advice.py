@@ -82,8 +82,8 @@ def test_the_verdict_ends_with_the_advice():
 def test_recommend_notes_the_advice(monkeypatch):
     runs = study()
     runs.attrs["left_out"] = []
-    monkeypatch.setattr(recommend.pull, "runs", lambda *_, **__: runs)
+    monkeypatch.setattr(recommend.pull, "pull_runs", lambda *_, **__: runs)
     images = {"label": np.repeat([0, 1], 50), "predicted": np.repeat([0, 1, 0], [45, 45, 10])}
     monkeypatch.setattr(recommend.pull, "predictions", lambda run_ids, **_: dict.fromkeys(run_ids, images))
-    (found,) = recommend.recommend("made up")
+    (found,) = recommend.recommend_ratio("made up")
     assert decay_advice(runs)[0] in found.notes

@@ -114,7 +114,7 @@ class TestFolder:
         path = next((tmp_path / "hard_photos" / self.names[5]).iterdir())
         Image.open(path).convert("RGB").save(path)
         measure("--folder", tmp_path / "hard_photos")
-        pulled = pull.runs()
+        pulled = pull.pull_runs()
         found = robustness.pulled(pulled)
         assert set(found["run_id"]) == {pulled["run_id"][0], pulled["dense_run_id"][0]}
         assert found["support"].sum() == 80
@@ -164,7 +164,7 @@ class TestFolder:
         path = artifact(runs("pruned")[0], "corruptions.csv")
         sound = path.read_bytes()
         path.write_bytes(sound[: len(sound) // 2])
-        assert set(robustness.pulled(pull.runs())["run_id"]) == {runs("dense")[0].info.run_id}
+        assert set(robustness.pulled(pull.pull_runs())["run_id"]) == {runs("dense")[0].info.run_id}
         assert "1 of them earlier" in measure("--folder", tmp_path / "hard_photos")
         assert "it is measured anew" in caplog.text
         assert path.read_bytes() == sound

@@ -169,12 +169,8 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
         name for name in significance.columns[: list(significance.columns).index("class")] if name not in CELL
     ]
     key = [*CELL, *shown_settings]
-    rows = [dict(zip(key, names, strict=True)) | _counts(rows) for names, rows in _cells(significance, key)]
-    return pd.DataFrame(rows)
-
-
-def _cells(frame: pd.DataFrame, key: list[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    yield from frame.groupby(key, dropna=False, sort=False)
+    cells = significance.groupby(key, dropna=False, sort=False)
+    return pd.DataFrame([dict(zip(key, names, strict=True)) | _counts(rows) for names, rows in cells])
 
 
 def _counts_by(test: str, rows: pd.DataFrame) -> dict[str, float]:

@@ -63,17 +63,13 @@ def section(study: StudyData) -> Section | None:
 def published_values(study: StudyData) -> Section | None:
     """Return the section on the printed values; None if the study has no counterpart."""
     table = corruption_costs(study)
-    rows = _beside_print(_compressed(_means(table))) if len(table) else table
+    rows = _beside_print(_means(table[table[schema.PRUNER].ne(CONTROL)])) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of uncorrupted images, of folders, and of means over severities."""
     return table[table["severity"].isin([MEAN, "0"])]
-
-
-def _compressed(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table[schema.PRUNER].ne(CONTROL)]
 
 
 def _shown(study: StudyData, means: pd.DataFrame) -> pd.DataFrame:

@@ -125,7 +125,8 @@ def published_of(fit: regression.Estimate) -> pd.DataFrame:
     If a term also stands for terms that were left out, its value is the sum of the printed values, without interval
     and p. For example, if a technique is only rewound, its coefficient includes that of its rewinding.
     """
-    printed = published_terms([*fit.implied.index, *fit.implied.columns], _references(fit.rows))
+    references = {factor: str(fit.rows[factor].cat.categories[0]) for factor in regression.FACTORS}
+    printed = published_terms([*fit.implied.index, *fit.implied.columns], references)
     own, other = printed.iloc[: len(fit.implied)], printed["published"].to_numpy()[len(fit.implied) :]
     times = fit.implied.to_numpy(float)
     added = np.where(times == 0, 0.0, times * other).sum(axis=1)
@@ -168,10 +169,6 @@ def _linear(fit: regression.Estimate) -> pd.DataFrame:
             "linear_p_network": _clustered_p(errors, "se_network", fit.rows[regression.NETWORK]),
         }
     )
-
-
-def _references(rows: pd.DataFrame) -> dict[str, str]:
-    return {factor: str(rows[factor].cat.categories[0]) for factor in regression.FACTORS}
 
 
 def _clustered_p(table: pd.DataFrame, errors: str, groups: pd.Series) -> np.ndarray:
