@@ -195,7 +195,7 @@ def _draw_column(axes: Axes, column: Column, draw_panel: Callable[[Axes, Column]
     draw_panel(axes, column)
     if np.isfinite(column.leading):
         draw_stripe(axes, column.leading)
-    _set_ratios(axes, column.lines)
+    _set_ratios(axes, column)
 
 
 def show_beyond(row: Sequence[Axes], group: Sequence[PlottedWorkload]) -> None:
@@ -419,11 +419,13 @@ def ratio_labels(ratios: Sequence[float]) -> list[str]:
     return labels
 
 
-def _set_ratios(axes: Axes, lines: Lines) -> None:
-    ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
+def _set_ratios(axes: Axes, column: Column) -> None:
+    drawn = (cells for method, cells in column.lines.items() if method.pruner != CONTROL)
+    # If all pruned networks are at chance, only the stripe at the leading ratio is drawn.
+    ratios = sorted({ratio for cells in drawn for ratio in cells["ratio"]}) or [column.leading]
     axes.set_xscale("log")
-    if ratios:
+    if np.isfinite(ratios).all():
         axes.set_xticks(ratios, ratio_labels(ratios), fontsize=9)
-    if len(ratios) == 1:
-        axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
+        if len(ratios) == 1:
+            axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
     axes.xaxis.set_minor_locator(NullLocator())

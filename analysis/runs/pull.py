@@ -86,6 +86,9 @@ def pull_runs(
     return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
+runs = pull_runs  # its name before 0.2.0
+
+
 def study(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> Study:

@@ -304,7 +304,7 @@ def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
 
 
 def test_an_epoch_of_fine_tuning_has_no_room_for_a_ramp():
-    with pytest.raises(StudyError, match="a step must follow it"):
+    with pytest.raises(StudyError, match="one step must follow"):
         space(tune_schedule="true", fine_tune_epochs=1)
 
 

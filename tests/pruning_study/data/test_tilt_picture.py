@@ -31,7 +31,7 @@ def test_images_stand_in_the_order_of_their_tilts_each_with_its_line_and_its_til
     ]
     words = ["-2.00: leans to the right", "-1.00: leans to the right", "+0.00: upright"]
     words += ["+1.00: leans to the left", "+2.00: leans to the left"]
-    assert [axes.get_title() for axes in below] == [f"tilt {each}" for each in words]
+    assert [axes.get_title().replace("\n", " ") for axes in below] == [f"tilt {each}" for each in words]
     _, line = below[3].lines
     assert np.polyfit(line.get_ydata(), line.get_xdata(), 1) == pytest.approx([1, 0], abs=1e-9)
     assert not hidden_texts(picture)
