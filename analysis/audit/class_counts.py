@@ -162,10 +162,12 @@ def _of_table(path: Path, limit: SizeLimit) -> ClassCounts | None:
 def _checked(path: Path, names: Sequence[str], support: np.ndarray, right: np.ndarray) -> ClassCounts:
     check_names(str(path), names)
     counts = np.array([support, np.rint(right)])
-    if not np.isfinite(counts).all() or (counts % 1).any() or (counts < 0).any() or (counts[1] > counts[0]).any():
-        place = int(np.argmax(~np.isfinite(counts).all(0) | (counts % 1).any(0) | (counts[1] > counts[0])))
+    wrong = ((~np.isfinite(counts)) | (counts % 1 != 0) | (counts < 0)).any(0) | (counts[1] > counts[0])
+    if wrong.any():
+        place = int(np.argmax(wrong))
         raise StudyError(
-            f"{path}: class {shortened(names[place])} has {right[place]:g} right of {support[place]:g} images"
+            f"{path}: class {shortened(names[place])} has {right[place]:g} right of {support[place]:g} images: give "
+            "whole numbers, right from 0 to the number of images"
         )
     has = support > 0
     if has.sum() < 2 or len(set(names)) < len(names):

@@ -228,7 +228,7 @@ def _judging_notes(networks: int, judgement: pd.DataFrame) -> list[str]:
     half = networks // 2
     notes = [f"Scores of the first {half} networks are judged by the other {networks - half}."]
     if EXEMPLARS not in set(judgement["outcome"]):
-        notes.append(f"PIEs take {FEWEST} networks a half, so they are left out: give {2 * FEWEST} or more a side.")
+        notes.append(f"PIEs are left out, because they take {FEWEST} networks in each half: give {2 * FEWEST} or more.")
     return notes
 
 

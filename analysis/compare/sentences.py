@@ -232,7 +232,7 @@ def _meaning(comparison: Comparison) -> str:
 
 
 def _slope_and_spread(slopes: Slopes, raw: Interval, spread: Interval) -> str:
-    """Return the numbers that show what became of the differences between classes."""
+    """Word the raw slope and the raw spread ratio on new images, with their intervals."""
     write = decimals(2)
     if gap_change(raw, spread, slopes.unchanged).size == "same" and slopes.unchanged is not None:
         narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"

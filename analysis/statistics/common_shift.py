@@ -299,7 +299,7 @@ def _spread(logits: np.ndarray) -> float:
 
 
 def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
-    """Compute the root of the weighted squares of mean logits after removing row and column effects.
+    """Compute the root of the sum of weighted squares of mean logits after removing row and column effects.
 
     This is a network's scale, because a shift does not change it, and changes of single images do not affect the means.
     """

@@ -2,7 +2,7 @@
 
 Iofinova et al., "Bias in Pruned Vision Models" (CVPR 2023, abstract), propose criteria that use only the uncompressed
 network. Hooker et al., "What Do Compressed Deep Neural Networks Forget?" (Sections 1 and 3.1), find that compression
-changes harder images.
+changes the predictions for harder images more often.
 """
 
 from collections.abc import Mapping

@@ -437,7 +437,7 @@ def _in_calls(calls: Sequence[_Path]) -> _Path:
 
 
 def _leaks(network: nn.Module, candidates: Sequence[tuple[Any, Mapping[Any, Tensor]]], images: Tensor) -> list[bool]:
-    """Return for each layer whether its channels change other inputs than those at which they are said to arrive.
+    """Check for each layer whether its channels change inputs of layers beyond those that the trace recorded.
 
     One pass computes copies of a random image, two for each layer: in one every other channel is set to 0, in the other
     those between. Layers that should read these channels get them from the first copy, where nothing is set to 0.

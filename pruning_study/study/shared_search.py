@@ -271,7 +271,7 @@ class SharedSearch(ABC, Generic[Space]):
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal, in which a full disk or a kill may leave half a line that would spoil the next one."""
+    """Optuna's journal, which cuts off an incomplete last line (a full disk, a killed process) before it appends."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._alone = path, JournalFileSymlinkLock(str(path))

@@ -87,6 +87,7 @@ def test_equal_counts_do_not_show_that_networks_are_alike(tmp_path):
     [
         (BEFORE * 2, "has other classes or numbers of images than"),
         (-BEFORE, "class 'ant' has -360 right of -400 images"),
+        (BEFORE - [[0, 0, 0], [0, BEFORE[1, 1] + 1, 0], [0, 0, 0]], "class 'bee' has -1 right of"),
         (np.zeros((3, 3), int), "give counts of two classes or more"),
     ],
 )

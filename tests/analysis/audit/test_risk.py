@@ -112,7 +112,7 @@ def test_the_first_half_of_the_networks_scores_and_the_second_judges(tmp_path):
     assert found.judgement.set_index(["outcome", "score"])["value"]["class losses", "recall"] < 0
     assert found.classes["class"].tolist()[0] == "2"  # by all four networks
     assert any("first 2 networks are judged by the other 2" in note for note in found.notes)
-    assert any("PIEs take 5" in note for note in found.notes)
+    assert any("they take 5 networks" in note for note in found.notes)
 
 
 def test_the_share_of_training_images_is_read_and_judged(sides, tmp_path):
