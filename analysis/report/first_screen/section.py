@@ -22,8 +22,8 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import StudyData
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are at least "
-    "three networks. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is "
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval from three networks "
+    "on. First: the accuracy; lower is worse. Second: the losses of classes beyond the accuracy; higher is "
     "worse. Each grey dot is a class. The mark is the class that costs most, chosen by other networks and images than "
     "those that measure it, with the interval of the largest cost; it is named if it is shown to lose more than the "
     "accuracy. Crosses at an edge are networks at chance; triangles are off the scale."
@@ -38,8 +38,7 @@ _COSTS_WITHOUT_CONTROL = (
 _CLASSES = (
     "At the largest ratio that the verdict names: recalls of the classes, then their losses. Loss is the recall of the "
     "control, or without one of the dense networks, minus the recall after pruning, in points. All pictures of losses "
-    "have the same scale. The classes of a data set are always in the same order, sorted by their mean loss over "
-    "methods."
+    "have the same scale. The classes of a data set are always sorted by their mean loss over methods."
 )
 _SLOPES = (
     "The raw slope relates the gaps between classes after pruning to the gaps before; above 1, weak classes fall "
@@ -49,8 +48,8 @@ _SLOPES = (
     "divided by its value if the error of every class grew by the same factor: 1 if the lost accuracy explains all of "
     "it. The largest cost of a class is systematic: the mean loss of the same class beyond the accuracy over networks, "
     "in points. Chance movement is the loss of each network's hardest-hit class beyond the accuracy; that class "
-    "differs between networks, and the loss is above 0 even without harm. By noise alone is the value that noise of "
-    "the test images would give. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
+    "differs between networks, and the loss is above 0 even without harm. By noise alone: what noise of the test "
+    "images gives. Tables are at the verdict's ratio; intervals hold jointly for all ratios of a method."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is the change of accuracy from "

@@ -59,8 +59,8 @@ def test_another_network_with_the_same_weights_is_not_pruned_until_it_is_trained
         assert f"run {run.info.run_id}: reading_net:Net" in output
         assert "differs from predictions.npz on 200 of 200 test images" in output
         assert "--force" in output
-    assert "otherwise" in command("prune", *PRUNE, "--dense-run-id", run.info.run_id, code=1)
-    assert "otherwise" in command("train", code=1)
+    assert "undo the change" in command("prune", *PRUNE, "--dense-run-id", run.info.run_id, code=1)
+    assert "undo the change" in command("train", code=1)
     assert (len(stored_runs("dense")), stored_runs("pruned")) == (1, [])
     command("prune", *PRUNE, "--force")
     command("prune", *PRUNE)
@@ -90,7 +90,7 @@ def test_a_step_of_a_study_fails_by_a_line(command, tmp_path, tiny_npz, run_comm
     (tmp_path / "factor.txt").write_text("-1")
     result = run_command("study", file, "--workers", 1, "--engine", "torch")
     assert result.exit_code == 1
-    assert "predicts 200 of 200 test images otherwise" in result.output
+    assert "on 200 of 200 test images" in result.output
     assert (len(stored_runs("dense")), stored_runs("pruned")) == (1, [])
 
 
