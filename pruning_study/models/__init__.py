@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import logging
 import os
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.common import imports
+from analysis.common import imports, lazy_imports
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
 from analysis.runs.options import registry
@@ -113,8 +112,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
         return partial(libraries.network, name)
     if name not in MODELS:
         return imports.import_callable(name, option=OPTION)
-    module, _, function = MODELS[name].partition(":")
-    return cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
+    return cast("Callable[..., nn.Module]", lazy_imports.imported(MODELS[name]))
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:

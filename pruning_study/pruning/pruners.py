@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.common import imports
 from analysis.common.errors import StudyError
+from analysis.common.lazy_imports import imported
 from analysis.runs.options import registry
 from analysis.runs.options.values import choice_or_import_path
 from pruning_study.pruning import budget, masks
@@ -125,20 +125,13 @@ class Pruner:
         return self.unit == "filter"
 
 
-def _function(path: str) -> Callable[..., Any]:
-    """Return a function of this package that a record names, such as `scores:magnitude`."""
-    module, _, name = path.partition(":")
-    function: Callable[..., Any] = getattr(import_module(f"pruning_study.pruning.{module}"), name)
-    return function
-
-
 PRUNERS = {
     name: Pruner(
         name,
-        _function(record.score),
+        imported(f"pruning_study.pruning.{record.score}"),
         scope=record.scope,
         unit=record.unit,
-        choose=_function(record.choose),
+        choose=imported(f"pruning_study.pruning.{record.choose}"),
         ordinal=record.ordinal,
         prunes=record.prunes,
     )
