@@ -344,22 +344,23 @@ def _with_control(result: Pruned, job: Writer, say: Say) -> Pruned:
     """Find or make the control of pruned runs, and add the costs beyond it to the runs and to their job."""
     context, store, classes = result.context, result.context.store, result.context.data.classes
     control = _control(result, say)
-    of_control = controls.measured(control.run_id, context)
+    of_control = runs.test_predictions(store, control.run_id, context.data)
+    control_on_validation = runs.val_predictions(store, control.run_id, context)
     changes = {
-        ratio: class_changes(classes, [of_control.test], [after], side="control")
+        ratio: class_changes(classes, [of_control], [after], side="control")
         for ratio, after in result.predictions.items()
     }
     _draw_beside_control(result, changes, control, job)
     costs, logged = {}, {}
     for ratio, run in result.pruned.items():
-        of_run = controls.measured(run.run_id, context, result.predictions[ratio])
-        costs[ratio] = controls.largest_cost(changes[ratio], of_control, of_run)
+        on_validation = runs.val_predictions(store, run.run_id, context)
+        costs[ratio] = controls.largest_cost(changes[ratio], control_on_validation, on_validation)
         beyond = Beyond({ratio: changes[ratio]}, {ratio: costs[ratio]})
         said = what_is_shown({ratio: result.changes[ratio]}, prunes=True, beyond=beyond).splitlines()
         parent_id = store.get(run.run_id).data.tags.get(schema.PARENT_RUN_ID, result.dense.run_id)
         note = _list([*said, pruned_step.description(result.plan.at(ratio), parent_id)])
         logged[ratio] = controls.log_largest_cost(store, run, control, costs[ratio], note=note)
-    result = result._replace(pruned=logged, control=Control(control, of_control.test, Beyond(changes, costs)))
+    result = result._replace(pruned=logged, control=Control(control, of_control, Beyond(changes, costs)))
     job.tags({schema.CONTROL_RUN_ID: control.run_id} | runs.found_tag([*logged.values(), control]))
     if len(costs) == 1:
         (cost,) = costs.values()

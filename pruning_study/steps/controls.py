@@ -10,20 +10,12 @@ from analysis.compare.comparison import Comparison
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss
-from pruning_study.steps import runs
 from pruning_study.steps.compared import recalls_and_accuracies
-from pruning_study.steps.context import Context, JobContext
+from pruning_study.steps.context import Context
 from pruning_study.steps.plan import PrunePlan, plan_pruning
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
-
-
-class Measured(NamedTuple):
-    """A network's predictions for the test images and for the validation images."""
-
-    test: Predictions
-    validation: Predictions
 
 
 class LargestCost(NamedTuple):
@@ -62,21 +54,24 @@ def plan_control(plan: PrunePlan, context: Context, dense: LoadedRun) -> PrunePl
     return plan_pruning(options, context)
 
 
-def largest_cost(comparison: Comparison, control: Measured, pruned: Measured) -> LargestCost:
+def largest_cost(comparison: Comparison, control: Predictions, pruned: Predictions) -> LargestCost:
     """Find the class that pruning costs most on validation images, and read its cost on test images.
 
     The cost is the loss of recall beyond the control and beyond the accuracy. If the class were chosen on the test
-    images, its cost there would be biased upward. `comparison` is that of the control with the pruned network.
+    images, its cost there would be biased upward.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of the control with the pruned network, on the test images.
+    control, pruned : Predictions
+        For the validation images.
     """
     classes = comparison.names
-    on_validation, on_test = (
-        excess_loss(*recalls_and_accuracies(before, after, len(classes)))
-        for before, after in zip((control.validation, control.test), (pruned.validation, pruned.test), strict=True)
-    )
-    place = int(np.nanargmax(on_validation))
-    is_shown = bool(comparison.costs["cost_p"][place] <= LEVEL)
-    # Twelve places hold the round-off of the subtractions, and no image.
-    return LargestCost(classes[place], round(float(on_test[place]), 12) + 0.0, is_shown)
+    place = int(np.nanargmax(excess_loss(*recalls_and_accuracies(control, pruned, len(classes)))))
+    cost, p = comparison.costs[["cost", "cost_p"]].iloc[place]
+    # Rounding to twelve places removes the round-off of the subtractions, but no image.
+    return LargestCost(classes[place], round(float(cost), 12) + 0.0, bool(p <= LEVEL))
 
 
 def is_held_against(store: Store, run: FinishedRun, control: FinishedRun) -> bool:
@@ -105,9 +100,3 @@ def log_largest_cost(
         }
         store.add_metrics(run.run_id, {schema.LARGEST_COST: cost.cost}, tags)
     return replace(run, metrics={**run.metrics, schema.LARGEST_COST: cost.cost})
-
-
-def measured(run_id: str, context: JobContext, test: Predictions | None = None) -> Measured:
-    """Read a run's predictions, with the errors of `runs.test_predictions`."""
-    test = test or runs.test_predictions(context.store, run_id, context.data)
-    return Measured(test, runs.val_predictions(context.store, run_id, context))

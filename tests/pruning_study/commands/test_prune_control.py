@@ -16,7 +16,7 @@ from analysis.compare import sentences
 from pruning_study.commands.pruning_table import Beyond, offset_lines, pruning_table, reading, what_is_shown
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.controls import LargestCost, Measured, largest_cost
+from pruning_study.steps.controls import LargestCost, largest_cost
 from pruning_study.training.evaluation import Predictions
 from tests.deadline import wait_until
 from tests.mlflow_server import losing
@@ -192,16 +192,15 @@ def test_the_class_of_the_largest_cost_is_chosen_on_validation_images_and_read_o
     """On validation images dog loses 3 of 10 and cat 1, the accuracy .2: dog costs .1. On test images dog loses 2 of
     10 and cat 6, the accuracy .4: dog costs -.2, and cat, which is not chosen, .2.
     """
-    control = Measured(test=network([9, 8]), validation=network([9, 9]))
-    pruned = Measured(test=network([3, 6]), validation=network([8, 6]))
-    found = largest_cost(class_changes(CLASSES, [control.test], [pruned.test], side="control"), control, pruned)
+    on_test = class_changes(CLASSES, [network([9, 8])], [network([3, 6])], side="control")
+    found = largest_cost(on_test, control=network([9, 9]), pruned=network([8, 6]))
     assert (found.name, found.cost, found.is_shown) == ("dog", -0.2, False)  # plain subtraction is off by round-off
 
 
 def cost(control, pruned):
     """Return the largest cost of a network whose validation images are the test images."""
     from_control = class_changes(CLASSES, [control], [pruned], side="control")
-    return largest_cost(from_control, Measured(control, control), Measured(pruned, pruned))
+    return largest_cost(from_control, control, pruned)
 
 
 def test_a_cost_is_shown_if_the_images_show_it():
