@@ -40,7 +40,7 @@ def write(folder: Path) -> Path:
 def study(
     dataset: str = "digits", seeds: int = 2, after: Sequence[np.ndarray] | None = None, **params: str
 ) -> tuple[pd.DataFrame, Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]]:
-    """Return a frame of pruned runs and their controls, as `pull.runs` gives it, and what reads their predictions.
+    """Return a frame of pruned runs and their controls, as `pull.pull_runs` gives it, and what reads their predictions.
 
     `after` is which images each seed has right after pruning.
     """

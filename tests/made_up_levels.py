@@ -27,7 +27,7 @@ def runs(
     keep: float = 0.8,
     loss: Mapping[str, float] = LOSS,
 ) -> pd.DataFrame:
-    """Levels 1 to `levels` of every pruner, treatment and seed; columns as `analysis.runs.pull.runs` gives them.
+    """Levels 1 to `levels` of every pruner, treatment and seed; columns as `analysis.runs.pull.pull_runs` gives them.
 
     Level i has the sparsity 1 - keep^i, and after it class c the recall before - loss * sparsity * (1 + c / 10).
     Rewinding costs as much again. Every class has 100 test images.

@@ -48,7 +48,7 @@ def write_data(path: Path, label: np.ndarray = LABEL) -> Path:
 def study(
     data: Path, sides: Mapping[str, np.ndarray], **params: str
 ) -> tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]:
-    """Return a frame of runs, as `pull.runs` gives it, and the predictions by run id."""
+    """Return a frame of runs, as `pull.pull_runs` gives it, and the predictions by run id."""
     read = datasets.load(str(data), data_dir=data.parent)
     params = {"dataset_digest": read.digest, "image_shape": "1x8x8", **params}
     named = " ".join(params.values())

@@ -13,7 +13,7 @@ from analysis.runs.pull import Study
 def runs(
     dataset: str, model: str, pruner: str, ratio: float, alphas: Sequence[float], *, classes: str = "ab", **params: str
 ) -> pd.DataFrame:
-    """One cell, a run for each alpha, seeds counting from 0; columns as `analysis.runs.pull.runs` gives them."""
+    """One cell, a run for each alpha, seeds counting from 0; columns as `analysis.runs.pull.pull_runs` gives them."""
     number = len(alphas)
     seeds = [str(seed) for seed in range(number)]
     first, second = classes

@@ -1,4 +1,4 @@
-"""The result of an audit: what a comparison says of classes or groups, and what else predictions show of them."""
+"""The result of an audit: a comparison of classes or groups, and further measures of the same predictions."""
 
 import base64
 import html
@@ -44,7 +44,7 @@ class Audit(NamedTuple):
     Attributes
     ----------
     comparison : Comparison
-        What the classes or groups lost. The other attributes that are not named here are its own.
+        The losses of classes or groups. Properties of the audit that are not named here are taken from it.
     notes : list of str
         Sentences on what was compared, what was left out and what cannot be said.
     populations : Populations
@@ -101,17 +101,17 @@ class Audit(NamedTuple):
 
     @property
     def accuracy_before(self) -> float:
-        """Of the networks before compression."""
+        """Mean accuracy of the networks before compression."""
         return self.comparison.accuracy_of("before")
 
     @property
     def accuracy_after(self) -> float:
-        """Of the networks after compression."""
+        """Mean accuracy of the networks after compression."""
         return self.comparison.accuracy_of("after")
 
     @property
     def accuracy_control(self) -> float | None:
-        """Of the control, if there is one."""
+        """Mean accuracy of the control; None without one."""
         return self.comparison.accuracy_of("control") if self.basis == "control" else None
 
     @property
@@ -121,7 +121,7 @@ class Audit(NamedTuple):
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """What losses are held against: the control; several networks a side; or nothing but the images."""
+        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
         return self.comparison.basis
 
     @property
@@ -131,7 +131,7 @@ class Audit(NamedTuple):
 
     @property
     def dense(self) -> WeakDense:
-        """What makes the networks before compression weak."""
+        """Weaknesses of the networks before compression: at chance, or without a right image of a class."""
         return self.comparison.dense
 
     @property
@@ -141,7 +141,7 @@ class Audit(NamedTuple):
 
     @property
     def damaged(self) -> list[str]:
-        """Their names."""
+        """Names of the classes, or groups, that are shown to have lost recall, the worst first."""
         return self.comparison.damaged
 
     @property
@@ -151,7 +151,7 @@ class Audit(NamedTuple):
 
     @property
     def damage_gate(self) -> Gate:
-        """What `--fail-on-damage` decides.
+        """The decision of `--fail-on-damage`.
 
         A network that is at chance after compression, and neither before nor in the control, always fails, and so does
         a single one that surely lost more than `GROSS_LOSS` in a class. With one network before or after and no

@@ -1,1 +1,1 @@
-"""What compression did to each class or group, told in one way by every command: a table, sentences and a picture."""
+"""Compare networks before and after compression by class or group, with a table, sentences and a picture."""

@@ -1,4 +1,4 @@
-"""What compression did to each class or group of images: predictions go in; table, bounds and slopes come out."""
+"""Compare networks before and after compression, class by class or group by group: table, bounds, slopes and gate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,23 +46,23 @@ class Part(NamedTuple):
 class Comparison:
     """Networks before and after compression, and perhaps their controls, class by class or group by group.
 
-    What follows from them is worked out when it is asked for, and then kept.
+    Each result is computed when it is first asked for, and then kept.
 
     Parameters
     ----------
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     label : (images,), integers
         Class of each image, from 0; each class has one.
     right : mapping of str to (networks, images), bool
-        Whether each network `after`, and `before`, in the `control` or in both is right. Losses are held against the
-        control. Without networks before, it stands in their place in all else too.
+        Whether each network is right, for the sides `after` and `before`, `control` or both. Losses are measured from
+        the control if there is one. Without networks before, the control replaces them everywhere.
     pairs : set of str
-        The sides whose networks are those after, row by row; a single network before is that of all after.
+        Sides whose networks correspond to those after, row by row; a single network before belongs to all after.
     groups : mapping of str to (images,) text
-        The comparison is of these groups in place of classes. An empty text stands for no group.
+        Groups to compare in place of classes. An empty string means no group.
     places : (networks,), integers, optional
-        Which of the networks given those after are, from 0, if others were left out.
+        Places of the networks after among those that were given, counted from 0, if some were left out.
 
     Examples
     --------
@@ -84,12 +84,12 @@ class Comparison:
 
     @property
     def reference(self) -> Literal["control", "before"]:
-        """The side that losses are held against."""
+        """The side that losses are measured from."""
         return "control" if "control" in self.right else "before"
 
     @property
     def basis(self) -> Literal["control", "networks", "pair"]:
-        """What shows a cause: the control; several networks a side; or, of a pair of networks, nothing."""
+        """The evidence for a cause: the control, several networks a side, or none (a single pair of networks)."""
         if self.reference == "control":
             return "control"
         return "networks" if min(map(len, self.right.values())) > 1 else "pair"
@@ -101,17 +101,17 @@ class Comparison:
 
     @property
     def are_pairs(self) -> bool:
-        """Whether the networks after are those that losses are held against."""
+        """Whether the networks that losses are measured from correspond to those after, row by row."""
         return self.reference in self.pairs
 
     @property
     def kind(self) -> Literal["classes", "groups"]:
-        """What is compared."""
+        """Whether classes or groups are compared."""
         return "groups" if self.groups else "classes"
 
     @property
     def one_kind(self) -> Literal["class", "group"]:
-        """One of them."""
+        """The singular of `kind`."""
         return "group" if self.groups else "class"
 
     def accuracy_of(self, side: str) -> float:
@@ -141,7 +141,7 @@ class Comparison:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """The table with what each class lost and costs, the class that lost most first.
+        """The table with the losses and costs of each class, the class that lost most first.
 
         After `table`'s columns come reference (what recall after is held against), `class_costs.LOSS_COLUMNS`,
         `class_costs.COST_COLUMNS` and those of the disproportionate losses.
@@ -152,7 +152,7 @@ class Comparison:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """What each class lost and costs, a row for each row of `table`."""
+        """Loss and cost of each class, with intervals and bounds, a row for each row of `table`."""
         return pd.concat([pd.DataFrame(each.columns) for each in self._costs], ignore_index=True)[
             [*LOSS_COLUMNS, *COST_COLUMNS]
         ]
@@ -164,7 +164,7 @@ class Comparison:
 
     @property
     def damaged(self) -> list[str]:
-        """Their names."""
+        """Names of the classes in `damaged_rows`."""
         return list(row_names(class_table.ranked(self.table[self.table["damaged"]])))
 
     @cached_property
@@ -179,7 +179,7 @@ class Comparison:
 
     @property
     def slope_notes(self) -> list[str]:
-        """Which pairs of networks have no slope, in a sentence."""
+        """Sentences on pairs of networks without a slope."""
         return self._slopes[1]
 
     @property
@@ -199,7 +199,7 @@ class Comparison:
 
     @cached_property
     def dense(self) -> WeakDense:
-        """What makes the networks before weak."""
+        """Weaknesses of the networks before: at chance, or without a right image of a class."""
         return weak_from_answers(list(map(str, self.names)), self.label, self._right["before"])
 
     @cached_property
@@ -229,8 +229,8 @@ class Comparison:
     def worst(self) -> pd.DataFrame:
         """The class, or the group of each grouping, that costs most: grouping, name, cost, cost_low, cost_high.
 
-        It is chosen by other networks and images than those that its cost is read on. Empty of single networks, and
-        where networks are independent.
+        It is chosen by other networks and images than those that its cost is read on. Empty for single networks, and
+        for independent networks.
         """
         rows = [
             (part.grouping, part.names[costs.worst.place], *costs.worst[1:])

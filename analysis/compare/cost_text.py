@@ -1,4 +1,4 @@
-"""What classes lose and cost, in words that `prune`, audits and reports have in common."""
+"""Sentences on the losses and costs of classes, which `prune`, audits and reports share."""
 
 import math
 

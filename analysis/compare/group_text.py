@@ -1,4 +1,4 @@
-"""What is said of a grouping of images as a whole, in reports, recommendations and audits."""
+"""Sentences on a grouping of images, which reports, recommendations and audits share."""
 
 from collections.abc import Mapping
 from typing import Any

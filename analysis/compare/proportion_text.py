@@ -31,7 +31,7 @@ def beyond_proportion(rows: pd.DataFrame, names: pd.Series, kind: str = "class")
     rows : DataFrame
         `disproportionate` with its interval and p, as `classes.csv` has it, a row for each class.
     names : Series
-        Of the rows.
+        Names of the rows.
     kind : str
         What a row is.
 

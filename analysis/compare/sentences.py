@@ -1,4 +1,4 @@
-"""What is said of a comparison, in the words that `prune`, the results in Python, `audit` and `compress` share."""
+"""Sentences on a comparison, which `prune`, the results in Python, `audit` and `compress` share."""
 
 import numpy as np
 import pandas as pd

@@ -46,7 +46,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     Parameters
     ----------
     cell : DataFrame
-        Runs that differ only in the seed, as `pull.runs` returns them.
+        Runs that differ only in the seed, as `pull.pull_runs` returns them.
     experiment : str, optional
         The experiment that contains the runs. By default MLflow's current one, which needs no option.
     tracking_uri : str, optional

@@ -35,7 +35,7 @@ _Place: TypeAlias = tuple[int, int]  # row and column
 
 
 class Panel(NamedTuple):
-    """What draws a panel, of which rows, and the words around it.
+    """A panel: the function that draws it, its rows, and the words around it.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ def handle(label: str, **style: Any) -> Line2D:
 
 
 def _cells(places: Sequence[_Place], *, narrow: bool, by_column: bool) -> dict[_Place, _Place]:
-    """Return where the panels of a page stand: there, or in one column."""
+    """Return the place of each panel on the page: its own, or one below the other if narrow."""
     if not narrow:
         return {place: place for place in places}
     order = sorted(places, key=lambda place: place[::-1]) if by_column else places

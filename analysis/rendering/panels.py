@@ -1,7 +1,7 @@
-"""What stands in panels: values with intervals, lines with bands, points, and a diagonal, drawn of rows of a table.
+"""Draw rows of a table in a panel: values with intervals, lines with bands, points, and a diagonal.
 
-None of these functions knows of studies. Where rows are of several series, the column `by` names the series of each,
-and `colors` has their colours in the order of the legend.
+None of these functions depends on studies. If rows belong to several series, the column `by` names the series of each
+row, and `colors` has their colours in the order of the legend.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

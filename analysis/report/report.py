@@ -170,7 +170,7 @@ def log(
     output : Path
         The folder of the report.
     experiment, tracking_uri : str, optional
-        As in `pull.runs`.
+        As in `pull.pull_runs`.
     verdict : sequence of str
         The report's first sentences. They become the note of the run, and of the newest study in its experiment.
 

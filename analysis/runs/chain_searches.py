@@ -50,7 +50,7 @@ class ChainTrials(NamedTuple):
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[ChainTrials]:
     """Return the searches of an experiment; if a search was repeated, only its last call.
 
-    Parameters and errors are as for `pull.runs`.
+    Parameters and errors are as for `pull.pull_runs`.
     """
     from analysis.runs import pull  # files need no MLflow
 

@@ -36,7 +36,7 @@ def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFra
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     tracking_uri : str, optional
         By default MLflow's current one.
 

@@ -50,7 +50,7 @@ class CheckedPredictions:
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     predictions : callable
         As `frames.ReadPredictions` describes it.
     """

@@ -45,7 +45,7 @@ class Study(NamedTuple):
     Attributes
     ----------
     runs : DataFrame
-        One row per pair of a dense and a pruned or quantised run, as `pull.runs` returns it.
+        One row per pair of a dense and a pruned or quantised run, as `pull.pull_runs` returns it.
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere to which its pruned runs refer: dataset,
         model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>, support/<class>,

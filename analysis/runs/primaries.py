@@ -145,7 +145,7 @@ def described(primaries: Iterable[Primary], study: str | None = None) -> str:
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
     """Return the primary comparisons of an experiment's studies; if a study was repeated, those of its last run.
 
-    Parameters and errors are as for `pull.runs`. Unfinished studies count too.
+    Parameters and errors are as for `pull.pull_runs`. Unfinished studies count too.
     """
     from analysis.runs import pull  # files need no MLflow
 

@@ -45,9 +45,9 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     experiment, tracking_uri : str, optional
-        As `pull.runs` takes them.
+        As `pull.pull_runs` takes them.
 
     Returns
     -------

@@ -87,7 +87,7 @@ def searched(frame: pd.DataFrame) -> list[str]:
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
-    """Return the finished searches of an experiment, oldest first; parameters and errors are as for `pull.runs`."""
+    """Return the finished searches of an experiment, oldest first; parameters and errors as for `pull.pull_runs`."""
     from analysis.runs import pull  # files need no MLflow
 
     by_run = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)

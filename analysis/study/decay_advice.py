@@ -33,7 +33,7 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
     Parameters
     ----------
     runs : DataFrame
-        Runs of one data set and model, as `pull.runs` returns them.
+        Runs of one data set and model, as `pull.pull_runs` returns them.
 
     Returns
     -------

@@ -137,7 +137,7 @@ def read_groups(
     files : mapping of str to Path
         As `files_of_datasets` returns it.
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     predictions : callable or Predictions
         The predictions of the runs, which give the number of test images.
 

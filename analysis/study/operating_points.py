@@ -77,7 +77,7 @@ def on_test(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it. Networks in another number format are left out.
+        As `pull.pull_runs` returns it. Networks in another number format are left out.
     shown : sequence of str
         Columns of the shown settings, as `settings.shown_settings` returns them.
 
@@ -104,7 +104,7 @@ def on_validation(runs: pd.DataFrame, predictions: ReadPredictions, shown: Seque
     Parameters
     ----------
     runs : DataFrame
-        Runs of one data set and model, as `pull.runs` returns them.
+        Runs of one data set and model, as `pull.pull_runs` returns them.
     predictions : callable
         Takes run ids and returns the runs' predictions for validation images.
     shown : sequence of str

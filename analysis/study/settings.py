@@ -415,7 +415,7 @@ def level(run: Mapping[str, Any]) -> float:
     Parameters
     ----------
     run : mapping
-        A run of the cell, such as a row of the frame that `pull.runs` returns.
+        A run of the cell, such as a row of the frame that `pull.pull_runs` returns.
     """
     if run[schema.PRUNER] in frames.NUMBER_FORMATS:
         return float(frames.NUMBER_FORMATS[run[schema.PRUNER]])

@@ -106,7 +106,7 @@ class StudyData:
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     predictions : callable, optional
         As `cells.cells` takes it. Predictions that contradict their runs are not used.
     tunings : sequence of Tuning
@@ -152,14 +152,14 @@ class StudyData:
         Parameters
         ----------
         experiment, tracking_uri, ignore_params
-            As `pull.runs` takes them.
+            As `pull.pull_runs` takes them.
         dataset : str, optional
             Take only the runs of this data set.
 
         Raises
         ------
         StudyError
-            If `pull.runs` cannot read the experiment, or if it has no run of the data set.
+            If `pull.pull_runs` cannot read the experiment, or if it has no run of the data set.
         """
         from analysis.runs import pull  # folders need no MLflow, which takes seconds to import
 

@@ -1,4 +1,4 @@
-"""What became of the recall of each class between networks of this project."""
+"""Compare networks of this project by class, from their predictions."""
 
 from collections.abc import Sequence
 

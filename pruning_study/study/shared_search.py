@@ -43,7 +43,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class SearchSpace(ABC):
-    """What a search chooses from."""
+    """The options that a search chooses from, and their values."""
 
     @property
     @abstractmethod
@@ -56,7 +56,7 @@ class SearchSpace(ABC):
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
     def default_name(self, plan: PrunePlan, goal: str) -> str:
-        """Return what a search of this space is called without `--study-name`."""
+        """Return the name of a search of this space if `--study-name` gives none."""
         return f"{plan.dataset}-{plan.options.model.replace(':', '-')}-{goal}-{self.digest[:8]}"
 
 
@@ -197,7 +197,7 @@ class SharedSearch(ABC, Generic[Space]):
 
     @abstractmethod
     def _values(self, recorded: Mapping[str, Any]) -> Sequence[float] | None:
-        """Return what Optuna is told of a trial by its attributes; None if it has been stopped or cannot be made."""
+        """Return the values of a trial for Optuna from its attributes; None if it was stopped or cannot be made."""
 
     @abstractmethod
     def _is_recorded(self, trial: FrozenTrial) -> bool:

@@ -50,7 +50,7 @@ def same_accuracy(
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     validation : Recalls
         Recalls of the networks on validation images.
     predictions : callable or Predictions, optional

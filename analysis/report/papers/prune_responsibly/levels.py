@@ -25,7 +25,7 @@ def iterated(runs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it.
+        As `pull.pull_runs` returns it.
     characteristics : DataFrame, optional
         As `characteristics.pulled` returns it.
 

@@ -28,7 +28,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | StudyPredictions |
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.runs.pull.runs` returns it. If a cell has several settings, the papers' counts (`main_setting`).
+        As `pull.pull_runs` returns it. If a cell has several settings, the papers' counts (`main_setting`).
         Networks in another number format are left out, and so are iteratively pruned networks, except lottery tickets,
         which one claim concerns.
     predictions : callable or Predictions, optional

@@ -124,7 +124,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
     Parameters
     ----------
-    runs : DataFrame, one row per dense and pruned network, as `pull.runs` gives it
+    runs : DataFrame, one row per dense and pruned network, as `pull.pull_runs` gives it
         dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
         recall_after/<class>, and the settings.
     by, settings

@@ -38,7 +38,7 @@ def paper_table(
         1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
         (ddof 0). Table 12 is in `lottery`, Table 13 in `channel_pruning`.
     runs, alphas, tests : DataFrame
-        As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out.
+        As `pull.pull_runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out.
     as_printed : bool
         Whether `up-signed` is called UP if it stands for UP.
 
@@ -61,7 +61,7 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     Parameters
     ----------
     runs, alphas : DataFrame
-        As `pull.runs` and `cells.alphas` return them.
+        As `pull.pull_runs` and `cells.alphas` return them.
     variance : {"welch", "pooled"}
         Variance in the independent tests.
 
@@ -156,7 +156,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     Parameters
     ----------
     runs : DataFrame
-        As `pull.runs` returns it, one setting of each cell.
+        As `pull.pull_runs` returns it, one setting of each cell.
     balances : bool
         Whether the variance is that of normalised recall balance, which agrees with the printed values for
         Fashion-MNIST, instead of that of recall.
