@@ -20,7 +20,7 @@ from analysis.audit.audit import audit_predictions
 from analysis.audit.result import Audit
 from analysis.runs import exports, schema
 from analysis.statistics import class_losses, moderation, two_way
-from analysis.statistics.class_table import class_table, with_losses
+from analysis.statistics.class_table import class_table, marked
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 from analysis.statistics.limits import damage_gate
 from analysis.statistics.network_losses import GROSS_LOSS, gross_losses
@@ -200,7 +200,7 @@ def is_found(
     after = after.copy()
     after[rng.permutation(right)[: round(loss * np.count_nonzero(label == lost))]] = False
     sides = (each if each is None else each[np.newaxis] for each in (before, after, control))
-    table = with_losses(class_table(np.arange(label.max() + 1), label, *sides))
+    table = marked(class_table(np.arange(label.max() + 1), label, *sides))
     row = table.set_index("class").loc[str(lost)]
     return bool(row["damaged"] and (control is not None or row["change_high"] < -GROSS_LOSS))
 

@@ -64,7 +64,7 @@ def class_table(
     return table[[*table.columns.drop("p"), "p"]]
 
 
-def with_losses(table: pd.DataFrame) -> pd.DataFrame:
+def marked(table: pd.DataFrame) -> pd.DataFrame:
     """Mark the classes that are shown to have lost recall.
 
     Parameters
@@ -74,21 +74,16 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, the class that lost most first
+    DataFrame, in the same order
         The table with p_holm (p corrected for all rows) and damaged (whether p_holm is at most .05 and recall was
         lost).
 
     Examples
     --------
-    >>> found = with_losses(pd.DataFrame({"change": [0.2, -0.3, -0.1], "p": [0.01, 0.01, 0.04]}))
+    >>> found = marked(pd.DataFrame({"change": [0.2, -0.3, -0.1], "p": [0.01, 0.01, 0.04]}))
     >>> found["p_holm"].tolist(), found["damaged"].tolist()
-    ([0.03, 0.04, 0.03], [True, True, False])
+    ([0.03, 0.03, 0.04], [False, True, True])
     """
-    return ranked(marked(table))
-
-
-def marked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the columns of `with_losses`, in its own order."""
     p_holm = corrected(table["p"], len(table))[1]
     return table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (table[loss_column(table)] < 0))
 
