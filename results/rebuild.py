@@ -19,6 +19,7 @@ import decay_resnet20
 import equal_accuracy
 import folders
 import front_page
+import lottery_dip
 import lottery_tickets
 import margins
 import pies
@@ -48,6 +49,7 @@ _WITH_TABLES = (
     decay_resnet20,
     compress,
     costs_at_equal_accuracy,
+    lottery_dip,
     lottery_tickets,
     margins,
     pies,
