@@ -22,7 +22,7 @@ class Placebo(NamedTuple):
     chance, low, high : float
         Root mean square of the shuffled spreads, and the range that holds 95 % of them.
     p : float
-        Share of spreads, shuffled ones and the real one, that are at least as large as the real one.
+        Share of spreads that are at least as large as the real one, which is itself counted.
     """
 
     spread: float
