@@ -1,4 +1,4 @@
-"""Count networks at chance level in comparisons before and after compression."""
+"""Count networks at chance level before and after compression."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -56,8 +56,8 @@ def chance_level(
     paired : bool
         Whether networks before and after are pairs, in the same order; a single one before is paired with all after.
     control_paired : bool
-        The same for the networks in the control. If not, a network counts as collapsed only if the share at chance
-        level in the control is smaller than after.
+        The same for the networks in the control and after. If they are not pairs, a network counts as collapsed only if
+        a smaller share of networks is at chance level in the control than after.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def chance_level(
 
 
 def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Test whether a network at chance level is less accurate than the worst network before that is not."""
+    """Test whether a network at chance level is less accurate than the worst network before above chance level."""
     if not len(before):
         return False
     worst = before[before.mean(1).argmin()]

@@ -66,7 +66,7 @@ def new_image_sums(
 ) -> np.ndarray:
     """Compute numerator and denominator of `alpha_new`, and the sum of squares, for every seed.
 
-    Numerator and denominator have the same expectations as over new images.
+    Numerator and denominator are unbiased estimates of their values for new images.
 
     Parameters
     ----------
@@ -261,7 +261,8 @@ def slope_parts(
     """Compute the parts of `alpha_new` from predictions, with the influence of each image.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. The influence of an image is the change of a part if the image is omitted.
+    right before, after, and both. The influence of an image on a part is the change of this part if the image is
+    omitted.
 
     Parameters
     ----------
@@ -310,8 +311,8 @@ def moves_by_state(
 
     The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
     `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these. Without them, a move is the change from omitting the image, up to a scale by which the squares sum to
-    variances.
+    these. If `sums` is None, a move is exactly the change from omitting the image, times a factor that makes the
+    squares sum to variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
@@ -348,8 +349,8 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
 
     Numerators and denominators are sums of products of the answers to two images. If the recall of the class is
     subtracted from the answers, the products of two images of the same class are the contribution of these pairs. The
-    jackknife counts its variance twice, once for each image (Efron and Stein 1981, Annals of Statistics 9). Pairs from
-    different classes are ignored, because their share is only about 1 / classes.
+    jackknife counts the variance of this contribution twice, once for each image (Efron and Stein 1981, Annals of
+    Statistics 9). Pairs from different classes are ignored, because their share is only about 1 / classes.
 
     Parameters
     ----------

@@ -178,7 +178,7 @@ class ClassSignificance(NamedTuple):
     normalised_difference : (classes,)
         The difference divided by the mean dense recall; NaN if that is 0.
     shift : (classes,)
-        Growth of the compared quantity (recall minus accuracy, or recall over accuracy).
+        Mean change of the compared quantity (recall minus accuracy, or recall divided by accuracy).
     statistic, dof, p : (classes,)
         Welch's two-sided t-test; NaN if neither population varies.
     p_holm, p_bh : (classes,)

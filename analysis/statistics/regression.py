@@ -39,12 +39,12 @@ CONFIDENCE = 0.95
 # A column is left out if its residual on earlier columns is shorter than this share of its length.
 _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows at a time, so that they fit into a core's cache
-_ROUNDING = 1e-12  # a column with a smaller root mean square is rounding
+_ROUNDING = 1e-12  # a column with a smaller root mean square is a rounding error
 _MOST_STEPS = 100  # in the iteration of the logit
 _CONVERGED = 1e-12  # relative change of the log-likelihood
-_NEAREST = 1e-12  # distance from 0 or 1 of an accuracy predicted by the logit
+_NEAREST = 1e-12  # smallest distance from 0 or 1 of an accuracy predicted by the logit
 _CALL = re.compile(r"np\.\w+\((.*)\)")
-_NO_PART = 1e-6  # a column that explains less than this share of another's length counts as no part of it
+_NO_PART = 1e-6  # a contribution to another column below this share of its length counts as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class Estimate:
     predicted : (rows,)
         Accuracy predicted by the fit, which may be outside 0 to 1.
     implied : DataFrame, (terms, terms left out)
-        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's, times
-        this factor.
+        Each omitted column as a linear combination of terms. A term's coefficient includes the omitted column's
+        coefficient, times this factor.
     """
 
     coefficients: pd.DataFrame
@@ -101,7 +101,7 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, a row for each term in the order of print
+    DataFrame, a row for each term in printed order
         term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by alphabet
         or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided), ci_low, ci_high
         (95 %), se_clustered (allows for any dependence between rows of a network; NaN for fewer than two networks).
@@ -168,7 +168,7 @@ class _Usable(NamedTuple):
     incomplete : list of str
         Columns with missing values, because of which rows are left out.
     levels : dict of str
-        The only level of factors that have a single one, or a remark if they have none.
+        The only level of each factor that has a single one, or a remark if it has none.
     """
 
     rows: pd.DataFrame
@@ -271,7 +271,7 @@ def _independent(design: np.ndarray) -> list[int]:
 
 
 def _triangle(design: np.ndarray) -> np.ndarray:
-    """Return the R of the QR decomposition of a design, at most (terms, terms)."""
+    """Compute the factor R of the QR decomposition of a design, at most (terms, terms)."""
     parts = np.split(design, range(_AT_ONCE, len(design), _AT_ONCE))
     return np.asarray(np.linalg.qr(np.concatenate([np.linalg.qr(part, mode="r") for part in parts]), mode="r"))
 
@@ -307,7 +307,7 @@ def _table(names: Sequence[str], coefficients: np.ndarray, covariance: np.ndarra
 def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarray:
     """Compute the covariance of coefficients under heteroscedasticity and autocorrelation (Newey, West 1987).
 
-    The same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
+    This is the same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
 
     Parameters
     ----------
@@ -427,7 +427,7 @@ def one_tailed(p: float, coefficient: float, sign: int) -> float:
 def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     """Fit class accuracy by a model that keeps it between 0 and 1 (Papke and Wooldridge 1996).
 
-    A generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
+    This is a generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ def class_means(values: np.ndarray, label: np.ndarray, classes: int) -> np.ndarr
 
 
 def as_risk(name: str, values: np.ndarray) -> np.ndarray:
-    """Return a score with its sign changed if low values mean a high risk; unknown scores are not changed.
+    """Flip the sign of a score if its low values mean a high risk; other scores are returned unchanged.
 
     Examples
     --------

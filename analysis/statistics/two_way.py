@@ -73,7 +73,7 @@ def variances(
     Examples
     --------
     Two networks differ by 2. The first image moves both alike, and the second moves them in opposite directions, so
-    that their mean stays:
+    that their mean stays the same:
 
     >>> two = variances(np.array([1.0, 3.0]), np.array([[0.1, 0.3], [0.1, -0.3]]))
     >>> two.networks, round(two.images, 9), round(two.in_both, 9)
@@ -111,8 +111,8 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
 
     Examples
     --------
-    The t quantile with one degree of freedom is 12.706, and the normal one is 1.96. In the second case, 1 of the image
-    variance of 5 is already in that over networks, so 4 are added:
+    The t quantile with one degree of freedom is 12.706, and the normal one is 1.96. In the last example, the variance
+    over networks already contains 1 of the image variance of 5, so 4 is added:
 
     >>> round(half_width(Variances([(1.0, 1)])), 3), round(half_width(Variances(images=1.0)), 3)
     (12.706, 1.96)
