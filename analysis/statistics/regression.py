@@ -182,8 +182,8 @@ def _notes(usable: _Usable, rows: int) -> list[str]:
     """Describe the omissions of a regression, given the number of rows of the frame."""
     notes = [f"regression: no row has a value of {name}, which is left out" for name in usable.empty]
     if usable.incomplete:
-        left_out = f"{rows - len(usable.rows):,} of {rows:,} rows left out"
-        notes.append(f"regression: {left_out}, which lack a value of {', '.join(usable.incomplete)}")
+        left_out = f"{rows - len(usable.rows):,} of {rows:,} rows are left out"
+        notes.append(f"regression: {left_out} because they lack a value of {', '.join(usable.incomplete)}")
     return [
         *notes,
         *(f"regression: {name} has one level, {level}, and is left out" for name, level in usable.levels.items()),
@@ -239,7 +239,7 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
     implied = pd.DataFrame(
         _implied(design, independent, left_out), [names[i] for i in independent], [names[i] for i in left_out]
     )
-    notes.append(f"regression: left out, because other terms imply them: {', '.join(implied.columns)}")
+    notes.append(f"regression: terms left out because other terms imply them: {', '.join(implied.columns)}")
     return design[:, independent], implied
 
 
@@ -467,7 +467,7 @@ def logit_of(linear: Estimate) -> pd.DataFrame:
     table["effect"] = coefficients * np.mean(predicted * (1 - predicted))
     notes = [] if converged else ["regression: the fractional logit did not converge"]
     if np.allclose(predicted, accuracy, rtol=0):
-        notes.append("regression: the fractional logit fits the accuracies exactly, and its errors say nothing")
+        notes.append("regression: the fractional logit fits the accuracies exactly, so its errors are meaningless")
     table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
     return table
 

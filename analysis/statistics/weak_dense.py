@@ -85,5 +85,5 @@ def sentence(weak: WeakDense) -> str:
         sentences.append(f"{amount} {weak.networks} dense networks {'is' if weak.at_chance == 1 else 'are'} at chance.")
     if weak.unrecognized:
         classes = some(f"{name} ({count} of {weak.networks})" for name, count in weak.unrecognized.items())
-        sentences.append(f"Dense networks are weak: no test image is recognised of {classes}.")
+        sentences.append(f"Dense networks are weak: they recognise no test image of {classes}.")
     return " ".join(sentences)
