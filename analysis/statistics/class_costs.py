@@ -1,4 +1,4 @@
-"""Test and bound the costs of compression to classes, over several networks, and find the worst class.
+"""Test and bound the costs of compression for classes, over several networks, and find the worst class.
 
 The *loss* of a class in a network is its recall in a reference network minus its recall in the compressed one. Its
 *cost* is the loss minus the loss of accuracy. The reference is the control of the same dense network, or the dense
@@ -161,8 +161,8 @@ def bounds(changes: Changes, weights: Weights, *, support: np.ndarray | None = N
     Parameters
     ----------
     changes : Changes
-        Changes of recall from the reference to the compressed networks, moderated if variances should be moderated
-        (`class_losses.moderated`). Independent (unpaired) groups get Bonferroni's bounds.
+        Changes of recall from the reference to the compressed networks, after `class_losses.moderated` if variances
+        should be moderated. Independent (unpaired) groups get Bonferroni's bounds.
     weights : (classes, classes)
         The identity for losses, or `class_sums.excess_weights` for costs.
     support : (classes,), optional
@@ -204,7 +204,7 @@ def level_of_one(changes: Changes, weights: Weights, level: float = LEVEL) -> fl
     Parameters
     ----------
     changes, weights, level
-        As `bounds` takes them.
+        As for `bounds`.
     """
     values = of_networks(changes, weights)
     return level / len(weights) if values is None else joint_level(values, level)
@@ -276,7 +276,7 @@ def of_networks(changes: Changes, weights: Weights) -> np.ndarray | None:
     Parameters
     ----------
     changes, weights
-        As `bounds` takes them.
+        As for `bounds`.
     """
     if len(changes.groups) > 1 or len(changes.groups[0]) < 2:
         return None
@@ -316,7 +316,7 @@ def worst_class(
 ) -> WorstClass:
     """Find the class with the largest cost, and measure its cost on networks and images not used to choose it.
 
-    For each network, the class is chosen whose mean cost over the *other* networks is largest, on one half of the
+    For each network, the class with the largest mean cost over the *other* networks is chosen, on one half of the
     images of each class. Its cost is then measured in the omitted network on the other half, so the mean is unbiased
     for the chosen class. A t-interval of these measurements would be too narrow if classes are similar, because
     networks then choose different classes. The interval is therefore for the largest cost of all classes: it ends at
@@ -326,7 +326,7 @@ def worst_class(
     Parameters
     ----------
     changes, weights
-        As `bounds` takes them.
+        As for `bounds`.
     label : (images,), integers, optional
         Class of each image, from 0.
     differences : (networks, images), optional
@@ -377,7 +377,7 @@ def read_left_out(
     values : (networks, classes)
         Costs on all images.
     weights, label, differences
-        As `worst_class` takes them. Without labels or differences there is one reading, on all images.
+        As for `worst_class`. Without labels or differences there is one reading, on all images.
     """
     if label is None or differences is None:
         places, costs = _choose_and_read(values, values)
@@ -408,7 +408,7 @@ class ImageHalves:
     label : (images,), integers
         Class of each image, from 0; every class has an image.
     differences : (networks, images)
-        As `worst_class` takes them.
+        As for `worst_class`.
     """
 
     def __init__(self, label: np.ndarray, differences: np.ndarray) -> None:

@@ -89,7 +89,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
 
     Examples
     --------
-    Each class has two images. One of the first class is lost:
+    Each class has two images. One image of the first class is lost:
 
     >>> label = np.array([0, 0, 1, 1])
     >>> changes = from_predictions(label, np.array([[True] * 4]), np.array([[True, False, True, True]]))
@@ -163,7 +163,7 @@ def on_own_images(label: np.ndarray, answers: np.ndarray) -> Changes:
 
 
 def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
-    """Widen variances over images for classes with few images, so that intervals use t instead of the normal.
+    """Widen variances over images for classes with few images, so that intervals use t instead of normal quantiles.
 
     This is needed because the variance over images is itself estimated from them.
 
@@ -189,7 +189,7 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
 
 
 def moderated(changes: Changes, recall: np.ndarray) -> Changes:
-    """Shrink variances over networks towards those of all classes (`moderation.moderated`).
+    """Set the scale by which variances over networks are shrunk towards those of all classes (`moderation.moderated`).
 
     Parameters
     ----------

@@ -55,8 +55,8 @@ def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: n
 
     The logit differences d of an image of class y are modelled as d_k = t_y + s_k + rest: t is a number for each true
     class, which has no effect on predictions, and s is the shift, like a change of the output layer's bias. `fit`
-    estimates s by least squares. It is fitted on one half of the images and undone on the other half, and vice versa.
-    Let e be the change of a class's recall minus the change of accuracy, with the variance v over images. Then
+    estimates s by least squares. The shift is fitted on one half of the images and undone on the other half, and vice
+    versa. Let e be the change of a class's recall minus the change of accuracy, with the variance v over images. Then
 
         movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
 

@@ -1,4 +1,4 @@
-"""Read tables of groups of test images other than classes, and find the images of each group."""
+"""Read tables that assign test images to groups other than classes, and find the images of each group."""
 
 import math
 import re

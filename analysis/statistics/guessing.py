@@ -52,7 +52,7 @@ def chance_level(
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network of the sides before, after and perhaps control is right.
+        Whether each network of the sides before, after and optionally control is right.
     paired : bool
         Whether networks before and after are pairs, in the same order; a single one before is paired with all after.
     control_paired : bool

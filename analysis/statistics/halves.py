@@ -16,7 +16,7 @@ from analysis.statistics.resampling import mean_interval
 
 # Number of random splits of a population: enough that splits add less standard error than networks do.
 SPLITS = 20
-# Most groups of networks that the jackknife omits in turn.
+# Largest number of groups of networks that the jackknife omits in turn.
 MOST_GROUPS = 10
 # Fewest networks in a population for modal labels of halves.
 FEWEST = 2 * modal_labels.FEWEST
@@ -25,7 +25,7 @@ _BLOCK = 256  # images
 
 
 class HalvesExemplars(NamedTuple):
-    """PIEs between halves, over all splits.
+    """Numbers of PIEs between halves, and accuracies on PIEs and on other images, over all splits.
 
     The first entry of each array is for all networks. Each further entry omits one group of networks.
 

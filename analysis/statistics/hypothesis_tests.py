@@ -109,8 +109,8 @@ def independent(
     Returns
     -------
     dict
-        As `paired` returns it; `p_permutation` permutes the Welch statistic, `effect_size` is Hedges' g, and `n` counts
-        all seeds of both.
+        As `paired` returns it; `p_permutation` is from permutations of the Welch statistic, `effect_size` is Hedges' g,
+        and `n` is the total number of seeds.
 
     Examples
     --------

@@ -138,9 +138,9 @@ def losses(names: list[str], label: np.ndarray, right: Mapping[str, np.ndarray],
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network is right, by side: before, after and perhaps control.
+        Whether each network is right, by side: before, after and optionally control.
     paired : bool
-        As `class_table.costs` takes it.
+        As for `class_table.costs`.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def losses_on_own_images(names: list[str], label: np.ndarray, control: np.ndarra
     Parameters
     ----------
     names, label, control, after
-        As `class_table.losses_on_own_images` takes them.
+        As for `class_table.losses_on_own_images`.
     """
     accuracy = class_table.losses_on_own_images(np.zeros_like(label), control, after)
     of_class = class_table.losses_on_own_images(label, control, after, levels=(LEVEL, LEVEL / len(names)))

@@ -83,7 +83,7 @@ def metric_table(
     label : (images,), integers
         Class of each image, from 0.
     sides : mapping of str to Answers
-        `before`, `after`, and perhaps `control`.
+        `before`, `after`, and optionally `control`.
     groups : ((groups,) text, (images,) integers), optional
         The names of groups, and the group of each image.
     paired : bool

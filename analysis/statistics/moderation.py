@@ -8,7 +8,7 @@ for each class.
 The population is itself estimated, and poorly from ten classes: with the moments of the paper, one in ten audits of
 three networks per side raises a false alarm. `moderated` allows for this (`expected_prior`), and lets a single class
 that varies more than the others keep its own variance, as Phipson et al. (2016, Annals of Applied Statistics 10(2)) do.
-Because two networks hardly show which class that is, a second variance estimate is also used if there is one.
+Because two networks hardly reveal which class varies more, a second variance estimate is also used if there is one.
 """
 
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ def gross_losses(
     label : (images,), integers
         Class of each image, from 0.
     right : mapping of str to (networks, images), bool
-        Whether each network is right, by side: before, after and perhaps control.
+        Whether each network is right, by side: before, after and optionally control.
     paired : bool
         As for `class_table.costs`. A single network before is paired with all after.
     tests : int

@@ -48,8 +48,9 @@ def alpha_new(
     Examples
     --------
     With four images per class, recalls are 1 and .5 before, and .75 and .25 after, and every image right after is also
-    right before. The squares of B sum to 1/8, the products of B and B_t to 1/8, and the noise in them to 1/24 and 1/48;
-    A / A_t is .75 / .5. So the slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+    right before. Let d be recall minus accuracy. The squares of d before sum to 1/8, and the products of d before and
+    after to 1/8, of which 1/24 and 1/48 are noise. The ratio of the accuracies is .75 / .5, so the slope is 1.5 * (1/8
+    - 1/48) / (1/8 - 1/24) = 1.875:
 
     >>> after = np.array([[0.75, 0.25]])
     >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
@@ -348,9 +349,10 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     """Compute covariances over images of the contribution of image pairs to numerators and denominators.
 
     Numerators and denominators are sums of products of the answers to two images. If the recall of the class is
-    subtracted from the answers, the products of two images of the same class are the contribution of these pairs. The
-    jackknife counts the variance of this contribution twice, once for each image (Efron and Stein 1981, Annals of
-    Statistics 9). Pairs from different classes are ignored, because their share is only about 1 / classes.
+    subtracted from the answers, the products of the answers to two images of the same class are the contribution of
+    these pairs. The jackknife counts the variance of this contribution twice, once for each image (Efron and Stein
+    1981, Annals of Statistics 9). Pairs from different classes are ignored, because their share is only about 1 /
+    classes.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) 
 
 
 class ClassSignificance(NamedTuple):
-    """A test for each class of whether its recall changed differently from the accuracy.
+    """Tests of whether each class's recall changed differently from the accuracy.
 
     Attributes
     ----------

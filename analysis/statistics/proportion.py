@@ -5,7 +5,7 @@ class's recall minus the accuracy also grows by k, so the raw slope is k and alp
 accuracy alone then determines how far pruning drives classes apart. In the other extreme, all classes lose the same
 recall, and the raw slope stays 1.
 
-The networks before pruning are controls here, which were trained equally long without pruning, so that only the effect
+Here, the networks before pruning are controls that were trained equally long without pruning, so that only the effect
 of pruning is measured.
 """
 

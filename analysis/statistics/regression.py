@@ -97,7 +97,8 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
         (numbers); network, iteration and class if known; optimizer, batch_size and learning_rate if they should have
         terms.
     crossed : bool
-        Whether the formula has products of two terms. Without them it is the simpler model of Section 3.1.
+        Whether the formula has interactions, the products of two terms. Without them it is the simpler model of Section
+        3.1.
 
     Returns
     -------
@@ -438,8 +439,8 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, a row for each term
         term, coefficient (on the logit scale), se (clustered by network if networks are known, else robust to
-        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term that is in no
-        product, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
+        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; for a term without
+        interactions, comparable with the coefficient of `fit`). `attrs["notes"]` is as in `fit`, with a note if the
         iteration did not converge or fits exactly.
 
     Raises

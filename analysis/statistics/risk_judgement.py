@@ -235,7 +235,7 @@ def permutation_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def class_losses(label: np.ndarray, classes: int, networks: Networks) -> np.ndarray:
-    """Compute each class's excess loss from the control, or from before if there is no control.
+    """Compute each class's excess loss relative to the control, or to the networks before if there is none.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def networks_needed(
     spread : Spread
     margin, level : float
     fewest : int, optional
-        The fewest to consider; by default one more than at present.
+        Smallest number to consider; by default one more than `spread.networks`.
 
     Returns
     -------
