@@ -306,11 +306,11 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
 
 
 def _step(margins: np.ndarray, right: int) -> float:
-    """Compute the next shift of a class's margins, which brings nearer the goal of `right` margins above 0.
+    """Compute the next shift of a class's margins, `right` of which should end up above 0.
 
-    The shift is half of the one that would move 0 midway between the two margins to be separated. Images with equal
+    The shift is half of the one that would put 0 midway between the two margins to be separated. Images with equal
     margins cross 0 together: all or none of them, whichever gives a number nearer to `right`, and if both are equally
-    near, the one that is not the case now. Their shift is not halved, because half steps might never end.
+    near, whichever is not the present state. Their shift is not halved, because half steps might never end.
     """
     sorted_margins = np.sort(margins)[::-1]
     right, n_positive = min(max(right, 0), len(sorted_margins)), int((sorted_margins > 0).sum())

@@ -33,7 +33,7 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. If there are more networks on one side, they are treated as
+        Whether each network is right about each image. If the numbers of networks differ, the networks are treated as
         independent.
     control : (networks, images), bool, optional
         The same for networks that were retrained without being compressed.
@@ -309,7 +309,7 @@ class Losses(NamedTuple):
     ----------
     value : (classes,)
     bounds : (levels, 2, classes)
-        Lower and upper.
+        Lower and upper bounds at each level.
     variances : Variances, optional
         None for single networks.
     upper : (classes,)

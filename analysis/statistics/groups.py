@@ -81,7 +81,7 @@ def read(path: Path, images: int, names: Sequence[str] | None = None) -> ImageGr
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, indices, images)
         elif name != INDEX and (naming is None or name != header[naming]):
             if number_images(cells):
-                index_hint = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
+                index_hint = "" if header[0] == INDEX else f", or count it from 0, move it first, and call it {INDEX}"
                 raise StudyError(
                     f"{path}: column {shortened(name)} numbers or names the images: drop it{index_hint}"
                     f"{_measure_hint(name, cells)}"

@@ -272,7 +272,7 @@ def change_interval(
 
     Examples
     --------
-    Agresti and Min (2005) print -.020 to .207 for 86 images, of which 16 are won and 8 lost:
+    Agresti and Min (2005) report -.020 to .207 for 86 images, of which 16 are won and 8 lost:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
     >>> round(float(low), 3), round(float(high), 3)

@@ -330,7 +330,7 @@ def likely_alike(ratios: np.ndarray, dof: float, of_prior: float) -> np.ndarray:
     Parameters
     ----------
     ratios : (classes,)
-        Variance of each class over the common one.
+        Variance of each class divided by the common variance.
     dof, of_prior : float
         Degrees of freedom of the variances, and of the prior.
 

@@ -25,8 +25,9 @@ def alpha_new(
 ) -> Interval:
     """Estimate the slope for new images from recalls alone, with an interval over seeds.
 
-    The estimate is corrected for the noise of the test images, as the module explains. The interval is for new seeds on
-    these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new images too.
+    The estimate is corrected for the noise of the test images, as the module docstring explains. The interval is for
+    new seeds on these test images. If predictions are known, `alpha_new_from_predictions` gives an interval for new
+    images too.
 
     Parameters
     ----------
@@ -312,8 +313,8 @@ def moves_by_state(
 
     The states are: wrong before and after, right only before, right only after, right before and after. `sums`, as
     `new_image_sums` returns them, are needed if balances are divided by accuracies, because each image also affects
-    these. If `sums` is None, a move is exactly the change from omitting the image, times a factor that makes the
-    squares sum to variances.
+    these. If `sums` is None, a move is the change from omitting the image, times a factor that makes the squares sum to
+    variances.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]

@@ -90,7 +90,7 @@ def agreement(answers: np.ndarray) -> float:
     -------
     float
         1 if all agree, 0 if they agree as often as by chance. NaN if no pair has a kappa, because there is one
-        annotator, because no image has two answers, or because both always gave the same single answer.
+        annotator, because no image has two answers, or because both annotators always gave the same answer.
 
     Examples
     --------

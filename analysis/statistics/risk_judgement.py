@@ -79,7 +79,7 @@ def judge(
     DataFrame, one row per outcome and score
         outcome: `class losses`, `sizes of class losses`, `lost images`, `lost by the control` if there is one, and
         `PIEs` if judges and others have at least five networks each. score: the name of a score, `combined`, `in
-        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained part for
+        proportion` (for sizes only), or `ceiling`. value: a rank correlation for class losses, the explained share for
         their sizes (`foresight_of_sizes`), else an AUC; low and high, the ends of its 95 % interval; n, the number of
         classes, networks, or PIEs; p of the rank correlation, over permutations of the classes.
     """
@@ -274,7 +274,7 @@ def foresight_of_classes(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Esti
     -------
     Estimate
         `n` is the number of classes. The interval is the middle 95 % of 2,000 bootstrap samples of the networks of each
-        data set, so it is for other networks of the same classes, not for other classes.
+        data set, so it covers other networks with the same classes, but not other classes.
 
     Examples
     --------
