@@ -113,7 +113,7 @@ def test_a_program_in_postscript_that_is_called_a_picture__is_never_run(picture,
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     picture.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n")
-    assert "no image of a format that is read" in refusal(folder)
+    assert "not an image in a supported format" in refusal(folder)
     assert not (tmp_path / "started").exists()
 
 

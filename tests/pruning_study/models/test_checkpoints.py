@@ -45,7 +45,7 @@ def test_a_checkpoint_is_a_model_that_predicts_on_bytes(lenet5, tmp_path):
     ],
 )
 def test_images_of_another_shape_type_or_range_are_refused(lenet5, images):
-    with pytest.raises(StudyError, match=r"images (have shape|should be uint8)"):
+    with pytest.raises(StudyError, match=r"images (have shape|must be uint8)"):
         checkpoints.Classifier(lenet5, Normalization([0.3], [0.4]), tuple("abcdefghij"))(images)
 
 
